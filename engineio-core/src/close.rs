@@ -1,0 +1,67 @@
+//! How sessions end.
+
+use std::fmt;
+
+/// Why a session is over; told exactly once for each session that was accepted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum DisconnectReason {
+    /// The client said so: a close packet over either transport.
+    Client,
+    /// The application closed this session.
+    Server,
+    /// The peer did not answer a heartbeat in time.
+    PingTimeout,
+    /// The WebSocket was closed or its connection ended, without a close packet.
+    TransportClose,
+    /// The transport was used wrongly or broke: two polls at once, an aborted poll, an invalid frame, a reset.
+    TransportError,
+    /// The peer sent something that is not a packet.
+    ParseError,
+    /// The peer sent more at once than the `maxPayload` that was announced.
+    PayloadTooLarge,
+    /// The peer did not read what was queued for it, and the queue was full.
+    SlowConsumer,
+    /// A handler of the application panicked.
+    HandlerPanic,
+    /// The server is leaving.
+    Shutdown,
+}
+
+impl DisconnectReason {
+    /// The reason in words, as the reference servers name it where they know it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Client => "client disconnect",
+            Self::Server => "server disconnect",
+            Self::PingTimeout => "ping timeout",
+            Self::TransportClose => "transport close",
+            Self::TransportError => "transport error",
+            Self::ParseError => "parse error",
+            Self::PayloadTooLarge => "payload too large",
+            Self::SlowConsumer => "slow consumer",
+            Self::HandlerPanic => "handler panic",
+            Self::Shutdown => "shutdown",
+        }
+    }
+
+    /// The code of the WebSocket close frame that goes with the reason (RFC 6455 § 7.4.1).
+    #[must_use]
+    pub const fn websocket_code(self) -> u16 {
+        match self {
+            Self::Client | Self::Server | Self::TransportClose | Self::PingTimeout => 1000,
+            Self::Shutdown => 1001,
+            Self::TransportError | Self::ParseError => 1002,
+            Self::SlowConsumer => 1008,
+            Self::PayloadTooLarge => 1009,
+            Self::HandlerPanic => 1011,
+        }
+    }
+}
+
+impl fmt::Display for DisconnectReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}

@@ -1,0 +1,59 @@
+//! Why bytes of a peer are not packets.
+
+use std::fmt;
+
+/// Bytes that are not a packet or a payload, with the place where that was noticed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DecodeError {
+    kind: DecodeErrorKind,
+    offset: usize,
+}
+
+/// What is wrong with the bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum DecodeErrorKind {
+    /// A packet without a type: an empty body or frame, or a separator with nothing beside it.
+    EmptyPacket,
+    /// The first character is not a packet type.
+    UnknownType,
+    /// The bytes are not UTF-8.
+    InvalidUtf8,
+    /// The data after `b` is not base64.
+    InvalidBase64,
+    /// A length that is missing, malformed or larger than what follows (revision 3).
+    InvalidLength,
+}
+
+impl DecodeError {
+    pub(crate) const fn new(kind: DecodeErrorKind, offset: usize) -> Self {
+        Self { kind, offset }
+    }
+
+    /// What is wrong.
+    #[must_use]
+    pub const fn kind(&self) -> DecodeErrorKind {
+        self.kind
+    }
+
+    /// The offset in bytes, from the start of the payload or frame, of the packet at fault.
+    #[must_use]
+    pub const fn offset(&self) -> usize {
+        self.offset
+    }
+}
+
+impl fmt::Display for DecodeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let what = match self.kind {
+            DecodeErrorKind::EmptyPacket => "empty packet",
+            DecodeErrorKind::UnknownType => "unknown packet type",
+            DecodeErrorKind::InvalidUtf8 => "text that is not UTF-8",
+            DecodeErrorKind::InvalidBase64 => "binary data that is not base64",
+            DecodeErrorKind::InvalidLength => "invalid length",
+        };
+        write!(f, "{what} at byte {}", self.offset)
+    }
+}
+
+impl std::error::Error for DecodeError {}

@@ -1,0 +1,57 @@
+//! The two kinds of WebSocket message, as the protocol sees them.
+
+use bytes::Bytes;
+
+/// One WebSocket message that carries one packet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Frame {
+    /// A text message.
+    Text(Utf8),
+    /// A binary message.
+    Binary(Bytes),
+}
+
+impl Frame {
+    /// A text frame from anything that is known to be UTF-8, without a copy where it owns its bytes.
+    pub fn text<S: AsRef<str> + Into<Bytes>>(text: S) -> Self {
+        Self::Text(Utf8::new(text))
+    }
+
+    /// The bytes of the frame.
+    #[must_use]
+    pub const fn as_bytes(&self) -> &Bytes {
+        match self {
+            Self::Text(text) => text.as_bytes(),
+            Self::Binary(bytes) => bytes,
+        }
+    }
+}
+
+/// Bytes that are known to be UTF-8, because they came from a string.
+///
+/// It lets a WebSocket library, which has to check the encoding anyway, hand text over without a second check.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Utf8(Bytes);
+
+impl Utf8 {
+    /// Wraps a string's bytes; the argument's type is the proof of the encoding.
+    pub fn new<S: AsRef<str> + Into<Bytes>>(text: S) -> Self {
+        Self(text.into())
+    }
+
+    pub(crate) const fn from_checked(bytes: Bytes) -> Self {
+        Self(bytes)
+    }
+
+    /// The bytes.
+    #[must_use]
+    pub const fn as_bytes(&self) -> &Bytes {
+        &self.0
+    }
+
+    /// The bytes, by value.
+    #[must_use]
+    pub fn into_bytes(self) -> Bytes {
+        self.0
+    }
+}

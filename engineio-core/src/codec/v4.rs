@@ -1,0 +1,206 @@
+//! Revision 4: a digit and data; binary as a binary frame, or as `b` and base64 where only text can travel;
+//! the packets of a payload are separated by the byte 0x1e (engine.io-protocol § Packet encoding).
+
+use base64::{
+    Engine, alphabet,
+    engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig, general_purpose::STANDARD},
+};
+use bytes::{BufMut, Bytes, BytesMut};
+
+use super::{DecodeError, DecodeErrorKind, Frame, Utf8};
+use crate::{Message, Packet, Text};
+
+/// The byte between two packets of a payload.
+pub const SEPARATOR: u8 = 0x1e;
+
+/// The character that begins a binary message in text form.
+pub const BASE64_PREFIX: u8 = b'b';
+
+/// What clients send in practice: padding present or left out, the standard or the URL-safe alphabet. Anything
+/// else is an error rather than silently fewer bytes.
+const DECODING: GeneralPurposeConfig = GeneralPurposeConfig::new()
+    .with_decode_padding_mode(DecodePaddingMode::Indifferent)
+    .with_decode_allow_trailing_bits(true);
+const STANDARD_ALPHABET: GeneralPurpose = GeneralPurpose::new(&alphabet::STANDARD, DECODING);
+const URL_SAFE_ALPHABET: GeneralPurpose = GeneralPurpose::new(&alphabet::URL_SAFE, DECODING);
+
+/// Decodes one packet in text form, which must be UTF-8; `offset` is its place in the payload, for the error.
+fn decode_text(packet: &Bytes, offset: usize) -> Result<Packet, DecodeError> {
+    let Some(&first) = packet.first() else {
+        return Err(DecodeError::new(DecodeErrorKind::EmptyPacket, offset));
+    };
+    Ok(match first {
+        b'0' => Packet::Open(packet.slice(1..)),
+        b'1' => Packet::Close,
+        b'2' => Packet::Ping(packet.slice(1..)),
+        b'3' => Packet::Pong(packet.slice(1..)),
+        b'4' => Packet::Message(Message::Text(Text::from_checked(packet.clone()))),
+        b'5' => Packet::Upgrade,
+        b'6' => Packet::Noop,
+        BASE64_PREFIX => Packet::Message(Message::Binary(decode_base64(&packet[1..], offset)?)),
+        _ => return Err(DecodeError::new(DecodeErrorKind::UnknownType, offset)),
+    })
+}
+
+fn decode_base64(data: &[u8], offset: usize) -> Result<Bytes, DecodeError> {
+    STANDARD_ALPHABET
+        .decode(data)
+        .or_else(|_| URL_SAFE_ALPHABET.decode(data))
+        .map(Bytes::from)
+        .map_err(|_| DecodeError::new(DecodeErrorKind::InvalidBase64, offset))
+}
+
+/// Decodes the packet of one WebSocket message. A binary frame is always a message.
+///
+/// # Errors
+///
+/// Fails if the frame is empty text, begins with no packet type, or holds `b` and something that is not base64.
+pub fn decode_frame(frame: Frame) -> Result<Packet, DecodeError> {
+    match frame {
+        Frame::Binary(bytes) => Ok(Packet::Message(Message::Binary(bytes))),
+        Frame::Text(text) => decode_text(text.as_bytes(), 0),
+    }
+}
+
+/// Encodes a packet as one WebSocket message; nothing is copied but the data of a ping or an open packet.
+///
+/// With `base64`, a binary message travels as text (a session that was opened with `b64`).
+#[must_use]
+pub fn encode_frame(packet: Packet, base64: bool) -> Frame {
+    match packet {
+        Packet::Message(Message::Binary(bytes)) if !base64 => Frame::Binary(bytes),
+        Packet::Message(Message::Text(text)) => Frame::Text(Utf8::from_checked(text.into_wire())),
+        Packet::Close => Frame::text("1"),
+        Packet::Upgrade => Frame::text("5"),
+        Packet::Noop => Frame::text("6"),
+        Packet::Ping(data) if data.is_empty() => Frame::text("2"),
+        Packet::Pong(data) if data.is_empty() => Frame::text("3"),
+        packet => {
+            let mut text = BytesMut::with_capacity(encoded_len(&packet));
+            encode_text(&packet, &mut text);
+            Frame::Text(Utf8::from_checked(text.freeze()))
+        }
+    }
+}
+
+/// The packets of a polling body, one after the other.
+///
+/// Ends after the first packet that cannot be read: the protocol has no way to find the next one.
+///
+/// ```
+/// use bytes::Bytes;
+/// use engineio_core::{Message, Packet, codec::v4};
+///
+/// let body = Bytes::from_static("4hello\u{1e}2\u{1e}4€".as_bytes());
+/// let packets: Vec<_> = v4::decode_payload(body).collect::<Result<_, _>>().unwrap();
+/// assert_eq!(packets[0], Packet::Message(Message::from("hello")));
+/// assert_eq!(packets[1], Packet::ping());
+/// assert_eq!(packets[2], Packet::Message(Message::from("€")));
+/// ```
+#[must_use]
+pub fn decode_payload(body: Bytes) -> Packets {
+    let invalid = std::str::from_utf8(&body).err();
+    Packets {
+        failed: invalid
+            .map(|error| DecodeError::new(DecodeErrorKind::InvalidUtf8, error.valid_up_to())),
+        body: Some(body),
+        offset: 0,
+    }
+}
+
+/// The iterator over the packets of a payload; see [`decode_payload`].
+#[derive(Debug)]
+pub struct Packets {
+    /// What is left, or `None` after the last packet.
+    body: Option<Bytes>,
+    offset: usize,
+    failed: Option<DecodeError>,
+}
+
+impl Iterator for Packets {
+    type Item = Result<Packet, DecodeError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let mut body = self.body.take()?;
+        if let Some(error) = self.failed.take() {
+            return Some(Err(error));
+        }
+        let offset = self.offset;
+        let packet = match body.iter().position(|&byte| byte == SEPARATOR) {
+            Some(at) => {
+                let packet = body.split_to(at);
+                let _ = body.split_to(1);
+                self.offset += at + 1;
+                self.body = Some(body);
+                packet
+            }
+            None => body,
+        };
+        let decoded = decode_text(&packet, offset);
+        if decoded.is_err() {
+            self.body = None;
+        }
+        Some(decoded)
+    }
+}
+
+/// How many bytes a packet takes in a payload, without a separator; exact.
+#[must_use]
+pub fn encoded_len(packet: &Packet) -> usize {
+    match packet {
+        Packet::Message(Message::Text(text)) => text.as_wire().len(),
+        Packet::Message(Message::Binary(bytes)) => 1 + bytes.len().div_ceil(3) * 4,
+        Packet::Open(data) | Packet::Ping(data) | Packet::Pong(data) => 1 + data.len(),
+        Packet::Close | Packet::Upgrade | Packet::Noop => 1,
+    }
+}
+
+/// Appends a packet in text form.
+pub fn encode_text(packet: &Packet, into: &mut BytesMut) {
+    match packet {
+        Packet::Message(Message::Text(text)) => into.put_slice(text.as_wire()),
+        Packet::Message(Message::Binary(bytes)) => {
+            into.put_u8(BASE64_PREFIX);
+            let start = into.len();
+            let encoded = bytes.len().div_ceil(3) * 4;
+            into.resize(start + encoded, 0);
+            // The slice is exactly as long as the encoding, which is the only way for this to fail.
+            let _ = STANDARD.encode_slice(bytes, &mut into[start..]);
+        }
+        Packet::Open(data) | Packet::Ping(data) | Packet::Pong(data) => {
+            into.put_u8(packet.digit());
+            into.put_slice(data);
+        }
+        Packet::Close | Packet::Upgrade | Packet::Noop => into.put_u8(packet.digit()),
+    }
+}
+
+/// Encodes a payload in one buffer of the exact size; a single text message is handed on without a copy.
+///
+/// ```
+/// use engineio_core::{Message, Packet, codec::v4};
+///
+/// let packets: [Packet; 2] = [Message::from("€").into(), Message::from([1, 2, 3, 4]).into()];
+/// assert_eq!(v4::encode_payload(&packets), "4€\u{1e}bAQIDBA==");
+/// ```
+#[must_use]
+pub fn encode_payload<'a, I>(packets: I) -> Bytes
+where
+    I: IntoIterator<Item = &'a Packet, IntoIter: Clone>,
+{
+    let packets = packets.into_iter();
+    let mut first_two = packets.clone();
+    if let (Some(Packet::Message(Message::Text(text))), None) = (first_two.next(), first_two.next())
+    {
+        return text.as_wire().clone();
+    }
+    let size = packets.clone().map(|packet| encoded_len(packet) + 1).sum();
+    let mut body = BytesMut::with_capacity(size);
+    for packet in packets {
+        if !body.is_empty() {
+            body.put_u8(SEPARATOR);
+        }
+        encode_text(packet, &mut body);
+    }
+    body.freeze()
+}

@@ -1,0 +1,79 @@
+//! What a server promises and enforces.
+
+use std::time::Duration;
+
+use crate::{Transport, Transports};
+
+/// The rules of a server's sessions. Every field is public; start from [`Config::default`].
+///
+/// ```
+/// use std::time::Duration;
+/// use engineio_core::Config;
+///
+/// let config = Config {
+///     ping_interval: Duration::from_secs(10),
+///     ..Config::default()
+/// };
+/// assert_eq!(config.max_payload, 1_000_000);
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// The time between a pong and the next ping. Default 25 s. Shorter notices dead peers sooner and costs more
+    /// traffic; longer than a proxy's idle timeout loses polls and WebSockets to that proxy.
+    pub ping_interval: Duration,
+    /// How long a pong may take. Default 20 s. A peer that is silent for `ping_interval + ping_timeout` is closed.
+    pub ping_timeout: Duration,
+    /// How long an upgrade may take, from the WebSocket's opening to the `5` packet. Default 10 s. Then the WebSocket
+    /// is closed and the session goes on polling.
+    pub upgrade_timeout: Duration,
+    /// How long an orderly close waits for the client to fetch what is queued. Default 30 s.
+    pub close_timeout: Duration,
+    /// The largest POST body and WebSocket message that is accepted, in bytes, and the largest poll response that is
+    /// made of more than one packet. Announced to the client. Default 1,000,000.
+    pub max_payload: usize,
+    /// The most packets in one poll response. Default: no limit, as in both reference servers. python-engineio's
+    /// client refuses more than 16 and disconnects; set 16 if such clients poll.
+    pub max_poll_packets: usize,
+    /// How many bytes may be queued for one client, packet overhead included. Default 1 MiB. One message is always
+    /// admitted to an empty queue, however large it is.
+    pub outbox_limit: usize,
+    /// How many bytes of received messages may wait for the application. Default 1 MiB. Beyond it a WebSocket is not
+    /// read and a POST is not answered until there is room.
+    pub inbox_limit: usize,
+    /// The transports that are served. Default: both.
+    pub transports: Transports,
+    /// Whether a polling session may move to WebSocket. Default `true`; enforced, not only announced.
+    pub allow_upgrades: bool,
+    /// Whether clients of revision 3 are served beside those of revision 4. Default `false`.
+    pub allow_eio3: bool,
+}
+
+impl Config {
+    /// What one queued packet costs in memory beside its data, in bytes; counted against the queue limits, so that
+    /// thousands of tiny packets are bounded too.
+    pub const PACKET_OVERHEAD: usize = 64;
+
+    /// Whether a polling session may move to WebSocket.
+    #[must_use]
+    pub const fn offers_upgrade(&self) -> bool {
+        self.allow_upgrades && self.transports.contains(Transport::WebSocket)
+    }
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            ping_interval: Duration::from_secs(25),
+            ping_timeout: Duration::from_secs(20),
+            upgrade_timeout: Duration::from_secs(10),
+            close_timeout: Duration::from_secs(30),
+            max_payload: 1_000_000,
+            max_poll_packets: usize::MAX,
+            outbox_limit: 1 << 20,
+            inbox_limit: 1 << 20,
+            transports: Transports::ALL,
+            allow_upgrades: true,
+            allow_eio3: false,
+        }
+    }
+}

@@ -1,0 +1,108 @@
+//! The open packet: what the server tells a new client.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use crate::{Config, Sid, Transport};
+
+/// The contents of the open packet (engine.io-protocol § Handshake).
+///
+/// ```
+/// use engineio_core::{Config, Handshake, Sid, Transport};
+///
+/// let sid: Sid = "lv_VI97HAXpY6yYWAAAB".parse().unwrap();
+/// let handshake = Handshake::new(sid, Transport::Polling, &Config::default());
+/// assert_eq!(
+///     handshake.to_json(),
+///     r#"{"sid":"lv_VI97HAXpY6yYWAAAB","upgrades":["websocket"],"pingInterval":25000,"pingTimeout":20000,"maxPayload":1000000}"#,
+/// );
+/// assert_eq!(Handshake::from_json(&handshake.to_json()).unwrap(), handshake);
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Handshake {
+    /// The id of the session.
+    pub sid: Sid,
+    /// The transports to which the client may move.
+    pub upgrades: Vec<Transport>,
+    /// The time between two heartbeats; travels in whole milliseconds.
+    pub ping_interval: Duration,
+    /// How long the answer to a heartbeat may take; travels in whole milliseconds.
+    pub ping_timeout: Duration,
+    /// The largest body, in bytes, that the server takes at once. Clients of old servers do not hear it: 0 then.
+    pub max_payload: usize,
+}
+
+/// The JSON, in the field order of the reference.
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Wire<'a> {
+    #[serde(borrow)]
+    sid: std::borrow::Cow<'a, str>,
+    #[serde(borrow)]
+    upgrades: Vec<std::borrow::Cow<'a, str>>,
+    ping_interval: u64,
+    ping_timeout: u64,
+    #[serde(default)]
+    max_payload: usize,
+}
+
+impl Handshake {
+    /// What a server with this configuration tells a client that opens its session over `transport`.
+    #[must_use]
+    pub fn new(sid: Sid, transport: Transport, config: &Config) -> Self {
+        let may_upgrade = transport == Transport::Polling && config.offers_upgrade();
+        Self {
+            sid,
+            upgrades: if may_upgrade {
+                vec![Transport::WebSocket]
+            } else {
+                Vec::new()
+            },
+            ping_interval: config.ping_interval,
+            ping_timeout: config.ping_timeout,
+            max_payload: config.max_payload,
+        }
+    }
+
+    /// The JSON of the packet, without its digit.
+    #[must_use]
+    pub fn to_json(&self) -> Bytes {
+        let wire = Wire {
+            sid: self.sid.as_str().into(),
+            upgrades: self.upgrades.iter().map(|to| to.name().into()).collect(),
+            ping_interval: millis(self.ping_interval),
+            ping_timeout: millis(self.ping_timeout),
+            max_payload: self.max_payload,
+        };
+        let mut json = Vec::with_capacity(128);
+        // Numbers and strings into memory: there is nothing here that could fail.
+        let _ = serde_json::to_writer(&mut json, &wire);
+        json.into()
+    }
+
+    /// Reads the JSON of an open packet; unknown fields and unknown upgrades are passed over.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the bytes are not JSON, a field is missing or of the wrong type, or the id is not a [`Sid`].
+    pub fn from_json(json: &[u8]) -> Result<Self, serde_json::Error> {
+        let wire: Wire<'_> = serde_json::from_slice(json)?;
+        Ok(Self {
+            sid: wire.sid.parse().map_err(serde::de::Error::custom)?,
+            upgrades: wire
+                .upgrades
+                .iter()
+                .filter_map(|name| Transport::from_name(name))
+                .collect(),
+            ping_interval: Duration::from_millis(wire.ping_interval),
+            ping_timeout: Duration::from_millis(wire.ping_timeout),
+            max_payload: wire.max_payload,
+        })
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

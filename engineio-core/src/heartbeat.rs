@@ -1,0 +1,108 @@
+//! Who pings, and how long silence is borne.
+
+use std::time::Instant;
+
+use crate::timer::{Timer, Timers};
+use crate::{Config, Revision};
+
+/// The server's side of the heartbeat: it pings in revision 4 and is pinged in revision 3.
+#[derive(Debug)]
+pub(crate) enum Heartbeat {
+    /// Pings, and waits for a pong.
+    Pinger {
+        awaiting_pong: bool,
+        /// Whether another packet has already stood in for the pong once.
+        excused: bool,
+    },
+    /// Waits to be pinged.
+    Ponger,
+}
+
+/// What a heartbeat packet of the client means.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Beat {
+    /// Noted.
+    Fine,
+    /// Answer with a pong.
+    Answer,
+    /// The client must not send this in this revision.
+    WrongDirection,
+}
+
+impl Heartbeat {
+    /// Starts the heartbeat of a session that was just accepted: the first ping is due after one interval, never at
+    /// once.
+    pub(crate) fn start(
+        now: Instant,
+        revision: Revision,
+        config: &Config,
+        timers: &mut Timers,
+    ) -> Self {
+        match revision {
+            Revision::V4 => {
+                timers.set(Timer::Ping, now + config.ping_interval);
+                Self::Pinger {
+                    awaiting_pong: false,
+                    excused: false,
+                }
+            }
+            Revision::V3 => {
+                timers.set(
+                    Timer::PingTimeout,
+                    now + config.ping_interval + config.ping_timeout,
+                );
+                Self::Ponger
+            }
+        }
+    }
+
+    /// The ping timer fired: a ping must go out now.
+    pub(crate) fn on_ping_due(&mut self, now: Instant, config: &Config, timers: &mut Timers) {
+        *self = Self::Pinger {
+            awaiting_pong: true,
+            excused: false,
+        };
+        timers.set(Timer::PingTimeout, now + config.ping_timeout);
+    }
+
+    /// A pong came. One that nobody asked for changes nothing, so that a peer cannot put pings off.
+    pub(crate) fn on_pong(&mut self, now: Instant, config: &Config, timers: &mut Timers) -> Beat {
+        match self {
+            Self::Ponger => Beat::WrongDirection,
+            Self::Pinger { awaiting_pong, .. } => {
+                if std::mem::take(awaiting_pong) {
+                    timers.stop(Timer::PingTimeout);
+                    timers.set(Timer::Ping, now + config.ping_interval);
+                }
+                Beat::Fine
+            }
+        }
+    }
+
+    /// A ping came.
+    pub(crate) fn on_ping(&self, now: Instant, config: &Config, timers: &mut Timers) -> Beat {
+        match self {
+            Self::Pinger { .. } => Beat::WrongDirection,
+            Self::Ponger => {
+                timers.set(
+                    Timer::PingTimeout,
+                    now + config.ping_interval + config.ping_timeout,
+                );
+                Beat::Answer
+            }
+        }
+    }
+
+    /// Any other packet came. The first one while a pong is outstanding restarts the wait, once for each ping: a peer
+    /// whose pong stands behind a long upload is alive (the reference does so since 6.6.11).
+    pub(crate) fn on_other(&mut self, now: Instant, config: &Config, timers: &mut Timers) {
+        if let Self::Pinger {
+            awaiting_pong: true,
+            excused: excused @ false,
+        } = self
+        {
+            *excused = true;
+            timers.set(Timer::PingTimeout, now + config.ping_timeout);
+        }
+    }
+}

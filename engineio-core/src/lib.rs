@@ -1,0 +1,46 @@
+//! The Engine.IO protocol without IO: packets and payloads, the rules of a session, and nothing that reads a clock,
+//! opens a socket, starts a task or draws a random number.
+//!
+//! Programs use `engineio-tower` (or one of its adapters) and `engineio-client`, which drive this crate. Use it
+//! directly to put Engine.IO on another runtime or another HTTP stack.
+//!
+//! # The nouns
+//!
+//! - A [`Packet`] is one typed unit; a [`Message`] is the application's part of it.
+//! - [`codec`] turns packets into the frames of a WebSocket and the payloads of polling, and back.
+//! - [`Query`] reads a request; [`Refusal`] is the answer to one that breaks the rules.
+//! - [`server::Session`] is the machine of one client: it is told what happened and when, and tells what to do.
+//! - [`Config`] holds the numbers: intervals, timeouts, limits.
+//!
+//! # Cancel safety
+//!
+//! Nothing here waits, so nothing here can be cancelled.
+
+pub mod codec;
+pub mod server;
+
+mod close;
+mod config;
+mod handshake;
+mod heartbeat;
+mod outbox;
+mod packet;
+mod query;
+mod refusal;
+mod sid;
+mod text;
+mod timer;
+mod transport;
+
+pub use close::DisconnectReason;
+pub use codec::{DecodeError, Frame, Revision};
+pub use config::Config;
+pub use handshake::Handshake;
+pub use packet::{Message, Packet};
+pub use query::{Action, Method, Query, SidParameter};
+pub use refusal::Refusal;
+pub use server::SendError;
+pub use sid::{InvalidSid, Sid};
+pub use text::Text;
+pub use timer::Timer;
+pub use transport::{Transport, Transports};

@@ -1,0 +1,152 @@
+//! The query string of a request, and what the request asks for.
+
+use crate::{Config, Refusal, Revision, Sid, Transport};
+
+/// The query parameters that the protocol knows; every other one is the application's.
+///
+/// Percent-encoding is undone, and of a repeated parameter the last one counts, as in the reference.
+///
+/// ```
+/// use engineio_core::{Query, Revision, Transport};
+///
+/// let query = Query::parse("EIO=4&transport=polling&t=abc");
+/// assert_eq!(query.revision, Some(Revision::V4));
+/// assert_eq!(query.transport, Some(Transport::Polling));
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Query {
+    /// `EIO`: `None` if it is missing or neither 3 nor 4.
+    pub revision: Option<Revision>,
+    /// `transport`: `None` if it is missing or unknown.
+    pub transport: Option<Transport>,
+    /// `sid`; an empty one counts as none.
+    pub sid: SidParameter,
+    /// `b64`: binary data must travel as text. Any value but an empty one.
+    pub base64: bool,
+    /// `j`: the index of the JSONP callback. Characters that are not digits are passed over, as in the reference.
+    pub jsonp: Option<u32>,
+}
+
+/// The `sid` query parameter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SidParameter {
+    /// Not there, or empty: the request opens a session.
+    Absent,
+    /// There, but nothing that could be an id: an unknown session.
+    Malformed,
+    /// The id of a session.
+    Given(Sid),
+}
+
+impl Query {
+    /// Reads a raw query string, without its `?`.
+    #[must_use]
+    pub fn parse(query: &str) -> Self {
+        let mut parsed = Self {
+            revision: None,
+            transport: None,
+            sid: SidParameter::Absent,
+            base64: false,
+            jsonp: None,
+        };
+        for (name, value) in form_urlencoded::parse(query.as_bytes()) {
+            match &*name {
+                "EIO" => {
+                    parsed.revision = match &*value {
+                        "3" => Some(Revision::V3),
+                        "4" => Some(Revision::V4),
+                        _ => None,
+                    }
+                }
+                "transport" => parsed.transport = Transport::from_name(&value),
+                "sid" => {
+                    parsed.sid = match value.parse() {
+                        _ if value.is_empty() => SidParameter::Absent,
+                        Ok(sid) => SidParameter::Given(sid),
+                        Err(_) => SidParameter::Malformed,
+                    }
+                }
+                "b64" => parsed.base64 = !value.is_empty(),
+                "j" => parsed.jsonp = jsonp_index(&value),
+                _ => {}
+            }
+        }
+        parsed
+    }
+
+    /// What the request asks for, or why it is refused; the order of the checks is the reference's.
+    ///
+    /// `upgrade` tells whether the request asks to become a WebSocket. Whether the session of a given id exists, and
+    /// fits, is the caller's next question.
+    ///
+    /// # Errors
+    ///
+    /// Returns the [`Refusal`] of the first rule that the request breaks.
+    pub fn action(
+        &self,
+        method: Method,
+        upgrade: bool,
+        config: &Config,
+    ) -> Result<Action, Refusal> {
+        let transport = self
+            .transport
+            .filter(|&transport| config.transports.contains(transport))
+            .ok_or(Refusal::UnknownTransport)?;
+        let fits = upgrade == (transport == Transport::WebSocket);
+        match self.sid {
+            SidParameter::Malformed => Err(Refusal::UnknownSid),
+            SidParameter::Given(sid) => match method {
+                Method::Get if !fits => Err(Refusal::BadRequest),
+                Method::Get if upgrade => Ok(Action::Upgrade(sid)),
+                Method::Get => Ok(Action::Poll(sid)),
+                Method::Post if transport == Transport::Polling => Ok(Action::Post(sid)),
+                Method::Post => Err(Refusal::BadRequest),
+                Method::Other => Err(Refusal::MethodNotAllowed),
+            },
+            SidParameter::Absent => {
+                if method != Method::Get {
+                    return Err(Refusal::BadHandshakeMethod);
+                }
+                if !fits {
+                    return Err(Refusal::BadRequest);
+                }
+                match self.revision {
+                    Some(Revision::V4) => Ok(Action::Open(transport, Revision::V4)),
+                    Some(Revision::V3) if config.allow_eio3 => {
+                        Ok(Action::Open(transport, Revision::V3))
+                    }
+                    _ => Err(Refusal::UnsupportedVersion),
+                }
+            }
+        }
+    }
+}
+
+/// The methods that the protocol tells apart. HEAD is another method: it must not eat the packets of a poll.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Method {
+    /// GET, or the CONNECT of a WebSocket over HTTP/2.
+    Get,
+    /// POST.
+    Post,
+    /// Any other.
+    Other,
+}
+
+/// What a request asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Open a session over this transport in this revision.
+    Open(Transport, Revision),
+    /// Fetch packets.
+    Poll(Sid),
+    /// Bring packets.
+    Post(Sid),
+    /// Move the session to the WebSocket that the request becomes.
+    Upgrade(Sid),
+}
+
+fn jsonp_index(value: &str) -> Option<u32> {
+    let digits: String = value.chars().filter(char::is_ascii_digit).collect();
+    digits.parse().ok()
+}

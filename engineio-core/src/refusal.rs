@@ -1,0 +1,114 @@
+//! Requests that the protocol refuses.
+
+use std::fmt;
+
+/// Why a request is not served, with the code that clients of the protocol know.
+///
+/// Codes 0 to 5 are those of the reference server; what it answers without a body carries code 3 here, and a message
+/// that tells more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Refusal {
+    /// The `transport` query parameter is missing, unknown or not offered.
+    UnknownTransport,
+    /// No session has this id: it never existed, or it is over.
+    UnknownSid,
+    /// A request without a session id must be a GET.
+    BadHandshakeMethod,
+    /// The request does not fit the state of its session, or is no proper WebSocket handshake.
+    BadRequest,
+    /// The origin or the application's own rule forbids the request.
+    Forbidden,
+    /// The `EIO` query parameter is missing or names a revision that is not spoken here.
+    UnsupportedVersion,
+    /// A session is polled with GET and written with POST; the session lives on.
+    MethodNotAllowed,
+    /// The body is larger than the `maxPayload` that was announced.
+    PayloadTooLarge,
+    /// The WebSocket handshake asks for another version than 13.
+    UpgradeRequired,
+    /// The server is leaving, or is full.
+    Unavailable,
+    /// This client has too many sessions.
+    TooManyRequests,
+}
+
+impl Refusal {
+    /// The code in the JSON body, 0 to 5.
+    #[must_use]
+    pub const fn code(self) -> u8 {
+        match self {
+            Self::UnknownTransport => 0,
+            Self::UnknownSid => 1,
+            Self::BadHandshakeMethod => 2,
+            Self::Forbidden => 4,
+            Self::UnsupportedVersion => 5,
+            Self::BadRequest
+            | Self::MethodNotAllowed
+            | Self::PayloadTooLarge
+            | Self::UpgradeRequired
+            | Self::Unavailable
+            | Self::TooManyRequests => 3,
+        }
+    }
+
+    /// The text in the JSON body.
+    #[must_use]
+    pub const fn message(self) -> &'static str {
+        match self {
+            Self::UnknownTransport => "Transport unknown",
+            Self::UnknownSid => "Session ID unknown",
+            Self::BadHandshakeMethod => "Bad handshake method",
+            Self::BadRequest => "Bad request",
+            Self::Forbidden => "Forbidden",
+            Self::UnsupportedVersion => "Unsupported protocol version",
+            Self::MethodNotAllowed => "Method not allowed",
+            Self::PayloadTooLarge => "Payload too large",
+            Self::UpgradeRequired => "WebSocket version must be 13",
+            Self::Unavailable => "Service unavailable",
+            Self::TooManyRequests => "Too many sessions",
+        }
+    }
+
+    /// The HTTP status: 400, or one that says it better.
+    #[must_use]
+    pub const fn status(self) -> u16 {
+        match self {
+            Self::UnknownTransport
+            | Self::UnknownSid
+            | Self::BadHandshakeMethod
+            | Self::BadRequest
+            | Self::UnsupportedVersion => 400,
+            Self::Forbidden => 403,
+            Self::MethodNotAllowed => 405,
+            Self::PayloadTooLarge => 413,
+            Self::UpgradeRequired => 426,
+            Self::TooManyRequests => 429,
+            Self::Unavailable => 503,
+        }
+    }
+
+    /// The JSON body of the response.
+    ///
+    /// ```
+    /// use engineio_core::Refusal;
+    ///
+    /// assert_eq!(Refusal::UnknownSid.body(), r#"{"code":1,"message":"Session ID unknown"}"#);
+    /// ```
+    #[must_use]
+    pub fn body(self) -> String {
+        format!(
+            r#"{{"code":{},"message":"{}"}}"#,
+            self.code(),
+            self.message()
+        )
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.message())
+    }
+}
+
+impl std::error::Error for Refusal {}

@@ -1,0 +1,88 @@
+//! The alphabet of a session: what can happen to it, and what it asks of its driver.
+
+use bytes::Bytes;
+
+use crate::{DisconnectReason, Frame, Message, Refusal};
+
+/// One HTTP request of the polling transport, as named by [`Session::next_exchange`](super::Session::next_exchange).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ExchangeId(pub(super) u32);
+
+/// One WebSocket, as named by [`Session::next_websocket`](super::Session::next_websocket).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct WebSocketId(pub(super) u32);
+
+/// The connection over which an accepted session begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum First {
+    /// The handshake request, which is answered like a poll.
+    Polling(ExchangeId),
+    /// A WebSocket, open already.
+    WebSocket(WebSocketId),
+}
+
+/// Everything that can happen to a session.
+///
+/// An id that the session does not know is a late arrival: it is answered or ignored, never an error.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Input {
+    /// The application accepted the client.
+    Accepted(First),
+    /// A GET came and waits for packets.
+    PollOpened(ExchangeId),
+    /// The client gave a poll up that was not answered yet.
+    PollAborted(ExchangeId),
+    /// A POST came; its body is still to be read. Overlap is decided here.
+    PostOpened(ExchangeId),
+    /// The body of a POST is complete.
+    PostReceived(ExchangeId, Bytes),
+    /// The client gave a POST up before its body was complete.
+    PostAborted(ExchangeId),
+    /// The body of a POST is larger than [`Config::max_payload`](crate::Config::max_payload).
+    PostTooLarge(ExchangeId),
+    /// A WebSocket was opened for the session, which is to upgrade.
+    WebSocketOpened(WebSocketId),
+    /// A WebSocket brought a frame.
+    WebSocketFrame(WebSocketId, Frame),
+    /// A WebSocket is gone: [`DisconnectReason::TransportClose`] for a close frame or the end of the connection,
+    /// [`DisconnectReason::TransportError`] or [`DisconnectReason::PayloadTooLarge`] where it failed.
+    WebSocketClosed(WebSocketId, DisconnectReason),
+    /// Time has passed; harmless when nothing is due.
+    Timeout,
+}
+
+/// What the driver must do, in this order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Output {
+    /// The poll can be answered: take the body with [`Session::take_payload`](super::Session::take_payload) at the
+    /// moment at which it is written, so that an aborted poll loses nothing.
+    AnswerPoll(ExchangeId),
+    /// Answer the poll with a refusal.
+    RefusePoll(ExchangeId, Refusal),
+    /// Answer the POST: its packets have been taken in, or they are refused.
+    AnswerPost(ExchangeId, Result<(), Refusal>),
+    /// Frames can be sent: take them with [`Session::take_frame`](super::Session::take_frame) until there is none.
+    SendFrames(WebSocketId),
+    /// Close the WebSocket with the code of this reason, after the frames that were taken.
+    CloseWebSocket(WebSocketId, DisconnectReason),
+    /// Events wait for the application: take them with [`Session::take_event`](super::Session::take_event).
+    Events,
+    /// The outbox has become shorter: who waits for room may try again.
+    Room,
+    /// The session can be forgotten; nothing will come after this but answers to late requests.
+    Finished,
+}
+
+/// What the application learns, in order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Event {
+    /// The client sent a message.
+    Message(Message),
+    /// The session moved from polling to WebSocket.
+    Upgraded,
+    /// The session is over. Comes once, and last.
+    Closed(DisconnectReason),
+}

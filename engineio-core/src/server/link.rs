@@ -1,0 +1,500 @@
+//! The link states: by what a session is reached, and the moves between them.
+//!
+//! Every state owns just what it knows. A transition consumes its state and gives the next one back, so a forgotten
+//! successor does not compile; one that ends the session gives the link back as well, because to end is to release:
+//! the parked poll, the open POST and the WebSocket each get an answer.
+
+use std::time::Instant;
+
+use super::input::{ExchangeId, First, Input, Output, WebSocketId};
+use super::machine::Machine;
+use crate::heartbeat::Beat;
+use crate::timer::Timer;
+use crate::{DisconnectReason, Frame, Packet, Refusal};
+
+/// How often a poll that comes during an upgrade is answered with a noop (the reference's pace). The first one is
+/// answered at once; a client that goes on polling must not spin.
+const NOOP_PACE: std::time::Duration = std::time::Duration::from_millis(100);
+
+#[derive(Debug)]
+pub(super) enum Link {
+    Polling(Polling),
+    Upgrading(Upgrading),
+    WebSocket(WebSocket),
+}
+
+/// Reached by polling alone.
+#[derive(Debug, Default)]
+pub(super) struct Polling {
+    /// The GET that waits.
+    poll: Option<Poll>,
+    /// The POST that is being read, or waits for room in the inbox.
+    post: Option<Post>,
+}
+
+#[derive(Debug)]
+struct Poll {
+    id: ExchangeId,
+    /// The driver was told to take the payload.
+    ready: bool,
+    /// To be answered even if there is nothing to send.
+    noop: bool,
+}
+
+#[derive(Debug)]
+struct Post {
+    id: ExchangeId,
+    /// Its packets are in the inbox, which has to become shorter before it is answered.
+    received: bool,
+}
+
+/// Reached by polling while the client tries a WebSocket.
+///
+/// Until the `5` packet, messages leave by polling only; from then on by frames only. The poll that is parked at that
+/// moment is answered with a noop. That is the whole argument why nothing is lost, doubled or reordered.
+#[derive(Debug)]
+pub(super) struct Upgrading {
+    polling: Polling,
+    to: WebSocketId,
+    stage: Stage,
+}
+
+#[derive(Debug)]
+enum Stage {
+    AwaitProbe,
+    Probed {
+        /// The pong is still to be sent.
+        pong: bool,
+    },
+}
+
+/// Reached by WebSocket.
+#[derive(Debug)]
+pub(super) struct WebSocket {
+    id: WebSocketId,
+    /// A POST that was under way when the upgrade was completed; what it brings is still taken.
+    post: Option<Post>,
+    /// The driver was told that there are frames.
+    told: bool,
+}
+
+/// Go on with this link, or end the session and release this link.
+pub(super) type Next = Result<Link, (Link, DisconnectReason)>;
+
+impl Link {
+    pub(super) fn first(first: First) -> Self {
+        match first {
+            First::Polling(id) => Self::Polling(Polling {
+                poll: Some(Poll {
+                    id,
+                    ready: false,
+                    noop: false,
+                }),
+                post: None,
+            }),
+            First::WebSocket(id) => Self::WebSocket(WebSocket {
+                id,
+                post: None,
+                told: false,
+            }),
+        }
+    }
+
+    pub(super) fn step(self, now: Instant, input: Input, machine: &mut Machine) -> Next {
+        match input {
+            Input::PollOpened(id) => self.on_poll(now, id, machine),
+            Input::PostOpened(id) => self.on_post(id, machine),
+            Input::PollAborted(id) => {
+                let open = self.polling().and_then(|polling| polling.poll.as_ref());
+                if open.is_some_and(|poll| poll.id == id) {
+                    return Err((self.without_poll(), DisconnectReason::TransportError));
+                }
+                Ok(self)
+            }
+            Input::PostReceived(id, body) => self.on_post_received(now, id, body, machine),
+            Input::PostAborted(id) => self.on_post_failed(id, DisconnectReason::TransportError),
+            Input::PostTooLarge(id) => {
+                machine.output(Output::AnswerPost(id, Err(Refusal::PayloadTooLarge)));
+                self.on_post_failed(id, DisconnectReason::PayloadTooLarge)
+            }
+            Input::WebSocketOpened(id) => Ok(self.on_websocket(now, id, machine)),
+            Input::WebSocketFrame(id, frame) => self.on_frame(now, id, frame, machine),
+            Input::WebSocketClosed(id, reason) => match self {
+                Self::WebSocket(websocket) if websocket.id == id => {
+                    Err((Self::WebSocket(websocket), reason))
+                }
+                Self::Upgrading(upgrading) if upgrading.to == id => {
+                    Ok(Self::Polling(upgrading.abandoned(machine)))
+                }
+                link => Ok(link),
+            },
+            Input::Accepted(_) | Input::Timeout => Ok(self),
+        }
+    }
+
+    pub(super) fn on_timer(mut self, now: Instant, timer: Timer, machine: &mut Machine) -> Next {
+        match timer {
+            Timer::Ping => {
+                machine.ping(now);
+                Ok(self)
+            }
+            Timer::PingTimeout => Err((self, DisconnectReason::PingTimeout)),
+            Timer::Upgrade => match self {
+                Self::Upgrading(upgrading) => {
+                    machine.output(Output::CloseWebSocket(
+                        upgrading.to,
+                        DisconnectReason::TransportClose,
+                    ));
+                    Ok(Self::Polling(upgrading.abandoned(machine)))
+                }
+                link => Ok(link),
+            },
+            Timer::Noop => {
+                if let Self::Upgrading(upgrading) = &mut self {
+                    upgrading.offer_noop(now, machine);
+                }
+                Ok(self)
+            }
+            // Only closing and closed sessions set it, and they look at it themselves.
+            Timer::Close => Ok(self),
+        }
+    }
+
+    fn on_poll(mut self, now: Instant, id: ExchangeId, machine: &mut Machine) -> Next {
+        let Some(polling) = self.polling_mut() else {
+            machine.output(Output::RefusePoll(id, Refusal::BadRequest));
+            return Ok(self);
+        };
+        if polling.poll.is_some() {
+            machine.output(Output::RefusePoll(id, Refusal::BadRequest));
+            return Err((self, DisconnectReason::TransportError));
+        }
+        polling.poll = Some(Poll {
+            id,
+            ready: false,
+            noop: false,
+        });
+        if let Self::Upgrading(upgrading) = &mut self {
+            upgrading.offer_noop(now, machine);
+        }
+        Ok(self)
+    }
+
+    fn on_post(mut self, id: ExchangeId, machine: &mut Machine) -> Next {
+        let Some(polling) = self.polling_mut() else {
+            machine.output(Output::AnswerPost(id, Err(Refusal::BadRequest)));
+            return Ok(self);
+        };
+        if polling.post.is_some() {
+            machine.output(Output::AnswerPost(id, Err(Refusal::BadRequest)));
+            return Err((self, DisconnectReason::TransportError));
+        }
+        polling.post = Some(Post {
+            id,
+            received: false,
+        });
+        Ok(self)
+    }
+
+    fn on_post_failed(mut self, id: ExchangeId, reason: DisconnectReason) -> Next {
+        match self.post_slot().take_if(|post| post.id == id) {
+            Some(_) => Err((self, reason)),
+            None => Ok(self),
+        }
+    }
+
+    fn on_post_received(
+        mut self,
+        now: Instant,
+        id: ExchangeId,
+        body: bytes::Bytes,
+        machine: &mut Machine,
+    ) -> Next {
+        let slot = self.post_slot();
+        let Some(post) = slot.as_mut().filter(|post| post.id == id && !post.received) else {
+            return Ok(self);
+        };
+        post.received = true;
+        for packet in machine.decode_payload(body) {
+            let Ok(packet) = packet else {
+                *slot = None;
+                machine.output(Output::AnswerPost(id, Err(Refusal::BadRequest)));
+                return Err((self, DisconnectReason::ParseError));
+            };
+            if let Err(reason) = on_packet(now, packet, machine) {
+                *slot = None;
+                let answer = match reason {
+                    DisconnectReason::Client => Ok(()),
+                    _ => Err(Refusal::BadRequest),
+                };
+                machine.output(Output::AnswerPost(id, answer));
+                return Err((self, reason));
+            }
+        }
+        Ok(self)
+    }
+
+    fn on_websocket(self, now: Instant, id: WebSocketId, machine: &mut Machine) -> Self {
+        match self {
+            Self::Polling(polling) => {
+                machine.set_timer(Timer::Upgrade, now + machine.config.upgrade_timeout);
+                Self::Upgrading(Upgrading {
+                    polling,
+                    to: id,
+                    stage: Stage::AwaitProbe,
+                })
+            }
+            link => {
+                machine.output(Output::CloseWebSocket(id, DisconnectReason::TransportError));
+                link
+            }
+        }
+    }
+
+    fn on_frame(self, now: Instant, id: WebSocketId, frame: Frame, machine: &mut Machine) -> Next {
+        match self {
+            Self::WebSocket(websocket) if websocket.id == id => {
+                let outcome = match machine.decode_frame(frame) {
+                    Ok(packet) => on_packet(now, packet, machine),
+                    Err(_) => Err(DisconnectReason::ParseError),
+                };
+                let link = Self::WebSocket(websocket);
+                match outcome {
+                    Ok(()) => Ok(link),
+                    Err(reason) => Err((link, reason)),
+                }
+            }
+            Self::Upgrading(upgrading) if upgrading.to == id => {
+                Ok(upgrading.on_frame(now, frame, machine))
+            }
+            link => Ok(link),
+        }
+    }
+
+    const fn polling(&self) -> Option<&Polling> {
+        match self {
+            Self::Polling(polling) => Some(polling),
+            Self::Upgrading(upgrading) => Some(&upgrading.polling),
+            Self::WebSocket(_) => None,
+        }
+    }
+
+    const fn polling_mut(&mut self) -> Option<&mut Polling> {
+        match self {
+            Self::Polling(polling) => Some(polling),
+            Self::Upgrading(upgrading) => Some(&mut upgrading.polling),
+            Self::WebSocket(_) => None,
+        }
+    }
+
+    const fn post_slot(&mut self) -> &mut Option<Post> {
+        match self {
+            Self::Polling(polling) => &mut polling.post,
+            Self::Upgrading(upgrading) => &mut upgrading.polling.post,
+            Self::WebSocket(websocket) => &mut websocket.post,
+        }
+    }
+
+    fn without_poll(mut self) -> Self {
+        if let Some(polling) = self.polling_mut() {
+            polling.poll = None;
+        }
+        self
+    }
+
+    /// Tells the driver what can be sent and answered now; called after every change.
+    pub(super) fn flush(&mut self, closing: bool, machine: &mut Machine) {
+        if machine.inbox_has_room() {
+            let answered = self.post_slot().take_if(|post| post.received);
+            if let Some(post) = answered {
+                machine.output(Output::AnswerPost(post.id, Ok(())));
+            }
+        }
+        let pending = machine.outbox.is_pending() || closing;
+        match self {
+            Self::WebSocket(websocket) => {
+                if pending && !websocket.told {
+                    websocket.told = true;
+                    machine.output(Output::SendFrames(websocket.id));
+                }
+            }
+            Self::Polling(polling) => polling.flush(pending, machine),
+            Self::Upgrading(upgrading) => upgrading.polling.flush(pending, machine),
+        }
+    }
+
+    /// Takes the packets with which the poll is answered, or `None` if that poll is not to be answered.
+    ///
+    /// Returns whether the close packet is among them.
+    pub(super) fn take_payload(
+        &mut self,
+        id: ExchangeId,
+        closing: bool,
+        machine: &mut Machine,
+    ) -> Option<(Vec<Packet>, bool)> {
+        let polling = self.polling_mut()?;
+        polling.poll.take_if(|poll| poll.id == id && poll.ready)?;
+        let mut packets = Vec::new();
+        machine.take_control(&mut packets);
+        machine.outbox.pop_payload(&machine.config, &mut packets);
+        let last = closing && !machine.outbox.has_messages();
+        if last {
+            packets.push(Packet::Close);
+        }
+        if packets.is_empty() {
+            packets.push(Packet::Noop);
+        }
+        Some((packets, last))
+    }
+
+    /// Takes the next packet for a WebSocket. Returns whether it is the close packet.
+    pub(super) fn take_packet(
+        &mut self,
+        id: WebSocketId,
+        closing: bool,
+        machine: &mut Machine,
+    ) -> Option<(Packet, bool)> {
+        match self {
+            Self::WebSocket(websocket) if websocket.id == id => {
+                if let Some(packet) = machine.next_control() {
+                    return Some((packet, false));
+                }
+                if let Some(message) = machine.outbox.pop() {
+                    return Some((Packet::Message(message), false));
+                }
+                websocket.told = false;
+                closing.then_some((Packet::Close, true))
+            }
+            Self::Upgrading(Upgrading {
+                to,
+                stage: Stage::Probed { pong },
+                ..
+            }) if *to == id => std::mem::take(pong).then(|| (Packet::probe_pong(), false)),
+            _ => None,
+        }
+    }
+
+    /// Releases what the link holds. Returns the poll that gets the last packet.
+    pub(super) fn release(
+        mut self,
+        reason: DisconnectReason,
+        machine: &mut Machine,
+    ) -> Option<ExchangeId> {
+        if let Some(post) = self.post_slot().take() {
+            // What was received counts, even if the session ended while it waited for room.
+            let answer = if post.received {
+                Ok(())
+            } else {
+                Err(Refusal::BadRequest)
+            };
+            machine.output(Output::AnswerPost(post.id, answer));
+        }
+        match self {
+            Self::WebSocket(websocket) => {
+                machine.output(Output::CloseWebSocket(websocket.id, reason));
+                None
+            }
+            Self::Polling(polling) => polling.release(machine),
+            Self::Upgrading(upgrading) => {
+                machine.output(Output::CloseWebSocket(upgrading.to, reason));
+                upgrading.polling.release(machine)
+            }
+        }
+    }
+}
+
+impl Polling {
+    fn flush(&mut self, pending: bool, machine: &mut Machine) {
+        if let Some(poll) = &mut self.poll
+            && !poll.ready
+            && (pending || poll.noop)
+        {
+            poll.ready = true;
+            machine.output(Output::AnswerPoll(poll.id));
+        }
+    }
+
+    fn release(self, machine: &mut Machine) -> Option<ExchangeId> {
+        let poll = self.poll?;
+        if !poll.ready {
+            machine.output(Output::AnswerPoll(poll.id));
+        }
+        Some(poll.id)
+    }
+}
+
+impl Upgrading {
+    fn on_frame(mut self, now: Instant, frame: Frame, machine: &mut Machine) -> Link {
+        let packet = machine.decode_frame(frame);
+        match (&self.stage, packet) {
+            (Stage::AwaitProbe, Ok(Packet::Ping(data))) if data == Packet::PROBE => {
+                self.stage = Stage::Probed { pong: true };
+                machine.output(Output::SendFrames(self.to));
+                self.offer_noop(now, machine);
+                Link::Upgrading(self)
+            }
+            (Stage::Probed { .. }, Ok(Packet::Upgrade)) => {
+                machine.stop_upgrade_timers();
+                if let Some(poll) = self.polling.poll.take() {
+                    machine.answer_with_noop(poll.id, poll.ready);
+                }
+                machine.upgraded();
+                Link::WebSocket(WebSocket {
+                    id: self.to,
+                    post: self.polling.post,
+                    told: false,
+                })
+            }
+            _ => {
+                machine.output(Output::CloseWebSocket(
+                    self.to,
+                    DisconnectReason::TransportError,
+                ));
+                Link::Polling(self.abandoned(machine))
+            }
+        }
+    }
+
+    /// The session lives on by polling, and has lost nothing: nothing left by the WebSocket.
+    fn abandoned(self, machine: &mut Machine) -> Polling {
+        machine.stop_upgrade_timers();
+        self.polling
+    }
+
+    /// Ends the parked poll of a client that waits for it before it moves, at the pace of the reference.
+    fn offer_noop(&mut self, now: Instant, machine: &mut Machine) {
+        if let (Stage::Probed { .. }, Some(poll)) = (&self.stage, &mut self.polling.poll)
+            && !machine.has_timer(Timer::Noop)
+        {
+            poll.noop = true;
+            machine.set_timer(Timer::Noop, now + NOOP_PACE);
+        }
+    }
+}
+
+/// What a packet of the client means once the link that brought it is settled.
+fn on_packet(now: Instant, packet: Packet, machine: &mut Machine) -> Result<(), DisconnectReason> {
+    let beat = match packet {
+        Packet::Message(message) => {
+            machine.on_other_packet(now);
+            machine.receive(message);
+            Beat::Fine
+        }
+        Packet::Close => return Err(DisconnectReason::Client),
+        Packet::Ping(_) => machine.on_ping(now),
+        Packet::Pong(_) => machine.on_pong(now),
+        // Out of place but harmless, and ignored by the reference too.
+        Packet::Open(_) | Packet::Upgrade | Packet::Noop => {
+            machine.on_other_packet(now);
+            Beat::Fine
+        }
+    };
+    match beat {
+        Beat::Fine => Ok(()),
+        Beat::Answer => {
+            machine.outbox.pong = true;
+            Ok(())
+        }
+        Beat::WrongDirection => Err(DisconnectReason::TransportError),
+    }
+}

@@ -1,0 +1,217 @@
+//! What every state of a session shares: queues, timers, heartbeat, and the outputs that are still to be taken.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::Bytes;
+
+use super::input::{Event, ExchangeId, Output};
+use crate::codec::{DecodeError, Frame, Revision, v4};
+use crate::heartbeat::{Beat, Heartbeat};
+use crate::outbox::{self, Outbox};
+use crate::timer::{Timer, Timers};
+use crate::{Config, DisconnectReason, Handshake, Message, Packet, Sid, Transport};
+
+#[derive(Debug)]
+pub(super) struct Machine {
+    pub(super) config: Arc<Config>,
+    pub(super) sid: Sid,
+    pub(super) revision: Revision,
+    /// Binary data must travel as text.
+    pub(super) base64: bool,
+    pub(super) outbox: Outbox,
+    pub(super) timers: Timers,
+    heartbeat: Heartbeat,
+    inbox: VecDeque<Event>,
+    inbox_bytes: usize,
+    outputs: VecDeque<Output>,
+    /// Polls that ended with a noop and are still to be taken. Never more than a few: the client has one poll open.
+    noops: Vec<ExchangeId>,
+    /// The driver was told about the events in the inbox.
+    events_told: bool,
+    /// Somebody should hear that the outbox became shorter.
+    room: bool,
+    /// Messages of the client are no longer passed on.
+    pub(super) deaf: bool,
+    /// The transport over which the session was opened, for the open packet.
+    pub(super) opened_by: Transport,
+}
+
+impl Machine {
+    pub(super) fn new(config: Arc<Config>, sid: Sid, revision: Revision, base64: bool) -> Self {
+        Self {
+            config,
+            sid,
+            revision,
+            base64,
+            outbox: Outbox::default(),
+            timers: Timers::default(),
+            heartbeat: Heartbeat::Ponger,
+            inbox: VecDeque::new(),
+            inbox_bytes: 0,
+            outputs: VecDeque::new(),
+            noops: Vec::new(),
+            events_told: false,
+            room: false,
+            deaf: false,
+            opened_by: Transport::Polling,
+        }
+    }
+
+    pub(super) fn start(&mut self, now: Instant, transport: Transport) {
+        self.opened_by = transport;
+        self.outbox.open = true;
+        self.heartbeat = Heartbeat::start(now, self.revision, &self.config, &mut self.timers);
+    }
+
+    pub(super) fn output(&mut self, output: Output) {
+        self.outputs.push_back(output);
+    }
+
+    pub(super) fn poll_output(&mut self) -> Option<Output> {
+        if let Some(output) = self.outputs.pop_front() {
+            return Some(output);
+        }
+        if !self.events_told && !self.inbox.is_empty() {
+            self.events_told = true;
+            return Some(Output::Events);
+        }
+        std::mem::take(&mut self.room).then_some(Output::Room)
+    }
+
+    pub(super) fn receive(&mut self, message: Message) {
+        if !self.deaf {
+            self.inbox_bytes += outbox::cost(&message);
+            self.inbox.push_back(Event::Message(message));
+        }
+    }
+
+    pub(super) fn upgraded(&mut self) {
+        if !self.deaf {
+            self.inbox.push_back(Event::Upgraded);
+        }
+    }
+
+    pub(super) fn take_event(&mut self) -> Option<Event> {
+        let event = self.inbox.pop_front();
+        match &event {
+            Some(Event::Message(message)) => self.inbox_bytes -= outbox::cost(message),
+            Some(_) => {}
+            None => self.events_told = false,
+        }
+        event
+    }
+
+    pub(super) fn inbox_has_room(&self) -> bool {
+        self.inbox_bytes <= self.config.inbox_limit
+    }
+
+    pub(super) fn outbox_shortened(&mut self) {
+        self.room = true;
+    }
+
+    pub(super) fn ping(&mut self, now: Instant) {
+        self.outbox.ping = true;
+        self.outbox.shrink();
+        if self.inbox.is_empty() {
+            self.inbox = VecDeque::new();
+        }
+        let Self {
+            heartbeat,
+            config,
+            timers,
+            ..
+        } = self;
+        heartbeat.on_ping_due(now, config, timers);
+    }
+
+    pub(super) fn on_pong(&mut self, now: Instant) -> Beat {
+        self.heartbeat.on_pong(now, &self.config, &mut self.timers)
+    }
+
+    pub(super) fn on_ping(&mut self, now: Instant) -> Beat {
+        self.heartbeat.on_ping(now, &self.config, &mut self.timers)
+    }
+
+    pub(super) fn on_other_packet(&mut self, now: Instant) {
+        self.heartbeat.on_other(now, &self.config, &mut self.timers);
+    }
+
+    pub(super) const fn set_timer(&mut self, timer: Timer, at: Instant) {
+        self.timers.set(timer, at);
+    }
+
+    pub(super) const fn has_timer(&self, timer: Timer) -> bool {
+        self.timers.is_set(timer)
+    }
+
+    pub(super) const fn stop_upgrade_timers(&mut self) {
+        self.timers.stop(Timer::Upgrade);
+        self.timers.stop(Timer::Noop);
+    }
+
+    /// The control packets that are due, ahead of every message.
+    pub(super) fn next_control(&mut self) -> Option<Packet> {
+        if std::mem::take(&mut self.outbox.open) {
+            let handshake = Handshake::new(self.sid, self.opened_by, &self.config);
+            return Some(Packet::Open(handshake.to_json()));
+        }
+        if std::mem::take(&mut self.outbox.ping) {
+            return Some(Packet::ping());
+        }
+        std::mem::take(&mut self.outbox.pong).then(|| Packet::Pong(Bytes::new()))
+    }
+
+    pub(super) fn take_control(&mut self, into: &mut Vec<Packet>) {
+        while let Some(packet) = self.next_control() {
+            into.push(packet);
+        }
+    }
+
+    /// The poll is over with a noop; the driver takes it like any other payload.
+    pub(super) fn answer_with_noop(&mut self, id: ExchangeId, told: bool) {
+        self.noops.push(id);
+        if !told {
+            self.output(Output::AnswerPoll(id));
+        }
+    }
+
+    pub(super) fn take_noop(&mut self, id: ExchangeId) -> bool {
+        match self.noops.iter().position(|&noop| noop == id) {
+            Some(at) => {
+                self.noops.swap_remove(at);
+                true
+            }
+            None => false,
+        }
+    }
+
+    pub(super) fn decode_payload(
+        &self,
+        body: Bytes,
+    ) -> impl Iterator<Item = Result<Packet, DecodeError>> + use<> {
+        v4::decode_payload(body)
+    }
+
+    pub(super) fn decode_frame(&self, frame: Frame) -> Result<Packet, DecodeError> {
+        v4::decode_frame(frame)
+    }
+
+    pub(super) fn encode_frame(&self, packet: Packet) -> Frame {
+        v4::encode_frame(packet, self.base64)
+    }
+
+    pub(super) fn encode_payload(&self, packets: &[Packet]) -> Bytes {
+        v4::encode_payload(packets)
+    }
+
+    /// The last thing that the application hears.
+    pub(super) fn close(&mut self, reason: DisconnectReason) {
+        self.deaf = true;
+        self.timers.clear();
+        self.outbox.clear();
+        self.room = true;
+        self.inbox.push_back(Event::Closed(reason));
+    }
+}

@@ -1,0 +1,362 @@
+//! The server's side of one session, as a machine without IO and without a clock.
+
+mod input;
+mod link;
+mod machine;
+mod state;
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::Bytes;
+
+pub use self::input::{Event, ExchangeId, First, Input, Output, WebSocketId};
+use self::link::Link;
+use self::machine::Machine;
+use self::state::State;
+use crate::outbox;
+use crate::timer::Timer;
+use crate::{Config, DisconnectReason, Frame, Message, Packet, Refusal, Revision, Sid, Transport};
+
+/// One session of a server: what may happen when, and what follows from it.
+///
+/// # The contract with its driver
+///
+/// Methods are of three kinds.
+/// - *What happened*: [`handle_input`](Self::handle_input), [`send`](Self::send), [`close`](Self::close),
+///   [`abort`](Self::abort). After each of them, drain [`poll_output`](Self::poll_output) until it returns `None`,
+///   and read [`poll_timeout`](Self::poll_timeout) again.
+/// - *What is to be taken*: [`take_payload`](Self::take_payload), [`take_frame`](Self::take_frame),
+///   [`take_event`](Self::take_event). An [`Output`] announces that there is something; the driver takes it when it
+///   can pass it on, so nothing leaves the queue that is not about to be written. They may cause outputs too.
+/// - *Questions*, which take `&self`.
+///
+/// Time is an argument and never goes backwards. A peer's misbehaviour is an output, never an error of these
+/// methods. An id that the session does not know is a late arrival and harmless.
+///
+/// # Transitions
+///
+/// Each row has a scenario of its own in `tests/transitions.rs`.
+///
+/// | # | from | input | to | outputs |
+/// |---|---|---|---|---|
+/// | 1 | Opening | `Accepted` by polling | Polling | open packet and what was sent before answer the handshake |
+/// | 2 | Opening | `Accepted` by WebSocket | WebSocket | open packet and what was sent before are frames |
+/// | 3 | Opening | `close` | Closed | no event: the application never accepted |
+/// | 4 | Opening | a request | Opening | refused, unknown sid |
+/// | 5 | Polling, no poll | `PollOpened` | Polling (poll) | answered if anything is queued |
+/// | 6 | Polling (poll) | `send` | Polling | poll answered |
+/// | 7 | Polling (poll) | `PollOpened` | Closed (transport error) | new one refused, old one gets the close packet |
+/// | 8 | Polling (poll) | `PollAborted` | Closed (transport error) | – |
+/// | 9 | Polling | `PostReceived` | Polling | messages are events, POST accepted |
+/// | 10 | Polling (post) | `PostOpened` | Closed (transport error) | both refused, poll gets the close packet |
+/// | 11 | Polling (post) | `PostAborted` | Closed (transport error) | – |
+/// | 12 | Polling (post) | `PostTooLarge` | Closed (payload too large) | POST refused with 413 |
+/// | 13 | Polling (post) | malformed payload | Closed (parse error) | packets before it are events, POST refused |
+/// | 14 | Polling (post) | payload beyond the inbox | Polling (post) | POST accepted once there is room |
+/// | 15 | Polling | `WebSocketOpened` | Upgrading | upgrade timer |
+/// | 16 | Upgrading | `2probe` | Upgrading (probed) | `3probe`; poll gets a noop |
+/// | 17 | Upgrading (probed) | `PollOpened` | Upgrading (probed) | noop, at most every 100 ms |
+/// | 18 | Upgrading (probed) | `5` | WebSocket | poll gets a noop, `Upgraded`, then frames |
+/// | 19 | Upgrading | another frame | Polling | WebSocket closed, nothing lost |
+/// | 20 | Upgrading | upgrade timer | Polling | WebSocket closed, nothing lost |
+/// | 21 | Upgrading | `WebSocketClosed` | Polling | nothing lost |
+/// | 22 | Upgrading, WebSocket | `WebSocketOpened` | same | new one closed |
+/// | 23 | Upgrading | `send` | Upgrading | leaves by the poll |
+/// | 24 | Upgrading (post) | `5`, then `PostReceived` | WebSocket | its messages are events, before those of frames |
+/// | 25 | WebSocket | `PollOpened`, `PostOpened` | WebSocket | refused |
+/// | 26 | WebSocket | message frame | WebSocket | event |
+/// | 27 | WebSocket | frame that is no packet | Closed (parse error) | WebSocket closed |
+/// | 28 | WebSocket | `WebSocketClosed` | Closed (its reason) | – |
+/// | 29 | any open | ping timer | same | ping; ping timeout armed |
+/// | 30 | any open | pong | same | next ping armed; one that was not asked for changes nothing |
+/// | 31 | any open | ping timeout | Closed (ping timeout) | everything released |
+/// | 32 | any open | another packet while a pong is due | same | ping timeout restarts, once a ping |
+/// | 33 | any open, revision 4 | `2` | Closed (transport error) | the client must not ping |
+/// | 34 | Polling | `1` with a poll waiting | Closed (client) | poll gets a noop, POST accepted |
+/// | 35 | Polling | `1` without a poll | Closed (client) | the next poll within a second gets a noop |
+/// | 36 | WebSocket | `1` | Closed (client) | WebSocket closed |
+/// | 37 | Polling (poll) | `close` | Closed (server) | queued messages, then `1`, in one payload |
+/// | 38 | Polling, no poll | `close`, `PollOpened` | Closed (server) | the same when the poll comes |
+/// | 39 | Polling, no poll | `close`, close timer | Closed (server) | given up |
+/// | 40 | WebSocket | `close` | Closed (server) | queued messages, `1`, WebSocket closed |
+/// | 41 | Upgrading | `close` | Closed (server) | by the poll; the new WebSocket is closed |
+/// | 42 | Closing | messages of the client | Closing | dropped |
+/// | 43 | Closing | link breaks | Closed (server) | the first reason stays |
+/// | 44 | any open | `abort` | Closed (its reason) | everything released, queue dropped |
+/// | 45 | Closed | anything | Closed | refused; no second event |
+///
+/// # Examples
+///
+/// ```
+/// use std::{sync::Arc, time::Instant};
+/// use engineio_core::server::{First, Input, Output, Session};
+/// use engineio_core::{Config, Message, Revision, Sid};
+///
+/// let now = Instant::now();
+/// let sid = Sid::from_random([0; 15]);
+/// let mut session = Session::new(Arc::new(Config::default()), sid, Revision::V4, false);
+/// session.send(Message::from("welcome")).unwrap();
+///
+/// let handshake = session.next_exchange();
+/// session.handle_input(now, Input::Accepted(First::Polling(handshake)));
+/// assert_eq!(session.poll_output(), Some(Output::AnswerPoll(handshake)));
+/// let body = session.take_payload(now, handshake).unwrap();
+/// assert!(body.starts_with(b"0{\"sid\":\"") && body.ends_with(b"\x1e4welcome"));
+/// ```
+#[derive(Debug)]
+pub struct Session {
+    state: State,
+    machine: Machine,
+    exchanges: u32,
+    websockets: u32,
+}
+
+/// A message that was not queued, handed back.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SendError {
+    /// The session is closing or closed; it will not take messages again.
+    #[error("the session is closed")]
+    Closed(Message),
+    /// The outbox is full: the client reads more slowly than the application sends.
+    #[error("the outbox is full")]
+    Full(Message),
+}
+
+impl SendError {
+    /// The message that was not queued.
+    #[must_use]
+    pub fn into_message(self) -> Message {
+        match self {
+            Self::Closed(message) | Self::Full(message) => message,
+        }
+    }
+}
+
+impl Session {
+    /// A session that waits for the application's decision. Messages may be sent already; they follow the open packet.
+    ///
+    /// `base64` is the client's wish to have binary data as text (the `b64` query parameter).
+    #[must_use]
+    pub fn new(config: Arc<Config>, sid: Sid, revision: Revision, base64: bool) -> Self {
+        Self {
+            state: State::Opening,
+            machine: Machine::new(config, sid, revision, base64),
+            exchanges: 0,
+            websockets: 0,
+        }
+    }
+
+    /// A name for the next HTTP request of the session.
+    pub const fn next_exchange(&mut self) -> ExchangeId {
+        self.exchanges = self.exchanges.wrapping_add(1);
+        ExchangeId(self.exchanges)
+    }
+
+    /// A name for the next WebSocket of the session.
+    pub const fn next_websocket(&mut self) -> WebSocketId {
+        self.websockets = self.websockets.wrapping_add(1);
+        WebSocketId(self.websockets)
+    }
+
+    /// Takes in what happened.
+    pub fn handle_input(&mut self, now: Instant, input: Input) {
+        match input {
+            Input::Timeout => {
+                while let Some(timer) = self.machine.timers.take_due(now) {
+                    self.transition(|state, machine| state.on_timer(now, timer, machine));
+                }
+            }
+            Input::PollAborted(id) if self.machine.take_noop(id) => {}
+            input => self.transition(|state, machine| state.step(now, input, machine)),
+        }
+    }
+
+    /// Queues a message for the client.
+    ///
+    /// # Errors
+    ///
+    /// Returns the message as [`SendError::Full`] if the outbox has no room for it, or as [`SendError::Closed`] if the
+    /// session is closing or closed.
+    pub fn send(&mut self, message: Message) -> Result<(), SendError> {
+        if !matches!(self.state, State::Opening | State::Open(_)) {
+            return Err(SendError::Closed(message));
+        }
+        if !self.has_room(outbox::cost(&message)) {
+            return Err(SendError::Full(message));
+        }
+        self.machine.outbox.push(message);
+        self.state.flush(&mut self.machine);
+        Ok(())
+    }
+
+    /// Closes the session in good order: the client gets what is queued, then the close packet. New messages are
+    /// refused from now on.
+    ///
+    /// The session is closed once the client has taken that, or after [`Config::close_timeout`].
+    pub fn close(&mut self, now: Instant, reason: DisconnectReason) {
+        self.transition(|state, machine| state.close(now, reason, machine));
+    }
+
+    /// Ends the session at once; what is queued is dropped.
+    pub fn abort(&mut self, now: Instant, reason: DisconnectReason) {
+        self.transition(|state, machine| state.abort(now, reason, machine));
+    }
+
+    /// The next thing that the driver must do.
+    #[must_use]
+    pub fn poll_output(&mut self) -> Option<Output> {
+        self.machine.poll_output()
+    }
+
+    /// When [`Input::Timeout`] is due. `None` only before the session is accepted and after it is closed.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        self.machine.timers.next().map(|(at, _)| at)
+    }
+
+    /// What waits for the next deadline, for a log.
+    #[must_use]
+    pub fn timeout_reason(&self) -> Option<Timer> {
+        self.machine.timers.next().map(|(_, timer)| timer)
+    }
+
+    /// Takes the body with which a poll is answered. `None` if this poll is not to be answered now.
+    pub fn take_payload(&mut self, now: Instant, poll: ExchangeId) -> Option<Bytes> {
+        if self.machine.take_noop(poll) {
+            return Some(self.machine.encode_payload(&[Packet::Noop]));
+        }
+        let closing = matches!(self.state, State::Closing(..));
+        let (packets, last) = match &mut self.state {
+            State::Open(link) | State::Closing(link, _) => {
+                link.take_payload(poll, closing, &mut self.machine)?
+            }
+            State::Closed(closed) => (vec![closed.take_last(poll)?], false),
+            State::Opening => return None,
+        };
+        let body = self.machine.encode_payload(&packets);
+        self.machine.outbox_shortened();
+        if last {
+            self.finish_closing(now);
+        }
+        Some(body)
+    }
+
+    /// Takes the next frame for a WebSocket. `None` if there is none now; [`Output::SendFrames`] tells when there is.
+    pub fn take_frame(&mut self, now: Instant, websocket: WebSocketId) -> Option<Frame> {
+        let closing = matches!(self.state, State::Closing(..));
+        let (State::Open(link) | State::Closing(link, _)) = &mut self.state else {
+            return None;
+        };
+        let (packet, last) = link.take_packet(websocket, closing, &mut self.machine)?;
+        self.machine.outbox_shortened();
+        if last {
+            self.finish_closing(now);
+        }
+        Some(self.machine.encode_frame(packet))
+    }
+
+    /// Takes the next event for the application. `None` if there is none now; [`Output::Events`] tells when there is.
+    pub fn take_event(&mut self) -> Option<Event> {
+        let event = self.machine.take_event();
+        if event.is_some() {
+            self.state.flush(&mut self.machine);
+        }
+        event
+    }
+
+    /// The id of the session.
+    #[must_use]
+    pub const fn sid(&self) -> Sid {
+        self.machine.sid
+    }
+
+    /// The revision that the client speaks.
+    #[must_use]
+    pub const fn revision(&self) -> Revision {
+        self.machine.revision
+    }
+
+    /// By what the client is reached. An upgrade counts once it is complete.
+    #[must_use]
+    pub const fn transport(&self) -> Transport {
+        match &self.state {
+            State::Open(Link::WebSocket(_)) | State::Closing(Link::WebSocket(_), _) => {
+                Transport::WebSocket
+            }
+            _ => Transport::Polling,
+        }
+    }
+
+    /// Whether the session was accepted and is neither closing nor closed.
+    #[must_use]
+    pub const fn is_open(&self) -> bool {
+        matches!(self.state, State::Open(_))
+    }
+
+    /// Why the session is closed, or `None` while it is not.
+    #[must_use]
+    pub const fn closed(&self) -> Option<DisconnectReason> {
+        match &self.state {
+            State::Closed(closed) => Some(closed.reason),
+            _ => None,
+        }
+    }
+
+    /// Whether a WebSocket may be opened for the session now; to be asked before the 101 is sent.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`Refusal::UnknownSid`] if the session is closed, and [`Refusal::BadRequest`] if upgrades are switched
+    /// off, under way or done.
+    pub fn may_upgrade(&self) -> Result<(), Refusal> {
+        match &self.state {
+            State::Open(Link::Polling(_)) if self.machine.config.offers_upgrade() => Ok(()),
+            State::Closed(_) => Err(Refusal::UnknownSid),
+            _ => Err(Refusal::BadRequest),
+        }
+    }
+
+    /// Whether the driver should read on: `false` while the inbox is full.
+    #[must_use]
+    pub fn wants_input(&self) -> bool {
+        self.machine.inbox_has_room()
+    }
+
+    /// Whether a message whose data has `len` bytes would be queued.
+    #[must_use]
+    pub fn has_room_for(&self, len: usize) -> bool {
+        self.has_room(len + Config::PACKET_OVERHEAD)
+    }
+
+    fn has_room(&self, cost: usize) -> bool {
+        self.machine.outbox.has_room(cost, &self.machine.config)
+    }
+
+    /// How many messages are queued for the client.
+    #[must_use]
+    pub fn queued_messages(&self) -> usize {
+        self.machine.outbox.len()
+    }
+
+    /// How many bytes are queued for the client, packet overhead included.
+    #[must_use]
+    pub const fn queued_bytes(&self) -> usize {
+        self.machine.outbox.bytes()
+    }
+
+    fn finish_closing(&mut self, now: Instant) {
+        self.transition(|state, machine| match state {
+            State::Closing(link, reason) => State::end(now, link, reason, machine),
+            state => state,
+        });
+    }
+
+    /// The only place where the state is taken out; what follows from the change is told to the driver at once.
+    fn transition(&mut self, change: impl FnOnce(State, &mut Machine) -> State) {
+        let state = std::mem::replace(&mut self.state, State::Opening);
+        self.state = change(state, &mut self.machine);
+        self.state.flush(&mut self.machine);
+    }
+}

@@ -1,0 +1,214 @@
+//! The life of a session: opening, open, closing, closed.
+
+use std::time::{Duration, Instant};
+
+use super::input::{ExchangeId, Input, Output};
+use super::link::{Link, Next};
+use super::machine::Machine;
+use crate::timer::Timer;
+use crate::{DisconnectReason, Packet, Refusal, Transport};
+
+/// How long a session that its client closed by POST still answers the poll that was sent before that POST but came
+/// after it: the two travel on different connections.
+const FAREWELL: Duration = Duration::from_secs(1);
+
+#[derive(Debug)]
+pub(super) enum State {
+    /// The application has not decided yet. Messages may be queued.
+    Opening,
+    Open(Link),
+    /// Closed by the server, once the client has fetched what is queued and the close packet.
+    Closing(Link, DisconnectReason),
+    Closed(Closed),
+}
+
+#[derive(Debug)]
+pub(super) struct Closed {
+    pub(super) reason: DisconnectReason,
+    /// The poll that is still to be answered, and with what.
+    last: Option<(ExchangeId, Packet)>,
+    /// The next poll is answered with a noop.
+    farewell: bool,
+}
+
+impl State {
+    pub(super) fn step(self, now: Instant, input: Input, machine: &mut Machine) -> Self {
+        match (self, input) {
+            (Self::Opening, Input::Accepted(first)) => {
+                let transport = match first {
+                    super::First::Polling(_) => Transport::Polling,
+                    super::First::WebSocket(_) => Transport::WebSocket,
+                };
+                machine.start(now, transport);
+                Self::Open(Link::first(first))
+            }
+            (Self::Open(link), input) => match link.step(now, input, machine) {
+                Ok(link) => Self::Open(link),
+                Err((link, reason)) => Self::end(now, link, reason, machine),
+            },
+            (Self::Closing(link, reason), input) => {
+                let next = link.step(now, input, machine);
+                Self::closing(now, next, reason, machine)
+            }
+            (Self::Closed(closed), input) => Self::Closed(closed.step(input, machine)),
+            (Self::Opening, input) => {
+                refuse(input, machine);
+                Self::Opening
+            }
+        }
+    }
+
+    pub(super) fn on_timer(self, now: Instant, timer: Timer, machine: &mut Machine) -> Self {
+        match self {
+            Self::Open(link) => match link.on_timer(now, timer, machine) {
+                Ok(link) => Self::Open(link),
+                Err((link, reason)) => Self::end(now, link, reason, machine),
+            },
+            Self::Closing(link, reason) if timer == Timer::Close => {
+                Self::end(now, link, reason, machine)
+            }
+            Self::Closing(link, reason) => {
+                let next = link.on_timer(now, timer, machine);
+                Self::closing(now, next, reason, machine)
+            }
+            Self::Closed(closed) => {
+                machine.output(Output::Finished);
+                Self::Closed(Closed {
+                    farewell: false,
+                    ..closed
+                })
+            }
+            Self::Opening => Self::Opening,
+        }
+    }
+
+    /// A closing session that breaks ends for the reason for which it was closed.
+    fn closing(now: Instant, next: Next, reason: DisconnectReason, machine: &mut Machine) -> Self {
+        match next {
+            Ok(link) => Self::Closing(link, reason),
+            Err((link, _)) => Self::end(now, link, reason, machine),
+        }
+    }
+
+    /// Begins an orderly close: what is queued first, then the close packet.
+    pub(super) fn close(
+        self,
+        now: Instant,
+        reason: DisconnectReason,
+        machine: &mut Machine,
+    ) -> Self {
+        match self {
+            Self::Open(link) => {
+                machine.deaf = true;
+                machine.timers.stop(Timer::Ping);
+                machine.timers.stop(Timer::PingTimeout);
+                machine.set_timer(Timer::Close, now + machine.config.close_timeout);
+                Self::Closing(link, reason)
+            }
+            Self::Opening => Self::never_opened(reason, machine),
+            state => state,
+        }
+    }
+
+    /// Ends the session at once.
+    pub(super) fn abort(
+        self,
+        now: Instant,
+        reason: DisconnectReason,
+        machine: &mut Machine,
+    ) -> Self {
+        match self {
+            Self::Open(link) | Self::Closing(link, _) => Self::end(now, link, reason, machine),
+            Self::Opening => Self::never_opened(reason, machine),
+            Self::Closed(closed) => Self::Closed(closed),
+        }
+    }
+
+    pub(super) fn end(
+        now: Instant,
+        link: Link,
+        reason: DisconnectReason,
+        machine: &mut Machine,
+    ) -> Self {
+        let by_polling = !matches!(link, Link::WebSocket(_));
+        let client_closed = reason == DisconnectReason::Client;
+        let last = link.release(reason, machine).map(|poll| {
+            let packet = if client_closed {
+                Packet::Noop
+            } else {
+                Packet::Close
+            };
+            (poll, packet)
+        });
+        machine.close(reason);
+        let farewell = by_polling && client_closed && last.is_none();
+        if farewell {
+            machine.set_timer(Timer::Close, now + FAREWELL);
+        } else {
+            machine.output(Output::Finished);
+        }
+        Self::Closed(Closed {
+            reason,
+            last,
+            farewell,
+        })
+    }
+
+    /// The application hears of the end only of what it accepted.
+    fn never_opened(reason: DisconnectReason, machine: &mut Machine) -> Self {
+        machine.outbox.clear();
+        machine.outbox_shortened();
+        Self::Closed(Closed {
+            reason,
+            last: None,
+            farewell: false,
+        })
+    }
+
+    pub(super) fn flush(&mut self, machine: &mut Machine) {
+        match self {
+            Self::Open(link) => link.flush(false, machine),
+            Self::Closing(link, _) => link.flush(true, machine),
+            Self::Opening | Self::Closed(_) => {}
+        }
+    }
+}
+
+impl Closed {
+    fn step(mut self, input: Input, machine: &mut Machine) -> Self {
+        match input {
+            Input::PollOpened(id) if self.farewell => {
+                self.farewell = false;
+                self.last = Some((id, Packet::Noop));
+                machine.timers.clear();
+                machine.output(Output::AnswerPoll(id));
+                machine.output(Output::Finished);
+            }
+            Input::PollAborted(id) => {
+                self.last.take_if(|(last, _)| *last == id);
+            }
+            input => refuse(input, machine),
+        }
+        self
+    }
+
+    pub(super) fn take_last(&mut self, id: ExchangeId) -> Option<Packet> {
+        self.last
+            .take_if(|(last, _)| *last == id)
+            .map(|(_, packet)| packet)
+    }
+}
+
+/// Answers what comes for a session that is not open, or not any more.
+fn refuse(input: Input, machine: &mut Machine) {
+    match input {
+        Input::PollOpened(id) => machine.output(Output::RefusePoll(id, Refusal::UnknownSid)),
+        Input::PostOpened(id) => {
+            machine.output(Output::AnswerPost(id, Err(Refusal::UnknownSid)));
+        }
+        Input::WebSocketOpened(id) => {
+            machine.output(Output::CloseWebSocket(id, DisconnectReason::TransportError))
+        }
+        _ => {}
+    }
+}

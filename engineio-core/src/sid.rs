@@ -1,0 +1,104 @@
+//! Session ids.
+
+use std::fmt;
+use std::str::FromStr;
+
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+
+/// The id of a session: what a client repeats in every request after the handshake.
+///
+/// Whoever knows it can act as the client, so it must be unguessable: [`Sid::from_random`] takes 120 random bits.
+/// Between 1 and [`Sid::MAX_LEN`] characters of `A–Z a–z 0–9 - _ . ~`, stored in place. [`fmt::Display`] gives the
+/// whole id; [`fmt::Debug`] and [`Sid::short`] show only its beginning, which is what belongs into a log.
+///
+/// ```
+/// use engineio_core::Sid;
+///
+/// let sid = Sid::from_random([7; 15]);
+/// assert_eq!(sid.as_str(), "BwcHBwcHBwcHBwcHBwcH");
+/// assert_eq!("BwcHBwcHBwcHBwcHBwcH".parse::<Sid>().unwrap(), sid);
+/// assert_eq!(sid.short(), "BwcHBw");
+/// assert!("no spaces".parse::<Sid>().is_err());
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Sid {
+    /// ASCII; what lies behind `len` is zero, so that the derived comparisons hold.
+    bytes: [u8; Self::MAX_LEN],
+    len: u8,
+}
+
+impl Sid {
+    /// The longest id: enough for a UUID in text form and for the 20 characters of the reference.
+    pub const MAX_LEN: usize = 39;
+
+    /// An id of 20 characters from 15 random bytes, in the URL-safe base64 alphabet as the reference's ids.
+    ///
+    /// The bytes must come from a cryptographic random source; this crate has none.
+    #[must_use]
+    pub fn from_random(random: [u8; 15]) -> Self {
+        let mut bytes = [0; Self::MAX_LEN];
+        // 15 bytes are exactly 20 characters, and there is room for 39.
+        let len = URL_SAFE_NO_PAD
+            .encode_slice(random, &mut bytes)
+            .unwrap_or_default();
+        Self {
+            bytes,
+            len: len as u8,
+        }
+    }
+
+    /// The id.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        // Only ASCII is ever stored.
+        std::str::from_utf8(&self.bytes[..usize::from(self.len)]).unwrap_or_default()
+    }
+
+    /// The first six characters, enough to tell sessions apart in a log without letting a reader of it take one over.
+    #[must_use]
+    pub fn short(&self) -> &str {
+        let id = self.as_str();
+        id.get(..6).unwrap_or(id)
+    }
+}
+
+impl FromStr for Sid {
+    type Err = InvalidSid;
+
+    fn from_str(id: &str) -> Result<Self, InvalidSid> {
+        let unreserved = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte);
+        if id.is_empty() || id.len() > Self::MAX_LEN || !id.bytes().all(unreserved) {
+            return Err(InvalidSid);
+        }
+        let mut bytes = [0; Self::MAX_LEN];
+        bytes[..id.len()].copy_from_slice(id.as_bytes());
+        Ok(Self {
+            bytes,
+            len: id.len() as u8,
+        })
+    }
+}
+
+impl AsRef<str> for Sid {
+    fn as_ref(&self) -> &str {
+        self.as_str()
+    }
+}
+
+impl fmt::Display for Sid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl fmt::Debug for Sid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Sid({}…)", self.short())
+    }
+}
+
+/// Text that cannot be a session id: empty, longer than [`Sid::MAX_LEN`], or with a character that would have to be
+/// escaped in a URL.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not a session id: 1 to 39 of the characters A-Z a-z 0-9 - _ . ~")]
+pub struct InvalidSid;

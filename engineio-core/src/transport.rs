@@ -1,0 +1,100 @@
+//! The two ways in which packets travel.
+
+use std::fmt;
+
+/// How packets travel between client and server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Transport {
+    /// HTTP long-polling: a waiting GET brings packets, a POST takes them.
+    Polling,
+    /// One WebSocket.
+    WebSocket,
+}
+
+impl Transport {
+    /// The name in the `transport` query parameter and in the list of upgrades.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Polling => "polling",
+            Self::WebSocket => "websocket",
+        }
+    }
+
+    /// The transport of that name, or `None`.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        match name {
+            "polling" => Some(Self::Polling),
+            "websocket" => Some(Self::WebSocket),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for Transport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// The transports that a server offers or a client may use.
+///
+/// ```
+/// use engineio_core::{Transport, Transports};
+///
+/// assert!(Transports::ALL.contains(Transport::Polling));
+/// let only: Transports = [Transport::WebSocket].into_iter().collect();
+/// assert!(!only.contains(Transport::Polling));
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Transports {
+    polling: bool,
+    websocket: bool,
+}
+
+impl Transports {
+    /// Both transports.
+    pub const ALL: Self = Self {
+        polling: true,
+        websocket: true,
+    };
+
+    /// Whether the transport is one of them.
+    #[must_use]
+    pub const fn contains(self, transport: Transport) -> bool {
+        match transport {
+            Transport::Polling => self.polling,
+            Transport::WebSocket => self.websocket,
+        }
+    }
+
+    /// Whether there is none, with which nobody could connect.
+    #[must_use]
+    pub const fn is_empty(self) -> bool {
+        !self.polling && !self.websocket
+    }
+}
+
+impl Default for Transports {
+    fn default() -> Self {
+        Self::ALL
+    }
+}
+
+impl FromIterator<Transport> for Transports {
+    fn from_iter<I: IntoIterator<Item = Transport>>(transports: I) -> Self {
+        let mut all = Self {
+            polling: false,
+            websocket: false,
+        };
+        for transport in transports {
+            match transport {
+                Transport::Polling => all.polling = true,
+                Transport::WebSocket => all.websocket = true,
+            }
+        }
+        all
+    }
+}
