@@ -26,6 +26,8 @@ pub enum DisconnectReason {
     HandlerPanic,
     /// The server is leaving.
     Shutdown,
+    /// The server answered a request of the session with an error status; only clients know this reason.
+    Refused,
 }
 
 impl DisconnectReason {
@@ -43,6 +45,7 @@ impl DisconnectReason {
             Self::SlowConsumer => "slow consumer",
             Self::HandlerPanic => "handler panic",
             Self::Shutdown => "shutdown",
+            Self::Refused => "refused",
         }
     }
 
@@ -50,7 +53,11 @@ impl DisconnectReason {
     #[must_use]
     pub const fn websocket_code(self) -> u16 {
         match self {
-            Self::Client | Self::Server | Self::TransportClose | Self::PingTimeout => 1000,
+            Self::Client
+            | Self::Server
+            | Self::TransportClose
+            | Self::PingTimeout
+            | Self::Refused => 1000,
             Self::Shutdown => 1001,
             Self::TransportError | Self::ParseError => 1002,
             Self::SlowConsumer => 1008,

@@ -10,12 +10,14 @@
 //! - [`codec`] turns packets into the frames of a WebSocket and the payloads of polling, and back.
 //! - [`Query`] reads a request; [`Refusal`] is the answer to one that breaks the rules.
 //! - [`server::Session`] is the machine of one client: it is told what happened and when, and tells what to do.
+//!   [`client::Session`] is its mirror.
 //! - [`Config`] holds the numbers: intervals, timeouts, limits.
 //!
 //! # Cancel safety
 //!
 //! Nothing here waits, so nothing here can be cancelled.
 
+pub mod client;
 pub mod codec;
 pub mod server;
 

@@ -10,7 +10,7 @@ pub enum Timer {
     Ping,
     /// When due, the peer is taken for dead.
     PingTimeout,
-    /// When due, an unfinished upgrade is given up.
+    /// When due, an unfinished upgrade is given up, and so is a client's unfinished handshake.
     Upgrade,
     /// When due, a poll that waits during an upgrade is answered with a noop.
     Noop,

@@ -1,0 +1,56 @@
+//! What a client bears and asks for.
+
+use std::time::Duration;
+
+/// The rules of a client's session. Every field is public; start from [`Config::default`]. A timeout of more than a
+/// day is a day.
+///
+/// ```
+/// use std::time::Duration;
+/// use engineio_core::client::Config;
+///
+/// let config = Config {
+///     upgrade: false,
+///     ..Config::default()
+/// };
+/// assert_eq!(config.open_timeout, Duration::from_secs(20));
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// Whether a session that began by polling moves to WebSocket if the server offers it. Default `true`.
+    pub upgrade: bool,
+    /// How long the handshake may take, from the first request to the open packet. Default 20 s.
+    pub open_timeout: Duration,
+    /// How long an upgrade may take, from the start of the probe to the `5` packet. Default 10 s. Then the WebSocket
+    /// is closed and the session goes on polling.
+    pub upgrade_timeout: Duration,
+    /// How long an orderly close may take to bring out what is queued. Default 10 s.
+    pub close_timeout: Duration,
+    /// The most packets in one POST. Default 16: python-engineio's server answers a longer payload with 200 and loses
+    /// its messages. Servers that are known to be others may be given more.
+    pub max_post_packets: usize,
+    /// The most packets that are taken from one poll response. Default 100,000. A server that sends more at once ends
+    /// the session, because a packet costs far more memory here than the two bytes that it may take on the wire.
+    pub max_poll_packets: usize,
+    /// How many bytes may be queued for the server, packet overhead included. Default 1 MiB. One message is always
+    /// admitted to an empty queue, however large it is.
+    pub outbox_limit: usize,
+    /// How many bytes of received messages may wait for the application. Default 1 MiB. Beyond it no poll is started
+    /// and the WebSocket is not read until there is room.
+    pub inbox_limit: usize,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            upgrade: true,
+            open_timeout: Duration::from_secs(20),
+            upgrade_timeout: Duration::from_secs(10),
+            close_timeout: Duration::from_secs(10),
+            max_post_packets: 16,
+            max_poll_packets: 100_000,
+            outbox_limit: 1 << 20,
+            inbox_limit: 1 << 20,
+        }
+    }
+}

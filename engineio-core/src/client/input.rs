@@ -1,0 +1,113 @@
+//! The alphabet of a client's session: what can happen to it, and what it asks of its driver.
+
+use bytes::Bytes;
+
+use super::opened::InvalidOpened;
+use crate::{DecodeError, DisconnectReason, Frame, Message};
+
+/// One HTTP request of the polling transport, as named by the session in [`Output::Poll`] or [`Output::Post`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct RequestId(pub(super) u32);
+
+/// One WebSocket, as named by the session in [`Output::OpenWebSocket`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct WebSocketId(pub(super) u32);
+
+/// Everything that can happen to a client's session.
+///
+/// An id that the session does not know, or not any more, is a late arrival and is ignored.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Input {
+    /// A poll was answered with a success status; this is the whole body.
+    PollAnswered(RequestId, Bytes),
+    /// A poll failed: [`DisconnectReason::Refused`] for another status, [`DisconnectReason::PayloadTooLarge`] for a
+    /// body that is larger than the driver bears, [`DisconnectReason::TransportError`] for a broken connection.
+    PollFailed(RequestId, DisconnectReason),
+    /// A POST was answered with a success status.
+    PostAnswered(RequestId),
+    /// A POST failed; the reasons are those of [`Input::PollFailed`].
+    PostFailed(RequestId, DisconnectReason),
+    /// A WebSocket is open.
+    WebSocketOpened(WebSocketId),
+    /// A WebSocket brought a frame.
+    WebSocketFrame(WebSocketId, Frame),
+    /// A WebSocket is gone, or could not be opened: [`DisconnectReason::TransportClose`] for a close frame or the end
+    /// of the connection, another reason where it failed.
+    WebSocketClosed(WebSocketId, DisconnectReason),
+    /// Time has passed; harmless when nothing is due.
+    Timeout,
+}
+
+/// What the driver must do, in this order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Output {
+    /// Send a GET: without an id of a session while [`Session::opened`](super::Session::opened) is `None`.
+    Poll(RequestId),
+    /// Send a POST whose body is [`Session::take_payload`](super::Session::take_payload).
+    Post(RequestId),
+    /// Give the request up; its answer means nothing any more.
+    Cancel(RequestId),
+    /// Open a WebSocket: without an id of a session while [`Session::opened`](super::Session::opened) is `None`.
+    OpenWebSocket(WebSocketId),
+    /// Frames can be sent: take them with [`Session::take_frame`](super::Session::take_frame) until there is none.
+    SendFrames(WebSocketId),
+    /// Close the WebSocket with the code of this reason, after the frames that were taken, or give up opening it.
+    CloseWebSocket(WebSocketId, DisconnectReason),
+    /// Events wait for the application: take them with [`Session::take_event`](super::Session::take_event).
+    Events,
+    /// The outbox has become shorter: who waits for room may try again.
+    Room,
+    /// The session is over; nothing will come after this.
+    Finished,
+}
+
+/// What the application learns, in order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Event {
+    /// The server accepted the session; [`Session::opened`](super::Session::opened) tells its terms.
+    Opened,
+    /// The server sent a message.
+    Message(Message),
+    /// The session moved from polling to WebSocket.
+    Upgraded,
+    /// The attempt to move to WebSocket failed. The session goes on by polling and has lost nothing.
+    UpgradeFailed(ProbeFailure),
+    /// The session is over, or was never opened. Comes once, and last.
+    Closed(DisconnectReason),
+}
+
+/// Why a session stays on polling.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ProbeFailure {
+    /// The WebSocket could not be opened, or was closed before the upgrade was complete.
+    Closed(DisconnectReason),
+    /// The server answered the probe with something else than `3probe`.
+    WrongAnswer,
+    /// The upgrade was not complete within [`Config::upgrade_timeout`](super::Config::upgrade_timeout).
+    Timeout,
+}
+
+/// What was wrong with what the server sent, where that ended the session.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Fault {
+    /// Bytes that are no packet.
+    #[error("the server sent something that is not a packet")]
+    Decode(#[source] DecodeError),
+    /// The first packet was another than an open packet.
+    #[error("the server's first packet was not an open packet")]
+    NotOpen,
+    /// An open packet that cannot be used.
+    #[error("the server's open packet cannot be used")]
+    Opened(#[source] InvalidOpened),
+    /// More packets in one poll response than [`Config::max_poll_packets`](super::Config::max_poll_packets).
+    #[error("the server sent more than {0} packets in one response")]
+    TooManyPackets(usize),
+    /// The server did not send an open packet within [`Config::open_timeout`](super::Config::open_timeout).
+    #[error("the server did not complete the handshake in time")]
+    OpenTimeout,
+}

@@ -1,0 +1,413 @@
+//! The link states of a client: by what it reaches the server, and the moves between them.
+//!
+//! A transition consumes its state and gives the next one back, so a forgotten successor does not compile; one that
+//! ends the session gives the link back as well, because to end is to release: the poll, the POST and the WebSocket
+//! that are under way each get cancelled or closed.
+
+use std::time::Instant;
+
+use super::input::{Event, Input, Output, ProbeFailure, RequestId, WebSocketId};
+use super::machine::Machine;
+use crate::codec::{Frame, v4};
+use crate::timer::Timer;
+use crate::{DisconnectReason, Packet};
+
+#[derive(Debug)]
+pub(super) enum Link {
+    /// By polling alone.
+    Polling(Polling),
+    /// By polling, while a WebSocket is tried.
+    Probing(Probing),
+    /// By nothing: the WebSocket works, and what is under way by polling has to come back first.
+    Pausing(Pausing),
+    /// By WebSocket.
+    WebSocket(WebSocket),
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Polling {
+    /// The GET that is under way.
+    poll: Option<RequestId>,
+    /// The POST that is under way.
+    post: Option<Post>,
+}
+
+#[derive(Debug)]
+struct Post {
+    id: RequestId,
+    /// Its body has left the outbox.
+    taken: bool,
+    /// It carries the close packet.
+    last: bool,
+}
+
+#[derive(Debug)]
+pub(super) struct Probing {
+    polling: Polling,
+    to: WebSocketId,
+    stage: Stage,
+}
+
+#[derive(Debug)]
+enum Stage {
+    Connecting,
+    Asked {
+        /// `2probe` is still to be sent.
+        probe: bool,
+    },
+}
+
+/// The server has answered the probe.
+///
+/// No poll and no POST begins here. Those under way bring what they carry: the poll ends, because the server answers
+/// it with a noop at the latest, and so does the POST. Then `5` is the first frame. Until then nothing has left by the
+/// WebSocket, so that a failure leads back to polling; from then on nothing leaves by polling. That is the whole
+/// argument why nothing is lost, doubled or reordered.
+#[derive(Debug)]
+pub(super) struct Pausing {
+    polling: Polling,
+    to: WebSocketId,
+}
+
+#[derive(Debug)]
+pub(super) struct WebSocket {
+    id: WebSocketId,
+    /// `5` is still to be sent.
+    upgrade: bool,
+    /// The driver was told that there are frames.
+    told: bool,
+}
+
+/// Go on with this link, or end the session and release this link.
+pub(super) type Next = Result<Link, (Link, DisconnectReason)>;
+
+impl Link {
+    /// The link of a session that was just opened by WebSocket.
+    pub(super) const fn websocket(id: WebSocketId) -> Self {
+        Self::WebSocket(WebSocket {
+            id,
+            upgrade: false,
+            told: false,
+        })
+    }
+
+    /// Begins to try a WebSocket.
+    pub(super) fn probe(self, now: Instant, machine: &mut Machine) -> Self {
+        let Self::Polling(polling) = self else {
+            return self;
+        };
+        let to = machine.next_websocket();
+        machine.output(Output::OpenWebSocket(to));
+        let timeout = machine.config.upgrade_timeout;
+        machine.timers.set(Timer::Upgrade, now + timeout);
+        Self::Probing(Probing {
+            polling,
+            to,
+            stage: Stage::Connecting,
+        })
+    }
+
+    pub(super) fn step(self, now: Instant, input: Input, machine: &mut Machine) -> Next {
+        match input {
+            Input::PollAnswered(id, body) => self.on_poll_answered(now, id, body, machine),
+            Input::PollFailed(id, reason) => self.on_poll_failed(id, reason),
+            Input::PostAnswered(id) => self.on_post_answered(id),
+            Input::PostFailed(id, reason) => self.on_post_failed(id, reason),
+            Input::WebSocketOpened(id) => Ok(self.on_websocket_opened(id, machine)),
+            Input::WebSocketFrame(id, frame) => self.on_frame(now, id, frame, machine),
+            Input::WebSocketClosed(id, reason) => self.on_websocket_closed(id, reason, machine),
+            Input::Timeout => Ok(self),
+        }
+    }
+
+    pub(super) fn on_timer(self, now: Instant, timer: Timer, machine: &mut Machine) -> Next {
+        match timer {
+            Timer::PingTimeout if machine.excuse_silence(now) => Ok(self),
+            Timer::PingTimeout => Err((self, DisconnectReason::PingTimeout)),
+            Timer::Upgrade => {
+                let closing = self.unfinished_websocket();
+                if let Some(id) = closing {
+                    let reason = DisconnectReason::TransportClose;
+                    machine.output(Output::CloseWebSocket(id, reason));
+                }
+                Ok(self.fall_back(ProbeFailure::Timeout, machine))
+            }
+            // The server's timers, and the one that only closing sessions set and look at themselves.
+            _ => Ok(self),
+        }
+    }
+
+    fn on_poll_answered(
+        mut self,
+        now: Instant,
+        id: RequestId,
+        body: bytes::Bytes,
+        machine: &mut Machine,
+    ) -> Next {
+        let Some(polling) = self.polling_mut() else {
+            return Ok(self);
+        };
+        if polling.poll.take_if(|poll| *poll == id).is_none() {
+            return Ok(self);
+        }
+        match machine.on_packets(now, v4::decode_payload(body)) {
+            Ok(()) => Ok(self),
+            Err(reason) => Err((self, reason)),
+        }
+    }
+
+    fn on_poll_failed(mut self, id: RequestId, reason: DisconnectReason) -> Next {
+        let polling = self.polling_mut();
+        match polling.and_then(|polling| polling.poll.take_if(|poll| *poll == id)) {
+            Some(_) => Err((self, reason)),
+            None => Ok(self),
+        }
+    }
+
+    fn on_post_answered(mut self, id: RequestId) -> Next {
+        match self.take_post(id) {
+            Some(post) if post.last => Err((self, DisconnectReason::Client)),
+            _ => Ok(self),
+        }
+    }
+
+    fn on_post_failed(mut self, id: RequestId, reason: DisconnectReason) -> Next {
+        match self.take_post(id) {
+            Some(_) => Err((self, reason)),
+            None => Ok(self),
+        }
+    }
+
+    fn take_post(&mut self, id: RequestId) -> Option<Post> {
+        self.polling_mut()?.post.take_if(|post| post.id == id)
+    }
+
+    fn on_websocket_opened(mut self, id: WebSocketId, machine: &mut Machine) -> Self {
+        if let Self::Probing(probing) = &mut self
+            && probing.to == id
+            && matches!(probing.stage, Stage::Connecting)
+        {
+            probing.stage = Stage::Asked { probe: true };
+            machine.output(Output::SendFrames(id));
+        }
+        self
+    }
+
+    fn on_websocket_closed(
+        self,
+        id: WebSocketId,
+        reason: DisconnectReason,
+        machine: &mut Machine,
+    ) -> Next {
+        match self {
+            Self::WebSocket(websocket) if websocket.id == id => {
+                Err((Self::WebSocket(websocket), reason))
+            }
+            link if link.unfinished_websocket() == Some(id) => {
+                Ok(link.fall_back(ProbeFailure::Closed(reason), machine))
+            }
+            link => Ok(link),
+        }
+    }
+
+    fn on_frame(self, now: Instant, id: WebSocketId, frame: Frame, machine: &mut Machine) -> Next {
+        match self {
+            Self::WebSocket(websocket) if websocket.id == id => {
+                let outcome = machine
+                    .decode_frame(frame)
+                    .and_then(|packet| machine.on_packet(now, packet));
+                match outcome {
+                    Ok(()) => Ok(Self::WebSocket(websocket)),
+                    Err(reason) => Err((Self::WebSocket(websocket), reason)),
+                }
+            }
+            Self::Probing(probing) if probing.to == id && probing.answered_by(frame.clone()) => {
+                Ok(Self::Pausing(Pausing {
+                    polling: probing.polling,
+                    to: probing.to,
+                }))
+            }
+            link if link.unfinished_websocket() == Some(id) => {
+                let reason = DisconnectReason::TransportError;
+                machine.output(Output::CloseWebSocket(id, reason));
+                Ok(link.fall_back(ProbeFailure::WrongAnswer, machine))
+            }
+            link => Ok(link),
+        }
+    }
+
+    /// The WebSocket that is being tried.
+    const fn unfinished_websocket(&self) -> Option<WebSocketId> {
+        match self {
+            Self::Probing(probing) => Some(probing.to),
+            Self::Pausing(pausing) => Some(pausing.to),
+            Self::Polling(_) | Self::WebSocket(_) => None,
+        }
+    }
+
+    /// Goes on by polling; nothing is lost, because nothing but the probe left by the WebSocket.
+    fn fall_back(self, failure: ProbeFailure, machine: &mut Machine) -> Self {
+        let polling = match self {
+            Self::Probing(probing) => probing.polling,
+            Self::Pausing(pausing) => pausing.polling,
+            link => return link,
+        };
+        machine.timers.stop(Timer::Upgrade);
+        machine.event(Event::UpgradeFailed(failure));
+        Self::Polling(polling)
+    }
+
+    /// Gives an upgrade up that is not complete: the session is closing, by the transport that it has.
+    pub(super) fn stay(self, machine: &mut Machine) -> Self {
+        let Some(id) = self.unfinished_websocket() else {
+            return self;
+        };
+        let reason = DisconnectReason::Client;
+        machine.output(Output::CloseWebSocket(id, reason));
+        self.fall_back(ProbeFailure::Closed(reason), machine)
+    }
+
+    const fn polling_mut(&mut self) -> Option<&mut Polling> {
+        match self {
+            Self::Polling(polling) => Some(polling),
+            Self::Probing(probing) => Some(&mut probing.polling),
+            Self::Pausing(pausing) => Some(&mut pausing.polling),
+            Self::WebSocket(_) => None,
+        }
+    }
+
+    /// Tells the driver what can be asked and sent now, and completes an upgrade that waits for nothing any more;
+    /// called after every change.
+    pub(super) fn flush(self, closing: bool, machine: &mut Machine) -> Self {
+        match self {
+            Self::Polling(mut polling) => {
+                polling.flush(closing, machine);
+                Self::Polling(polling)
+            }
+            Self::Probing(mut probing) => {
+                probing.polling.flush(closing, machine);
+                Self::Probing(probing)
+            }
+            Self::Pausing(pausing) if pausing.polling.is_idle() => {
+                machine.timers.stop(Timer::Upgrade);
+                machine.event(Event::Upgraded);
+                let websocket = WebSocket {
+                    id: pausing.to,
+                    upgrade: true,
+                    told: false,
+                };
+                Self::WebSocket(websocket.flush(closing, machine))
+            }
+            Self::Pausing(pausing) => Self::Pausing(pausing),
+            Self::WebSocket(websocket) => Self::WebSocket(websocket.flush(closing, machine)),
+        }
+    }
+
+    /// Takes the packets of a POST, or `None` if that POST is not under way or has its body already.
+    pub(super) fn take_packets(
+        &mut self,
+        id: RequestId,
+        closing: bool,
+        machine: &mut Machine,
+    ) -> Option<Vec<Packet>> {
+        let post = self.polling_mut()?.post.as_mut();
+        let post = post.filter(|post| post.id == id && !post.taken)?;
+        let (packets, last) = machine.take_packets(closing);
+        post.taken = true;
+        post.last = last;
+        Some(packets)
+    }
+
+    /// Takes the next packet for a WebSocket. Returns whether it is the close packet.
+    pub(super) fn take_packet(
+        &mut self,
+        id: WebSocketId,
+        closing: bool,
+        machine: &mut Machine,
+    ) -> Option<(Packet, bool)> {
+        match self {
+            Self::WebSocket(websocket) if websocket.id == id => {
+                if std::mem::take(&mut websocket.upgrade) {
+                    return Some((Packet::Upgrade, false));
+                }
+                if let Some(pong) = machine.take_pong() {
+                    return Some((pong, false));
+                }
+                if let Some(message) = machine.outbox.pop() {
+                    machine.outbox_shortened();
+                    return Some((Packet::Message(message), false));
+                }
+                websocket.told = false;
+                closing.then_some((Packet::Close, true))
+            }
+            Self::Probing(Probing {
+                to,
+                stage: Stage::Asked { probe },
+                ..
+            }) if *to == id => {
+                let data = bytes::Bytes::from_static(Packet::PROBE);
+                std::mem::take(probe).then_some((Packet::Ping(data), false))
+            }
+            _ => None,
+        }
+    }
+
+    /// Releases what the link holds.
+    pub(super) fn release(mut self, reason: DisconnectReason, machine: &mut Machine) {
+        if let Some(polling) = self.polling_mut() {
+            let post = polling.post.take().map(|post| post.id);
+            for id in polling.poll.take().into_iter().chain(post) {
+                machine.output(Output::Cancel(id));
+            }
+        }
+        let websocket = match &self {
+            Self::WebSocket(websocket) => Some(websocket.id),
+            link => link.unfinished_websocket(),
+        };
+        if let Some(id) = websocket {
+            machine.output(Output::CloseWebSocket(id, reason));
+        }
+    }
+}
+
+impl Polling {
+    fn flush(&mut self, closing: bool, machine: &mut Machine) {
+        // A closing session has no use for what another poll would bring. A full inbox is how a slow application
+        // slows the server down.
+        if self.poll.is_none() && !closing && machine.inbox_has_room() {
+            let id = machine.next_request();
+            self.poll = Some(id);
+            machine.output(Output::Poll(id));
+        }
+        if self.post.is_none() && (closing || machine.is_pending()) {
+            let id = machine.next_request();
+            self.post = Some(Post {
+                id,
+                taken: false,
+                last: false,
+            });
+            machine.output(Output::Post(id));
+        }
+    }
+
+    const fn is_idle(&self) -> bool {
+        self.poll.is_none() && self.post.is_none()
+    }
+}
+
+impl Probing {
+    fn answered_by(&self, frame: Frame) -> bool {
+        let asked = matches!(self.stage, Stage::Asked { probe: false });
+        asked && v4::decode_frame(frame) == Ok(Packet::probe_pong())
+    }
+}
+
+impl WebSocket {
+    fn flush(mut self, closing: bool, machine: &mut Machine) -> Self {
+        if !self.told && (self.upgrade || closing || machine.is_pending()) {
+            self.told = true;
+            machine.output(Output::SendFrames(self.id));
+        }
+        self
+    }
+}

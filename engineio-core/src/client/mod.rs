@@ -1,0 +1,293 @@
+//! The client's side of one session, as a machine without IO and without a clock.
+
+mod config;
+mod input;
+mod link;
+mod machine;
+mod opened;
+mod state;
+
+use std::time::Instant;
+
+use bytes::Bytes;
+
+pub use self::config::Config;
+pub use self::input::{Event, Fault, Input, Output, ProbeFailure, RequestId, WebSocketId};
+use self::link::Link;
+use self::machine::Machine;
+pub use self::opened::{InvalidOpened, Opened};
+use self::state::{Opening, State};
+use crate::codec::v4;
+use crate::outbox;
+use crate::timer::Timer;
+use crate::{DisconnectReason, Frame, Message, SendError, Transport};
+
+/// One session of a client: the mirror of [`server::Session`](crate::server::Session). It speaks revision 4.
+///
+/// # The contract with its driver
+///
+/// Methods are of three kinds.
+/// - *What happened*: [`handle_input`](Self::handle_input), [`send`](Self::send), [`close`](Self::close),
+///   [`abort`](Self::abort). After each of them, and after [`new`](Self::new), drain
+///   [`poll_output`](Self::poll_output) until it returns `None`, and read [`poll_timeout`](Self::poll_timeout) again.
+/// - *What is to be taken*: [`take_payload`](Self::take_payload), [`take_frame`](Self::take_frame),
+///   [`take_event`](Self::take_event). An [`Output`] announces that there is something; the driver takes it when it
+///   can pass it on. They may cause outputs too.
+/// - *Questions*, which take `&self`.
+///
+/// Time is an argument and never goes backwards. A server's misbehaviour is an output, never an error of these
+/// methods. An id that the session does not know any more is a late arrival and harmless.
+///
+/// The driver bounds the time of a POST and of opening a WebSocket. A poll needs no bound of its own: the heartbeat
+/// is one, and so is [`Config::open_timeout`] before it has begun.
+///
+/// # Transitions
+///
+/// Each row has a scenario of its own in `tests/client_*.rs`.
+///
+/// | # | from | input | to | outputs |
+/// |---|---|---|---|---|
+/// | 1 | Opening (polling) | open packet | Polling | `Opened`; a poll begins |
+/// | 2 | Opening (polling) | open packet that offers WebSocket | Probing | `Opened`; a poll and a WebSocket begin |
+/// | 3 | Opening (polling) | open packet and messages | as 1 or 2 | `Opened`, then the messages |
+/// | 4 | Opening (WebSocket) | open packet | WebSocket | `Opened`; what was sent before are frames |
+/// | 5 | Opening | anything but an open packet | Closed (parse error) | WebSocket closed |
+/// | 6 | Opening | request or WebSocket fails | Closed (its reason) | – |
+/// | 7 | Opening | open timer | Closed (transport error) | poll cancelled or WebSocket closed |
+/// | 8 | Opening | `close` | Closed (client) | poll cancelled or WebSocket closed |
+/// | 9 | Polling | `PollAnswered` | Polling | messages are events, the next poll begins |
+/// | 10 | Polling | `PollFailed` | Closed (its reason) | POST cancelled |
+/// | 11 | Polling | malformed payload | Closed (parse error) | packets before it are events |
+/// | 12 | Polling | payload of too many packets | Closed (payload too large) | – |
+/// | 13 | Polling | `PollAnswered`, inbox full | Polling (no poll) | the next poll begins once there is room |
+/// | 14 | Polling, no POST | `send` | Polling (POST) | a POST begins |
+/// | 15 | Polling (POST) | `send` | same | leaves with the next POST, within `maxPayload` |
+/// | 16 | Polling (POST) | `PostAnswered` | Polling | the next POST, if anything is queued |
+/// | 17 | Polling (POST) | `PostFailed` | Closed (its reason) | poll cancelled |
+/// | 18 | Probing | `WebSocketOpened` | Probing (asked) | `2probe` |
+/// | 19 | Probing | `send`, `PollAnswered` | Probing | by polling, as before |
+/// | 20 | Probing (asked) | `3probe` | Pausing | no poll or POST begins any more |
+/// | 21 | Pausing | poll and POST are back | WebSocket | `Upgraded`; `5`, then what is queued |
+/// | 22 | Pausing | `send` | Pausing | leaves after `5` |
+/// | 23 | Probing, Pausing | `WebSocketClosed` | Polling | `UpgradeFailed`; nothing lost |
+/// | 24 | Probing, Pausing | another frame | Polling | `UpgradeFailed`; WebSocket closed |
+/// | 25 | Probing, Pausing | upgrade timer | Polling | `UpgradeFailed`; WebSocket closed |
+/// | 26 | Pausing | poll or POST fails | Closed (its reason) | WebSocket closed |
+/// | 27 | WebSocket | message frame | WebSocket | event |
+/// | 28 | WebSocket | frame that is no packet | Closed (parse error) | WebSocket closed |
+/// | 29 | WebSocket | `WebSocketClosed` | Closed (its reason) | – |
+/// | 30 | any open | ping | same | pong with its data; ping timeout restarts |
+/// | 31 | any open | ping timeout | Closed (ping timeout) | everything released |
+/// | 32 | any open, inbox full | ping timeout | same | watched anew: nobody read what the server sent |
+/// | 33 | Polling | `1` | Closed (server) | packets after it are dropped |
+/// | 34 | WebSocket | `1` | Closed (server) | WebSocket closed |
+/// | 35 | Polling | `close` | Closing | queued messages, then `1`, in POSTs |
+/// | 36 | Closing (POST with `1`) | `PostAnswered` | Closed (client) | poll cancelled |
+/// | 37 | Probing, Pausing | `close` | Closing (polling) | WebSocket closed, the rest by POSTs |
+/// | 38 | WebSocket | `close` | Closed (client) | queued messages, `1`, WebSocket closed |
+/// | 39 | Closing | messages of the server | Closing | dropped |
+/// | 40 | Closing | link breaks, close timer | Closed (client) | the first reason stays |
+/// | 41 | any | `abort` | Closed (its reason) | everything released, queue dropped |
+/// | 42 | Closed | anything | Closed | nothing; no second event |
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Instant;
+/// use engineio_core::client::{Config, Event, Input, Output, Session};
+/// use engineio_core::{Message, Transport};
+///
+/// let now = Instant::now();
+/// let mut session = Session::new(now, Config::default(), Transport::Polling);
+/// let Some(Output::Poll(handshake)) = session.poll_output() else { panic!() };
+///
+/// let body = r#"0{"sid":"abc","upgrades":[],"pingInterval":25000,"pingTimeout":20000,"maxPayload":1000000}"#;
+/// session.handle_input(now, Input::PollAnswered(handshake, body.into()));
+/// assert_eq!(session.take_event(), Some(Event::Opened));
+///
+/// session.send(Message::from("hello")).unwrap();
+/// let outputs: Vec<_> = std::iter::from_fn(|| session.poll_output()).collect();
+/// let Some(&Output::Post(post)) = outputs.get(1) else { panic!() };
+/// assert_eq!(session.take_payload(post).unwrap(), "4hello");
+/// ```
+#[derive(Debug)]
+pub struct Session {
+    state: State,
+    machine: Machine,
+}
+
+impl Session {
+    /// A session that is to be opened by this transport. The first output tells how.
+    ///
+    /// Messages may be sent already; they wait for the open packet.
+    #[must_use]
+    pub fn new(now: Instant, config: Config, transport: Transport) -> Self {
+        let mut machine = Machine::new(config);
+        Self {
+            state: State::open(now, transport, &mut machine),
+            machine,
+        }
+    }
+
+    /// Takes in what happened.
+    pub fn handle_input(&mut self, now: Instant, input: Input) {
+        match input {
+            Input::Timeout => {
+                while let Some(timer) = self.machine.timers.take_due(now) {
+                    self.transition(|state, machine| state.on_timer(now, timer, machine));
+                }
+            }
+            input => self.transition(|state, machine| state.step(now, input, machine)),
+        }
+    }
+
+    /// Queues a message for the server.
+    ///
+    /// # Errors
+    ///
+    /// Returns the message as [`SendError::Full`] if the outbox has no room for it, or as [`SendError::Closed`] if the
+    /// session is closing or closed.
+    pub fn send(&mut self, message: Message) -> Result<(), SendError> {
+        if !matches!(self.state, State::Opening(_) | State::Open(_)) {
+            return Err(SendError::Closed(message));
+        }
+        if !self.machine.has_room(outbox::cost(&message)) {
+            return Err(SendError::Full(message));
+        }
+        self.machine.queue(message);
+        self.transition(|state, _| state);
+        Ok(())
+    }
+
+    /// Closes the session in good order: the server gets what is queued, then the close packet. New messages are
+    /// refused from now on, and what the server still sends is dropped.
+    ///
+    /// The session is closed once the server has taken that, or after [`Config::close_timeout`]; at once if it was
+    /// not open yet.
+    pub fn close(&mut self, now: Instant) {
+        self.transition(|state, machine| state.close(now, machine));
+    }
+
+    /// Ends the session at once; what is queued is dropped.
+    pub fn abort(&mut self, reason: DisconnectReason) {
+        self.transition(|state, machine| state.abort(reason, machine));
+    }
+
+    /// The next thing that the driver must do.
+    #[must_use]
+    pub fn poll_output(&mut self) -> Option<Output> {
+        self.machine.poll_output()
+    }
+
+    /// When [`Input::Timeout`] is due. `None` only after the session is closed.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        self.machine.timers.next().map(|(at, _)| at)
+    }
+
+    /// What waits for the next deadline, for a log.
+    #[must_use]
+    pub fn timeout_reason(&self) -> Option<Timer> {
+        self.machine.timers.next().map(|(_, timer)| timer)
+    }
+
+    /// Takes the body of a POST, at the moment at which it is written. `None` if there is no such POST any more.
+    pub fn take_payload(&mut self, post: RequestId) -> Option<Bytes> {
+        let closing = matches!(self.state, State::Closing(_));
+        let (State::Open(link) | State::Closing(link)) = &mut self.state else {
+            return None;
+        };
+        let packets = link.take_packets(post, closing, &mut self.machine)?;
+        Some(v4::encode_payload(&packets))
+    }
+
+    /// Takes the next frame for a WebSocket. `None` if there is none now; [`Output::SendFrames`] tells when there is.
+    pub fn take_frame(&mut self, websocket: WebSocketId) -> Option<Frame> {
+        let closing = matches!(self.state, State::Closing(_));
+        let (State::Open(link) | State::Closing(link)) = &mut self.state else {
+            return None;
+        };
+        let (packet, last) = link.take_packet(websocket, closing, &mut self.machine)?;
+        if last {
+            self.abort(DisconnectReason::Client);
+        }
+        Some(v4::encode_frame(packet, false))
+    }
+
+    /// Takes the next event for the application. `None` if there is none now; [`Output::Events`] tells when there is.
+    pub fn take_event(&mut self) -> Option<Event> {
+        let event = self.machine.take_event();
+        if event.is_some() {
+            self.transition(|state, _| state);
+        }
+        event
+    }
+
+    /// What the server said in its open packet, or `None` before it came.
+    #[must_use]
+    pub const fn opened(&self) -> Option<&Opened> {
+        self.machine.opened.as_ref()
+    }
+
+    /// By what the server is reached. An upgrade counts once it is complete.
+    #[must_use]
+    pub const fn transport(&self) -> Transport {
+        match &self.state {
+            State::Opening(Opening::WebSocket(_))
+            | State::Open(Link::WebSocket(_))
+            | State::Closing(Link::WebSocket(_)) => Transport::WebSocket,
+            _ => Transport::Polling,
+        }
+    }
+
+    /// Whether the server has accepted the session, which is neither closing nor closed.
+    #[must_use]
+    pub const fn is_open(&self) -> bool {
+        matches!(self.state, State::Open(_))
+    }
+
+    /// Why the session is closed, or `None` while it is not.
+    #[must_use]
+    pub const fn closed(&self) -> Option<DisconnectReason> {
+        match &self.state {
+            State::Closed(reason) => Some(*reason),
+            _ => None,
+        }
+    }
+
+    /// What was wrong with what the server sent, if that ended the session.
+    #[must_use]
+    pub const fn fault(&self) -> Option<&Fault> {
+        self.machine.fault.as_ref()
+    }
+
+    /// Whether the driver should read the WebSocket on: `false` while the inbox is full.
+    #[must_use]
+    pub const fn wants_input(&self) -> bool {
+        self.machine.inbox_has_room()
+    }
+
+    /// Whether a message whose data has `len` bytes would be queued.
+    #[must_use]
+    pub fn has_room_for(&self, len: usize) -> bool {
+        self.machine.has_room(len + crate::Config::PACKET_OVERHEAD)
+    }
+
+    /// How many messages are queued for the server.
+    #[must_use]
+    pub fn queued_messages(&self) -> usize {
+        self.machine.outbox.len()
+    }
+
+    /// How many bytes are queued for the server, packet overhead included.
+    #[must_use]
+    pub const fn queued_bytes(&self) -> usize {
+        self.machine.outbox.bytes()
+    }
+
+    /// The only place where the state is taken out; what follows from the change is told to the driver at once.
+    fn transition(&mut self, change: impl FnOnce(State, &mut Machine) -> State) {
+        let state = std::mem::replace(&mut self.state, State::Closed(DisconnectReason::Client));
+        self.state = change(state, &mut self.machine).flush(&mut self.machine);
+    }
+}

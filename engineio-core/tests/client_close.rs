@@ -1,0 +1,271 @@
+//! Rows 30 to 42 of the client's transition table: the heartbeat, and the ends.
+
+mod client_support;
+
+use client_support::{Client, OPEN_UPGRADABLE, message, secs, text};
+use engineio_core::client::{Config, Event, Input, Output, ProbeFailure};
+use engineio_core::{DisconnectReason, Message, SendError, Timer, Transport};
+
+#[test]
+fn row_30_a_ping_is_answered_with_its_data() {
+    let mut client = Client::polling();
+    client.answer_poll("2");
+    assert_eq!(client.answer_post(), "3");
+    client.answer_poll("2data\u{1e}4a");
+    assert_eq!(client.answer_post(), "3data");
+
+    let (mut client, websocket) = Client::websocket_open();
+    client.frame(websocket, "2");
+    assert_eq!(client.frames(websocket), [text("3")]);
+}
+
+#[test]
+fn row_30_a_ping_restarts_the_watch_and_goes_before_messages() {
+    let (mut client, websocket) = Client::websocket_open();
+    client.send("a");
+    client.advance(secs(44));
+    client.frame(websocket, "2");
+    assert_eq!(client.frames(websocket), [text("3"), text("4a")]);
+    client.advance(secs(44));
+    assert!(client.session.is_open());
+    client.advance(secs(1));
+    client.assert_closed(DisconnectReason::PingTimeout);
+}
+
+#[test]
+fn row_30_many_pings_at_once_get_one_pong() {
+    let mut client = Client::polling();
+    client.answer_poll("2a\u{1e}2b\u{1e}2c");
+    assert_eq!(client.answer_post(), "3c");
+    assert_eq!(client.post(), None);
+}
+
+#[test]
+fn row_31_a_silent_server_is_given_up() {
+    let mut client = Client::polling();
+    let poll = client.poll().unwrap();
+    assert_eq!(client.session.timeout_reason(), Some(Timer::PingTimeout));
+    client.advance(secs(44));
+    assert!(client.session.is_open());
+    client.advance(secs(1));
+    client.assert_closed(DisconnectReason::PingTimeout);
+    assert_eq!(client.outputs(), [Output::Cancel(poll)]);
+}
+
+#[test]
+fn row_31_messages_are_no_heartbeat() {
+    let (mut client, websocket) = Client::websocket_open();
+    client.advance(secs(40));
+    client.frame(websocket, "4a");
+    client.advance(secs(5));
+    client.assert_closed(DisconnectReason::PingTimeout);
+}
+
+#[test]
+fn row_32_a_server_that_nobody_read_is_not_silent() {
+    let config = Config {
+        inbox_limit: 10,
+        ..Config::default()
+    };
+    let (mut client, websocket) = Client::websocket_open_with(config);
+    client.frame(websocket, "4a");
+    assert!(!client.session.wants_input());
+    client.advance(secs(45));
+    assert!(client.session.is_open());
+    client.advance(secs(44));
+    assert_eq!(client.events(), [message("a")]);
+    // The inbox was full until a moment ago: the ping may be on its way.
+    client.advance(secs(1));
+    assert!(client.session.is_open());
+    client.advance(secs(45));
+    client.assert_closed(DisconnectReason::PingTimeout);
+}
+
+#[test]
+fn row_33_a_close_packet_of_a_poll_ends_the_session() {
+    let mut client = Client::polling();
+    client.answer_poll("4a\u{1e}1\u{1e}4b");
+    let closed = Event::Closed(DisconnectReason::Server);
+    assert_eq!(client.events(), [message("a"), closed]);
+    assert_eq!(client.outputs(), [Output::Finished]);
+}
+
+#[test]
+fn row_34_a_close_packet_of_a_frame_ends_the_session() {
+    let (mut client, websocket) = Client::websocket_open();
+    client.frame(websocket, "1");
+    client.assert_closed(DisconnectReason::Server);
+    let reason = DisconnectReason::Server;
+    assert_eq!(
+        client.outputs(),
+        [Output::CloseWebSocket(websocket, reason)]
+    );
+}
+
+#[test]
+fn row_35_an_orderly_close_brings_everything_out_first() {
+    let mut client = Client::polling();
+    client.send("a");
+    let post = client.post().unwrap();
+    assert_eq!(client.body(post), "4a");
+    client.session.send(Message::from("x".repeat(99))).unwrap();
+    client.send("b");
+    client.close();
+    let refused = client.session.send(Message::from("late")).unwrap_err();
+    assert_eq!(refused, SendError::Closed(Message::from("late")));
+    client.input(Input::PostAnswered(post));
+    assert_eq!(client.answer_post().len(), 100);
+    assert_eq!(client.answer_post(), "4b\u{1e}1");
+    client.assert_closed(DisconnectReason::Client);
+}
+
+#[test]
+fn row_35_the_close_packet_goes_alone_where_it_does_not_fit() {
+    let mut client = Client::polling();
+    client.session.send(Message::from("x".repeat(98))).unwrap();
+    client.close();
+    assert_eq!(client.answer_post().len(), 99);
+    assert_eq!(client.answer_post(), "1");
+
+    let mut client = Client::polling();
+    client.session.send(Message::from("x".repeat(97))).unwrap();
+    client.close();
+    assert!(client.answer_post().ends_with("x\u{1e}1"));
+}
+
+#[test]
+fn row_36_the_answer_to_the_close_packet_ends_the_session() {
+    let mut client = Client::polling();
+    let poll = client.poll().unwrap();
+    client.close();
+    let post = client.post().unwrap();
+    assert_eq!(client.body(post), "1");
+    assert_eq!(client.session.closed(), None);
+    client.input(Input::PostAnswered(post));
+    client.assert_closed(DisconnectReason::Client);
+    assert_eq!(client.outputs(), [Output::Cancel(poll)]);
+}
+
+#[test]
+fn row_37_an_unfinished_upgrade_is_given_up() {
+    for stage in 0..3 {
+        let (mut client, websocket) = match stage {
+            0 => Client::probing(),
+            1 => Client::probed(),
+            _ => Client::pausing(),
+        };
+        client.send("a");
+        client.close();
+        let reason = DisconnectReason::Client;
+        assert!(
+            client
+                .outputs
+                .contains(&Output::CloseWebSocket(websocket, reason))
+        );
+        assert_eq!(client.answer_post(), "4a\u{1e}1");
+        client.assert_closed(DisconnectReason::Client);
+    }
+}
+
+#[test]
+fn row_38_a_websocket_is_closed_behind_its_last_frame() {
+    let (mut client, websocket) = Client::websocket_open();
+    client.send("a");
+    client.close();
+    assert_eq!(client.frames(websocket), [text("4a"), text("1")]);
+    client.assert_closed(DisconnectReason::Client);
+    let reason = DisconnectReason::Client;
+    assert_eq!(
+        client.outputs(),
+        [Output::CloseWebSocket(websocket, reason)]
+    );
+}
+
+#[test]
+fn row_39_a_closing_client_is_deaf() {
+    let mut client = Client::polling();
+    client.close();
+    client.answer_poll("4late");
+    assert_eq!(client.poll(), None, "no poll begins any more");
+    assert_eq!(client.events(), []);
+}
+
+#[test]
+fn row_40_the_first_reason_stays() {
+    let mut client = Client::polling();
+    client.close();
+    client.answer_poll("1");
+    client.assert_closed(DisconnectReason::Client);
+
+    let mut client = Client::polling();
+    client.close();
+    let post = client.post().unwrap();
+    client.input(Input::PostFailed(post, DisconnectReason::TransportError));
+    client.assert_closed(DisconnectReason::Client);
+
+    let mut client = Client::polling();
+    let poll = client.poll().unwrap();
+    client.close();
+    let post = client.post().unwrap();
+    client.advance(secs(9));
+    assert_eq!(client.session.closed(), None);
+    client.advance(secs(1));
+    client.assert_closed(DisconnectReason::Client);
+    assert_eq!(
+        client.outputs(),
+        [Output::Cancel(poll), Output::Cancel(post)]
+    );
+}
+
+#[test]
+fn row_41_an_abort_releases_everything() {
+    let (mut client, websocket) = Client::pausing();
+    let poll = client.poll().unwrap();
+    client.send("dropped");
+    client.abort();
+    client.assert_closed(DisconnectReason::Client);
+    let reason = DisconnectReason::Client;
+    let expected = [
+        Output::Cancel(poll),
+        Output::CloseWebSocket(websocket, reason),
+    ];
+    assert_eq!(client.outputs(), expected);
+    assert_eq!(client.session.queued_messages(), 0);
+}
+
+#[test]
+fn row_42_nothing_follows_the_end() {
+    let mut client = Client::new(Transport::Polling);
+    client.answer_poll(OPEN_UPGRADABLE);
+    let websocket = client.websocket();
+    let poll = client.poll().unwrap();
+    client.abort();
+    client.assert_closed(DisconnectReason::Client);
+    client.outputs();
+    for input in [
+        Input::PollAnswered(poll, "4a".into()),
+        Input::PollFailed(poll, DisconnectReason::Refused),
+        Input::WebSocketOpened(websocket),
+        Input::WebSocketFrame(websocket, text("3probe")),
+        Input::WebSocketClosed(websocket, DisconnectReason::TransportError),
+        Input::Timeout,
+    ] {
+        client.input(input);
+    }
+    client.close();
+    client.abort();
+    assert_eq!(client.events(), []);
+    assert_eq!(client.outputs(), []);
+    assert_eq!(client.session.take_frame(websocket), None);
+}
+
+#[test]
+fn a_failed_upgrade_is_told_once() {
+    let (mut client, websocket) = Client::probed();
+    let reason = DisconnectReason::TransportClose;
+    client.input(Input::WebSocketClosed(websocket, reason));
+    client.input(Input::WebSocketClosed(websocket, reason));
+    client.advance(secs(10));
+    let failed = Event::UpgradeFailed(ProbeFailure::Closed(reason));
+    assert_eq!(client.events(), [failed]);
+}
