@@ -301,6 +301,35 @@ fn row_17_a_failed_post_ends_the_session() {
 }
 
 #[test]
+fn row_17a_a_refused_post_leaves_the_poll_time_for_the_last_words() {
+    let refused = |client: &mut Client| {
+        client.send("a");
+        let post = client.post().unwrap();
+        client.body(post);
+        client.input(Input::PostFailed(post, DisconnectReason::Refused));
+        assert_eq!(client.session.closed(), None);
+        client.send("b");
+        assert_eq!(client.post(), None);
+    };
+    let mut client = Client::polling();
+    refused(&mut client);
+    client.answer_poll("4last\u{1e}1");
+    let closed = Event::Closed(DisconnectReason::Server);
+    assert_eq!(client.events(), [message("last"), closed]);
+
+    let mut client = Client::polling();
+    refused(&mut client);
+    client.answer_poll("4last");
+    let closed = Event::Closed(DisconnectReason::Refused);
+    assert_eq!(client.events(), [message("last"), closed]);
+
+    let mut client = Client::polling();
+    refused(&mut client);
+    client.advance(secs(1));
+    client.assert_closed(DisconnectReason::Refused);
+}
+
+#[test]
 fn a_full_outbox_hands_the_message_back() {
     let config = Config {
         outbox_limit: 100,

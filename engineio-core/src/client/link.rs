@@ -12,6 +12,10 @@ use crate::codec::{Frame, v4};
 use crate::timer::Timer;
 use crate::{DisconnectReason, Packet};
 
+/// How long a refused POST waits for the poll. A server that has just closed the session refuses the POST, while the
+/// answer to the poll, with the last messages and the close packet, may still be on its way on another connection.
+const LAST_WORDS: std::time::Duration = std::time::Duration::from_secs(1);
+
 #[derive(Debug)]
 pub(super) enum Link {
     /// By polling alone.
@@ -30,6 +34,8 @@ pub(super) struct Polling {
     poll: Option<RequestId>,
     /// The POST that is under way.
     post: Option<Post>,
+    /// A POST was refused: the session ends for this reason as soon as the poll is back.
+    doomed: Option<DisconnectReason>,
 }
 
 #[derive(Debug)]
@@ -112,7 +118,7 @@ impl Link {
             Input::PollAnswered(id, body) => self.on_poll_answered(now, id, body, machine),
             Input::PollFailed(id, reason) => self.on_poll_failed(id, reason),
             Input::PostAnswered(id) => self.on_post_answered(id),
-            Input::PostFailed(id, reason) => self.on_post_failed(id, reason),
+            Input::PostFailed(id, reason) => self.on_post_failed(now, id, reason, machine),
             Input::WebSocketOpened(id) => Ok(self.on_websocket_opened(id, machine)),
             Input::WebSocketFrame(id, frame) => self.on_frame(now, id, frame, machine),
             Input::WebSocketClosed(id, reason) => self.on_websocket_closed(id, reason, machine),
@@ -120,7 +126,7 @@ impl Link {
         }
     }
 
-    pub(super) fn on_timer(self, now: Instant, timer: Timer, machine: &mut Machine) -> Next {
+    pub(super) fn on_timer(mut self, now: Instant, timer: Timer, machine: &mut Machine) -> Next {
         match timer {
             Timer::PingTimeout if machine.excuse_silence(now) => Ok(self),
             Timer::PingTimeout => Err((self, DisconnectReason::PingTimeout)),
@@ -132,7 +138,11 @@ impl Link {
                 }
                 Ok(self.fall_back(ProbeFailure::Timeout, machine))
             }
-            // The server's timers, and the one that only closing sessions set and look at themselves.
+            Timer::Close => match self.doomed() {
+                Some(reason) => Err((self, reason)),
+                None => Ok(self),
+            },
+            // The server's timers.
             _ => Ok(self),
         }
     }
@@ -150,10 +160,15 @@ impl Link {
         if polling.poll.take_if(|poll| *poll == id).is_none() {
             return Ok(self);
         }
-        match machine.on_packets(now, v4::decode_payload(body)) {
-            Ok(()) => Ok(self),
-            Err(reason) => Err((self, reason)),
+        let outcome = machine.on_packets(now, v4::decode_payload(body));
+        match outcome.err().or_else(|| self.doomed()) {
+            None => Ok(self),
+            Some(reason) => Err((self, reason)),
         }
+    }
+
+    fn doomed(&mut self) -> Option<DisconnectReason> {
+        self.polling_mut()?.doomed
     }
 
     fn on_poll_failed(mut self, id: RequestId, reason: DisconnectReason) -> Next {
@@ -171,10 +186,23 @@ impl Link {
         }
     }
 
-    fn on_post_failed(mut self, id: RequestId, reason: DisconnectReason) -> Next {
-        match self.take_post(id) {
-            Some(_) => Err((self, reason)),
-            None => Ok(self),
+    fn on_post_failed(
+        mut self,
+        now: Instant,
+        id: RequestId,
+        reason: DisconnectReason,
+        machine: &mut Machine,
+    ) -> Next {
+        if self.take_post(id).is_none() {
+            return Ok(self);
+        }
+        match self.polling_mut() {
+            Some(polling) if reason == DisconnectReason::Refused && polling.poll.is_some() => {
+                polling.doomed = Some(reason);
+                machine.timers.set(Timer::Close, now + LAST_WORDS);
+                Ok(self)
+            }
+            _ => Err((self, reason)),
         }
     }
 
@@ -372,6 +400,9 @@ impl Link {
 
 impl Polling {
     fn flush(&mut self, closing: bool, machine: &mut Machine) {
+        if self.doomed.is_some() {
+            return;
+        }
         // A closing session has no use for what another poll would bring. A full inbox is how a slow application
         // slows the server down.
         if self.poll.is_none() && !closing && machine.inbox_has_room() {

@@ -64,6 +64,7 @@ use crate::{DisconnectReason, Frame, Message, SendError, Transport};
 /// | 15 | Polling (POST) | `send` | same | leaves with the next POST, within `maxPayload` |
 /// | 16 | Polling (POST) | `PostAnswered` | Polling | the next POST, if anything is queued |
 /// | 17 | Polling (POST) | `PostFailed` | Closed (its reason) | poll cancelled |
+/// | 17a | Polling (poll, POST) | `PostFailed`, refused | the same, for a second | the poll may bring the last messages and `1`; then Closed (refused) |
 /// | 18 | Probing | `WebSocketOpened` | Probing (asked) | `2probe` |
 /// | 19 | Probing | `send`, `PollAnswered` | Probing | by polling, as before |
 /// | 20 | Probing (asked) | `3probe` | Pausing | no poll or POST begins any more |
