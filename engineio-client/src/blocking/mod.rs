@@ -1,0 +1,329 @@
+//! The client without async: the same words, for plain threads (feature `blocking`).
+//!
+//! ```no_run
+//! use engineio_client::blocking::Client;
+//!
+//! fn main() -> Result<(), Box<dyn std::error::Error>> {
+//!     let mut client = Client::connect("http://localhost:5000")?;
+//!     client.send("hello")?;
+//!     for message in &mut client {
+//!         println!("{message:?}");
+//!     }
+//!     println!("over: {:?}", client.disconnect_reason());
+//!     Ok(())
+//! }
+//! ```
+//!
+//! All blocking clients of a process share one background thread, which keeps their heartbeats whether or not anybody
+//! reads. A client with handlers has one thread more, in which they are called one after the other.
+//!
+//! Nothing here may block inside an async runtime, because that would stop the runtime: what would have to wait there
+//! returns an error of the kind [`ErrorKind::InsideRuntime`] instead.
+
+mod builder;
+
+use std::future::Future;
+use std::sync::LazyLock;
+use std::time::Duration;
+
+use tokio::runtime::{Builder, Runtime};
+
+pub use self::builder::ClientBuilder;
+use crate::{DisconnectReason, Error, ErrorKind, Message, SendError, Transport};
+
+/// The background thread of all blocking clients.
+static RUNTIME: LazyLock<std::io::Result<Runtime>> = LazyLock::new(|| {
+    Builder::new_multi_thread()
+        .worker_threads(1)
+        .thread_name("engineio-client")
+        .enable_all()
+        .build()
+});
+
+fn runtime() -> Result<&'static Runtime, Error> {
+    RUNTIME.as_ref().map_err(|error| {
+        let message = "the background thread of the blocking clients could not be started";
+        Error::new(ErrorKind::Connect, message).with_source(error.to_string())
+    })
+}
+
+/// Waits for a future, unless that would stop an async runtime.
+fn wait_for<F: Future>(what: &str, future: F) -> Result<F::Output, Error> {
+    if is_inside_runtime() {
+        let message = format!(
+            "`{what}` of the blocking client was called inside an async runtime, which it would stop; use \
+             `engineio_client::Client` there, or a thread of its own (`std::thread::spawn`)"
+        );
+        return Err(Error::new(ErrorKind::InsideRuntime, message));
+    }
+    Ok(runtime()?.block_on(future))
+}
+
+fn is_inside_runtime() -> bool {
+    tokio::runtime::Handle::try_current().is_ok()
+}
+
+/// A client that is connected to a server, for plain threads; see [`engineio_client::Client`](crate::Client).
+///
+/// It is an [`Iterator`] over the server's messages, which ends when the session is over.
+///
+/// # Examples
+///
+/// ```no_run
+/// use engineio_client::blocking::Client;
+///
+/// # fn example() -> Result<(), Box<dyn std::error::Error>> {
+/// let mut client = Client::builder("https://example.com").bearer_auth("secret").connect()?;
+/// client.send("hello")?;
+/// let answer = client.next();
+/// client.close()?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct Client {
+    inner: crate::Client,
+}
+
+/// Sends to a server and ends the session, from any thread or handler; see
+/// [`engineio_client::Handle`](crate::Handle).
+///
+/// # Examples
+///
+/// ```no_run
+/// # fn example(client: engineio_client::blocking::Client) {
+/// let handle = client.handle();
+/// std::thread::spawn(move || handle.send("from another thread"));
+/// # }
+/// ```
+#[derive(Clone, Debug)]
+pub struct Handle {
+    inner: crate::Handle,
+}
+
+/// Why there is no message.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RecvError {
+    /// None came in time.
+    #[error("no message came in time")]
+    Timeout,
+    /// The session is over.
+    #[error("the session is over")]
+    Closed,
+    /// The call would have stopped an async runtime.
+    #[error(transparent)]
+    Failed(Error),
+}
+
+impl Client {
+    /// Connects with the defaults; see [`engineio_client::Client::connect`](crate::Client::connect).
+    ///
+    /// # Errors
+    ///
+    /// Fails if the URL cannot be used, the server cannot be reached or refuses, what answers is no Engine.IO server,
+    /// or this is called inside an async runtime.
+    pub fn connect(url: &str) -> Result<Self, Error> {
+        Self::builder(url).connect()
+    }
+
+    /// Begins to set a client up.
+    #[must_use]
+    pub fn builder(url: &str) -> ClientBuilder {
+        ClientBuilder::new(url)
+    }
+
+    /// Sends a message, waiting while the outbox is full.
+    ///
+    /// # Errors
+    ///
+    /// Returns the message as [`SendError::Closed`] if the session is over; inside an async runtime, where nothing may
+    /// wait, also as [`SendError::Full`].
+    pub fn send(&self, message: impl Into<Message>) -> Result<(), SendError> {
+        self.handle().send(message)
+    }
+
+    /// Sends a message if there is room for it.
+    ///
+    /// # Errors
+    ///
+    /// Returns the message as [`SendError::Full`] if the outbox has no room for it, or as [`SendError::Closed`] if the
+    /// session is over.
+    pub fn try_send(&self, message: impl Into<Message>) -> Result<(), SendError> {
+        self.inner.try_send(message)
+    }
+
+    /// Waits for the next message.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the session is over, or if this is called inside an async runtime.
+    pub fn recv(&mut self) -> Result<Message, RecvError> {
+        match wait_for("recv", self.inner.next()) {
+            Ok(message) => message.ok_or(RecvError::Closed),
+            Err(error) => Err(RecvError::Failed(error)),
+        }
+    }
+
+    /// Waits for the next message, but not longer than this.
+    ///
+    /// # Errors
+    ///
+    /// Fails if none came in time, if the session is over, or if this is called inside an async runtime.
+    pub fn recv_timeout(&mut self, timeout: Duration) -> Result<Message, RecvError> {
+        let next = async { tokio::time::timeout(timeout, self.inner.next()).await };
+        match wait_for("recv_timeout", next) {
+            Ok(Ok(message)) => message.ok_or(RecvError::Closed),
+            Ok(Err(_)) => Err(RecvError::Timeout),
+            Err(error) => Err(RecvError::Failed(error)),
+        }
+    }
+
+    /// A handle for other threads.
+    #[must_use]
+    pub fn handle(&self) -> Handle {
+        Handle {
+            inner: self.inner.handle(),
+        }
+    }
+
+    /// The id that the server gave the session; see [`engineio_client::Client::sid`](crate::Client::sid).
+    #[must_use]
+    pub fn sid(&self) -> Option<String> {
+        self.inner.sid()
+    }
+
+    /// By what the server is reached now.
+    #[must_use]
+    pub fn transport(&self) -> Transport {
+        self.inner.transport()
+    }
+
+    /// Whether the session began by polling and has moved to WebSocket.
+    #[must_use]
+    pub fn upgraded(&self) -> bool {
+        self.inner.upgraded()
+    }
+
+    /// Whether the session is open.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        self.inner.is_open()
+    }
+
+    /// Why the last session ended, or `None` while the first one lasts.
+    #[must_use]
+    pub fn disconnect_reason(&self) -> Option<DisconnectReason> {
+        self.inner.disconnect_reason()
+    }
+
+    /// What went wrong when the last session ended, or `None` if one side wished the end.
+    #[must_use]
+    pub fn disconnect_error(&self) -> Option<Error> {
+        self.inner.disconnect_error()
+    }
+
+    /// Ends the session in good order, and waits until that is done; see
+    /// [`engineio_client::Client::close`](crate::Client::close).
+    ///
+    /// # Errors
+    ///
+    /// Fails if this is called inside an async runtime. The close has begun even so.
+    pub fn close(&self) -> Result<(), Error> {
+        self.handle().close()
+    }
+
+    /// Ends the session at once; what is queued is dropped.
+    pub fn abort(&self) {
+        self.inner.abort();
+    }
+
+    /// Waits until the session is over, and no new one will be opened.
+    ///
+    /// # Errors
+    ///
+    /// Fails if this is called inside an async runtime.
+    pub fn wait(&self) -> Result<(), Error> {
+        wait_for("wait", self.inner.wait())
+    }
+}
+
+impl Iterator for Client {
+    type Item = Message;
+
+    /// The next message, or `None` when the session is over. Ends too if it is called inside an async runtime, which
+    /// is told in the log; [`Client::recv`] returns it as an error.
+    fn next(&mut self) -> Option<Message> {
+        match self.recv() {
+            Ok(message) => Some(message),
+            Err(RecvError::Failed(error)) => {
+                tracing::error!(%error);
+                None
+            }
+            Err(_) => None,
+        }
+    }
+}
+
+impl Handle {
+    /// As [`Client::send`].
+    ///
+    /// # Errors
+    ///
+    /// Returns the message as [`SendError::Closed`] if the session is over; inside an async runtime, where nothing may
+    /// wait, also as [`SendError::Full`].
+    pub fn send(&self, message: impl Into<Message>) -> Result<(), SendError> {
+        match self.inner.try_send(message) {
+            Err(SendError::Full(message)) if !is_inside_runtime() => {
+                let Ok(runtime) = runtime() else {
+                    return Err(SendError::Full(message));
+                };
+                runtime.block_on(self.inner.send(message))
+            }
+            outcome => outcome,
+        }
+    }
+
+    /// As [`Client::try_send`].
+    ///
+    /// # Errors
+    ///
+    /// Returns the message as [`SendError::Full`] if the outbox has no room for it, or as [`SendError::Closed`] if the
+    /// session is over.
+    pub fn try_send(&self, message: impl Into<Message>) -> Result<(), SendError> {
+        self.inner.try_send(message)
+    }
+
+    /// The id that the server gave the session.
+    #[must_use]
+    pub fn sid(&self) -> Option<String> {
+        self.inner.sid()
+    }
+
+    /// By what the server is reached now.
+    #[must_use]
+    pub fn transport(&self) -> Transport {
+        self.inner.transport()
+    }
+
+    /// Whether the session began by polling and has moved to WebSocket.
+    #[must_use]
+    pub fn upgraded(&self) -> bool {
+        self.inner.upgraded()
+    }
+
+    /// As [`Client::close`].
+    ///
+    /// # Errors
+    ///
+    /// Fails if this is called inside an async runtime. The close has begun even so.
+    pub fn close(&self) -> Result<(), Error> {
+        self.inner.begin_close();
+        wait_for("close", self.inner.wait())
+    }
+
+    /// As [`Client::abort`].
+    pub fn abort(&self) {
+        self.inner.abort();
+    }
+}

@@ -1,0 +1,392 @@
+//! The application's side of a session.
+
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use engineio_core::client::Event;
+use engineio_core::{DisconnectReason, Message, Transport};
+use futures_core::Stream;
+use futures_sink::Sink;
+
+use crate::shared::{Phase, Shared};
+use crate::{ClientBuilder, Error, SendError};
+
+/// A client that is connected to a server.
+///
+/// It is a [`Stream`] of the server's messages and a [`Sink`] for the application's. The stream ends when the session
+/// is over, which is no error: [`disconnect_reason`](Self::disconnect_reason) tells why, and
+/// [`disconnect_error`](Self::disconnect_error) what went wrong, if anything did. Heartbeats and the upgrade to
+/// WebSocket happen in a task of the client's own, whether or not the stream is read; a stream that is not read for
+/// long slows the server down, once [`inbox_limit`](ClientBuilder::inbox_limit) is reached.
+///
+/// Dropping the client ends the session at once and that task within a second. To let what is queued go out first, use
+/// [`close`](Self::close). For other tasks there is [`handle`](Self::handle).
+///
+/// # Cancel safety
+///
+/// A future of ours that is dropped before it is ready has done nothing, unless its documentation says otherwise.
+///
+/// # Examples
+///
+/// ```no_run
+/// use engineio_client::Client;
+///
+/// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+/// let mut client = Client::connect("http://localhost:5000").await?;
+/// client.send("hello").await?;
+/// while let Some(message) = client.next().await {
+///     println!("{message:?}");
+/// }
+/// println!("over: {:?}", client.disconnect_reason());
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct Client {
+    handle: Handle,
+    /// A message that the sink has taken and the outbox has not.
+    unsent: Option<Message>,
+}
+
+/// Sends to a server and ends the session, from any task or handler. Cheap to clone.
+///
+/// It does not keep the client alive: when the [`Client`] is dropped, the handle says that the session is closed.
+///
+/// # Examples
+///
+/// ```no_run
+/// # async fn example(client: engineio_client::Client) {
+/// let handle = client.handle();
+/// tokio::spawn(async move { handle.send("from another task").await });
+/// # }
+/// ```
+#[derive(Clone, Debug)]
+pub struct Handle {
+    shared: Arc<Shared>,
+}
+
+impl Client {
+    pub(crate) const fn new(shared: Arc<Shared>) -> Self {
+        Self {
+            handle: Handle { shared },
+            unsent: None,
+        }
+    }
+
+    /// Connects with the defaults: polling first, then WebSocket if the server offers it. The path is `/engine.io/`
+    /// unless the URL names one.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the URL cannot be used, the server cannot be reached or refuses, or what answers is no Engine.IO
+    /// server; at the latest after 20 seconds.
+    pub async fn connect(url: &str) -> Result<Self, Error> {
+        Self::builder(url).connect().await
+    }
+
+    /// Begins to set a client up.
+    #[must_use]
+    pub fn builder(url: &str) -> ClientBuilder {
+        ClientBuilder::new(url)
+    }
+
+    /// The next message, or `None` when the session is over.
+    ///
+    /// With a message handler, messages go there, and this only waits for the end.
+    ///
+    /// # Cancel safety
+    ///
+    /// No message is lost if this is dropped.
+    pub async fn next(&mut self) -> Option<Message> {
+        poll_fn(|cx| Pin::new(&mut *self).poll_next(cx)).await
+    }
+
+    /// Sends a message, waiting while the outbox is full. What was sent is on its way, not at its goal.
+    ///
+    /// # Errors
+    ///
+    /// Returns the message as [`SendError::Closed`] if the session is over.
+    ///
+    /// # Cancel safety
+    ///
+    /// A message whose future is dropped is either sent or not; it is not sent twice.
+    pub async fn send(&self, message: impl Into<Message>) -> Result<(), SendError> {
+        self.handle.send(message).await
+    }
+
+    /// Sends a message if there is room for it.
+    ///
+    /// # Errors
+    ///
+    /// Returns the message as [`SendError::Full`] if the outbox has no room for it, or as [`SendError::Closed`] if the
+    /// session is over.
+    pub fn try_send(&self, message: impl Into<Message>) -> Result<(), SendError> {
+        self.handle.try_send(message)
+    }
+
+    /// A handle for other tasks.
+    #[must_use]
+    pub fn handle(&self) -> Handle {
+        self.handle.clone()
+    }
+
+    /// The id that the server gave the session, or `None` while a new session is being opened.
+    ///
+    /// Who knows it can act as this client: it does not belong into a log.
+    #[must_use]
+    pub fn sid(&self) -> Option<String> {
+        self.handle.sid()
+    }
+
+    /// By what the server is reached now.
+    #[must_use]
+    pub fn transport(&self) -> Transport {
+        self.handle.transport()
+    }
+
+    /// Whether the session began by polling and has moved to WebSocket.
+    #[must_use]
+    pub fn upgraded(&self) -> bool {
+        self.handle.upgraded()
+    }
+
+    /// Whether the session is open.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        self.handle.is_open()
+    }
+
+    /// Why the last session ended, or `None` while the first one lasts.
+    #[must_use]
+    pub fn disconnect_reason(&self) -> Option<DisconnectReason> {
+        self.handle.disconnect_reason()
+    }
+
+    /// What went wrong when the last session ended, or `None` if one side wished the end.
+    #[must_use]
+    pub fn disconnect_error(&self) -> Option<Error> {
+        self.handle.disconnect_error()
+    }
+
+    /// Ends the session in good order: what is queued goes out, the server is told, and the connections are closed.
+    /// Waits until that is done, at most for [`close_timeout`](ClientBuilder::close_timeout) and a second.
+    ///
+    /// Messages that came before can still be read.
+    ///
+    /// # Cancel safety
+    ///
+    /// The close goes on if this is dropped.
+    pub async fn close(&self) {
+        self.handle.close().await;
+    }
+
+    /// Ends the session at once; what is queued is dropped.
+    pub fn abort(&self) {
+        self.handle.abort();
+    }
+
+    /// Waits until the session is over, and no new one will be opened.
+    ///
+    /// Does not read messages: they go to a message handler, or wait for the stream to be read.
+    pub async fn wait(&self) {
+        self.handle.wait().await;
+    }
+
+    pub(crate) const fn shared(&self) -> &Arc<Shared> {
+        &self.handle.shared
+    }
+
+    /// Puts what the sink has taken into the outbox.
+    fn poll_unsent(&mut self, cx: &Context<'_>) -> Poll<Result<(), SendError>> {
+        let Some(message) = self.unsent.take() else {
+            return Poll::Ready(Ok(()));
+        };
+        let mut state = self.handle.shared.lock();
+        match state.session.send(message) {
+            Ok(()) => {
+                state.wake_driver();
+                Poll::Ready(Ok(()))
+            }
+            Err(SendError::Full(message)) => {
+                state.flusher = Some(cx.waker().clone());
+                drop(state);
+                self.unsent = Some(message);
+                Poll::Pending
+            }
+            Err(error) => Poll::Ready(Err(error)),
+        }
+    }
+}
+
+impl Handle {
+    pub(crate) const fn new(shared: Arc<Shared>) -> Self {
+        Self { shared }
+    }
+
+    /// As [`Client::send`].
+    ///
+    /// # Errors
+    ///
+    /// Returns the message as [`SendError::Closed`] if the session is over.
+    pub async fn send(&self, message: impl Into<Message>) -> Result<(), SendError> {
+        let mut message = message.into();
+        loop {
+            // Before the attempt, so that room which comes between the two is noticed.
+            let room = self.shared.room.notified();
+            let mut room = std::pin::pin!(room);
+            room.as_mut().enable();
+            match self.shared.try_send(message) {
+                Err(SendError::Full(full)) => message = full,
+                Err(SendError::Closed(unsent)) if self.is_away() => message = unsent,
+                outcome => return outcome,
+            }
+            room.await;
+        }
+    }
+
+    /// Whether a new session will take the place of the one that ended.
+    fn is_away(&self) -> bool {
+        let state = self.shared.lock();
+        let phase = *self.shared.phase.borrow();
+        !state.stopping && !state.finished && phase == Phase::Away
+    }
+
+    /// As [`Client::try_send`].
+    ///
+    /// # Errors
+    ///
+    /// Returns the message as [`SendError::Full`] if the outbox has no room for it, or as [`SendError::Closed`] if the
+    /// session is over.
+    pub fn try_send(&self, message: impl Into<Message>) -> Result<(), SendError> {
+        self.shared.try_send(message.into())
+    }
+
+    /// As [`Client::sid`].
+    #[must_use]
+    pub fn sid(&self) -> Option<String> {
+        let state = self.shared.lock();
+        state.session.opened().map(|opened| opened.sid().to_owned())
+    }
+
+    /// As [`Client::transport`].
+    #[must_use]
+    pub fn transport(&self) -> Transport {
+        self.shared.lock().session.transport()
+    }
+
+    /// As [`Client::upgraded`].
+    #[must_use]
+    pub fn upgraded(&self) -> bool {
+        self.shared.lock().upgraded
+    }
+
+    /// As [`Client::is_open`].
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        self.shared.lock().session.is_open()
+    }
+
+    /// As [`Client::disconnect_reason`].
+    #[must_use]
+    pub fn disconnect_reason(&self) -> Option<DisconnectReason> {
+        let state = self.shared.lock();
+        state.session.closed().or(state.reason)
+    }
+
+    /// As [`Client::disconnect_error`].
+    #[must_use]
+    pub fn disconnect_error(&self) -> Option<Error> {
+        self.shared.lock().error.clone()
+    }
+
+    /// As [`Client::close`].
+    pub async fn close(&self) {
+        self.begin_close();
+        self.wait().await;
+    }
+
+    pub(crate) fn begin_close(&self) {
+        self.shared.stop(None);
+    }
+
+    /// As [`Client::abort`].
+    pub fn abort(&self) {
+        self.shared.stop(Some(DisconnectReason::Client));
+    }
+
+    /// As [`Client::wait`].
+    pub async fn wait(&self) {
+        let mut phase = self.shared.phase.subscribe();
+        // The sender lives in what this handle holds, so there is no other end than the one that is waited for.
+        let _ = phase.wait_for(|phase| *phase == Phase::Finished).await;
+    }
+}
+
+impl Drop for Client {
+    fn drop(&mut self) {
+        self.handle.abort();
+    }
+}
+
+impl Stream for Client {
+    type Item = Message;
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Message>> {
+        loop {
+            match ready!(self.handle.shared.poll_event(cx)) {
+                Some(Event::Message(message)) => return Poll::Ready(Some(message)),
+                Some(_) => {}
+                None => return Poll::Ready(None),
+            }
+        }
+    }
+}
+
+impl Sink<Message> for Client {
+    type Error = SendError;
+
+    fn poll_ready(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), SendError>> {
+        self.get_mut().poll_unsent(cx)
+    }
+
+    fn start_send(self: Pin<&mut Self>, message: Message) -> Result<(), SendError> {
+        let this = self.get_mut();
+        match this.handle.try_send(message) {
+            // Kept until there is room, which the next `poll_ready` waits for.
+            Err(SendError::Full(message)) if this.unsent.is_none() => {
+                this.unsent = Some(message);
+                Ok(())
+            }
+            outcome => outcome,
+        }
+    }
+
+    /// Ready when everything was handed to the transport.
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), SendError>> {
+        let this = self.get_mut();
+        ready!(this.poll_unsent(cx))?;
+        let mut state = this.handle.shared.lock();
+        if state.session.queued_messages() == 0 || state.finished {
+            return Poll::Ready(Ok(()));
+        }
+        state.flusher = Some(cx.waker().clone());
+        Poll::Pending
+    }
+
+    /// As [`Client::close`].
+    fn poll_close(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), SendError>> {
+        let this = self.get_mut();
+        ready!(this.poll_unsent(cx))?;
+        if !this.handle.shared.lock().stopping {
+            this.handle.shared.stop(None);
+        }
+        let mut state = this.handle.shared.lock();
+        if state.finished {
+            return Poll::Ready(Ok(()));
+        }
+        state.flusher = Some(cx.waker().clone());
+        Poll::Pending
+    }
+}

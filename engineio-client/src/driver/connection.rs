@@ -1,0 +1,392 @@
+//! One session and its network: what the session asks for is done, and what happens is told to it.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+use bytes::Bytes;
+use engineio_core::client::{Event, Fault, Input, Output, RequestId, Session, WebSocketId};
+use engineio_core::{DisconnectReason, Transport};
+use futures_core::future::BoxFuture;
+use tokio::time::Sleep;
+
+use super::Settings;
+use super::socket::{Farewell, Socket};
+use crate::error::excerpt;
+use crate::net::websocket::WebSocket;
+use crate::shared::{Phase, Shared, now};
+use crate::{Error, ErrorKind};
+
+/// How many frames are read before anything else gets its turn.
+const READ_BUDGET: usize = 64;
+
+type Request = (RequestId, BoxFuture<'static, Result<Bytes, Error>>);
+
+pub(super) struct Connection<'a> {
+    shared: &'a Arc<Shared>,
+    settings: &'a Settings,
+    poll: Option<Request>,
+    post: Option<Request>,
+    opening: Option<(WebSocketId, BoxFuture<'static, Result<WebSocket, Error>>)>,
+    socket: Option<Socket>,
+    farewells: Vec<Farewell>,
+    timer: Pin<Box<Sleep>>,
+    armed: Option<Instant>,
+    /// By what the session was opened.
+    first: Transport,
+    was_open: bool,
+    /// What the network said when it failed.
+    error: Option<Error>,
+    /// The answer to the handshake, until it is known to be one.
+    first_answer: Bytes,
+    finished: bool,
+}
+
+impl<'a> Connection<'a> {
+    pub(super) fn new(shared: &'a Arc<Shared>, settings: &'a Settings) -> Self {
+        Self {
+            shared,
+            settings,
+            poll: None,
+            post: None,
+            opening: None,
+            socket: None,
+            farewells: Vec::new(),
+            timer: Box::pin(tokio::time::sleep(std::time::Duration::ZERO)),
+            armed: None,
+            first: shared.lock().session.transport(),
+            was_open: false,
+            error: None,
+            first_answer: Bytes::new(),
+            finished: false,
+        }
+    }
+
+    pub(super) const fn was_open(&self) -> bool {
+        self.was_open
+    }
+
+    /// Goes as far as it can; ready when the session is over and the WebSocket has been closed.
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        loop {
+            let progress = self.follow(cx)
+                | self.poll_requests(cx)
+                | self.poll_opening(cx)
+                | self.poll_socket(cx)
+                | self.poll_timer(cx);
+            if !progress {
+                break;
+            }
+        }
+        self.farewells
+            .retain_mut(|farewell| farewell.poll(cx).is_pending());
+        if self.finished && self.farewells.is_empty() {
+            Poll::Ready(())
+        } else {
+            Poll::Pending
+        }
+    }
+
+    fn input(&self, input: Input) {
+        self.shared.lock().session.handle_input(now(), input);
+    }
+
+    /// Does what the session asks for. Returns whether it asked for anything.
+    fn follow(&mut self, cx: &Context<'_>) -> bool {
+        let shared = self.shared;
+        let mut state = shared.lock();
+        match &mut state.driver {
+            Some(driver) => driver.clone_from(cx.waker()),
+            none => *none = Some(cx.waker().clone()),
+        }
+        let mut progress = false;
+        let mut wake = false;
+        while let Some(output) = state.session.poll_output() {
+            progress = true;
+            match output {
+                Output::Events | Output::Room => wake = true,
+                Output::Finished => self.finished = true,
+                output => self.act(output, &mut state.session),
+            }
+        }
+        if !self.was_open && state.session.opened().is_some() {
+            self.was_open = true;
+            state.was_open = true;
+            wake = true;
+            self.first_answer = Bytes::new();
+            if let Some(life) = &mut state.life {
+                life.push_back(Event::Opened);
+            }
+            let opened = state.session.opened();
+            let sid = opened.map_or("", |opened| opened.short_sid());
+            tracing::debug!(sid, transport = %state.session.transport(), "session opened");
+            shared.phase.send_replace(Phase::Open);
+        }
+        if state.session.transport() != self.first && !state.upgraded {
+            tracing::debug!("upgraded to websocket");
+            state.upgraded = true;
+        }
+        drop(state);
+        if wake {
+            shared.wake_application();
+        }
+        progress
+    }
+
+    fn act(&mut self, output: Output, session: &mut Session) {
+        match output {
+            Output::Poll(id) => self.poll = Some((id, self.request(session, None))),
+            Output::Post(id) => {
+                if let Some(body) = session.take_payload(id) {
+                    self.post = Some((id, self.request(session, Some(body))));
+                }
+            }
+            Output::Cancel(id) => {
+                self.poll.take_if(|(poll, _)| *poll == id);
+                self.post.take_if(|(post, _)| *post == id);
+            }
+            Output::OpenWebSocket(id) => {
+                let websockets = self.settings.websockets.clone();
+                let uri = self.uri(Transport::WebSocket, session);
+                let opening = async move { websockets.open(uri?).await };
+                self.opening = Some((id, Box::pin(opening)));
+            }
+            Output::SendFrames(id) => {
+                if let Some(socket) = self.socket.as_mut().filter(|socket| socket.id == id) {
+                    socket.has_frames = true;
+                }
+            }
+            Output::CloseWebSocket(id, reason) => {
+                self.opening.take_if(|(opening, _)| *opening == id);
+                if let Some(socket) = self.socket.take_if(|socket| socket.id == id) {
+                    self.farewells.push(socket.close(reason));
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn uri(&self, transport: Transport, session: &Session) -> Result<http::Uri, Error> {
+        let sid = session.opened().map(|opened| opened.sid());
+        let stamp = self.settings.stamp.as_deref();
+        let stamp = stamp.filter(|_| transport == Transport::Polling);
+        self.settings.target.uri(transport, sid, stamp)
+    }
+
+    /// A GET, which the heartbeat bounds, or a POST, which has a time of its own.
+    fn request(
+        &self,
+        session: &Session,
+        body: Option<Bytes>,
+    ) -> BoxFuture<'static, Result<Bytes, Error>> {
+        let http = self.settings.http.clone();
+        let uri = self.uri(Transport::Polling, session);
+        let timeout = body.is_some().then_some(self.settings.request_timeout);
+        Box::pin(async move {
+            let uri = uri?;
+            let attempt = crate::net::http::attempt(&http::Method::POST, &uri);
+            let request = http.request(uri, body);
+            let Some(timeout) = timeout else {
+                return request.await;
+            };
+            tokio::time::timeout(timeout, request).await.unwrap_or_else(|_| {
+                let message =
+                    format!("{attempt} had no answer after {timeout:?}; raise `request_timeout` if the server is slow");
+                Err(Error::new(ErrorKind::Timeout, message))
+            })
+        })
+    }
+
+    fn poll_requests(&mut self, cx: &mut Context<'_>) -> bool {
+        let mut progress = false;
+        if let Some((id, answer)) = ready(&mut self.poll, cx) {
+            progress = true;
+            match answer {
+                Ok(body) => {
+                    if !self.was_open {
+                        self.first_answer = body.clone();
+                    }
+                    self.input(Input::PollAnswered(id, body));
+                }
+                Err(error) => {
+                    let reason = self.failed(error);
+                    self.input(Input::PollFailed(id, reason));
+                }
+            }
+        }
+        if let Some((id, answer)) = ready(&mut self.post, cx) {
+            progress = true;
+            match answer {
+                Ok(_) => self.input(Input::PostAnswered(id)),
+                Err(error) => {
+                    let reason = self.failed(error);
+                    self.input(Input::PostFailed(id, reason));
+                }
+            }
+        }
+        progress
+    }
+
+    fn poll_opening(&mut self, cx: &mut Context<'_>) -> bool {
+        let Some((id, websocket)) = ready(&mut self.opening, cx) else {
+            return false;
+        };
+        match websocket {
+            Ok(websocket) => {
+                self.socket = Some(Socket::new(id, websocket));
+                self.input(Input::WebSocketOpened(id));
+            }
+            Err(error) => {
+                if self.was_open {
+                    tracing::warn!(%error, "the upgrade to websocket failed; going on by polling");
+                }
+                let reason = self.failed(error);
+                self.websocket_closed(id, reason);
+            }
+        }
+        true
+    }
+
+    fn poll_socket(&mut self, cx: &mut Context<'_>) -> bool {
+        let shared = self.shared;
+        let Some(socket) = &mut self.socket else {
+            return false;
+        };
+        let id = socket.id;
+        let mut progress = false;
+        let mut ended = None;
+        for _ in 0..READ_BUDGET {
+            let wants_input = {
+                let session = &shared.lock().session;
+                session.wants_input() && session.closed().is_none()
+            };
+            if !wants_input {
+                break;
+            }
+            match socket.poll_frame(cx) {
+                Poll::Ready(Ok(frame)) => {
+                    progress = true;
+                    let input = Input::WebSocketFrame(id, frame);
+                    shared.lock().session.handle_input(now(), input);
+                }
+                Poll::Ready(Err(end)) => {
+                    ended = Some(end);
+                    break;
+                }
+                Poll::Pending => break,
+            }
+        }
+        if ended.is_none() {
+            let next = |id| shared.lock().session.take_frame(id);
+            match socket.poll_send(cx, next) {
+                Ok(sent) => progress |= sent,
+                Err(end) => ended = Some(end),
+            }
+        }
+        let Some((reason, error)) = ended else {
+            return progress;
+        };
+        self.socket = None;
+        if let Some(error) = error {
+            self.failed(error);
+        }
+        self.websocket_closed(id, reason);
+        true
+    }
+
+    fn websocket_closed(&mut self, id: WebSocketId, reason: DisconnectReason) {
+        self.input(Input::WebSocketClosed(id, reason));
+        if self.shared.lock().session.closed().is_none() {
+            // It was only the upgrade that failed, which is nobody's error when the session ends later.
+            self.error = None;
+        }
+    }
+
+    fn poll_timer(&mut self, cx: &mut Context<'_>) -> bool {
+        let due = self.shared.lock().session.poll_timeout();
+        let Some(at) = due else {
+            self.armed = None;
+            return false;
+        };
+        if self.armed != Some(at) {
+            self.armed = Some(at);
+            self.timer.as_mut().reset(at.into());
+        }
+        if self.timer.as_mut().poll(cx).is_pending() {
+            return false;
+        }
+        self.armed = None;
+        self.input(Input::Timeout);
+        true
+    }
+
+    /// Remembers an error, whose reason goes to the session.
+    fn failed(&mut self, error: Error) -> DisconnectReason {
+        let reason = error.reason();
+        self.error = Some(error);
+        reason
+    }
+
+    /// What there is to say about the end of the session, unless one side wished it.
+    pub(super) fn into_error(self) -> Option<Error> {
+        let state = self.shared.lock();
+        let target = &self.settings.target;
+        if let Some(fault) = state.session.fault() {
+            let answer = match &*self.first_answer {
+                [] => String::new(),
+                answer => format!(" ({})", excerpt(answer)),
+            };
+            let (kind, advice) = match fault {
+                Fault::OpenTimeout => (
+                    ErrorKind::Timeout,
+                    "check that the server runs and can be reached, or raise `request_timeout`",
+                ),
+                Fault::TooManyPackets(_) => (ErrorKind::TooLarge, "no sane server does that"),
+                _ if self.was_open => {
+                    (ErrorKind::Protocol, "see the server's log for what it sent")
+                }
+                _ => (
+                    ErrorKind::Protocol,
+                    "check that the URL and the path are those of an Engine.IO server of revision 4",
+                ),
+            };
+            let message = format!("connected to {target}: {fault}{answer}; {advice}");
+            let source = std::error::Error::source(fault).map(ToString::to_string);
+            let error = Error::new(kind, message);
+            return Some(match source {
+                Some(source) => error.with_source(source),
+                None => error,
+            });
+        }
+        match state.session.closed() {
+            Some(DisconnectReason::PingTimeout) => {
+                let patience = state.session.opened().map(|opened| opened.patience());
+                let message = format!(
+                    "{target} sent no heartbeat for {:?}; the server or the network is gone, connect again",
+                    patience.unwrap_or_default()
+                );
+                Some(Error::new(ErrorKind::PingTimeout, message))
+            }
+            Some(DisconnectReason::Client | DisconnectReason::Server) if self.was_open => None,
+            _ => self.error,
+        }
+    }
+}
+
+/// Polls what is under way, and takes it out when it is done.
+fn ready<I: Copy, T>(
+    slot: &mut Option<(I, BoxFuture<'static, T>)>,
+    cx: &mut Context<'_>,
+) -> Option<(I, T)> {
+    let (id, future) = slot.as_mut()?;
+    let id = *id;
+    match future.as_mut().poll(cx) {
+        Poll::Ready(output) => {
+            *slot = None;
+            Some((id, output))
+        }
+        Poll::Pending => None,
+    }
+}

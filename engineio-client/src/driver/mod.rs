@@ -1,0 +1,129 @@
+//! The task of a client: one session after the other, and the handlers beside them.
+
+mod connection;
+mod socket;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use engineio_core::client::{Config, Event, Session};
+use engineio_core::{DisconnectReason, Transport};
+
+use self::connection::Connection;
+use crate::Reconnect;
+use crate::handlers::Handlers;
+use crate::net::http::Http;
+use crate::net::websocket::WebSockets;
+use crate::shared::{Phase, Shared, now};
+use crate::target::Target;
+
+/// What the builder decided.
+#[derive(Debug)]
+pub(crate) struct Settings {
+    pub(crate) target: Target,
+    /// Never empty.
+    pub(crate) transports: Vec<Transport>,
+    pub(crate) try_all: bool,
+    pub(crate) session: Config,
+    /// The name of the parameter that makes requests unique.
+    pub(crate) stamp: Option<String>,
+    pub(crate) request_timeout: Duration,
+    pub(crate) http: Http,
+    pub(crate) websockets: WebSockets,
+    pub(crate) reconnect: Option<Reconnect>,
+}
+
+impl Settings {
+    /// A session over the n-th transport, or `None` if there are fewer.
+    pub(crate) fn session(&self, n: usize) -> Option<Session> {
+        let transport = *self.transports.get(n)?;
+        Some(Session::new(now(), self.session.clone(), transport))
+    }
+}
+
+/// Drives a client to its end.
+pub(crate) async fn run(shared: Arc<Shared>, settings: Settings, handlers: Handlers) {
+    // Both in one task: what belongs to a client ends with it.
+    futures_util::future::join(sessions(&shared, &settings), handlers.run(&shared)).await;
+}
+
+async fn sessions(shared: &Arc<Shared>, settings: &Settings) {
+    let mut transport = 0;
+    let mut attempt = 0;
+    loop {
+        let (was_open, reason) = session(shared, settings).await;
+        if shared.lock().stopping {
+            break;
+        }
+        if was_open {
+            attempt = 0;
+        } else if settings.try_all
+            && let Some(session) = settings.session(transport + 1)
+        {
+            transport += 1;
+            tracing::debug!(%reason, "not connected; trying the next transport");
+            shared.lock().replace(session);
+            continue;
+        }
+        attempt += 1;
+        let policy = settings.reconnect.as_ref();
+        let ever_open = shared.lock().was_open;
+        let Some(delay) = policy
+            .filter(|_| ever_open)
+            .and_then(|policy| policy.next(attempt, reason))
+        else {
+            break;
+        };
+        tracing::debug!(%reason, attempt, ?delay, "connecting again");
+        shared.phase.send_replace(Phase::Away);
+        if !pause(shared, delay).await {
+            break;
+        }
+        transport = 0;
+        if let Some(session) = settings.session(0) {
+            shared.lock().replace(session);
+        }
+    }
+    shared.lock().finished = true;
+    shared.phase.send_replace(Phase::Finished);
+    shared.wake_application();
+}
+
+/// Waits, unless the application ends the client. Returns whether to go on.
+async fn pause(shared: &Shared, delay: Duration) -> bool {
+    let stopped = shared.stopped.notified();
+    let mut stopped = std::pin::pin!(stopped);
+    stopped.as_mut().enable();
+    if shared.lock().stopping {
+        return false;
+    }
+    tokio::select! {
+        () = stopped => false,
+        () = tokio::time::sleep(delay) => true,
+    }
+}
+
+/// Drives one session to its end. Returns whether it was opened, and why it ended.
+async fn session(shared: &Arc<Shared>, settings: &Settings) -> (bool, DisconnectReason) {
+    let mut connection = Connection::new(shared, settings);
+    std::future::poll_fn(|cx| connection.poll(cx)).await;
+    let was_open = connection.was_open();
+    let error = connection.into_error();
+    let mut state = shared.lock();
+    let reason = state
+        .session
+        .closed()
+        .unwrap_or(DisconnectReason::TransportError);
+    match &error {
+        Some(error) => tracing::debug!(%reason, %error, "session closed"),
+        None => tracing::debug!(%reason, "session closed"),
+    }
+    state.reason = Some(reason);
+    state.error = error;
+    if was_open && let Some(life) = &mut state.life {
+        life.push_back(Event::Closed(reason));
+    }
+    drop(state);
+    shared.wake_application();
+    (was_open, reason)
+}

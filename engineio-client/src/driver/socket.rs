@@ -1,0 +1,101 @@
+//! A WebSocket of a session, from its opening to its farewell.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use engineio_core::client::WebSocketId;
+use engineio_core::{DisconnectReason, Frame};
+use tokio::time::Sleep;
+
+use crate::net::websocket::{Ended, WebSocket};
+
+/// How long the server may take for its part of the closing handshake.
+const FAREWELL: Duration = Duration::from_secs(1);
+
+#[derive(Debug)]
+pub(super) struct Socket {
+    pub(super) id: WebSocketId,
+    websocket: WebSocket,
+    /// The session has announced frames.
+    pub(super) has_frames: bool,
+    unflushed: bool,
+}
+
+impl Socket {
+    pub(super) const fn new(id: WebSocketId, websocket: WebSocket) -> Self {
+        Self {
+            id,
+            websocket,
+            has_frames: false,
+            unflushed: false,
+        }
+    }
+
+    pub(super) fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Result<Frame, Ended>> {
+        self.websocket.poll_frame(cx)
+    }
+
+    /// Sends what `next` gives, as fast as the server takes it. Returns whether anything was taken.
+    pub(super) fn poll_send(
+        &mut self,
+        cx: &mut Context<'_>,
+        mut next: impl FnMut(WebSocketId) -> Option<Frame>,
+    ) -> Result<bool, Ended> {
+        let mut sent = false;
+        while self.has_frames {
+            match self.websocket.poll_ready(cx)? {
+                Poll::Ready(()) => {}
+                Poll::Pending => return Ok(sent),
+            }
+            sent = true;
+            match next(self.id) {
+                Some(frame) => {
+                    self.websocket.start_send(frame)?;
+                    self.unflushed = true;
+                }
+                None => self.has_frames = false,
+            }
+        }
+        if self.unflushed && self.websocket.poll_flush(cx)?.is_ready() {
+            self.unflushed = false;
+        }
+        Ok(sent)
+    }
+
+    /// Begins to close, behind the frames that were sent.
+    pub(super) fn close(mut self, reason: DisconnectReason) -> Farewell {
+        let told = self.websocket.start_close(reason).is_ok();
+        Farewell {
+            websocket: self.websocket,
+            // Nobody is listening if the close frame could not be sent.
+            deadline: Box::pin(tokio::time::sleep(if told {
+                FAREWELL
+            } else {
+                Duration::ZERO
+            })),
+        }
+    }
+}
+
+/// A WebSocket that waits for the server's close frame.
+#[derive(Debug)]
+pub(super) struct Farewell {
+    websocket: WebSocket,
+    deadline: Pin<Box<Sleep>>,
+}
+
+impl Farewell {
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if let Poll::Ready(Err(_)) = self.websocket.poll_flush(cx) {
+            return Poll::Ready(());
+        }
+        while let Poll::Ready(frame) = self.websocket.poll_frame(cx) {
+            if frame.is_err() {
+                return Poll::Ready(());
+            }
+        }
+        self.deadline.as_mut().poll(cx)
+    }
+}

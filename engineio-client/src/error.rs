@@ -1,0 +1,214 @@
+//! Errors: what was tried, what came back, what to do.
+
+use std::error::Error as StdError;
+use std::fmt;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use engineio_core::DisconnectReason;
+use http::StatusCode;
+
+pub(crate) type BoxError = Box<dyn StdError + Send + Sync>;
+
+/// Why a session could not be opened, or ended in another way than by one side's wish.
+///
+/// [`Display`](fmt::Display) tells what was tried, what came back and what to do, and nothing of the
+/// [`source`](StdError::source), which is the next level. Cheap to clone.
+///
+/// # Examples
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")] async fn main() {
+/// use engineio_client::{Client, ErrorKind};
+///
+/// let error = Client::connect("localhost:5000").await.unwrap_err();
+/// assert_eq!(error.kind(), ErrorKind::Invalid);
+/// assert_eq!(error.to_string(), "the URL `localhost:5000` has no scheme; write `http://localhost:5000`");
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct Error(Arc<Inner>);
+
+struct Inner {
+    kind: ErrorKind,
+    message: String,
+    status: Option<StatusCode>,
+    code: Option<u64>,
+    body: Bytes,
+    source: Option<BoxError>,
+}
+
+/// The kinds of [`Error`], by who can do something about it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// The URL or an option of the builder cannot be used; nothing was sent.
+    Invalid,
+    /// No connection to the server, or through the proxy: name resolution, TCP, TLS.
+    Connect,
+    /// No answer within the time that the client was given.
+    Timeout,
+    /// The server answered with an error status; see [`Error::status`], [`Error::code`] and [`Error::body`].
+    Refused,
+    /// The server sends the client elsewhere. Redirects are not followed.
+    Redirect,
+    /// The connection broke while it was used.
+    Transport,
+    /// What the server sent is not Engine.IO.
+    Protocol,
+    /// The server sent more at once than the client takes.
+    TooLarge,
+    /// The server did not send its heartbeat.
+    PingTimeout,
+    /// A blocking call was made where it would stop an async runtime.
+    InsideRuntime,
+    /// The client was closed before it was connected.
+    Closed,
+}
+
+impl Error {
+    pub(crate) fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
+        Self(Arc::new(Inner {
+            kind,
+            message: message.into(),
+            status: None,
+            code: None,
+            body: Bytes::new(),
+            source: None,
+        }))
+    }
+
+    pub(crate) fn invalid(message: impl Into<String>) -> Self {
+        Self::new(ErrorKind::Invalid, message)
+    }
+
+    pub(crate) fn with_source(self, source: impl Into<BoxError>) -> Self {
+        self.change(|inner| inner.source = Some(source.into()))
+    }
+
+    /// The server answered `attempt` with an error status.
+    pub(crate) fn refused(attempt: &str, status: StatusCode, body: Bytes) -> Self {
+        let code = refusal_code(&body);
+        let answer = match &code {
+            Some((code, Some(message))) => format!("{status} and code {code}, \"{message}\""),
+            Some((code, None)) => format!("{status} and code {code}"),
+            None if body.is_empty() => status.to_string(),
+            None => format!("{status} and {}", excerpt(&body)),
+        };
+        let code = code.map(|(code, _)| code);
+        let advice = match (status.as_u16(), code) {
+            (401 | 403, _) => "check the credentials and the origin that the client sends",
+            (407, _) => "the proxy asks for credentials: put them into the proxy's URL",
+            (404, _) => "check the host and the path of the server",
+            (413, _) => "send smaller messages, or raise the server's limit",
+            (429 | 503, _) => "the server is busy: try again later",
+            (_, Some(0)) => "the server does not offer this transport: choose another",
+            (_, Some(1)) => {
+                "the server does not know the session: it was restarted, or a load balancer without sticky sessions \
+                 sent the request to another instance; connect again"
+            }
+            (_, Some(5)) => "the server speaks another revision of the protocol",
+            _ => "see the server's log for the reason",
+        };
+        let message = format!("{attempt} was answered with {answer}; {advice}");
+        Self::new(ErrorKind::Refused, message).change(|inner| {
+            inner.status = Some(status);
+            inner.code = code;
+            inner.body = body;
+        })
+    }
+
+    pub(crate) fn redirect(attempt: &str, status: StatusCode, to: &str) -> Self {
+        let message =
+            format!("{attempt} was answered with {status} to {to}; connect to that URL instead");
+        Self::new(ErrorKind::Redirect, message).change(|inner| inner.status = Some(status))
+    }
+
+    fn change(self, change: impl FnOnce(&mut Inner)) -> Self {
+        // Called only while the error is being built, by its one owner.
+        let mut this = self;
+        if let Some(inner) = Arc::get_mut(&mut this.0) {
+            change(inner);
+        }
+        this
+    }
+
+    /// The kind of the error.
+    #[must_use]
+    pub fn kind(&self) -> ErrorKind {
+        self.0.kind
+    }
+
+    /// The HTTP status with which the server refused, or `None` if it was no refusal.
+    #[must_use]
+    pub fn status(&self) -> Option<u16> {
+        self.0.status.map(|status| status.as_u16())
+    }
+
+    /// The `code` of the server's JSON answer: 0 unknown transport, 1 unknown session, 2 bad handshake method, 3 bad
+    /// request, 4 forbidden, 5 unsupported revision.
+    #[must_use]
+    pub fn code(&self) -> Option<u64> {
+        self.0.code
+    }
+
+    /// The body of the server's answer, up to its first 64 KiB; empty if it was no refusal.
+    #[must_use]
+    pub fn body(&self) -> &[u8] {
+        &self.0.body
+    }
+
+    /// The reason for which a session ends that meets this error.
+    pub(crate) fn reason(&self) -> DisconnectReason {
+        match self.0.kind {
+            ErrorKind::Refused | ErrorKind::Redirect => DisconnectReason::Refused,
+            ErrorKind::TooLarge => DisconnectReason::PayloadTooLarge,
+            ErrorKind::Protocol => DisconnectReason::ParseError,
+            ErrorKind::PingTimeout => DisconnectReason::PingTimeout,
+            _ => DisconnectReason::TransportError,
+        }
+    }
+}
+
+/// The code and the message of an Engine.IO refusal.
+fn refusal_code(body: &[u8]) -> Option<(u64, Option<String>)> {
+    let json: serde_json::Value = serde_json::from_slice(body).ok()?;
+    let message = json.get("message").and_then(|message| message.as_str());
+    // The text is a stranger's and goes into one line of a log.
+    let message = message.map(|message| excerpt(message.as_bytes()));
+    let message = message.map(|quoted| quoted.trim_matches('"').to_owned());
+    Some((json.get("code")?.as_u64()?, message))
+}
+
+/// The beginning of what a stranger sent, fit for one line of a log.
+pub(crate) fn excerpt(bytes: &[u8]) -> String {
+    const SHOWN: usize = 120;
+    let text = String::from_utf8_lossy(&bytes[..bytes.len().min(SHOWN)]);
+    let more = if bytes.len() > SHOWN { "…" } else { "" };
+    format!("\"{}{more}\"", text.escape_debug())
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.message)
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Error")
+            .field("kind", &self.0.kind)
+            .field("message", &self.0.message)
+            .field("source", &self.0.source)
+            .finish()
+    }
+}
+
+impl StdError for Error {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        self.0
+            .source
+            .as_deref()
+            .map(|source| source as &(dyn StdError + 'static))
+    }
+}

@@ -1,0 +1,9 @@
+//! The network: everything that knows HTTP, TLS, proxies and WebSocket framing.
+
+pub(crate) mod connect;
+pub(crate) mod cookies;
+pub(crate) mod http;
+pub(crate) mod proxy;
+#[cfg(feature = "tls")]
+pub(crate) mod tls;
+pub(crate) mod websocket;

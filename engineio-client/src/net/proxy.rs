@@ -1,0 +1,111 @@
+//! Proxies: how the way to the server leads over somebody else.
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+use http::Uri;
+use http::header::HeaderValue;
+
+use crate::Error;
+use crate::target::parse_credentials;
+
+#[derive(Clone, Debug)]
+pub(crate) struct Proxy {
+    pub(crate) kind: ProxyKind,
+    /// Host and port, as an `http` URI whatever the kind.
+    pub(crate) uri: Uri,
+    credentials: Option<(String, String)>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ProxyKind {
+    /// Plain polling in absolute form, the rest through CONNECT.
+    Http,
+    Socks4,
+    /// `socks5` looks names up here, `socks5h` at the proxy.
+    Socks5 {
+        local_dns: bool,
+    },
+}
+
+impl Proxy {
+    pub(crate) fn parse(url: &str) -> Result<Self, Error> {
+        let wrong = |what: &str| {
+            let host = url.rsplit_once('@').map_or(url, |(_, host)| host);
+            Error::invalid(format!(
+                "the proxy `{host}` {what}; write it as http://host:port, socks4://host:port, socks5://host:port or \
+                 socks5h://host:port"
+            ))
+        };
+        let (scheme, rest) = url
+            .split_once("://")
+            .ok_or_else(|| wrong("has no scheme"))?;
+        let (kind, default_port) = match scheme {
+            "http" => (ProxyKind::Http, 80),
+            "socks4" => (ProxyKind::Socks4, 1080),
+            "socks5" => (ProxyKind::Socks5 { local_dns: true }, 1080),
+            "socks5h" => (ProxyKind::Socks5 { local_dns: false }, 1080),
+            _ => return Err(wrong("is of a kind that is not known")),
+        };
+        let (credentials, authority) = match rest.rsplit_once('@') {
+            Some((credentials, authority)) => (Some(parse_credentials(credentials)), authority),
+            None => (None, rest),
+        };
+        let authority: http::uri::Authority = authority
+            .trim_end_matches('/')
+            .parse()
+            .map_err(|_| wrong("has no valid host"))?;
+        let port = authority.port_u16().unwrap_or(default_port);
+        let uri = format!("http://{}:{port}/", authority.host());
+        Ok(Self {
+            kind,
+            uri: uri.parse().map_err(|_| wrong("has no valid host"))?,
+            credentials: credentials.map(|(user, password)| (user, password.unwrap_or_default())),
+        })
+    }
+
+    pub(crate) fn credentials(&self) -> Option<(String, String)> {
+        self.credentials.clone()
+    }
+
+    /// The `proxy-authorization` header.
+    pub(crate) fn authorization(&self) -> Option<HeaderValue> {
+        let (user, password) = self.credentials.as_ref()?;
+        basic(user, password)
+    }
+}
+
+/// The value of a header that carries basic credentials.
+pub(crate) fn basic(user: &str, password: &str) -> Option<HeaderValue> {
+    let token = STANDARD.encode(format!("{user}:{password}"));
+    let mut value = HeaderValue::try_from(format!("Basic {token}")).ok()?;
+    value.set_sensitive(true);
+    Some(value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn proxies_are_read() {
+        let proxy = Proxy::parse("http://user:secret@proxy.example:3128/").unwrap();
+        assert_eq!(proxy.uri, "http://proxy.example:3128/");
+        assert_eq!(proxy.authorization().unwrap(), "Basic dXNlcjpzZWNyZXQ=");
+        let proxy = Proxy::parse("socks5h://localhost").unwrap();
+        assert_eq!(proxy.kind, ProxyKind::Socks5 { local_dns: false });
+        assert_eq!(proxy.uri, "http://localhost:1080/");
+        assert!(proxy.authorization().is_none());
+    }
+
+    #[test]
+    fn a_wrong_proxy_is_refused_without_its_password() {
+        for url in [
+            "proxy:80",
+            "ftp://u:secret@p",
+            "https://u:secret@p",
+            "http://",
+        ] {
+            let error = Proxy::parse(url).unwrap_err().to_string();
+            assert!(!error.contains("secret"), "{error}");
+        }
+    }
+}

@@ -1,0 +1,140 @@
+//! Coming back after a session ended.
+
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::time::Duration;
+
+use engineio_core::DisconnectReason;
+
+/// When and how often a client opens a new session after one has ended; off unless it is given to
+/// [`ClientBuilder::reconnect`](crate::ClientBuilder::reconnect), as in the original.
+///
+/// The delay doubles from attempt to attempt, up to a maximum, and is spread at random so that the clients of a server
+/// that was restarted do not all come at once. A session that was opened resets it. What was not sent when a session
+/// ended is dropped, because nobody knows how much of it the server has seen. The first connection is never repeated.
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+/// use engineio_client::Reconnect;
+///
+/// let policy = Reconnect::new()
+///     .initial_delay(Duration::from_millis(500))
+///     .max_delay(Duration::from_secs(10))
+///     .max_attempts(5);
+/// ```
+#[derive(Clone, Debug, PartialEq)]
+pub struct Reconnect {
+    initial_delay: Duration,
+    max_delay: Duration,
+    max_attempts: u32,
+    jitter: f64,
+}
+
+impl Reconnect {
+    /// One second at first, at most 30 s, ten attempts in a row, spread by half.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self {
+            initial_delay: Duration::from_secs(1),
+            max_delay: Duration::from_secs(30),
+            max_attempts: 10,
+            jitter: 0.5,
+        }
+    }
+
+    /// The delay before the first attempt.
+    #[must_use]
+    pub const fn initial_delay(mut self, delay: Duration) -> Self {
+        self.initial_delay = delay;
+        self
+    }
+
+    /// The longest delay.
+    #[must_use]
+    pub const fn max_delay(mut self, delay: Duration) -> Self {
+        self.max_delay = delay;
+        self
+    }
+
+    /// After how many failures in a row the client gives up.
+    #[must_use]
+    pub const fn max_attempts(mut self, attempts: u32) -> Self {
+        self.max_attempts = attempts;
+        self
+    }
+
+    /// By which part of itself a delay may be longer or shorter: 0 for not at all, up to 1.
+    #[must_use]
+    pub const fn jitter(mut self, part: f64) -> Self {
+        self.jitter = part.clamp(0.0, 1.0);
+        self
+    }
+
+    /// The delay before an attempt, counted from 1; `None` if there is to be none. `random` is in `0..1`.
+    fn delay(&self, attempt: u32, random: f64) -> Option<Duration> {
+        if attempt > self.max_attempts {
+            return None;
+        }
+        let factor = 2_u32.saturating_pow(attempt.saturating_sub(1));
+        let delay = self
+            .initial_delay
+            .saturating_mul(factor)
+            .min(self.max_delay);
+        let spread = 1.0 + self.jitter * (random * 2.0 - 1.0);
+        Some(delay.mul_f64(spread).min(self.max_delay))
+    }
+
+    /// The delay before the next attempt, or `None` if the client stays away.
+    pub(crate) fn next(&self, attempt: u32, reason: DisconnectReason) -> Option<Duration> {
+        match reason {
+            DisconnectReason::Client | DisconnectReason::HandlerPanic => None,
+            _ => self.delay(attempt, random()),
+        }
+    }
+}
+
+impl Default for Reconnect {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// In `0..1`, from the randomness of the standard library's hash keys: enough to spread clients in time.
+fn random() -> f64 {
+    let bits = RandomState::new().build_hasher().finish() >> 11;
+    bits as f64 / (1_u64 << 53) as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn delays_double_up_to_the_limit_and_end() {
+        let policy = Reconnect::new().jitter(0.0).max_attempts(7);
+        let delays: Vec<u64> = (1..)
+            .map_while(|attempt| Some(policy.delay(attempt, 0.5)?.as_secs()))
+            .collect();
+        assert_eq!(delays, [1, 2, 4, 8, 16, 30, 30]);
+    }
+
+    #[test]
+    fn delays_are_spread() {
+        let policy = Reconnect::new();
+        assert_eq!(policy.delay(1, 0.0), Some(Duration::from_millis(500)));
+        assert_eq!(policy.delay(1, 0.5), Some(Duration::from_secs(1)));
+        assert_eq!(policy.delay(9, 0.9), Some(Duration::from_secs(30)));
+        assert_eq!(
+            policy.max_attempts(u32::MAX).delay(u32::MAX, 0.5),
+            Some(Duration::from_secs(30))
+        );
+        assert!((0..100).all(|_| (0.0..1.0).contains(&random())));
+    }
+
+    #[test]
+    fn who_left_stays_away() {
+        assert_eq!(Reconnect::new().next(1, DisconnectReason::Client), None);
+        assert!(Reconnect::new().next(1, DisconnectReason::Server).is_some());
+    }
+}

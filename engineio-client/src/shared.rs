@@ -1,0 +1,175 @@
+//! What the application's side and the driver have in common: the session, behind a lock that is never held across an
+//! `await`, and who waits for what.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+use std::time::Instant;
+
+use engineio_core::client::{Event, Session};
+use engineio_core::{DisconnectReason, Message};
+use tokio::sync::{Notify, watch};
+
+use crate::{Error, SendError};
+
+#[derive(Debug)]
+pub(crate) struct Shared {
+    state: Mutex<State>,
+    /// Woken when the outbox became shorter, and when the session is over.
+    pub(crate) room: Notify,
+    /// Woken when the client is to end.
+    pub(crate) stopped: Notify,
+    pub(crate) phase: watch::Sender<Phase>,
+}
+
+/// Where the client as a whole stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Phase {
+    Connecting,
+    Open,
+    /// Between two sessions.
+    Away,
+    Finished,
+}
+
+#[derive(Debug)]
+pub(crate) struct State {
+    pub(crate) session: Session,
+    /// What the application has not taken yet of sessions before this one.
+    leftover: VecDeque<Event>,
+    /// For handlers where no handler takes messages: openings and ends, in order.
+    pub(crate) life: Option<VecDeque<Event>>,
+    pub(crate) driver: Option<Waker>,
+    reader: Option<Waker>,
+    pub(crate) flusher: Option<Waker>,
+    /// The application wants no more of it: close, abort or drop.
+    pub(crate) stopping: bool,
+    pub(crate) was_open: bool,
+    pub(crate) upgraded: bool,
+    pub(crate) finished: bool,
+    /// Why the last session ended.
+    pub(crate) reason: Option<DisconnectReason>,
+    pub(crate) error: Option<Error>,
+}
+
+/// The time, of the runtime's clock, which tests can hold.
+pub(crate) fn now() -> Instant {
+    tokio::time::Instant::now().into_std()
+}
+
+impl Shared {
+    pub(crate) fn new(session: Session, life: bool) -> Arc<Self> {
+        Arc::new(Self {
+            state: Mutex::new(State {
+                session,
+                leftover: VecDeque::new(),
+                life: life.then(VecDeque::new),
+                driver: None,
+                reader: None,
+                flusher: None,
+                stopping: false,
+                was_open: false,
+                upgraded: false,
+                finished: false,
+                reason: None,
+                error: None,
+            }),
+            room: Notify::new(),
+            stopped: Notify::new(),
+            phase: watch::Sender::new(Phase::Connecting),
+        })
+    }
+
+    pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn try_send(&self, message: Message) -> Result<(), SendError> {
+        let mut state = self.lock();
+        state.session.send(message)?;
+        state.wake_driver();
+        Ok(())
+    }
+
+    /// Begins an orderly close, or ends the session at once.
+    pub(crate) fn stop(&self, at_once: Option<DisconnectReason>) {
+        let mut state = self.lock();
+        state.stopping = true;
+        match at_once {
+            Some(reason) => state.session.abort(reason),
+            None => state.session.close(now()),
+        }
+        state.wake_driver();
+        drop(state);
+        self.stopped.notify_waiters();
+        self.room.notify_waiters();
+    }
+
+    /// The next event for the application; `None` after the last one.
+    pub(crate) fn poll_event(&self, cx: &Context<'_>) -> Poll<Option<Event>> {
+        self.lock().poll_event(cx)
+    }
+
+    /// The next opening or end, where no handler takes messages.
+    pub(crate) fn poll_life(&self, cx: &Context<'_>) -> Poll<Option<Event>> {
+        let mut state = self.lock();
+        match state.life.as_mut().and_then(VecDeque::pop_front) {
+            Some(event) => Poll::Ready(Some(event)),
+            None if state.finished => Poll::Ready(None),
+            None => {
+                // The reader of messages is somebody else, but both are woken at the same moments.
+                state.flusher = Some(cx.waker().clone());
+                Poll::Pending
+            }
+        }
+    }
+
+    /// Wakes everybody who waits for the application's side.
+    pub(crate) fn wake_application(&self) {
+        let mut state = self.lock();
+        let wakers = [state.reader.take(), state.flusher.take()];
+        drop(state);
+        wakers.into_iter().flatten().for_each(Waker::wake);
+        self.room.notify_waiters();
+    }
+}
+
+impl State {
+    pub(crate) fn wake_driver(&mut self) {
+        if let Some(driver) = &self.driver {
+            driver.wake_by_ref();
+        }
+    }
+
+    fn take_event(&mut self) -> Option<Event> {
+        if let Some(event) = self.leftover.pop_front() {
+            return Some(event);
+        }
+        let was_full = !self.session.wants_input();
+        let event = self.session.take_event();
+        if was_full && self.session.wants_input() {
+            self.wake_driver();
+        }
+        event
+    }
+
+    fn poll_event(&mut self, cx: &Context<'_>) -> Poll<Option<Event>> {
+        if let Some(event) = self.take_event() {
+            return Poll::Ready(Some(event));
+        }
+        if self.finished {
+            return Poll::Ready(None);
+        }
+        self.reader = Some(cx.waker().clone());
+        Poll::Pending
+    }
+
+    /// Puts a new session in the place of the one that ended, of which nothing received is lost.
+    pub(crate) fn replace(&mut self, session: Session) {
+        while let Some(event) = self.session.take_event() {
+            self.leftover.push_back(event);
+        }
+        self.session = session;
+        self.upgraded = false;
+    }
+}

@@ -1,0 +1,285 @@
+//! Where the server is: the URL that the user wrote, and the URIs of the requests.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::SystemTime;
+
+use engineio_core::Transport;
+use form_urlencoded::Serializer;
+use http::Uri;
+use http::uri::{Authority, PathAndQuery, Scheme};
+
+use crate::Error;
+
+/// The path of a server when the URL does not name one.
+const DEFAULT_PATH: &str = "/engine.io/";
+
+/// A longer URL is refused by the reference client and by most servers.
+const MAX_URL_LEN: usize = 8000;
+
+#[derive(Clone, Debug)]
+pub(crate) struct Target {
+    scheme: Scheme,
+    authority: Authority,
+    /// Begins with a slash.
+    path: String,
+    /// The application's own parameters, in the order in which they were given.
+    query: String,
+    /// The user name and password that stood in the URL.
+    pub(crate) credentials: Option<(String, Option<String>)>,
+}
+
+impl Target {
+    pub(crate) fn parse(url: &str) -> Result<Self, Error> {
+        if url.len() > MAX_URL_LEN {
+            let message = format!(
+                "the URL has {} bytes; at most {MAX_URL_LEN} are sent",
+                url.len()
+            );
+            return Err(Error::invalid(message));
+        }
+        if !url.contains("://") {
+            return Err(Error::invalid(format!(
+                "the URL `{url}` has no scheme; write `http://{url}`"
+            )));
+        }
+        let uri: Uri = url.parse().map_err(|error: http::uri::InvalidUri| {
+            let message =
+                format!("`{url}` is not a URL; percent-encode what is not ASCII, and write host names in punycode");
+            Error::invalid(message).with_source(error)
+        })?;
+        let scheme = match uri.scheme_str() {
+            Some("http" | "ws") => Scheme::HTTP,
+            Some("https" | "wss") => Scheme::HTTPS,
+            _ => {
+                let message =
+                    format!("the URL `{url}` is of no known scheme; use http, https, ws or wss");
+                return Err(Error::invalid(message));
+            }
+        };
+        let authority = uri.authority().map_or("", Authority::as_str);
+        let (credentials, host) = match authority.rsplit_once('@') {
+            Some((credentials, host)) => (Some(parse_credentials(credentials)), host),
+            None => (None, authority),
+        };
+        let authority: Authority = host.parse().map_err(|error: http::uri::InvalidUri| {
+            Error::invalid(format!("the URL `{url}` has no valid host")).with_source(error)
+        })?;
+        if authority.host().is_empty() {
+            return Err(Error::invalid(format!("the URL `{url}` has no host")));
+        }
+        let path = match uri.path() {
+            "" | "/" => DEFAULT_PATH,
+            path => path,
+        };
+        Ok(Self {
+            scheme,
+            authority,
+            path: with_slash(path),
+            query: uri.query().unwrap_or_default().to_owned(),
+            credentials,
+        })
+    }
+
+    pub(crate) fn set_path(&mut self, path: &str) -> Result<(), Error> {
+        let path = if path.starts_with('/') {
+            with_slash(path)
+        } else {
+            with_slash(&format!("/{path}"))
+        };
+        if path.contains(['?', '#']) || path.parse::<PathAndQuery>().is_err() {
+            return Err(Error::invalid(format!(
+                "`{path}` is not a path; percent-encode what is not allowed in one"
+            )));
+        }
+        self.path = path;
+        Ok(())
+    }
+
+    pub(crate) fn strip_slash(&mut self) {
+        if self.path.len() > 1 && self.path.ends_with('/') {
+            self.path.pop();
+        }
+    }
+
+    pub(crate) fn append_query(&mut self, name: &str, value: &str) {
+        let query = std::mem::take(&mut self.query);
+        let mut query = Serializer::for_suffix(query, 0);
+        query.append_pair(name, value);
+        self.query = query.finish();
+    }
+
+    pub(crate) fn is_secure(&self) -> bool {
+        self.scheme == Scheme::HTTPS
+    }
+
+    /// The URI of a request; `stamp` is the name of the parameter that makes it unique.
+    pub(crate) fn uri(
+        &self,
+        transport: Transport,
+        sid: Option<&str>,
+        stamp: Option<&str>,
+    ) -> Result<Uri, Error> {
+        let mut query = String::with_capacity(self.query.len() + 96);
+        if !self.query.is_empty() {
+            query.push_str(&self.query);
+            query.push('&');
+        }
+        query.push_str("EIO=4&transport=");
+        query.push_str(transport.name());
+        if let Some(sid) = sid {
+            query.push_str("&sid=");
+            query.extend(form_urlencoded::byte_serialize(sid.as_bytes()));
+        }
+        if let Some(name) = stamp {
+            query.push('&');
+            query.extend(form_urlencoded::byte_serialize(name.as_bytes()));
+            query.push('=');
+            query.push_str(&unique());
+        }
+        Uri::builder()
+            .scheme(self.scheme.clone())
+            .authority(self.authority.clone())
+            .path_and_query(format!("{}?{query}", self.path))
+            .build()
+            .map_err(|error| {
+                let message =
+                    format!("no request can be made for {self}; check its path and query");
+                Error::invalid(message).with_source(error)
+            })
+    }
+}
+
+impl std::fmt::Display for Target {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}://{}{}", self.scheme, self.authority, self.path)
+    }
+}
+
+fn with_slash(path: &str) -> String {
+    if path.ends_with('/') {
+        path.to_owned()
+    } else {
+        format!("{path}/")
+    }
+}
+
+pub(crate) fn parse_credentials(text: &str) -> (String, Option<String>) {
+    match text.split_once(':') {
+        Some((user, password)) => (percent_decode(user), Some(percent_decode(password))),
+        None => (percent_decode(text), None),
+    }
+}
+
+/// Undoes percent-encoding; what is not an escape stays as it is.
+fn percent_decode(text: &str) -> String {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((&first, tail)) = rest.split_first() {
+        let escape = tail.get(..2).and_then(|hex| std::str::from_utf8(hex).ok());
+        let escape = escape.filter(|hex| hex.bytes().all(|byte| byte.is_ascii_hexdigit()));
+        match escape.and_then(|hex| u8::from_str_radix(hex, 16).ok()) {
+            Some(byte) if first == b'%' => {
+                bytes.push(byte);
+                rest = &tail[2..];
+            }
+            _ => {
+                bytes.push(first);
+                rest = tail;
+            }
+        }
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+/// A text that no earlier request of this process has used, so that no cache answers in the server's place.
+fn unique() -> String {
+    static COUNT: AtomicU64 = AtomicU64::new(0);
+    let count = COUNT.fetch_add(1, Ordering::Relaxed);
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    let millis = since.unwrap_or_default().as_millis();
+    format!("{millis:x}.{count:x}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn uri(url: &str) -> String {
+        let target = Target::parse(url).unwrap();
+        target
+            .uri(Transport::Polling, None, None)
+            .unwrap()
+            .to_string()
+    }
+
+    #[test]
+    fn the_path_is_the_servers_unless_the_url_names_one() {
+        let expected = "http://h:5000/engine.io/?EIO=4&transport=polling";
+        assert_eq!(uri("http://h:5000"), expected);
+        assert_eq!(uri("ws://h:5000/"), expected);
+        let expected = "https://h/realtime/?a=b&EIO=4&transport=polling";
+        assert_eq!(uri("wss://h/realtime?a=b"), expected);
+        assert_eq!(
+            uri("http://[::1]:80"),
+            "http://[::1]:80/engine.io/?EIO=4&transport=polling"
+        );
+    }
+
+    #[test]
+    fn ids_and_parameters_are_escaped() {
+        let mut target = Target::parse("http://h?x=1").unwrap();
+        target.append_query("a b", "&=é");
+        target.append_query("c", "d");
+        let uri = target
+            .uri(Transport::WebSocket, Some("a/b+c"), None)
+            .unwrap();
+        let expected =
+            "/engine.io/?x=1&a+b=%26%3D%C3%A9&c=d&EIO=4&transport=websocket&sid=a%2Fb%2Bc";
+        assert_eq!(uri.path_and_query().unwrap(), expected);
+    }
+
+    #[test]
+    fn stamps_differ() {
+        let target = Target::parse("http://h").unwrap();
+        let stamped = || target.uri(Transport::Polling, None, Some("t")).unwrap();
+        assert_ne!(stamped(), stamped());
+    }
+
+    #[test]
+    fn credentials_leave_the_url() {
+        let target = Target::parse("http://user:p%40ss@h").unwrap();
+        assert_eq!(target.to_string(), "http://h/engine.io/");
+        assert_eq!(
+            target.credentials,
+            Some(("user".into(), Some("p@ss".into())))
+        );
+    }
+
+    #[test]
+    fn what_is_no_url_is_refused_in_words() {
+        for url in [
+            "",
+            "localhost",
+            "ftp://h",
+            "http://",
+            "http://ü",
+            "http://h:x",
+            "http:///p",
+        ] {
+            let error = Target::parse(url).unwrap_err();
+            assert_eq!(error.kind(), crate::ErrorKind::Invalid, "{url}");
+        }
+        assert!(Target::parse(&format!("http://h/{}", "x".repeat(9000))).is_err());
+    }
+
+    #[test]
+    fn a_path_of_ones_own() {
+        let mut target = Target::parse("http://h/ignored").unwrap();
+        target.set_path("mine").unwrap();
+        assert_eq!(target.to_string(), "http://h/mine/");
+        target.strip_slash();
+        assert_eq!(target.to_string(), "http://h/mine");
+        assert!(target.set_path("/a?b").is_err());
+    }
+}
