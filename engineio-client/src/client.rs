@@ -87,7 +87,6 @@ impl Client {
     }
 
     /// Begins to set a client up.
-    #[must_use]
     pub fn builder(url: &str) -> ClientBuilder {
         ClientBuilder::new(url)
     }
@@ -150,6 +149,12 @@ impl Client {
     #[must_use]
     pub fn upgraded(&self) -> bool {
         self.handle.upgraded()
+    }
+
+    /// Waits until it is decided whether the session moves to WebSocket, and returns the transport that it has then. Takes
+    /// at most [`upgrade_timeout`](ClientBuilder::upgrade_timeout), and no time where there is nothing to decide.
+    pub async fn settled(&self) -> Transport {
+        self.handle.settled().await
     }
 
     /// Whether the session is open.
@@ -280,6 +285,22 @@ impl Handle {
     #[must_use]
     pub fn upgraded(&self) -> bool {
         self.shared.lock().upgraded
+    }
+
+    /// As [`Client::settled`].
+    pub async fn settled(&self) -> Transport {
+        loop {
+            let change = self.shared.room.notified();
+            let mut change = std::pin::pin!(change);
+            change.as_mut().enable();
+            {
+                let session = &self.shared.lock().session;
+                if !session.is_upgrading() {
+                    return session.transport();
+                }
+            }
+            change.await;
+        }
     }
 
     /// As [`Client::is_open`].

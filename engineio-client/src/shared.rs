@@ -42,6 +42,7 @@ pub(crate) struct State {
     pub(crate) driver: Option<Waker>,
     reader: Option<Waker>,
     pub(crate) flusher: Option<Waker>,
+    life_reader: Option<Waker>,
     /// The application wants no more of it: close, abort or drop.
     pub(crate) stopping: bool,
     pub(crate) was_open: bool,
@@ -67,6 +68,7 @@ impl Shared {
                 driver: None,
                 reader: None,
                 flusher: None,
+                life_reader: None,
                 stopping: false,
                 was_open: false,
                 upgraded: false,
@@ -117,8 +119,7 @@ impl Shared {
             Some(event) => Poll::Ready(Some(event)),
             None if state.finished => Poll::Ready(None),
             None => {
-                // The reader of messages is somebody else, but both are woken at the same moments.
-                state.flusher = Some(cx.waker().clone());
+                state.life_reader = Some(cx.waker().clone());
                 Poll::Pending
             }
         }
@@ -127,7 +128,11 @@ impl Shared {
     /// Wakes everybody who waits for the application's side.
     pub(crate) fn wake_application(&self) {
         let mut state = self.lock();
-        let wakers = [state.reader.take(), state.flusher.take()];
+        let wakers = [
+            state.reader.take(),
+            state.flusher.take(),
+            state.life_reader.take(),
+        ];
         drop(state);
         wakers.into_iter().flatten().for_each(Waker::wake);
         self.room.notify_waiters();
@@ -135,7 +140,7 @@ impl Shared {
 }
 
 impl State {
-    pub(crate) fn wake_driver(&mut self) {
+    pub(crate) fn wake_driver(&self) {
         if let Some(driver) = &self.driver {
             driver.wake_by_ref();
         }

@@ -45,7 +45,9 @@ fn row_21_the_upgrade_waits_for_the_poll_and_the_post() {
     client.answer_poll("4down");
     assert_eq!(client.events(), [message("down")]);
     assert_eq!(client.outputs(), []);
+    assert!(client.session.is_upgrading());
     client.input(Input::PostAnswered(post));
+    assert!(!client.session.is_upgrading());
     assert_eq!(client.frames(websocket), [text("5")]);
     assert_eq!(client.events(), [Event::Upgraded]);
     assert_eq!(client.session.transport(), Transport::WebSocket);

@@ -128,7 +128,6 @@ impl Client {
     }
 
     /// Begins to set a client up.
-    #[must_use]
     pub fn builder(url: &str) -> ClientBuilder {
         ClientBuilder::new(url)
     }
@@ -203,6 +202,16 @@ impl Client {
     #[must_use]
     pub fn upgraded(&self) -> bool {
         self.inner.upgraded()
+    }
+
+    /// Waits until it is decided whether the session moves to WebSocket; see
+    /// [`engineio_client::Client::settled`](crate::Client::settled).
+    ///
+    /// # Errors
+    ///
+    /// Fails if this is called inside an async runtime.
+    pub fn settled(&self) -> Result<Transport, Error> {
+        wait_for("settled", self.inner.settled())
     }
 
     /// Whether the session is open.

@@ -37,6 +37,8 @@ pub(super) struct Connection<'a> {
     /// By what the session was opened.
     first: Transport,
     was_open: bool,
+    /// The session was last seen on its way to WebSocket.
+    was_upgrading: bool,
     /// What the network said when it failed.
     error: Option<Error>,
     /// The answer to the handshake, until it is known to be one.
@@ -58,6 +60,7 @@ impl<'a> Connection<'a> {
             armed: None,
             first: shared.lock().session.transport(),
             was_open: false,
+            was_upgrading: false,
             error: None,
             first_answer: Bytes::new(),
             finished: false,
@@ -123,6 +126,11 @@ impl<'a> Connection<'a> {
             let sid = opened.map_or("", |opened| opened.short_sid());
             tracing::debug!(sid, transport = %state.session.transport(), "session opened");
             shared.phase.send_replace(Phase::Open);
+        }
+        if state.session.is_upgrading() != self.was_upgrading {
+            // Who waits for that may have read no event for long, and would not hear of this one.
+            self.was_upgrading = !self.was_upgrading;
+            wake = true;
         }
         if state.session.transport() != self.first && !state.upgraded {
             tracing::debug!("upgraded to websocket");
@@ -352,7 +360,12 @@ impl<'a> Connection<'a> {
                     "check that the URL and the path are those of an Engine.IO server of revision 4",
                 ),
             };
-            let message = format!("connected to {target}: {fault}{answer}; {advice}");
+            let what = if self.was_open {
+                "the session ended"
+            } else {
+                "no session was opened"
+            };
+            let message = format!("{what} at {target}: {fault}{answer}; {advice}");
             let source = std::error::Error::source(fault).map(ToString::to_string);
             let error = Error::new(kind, message);
             return Some(match source {

@@ -241,6 +241,12 @@ impl Session {
         }
     }
 
+    /// Whether the session is on its way from polling to WebSocket, with an end that is still open.
+    #[must_use]
+    pub const fn is_upgrading(&self) -> bool {
+        matches!(self.state, State::Open(Link::Probing(_) | Link::Pausing(_)))
+    }
+
     /// Whether the server has accepted the session, which is neither closing nor closed.
     #[must_use]
     pub const fn is_open(&self) -> bool {

@@ -6,7 +6,6 @@
 //! Prints one line: `ok: N echoed over polling|websocket`, with the transport at the end, or what went wrong, and ends
 //! within 30 seconds whatever the server does. `RUST_LOG=engineio_client=debug` tells more.
 
-use std::collections::VecDeque;
 use std::error::Error as StdError;
 use std::process::ExitCode;
 use std::sync::mpsc;
@@ -200,10 +199,9 @@ fn echo_async(options: &Options) -> Result<Transport, String> {
             check(n, echo, end, options)?;
         }
         sender.abort();
-        let transport = client.transport();
-        let extra = client.handle();
+        // A few messages are faster than the move to WebSocket.
+        let transport = client.settled().await;
         client.close().await;
-        drop(extra);
         no_more(client.next().await)?;
         Ok(transport)
     })
@@ -214,7 +212,6 @@ fn echo_blocking(options: &Options) -> Result<Transport, String> {
         .transports(options.transports.iter().copied())
         .connect()
         .map_err(|error| describe(&error))?;
-    let mut unanswered = VecDeque::new();
     let handle = client.handle();
     let sending = options.clone();
     let sender = std::thread::spawn(move || {
@@ -224,8 +221,7 @@ fn echo_blocking(options: &Options) -> Result<Transport, String> {
             }
         }
     });
-    unanswered.extend(0..options.count);
-    while let Some(n) = unanswered.pop_front() {
+    for n in 0..options.count {
         let echo = client.next();
         let end = || end(client.disconnect_reason(), client.disconnect_error());
         check(n, echo, end, options)?;
@@ -233,7 +229,7 @@ fn echo_blocking(options: &Options) -> Result<Transport, String> {
     sender
         .join()
         .map_err(|_| "the sending thread panicked".to_owned())?;
-    let transport = client.transport();
+    let transport = client.settled().map_err(|error| describe(&error))?;
     client.close().map_err(|error| describe(&error))?;
     no_more(client.next())?;
     Ok(transport)
