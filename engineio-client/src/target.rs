@@ -67,6 +67,9 @@ impl Target {
         if authority.host().is_empty() {
             return Err(Error::invalid(format!("the URL `{url}` has no host")));
         }
+        if authority.port_u16().is_none() && authority.as_str() != authority.host() {
+            return Err(Error::invalid(format!("the URL `{url}` has no valid port")));
+        }
         let path = match uri.path() {
             "" | "/" => DEFAULT_PATH,
             path => path,

@@ -8,8 +8,8 @@ use std::time::Duration;
 use bytes::{Buf, Bytes, BytesMut};
 use futures_core::future::BoxFuture;
 use http::header::{
-    ACCEPT, ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE, COOKIE, HeaderValue, LOCATION,
-    PROXY_AUTHORIZATION,
+    ACCEPT, ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, HeaderValue,
+    LOCATION, PROXY_AUTHORIZATION,
 };
 use http::{HeaderMap, Method, Request, Response, StatusCode};
 use http_body::Body;
@@ -189,7 +189,11 @@ impl Http {
             return Ok(Bytes::new());
         }
         let encoding = response.headers().get(CONTENT_ENCODING).cloned();
-        let body = whole_body(response.into_body(), self.max_response, &attempt).await?;
+        // The size hint of the body says the same, but not through every layer of an application's own service.
+        let announced = response.headers().get(CONTENT_LENGTH);
+        let announced = announced.and_then(|length| length.to_str().ok()?.parse().ok());
+        let limit = self.max_response;
+        let body = whole_body(response.into_body(), announced, limit, &attempt).await?;
         match encoding {
             Some(encoding) => decompress(&encoding, body, self.max_response, &attempt),
             None => Ok(body),
@@ -253,14 +257,19 @@ pub(crate) fn failed(attempt: &str, error: BoxError) -> Error {
 }
 
 /// Reads a body that must not be larger than `limit`, and refuses one that is as soon as that is known.
-async fn whole_body(mut body: AnyBody, limit: usize, attempt: &str) -> Result<Bytes, Error> {
+async fn whole_body(
+    mut body: AnyBody,
+    announced: Option<u64>,
+    limit: usize,
+    attempt: &str,
+) -> Result<Bytes, Error> {
     let too_large = || {
         let message = format!(
             "{attempt} was answered with more than {limit} bytes; raise `max_response` if the server may send that much"
         );
         Error::new(ErrorKind::TooLarge, message)
     };
-    if body.size_hint().lower() > limit as u64 {
+    if announced.unwrap_or_else(|| body.size_hint().lower()) > limit as u64 {
         return Err(too_large());
     }
     let mut first = Bytes::new();

@@ -59,7 +59,10 @@ fn parse(mut args: impl Iterator<Item = String>) -> Result<Options, String> {
         is_binary: false,
     };
     while let Some(arg) = args.next() {
-        let mut value = || args.next().ok_or(format!("{arg} needs a value; {USAGE}"));
+        let mut value = || {
+            args.next()
+                .ok_or_else(|| format!("{arg} needs a value; {USAGE}"))
+        };
         match arg.as_str() {
             "--url" => options.url = value()?,
             "--transports" => {
@@ -67,7 +70,7 @@ fn parse(mut args: impl Iterator<Item = String>) -> Result<Options, String> {
                 let transports: Option<Vec<_>> =
                     names.split(',').map(Transport::from_name).collect();
                 options.transports =
-                    transports.ok_or(format!("unknown transport in {names}; {USAGE}"))?;
+                    transports.ok_or_else(|| format!("unknown transport in {names}; {USAGE}"))?;
             }
             "--count" => options.count = number(&value()?)?,
             "--size" => options.size = number(&value()?)?,

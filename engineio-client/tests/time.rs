@@ -1,0 +1,194 @@
+//! Waits and their ends, on a clock that the test holds, with a server in memory.
+
+use std::convert::Infallible;
+use std::future::{Future, pending};
+use std::pin::Pin;
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use engineio_client::{Client, DisconnectReason, ErrorKind, Transport};
+use http::{Method, Request, Response};
+use http_body_util::Full;
+use tokio::time::Instant;
+
+const OPEN: &str = r#"0{"sid":"abc","upgrades":[],"pingInterval":25000,"pingTimeout":20000}"#;
+
+type Answer = Pin<Box<dyn Future<Output = Result<Response<Full<Bytes>>, Infallible>> + Send>>;
+
+/// An application's own HTTP client, which here is the server at the same time.
+#[derive(Clone)]
+struct Service {
+    answer: Arc<dyn Fn(usize, &Request<Full<Bytes>>) -> Option<&'static str> + Send + Sync>,
+    seen: Arc<Mutex<Vec<(Method, Instant)>>>,
+}
+
+impl Service {
+    /// `None` is no answer, ever.
+    fn new(
+        answer: impl Fn(usize, &Request<Full<Bytes>>) -> Option<&'static str> + Send + Sync + 'static,
+    ) -> Self {
+        Self {
+            answer: Arc::new(answer),
+            seen: Arc::default(),
+        }
+    }
+}
+
+impl tower_service::Service<Request<Full<Bytes>>> for Service {
+    type Response = Response<Full<Bytes>>;
+    type Error = Infallible;
+    type Future = Answer;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<Full<Bytes>>) -> Answer {
+        let number = {
+            let mut seen = self.seen.lock().unwrap();
+            seen.push((request.method().clone(), Instant::now()));
+            seen.len() - 1
+        };
+        let body = (self.answer)(number, &request);
+        Box::pin(async move {
+            match body {
+                Some(body) => Ok(Response::new(Full::from(body))),
+                None => pending().await,
+            }
+        })
+    }
+}
+
+fn builder(service: Service) -> engineio_client::ClientBuilder {
+    Client::builder("http://in.memory").http_service(service)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_handshake_that_is_never_answered() {
+    let start = Instant::now();
+    let error = builder(Service::new(|_, _| None))
+        .connect()
+        .await
+        .unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Timeout, "{error}");
+    assert_eq!(start.elapsed().as_secs(), 20);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_silent_server_is_noticed_whether_or_not_anybody_reads() {
+    let start = Instant::now();
+    let client = builder(Service::new(|number, _| (number == 0).then_some(OPEN)));
+    let client = client.connect().await.unwrap();
+    client.wait().await;
+    assert_eq!(start.elapsed().as_secs(), 45);
+    assert_eq!(
+        client.disconnect_reason(),
+        Some(DisconnectReason::PingTimeout)
+    );
+    let error = client.disconnect_error().unwrap();
+    assert_eq!(error.kind(), ErrorKind::PingTimeout);
+    assert!(
+        error.to_string().contains("no heartbeat for 45s"),
+        "{error}"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_post_that_is_never_answered() {
+    let service = Service::new(|number, _| (number == 0).then_some(OPEN));
+    let client = builder(service).connect().await.unwrap();
+    let start = Instant::now();
+    client.send("a").await.unwrap();
+    client.wait().await;
+    assert_eq!(start.elapsed().as_secs(), 20);
+    assert_eq!(
+        client.disconnect_reason(),
+        Some(DisconnectReason::TransportError)
+    );
+    assert_eq!(
+        client.disconnect_error().unwrap().kind(),
+        ErrorKind::Timeout
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_close_that_is_never_answered() {
+    let service = Service::new(|number, _| (number == 0).then_some(OPEN));
+    let client = builder(service).connect().await.unwrap();
+    let start = Instant::now();
+    client.close().await;
+    assert_eq!(start.elapsed().as_secs(), 10);
+    assert_eq!(client.disconnect_reason(), Some(DisconnectReason::Client));
+}
+
+#[tokio::test(start_paused = true)]
+async fn pings_are_answered_without_anybody_reading() {
+    let service = Service::new(|number, request| match number {
+        0 => Some(OPEN),
+        // The second poll brings a ping, the POST is its pong, and nothing comes after that.
+        1 => Some("2"),
+        _ if request.method() == Method::POST => Some("ok"),
+        _ => None,
+    });
+    let seen = Arc::clone(&service.seen);
+    let client = builder(service).connect().await.unwrap();
+    client.wait().await;
+    let seen = seen.lock().unwrap();
+    assert_eq!(
+        seen.iter()
+            .filter(|(method, _)| *method == Method::POST)
+            .count(),
+        1
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_sessions_polls_do_not_overlap_and_do_not_spin() {
+    let service = Service::new(|number, _| match number {
+        0 => Some(OPEN),
+        1..50 => Some("6"),
+        _ => None,
+    });
+    let seen = Arc::clone(&service.seen);
+    let client = builder(service)
+        .transports([Transport::Polling])
+        .connect()
+        .await
+        .unwrap();
+    client.wait().await;
+    assert_eq!(seen.lock().unwrap().len(), 51);
+}
+
+#[tokio::test(start_paused = true)]
+async fn intervals_of_zero_do_not_spin() {
+    let open = r#"0{"sid":"abc","upgrades":[],"pingInterval":0,"pingTimeout":0}"#;
+    let service = Service::new(move |number, _| (number == 0).then_some(open));
+    let seen = Arc::clone(&service.seen);
+    let client = builder(service).connect().await.unwrap();
+    client.wait().await;
+    assert_eq!(
+        client.disconnect_reason(),
+        Some(DisconnectReason::PingTimeout)
+    );
+    assert!(seen.lock().unwrap().len() <= 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn delays_of_the_way_back_are_kept() {
+    let service = Service::new(|number, _| match number {
+        0 => Some(OPEN),
+        _ => Some("no packets"),
+    });
+    let seen = Arc::clone(&service.seen);
+    let policy = engineio_client::Reconnect::new()
+        .initial_delay(Duration::from_secs(2))
+        .jitter(0.0)
+        .max_attempts(3);
+    let client = builder(service).reconnect(policy).connect().await.unwrap();
+    let start = Instant::now();
+    client.wait().await;
+    assert_eq!(start.elapsed().as_secs(), 2 + 4 + 8);
+    assert_eq!(seen.lock().unwrap().len(), 1 + 1 + 3);
+}
