@@ -176,7 +176,8 @@ impl Client {
     }
 
     /// Ends the session in good order: what is queued goes out, the server is told, and the connections are closed.
-    /// Waits until that is done, at most for [`close_timeout`](ClientBuilder::close_timeout) and a second.
+    /// Waits until that is done, at most for [`close_timeout`](ClientBuilder::close_timeout) and a second, and until the
+    /// handlers have returned.
     ///
     /// Messages that came before can still be read.
     ///
@@ -184,7 +185,8 @@ impl Client {
     ///
     /// The close goes on if this is dropped.
     pub async fn close(&self) {
-        self.handle.close().await;
+        self.handle.begin_close();
+        self.handle.wait().await;
     }
 
     /// Ends the session at once; what is queued is dropped.
@@ -192,7 +194,7 @@ impl Client {
         self.handle.abort();
     }
 
-    /// Waits until the session is over, and no new one will be opened.
+    /// Waits until the session is over, no new one will be opened, and the handlers have returned.
     ///
     /// Does not read messages: they go to a message handler, or wait for the stream to be read.
     pub async fn wait(&self) {
@@ -322,10 +324,12 @@ impl Handle {
         self.shared.lock().error.clone()
     }
 
-    /// As [`Client::close`].
+    /// As [`Client::close`], but may be called by a handler: it does not wait for handlers.
     pub async fn close(&self) {
         self.begin_close();
-        self.wait().await;
+        let mut phase = self.shared.phase.subscribe();
+        // The sender lives in what this handle holds, so there is no other end than the one that is waited for.
+        let _ = phase.wait_for(|phase| phase.is_finished()).await;
     }
 
     pub(crate) fn begin_close(&self) {
@@ -337,11 +341,10 @@ impl Handle {
         self.shared.stop(Some(DisconnectReason::Client));
     }
 
-    /// As [`Client::wait`].
+    /// As [`Client::wait`]. A handler that calls this waits for itself.
     pub async fn wait(&self) {
         let mut phase = self.shared.phase.subscribe();
-        // The sender lives in what this handle holds, so there is no other end than the one that is waited for.
-        let _ = phase.wait_for(|phase| *phase == Phase::Finished).await;
+        let _ = phase.wait_for(|phase| *phase == Phase::Done).await;
     }
 }
 

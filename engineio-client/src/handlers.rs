@@ -23,6 +23,8 @@ pub(crate) struct Handlers {
     pub(crate) disconnect: Option<OnDisconnect>,
     /// Somebody else calls handlers, but none that takes messages.
     pub(crate) elsewhere: bool,
+    /// Somebody else calls handlers, and says when the last one has returned.
+    pub(crate) done_elsewhere: bool,
 }
 
 impl std::fmt::Debug for Handlers {

@@ -29,7 +29,16 @@ pub(crate) enum Phase {
     Open,
     /// Between two sessions.
     Away,
+    /// The last session is over.
     Finished,
+    /// And the handlers have returned.
+    Done,
+}
+
+impl Phase {
+    pub(crate) const fn is_finished(self) -> bool {
+        matches!(self, Self::Finished | Self::Done)
+    }
 }
 
 #[derive(Debug)]

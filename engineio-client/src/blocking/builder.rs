@@ -10,7 +10,7 @@ use engineio_core::{DisconnectReason, Message, Transport};
 use http::HeaderMap;
 
 use super::{Client, Handle, runtime, wait_for};
-use crate::shared::Shared;
+use crate::shared::{Phase, Shared};
 use crate::{Error, ErrorKind, Reconnect};
 
 type OnConnect = Box<dyn FnMut(Handle) + Send>;
@@ -131,11 +131,15 @@ impl ClientBuilder {
             self.connect.is_some() || self.message.is_some() || self.disconnect.is_some();
         let need_life = has_handlers && self.message.is_none();
         self.inner.handlers.elsewhere = need_life;
+        self.inner.handlers.done_elsewhere = has_handlers;
         let inner = wait_for("connect", self.inner.connect())??;
         if has_handlers {
             let shared = Arc::clone(inner.shared());
             let (connect, message, disconnect) = (self.connect, self.message, self.disconnect);
-            let run = move || run(&shared, need_life, connect, message, disconnect);
+            let run = move || {
+                run(&shared, need_life, connect, message, disconnect);
+                shared.phase.send_replace(Phase::Done);
+            };
             std::thread::Builder::new()
                 .name("engineio-handlers".to_owned())
                 .spawn(run)

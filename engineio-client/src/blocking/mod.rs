@@ -239,7 +239,8 @@ impl Client {
     ///
     /// Fails if this is called inside an async runtime. The close has begun even so.
     pub fn close(&self) -> Result<(), Error> {
-        self.handle().close()
+        self.inner.handle().begin_close();
+        wait_for("close", self.inner.wait())
     }
 
     /// Ends the session at once; what is queued is dropped.
@@ -321,14 +322,14 @@ impl Handle {
         self.inner.upgraded()
     }
 
-    /// As [`Client::close`].
+    /// As [`Client::close`], but may be called by a handler: it does not wait for handlers.
     ///
     /// # Errors
     ///
     /// Fails if this is called inside an async runtime. The close has begun even so.
     pub fn close(&self) -> Result<(), Error> {
         self.inner.begin_close();
-        wait_for("close", self.inner.wait())
+        wait_for("close", self.inner.close())
     }
 
     /// As [`Client::abort`].

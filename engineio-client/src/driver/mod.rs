@@ -43,8 +43,12 @@ impl Settings {
 
 /// Drives a client to its end.
 pub(crate) async fn run(shared: Arc<Shared>, settings: Settings, handlers: Handlers) {
+    let done_elsewhere = handlers.done_elsewhere;
     // Both in one task: what belongs to a client ends with it.
     futures_util::future::join(sessions(&shared, &settings), handlers.run(&shared)).await;
+    if !done_elsewhere {
+        shared.phase.send_replace(Phase::Done);
+    }
 }
 
 async fn sessions(shared: &Arc<Shared>, settings: &Settings) {

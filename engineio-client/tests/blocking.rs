@@ -1,0 +1,122 @@
+//! The blocking client. Its server runs in a runtime of its own.
+#![cfg(feature = "blocking")]
+
+mod support;
+
+use std::sync::mpsc;
+use std::time::Duration;
+
+use engineio_client::blocking::{Client, RecvError};
+use engineio_client::{DisconnectReason, ErrorKind, Message, SendError, Transport};
+use futures_util::SinkExt;
+use support::{LONG, OPEN_POLLING, Reply, Server, echo, ok, websocket};
+use tokio::runtime::Runtime;
+use tokio_tungstenite::tungstenite::Message as WsMessage;
+
+fn server() -> (Runtime, Server) {
+    let runtime = Runtime::new().unwrap();
+    let server = runtime.block_on(Server::start(|number, request| {
+        if request.is_websocket() {
+            websocket(|mut socket| async move {
+                socket.send(WsMessage::text(OPEN_POLLING)).await.unwrap();
+                echo(socket).await;
+            })
+        } else if request.is_handshake() {
+            ok(OPEN_POLLING)
+        } else if request.method == "POST" {
+            ok("ok")
+        } else if number < 3 {
+            ok("4a\u{1e}4b\u{1e}1")
+        } else {
+            Reply::Never
+        }
+    }));
+    (runtime, server)
+}
+
+#[test]
+fn messages_go_both_ways() {
+    let (_runtime, server) = server();
+    let builder = Client::builder(&server.url()).transports([Transport::WebSocket]);
+    let mut client = builder.connect().unwrap();
+    for n in 0..1000 {
+        client.send(n.to_string()).unwrap();
+    }
+    for n in 0..1000 {
+        let message = client.recv_timeout(LONG).unwrap();
+        assert_eq!(message, Message::from(n.to_string()));
+    }
+    let nothing = client.recv_timeout(Duration::from_millis(1));
+    assert!(matches!(nothing, Err(RecvError::Timeout)));
+    client.close().unwrap();
+    assert!(matches!(client.recv(), Err(RecvError::Closed)));
+    assert!(matches!(client.send("late"), Err(SendError::Closed(_))));
+}
+
+#[test]
+fn a_client_is_an_iterator() {
+    let (_runtime, server) = server();
+    let mut client = Client::connect(&server.url()).unwrap();
+    let texts: Vec<_> = client
+        .by_ref()
+        .map(|message| message.as_text().map(str::to_owned))
+        .collect();
+    assert_eq!(texts, [Some("a".to_owned()), Some("b".to_owned())]);
+    assert_eq!(client.disconnect_reason(), Some(DisconnectReason::Server));
+    client.wait().unwrap();
+}
+
+#[test]
+fn handlers_are_called_in_one_thread_and_may_block() {
+    let (_runtime, server) = server();
+    let (told, hears) = mpsc::channel();
+    let (messages, ends) = (told.clone(), told.clone());
+    let tell = |told: &mpsc::Sender<_>, what: String| {
+        told.send((what, std::thread::current().id())).unwrap();
+    };
+    let client = Client::builder(&server.url())
+        .on_connect(move |_| tell(&told, "connect".to_owned()))
+        .on_message(move |client, message| {
+            // A call that may block; the session may be over already.
+            let _ = client.send(message.clone());
+            tell(&messages, message.as_text().unwrap().to_owned());
+        })
+        .on_disconnect(move |reason| tell(&ends, reason.to_string()))
+        .connect()
+        .unwrap();
+    client.wait().unwrap();
+    let heard: Vec<_> = hears.try_iter().collect();
+    let what: Vec<&str> = heard.iter().map(|(what, _)| what.as_str()).collect();
+    assert_eq!(what, ["connect", "a", "b", "server disconnect"]);
+    assert!(heard.iter().all(|(_, thread)| *thread == heard[0].1));
+}
+
+#[test]
+fn inside_a_runtime_there_are_errors_and_no_panics() {
+    let (runtime, server) = server();
+    let mut client = Client::builder(&server.url())
+        .transports([Transport::WebSocket])
+        .connect()
+        .unwrap();
+    runtime.block_on(async {
+        let error = Client::connect(&server.url()).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InsideRuntime);
+        assert!(
+            error
+                .to_string()
+                .contains("use `engineio_client::Client` there"),
+            "{error}"
+        );
+        client.send("room enough").unwrap();
+        assert!(matches!(client.recv(), Err(RecvError::Failed(_))));
+        assert_eq!(client.next(), None);
+        assert_eq!(client.wait().unwrap_err().kind(), ErrorKind::InsideRuntime);
+        assert_eq!(
+            client.settled().unwrap_err().kind(),
+            ErrorKind::InsideRuntime
+        );
+        assert_eq!(client.close().unwrap_err().kind(), ErrorKind::InsideRuntime);
+    });
+    client.wait().unwrap();
+    assert_eq!(client.disconnect_reason(), Some(DisconnectReason::Client));
+}

@@ -1,0 +1,244 @@
+//! Proxies and TLS.
+
+mod support;
+
+use std::pin::Pin;
+use std::sync::Arc;
+
+use engineio_client::{Client, ErrorKind, Message, Transport};
+use futures_util::SinkExt;
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use support::{Io, OPEN, OPEN_POLLING, Reply, Request, Server, echo, in_time, ok, websocket};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::pki_types::PrivateKeyDer;
+use tokio_rustls::rustls::server::WebPkiClientVerifier;
+use tokio_rustls::rustls::{RootCertStore, ServerConfig};
+use tokio_tungstenite::tungstenite::Message as WsMessage;
+
+fn polling(request: &Request) -> Reply {
+    match request.method.as_str() {
+        _ if request.is_handshake() => ok(OPEN),
+        "POST" => ok("ok"),
+        _ => Reply::Never,
+    }
+}
+
+fn either(request: &Request) -> Reply {
+    if request.is_websocket() {
+        websocket(|mut socket| async move {
+            socket.send(WsMessage::text(OPEN_POLLING)).await.unwrap();
+            echo(socket).await;
+        })
+    } else {
+        polling(request)
+    }
+}
+
+#[tokio::test]
+async fn a_proxy_that_refuses_websocket_leaves_the_session_on_polling() {
+    // It is the proxy and the server at once: plain requests come in absolute form, WebSockets as CONNECT.
+    let proxy = Server::start(|_, request| match request.method.as_str() {
+        "CONNECT" => Reply::Body(403, Vec::new()),
+        _ => polling(request),
+    })
+    .await;
+    let builder = Client::builder("http://engine.example:8080")
+        .proxy(&format!("http://user:pw@127.0.0.1:{}", proxy.port));
+    let client = in_time(builder.connect()).await.unwrap();
+    assert_eq!(in_time(client.settled()).await, Transport::Polling);
+    client.send("a").await.unwrap();
+    in_time(client.close()).await;
+    assert_eq!(proxy.posts(), ["4a\u{1e}1"]);
+    for request in proxy.seen() {
+        assert_eq!(
+            request.header("proxy-authorization"),
+            Some("Basic dXNlcjpwdw==")
+        );
+        match request.method.as_str() {
+            "CONNECT" => assert_eq!(request.target, "engine.example:8080"),
+            _ => assert!(
+                request
+                    .target
+                    .starts_with("http://engine.example:8080/engine.io/?")
+            ),
+        }
+    }
+    assert!(
+        proxy
+            .seen()
+            .iter()
+            .any(|request| request.method == "CONNECT")
+    );
+}
+
+#[tokio::test]
+async fn a_proxy_that_asks_for_credentials() {
+    let proxy = Server::start(|_, _| Reply::Body(407, Vec::new())).await;
+    let builder = || {
+        let url = format!("http://127.0.0.1:{}", proxy.port);
+        Client::builder("http://engine.example").proxy(&url)
+    };
+    let error = in_time(builder().connect()).await.unwrap_err();
+    assert_eq!(error.status(), Some(407));
+    assert!(
+        error.to_string().contains("put them into the proxy's URL"),
+        "{error}"
+    );
+    let builder = builder().transports([Transport::WebSocket]);
+    let error = in_time(builder.connect()).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Connect, "{error}");
+}
+
+/// A SOCKS 5 proxy that asks for a user name and password and connects to this port, whatever name it is told.
+async fn socks(to: u16) -> u16 {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        while let Ok((mut io, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                let mut greeting = [0; 2];
+                io.read_exact(&mut greeting).await.unwrap();
+                let mut methods = vec![0; greeting[1].into()];
+                io.read_exact(&mut methods).await.unwrap();
+                assert!(methods.contains(&2));
+                io.write_all(&[5, 2]).await.unwrap();
+                let mut login = [0; 9];
+                io.read_exact(&mut login).await.unwrap();
+                assert_eq!(&login, b"\x01\x04user\x02pw");
+                io.write_all(&[1, 0]).await.unwrap();
+                let mut request = [0; 5];
+                io.read_exact(&mut request).await.unwrap();
+                assert_eq!(
+                    request[..4],
+                    [5, 1, 0, 3],
+                    "a name, to be looked up by the proxy"
+                );
+                let mut name = vec![0; usize::from(request[4]) + 2];
+                io.read_exact(&mut name).await.unwrap();
+                assert_eq!(&name[..name.len() - 2], b"engine.example");
+                io.write_all(&[5, 0, 0, 1, 0, 0, 0, 0, 0, 0]).await.unwrap();
+                let mut server = TcpStream::connect(("127.0.0.1", to)).await.unwrap();
+                let _ = copy_bidirectional(&mut io, &mut server).await;
+            });
+        }
+    });
+    port
+}
+
+#[tokio::test]
+async fn both_transports_go_through_a_socks_proxy() {
+    let server = Server::start(|_, request| either(request)).await;
+    let port = socks(server.port).await;
+    for transport in [Transport::Polling, Transport::WebSocket] {
+        let builder = Client::builder("http://engine.example")
+            .proxy(&format!("socks5h://user:pw@127.0.0.1:{port}"))
+            .transports([transport]);
+        let client = in_time(builder.connect()).await.unwrap();
+        client.send("a").await.unwrap();
+        in_time(client.close()).await;
+    }
+    assert_eq!(server.posts(), ["4a\u{1e}1"]);
+}
+
+/// A private authority, a server of its making, and a client of its making.
+struct Authority {
+    root: String,
+    identity: String,
+    acceptor: TlsAcceptor,
+}
+
+fn authority(asks_for_client: bool) -> Authority {
+    let mut params = CertificateParams::new(Vec::new()).unwrap();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
+    let issue = |name: &str| {
+        let key = KeyPair::generate().unwrap();
+        let params = CertificateParams::new(vec![name.to_owned()]).unwrap();
+        (params.signed_by(&key, &issuer).unwrap(), key)
+    };
+    let (server, server_key) = issue("localhost");
+    let (client, client_key) = issue("client");
+    let provider = Arc::new(tokio_rustls::rustls::crypto::ring::default_provider());
+    let config = ServerConfig::builder_with_provider(provider.clone())
+        .with_safe_default_protocol_versions()
+        .unwrap();
+    let config = if asks_for_client {
+        let mut roots = RootCertStore::empty();
+        roots.add(issuer.der().clone()).unwrap();
+        let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
+        config.with_client_cert_verifier(verifier.build().unwrap())
+    } else {
+        config.with_no_client_auth()
+    };
+    let key = PrivateKeyDer::try_from(server_key.serialize_der()).unwrap();
+    let config = config
+        .with_single_cert(vec![server.der().clone()], key)
+        .unwrap();
+    Authority {
+        root: issuer.pem(),
+        identity: client.pem() + &client_key.serialize_pem(),
+        acceptor: TlsAcceptor::from(Arc::new(config)),
+    }
+}
+
+async fn tls_server(acceptor: TlsAcceptor) -> Server {
+    type Accepted = Pin<Box<dyn Future<Output = Option<Box<dyn Io>>> + Send>>;
+    Server::start_on(
+        |_, request| either(request),
+        move |tcp| -> Accepted {
+            let acceptor = acceptor.clone();
+            Box::pin(async move {
+                let tls = acceptor.accept(tcp).await.ok()?;
+                Some(Box::new(tls) as Box<dyn Io>)
+            })
+        },
+    )
+    .await
+}
+
+#[tokio::test]
+async fn a_private_root_is_trusted_when_it_is_given() {
+    let authority = authority(false);
+    let server = tls_server(authority.acceptor).await;
+    let builder = |transport| {
+        let url = format!("https://localhost:{}", server.port);
+        Client::builder(&url).transports([transport])
+    };
+    for transport in [Transport::Polling, Transport::WebSocket] {
+        let trusting = builder(transport).root_certificate(authority.root.as_bytes());
+        let client = in_time(trusting.connect()).await.unwrap();
+        client.send("a").await.unwrap();
+        in_time(client.close()).await;
+
+        let error = in_time(builder(transport).connect()).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Connect, "{error}");
+        assert!(error.to_string().contains("certificates"), "{error}");
+
+        let careless = builder(transport).danger_accept_invalid_certificates(true);
+        in_time(careless.connect()).await.unwrap();
+
+        let wrong_name = Client::builder(&format!("https://127.0.0.1:{}", server.port))
+            .transports([transport])
+            .root_certificate(authority.root.as_bytes());
+        assert!(in_time(wrong_name.connect()).await.is_err());
+    }
+}
+
+#[tokio::test]
+async fn a_client_shows_who_it_is() {
+    let authority = authority(true);
+    let server = tls_server(authority.acceptor).await;
+    let builder = || {
+        Client::builder(&format!("wss://localhost:{}", server.port))
+            .transports([Transport::WebSocket])
+            .built_in_roots(false)
+            .root_certificate(authority.root.as_bytes())
+    };
+    assert!(in_time(builder().connect()).await.is_err());
+    let builder = builder().client_identity(authority.identity.as_bytes());
+    let mut client = in_time(builder.connect()).await.unwrap();
+    client.send("a").await.unwrap();
+    assert_eq!(in_time(client.next()).await, Some(Message::from("a")));
+}
