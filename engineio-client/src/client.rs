@@ -102,7 +102,8 @@ impl Client {
         poll_fn(|cx| Pin::new(&mut *self).poll_next(cx)).await
     }
 
-    /// Sends a message, waiting while the outbox is full. What was sent is on its way, not at its goal.
+    /// Sends a message, waiting while the outbox is full, and for the next session where the client comes back by itself.
+    /// What was sent is on its way, not at its goal.
     ///
     /// # Errors
     ///
@@ -246,18 +247,15 @@ impl Handle {
             room.as_mut().enable();
             match self.shared.try_send(message) {
                 Err(SendError::Full(full)) => message = full,
-                Err(SendError::Closed(unsent)) if self.is_away() => message = unsent,
+                Err(SendError::Closed(unsent)) if self.is_coming_back() => message = unsent,
                 outcome => return outcome,
             }
             room.await;
         }
     }
 
-    /// Whether a new session will take the place of the one that ended.
-    fn is_away(&self) -> bool {
-        let state = self.shared.lock();
-        let phase = *self.shared.phase.borrow();
-        !state.stopping && !state.finished && phase == Phase::Away
+    fn is_coming_back(&self) -> bool {
+        self.shared.lock().is_coming_back()
     }
 
     /// As [`Client::try_send`].

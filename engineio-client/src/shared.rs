@@ -57,6 +57,8 @@ pub(crate) struct State {
     pub(crate) was_open: bool,
     pub(crate) upgraded: bool,
     pub(crate) finished: bool,
+    /// A new session may take the place of one that ended.
+    may_return: bool,
     /// Why the last session ended.
     pub(crate) reason: Option<DisconnectReason>,
     pub(crate) error: Option<Error>,
@@ -68,7 +70,7 @@ pub(crate) fn now() -> Instant {
 }
 
 impl Shared {
-    pub(crate) fn new(session: Session, life: bool) -> Arc<Self> {
+    pub(crate) fn new(session: Session, life: bool, may_return: bool) -> Arc<Self> {
         Arc::new(Self {
             state: Mutex::new(State {
                 session,
@@ -82,6 +84,7 @@ impl Shared {
                 was_open: false,
                 upgraded: false,
                 finished: false,
+                may_return,
                 reason: None,
                 error: None,
             }),
@@ -153,6 +156,11 @@ impl State {
         if let Some(driver) = &self.driver {
             driver.wake_by_ref();
         }
+    }
+
+    /// Whether the session that ended, if it did, may not have been the last.
+    pub(crate) const fn is_coming_back(&self) -> bool {
+        self.may_return && !self.stopping && !self.finished
     }
 
     fn take_event(&mut self) -> Option<Event> {

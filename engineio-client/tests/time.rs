@@ -15,12 +15,13 @@ use tokio::time::Instant;
 
 const OPEN: &str = r#"0{"sid":"abc","upgrades":[],"pingInterval":25000,"pingTimeout":20000}"#;
 
+type Script = dyn Fn(usize, &Request<Full<Bytes>>) -> Option<&'static str> + Send + Sync;
 type Answer = Pin<Box<dyn Future<Output = Result<Response<Full<Bytes>>, Infallible>> + Send>>;
 
 /// An application's own HTTP client, which here is the server at the same time.
 #[derive(Clone)]
 struct Service {
-    answer: Arc<dyn Fn(usize, &Request<Full<Bytes>>) -> Option<&'static str> + Send + Sync>,
+    answer: Arc<Script>,
     seen: Arc<Mutex<Vec<(Method, Instant)>>>,
 }
 
