@@ -1,6 +1,6 @@
 //! The application's side of a session.
 
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -9,6 +9,7 @@ use engineio_core::client::Event;
 use engineio_core::{DisconnectReason, Message, Transport};
 use futures_core::Stream;
 use futures_sink::Sink;
+use tokio::task::JoinHandle;
 
 use crate::shared::{Phase, Shared};
 use crate::{ClientBuilder, Error, SendError};
@@ -195,6 +196,28 @@ impl Client {
         self.handle.abort();
     }
 
+    /// Runs a task beside the client that ends with it: when the session is over and no new one will be opened, the task is
+    /// dropped where it stands. The result is `None` then.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # async fn example(client: engineio_client::Client) {
+    /// let handle = client.handle();
+    /// client.spawn(async move {
+    ///     while handle.send("tick").await.is_ok() {
+    ///         tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+    ///     }
+    /// });
+    /// # }
+    /// ```
+    pub fn spawn<F>(&self, task: F) -> JoinHandle<Option<F::Output>>
+    where
+        F: Future<Output: Send> + Send + 'static,
+    {
+        self.handle.spawn(task)
+    }
+
     /// Waits until the session is over, no new one will be opened, and the handlers have returned.
     ///
     /// Does not read messages: they go to a message handler, or wait for the stream to be read.
@@ -211,15 +234,11 @@ impl Client {
         let Some(message) = self.unsent.take() else {
             return Poll::Ready(Ok(()));
         };
-        let mut state = self.handle.shared.lock();
-        match state.session.send(message) {
-            Ok(()) => {
-                state.wake_driver();
-                Poll::Ready(Ok(()))
-            }
+        // Before the attempt, so that room which comes behind it is noticed.
+        self.handle.shared.lock().flusher = Some(cx.waker().clone());
+        match self.handle.try_send(message) {
+            Ok(()) => Poll::Ready(Ok(())),
             Err(SendError::Full(message)) => {
-                state.flusher = Some(cx.waker().clone());
-                drop(state);
                 self.unsent = Some(message);
                 Poll::Pending
             }
@@ -337,6 +356,21 @@ impl Handle {
     /// As [`Client::abort`].
     pub fn abort(&self) {
         self.shared.stop(Some(DisconnectReason::Client));
+    }
+
+    /// As [`Client::spawn`].
+    pub fn spawn<F>(&self, task: F) -> JoinHandle<Option<F::Output>>
+    where
+        F: Future<Output: Send> + Send + 'static,
+    {
+        let mut phase = self.shared.phase.subscribe();
+        tokio::spawn(async move {
+            tokio::select! {
+                biased;
+                _ = phase.wait_for(|phase| phase.is_finished()) => None,
+                output = task => Some(output),
+            }
+        })
     }
 
     /// As [`Client::wait`]. A handler that calls this waits for itself.

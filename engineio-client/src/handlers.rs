@@ -88,7 +88,7 @@ impl Handlers {
             if let Some(call) = call
                 && call.await.is_err()
             {
-                tracing::error!("a handler panicked; the client is closed");
+                tracing::error!(target: crate::TARGET, "a handler panicked; the client is closed");
                 shared.stop(Some(DisconnectReason::HandlerPanic));
             }
         }

@@ -14,6 +14,128 @@
 //!     Ok(())
 //! }
 //! ```
+//!
+//! A [`Client`] is a stream of messages and a sink for them. Who prefers handlers gives them to the
+//! [`ClientBuilder`], and who has no async uses the module `blocking`.
+//! The protocol itself is the machine of `engineio-core`, which the servers of this family are made of too.
+//!
+//! # Every wait has an end
+//!
+//! | what | ends after | option |
+//! |---|---|---|
+//! | one connection: name, TCP, proxy, TLS | 10 s | [`connect_timeout`](ClientBuilder::connect_timeout) |
+//! | the handshake, for each transport tried | 20 s | [`request_timeout`](ClientBuilder::request_timeout) |
+//! | a POST | 20 s | [`request_timeout`](ClientBuilder::request_timeout) |
+//! | a poll, and a silent WebSocket | the server's ping interval and ping timeout together, at most a day | – |
+//! | the move to WebSocket | 10 s; the session stays on polling | [`upgrade_timeout`](ClientBuilder::upgrade_timeout) |
+//! | an orderly close | 10 s | [`close_timeout`](ClientBuilder::close_timeout) |
+//! | the closing handshake of a WebSocket | 1 s | – |
+//!
+//! # Every queue has a bound
+//!
+//! | what | at most | option |
+//! |---|---|---|
+//! | messages that wait to be sent | 1 MiB, then `send` waits | [`outbox_limit`](ClientBuilder::outbox_limit) |
+//! | messages that wait to be read | 1 MiB, then nothing more is taken from the server | [`inbox_limit`](ClientBuilder::inbox_limit) |
+//! | a poll response, plain or compressed, and a WebSocket message | 32 MiB | [`max_response`](ClientBuilder::max_response) |
+//! | packets in a poll response | 100,000 | – |
+//! | the body of a refusal that is kept | 64 KiB | – |
+//! | cookies | 50 of 4 KiB | [`cookies`](ClientBuilder::cookies) |
+//!
+//! One poll and one POST are under way at a time. A POST holds what the server's `maxPayload` allows, to the byte, base64
+//! counted as it travels, and at most 16 packets ([`max_post_packets`](ClientBuilder::max_post_packets)); a single message
+//! that is larger than `maxPayload` is sent alone, for the server to decide.
+//!
+//! # How a session ends
+//!
+//! | reason | what happened | error |
+//! |---|---|---|
+//! | [`Client`](DisconnectReason::Client) | `close`, `abort`, or the client was dropped | – |
+//! | [`Server`](DisconnectReason::Server) | the server said so | – |
+//! | [`TransportClose`](DisconnectReason::TransportClose) | the WebSocket was closed, or ended without a word | in the second case |
+//! | [`Refused`](DisconnectReason::Refused) | an error status, often code 1 after a restart of the server | with status, code and body |
+//! | [`TransportError`](DisconnectReason::TransportError) | the network, or a timeout of a request | yes |
+//! | [`PingTimeout`](DisconnectReason::PingTimeout) | no heartbeat came in time | yes |
+//! | [`ParseError`](DisconnectReason::ParseError) | what came is not Engine.IO | yes |
+//! | [`PayloadTooLarge`](DisconnectReason::PayloadTooLarge) | the server sent more than the client takes | yes |
+//! | [`HandlerPanic`](DisconnectReason::HandlerPanic) | a handler panicked | – |
+//!
+//! # For those who come from python-engineio
+//!
+//! | there | here |
+//! |---|---|
+//! | `Client`, `AsyncClient` | `blocking::Client`, [`Client`] |
+//! | `@eio.on('connect')`, `'message'`, `'disconnect'` | [`on_connect`](ClientBuilder::on_connect), [`on_message`](ClientBuilder::on_message) (one after the other, in order), [`on_disconnect`](ClientBuilder::on_disconnect) with its reason |
+//! | `connect(url, headers, transports, engineio_path)` | [`Client::builder`], [`header`](ClientBuilder::header) (on every request), [`transports`](ClientBuilder::transports), [`path`](ClientBuilder::path) or the path of the URL |
+//! | `send(str \| bytes)` | [`Client::send`]; waits for room, and says when the session is over instead of dropping the message |
+//! | `send(dict \| list)` | `send(Message::json(&value)?)`, `message.parse_json::<T>()?`: text is never taken for JSON unasked |
+//! | `disconnect()`, `disconnect(abort=True)` | [`Client::close`], [`Client::abort`] |
+//! | `wait()`, `sid`, `transport()`, `state` | [`Client::wait`], [`Client::sid`], [`Client::transport`], [`Client::is_open`] |
+//! | `start_background_task`, `sleep` | [`Client::spawn`] (ends with the client), `tokio::time::sleep` |
+//! | `create_queue`, `create_event` | those of tokio |
+//! | `request_timeout`, `timestamp_requests` | [`request_timeout`](ClientBuilder::request_timeout), [`timestamp_requests`](ClientBuilder::timestamp_requests) |
+//! | `http_session` | [`http_service`](ClientBuilder::http_service), or the options for TLS, proxy, cookies and authorization |
+//! | `ssl_verify=False` | [`danger_accept_invalid_certificates`](ClientBuilder::danger_accept_invalid_certificates) |
+//! | `websocket_extra_options` | the same options; they apply to both transports |
+//! | `handle_sigint` | the application's: `tokio::signal::ctrl_c` and [`Client::close`] |
+//! | `json` | `serde_json` |
+//! | `logger=True` | `tracing`, target `engineio::client` |
+//!
+//! # For those who come from engine.io-client
+//!
+//! | there | here |
+//! |---|---|
+//! | `host`, `hostname`, `port`, `secure`, `path`, `addTrailingSlash`, `query` | the URL, [`path`](ClientBuilder::path), [`trailing_slash`](ClientBuilder::trailing_slash), [`query`](ClientBuilder::query) |
+//! | `transports`, `upgrade`, `tryAllTransports` | [`transports`](ClientBuilder::transports), [`upgrade`](ClientBuilder::upgrade), [`try_all_transports`](ClientBuilder::try_all_transports) |
+//! | `rememberUpgrade` | the application's: `transports([Transport::WebSocket, Transport::Polling])` and `try_all_transports` |
+//! | `timestampParam`, `timestampRequests` | [`timestamp_param`](ClientBuilder::timestamp_param), [`timestamp_requests`](ClientBuilder::timestamp_requests) |
+//! | `requestTimeout` | [`request_timeout`](ClientBuilder::request_timeout), never endless |
+//! | `extraHeaders`, `withCredentials` | [`header`](ClientBuilder::header), [`cookies`](ClientBuilder::cookies) (on by default) |
+//! | `agent` | [`proxy`](ClientBuilder::proxy), [`http_service`](ClientBuilder::http_service) |
+//! | `ca`, `cert`, `key`, `pfx`, `passphrase`, `rejectUnauthorized` | [`root_certificate`](ClientBuilder::root_certificate), [`client_identity`](ClientBuilder::client_identity) (PEM, without a passphrase), [`danger_accept_invalid_certificates`](ClientBuilder::danger_accept_invalid_certificates) |
+//! | `ciphers` | those of rustls |
+//! | `forceBase64`, `perMessageDeflate`, `protocols`, `transportImplementations`, `webtransport` | not offered |
+//! | `closeOnBeforeunload`, `useNativeTimers`, `autoUnref` | of browsers and Node only |
+//! | `open`, `message`, `close`, `upgrade`, `upgradeError` | handlers as above, [`Client::settled`], [`Client::upgraded`], the log |
+//! | (Socket.IO's manager) | [`reconnect`](ClientBuilder::reconnect), off by default |
+//!
+//! # Features
+//!
+//! - `tls` (default): `https` and `wss`, by rustls with ring, trusting the roots of webpki-roots and those that are given.
+//! - `blocking`: the module `blocking`.
+//! - `metrics`: counters, gauges and histograms on the facade of the `metrics` crate.
+//!
+//! # Metrics
+//!
+//! With the feature `metrics`, for all clients of the process together:
+//!
+//! | name | kind | label | what |
+//! |---|---|---|---|
+//! | `engineio_client_sessions` | gauge | `transport` | open sessions |
+//! | `engineio_client_handshakes_total` | counter | `transport` | sessions that were opened |
+//! | `engineio_client_failures_total` | counter | `reason` | sessions that could not be opened |
+//! | `engineio_client_upgrades_total` | counter | | moves from polling to WebSocket |
+//! | `engineio_client_disconnects_total` | counter | `reason` | sessions that ended |
+//! | `engineio_client_session_seconds` | histogram | | how long they lasted |
+//! | `engineio_client_messages_total` | counter | `direction`: `in`, `out` | messages handed to the application, and queued for the server |
+//! | `engineio_client_message_bytes_total` | counter | `direction` | their bytes |
+//!
+//! # Logs
+//!
+//! Events of `tracing` have the target `engineio::client`. Session ids are cut to six characters; messages, headers and
+//! query strings are never logged.
+//!
+//! # Cancel safety
+//!
+//! Each async method says what happens when its future is dropped. Nothing is lost by dropping [`Client::next`], and
+//! nothing is sent twice by dropping [`Client::send`].
+//!
+//! # Why hyper-util, and not reqwest
+//!
+//! A client needs one connector for two things: the pool of the polls, and the WebSocket. With hyper-util the proxy, the
+//! TLS and the name resolution are set up once and are the same for both; reqwest keeps its connector to itself, so all of
+//! it would be there twice, and differ. What else reqwest offers is small here: cookies of one host, two encodings that
+//! have to be bounded anyway, and redirects that must not be followed.
 
 #[cfg(feature = "blocking")]
 pub mod blocking;
@@ -22,6 +144,7 @@ mod client;
 mod driver;
 mod error;
 mod handlers;
+mod meter;
 mod net;
 mod reconnect;
 mod shared;
@@ -32,3 +155,6 @@ pub use client::{Client, Handle};
 pub use engineio_core::{DisconnectReason, Message, SendError, Text, Transport};
 pub use error::{Error, ErrorKind};
 pub use reconnect::Reconnect;
+
+/// The target of the log.
+const TARGET: &str = "engineio::client";

@@ -10,7 +10,7 @@ use engineio_core::client::{Event, Session};
 use engineio_core::{DisconnectReason, Message};
 use tokio::sync::{Notify, watch};
 
-use crate::{Error, SendError};
+use crate::{Error, SendError, meter};
 
 #[derive(Debug)]
 pub(crate) struct Shared {
@@ -99,9 +99,11 @@ impl Shared {
     }
 
     pub(crate) fn try_send(&self, message: Message) -> Result<(), SendError> {
+        let bytes = message.len();
         let mut state = self.lock();
         state.session.send(message)?;
         state.wake_driver();
+        meter::sent(bytes);
         Ok(())
     }
 
@@ -177,6 +179,9 @@ impl State {
 
     fn poll_event(&mut self, cx: &Context<'_>) -> Poll<Option<Event>> {
         if let Some(event) = self.take_event() {
+            if let Event::Message(message) = &event {
+                meter::received(message.len());
+            }
             return Poll::Ready(Some(event));
         }
         if self.finished {

@@ -505,6 +505,16 @@ async fn what_cannot_be_used_is_refused_before_anything_is_sent() {
 }
 
 #[tokio::test]
+async fn tasks_end_with_the_client() {
+    let server = Server::start(|_, request| polling(request)).await;
+    let client = in_time(Client::connect(&server.url())).await.unwrap();
+    assert_eq!(in_time(client.spawn(async { 7 })).await.unwrap(), Some(7));
+    let endless = client.spawn(std::future::pending::<()>());
+    client.abort();
+    assert_eq!(in_time(endless).await.unwrap(), None);
+}
+
+#[tokio::test]
 async fn nobody_at_home() {
     let error = in_time(Client::connect("http://127.0.0.1:1"))
         .await

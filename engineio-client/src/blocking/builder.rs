@@ -210,7 +210,7 @@ fn run(
             _ => {}
         });
         if catch_unwind(call).is_err() {
-            tracing::error!("a handler panicked; the client is closed");
+            tracing::error!(target: crate::TARGET, "a handler panicked; the client is closed");
             shared.stop(Some(DisconnectReason::HandlerPanic));
         }
     }

@@ -267,7 +267,7 @@ impl Iterator for Client {
         match self.recv() {
             Ok(message) => Some(message),
             Err(RecvError::Failed(error)) => {
-                tracing::error!(%error);
+                tracing::error!(target: crate::TARGET, %error);
                 None
             }
             Err(_) => None,

@@ -17,7 +17,7 @@ use super::socket::{Farewell, Socket};
 use crate::error::excerpt;
 use crate::net::websocket::WebSocket;
 use crate::shared::{Phase, Shared, now};
-use crate::{Error, ErrorKind};
+use crate::{Error, ErrorKind, TARGET, meter};
 
 /// How many frames are read before anything else gets its turn.
 const READ_BUDGET: usize = 64;
@@ -36,7 +36,8 @@ pub(super) struct Connection<'a> {
     armed: Option<Instant>,
     /// By what the session was opened.
     first: Transport,
-    was_open: bool,
+    /// Since when the session is open.
+    open_since: Option<Instant>,
     /// The session was last seen on its way to WebSocket.
     was_upgrading: bool,
     /// What the network said when it failed.
@@ -59,7 +60,7 @@ impl<'a> Connection<'a> {
             timer: Box::pin(tokio::time::sleep(std::time::Duration::ZERO)),
             armed: None,
             first: shared.lock().session.transport(),
-            was_open: false,
+            open_since: None,
             was_upgrading: false,
             error: None,
             first_answer: Bytes::new(),
@@ -67,8 +68,13 @@ impl<'a> Connection<'a> {
         }
     }
 
-    pub(super) const fn was_open(&self) -> bool {
-        self.was_open
+    /// When the session was opened, if it was.
+    pub(super) const fn open_since(&self) -> Option<Instant> {
+        self.open_since
+    }
+
+    const fn was_open(&self) -> bool {
+        self.open_since.is_some()
     }
 
     /// Goes as far as it can; ready when the session is over and the WebSocket has been closed.
@@ -114,8 +120,9 @@ impl<'a> Connection<'a> {
                 output => self.act(output, &mut state.session),
             }
         }
-        if !self.was_open && state.session.opened().is_some() {
-            self.was_open = true;
+        if !self.was_open() && state.session.opened().is_some() {
+            self.open_since = Some(now());
+            meter::connected(self.first);
             state.was_open = true;
             wake = true;
             self.first_answer = Bytes::new();
@@ -124,7 +131,7 @@ impl<'a> Connection<'a> {
             }
             let opened = state.session.opened();
             let sid = opened.map_or("", |opened| opened.short_sid());
-            tracing::debug!(sid, transport = %state.session.transport(), "session opened");
+            tracing::debug!(target: TARGET, sid, transport = %state.session.transport(), "session opened");
             shared.phase.send_replace(Phase::Open);
         }
         if state.session.is_upgrading() != self.was_upgrading {
@@ -133,7 +140,8 @@ impl<'a> Connection<'a> {
             wake = true;
         }
         if state.session.transport() != self.first && !state.upgraded {
-            tracing::debug!("upgraded to websocket");
+            meter::upgraded();
+            tracing::debug!(target: TARGET, "upgraded to websocket");
             state.upgraded = true;
         }
         drop(state);
@@ -213,7 +221,7 @@ impl<'a> Connection<'a> {
             progress = true;
             match answer {
                 Ok(body) => {
-                    if !self.was_open {
+                    if !self.was_open() {
                         self.first_answer = body.clone();
                     }
                     self.input(Input::PollAnswered(id, body));
@@ -247,8 +255,8 @@ impl<'a> Connection<'a> {
                 self.input(Input::WebSocketOpened(id));
             }
             Err(error) => {
-                if self.was_open {
-                    tracing::warn!(%error, "the upgrade to websocket failed; going on by polling");
+                if self.was_open() {
+                    tracing::warn!(target: TARGET, %error, "the upgrade to websocket failed; going on by polling");
                 }
                 let reason = self.failed(error);
                 self.websocket_closed(id, reason);
@@ -352,7 +360,7 @@ impl<'a> Connection<'a> {
                     "check that the server runs and can be reached, or raise `request_timeout`",
                 ),
                 Fault::TooManyPackets(_) => (ErrorKind::TooLarge, "no sane server does that"),
-                _ if self.was_open => {
+                _ if self.was_open() => {
                     (ErrorKind::Protocol, "see the server's log for what it sent")
                 }
                 _ => (
@@ -360,7 +368,7 @@ impl<'a> Connection<'a> {
                     "check that the URL and the path are those of an Engine.IO server of revision 4",
                 ),
             };
-            let what = if self.was_open {
+            let what = if self.was_open() {
                 "the session ended"
             } else {
                 "no session was opened"
@@ -382,7 +390,7 @@ impl<'a> Connection<'a> {
                 );
                 Some(Error::new(ErrorKind::PingTimeout, message))
             }
-            Some(DisconnectReason::Client | DisconnectReason::Server) if self.was_open => None,
+            Some(DisconnectReason::Client | DisconnectReason::Server) if self.was_open() => None,
             _ => self.error,
         }
     }

@@ -10,12 +10,12 @@ use engineio_core::client::{Config, Event, Session};
 use engineio_core::{DisconnectReason, Transport};
 
 use self::connection::Connection;
-use crate::Reconnect;
 use crate::handlers::Handlers;
 use crate::net::http::Http;
 use crate::net::websocket::WebSockets;
 use crate::shared::{Phase, Shared, now};
 use crate::target::Target;
+use crate::{Reconnect, TARGET, meter};
 
 /// What the builder decided.
 #[derive(Debug)]
@@ -65,7 +65,7 @@ async fn sessions(shared: &Arc<Shared>, settings: &Settings) {
             && let Some(session) = settings.session(transport + 1)
         {
             transport += 1;
-            tracing::debug!(%reason, "not connected; trying the next transport");
+            tracing::debug!(target: TARGET, %reason, "not connected; trying the next transport");
             shared.lock().replace(session);
             continue;
         }
@@ -78,7 +78,7 @@ async fn sessions(shared: &Arc<Shared>, settings: &Settings) {
         else {
             break;
         };
-        tracing::debug!(%reason, attempt, ?delay, "connecting again");
+        tracing::debug!(target: TARGET, %reason, attempt, ?delay, "connecting again");
         shared.phase.send_replace(Phase::Away);
         if !pause(shared, delay).await {
             break;
@@ -111,7 +111,8 @@ async fn pause(shared: &Shared, delay: Duration) -> bool {
 async fn session(shared: &Arc<Shared>, settings: &Settings) -> (bool, DisconnectReason) {
     let mut connection = Connection::new(shared, settings);
     std::future::poll_fn(|cx| connection.poll(cx)).await;
-    let was_open = connection.was_open();
+    let open_since = connection.open_since();
+    let was_open = open_since.is_some();
     let error = connection.into_error();
     let mut state = shared.lock();
     let reason = state
@@ -119,8 +120,12 @@ async fn session(shared: &Arc<Shared>, settings: &Settings) -> (bool, Disconnect
         .closed()
         .unwrap_or(DisconnectReason::TransportError);
     match &error {
-        Some(error) => tracing::debug!(%reason, %error, "session closed"),
-        None => tracing::debug!(%reason, "session closed"),
+        Some(error) => tracing::debug!(target: TARGET, %reason, %error, "session closed"),
+        None => tracing::debug!(target: TARGET, %reason, "session closed"),
+    }
+    match open_since {
+        Some(since) => meter::disconnected(state.session.transport(), reason, now() - since),
+        None => meter::failed(reason),
     }
     state.reason = Some(reason);
     state.error = error;

@@ -230,9 +230,11 @@ fn ended(error: tungstenite::Error) -> Ended {
 
     let (kind, message) = match &error {
         E::ConnectionClosed | E::AlreadyClosed => return (DisconnectReason::TransportClose, None),
-        // Most servers that are killed, and some that are not, end the connection without a close frame.
         E::Protocol(ProtocolError::ResetWithoutClosingHandshake) => {
-            return (DisconnectReason::TransportClose, None);
+            let message = "the connection of the WebSocket ended without a word; the server was killed, or a proxy on \
+                           the way gave up: connect again";
+            let error = Error::new(ErrorKind::Transport, message);
+            return (DisconnectReason::TransportClose, Some(error));
         }
         E::Capacity(_) => (
             ErrorKind::TooLarge,

@@ -4,7 +4,7 @@
 //! [--size BYTES] [--binary]`
 //!
 //! Prints one line: `ok: N echoed over polling|websocket`, with the transport at the end, or what went wrong, and ends
-//! within 30 seconds whatever the server does. `RUST_LOG=engineio_client=debug` tells more.
+//! within 30 seconds whatever the server does. `RUST_LOG=engineio=debug` tells more.
 
 use std::error::Error as StdError;
 use std::process::ExitCode;

@@ -30,7 +30,7 @@ usage: eio [options] URL
   -h, --help                  this text
 
 A typed line is sent as text; the end of the input (Ctrl-D) closes the session. What is received goes to the standard
-output, everything else to the standard error. RUST_LOG=engineio_client=debug tells what happens below.";
+output, everything else to the standard error. RUST_LOG=engineio=debug tells what happens below.";
 
 #[derive(Debug)]
 struct Options {
