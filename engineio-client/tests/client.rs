@@ -2,8 +2,6 @@
 
 mod support;
 
-use std::sync::{Arc, Mutex};
-
 use engineio_client::{
     Client, DisconnectReason, ErrorKind, Message, Reconnect, SendError, Transport,
 };
@@ -64,6 +62,10 @@ async fn messages_go_both_ways_by_websocket() {
         assert_eq!(in_time(client.next()).await, Some(message));
     }
     in_time(client.close()).await;
+    assert_eq!(
+        (client.transport(), client.upgraded()),
+        (Transport::WebSocket, false)
+    );
     assert_eq!(client.disconnect_reason(), Some(DisconnectReason::Client));
     assert!(client.disconnect_error().is_none());
     assert_eq!(in_time(client.next()).await, None);
@@ -336,107 +338,6 @@ async fn send_waits_for_room_and_try_send_hands_back() {
     client.abort();
     let closed = in_time(waiting).await.unwrap();
     assert_eq!(closed, Err(SendError::Closed(Message::from("waiting"))));
-}
-
-#[tokio::test]
-async fn handlers_run_in_order() {
-    let server = Server::start(|number, request| match request.method.as_str() {
-        _ if request.is_handshake() => ok(&format!("{OPEN_POLLING}\u{1e}4a")),
-        "GET" if number < 3 => ok("4b\u{1e}4c\u{1e}1"),
-        _ => ok("ok"),
-    })
-    .await;
-    let log = Arc::new(Mutex::new(Vec::new()));
-    let (connects, messages, ends) = (log.clone(), log.clone(), log.clone());
-    let client = Client::builder(&server.url())
-        .on_connect(move |client| {
-            let log = connects.clone();
-            async move {
-                tokio::task::yield_now().await;
-                log.lock()
-                    .unwrap()
-                    .push(format!("connect {}", client.sid().is_some()));
-            }
-        })
-        .on_message(move |_, message| {
-            let log = messages.clone();
-            async move {
-                tokio::task::yield_now().await;
-                log.lock()
-                    .unwrap()
-                    .push(message.as_text().unwrap().to_owned());
-            }
-        })
-        .on_disconnect(move |reason| {
-            let log = ends.clone();
-            async move { log.lock().unwrap().push(reason.to_string()) }
-        })
-        .connect();
-    let client = in_time(client).await.unwrap();
-    in_time(client.wait()).await;
-    let expected = ["connect true", "a", "b", "c", "server disconnect"];
-    assert_eq!(*log.lock().unwrap(), expected);
-}
-
-#[tokio::test]
-async fn handlers_of_the_life_leave_messages_to_the_stream() {
-    let server = Server::start(|_, request| match request.is_handshake() {
-        true => ok(&format!("{OPEN_POLLING}\u{1e}4a")),
-        false => ok("1"),
-    })
-    .await;
-    let (told, mut hears) = tokio::sync::mpsc::unbounded_channel();
-    let ended = told.clone();
-    let builder = Client::builder(&server.url())
-        .on_connect(move |_| {
-            let _ = told.send("connect".to_owned());
-            async {}
-        })
-        .on_disconnect(move |reason| {
-            let _ = ended.send(reason.to_string());
-            async {}
-        });
-    let mut client = in_time(builder.connect()).await.unwrap();
-    assert_eq!(in_time(client.next()).await, Some(Message::from("a")));
-    assert_eq!(in_time(hears.recv()).await.as_deref(), Some("connect"));
-    assert_eq!(
-        in_time(hears.recv()).await.as_deref(),
-        Some("server disconnect")
-    );
-    assert_eq!(in_time(hears.recv()).await, None);
-}
-
-#[tokio::test]
-async fn a_handler_that_panics_ends_the_client() {
-    let server = Server::start(|_, request| match request.is_handshake() {
-        true => ok(&format!("{OPEN_POLLING}\u{1e}4a")),
-        false => polling(request),
-    })
-    .await;
-    let builder = Client::builder(&server.url()).on_message(|_, _| async { panic!("on purpose") });
-    let client = in_time(builder.connect()).await.unwrap();
-    in_time(client.wait()).await;
-    assert_eq!(
-        client.disconnect_reason(),
-        Some(DisconnectReason::HandlerPanic)
-    );
-    server.is_left().await;
-}
-
-#[tokio::test]
-async fn a_handler_may_close_the_client() {
-    let server = Server::start(|_, request| match request.is_handshake() {
-        true => ok(&format!("{OPEN_POLLING}\u{1e}4a")),
-        false => polling(request),
-    })
-    .await;
-    let builder = Client::builder(&server.url()).on_message(|client, message| async move {
-        client.send(message).await.unwrap();
-        client.close().await;
-    });
-    let client = in_time(builder.connect()).await.unwrap();
-    in_time(client.wait()).await;
-    assert_eq!(server.posts(), ["4a\u{1e}1"]);
 }
 
 #[tokio::test]

@@ -95,6 +95,7 @@ fn row_34_a_close_packet_of_a_frame_ends_the_session() {
     let (mut client, websocket) = Client::websocket_open();
     client.frame(websocket, "1");
     client.assert_closed(DisconnectReason::Server);
+    assert_eq!(client.session.transport(), Transport::WebSocket);
     let reason = DisconnectReason::Server;
     assert_eq!(
         client.outputs(),

@@ -10,7 +10,7 @@ use super::input::{Event, Input, Output, ProbeFailure, RequestId, WebSocketId};
 use super::machine::Machine;
 use crate::codec::{Frame, v4};
 use crate::timer::Timer;
-use crate::{DisconnectReason, Packet};
+use crate::{DisconnectReason, Packet, Transport};
 
 /// How long a refused POST waits for the poll. A server that has just closed the session refuses the POST, while the
 /// answer to the poll, with the last messages and the close packet, may still be on its way on another connection.
@@ -318,6 +318,7 @@ impl Link {
             }
             Self::Pausing(pausing) if pausing.polling.is_idle() => {
                 machine.timers.stop(Timer::Upgrade);
+                machine.transport = Transport::WebSocket;
                 machine.event(Event::Upgraded);
                 let websocket = WebSocket {
                     id: pausing.to,

@@ -11,7 +11,7 @@ use super::opened::Opened;
 use crate::codec::{DecodeError, Frame, v4};
 use crate::outbox::{self, Outbox};
 use crate::timer::{Timer, Timers};
-use crate::{DisconnectReason, Message, Packet};
+use crate::{DisconnectReason, Message, Packet, Transport};
 
 #[derive(Debug)]
 pub(super) struct Machine {
@@ -21,6 +21,8 @@ pub(super) struct Machine {
     pub(super) outbox: Outbox,
     pub(super) timers: Timers,
     pub(super) opened: Option<Opened>,
+    /// By what the server is reached, or was when the session ended.
+    pub(super) transport: Transport,
     /// What was wrong with the server, if that ended the session.
     pub(super) fault: Option<Fault>,
     /// The answer that is due to the last ping, with its data. A pile of pings gets one pong.
@@ -41,7 +43,7 @@ pub(super) struct Machine {
 }
 
 impl Machine {
-    pub(super) fn new(mut config: Config) -> Self {
+    pub(super) fn new(mut config: Config, transport: Transport) -> Self {
         for timeout in [
             &mut config.open_timeout,
             &mut config.upgrade_timeout,
@@ -62,6 +64,7 @@ impl Machine {
             outbox: Outbox::default(),
             timers: Timers::default(),
             opened: None,
+            transport,
             fault: None,
             pong: None,
             inbox: VecDeque::new(),

@@ -16,7 +16,7 @@ pub use self::input::{Event, Fault, Input, Output, ProbeFailure, RequestId, WebS
 use self::link::Link;
 use self::machine::Machine;
 pub use self::opened::{InvalidOpened, Opened};
-use self::state::{Opening, State};
+use self::state::State;
 use crate::codec::v4;
 use crate::outbox;
 use crate::timer::Timer;
@@ -123,7 +123,7 @@ impl Session {
     /// Messages may be sent already; they wait for the open packet.
     #[must_use]
     pub fn new(now: Instant, config: Config, transport: Transport) -> Self {
-        let mut machine = Machine::new(config);
+        let mut machine = Machine::new(config, transport);
         Self {
             state: State::open(now, transport, &mut machine),
             machine,
@@ -230,15 +230,10 @@ impl Session {
         self.machine.opened.as_ref()
     }
 
-    /// By what the server is reached. An upgrade counts once it is complete.
+    /// By what the server is reached, or was when the session ended. An upgrade counts once it is complete.
     #[must_use]
     pub const fn transport(&self) -> Transport {
-        match &self.state {
-            State::Opening(Opening::WebSocket(_))
-            | State::Open(Link::WebSocket(_))
-            | State::Closing(Link::WebSocket(_)) => Transport::WebSocket,
-            _ => Transport::Polling,
-        }
+        self.machine.transport
     }
 
     /// Whether the session is on its way from polling to WebSocket, with an end that is still open.
