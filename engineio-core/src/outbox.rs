@@ -24,6 +24,17 @@ pub(crate) const fn cost(message: &Message) -> usize {
     message.len() + Config::PACKET_OVERHEAD
 }
 
+/// Whether a packet may follow these in one payload; an empty payload takes any packet.
+pub(crate) fn fits(packet: &Packet, packets: &[Packet], config: &Config) -> bool {
+    let size: usize = packets
+        .iter()
+        .map(|packet| v4::encoded_len(packet) + 1)
+        .sum();
+    packets.is_empty()
+        || (packets.len() < config.max_poll_packets
+            && size + v4::encoded_len(packet) <= config.max_payload)
+}
+
 impl Outbox {
     /// Whether a message may be queued. An empty queue takes any message, so that none is too large for ever.
     pub(crate) fn has_room(&self, bytes: usize, config: &Config) -> bool {
@@ -86,6 +97,12 @@ impl Outbox {
         if self.messages.is_empty() {
             self.messages = VecDeque::new();
         }
+    }
+
+    /// How many messages the memory that is held has room for.
+    #[cfg(test)]
+    pub(crate) fn capacity(&self) -> usize {
+        self.messages.capacity()
     }
 
     pub(crate) fn clear(&mut self) {

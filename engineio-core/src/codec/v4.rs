@@ -99,12 +99,14 @@ pub fn encode_frame(packet: Packet, base64: bool) -> Frame {
 /// ```
 #[must_use]
 pub fn decode_payload(body: Bytes) -> Packets {
-    let invalid = std::str::from_utf8(&body).err();
+    let valid = match std::str::from_utf8(&body) {
+        Ok(text) => text.len(),
+        Err(error) => error.valid_up_to(),
+    };
     Packets {
-        failed: invalid
-            .map(|error| DecodeError::new(DecodeErrorKind::InvalidUtf8, error.valid_up_to())),
         body: Some(body),
         offset: 0,
+        valid,
     }
 }
 
@@ -114,7 +116,8 @@ pub struct Packets {
     /// What is left, or `None` after the last packet.
     body: Option<Bytes>,
     offset: usize,
-    failed: Option<DecodeError>,
+    /// How many bytes from the start of the payload are UTF-8.
+    valid: usize,
 }
 
 impl Iterator for Packets {
@@ -122,9 +125,6 @@ impl Iterator for Packets {
 
     fn next(&mut self) -> Option<Self::Item> {
         let mut body = self.body.take()?;
-        if let Some(error) = self.failed.take() {
-            return Some(Err(error));
-        }
         let offset = self.offset;
         let packet = match body.iter().position(|&byte| byte == SEPARATOR) {
             Some(at) => {
@@ -136,7 +136,11 @@ impl Iterator for Packets {
             }
             None => body,
         };
-        let decoded = decode_text(&packet, offset);
+        let decoded = if offset + packet.len() <= self.valid {
+            decode_text(&packet, offset)
+        } else {
+            Err(DecodeError::new(DecodeErrorKind::InvalidUtf8, offset))
+        };
         if decoded.is_err() {
             self.body = None;
         }
@@ -194,8 +198,8 @@ where
     {
         return text.as_wire().clone();
     }
-    let size = packets.clone().map(|packet| encoded_len(packet) + 1).sum();
-    let mut body = BytesMut::with_capacity(size);
+    let size: usize = packets.clone().map(|packet| encoded_len(packet) + 1).sum();
+    let mut body = BytesMut::with_capacity(size.saturating_sub(1));
     for packet in packets {
         if !body.is_empty() {
             body.put_u8(SEPARATOR);

@@ -71,7 +71,8 @@ pub enum Output {
     Events,
     /// The outbox has become shorter: who waits for room may try again.
     Room,
-    /// The session can be forgotten; nothing will come after this but answers to late requests.
+    /// The session can be forgotten; nothing will come after this but answers to late requests. What was announced
+    /// before, events and the answer of the last poll, can still be taken. Comes once.
     Finished,
 }
 

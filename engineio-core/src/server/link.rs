@@ -4,17 +4,15 @@
 //! successor does not compile; one that ends the session gives the link back as well, because to end is to release:
 //! the parked poll, the open POST and the WebSocket each get an answer.
 
+mod upgrading;
+
 use std::time::Instant;
 
 use super::input::{ExchangeId, First, Input, Output, WebSocketId};
 use super::machine::Machine;
 use crate::heartbeat::Beat;
 use crate::timer::Timer;
-use crate::{DisconnectReason, Frame, Packet, Refusal};
-
-/// How often a poll that comes during an upgrade is answered with a noop (the reference's pace). The first one is
-/// answered at once; a client that goes on polling must not spin.
-const NOOP_PACE: std::time::Duration = std::time::Duration::from_millis(100);
+use crate::{DisconnectReason, Frame, Packet, Refusal, outbox};
 
 #[derive(Debug)]
 pub(super) enum Link {
@@ -85,11 +83,7 @@ impl Link {
     pub(super) fn first(first: First) -> Self {
         match first {
             First::Polling(id) => Self::Polling(Polling {
-                poll: Some(Poll {
-                    id,
-                    ready: false,
-                    noop: false,
-                }),
+                poll: Some(Poll::new(id)),
                 post: None,
             }),
             First::WebSocket(id) => Self::WebSocket(WebSocket {
@@ -114,14 +108,18 @@ impl Link {
             Input::PostReceived(id, body) => self.on_post_received(now, id, body, machine),
             Input::PostAborted(id) => self.on_post_failed(id, DisconnectReason::TransportError),
             Input::PostTooLarge(id) => {
-                machine.output(Output::AnswerPost(id, Err(Refusal::PayloadTooLarge)));
-                self.on_post_failed(id, DisconnectReason::PayloadTooLarge)
+                let next = self.on_post_failed(id, DisconnectReason::PayloadTooLarge);
+                if next.is_err() {
+                    machine.output(Output::AnswerPost(id, Err(Refusal::PayloadTooLarge)));
+                }
+                next
             }
             Input::WebSocketOpened(id) => Ok(self.on_websocket(now, id, machine)),
             Input::WebSocketFrame(id, frame) => self.on_frame(now, id, frame, machine),
             Input::WebSocketClosed(id, reason) => match self {
-                Self::WebSocket(websocket) if websocket.id == id => {
-                    Err((Self::WebSocket(websocket), reason))
+                // What is gone needs no closing; only its POST is left to be released.
+                Self::WebSocket(WebSocket { id: open, post, .. }) if open == id => {
+                    Err((Self::Polling(Polling { poll: None, post }), reason))
                 }
                 Self::Upgrading(upgrading) if upgrading.to == id => {
                     Ok(Self::Polling(upgrading.abandoned(machine)))
@@ -138,6 +136,7 @@ impl Link {
                 machine.ping(now);
                 Ok(self)
             }
+            Timer::PingTimeout if machine.excuse_silence(now) => Ok(self),
             Timer::PingTimeout => Err((self, DisconnectReason::PingTimeout)),
             Timer::Upgrade => match self {
                 Self::Upgrading(upgrading) => {
@@ -169,11 +168,7 @@ impl Link {
             machine.output(Output::RefusePoll(id, Refusal::BadRequest));
             return Err((self, DisconnectReason::TransportError));
         }
-        polling.poll = Some(Poll {
-            id,
-            ready: false,
-            noop: false,
-        });
+        polling.poll = Some(Poll::new(id));
         if let Self::Upgrading(upgrading) = &mut self {
             upgrading.offer_noop(now, machine);
         }
@@ -295,6 +290,11 @@ impl Link {
         }
     }
 
+    /// Whether frames would overtake a POST that the client began before it moved to the WebSocket.
+    pub(super) fn overtakes_post(&self) -> bool {
+        matches!(self, Self::WebSocket(WebSocket { post: Some(post), .. }) if !post.received)
+    }
+
     fn without_poll(mut self) -> Self {
         if let Some(polling) = self.polling_mut() {
             polling.poll = None;
@@ -337,7 +337,9 @@ impl Link {
         let mut packets = Vec::new();
         machine.take_control(&mut packets);
         machine.outbox.pop_payload(&machine.config, &mut packets);
-        let last = closing && !machine.outbox.has_messages();
+        let last = closing
+            && !machine.outbox.has_messages()
+            && outbox::fits(&Packet::Close, &packets, &machine.config);
         if last {
             packets.push(Packet::Close);
         }
@@ -403,6 +405,16 @@ impl Link {
     }
 }
 
+impl Poll {
+    const fn new(id: ExchangeId) -> Self {
+        Self {
+            id,
+            ready: false,
+            noop: false,
+        }
+    }
+}
+
 impl Polling {
     fn flush(&mut self, pending: bool, machine: &mut Machine) {
         if let Some(poll) = &mut self.poll
@@ -423,57 +435,12 @@ impl Polling {
     }
 }
 
-impl Upgrading {
-    fn on_frame(mut self, now: Instant, frame: Frame, machine: &mut Machine) -> Link {
-        let packet = machine.decode_frame(frame);
-        match (&self.stage, packet) {
-            (Stage::AwaitProbe, Ok(Packet::Ping(data))) if data == Packet::PROBE => {
-                self.stage = Stage::Probed { pong: true };
-                machine.output(Output::SendFrames(self.to));
-                self.offer_noop(now, machine);
-                Link::Upgrading(self)
-            }
-            (Stage::Probed { .. }, Ok(Packet::Upgrade)) => {
-                machine.stop_upgrade_timers();
-                if let Some(poll) = self.polling.poll.take() {
-                    machine.answer_with_noop(poll.id, poll.ready);
-                }
-                machine.upgraded();
-                Link::WebSocket(WebSocket {
-                    id: self.to,
-                    post: self.polling.post,
-                    told: false,
-                })
-            }
-            _ => {
-                machine.output(Output::CloseWebSocket(
-                    self.to,
-                    DisconnectReason::TransportError,
-                ));
-                Link::Polling(self.abandoned(machine))
-            }
-        }
-    }
-
-    /// The session lives on by polling, and has lost nothing: nothing left by the WebSocket.
-    fn abandoned(self, machine: &mut Machine) -> Polling {
-        machine.stop_upgrade_timers();
-        self.polling
-    }
-
-    /// Ends the parked poll of a client that waits for it before it moves, at the pace of the reference.
-    fn offer_noop(&mut self, now: Instant, machine: &mut Machine) {
-        if let (Stage::Probed { .. }, Some(poll)) = (&self.stage, &mut self.polling.poll)
-            && !machine.has_timer(Timer::Noop)
-        {
-            poll.noop = true;
-            machine.set_timer(Timer::Noop, now + NOOP_PACE);
-        }
-    }
-}
-
 /// What a packet of the client means once the link that brought it is settled.
 fn on_packet(now: Instant, packet: Packet, machine: &mut Machine) -> Result<(), DisconnectReason> {
+    // The heartbeat of a closing session is over; a late pong must not start it again.
+    if machine.deaf && packet != Packet::Close {
+        return Ok(());
+    }
     let beat = match packet {
         Packet::Message(message) => {
             machine.on_other_packet(now);

@@ -32,6 +32,10 @@ pub(super) struct Machine {
     events_told: bool,
     /// Somebody should hear that the outbox became shorter.
     room: bool,
+    /// The driver should hear, after everything else, that the session can be forgotten.
+    pub(super) finished: bool,
+    /// The inbox was full since the ping timeout was set, so the pong may stand behind what was not read.
+    unread: bool,
     /// Messages of the client are no longer passed on.
     pub(super) deaf: bool,
     /// The transport over which the session was opened, for the open packet.
@@ -54,6 +58,8 @@ impl Machine {
             noops: Vec::new(),
             events_told: false,
             room: false,
+            finished: false,
+            unread: false,
             deaf: false,
             opened_by: Transport::Polling,
         }
@@ -77,13 +83,17 @@ impl Machine {
             self.events_told = true;
             return Some(Output::Events);
         }
-        std::mem::take(&mut self.room).then_some(Output::Room)
+        if std::mem::take(&mut self.room) {
+            return Some(Output::Room);
+        }
+        std::mem::take(&mut self.finished).then_some(Output::Finished)
     }
 
     pub(super) fn receive(&mut self, message: Message) {
         if !self.deaf {
             self.inbox_bytes += outbox::cost(&message);
             self.inbox.push_back(Event::Message(message));
+            self.unread |= !self.inbox_has_room();
         }
     }
 
@@ -103,6 +113,21 @@ impl Machine {
         event
     }
 
+    pub(super) fn take_message(&mut self) -> Option<Message> {
+        let message = self
+            .inbox
+            .pop_front_if(|event| matches!(event, Event::Message(_)))?;
+        let Event::Message(message) = message else {
+            return None;
+        };
+        self.inbox_bytes -= outbox::cost(&message);
+        Some(message)
+    }
+
+    pub(super) fn has_events(&self) -> bool {
+        !self.inbox.is_empty()
+    }
+
     pub(super) fn inbox_has_room(&self) -> bool {
         self.inbox_bytes <= self.config.inbox_limit
     }
@@ -113,6 +138,7 @@ impl Machine {
 
     pub(super) fn ping(&mut self, now: Instant) {
         self.outbox.ping = true;
+        self.unread = !self.inbox_has_room();
         self.outbox.shrink();
         if self.inbox.is_empty() {
             self.inbox = VecDeque::new();
@@ -126,11 +152,23 @@ impl Machine {
         heartbeat.on_ping_due(now, config, timers);
     }
 
+    /// Bears the silence of a client that was not listened to: while the inbox is full, a WebSocket is not read and
+    /// a POST not answered, so no pong can come. It has the whole timeout again once there is room.
+    pub(super) fn excuse_silence(&mut self, now: Instant) -> bool {
+        let excused = self.unread;
+        if excused {
+            self.unread = !self.inbox_has_room();
+            self.set_timer(Timer::PingTimeout, now + self.config.ping_timeout);
+        }
+        excused
+    }
+
     pub(super) fn on_pong(&mut self, now: Instant) -> Beat {
         self.heartbeat.on_pong(now, &self.config, &mut self.timers)
     }
 
     pub(super) fn on_ping(&mut self, now: Instant) -> Beat {
+        self.unread = !self.inbox_has_room();
         self.heartbeat.on_ping(now, &self.config, &mut self.timers)
     }
 
@@ -204,6 +242,17 @@ impl Machine {
 
     pub(super) fn encode_payload(&self, packets: &[Packet]) -> Bytes {
         v4::encode_payload(packets)
+    }
+
+    /// For how many elements the queues hold memory: outbox, inbox, noops, outputs.
+    #[cfg(test)]
+    pub(super) fn capacities(&self) -> [usize; 4] {
+        [
+            self.outbox.capacity(),
+            self.inbox.capacity(),
+            self.noops.capacity(),
+            self.outputs.capacity(),
+        ]
     }
 
     /// The last thing that the application hears.

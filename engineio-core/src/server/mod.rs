@@ -4,6 +4,8 @@ mod input;
 mod link;
 mod machine;
 mod state;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -36,7 +38,7 @@ use crate::{Config, DisconnectReason, Frame, Message, Packet, Refusal, Revision,
 ///
 /// # Transitions
 ///
-/// Each row has a scenario of its own in `tests/transitions.rs`.
+/// Each row has a scenario of its own in `tests/transitions`.
 ///
 /// | # | from | input | to | outputs |
 /// |---|---|---|---|---|
@@ -57,7 +59,7 @@ use crate::{Config, DisconnectReason, Frame, Message, Packet, Refusal, Revision,
 /// | 15 | Polling | `WebSocketOpened` | Upgrading | upgrade timer |
 /// | 16 | Upgrading | `2probe` | Upgrading (probed) | `3probe`; poll gets a noop |
 /// | 17 | Upgrading (probed) | `PollOpened` | Upgrading (probed) | noop, at most every 100 ms |
-/// | 18 | Upgrading (probed) | `5` | WebSocket | poll gets a noop, `Upgraded`, then frames |
+/// | 18 | Upgrading (probed) | `5` | WebSocket | poll gets a noop, then frames; `Upgraded` |
 /// | 19 | Upgrading | another frame | Polling | WebSocket closed, nothing lost |
 /// | 20 | Upgrading | upgrade timer | Polling | WebSocket closed, nothing lost |
 /// | 21 | Upgrading | `WebSocketClosed` | Polling | nothing lost |
@@ -85,6 +87,7 @@ use crate::{Config, DisconnectReason, Frame, Message, Packet, Refusal, Revision,
 /// | 43 | Closing | link breaks | Closed (server) | the first reason stays |
 /// | 44 | any open | `abort` | Closed (its reason) | everything released, queue dropped |
 /// | 45 | Closed | anything | Closed | refused; no second event |
+/// | 46 | any open | ping timeout after the inbox was full | same | ping timeout restarts: nobody listened to the client |
 ///
 /// # Examples
 ///
@@ -232,7 +235,10 @@ impl Session {
             State::Open(link) | State::Closing(link, _) => {
                 link.take_payload(poll, closing, &mut self.machine)?
             }
-            State::Closed(closed) => (vec![closed.take_last(poll)?], false),
+            State::Closed(closed) => {
+                let last = closed.take_last(poll)?;
+                return Some(self.machine.encode_payload(&[last]));
+            }
             State::Opening => return None,
         };
         let body = self.machine.encode_payload(&packets);
@@ -264,6 +270,15 @@ impl Session {
             self.state.flush(&mut self.machine);
         }
         event
+    }
+
+    /// Takes the next event if it is a message, so that a handler that has just finished one can go on with the next.
+    pub fn take_message(&mut self) -> Option<Message> {
+        let message = self.machine.take_message();
+        if message.is_some() {
+            self.state.flush(&mut self.machine);
+        }
+        message
     }
 
     /// The id of the session.
@@ -318,16 +333,28 @@ impl Session {
         }
     }
 
-    /// Whether the driver should read on: `false` while the inbox is full.
+    /// Whether events wait for the application.
+    #[must_use]
+    pub fn has_events(&self) -> bool {
+        self.machine.has_events()
+    }
+
+    /// Whether the driver should read on from the WebSocket: `false` while the inbox is full, and while a POST that
+    /// was under way at the upgrade is still to come, because its messages were sent before those of the frames. The
+    /// body of a POST is always read.
     #[must_use]
     pub fn wants_input(&self) -> bool {
-        self.machine.inbox_has_room()
+        let overtaking = match &self.state {
+            State::Open(link) | State::Closing(link, _) => link.overtakes_post(),
+            State::Opening | State::Closed(_) => false,
+        };
+        self.machine.inbox_has_room() && !overtaking
     }
 
     /// Whether a message whose data has `len` bytes would be queued.
     #[must_use]
     pub fn has_room_for(&self, len: usize) -> bool {
-        self.has_room(len + Config::PACKET_OVERHEAD)
+        self.has_room(len.saturating_add(Config::PACKET_OVERHEAD))
     }
 
     fn has_room(&self, cost: usize) -> bool {

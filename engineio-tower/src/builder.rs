@@ -1,0 +1,205 @@
+//! How a server is configured.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use engineio_core::{Config, DisconnectReason, Message, Transport};
+
+use crate::handler::{ConnectOutput, Handler, HandlerOutput, Handlers};
+use crate::request::ConnectRequest;
+use crate::server::Server;
+use crate::socket::Socket;
+
+/// A server that is being configured; see [`Server::builder`].
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+/// use engineio_tower::{Server, Transport};
+///
+/// let server = Server::builder()
+///     .path("/realtime")
+///     .ping_interval(Duration::from_secs(10))
+///     .transports([Transport::WebSocket])
+///     .build();
+/// assert!(server.claims("/realtime/"));
+/// ```
+#[derive(Debug)]
+#[must_use = "a builder does nothing until `build` is called"]
+pub struct ServerBuilder {
+    config: Config,
+    path: String,
+    handlers: Handlers,
+}
+
+impl ServerBuilder {
+    pub(crate) fn new() -> Self {
+        Self {
+            config: Config::default(),
+            path: "/engine.io".into(),
+            handlers: Handlers::default(),
+        }
+    }
+
+    /// What is done when a client asks to be let in: a closure that takes the [`Socket`] and the [`ConnectRequest`].
+    ///
+    /// It may be async or plain, and returns `Result<(), Refuse>` or nothing. [`Refuse`](crate::Refuse) turns the
+    /// client away before anything is kept of it. What is sent to the socket here travels with the handshake.
+    pub fn on_connect<F, R, K>(mut self, handler: F) -> Self
+    where
+        F: Fn(Socket, ConnectRequest) -> R + Send + Sync + 'static,
+        R: ConnectOutput<K>,
+    {
+        self.handlers.connect = Some(Box::new(move |socket, request| {
+            handler(socket, request).decide().0
+        }));
+        self
+    }
+
+    /// What is done with a message: a closure that takes the [`Socket`] and the [`Message`], async or plain.
+    ///
+    /// The messages of one client are handled one at a time, in the order sent. A plain closure must not block; see
+    /// [`on_message_blocking`](Self::on_message_blocking).
+    pub fn on_message<F, R, K>(mut self, handler: F) -> Self
+    where
+        F: Fn(Socket, Message) -> R + Send + Sync + 'static,
+        R: HandlerOutput<K>,
+    {
+        let handler = Arc::new(handler);
+        self.handlers.message = Some(Box::new(move |socket, message| {
+            handler(socket.clone(), message)
+                .start_batch(&handler, socket)
+                .0
+        }));
+        self
+    }
+
+    /// What is done with a message, by a closure that may block: it runs on the runtime's blocking threads. The
+    /// messages of one client are still handled one at a time, in the order sent.
+    pub fn on_message_blocking<F>(self, handler: F) -> Self
+    where
+        F: Fn(Socket, Message) + Send + Sync + 'static,
+    {
+        let handler = Arc::new(handler);
+        self.on_message(move |socket: Socket, message: Message| {
+            let handler = Arc::clone(&handler);
+            async move {
+                let run = tokio::task::spawn_blocking(move || handler(socket, message));
+                // A panic must end the client as it does in any other handler.
+                if let Err(error) = run.await
+                    && let Ok(panic) = error.try_into_panic()
+                {
+                    std::panic::resume_unwind(panic);
+                }
+            }
+        })
+    }
+
+    /// What is done when a client has moved from polling to WebSocket; async or plain.
+    pub fn on_upgrade<F, R, K>(mut self, handler: F) -> Self
+    where
+        F: Fn(Socket) -> R + Send + Sync + 'static,
+        R: HandlerOutput<K>,
+    {
+        self.handlers.upgraded = Some(Box::new(move |socket| handler(socket).start().0));
+        self
+    }
+
+    /// What is done when a client is gone: a closure that takes the [`Socket`] and the [`DisconnectReason`], async or
+    /// plain. It runs exactly once and last, for every client that `on_connect` accepted.
+    pub fn on_disconnect<F, R, K>(mut self, handler: F) -> Self
+    where
+        F: Fn(Socket, DisconnectReason) -> R + Send + Sync + 'static,
+        R: HandlerOutput<K>,
+    {
+        self.handlers.disconnect = Some(Box::new(move |socket, reason| {
+            handler(socket, reason).start().0
+        }));
+        self
+    }
+
+    /// One type that answers all of it, in place of the closures that were given before.
+    pub fn handler<H: Handler>(mut self, handler: H) -> Self {
+        self.handlers = Handlers::of(handler);
+        self
+    }
+
+    /// The path under which the server is reached. Default `/engine.io`. Slashes around it do not matter.
+    pub fn path(mut self, path: &str) -> Self {
+        self.path = format!("/{}", path.trim_matches('/'));
+        if self.path == "/" {
+            // Everything is the server's then.
+            self.path.clear();
+        }
+        self
+    }
+
+    /// The time between a pong and the next ping; see [`Config::ping_interval`].
+    pub const fn ping_interval(mut self, interval: Duration) -> Self {
+        self.config.ping_interval = interval;
+        self
+    }
+
+    /// How long a pong may take; see [`Config::ping_timeout`].
+    pub const fn ping_timeout(mut self, timeout: Duration) -> Self {
+        self.config.ping_timeout = timeout;
+        self
+    }
+
+    /// How long an upgrade may take; see [`Config::upgrade_timeout`].
+    pub const fn upgrade_timeout(mut self, timeout: Duration) -> Self {
+        self.config.upgrade_timeout = timeout;
+        self
+    }
+
+    /// How long a disconnect waits for the client to fetch what is queued; see [`Config::close_timeout`].
+    pub const fn close_timeout(mut self, timeout: Duration) -> Self {
+        self.config.close_timeout = timeout;
+        self
+    }
+
+    /// The largest POST body and WebSocket message in bytes; see [`Config::max_payload`].
+    pub const fn max_payload(mut self, bytes: usize) -> Self {
+        self.config.max_payload = bytes;
+        self
+    }
+
+    /// The most packets in one poll response; see [`Config::max_poll_packets`].
+    pub const fn max_poll_packets(mut self, packets: usize) -> Self {
+        self.config.max_poll_packets = packets;
+        self
+    }
+
+    /// The transports that are served; see [`Config::transports`].
+    ///
+    /// # Panics
+    ///
+    /// Panics if there is none, since nobody could connect.
+    pub fn transports(mut self, transports: impl IntoIterator<Item = Transport>) -> Self {
+        self.config.transports = transports.into_iter().collect();
+        assert!(
+            !self.config.transports.is_empty(),
+            "a server needs at least one transport"
+        );
+        self
+    }
+
+    /// Whether a polling client may move to WebSocket; see [`Config::allow_upgrades`].
+    pub const fn allow_upgrades(mut self, allow: bool) -> Self {
+        self.config.allow_upgrades = allow;
+        self
+    }
+
+    /// Every rule of the sessions at once, for those who keep a [`Config`].
+    pub fn config(mut self, config: Config) -> Self {
+        self.config = config;
+        self
+    }
+
+    /// The server.
+    #[must_use]
+    pub fn build(self) -> Server {
+        Server::new(self.config, self.path, self.handlers)
+    }
+}

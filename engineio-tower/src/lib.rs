@@ -1,0 +1,76 @@
+//! An Engine.IO server for any Rust web app: long-polling, WebSocket, and the upgrade from one to the other, as one
+//! `tower::Service`.
+//!
+//! Most users depend on the adapter of their framework, which re-exports what is here: `engineio-axum`,
+//! `engineio-actix` or `engineio-warp`. Bare hyper and other tower hosts use this crate.
+//!
+//! # The nouns
+//!
+//! - [`Server`] knows the connected clients and what is done with them. It is built once and cloned freely.
+//! - [`Socket`] is one connected client, as the application sees it.
+//! - [`Message`] is what is sent and received: text or bytes.
+//! - [`EngineIoLayer`] and [`EngineIoService`] put the server in front of a host app.
+//! - [`Handler`] is the application as one type, in place of closures.
+//!
+//! # Example: an echo on bare hyper
+//!
+//! ```no_run
+//! use engineio_tower::{EngineIoService, Message, Server, Socket};
+//!
+//! # async fn run() -> std::io::Result<()> {
+//! let server = Server::builder()
+//!     .on_message(|socket: Socket, message: Message| async move {
+//!         let _ = socket.send(message).await; // Waits while the client is slow.
+//!     })
+//!     .build();
+//! let service = EngineIoService::new(server);
+//! # let _ = service;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Cancel safety
+//!
+//! Dropping the service's future is how a host tells that the client went away. A poll that is dropped ends its session
+//! (the packets it would have carried are not lost silently), a POST that is dropped while its body is read ends it too,
+//! and a connect handler is run to its end by a task of its own.
+
+mod blocking;
+mod body;
+mod builder;
+mod connect;
+mod deadlines;
+mod driver;
+mod future;
+mod handler;
+mod io;
+mod poll;
+mod post;
+mod pump;
+mod refuse;
+mod registry;
+mod request;
+mod response;
+mod server;
+mod service;
+mod session;
+mod socket;
+mod upgrade;
+mod websocket;
+
+pub use engineio_core::{
+    Config, DisconnectReason, Message, Refusal, Revision, SendError, Sid, Text, Transport,
+    Transports,
+};
+
+pub use body::ResponseBody;
+pub use builder::ServerBuilder;
+pub use driver::Driver;
+pub use future::ResponseFuture;
+pub use handler::{ConnectOutput, Handler, HandlerOutput};
+pub use refuse::Refuse;
+pub use request::{ConnectRequest, PeerAddr};
+pub use server::Server;
+pub use service::{EngineIoLayer, EngineIoService, NotFound};
+pub use socket::Socket;
+pub use upgrade::HostUpgrade;

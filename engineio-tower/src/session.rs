@@ -1,0 +1,465 @@
+//! One client: the protocol's machine behind a lock, and who waits for it.
+
+use std::any::{Any, TypeId};
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Waker};
+use std::time::Instant;
+
+use bytes::Bytes;
+use engineio_core::server::{Event, ExchangeId, Input, Output, Session, WebSocketId};
+use engineio_core::{DisconnectReason, Frame, Message, Refusal, Revision, SendError, Sid};
+
+use crate::pump::Pump;
+use crate::server::ServerInner;
+
+/// The time that the machines are told; stands still in tests that pause it.
+pub(crate) fn now() -> Instant {
+    tokio::time::Instant::now().into_std()
+}
+
+/// What the handles of a client, its requests, its WebSocket and the deadline watcher share.
+pub(crate) struct Shared {
+    pub(crate) server: Arc<ServerInner>,
+    pub(crate) sid: Sid,
+    pub(crate) revision: Revision,
+    pub(crate) peer: Option<SocketAddr>,
+    state: Mutex<State>,
+    data: Mutex<Vec<(TypeId, Arc<dyn Any + Send + Sync>)>>,
+}
+
+impl std::fmt::Debug for Shared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Shared").field("sid", &self.sid).finish()
+    }
+}
+
+struct State {
+    session: Session,
+    /// The requests and the WebSocket that wait for the session.
+    parties: Vec<Party>,
+    /// Who waits for room in the outbox, or for the end.
+    waiting: Vec<Waker>,
+    /// Somebody runs the handlers; nobody else may, so that messages stay in order.
+    pumping: bool,
+    /// The WebSocket's task runs the handlers and is woken instead of starting another task.
+    driver: Option<WebSocketId>,
+    /// The earliest time at which the watcher will look at the session.
+    watched: Option<Instant>,
+    /// The session was accepted and `on_disconnect` will be called.
+    accepted: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum PartyId {
+    Exchange(ExchangeId),
+    WebSocket(WebSocketId),
+}
+
+/// A request or a WebSocket, and what the session wants of it.
+struct Party {
+    id: PartyId,
+    waker: Option<Waker>,
+    signal: Option<Signal>,
+}
+
+/// What a party is told.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Signal {
+    /// Take the payload, or the frames.
+    Ready,
+    /// The POST was taken in.
+    Accepted,
+    Refused(Refusal),
+    Close(DisconnectReason),
+}
+
+/// What follows from a change once the lock is given back.
+#[derive(Default)]
+struct Consequences {
+    wake: Option<Waker>,
+    wake_more: Vec<Waker>,
+    pump: bool,
+    finished: bool,
+    watch: Option<Instant>,
+}
+
+impl Consequences {
+    fn wake(&mut self, waker: Option<Waker>) {
+        match waker {
+            Some(waker) if self.wake.is_none() => self.wake = Some(waker),
+            Some(waker) => self.wake_more.push(waker),
+            None => {}
+        }
+    }
+}
+
+impl State {
+    fn party(&mut self, id: PartyId) -> Option<&mut Party> {
+        self.parties.iter_mut().find(|party| party.id == id)
+    }
+
+    fn signal(&mut self, id: PartyId, signal: Signal, then: &mut Consequences) {
+        if let Some(party) = self.party(id) {
+            // A close stands until it is seen; frames that are still to be sent are looked for anyway.
+            if !matches!(party.signal, Some(Signal::Close(_))) {
+                party.signal = Some(signal);
+            }
+            then.wake(party.waker.take());
+        }
+    }
+
+    /// Passes on what the machine wants.
+    fn dispatch(&mut self, then: &mut Consequences) {
+        while let Some(output) = self.session.poll_output() {
+            match output {
+                Output::AnswerPoll(id) => {
+                    self.signal(PartyId::Exchange(id), Signal::Ready, then);
+                }
+                Output::RefusePoll(id, refusal) | Output::AnswerPost(id, Err(refusal)) => {
+                    self.signal(PartyId::Exchange(id), Signal::Refused(refusal), then);
+                }
+                Output::AnswerPost(id, Ok(())) => {
+                    self.signal(PartyId::Exchange(id), Signal::Accepted, then);
+                }
+                Output::SendFrames(id) => {
+                    self.signal(PartyId::WebSocket(id), Signal::Ready, then);
+                }
+                Output::CloseWebSocket(id, reason) => {
+                    self.signal(PartyId::WebSocket(id), Signal::Close(reason), then);
+                }
+                Output::Events => {
+                    let driver = self.driver.map(PartyId::WebSocket);
+                    match driver.and_then(|id| self.party(id)) {
+                        Some(party) => then.wake(party.waker.take()),
+                        None => then.pump = true,
+                    }
+                }
+                Output::Room => then.wake_more.append(&mut self.waiting),
+                Output::Finished => then.finished = true,
+                _ => {}
+            }
+        }
+        if let Some(at) = self.session.poll_timeout()
+            && self.watched.is_none_or(|watched| at < watched)
+        {
+            self.watched = Some(at);
+            then.watch = Some(at);
+        }
+    }
+}
+
+impl Shared {
+    pub(crate) fn new(
+        server: Arc<ServerInner>,
+        session: Session,
+        peer: Option<SocketAddr>,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            sid: session.sid(),
+            revision: session.revision(),
+            server,
+            peer,
+            state: Mutex::new(State {
+                session,
+                parties: Vec::new(),
+                waiting: Vec::new(),
+                pumping: false,
+                driver: None,
+                watched: None,
+                accepted: false,
+            }),
+            data: Mutex::new(Vec::new()),
+        })
+    }
+
+    /// A handler never runs under this lock, so what it protects is whole even if a thread panicked.
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Asks the machine.
+    pub(crate) fn ask<R>(&self, question: impl FnOnce(&Session) -> R) -> R {
+        question(&self.lock().session)
+    }
+
+    /// Changes the machine and does what follows.
+    pub(crate) fn update<R>(self: &Arc<Self>, change: impl FnOnce(&mut Session) -> R) -> R {
+        self.change(|state| change(&mut state.session))
+    }
+
+    fn change<R>(self: &Arc<Self>, change: impl FnOnce(&mut State) -> R) -> R {
+        let mut then = Consequences::default();
+        let mut state = self.lock();
+        let result = change(&mut state);
+        state.dispatch(&mut then);
+        let accepted = state.accepted;
+        drop(state);
+        if let Some(at) = then.watch
+            && accepted
+        {
+            self.server.deadlines.add(at, self.sid);
+        }
+        if let Some(waker) = then.wake {
+            waker.wake();
+        }
+        for waker in then.wake_more {
+            waker.wake();
+        }
+        if then.finished {
+            self.server.registry.remove(&self.sid);
+        }
+        if then.pump {
+            self.pump_elsewhere();
+        }
+        result
+    }
+
+    /// Runs the handlers in a task of their own, if there are events and nobody runs them already.
+    pub(crate) fn pump_elsewhere(self: &Arc<Self>) {
+        if self.claim_events() {
+            self.pump_on(Pump::default());
+        }
+    }
+
+    /// Goes on with the handlers in a task of their own; the caller has claimed the right to run them.
+    pub(crate) fn pump_on(self: &Arc<Self>, mut pump: Pump) {
+        let session = Arc::clone(self);
+        self.server.spawn(async move {
+            std::future::poll_fn(|cx| pump.poll(&session, cx)).await;
+        });
+    }
+
+    /// Makes a change that brings events, and runs their handlers here as far as they get without waiting; a task gets
+    /// the rest. A POST whose handler answers at once so completes the waiting GET without a change of task.
+    pub(crate) fn update_and_pump(
+        self: &Arc<Self>,
+        cx: &mut Context<'_>,
+        change: impl FnOnce(&mut Session),
+    ) {
+        let claimed = self.claim_pump();
+        self.update(change);
+        if claimed {
+            let mut pump = Pump::default();
+            if pump.poll(self, cx).is_pending() {
+                self.pump_on(pump);
+            }
+        }
+    }
+
+    /// Takes the right to run the handlers, if nobody has it.
+    fn claim_pump(&self) -> bool {
+        !std::mem::replace(&mut self.lock().pumping, true)
+    }
+
+    /// Takes the right to run the handlers, if nobody has it and there is something to do.
+    pub(crate) fn claim_events(&self) -> bool {
+        let mut state = self.lock();
+        let claim = !state.pumping && state.session.has_events();
+        state.pumping |= claim;
+        claim
+    }
+
+    /// The next event for the handlers; gives the right to run them back when there is none.
+    pub(crate) fn next_event(self: &Arc<Self>) -> Option<Event> {
+        self.change(|state| {
+            let event = state.session.take_event();
+            state.pumping = event.is_some();
+            event
+        })
+    }
+
+    /// The next message, if the next event is one.
+    pub(crate) fn next_message(self: &Arc<Self>) -> Option<Message> {
+        self.update(Session::take_message)
+    }
+
+    /// The watcher says that the time may have come.
+    pub(crate) fn on_deadline(self: &Arc<Self>, now: Instant) {
+        self.change(|state| {
+            state.watched = None;
+            state.session.handle_input(now, Input::Timeout);
+        });
+    }
+
+    /// The application accepted the client: from now on there is a deadline, and `on_disconnect` is owed.
+    pub(crate) fn accept(self: &Arc<Self>, first: engineio_core::server::First, party: PartyId) {
+        self.change(|state| {
+            state.accepted = true;
+            state.enter(party);
+            state.session.handle_input(now(), Input::Accepted(first));
+        });
+    }
+
+    /// A GET begins to wait.
+    pub(crate) fn open_poll(self: &Arc<Self>) -> ExchangeId {
+        self.enter_exchange(Input::PollOpened)
+    }
+
+    /// A POST begins to be read.
+    pub(crate) fn open_post(self: &Arc<Self>) -> ExchangeId {
+        self.enter_exchange(Input::PostOpened)
+    }
+
+    fn enter_exchange(self: &Arc<Self>, input: fn(ExchangeId) -> Input) -> ExchangeId {
+        self.change(|state| {
+            let id = state.session.next_exchange();
+            state.enter(PartyId::Exchange(id));
+            state.session.handle_input(now(), input(id));
+            id
+        })
+    }
+
+    /// A WebSocket is about to be opened for an upgrade.
+    pub(crate) fn open_websocket(self: &Arc<Self>) -> Result<WebSocketId, Refusal> {
+        self.change(|state| {
+            state.session.may_upgrade()?;
+            let id = state.session.next_websocket();
+            state.enter(PartyId::WebSocket(id));
+            state
+                .session
+                .handle_input(now(), Input::WebSocketOpened(id));
+            Ok(id)
+        })
+    }
+
+    /// What the session wants of the party. Without an answer, the party is woken when there is one.
+    pub(crate) fn poll_signal(&self, id: PartyId, cx: &Context<'_>) -> Option<Signal> {
+        let mut state = self.lock();
+        let party = state.party(id)?;
+        let signal = party.signal.take();
+        if signal.is_none() {
+            match &mut party.waker {
+                Some(waker) => waker.clone_from(cx.waker()),
+                none => *none = Some(cx.waker().clone()),
+            }
+        }
+        signal
+    }
+
+    /// The party has its answer, or has given up, which the input tells.
+    pub(crate) fn leave(self: &Arc<Self>, id: PartyId, input: Option<Input>) {
+        self.change(|state| {
+            state.parties.retain(|party| party.id != id);
+            if state.parties.is_empty() && !state.session.is_open() {
+                state.parties = Vec::new();
+            }
+            if state.driver.map(PartyId::WebSocket) == Some(id) {
+                state.driver = None;
+            }
+            if let Some(input) = input {
+                state.session.handle_input(now(), input);
+            }
+        });
+    }
+
+    /// Takes the body with which the poll is answered.
+    pub(crate) fn take_payload(self: &Arc<Self>, id: ExchangeId) -> Option<Bytes> {
+        self.update(|session| session.take_payload(now(), id))
+    }
+
+    /// The task of this WebSocket runs the handlers from now on.
+    pub(crate) fn set_driver(&self, id: WebSocketId) {
+        self.lock().driver = Some(id);
+    }
+
+    /// Takes the next frame for a WebSocket.
+    pub(crate) fn take_frame(self: &Arc<Self>, now: Instant, id: WebSocketId) -> Option<Frame> {
+        self.update(|session| session.take_frame(now, id))
+    }
+
+    pub(crate) fn try_send(self: &Arc<Self>, message: Message) -> Result<(), SendError> {
+        self.update(|session| session.send(message))
+    }
+
+    /// Sends, or has the task woken when it is worth trying again.
+    ///
+    /// While the application has not accepted the client yet, nobody takes anything out of the outbox, so a full one
+    /// is an error at once.
+    pub(crate) fn poll_send(
+        self: &Arc<Self>,
+        message: Message,
+        cx: &Context<'_>,
+    ) -> Result<(), (SendError, bool)> {
+        self.change(|state| {
+            state.session.send(message).map_err(|error| {
+                let wait = state.accepted && matches!(error, SendError::Full(_));
+                if wait {
+                    state.wait(cx);
+                }
+                (error, wait)
+            })
+        })
+    }
+
+    /// Why the session is closed, or has the task woken when it may be.
+    pub(crate) fn poll_closed(&self, cx: &Context<'_>) -> Option<DisconnectReason> {
+        let mut state = self.lock();
+        let closed = state.session.closed();
+        if closed.is_none() {
+            state.wait(cx);
+        }
+        closed
+    }
+
+    /// Whether the outbox is empty, or has the task woken when it may be.
+    pub(crate) fn poll_flushed(&self, cx: &Context<'_>) -> bool {
+        let mut state = self.lock();
+        let flushed = state.session.queued_messages() == 0 || state.session.closed().is_some();
+        if !flushed {
+            state.wait(cx);
+        }
+        flushed
+    }
+
+    pub(crate) fn set_data<T: Any + Send + Sync>(&self, value: T) -> Option<Arc<T>> {
+        let id = TypeId::of::<T>();
+        let value: Arc<dyn Any + Send + Sync> = Arc::new(value);
+        let mut data = self.data.lock().unwrap_or_else(PoisonError::into_inner);
+        let old = match data.iter_mut().find(|(known, _)| *known == id) {
+            Some((_, slot)) => Some(std::mem::replace(slot, value)),
+            None => {
+                data.push((id, value));
+                None
+            }
+        };
+        old?.downcast().ok()
+    }
+
+    pub(crate) fn data<T: Any + Send + Sync>(&self) -> Option<Arc<T>> {
+        let id = TypeId::of::<T>();
+        let data = self.data.lock().unwrap_or_else(PoisonError::into_inner);
+        let value = data.iter().find(|(known, _)| *known == id)?;
+        Arc::clone(&value.1).downcast().ok()
+    }
+
+    /// The client is gone: what the application attached to it goes too, even if a handle is kept.
+    pub(crate) fn drop_data(&self) {
+        let data = std::mem::take(&mut *self.data.lock().unwrap_or_else(PoisonError::into_inner));
+        // Outside the lock: a value's `Drop` is the application's code.
+        drop(data);
+    }
+}
+
+impl State {
+    fn enter(&mut self, id: PartyId) {
+        if self.parties.capacity() == 0 {
+            // One GET and one POST, or one WebSocket; a Vec would begin with four places.
+            self.parties.reserve_exact(match id {
+                PartyId::Exchange(_) => 2,
+                PartyId::WebSocket(_) => 1,
+            });
+        }
+        self.parties.push(Party {
+            id,
+            waker: None,
+            signal: None,
+        });
+    }
+
+    fn wait(&mut self, cx: &Context<'_>) {
+        if !self.waiting.iter().any(|waker| waker.will_wake(cx.waker())) {
+            self.waiting.push(cx.waker().clone());
+        }
+    }
+}
