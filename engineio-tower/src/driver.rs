@@ -33,12 +33,12 @@ const CLOSE_HANDSHAKE: Duration = Duration::from_secs(2);
 /// use http::Response;
 /// use tokio::io::{AsyncRead, AsyncWrite};
 ///
-/// async fn answered<B>(mut response: Response<B>, io: impl AsyncRead + AsyncWrite + Unpin) {
+/// async fn answered<B, IO: AsyncRead + AsyncWrite + Unpin>(mut response: Response<B>, io: IO) {
 ///     if let Some(driver) = Driver::take(&mut response) {
 ///         driver.run(io).await;
 ///     }
 /// }
-/// # let _ = answered::<()>;
+/// # let _ = answered::<(), tokio::io::DuplexStream>;
 /// ```
 #[derive(Debug)]
 pub struct Driver {
