@@ -43,8 +43,9 @@ impl Pump {
                 }
                 self.running = None;
             }
-            if self.last {
+            if std::mem::take(&mut self.last) {
                 session.drop_data();
+                session.server.forgotten();
             }
             let Some(event) = session.next_event() else {
                 return Poll::Ready(());
@@ -67,7 +68,7 @@ fn start(session: &Arc<Shared>, event: Event) -> Started<()> {
         Event::Upgraded => handlers.upgraded(socket),
         Event::Closed(reason) => {
             tracing::debug!(target: "engineio::session", sid = session.sid.short(), %reason, "closed");
-            session.server.closed(session);
+            session.server.disconnected();
             handlers.disconnect(socket, reason)
         }
         _ => Started::Done(()),

@@ -12,12 +12,14 @@ use crate::session::Shared;
 /// Enough that the threads of one machine rarely meet at a lock.
 const SHARDS: usize = 32;
 
+type Shard = RwLock<HashMap<Sid, Arc<Shared>, RandomState>>;
+
 /// A map in shards, so that requests of different sessions do not wait for each other.
 ///
 /// A lock is held for one look-up only, and never while a session is locked.
 #[derive(Debug)]
 pub(crate) struct Registry {
-    shards: Box<[RwLock<HashMap<Sid, Arc<Shared>, RandomState>>]>,
+    shards: Box<[Shard]>,
     hasher: RandomState,
     len: AtomicUsize,
 }
@@ -33,7 +35,7 @@ impl Registry {
         }
     }
 
-    fn shard(&self, sid: &Sid) -> &RwLock<HashMap<Sid, Arc<Shared>, RandomState>> {
+    fn shard(&self, sid: &Sid) -> &Shard {
         // The maps use the low bits of the hash for their buckets; the shards take high ones.
         &self.shards[(self.hasher.hash_one(sid) >> 57) as usize % SHARDS]
     }

@@ -1,11 +1,14 @@
 //! The server: a handle that is cloned freely, and what all handles share.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
 
 use engineio_core::{Config, DisconnectReason, Message, SendError, Sid};
 use tokio::runtime::Handle;
-use tokio::task::JoinHandle;
+use tokio::sync::Notify;
+use tokio::task::{AbortHandle, JoinHandle};
+use tokio::time::Instant;
 
 use crate::builder::ServerBuilder;
 use crate::deadlines::Deadlines;
@@ -46,11 +49,15 @@ pub(crate) struct ServerInner {
     /// The runtime of the first request, for what is done from threads that belong to none.
     runtime: OnceLock<Handle>,
     connected: AtomicUsize,
+    /// The clients whose `on_disconnect` is still owed.
+    owed: AtomicUsize,
+    nothing_owed: Notify,
+    leaving: AtomicBool,
+    background: Mutex<Vec<AbortHandle>>,
 }
 
 impl Server {
     /// A server to be configured.
-    #[must_use]
     pub fn builder() -> ServerBuilder {
         ServerBuilder::new()
     }
@@ -71,6 +78,10 @@ impl Server {
                 deadlines: Arc::default(),
                 runtime: OnceLock::new(),
                 connected: AtomicUsize::new(0),
+                owed: AtomicUsize::new(0),
+                nothing_owed: Notify::new(),
+                leaving: AtomicBool::new(false),
+                background: Mutex::default(),
             }),
         }
     }
@@ -187,7 +198,52 @@ impl Server {
         }
     }
 
-    /// Runs a background task on the server's runtime: that of the caller, or of the first request.
+    /// Leaves in good order: new clients are refused with 503, every client gets what is queued for it and is told that
+    /// the server closes, and the handlers that run are waited for. Then the background tasks are ended.
+    ///
+    /// What is not done after `grace` is dropped; a client that does not fetch its last messages cannot hold the server
+    /// up. The host must still serve requests meanwhile, so that polling clients can fetch them: call this before, or
+    /// as the signal of, the host's own graceful shutdown.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping it leaves the server refusing new clients, with the others on their way out.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use engineio_tower::Server;
+    ///
+    /// # async fn example(server: Server) {
+    /// // As the signal of axum's graceful shutdown, for example.
+    /// server.shutdown(Duration::from_secs(10)).await;
+    /// # }
+    /// ```
+    pub async fn shutdown(&self, grace: Duration) {
+        self.inner.leaving.store(true, Ordering::SeqCst);
+        let deadline = Instant::now() + grace;
+        let reason = DisconnectReason::Shutdown;
+        if tokio::time::timeout_at(deadline, self.close_all(reason))
+            .await
+            .is_err()
+        {
+            for session in self.inner.registry.snapshot() {
+                session.update(|session| session.abort(now(), reason));
+            }
+        }
+        let _ = tokio::time::timeout_at(deadline, self.inner.settled()).await;
+        self.inner.end_background_tasks();
+    }
+
+    /// Whether [`shutdown`](Self::shutdown) was called: new clients are refused.
+    #[must_use]
+    pub fn is_shutting_down(&self) -> bool {
+        self.inner.is_leaving()
+    }
+
+    /// Runs a background task on the server's runtime: that of the caller, or of the first request. It is aborted when
+    /// the server has shut down.
     ///
     /// # Panics
     ///
@@ -196,10 +252,16 @@ impl Server {
     where
         F: Future<Output: Send + 'static> + Send + 'static,
     {
-        self.inner.runtime().map_or_else(
-            || panic!("Server::spawn needs a tokio runtime, and no request has come yet to lend its own"),
-            |runtime| runtime.spawn(task),
-        )
+        let Some(runtime) = self.inner.runtime() else {
+            panic!(
+                "Server::spawn needs a tokio runtime, and no request has come yet to lend its own"
+            );
+        };
+        let task = runtime.spawn(task);
+        let mut background = self.inner.lock_background();
+        background.retain(|task| !task.is_finished());
+        background.push(task.abort_handle());
+        task
     }
 }
 
@@ -223,17 +285,55 @@ impl ServerInner {
         }
     }
 
+    /// A client was accepted.
     pub(crate) fn connected(&self) {
         self.connected.fetch_add(1, Ordering::Relaxed);
+        self.owed.fetch_add(1, Ordering::Relaxed);
     }
 
-    pub(crate) fn closed(&self, _session: &Shared) {
+    /// A client is gone; its `on_disconnect` is about to run.
+    pub(crate) fn disconnected(&self) {
         self.connected.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// The last handler of a client is done.
+    pub(crate) fn forgotten(&self) {
+        if self.owed.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.nothing_owed.notify_waiters();
+        }
+    }
+
+    /// Waits until no handler runs or is owed.
+    async fn settled(&self) {
+        loop {
+            let settled = self.nothing_owed.notified();
+            if self.owed.load(Ordering::Acquire) == 0 {
+                return;
+            }
+            settled.await;
+        }
+    }
+
+    pub(crate) fn is_leaving(&self) -> bool {
+        self.leaving.load(Ordering::Relaxed)
+    }
+
+    fn lock_background(&self) -> std::sync::MutexGuard<'_, Vec<AbortHandle>> {
+        self.background
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn end_background_tasks(&self) {
+        for task in self.lock_background().drain(..) {
+            task.abort();
+        }
     }
 }
 
 impl Drop for ServerInner {
     fn drop(&mut self) {
+        self.end_background_tasks();
         self.deadlines.stop();
     }
 }

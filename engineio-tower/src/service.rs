@@ -177,6 +177,7 @@ impl ServerInner {
         };
         let outcome = match query.action(method, upgrade, &self.config) {
             Err(refusal) => Err(refusal),
+            Ok(Action::Open(..)) if self.is_leaving() => Err(Refusal::Unavailable),
             Ok(Action::Open(transport, revision)) => {
                 let peer = peer(&head.extensions);
                 ConnectFuture::open(self, head, transport, revision, query.base64, peer).map(

@@ -532,3 +532,49 @@ async fn a_server_that_is_dropped_is_freed_with_its_handlers() {
     }
     assert!(seen.upgrade().is_none());
 }
+
+#[tokio::test(start_paused = true)]
+async fn shutdown_delivers_tells_everybody_and_waits_for_handlers() {
+    let (left, mut leaving) = mpsc::unbounded_channel();
+    let server = echo()
+        .on_disconnect(move |_: Socket, reason| {
+            let left = left.clone();
+            async move {
+                tokio::time::sleep(Duration::from_secs(1)).await;
+                left.send(reason).unwrap();
+            }
+        })
+        .build();
+    let (poller, _) = open(&server).await;
+    let (silent, _) = open(&server).await;
+    let mut client = websocket(&server, "EIO=4&transport=websocket").await;
+    receive(&mut client).await;
+    let background = server.spawn(std::future::pending::<()>());
+    server.broadcast("last");
+    let shutdown = tokio::spawn({
+        let server = server.clone();
+        async move { server.shutdown(Duration::from_secs(10)).await }
+    });
+    tokio::task::yield_now().await;
+    let refused = get(&server, "EIO=4&transport=polling").await;
+    assert_eq!(refused.status(), StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(text(&poll(&server, &poller).await), "4last\x1e1");
+    assert_eq!(receive_text(&mut client).await, "4last");
+    assert_eq!(receive_text(&mut client).await, "1");
+    let closing = futures_util::StreamExt::next(&mut client).await;
+    let Some(Ok(tokio_tungstenite::tungstenite::Message::Close(Some(frame)))) = closing else {
+        panic!("expected a close frame, got {closing:?}");
+    };
+    assert_eq!(u16::from(frame.code), 1001);
+    let start = tokio::time::Instant::now();
+    shutdown.await.unwrap();
+    // The client that never polled used the grace up; the handlers of the others were waited for.
+    assert_eq!(start.elapsed().as_secs(), 10);
+    assert_eq!(leaving.recv().await, Some(DisconnectReason::Shutdown));
+    assert_eq!(leaving.recv().await, Some(DisconnectReason::Shutdown));
+    assert_eq!(
+        poll(&server, &silent).await.status(),
+        StatusCode::BAD_REQUEST
+    );
+    assert!(background.await.unwrap_err().is_cancelled());
+}

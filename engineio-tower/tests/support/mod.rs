@@ -13,10 +13,10 @@ use tokio_tungstenite::tungstenite::protocol::Role;
 use tokio_tungstenite::tungstenite::{Error, Message};
 use tower::ServiceExt;
 
-pub type Body = Full<Bytes>;
-pub type Client = WebSocketStream<DuplexStream>;
+pub(crate) type Body = Full<Bytes>;
+pub(crate) type Client = WebSocketStream<DuplexStream>;
 
-pub async fn call(server: &Server, request: Request<Body>) -> Response<Bytes> {
+pub(crate) async fn call(server: &Server, request: Request<Body>) -> Response<Bytes> {
     let service = EngineIoService::new(server.clone());
     let response = service.oneshot(request).await.unwrap();
     let (head, body) = response.into_parts();
@@ -24,19 +24,19 @@ pub async fn call(server: &Server, request: Request<Body>) -> Response<Bytes> {
     Response::from_parts(head, body)
 }
 
-pub fn get_request(query: &str) -> Request<Body> {
+pub(crate) fn get_request(query: &str) -> Request<Body> {
     Request::get(format!("/engine.io/?{query}"))
         .body(Body::default())
         .unwrap()
 }
 
-pub fn post_request(sid: &str, body: impl Into<Bytes>) -> Request<Body> {
+pub(crate) fn post_request(sid: &str, body: impl Into<Bytes>) -> Request<Body> {
     Request::post(format!("/engine.io/?EIO=4&transport=polling&sid={sid}"))
         .body(Full::new(body.into()))
         .unwrap()
 }
 
-pub fn websocket_request(query: &str) -> Request<Body> {
+pub(crate) fn websocket_request(query: &str) -> Request<Body> {
     let mut request = get_request(query);
     let headers = request.headers_mut();
     headers.insert("connection", "keep-alive, Upgrade".parse().unwrap());
@@ -50,12 +50,12 @@ pub fn websocket_request(query: &str) -> Request<Body> {
     request
 }
 
-pub async fn get(server: &Server, query: &str) -> Response<Bytes> {
+pub(crate) async fn get(server: &Server, query: &str) -> Response<Bytes> {
     call(server, get_request(query)).await
 }
 
 /// Opens a session by polling; gives its id and the rest of the handshake's payload.
-pub async fn open(server: &Server) -> (String, Vec<String>) {
+pub(crate) async fn open(server: &Server) -> (String, Vec<String>) {
     let response = get(server, "EIO=4&transport=polling").await;
     assert_eq!(response.status(), StatusCode::OK);
     let body = text(&response);
@@ -65,24 +65,24 @@ pub async fn open(server: &Server) -> (String, Vec<String>) {
     (open["sid"].as_str().unwrap().to_owned(), packets.collect())
 }
 
-pub async fn poll(server: &Server, sid: &str) -> Response<Bytes> {
+pub(crate) async fn poll(server: &Server, sid: &str) -> Response<Bytes> {
     get(server, &format!("EIO=4&transport=polling&sid={sid}")).await
 }
 
-pub async fn post(server: &Server, sid: &str, body: impl Into<Bytes>) -> Response<Bytes> {
+pub(crate) async fn post(server: &Server, sid: &str, body: impl Into<Bytes>) -> Response<Bytes> {
     call(server, post_request(sid, body)).await
 }
 
-pub fn text(response: &Response<Bytes>) -> String {
+pub(crate) fn text(response: &Response<Bytes>) -> String {
     String::from_utf8(response.body().to_vec()).unwrap()
 }
 
 /// Opens a WebSocket; the driver runs in a task.
-pub async fn websocket(server: &Server, query: &str) -> Client {
+pub(crate) async fn websocket(server: &Server, query: &str) -> Client {
     try_websocket(server, query).await.unwrap()
 }
 
-pub async fn try_websocket(server: &Server, query: &str) -> Result<Client, Response<Bytes>> {
+pub(crate) async fn try_websocket(server: &Server, query: &str) -> Result<Client, Response<Bytes>> {
     let service = EngineIoService::new(server.clone());
     let mut response = service.oneshot(websocket_request(query)).await.unwrap();
     let Some(driver) = Driver::take(&mut response) else {
@@ -101,7 +101,7 @@ pub async fn try_websocket(server: &Server, query: &str) -> Result<Client, Respo
 }
 
 /// The next text or binary message; `None` when the WebSocket is closed.
-pub async fn receive(client: &mut Client) -> Option<Message> {
+pub(crate) async fn receive(client: &mut Client) -> Option<Message> {
     loop {
         match client.next().await? {
             Ok(message @ (Message::Text(_) | Message::Binary(_))) => return Some(message),
@@ -112,13 +112,13 @@ pub async fn receive(client: &mut Client) -> Option<Message> {
     }
 }
 
-pub async fn receive_text(client: &mut Client) -> String {
+pub(crate) async fn receive_text(client: &mut Client) -> String {
     match receive(client).await {
         Some(Message::Text(text)) => text.as_str().to_owned(),
         other => panic!("expected text, got {other:?}"),
     }
 }
 
-pub async fn send(client: &mut Client, text: &str) {
+pub(crate) async fn send(client: &mut Client, text: &str) {
     client.send(Message::text(text)).await.unwrap();
 }

@@ -70,7 +70,7 @@ async fn main() -> std::io::Result<()> {
             "/engineio.js",
             asset("text/javascript", include_str!("../../demo/engineio.js")),
         )
-        .layer(EngineIoLayer::new(server));
+        .layer(EngineIoLayer::new(server.clone()));
 
     let mut arguments = std::env::args().skip(1);
     let address = match (arguments.next().as_deref(), arguments.next()) {
@@ -87,7 +87,12 @@ async fn main() -> std::io::Result<()> {
     let listener = listener.tap_io(|stream| {
         let _ = stream.set_nodelay(true);
     });
-    axum::serve(listener, app).await
+    axum::serve(listener, app)
+        .with_graceful_shutdown(async move {
+            let _ = tokio::signal::ctrl_c().await;
+            server.shutdown(Duration::from_secs(2)).await;
+        })
+        .await
 }
 
 fn asset(content_type: &'static str, text: &'static str) -> MethodRouter {

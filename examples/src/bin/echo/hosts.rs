@@ -1,6 +1,7 @@
 //! The hosts in which the echo server can live. Each has a small app of its own beside it, to show that it is untouched.
 
 use std::io;
+use std::time::Duration;
 
 use axum::extract::ws::{Message as HostMessage, WebSocketUpgrade};
 use axum::response::Response;
@@ -12,6 +13,9 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::options::Options;
+
+/// How long clients have to fetch what is theirs when the server ends.
+const GRACE: Duration = Duration::from_secs(2);
 
 /// Runs the host that the options name until SIGINT or SIGTERM.
 pub(crate) fn run(options: &Options) -> io::Result<()> {
@@ -54,7 +58,7 @@ async fn axum_host(options: &Options) -> io::Result<()> {
     axum::serve(listener, app)
         .with_graceful_shutdown(async move {
             let _ = stopped().await;
-            server.disconnect_all().await;
+            server.shutdown(GRACE).await;
         })
         .await
 }
