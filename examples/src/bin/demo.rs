@@ -16,6 +16,7 @@ use axum::serve::ListenerExt;
 use engineio_axum::{EngineIoLayer, Message, Server, Socket};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
 
 #[tokio::main]
 async fn main() -> std::io::Result<()> {
@@ -89,10 +90,19 @@ async fn main() -> std::io::Result<()> {
     });
     axum::serve(listener, app)
         .with_graceful_shutdown(async move {
-            let _ = tokio::signal::ctrl_c().await;
+            let _ = stopped().await;
             server.shutdown(Duration::from_secs(2)).await;
         })
         .await
+}
+
+/// Waits for SIGINT or SIGTERM.
+async fn stopped() -> std::io::Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    tokio::select! {
+        result = tokio::signal::ctrl_c() => result,
+        _ = terminate.recv() => Ok(()),
+    }
 }
 
 fn asset(content_type: &'static str, text: &'static str) -> MethodRouter {
