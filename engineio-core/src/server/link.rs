@@ -290,9 +290,19 @@ impl Link {
         }
     }
 
-    /// Whether frames would overtake a POST that the client began before it moved to the WebSocket.
-    pub(super) fn overtakes_post(&self) -> bool {
-        matches!(self, Self::WebSocket(WebSocket { post: Some(post), .. }) if !post.received)
+    pub(super) fn wants_frames(&self, machine: &Machine) -> bool {
+        match self {
+            // These bring no messages, and an upgrade must not fail because the application is slow: once the client
+            // has sent its `5`, it will not poll again.
+            Self::Upgrading(_) => true,
+            // They would overtake a POST that the client began before it moved.
+            Self::WebSocket(websocket)
+                if websocket.post.as_ref().is_some_and(|post| !post.received) =>
+            {
+                false
+            }
+            Self::Polling(_) | Self::WebSocket(_) => machine.inbox_has_room(),
+        }
     }
 
     fn without_poll(mut self) -> Self {
@@ -304,13 +314,15 @@ impl Link {
 
     /// Tells the driver what can be sent and answered now; called after every change.
     pub(super) fn flush(&mut self, closing: bool, machine: &mut Machine) {
+        let mut pending = machine.outbox.is_pending() || closing;
         if machine.inbox_has_room() {
             let answered = self.post_slot().take_if(|post| post.received);
             if let Some(post) = answered {
                 machine.output(Output::AnswerPost(post.id, Ok(())));
+                // Wakes a driver that held frames back for this POST.
+                pending |= matches!(self, Self::WebSocket(_));
             }
         }
-        let pending = machine.outbox.is_pending() || closing;
         match self {
             Self::WebSocket(websocket) => {
                 if pending && !websocket.told {

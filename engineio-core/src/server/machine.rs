@@ -153,11 +153,13 @@ impl Machine {
     }
 
     /// Bears the silence of a client that was not listened to: while the inbox is full, a WebSocket is not read and
-    /// a POST not answered, so no pong can come. It has the whole timeout again once there is room.
+    /// a POST not answered, so no pong can come. It has the whole timeout again once there is room, and another ping
+    /// lest it take the server for dead.
     pub(super) fn excuse_silence(&mut self, now: Instant) -> bool {
         let excused = self.unread;
         if excused {
             self.unread = !self.inbox_has_room();
+            self.outbox.ping = matches!(self.heartbeat, Heartbeat::Pinger { .. });
             self.set_timer(Timer::PingTimeout, now + self.config.ping_timeout);
         }
         excused

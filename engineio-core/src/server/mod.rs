@@ -87,7 +87,7 @@ use crate::{Config, DisconnectReason, Frame, Message, Packet, Refusal, Revision,
 /// | 43 | Closing | link breaks | Closed (server) | the first reason stays |
 /// | 44 | any open | `abort` | Closed (its reason) | everything released, queue dropped |
 /// | 45 | Closed | anything | Closed | refused; no second event |
-/// | 46 | any open | ping timeout after the inbox was full | same | ping timeout restarts: nobody listened to the client |
+/// | 46 | any open | ping timeout after the inbox was full | same | another ping; ping timeout restarts, as nobody listened to the client |
 ///
 /// # Examples
 ///
@@ -339,16 +339,17 @@ impl Session {
         self.machine.has_events()
     }
 
-    /// Whether the driver should read on from the WebSocket: `false` while the inbox is full, and while a POST that
-    /// was under way at the upgrade is still to come, because its messages were sent before those of the frames. The
-    /// body of a POST is always read.
+    /// Whether the driver should read on from the WebSocket: `false` while the inbox is full, unless the WebSocket is
+    /// still to be upgraded to, and while a POST that was under way at the upgrade is still to come, because its
+    /// messages were sent before those of the frames. The body of a POST is always read.
+    ///
+    /// Worth asking again after an event was taken and after [`Output::SendFrames`].
     #[must_use]
     pub fn wants_input(&self) -> bool {
-        let overtaking = match &self.state {
-            State::Open(link) | State::Closing(link, _) => link.overtakes_post(),
-            State::Opening | State::Closed(_) => false,
-        };
-        self.machine.inbox_has_room() && !overtaking
+        match &self.state {
+            State::Open(link) | State::Closing(link, _) => link.wants_frames(&self.machine),
+            State::Opening | State::Closed(_) => self.machine.inbox_has_room(),
+        }
     }
 
     /// Whether a message whose data has `len` bytes would be queued.
