@@ -17,6 +17,7 @@
 //! Nothing here waits, so nothing here can be cancelled.
 
 pub mod codec;
+pub mod jsonp;
 pub mod server;
 
 mod close;
@@ -33,7 +34,7 @@ mod timer;
 mod transport;
 
 pub use close::DisconnectReason;
-pub use codec::{DecodeError, Frame, Revision};
+pub use codec::{DecodeError, Frame, Payload, Revision};
 pub use config::Config;
 pub use handshake::Handshake;
 pub use packet::{Message, Packet};
