@@ -38,7 +38,7 @@ use crate::{
 ///
 /// # Transitions
 ///
-/// Each row has a scenario of its own in `tests/transitions.rs`, those from 46 in `tests/session_v3.rs`.
+/// Each row has a scenario of its own in `tests/transitions.rs`, those from 46 in `tests/session_v3`.
 ///
 /// | # | from | input | to | outputs |
 /// |---|---|---|---|---|
