@@ -7,7 +7,8 @@
 //! # The nouns
 //!
 //! - A [`Packet`] is one typed unit; a [`Message`] is the application's part of it.
-//! - [`codec`] turns packets into the frames of a WebSocket and the payloads of polling, and back.
+//! - [`codec`] turns packets into the frames of a WebSocket and the [`Payload`]s of polling, and back; [`jsonp`] dresses
+//!   payloads for script elements and forms.
 //! - [`Query`] reads a request; [`Refusal`] is the answer to one that breaks the rules.
 //! - [`server::Session`] is the machine of one client: it is told what happened and when, and tells what to do.
 //! - [`Config`] holds the numbers: intervals, timeouts, limits.

@@ -179,6 +179,7 @@ fn text_payloads_with_errors() {
         ("2:4😀", InvalidLength),
         ("99999999999999999999999999:4", InvalidLength),
         ("18446744073709551616:4", InvalidLength),
+        ("18446744073709551617:4", InvalidLength),
         ("18446744073709551615:4", InvalidLength),
         // A payload of revision 4.
         ("4hello", InvalidLength),
@@ -323,7 +324,7 @@ fn binary_payloads_with_errors() {
         // Neither text nor binary, and digits that are none.
         (b"\x02\x01\xff4", UnknownType),
         (b"1:4", UnknownType),
-        (b"\x00\x0a\xff4", InvalidLength),
+        (b"\x00\x0a\xff4aaaaaaaaa", InvalidLength),
         (b"\x001\xff4", InvalidLength),
         // An encoded surrogate.
         (b"\x00\x04\xff4\xed\xa0\x80", InvalidUtf8),

@@ -1,13 +1,12 @@
 //! Sessions of revision 3, and the rules that revision 4 shares with them, with time as an argument.
 
 mod driver;
+mod limits;
 
 use driver::{Driver, config, raw};
-use engineio_core::codec::v3;
 use engineio_core::server::{Event, First, Input, Output};
 use engineio_core::{
-    Config, DisconnectReason, Frame, Handshake, Message, Packet, Payload, Refusal, Revision, Timer,
-    Transport,
+    DisconnectReason, Frame, Handshake, Message, Payload, Refusal, Revision, Timer, Transport,
 };
 
 #[test]
@@ -270,33 +269,6 @@ fn row_51_a_heartbeat_sets_no_deadline_for_a_closing_session() {
 }
 
 #[test]
-fn row_52_the_close_packet_waits_for_room() {
-    for (revision, first, second) in [
-        (Revision::V3, "2:4a2:4b", "1:1"),
-        (Revision::V4, "4a\u{1e}4b", "1"),
-    ] {
-        let by_count = Config {
-            max_poll_packets: 2,
-            ..config()
-        };
-        let by_size = Config {
-            max_payload: first.len(),
-            ..config()
-        };
-        for config in [by_count, by_size] {
-            let mut driver = Driver::polling_with(revision, false, config);
-            driver.send("a");
-            driver.send("b");
-            driver.session.close(driver.now, DisconnectReason::Server);
-            assert_eq!(driver.poll_and_answer(), Payload::text(first));
-            assert_eq!(driver.session.closed(), None);
-            assert_eq!(driver.poll_and_answer(), Payload::text(second));
-            assert_eq!(driver.session.closed(), Some(DisconnectReason::Server));
-        }
-    }
-}
-
-#[test]
 fn a_close_takes_along_what_is_queued() {
     let mut driver = Driver::polling();
     driver.send("a");
@@ -393,59 +365,4 @@ fn a_probe_that_fails_leaves_the_session_alone() {
         driver.send("still here");
         assert_eq!(driver.poll_and_answer(), Payload::text("11:4still here"));
     }
-}
-
-/// The packets of one poll never exceed what was announced, and could not have been more, in any mixture and form.
-#[test]
-fn polls_fill_max_payload_exactly() {
-    let messages: Vec<Message> = (0..40_usize)
-        .map(|at| match at % 5 {
-            0 => Message::from("x".repeat(at)),
-            1 => Message::from("é€😀".repeat(at / 4)),
-            2 => Message::from(""),
-            3 if at > 20 => Message::from(vec![7; at]),
-            _ => Message::from("€"),
-        })
-        .collect();
-    for base64 in [false, true] {
-        for max_payload in 110..400 {
-            let config = Config {
-                max_payload,
-                ..config()
-            };
-            let mut driver = Driver::polling_with(Revision::V3, base64, config);
-            for message in &messages {
-                driver.send(message.clone());
-            }
-            let mut sent = Vec::new();
-            while sent.len() < messages.len() {
-                let payload = driver.poll_and_answer();
-                let packets = decode(payload.clone());
-                assert!(payload.body.len() <= max_payload || packets.len() == 1);
-                sent.extend(packets);
-                let Some(next) = messages.get(sent.len()) else {
-                    break;
-                };
-                // With the next message it would have been too large.
-                let mut more = decode(payload);
-                more.push(next.clone());
-                assert!(encode(&more, base64).body.len() > max_payload);
-            }
-            assert_eq!(sent, messages);
-        }
-    }
-}
-
-fn decode(payload: Payload) -> Vec<Message> {
-    v3::decode_payload(payload)
-        .map(|packet| match packet.unwrap() {
-            Packet::Message(message) => message,
-            packet => panic!("{packet:?}"),
-        })
-        .collect()
-}
-
-fn encode(messages: &[Message], base64: bool) -> Payload {
-    let packets: Vec<_> = messages.iter().cloned().map(Into::into).collect();
-    v3::encode_payload(&packets, base64)
 }
