@@ -232,7 +232,8 @@ impl Session {
         self.machine.timers.next().map(|(_, timer)| timer)
     }
 
-    /// Takes the payload with which a poll is answered; its kind decides the content type of the response. `None` if this poll is not to be answered now.
+    /// Takes the payload with which a poll is answered; its kind decides the content type of the response. `None` if
+    /// this poll is not to be answered now.
     pub fn take_payload(&mut self, now: Instant, poll: ExchangeId) -> Option<Payload> {
         if self.machine.take_noop(poll) {
             return Some(self.machine.coding.encode_payload(&[Packet::Noop]));
