@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use crate::codec::v4;
+use crate::codec::{Coding, PayloadSize};
 use crate::{Config, Message, Packet};
 
 /// The queue of messages for one client, bounded in bytes, and the control packets, which never wait behind it.
@@ -24,17 +24,6 @@ pub(crate) const fn cost(message: &Message) -> usize {
     message.len() + Config::PACKET_OVERHEAD
 }
 
-/// Whether a packet may follow these in one payload; an empty payload takes any packet.
-pub(crate) fn fits(packet: &Packet, packets: &[Packet], config: &Config) -> bool {
-    let size: usize = packets
-        .iter()
-        .map(|packet| v4::encoded_len(packet) + 1)
-        .sum();
-    packets.is_empty()
-        || (packets.len() < config.max_poll_packets
-            && size + v4::encoded_len(packet) <= config.max_payload)
-}
-
 impl Outbox {
     /// Whether a message may be queued. An empty queue takes any message, so that none is too large for ever.
     pub(crate) fn has_room(&self, bytes: usize, config: &Config) -> bool {
@@ -52,26 +41,16 @@ impl Outbox {
         Some(message)
     }
 
-    /// Takes the longest run of messages that fits into a payload beside what it holds already; always one if the
+    /// Takes the longest run of messages that fits into the payload beside what it holds already; always one if the
     /// payload is empty.
-    pub(crate) fn pop_payload(&mut self, config: &Config, into: &mut Vec<Packet>) {
-        let mut size: usize = into.iter().map(|packet| v4::encoded_len(packet) + 1).sum();
-        while into.len() < config.max_poll_packets.max(1) {
-            let Some(next) = self.messages.pop_front() else {
-                break;
-            };
+    pub(crate) fn pop_payload(&mut self, config: &Config, into: &mut Batch) {
+        while let Some(next) = self.messages.pop_front() {
             let spent = cost(&next);
-            let packet = Packet::Message(next);
-            let len = v4::encoded_len(&packet);
-            if size + len > config.max_payload && !into.is_empty() {
-                if let Packet::Message(message) = packet {
-                    self.messages.push_front(message);
-                }
+            if let Err(Packet::Message(message)) = into.push(Packet::Message(next), config) {
+                self.messages.push_front(message);
                 break;
             }
             self.bytes -= spent;
-            size += len + 1;
-            into.push(packet);
         }
     }
 
@@ -107,5 +86,45 @@ impl Outbox {
 
     pub(crate) fn clear(&mut self) {
         *self = Self::default();
+    }
+}
+
+/// The packets of a payload that is being put together, within the limits of one poll.
+#[derive(Debug)]
+pub(crate) struct Batch {
+    packets: Vec<Packet>,
+    size: PayloadSize,
+}
+
+impl Batch {
+    pub(crate) const fn new(coding: Coding) -> Self {
+        Self {
+            packets: Vec::new(),
+            size: coding.empty_payload(),
+        }
+    }
+
+    /// Adds a packet, or hands it back if it does not fit. The first one always fits, however large it is: it could
+    /// never be sent otherwise.
+    pub(crate) fn push(&mut self, packet: Packet, config: &Config) -> Result<(), Packet> {
+        let size = self.size.with(&packet);
+        let fits =
+            size.bytes() <= config.max_payload && self.packets.len() < config.max_poll_packets;
+        if !fits && !self.packets.is_empty() {
+            return Err(packet);
+        }
+        self.size = size;
+        self.packets.push(packet);
+        Ok(())
+    }
+
+    /// Adds a packet that cannot wait. There are at most three of them, and they come before any message.
+    pub(crate) fn push_control(&mut self, packet: Packet) {
+        self.size = self.size.with(&packet);
+        self.packets.push(packet);
+    }
+
+    pub(crate) fn into_packets(self) -> Vec<Packet> {
+        self.packets
     }
 }

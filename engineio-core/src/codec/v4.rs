@@ -25,7 +25,7 @@ const STANDARD_ALPHABET: GeneralPurpose = GeneralPurpose::new(&alphabet::STANDAR
 const URL_SAFE_ALPHABET: GeneralPurpose = GeneralPurpose::new(&alphabet::URL_SAFE, DECODING);
 
 /// Decodes one packet in text form, which must be UTF-8; `offset` is its place in the payload, for the error.
-fn decode_text(packet: &Bytes, offset: usize) -> Result<Packet, DecodeError> {
+pub(super) fn decode_text(packet: &Bytes, offset: usize) -> Result<Packet, DecodeError> {
     let Some(&first) = packet.first() else {
         return Err(DecodeError::new(DecodeErrorKind::EmptyPacket, offset));
     };
@@ -42,7 +42,7 @@ fn decode_text(packet: &Bytes, offset: usize) -> Result<Packet, DecodeError> {
     })
 }
 
-fn decode_base64(data: &[u8], offset: usize) -> Result<Bytes, DecodeError> {
+pub(super) fn decode_base64(data: &[u8], offset: usize) -> Result<Bytes, DecodeError> {
     STANDARD_ALPHABET
         .decode(data)
         .or_else(|_| URL_SAFE_ALPHABET.decode(data))
@@ -165,11 +165,7 @@ pub fn encode_text(packet: &Packet, into: &mut BytesMut) {
         Packet::Message(Message::Text(text)) => into.put_slice(text.as_wire()),
         Packet::Message(Message::Binary(bytes)) => {
             into.put_u8(BASE64_PREFIX);
-            let start = into.len();
-            let encoded = bytes.len().div_ceil(3) * 4;
-            into.resize(start + encoded, 0);
-            // The slice is exactly as long as the encoding, which is the only way for this to fail.
-            let _ = STANDARD.encode_slice(bytes, &mut into[start..]);
+            encode_base64(bytes, into);
         }
         Packet::Open(data) | Packet::Ping(data) | Packet::Pong(data) => {
             into.put_u8(packet.digit());
@@ -177,6 +173,14 @@ pub fn encode_text(packet: &Packet, into: &mut BytesMut) {
         }
         Packet::Close | Packet::Upgrade | Packet::Noop => into.put_u8(packet.digit()),
     }
+}
+
+/// Appends base64 with padding.
+pub(super) fn encode_base64(bytes: &[u8], into: &mut BytesMut) {
+    let start = into.len();
+    into.resize(start + bytes.len().div_ceil(3) * 4, 0);
+    // The slice is exactly as long as the encoding; a shorter one is the only way for this to fail.
+    let _ = STANDARD.encode_slice(bytes, &mut into[start..]);
 }
 
 /// Encodes a payload in one buffer of the exact size; a single text message is handed on without a copy.

@@ -4,15 +4,14 @@
 //! successor does not compile; one that ends the session gives the link back as well, because to end is to release:
 //! the parked poll, the open POST and the WebSocket each get an answer.
 
-mod upgrading;
-
 use std::time::Instant;
 
 use super::input::{ExchangeId, First, Input, Output, WebSocketId};
 use super::machine::Machine;
+use super::upgrade::Upgrading;
 use crate::heartbeat::Beat;
 use crate::timer::Timer;
-use crate::{DisconnectReason, Frame, Packet, Refusal, outbox};
+use crate::{DisconnectReason, Frame, Packet, Payload, Refusal};
 
 #[derive(Debug)]
 pub(super) enum Link {
@@ -25,45 +24,25 @@ pub(super) enum Link {
 #[derive(Debug, Default)]
 pub(super) struct Polling {
     /// The GET that waits.
-    poll: Option<Poll>,
+    pub(super) poll: Option<Poll>,
     /// The POST that is being read, or waits for room in the inbox.
-    post: Option<Post>,
+    pub(super) post: Option<Post>,
 }
 
 #[derive(Debug)]
-struct Poll {
-    id: ExchangeId,
+pub(super) struct Poll {
+    pub(super) id: ExchangeId,
     /// The driver was told to take the payload.
-    ready: bool,
+    pub(super) ready: bool,
     /// To be answered even if there is nothing to send.
-    noop: bool,
+    pub(super) noop: bool,
 }
 
 #[derive(Debug)]
-struct Post {
+pub(super) struct Post {
     id: ExchangeId,
     /// Its packets are in the inbox, which has to become shorter before it is answered.
     received: bool,
-}
-
-/// Reached by polling while the client tries a WebSocket.
-///
-/// Until the `5` packet, messages leave by polling only; from then on by frames only. The poll that is parked at that
-/// moment is answered with a noop. That is the whole argument why nothing is lost, doubled or reordered.
-#[derive(Debug)]
-pub(super) struct Upgrading {
-    polling: Polling,
-    to: WebSocketId,
-    stage: Stage,
-}
-
-#[derive(Debug)]
-enum Stage {
-    AwaitProbe,
-    Probed {
-        /// The pong is still to be sent.
-        pong: bool,
-    },
 }
 
 /// Reached by WebSocket.
@@ -86,15 +65,11 @@ impl Link {
                 poll: Some(Poll::new(id)),
                 post: None,
             }),
-            First::WebSocket(id) => Self::WebSocket(WebSocket {
-                id,
-                post: None,
-                told: false,
-            }),
+            First::WebSocket(id) => Self::WebSocket(WebSocket::new(id, None)),
         }
     }
 
-    pub(super) fn step(self, now: Instant, input: Input, machine: &mut Machine) -> Next {
+    pub(super) fn step(mut self, now: Instant, input: Input, machine: &mut Machine) -> Next {
         match input {
             Input::PollOpened(id) => self.on_poll(now, id, machine),
             Input::PostOpened(id) => self.on_post(id, machine),
@@ -105,7 +80,11 @@ impl Link {
                 }
                 Ok(self)
             }
-            Input::PostReceived(id, body) => self.on_post_received(now, id, body, machine),
+            Input::PostReceived(id, payload) => self.on_payload(now, id, payload, machine),
+            Input::PostWithoutPayload(id) => {
+                let _ = self.complete_post(id);
+                Ok(self)
+            }
             Input::PostAborted(id) => self.on_post_failed(id, DisconnectReason::TransportError),
             Input::PostTooLarge(id) => {
                 let next = self.on_post_failed(id, DisconnectReason::PayloadTooLarge);
@@ -198,47 +177,44 @@ impl Link {
         }
     }
 
-    fn on_post_received(
+    /// Notes that the body of the POST is complete. Returns `false` if it was complete before, or is not known.
+    fn complete_post(&mut self, id: ExchangeId) -> bool {
+        match self.post_slot() {
+            Some(post) if post.id == id && !post.received => {
+                post.received = true;
+                true
+            }
+            _ => false,
+        }
+    }
+
+    fn on_payload(
         mut self,
         now: Instant,
         id: ExchangeId,
-        body: bytes::Bytes,
+        payload: Payload,
         machine: &mut Machine,
     ) -> Next {
-        let slot = self.post_slot();
-        let Some(post) = slot.as_mut().filter(|post| post.id == id && !post.received) else {
+        if !self.complete_post(id) {
             return Ok(self);
-        };
-        post.received = true;
-        for packet in machine.decode_payload(body) {
-            let Ok(packet) = packet else {
-                *slot = None;
-                machine.output(Output::AnswerPost(id, Err(Refusal::BadRequest)));
-                return Err((self, DisconnectReason::ParseError));
-            };
-            if let Err(reason) = on_packet(now, packet, machine) {
-                *slot = None;
+        }
+        match on_packets(now, payload, machine) {
+            Ok(()) => Ok(self),
+            Err(reason) => {
+                *self.post_slot() = None;
                 let answer = match reason {
                     DisconnectReason::Client => Ok(()),
                     _ => Err(Refusal::BadRequest),
                 };
                 machine.output(Output::AnswerPost(id, answer));
-                return Err((self, reason));
+                Err((self, reason))
             }
         }
-        Ok(self)
     }
 
     fn on_websocket(self, now: Instant, id: WebSocketId, machine: &mut Machine) -> Self {
         match self {
-            Self::Polling(polling) => {
-                machine.set_timer(Timer::Upgrade, now + machine.config.upgrade_timeout);
-                Self::Upgrading(Upgrading {
-                    polling,
-                    to: id,
-                    stage: Stage::AwaitProbe,
-                })
-            }
+            Self::Polling(polling) => Self::Upgrading(Upgrading::start(now, polling, id, machine)),
             link => {
                 machine.output(Output::CloseWebSocket(id, DisconnectReason::TransportError));
                 link
@@ -249,7 +225,7 @@ impl Link {
     fn on_frame(self, now: Instant, id: WebSocketId, frame: Frame, machine: &mut Machine) -> Next {
         match self {
             Self::WebSocket(websocket) if websocket.id == id => {
-                let outcome = match machine.decode_frame(frame) {
+                let outcome = match machine.coding.decode_frame(frame) {
                     Ok(packet) => on_packet(now, packet, machine),
                     Err(_) => Err(DisconnectReason::ParseError),
                 };
@@ -346,19 +322,7 @@ impl Link {
     ) -> Option<(Vec<Packet>, bool)> {
         let polling = self.polling_mut()?;
         polling.poll.take_if(|poll| poll.id == id && poll.ready)?;
-        let mut packets = Vec::new();
-        machine.take_control(&mut packets);
-        machine.outbox.pop_payload(&machine.config, &mut packets);
-        let last = closing
-            && !machine.outbox.has_messages()
-            && outbox::fits(&Packet::Close, &packets, &machine.config);
-        if last {
-            packets.push(Packet::Close);
-        }
-        if packets.is_empty() {
-            packets.push(Packet::Noop);
-        }
-        Some((packets, last))
+        Some(machine.take_batch(closing))
     }
 
     /// Takes the next packet for a WebSocket. Returns whether it is the close packet.
@@ -379,11 +343,9 @@ impl Link {
                 websocket.told = false;
                 closing.then_some((Packet::Close, true))
             }
-            Self::Upgrading(Upgrading {
-                to,
-                stage: Stage::Probed { pong },
-                ..
-            }) if *to == id => std::mem::take(pong).then(|| (Packet::probe_pong(), false)),
+            Self::Upgrading(upgrading) if upgrading.to == id => {
+                Some((upgrading.take_packet()?, false))
+            }
             _ => None,
         }
     }
@@ -427,6 +389,16 @@ impl Poll {
     }
 }
 
+impl WebSocket {
+    pub(super) const fn new(id: WebSocketId, post: Option<Post>) -> Self {
+        Self {
+            id,
+            post,
+            told: false,
+        }
+    }
+}
+
 impl Polling {
     fn flush(&mut self, pending: bool, machine: &mut Machine) {
         if let Some(poll) = &mut self.poll
@@ -447,12 +419,25 @@ impl Polling {
     }
 }
 
+/// Takes in the packets of a POST, up to the first that ends the session.
+fn on_packets(
+    now: Instant,
+    payload: Payload,
+    machine: &mut Machine,
+) -> Result<(), DisconnectReason> {
+    if payload.binary && !machine.coding.has_binary_payloads() {
+        // The reference's "invalid content": what revision 4 sends by POST is text.
+        return Err(DisconnectReason::TransportError);
+    }
+    for packet in machine.coding.decode_payload(payload) {
+        let packet = packet.map_err(|_| DisconnectReason::ParseError)?;
+        on_packet(now, packet, machine)?;
+    }
+    Ok(())
+}
+
 /// What a packet of the client means once the link that brought it is settled.
 fn on_packet(now: Instant, packet: Packet, machine: &mut Machine) -> Result<(), DisconnectReason> {
-    // The heartbeat of a closing session is over; a late pong must not start it again.
-    if machine.deaf && packet != Packet::Close {
-        return Ok(());
-    }
     let beat = match packet {
         Packet::Message(message) => {
             machine.on_other_packet(now);

@@ -4,12 +4,10 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Instant;
 
-use bytes::Bytes;
-
 use super::input::{Event, ExchangeId, Output};
-use crate::codec::{DecodeError, Frame, Revision, v4};
+use crate::codec::Coding;
 use crate::heartbeat::{Beat, Heartbeat};
-use crate::outbox::{self, Outbox};
+use crate::outbox::{self, Batch, Outbox};
 use crate::timer::{Timer, Timers};
 use crate::{Config, DisconnectReason, Handshake, Message, Packet, Sid, Transport};
 
@@ -17,9 +15,7 @@ use crate::{Config, DisconnectReason, Handshake, Message, Packet, Sid, Transport
 pub(super) struct Machine {
     pub(super) config: Arc<Config>,
     pub(super) sid: Sid,
-    pub(super) revision: Revision,
-    /// Binary data must travel as text.
-    pub(super) base64: bool,
+    pub(super) coding: Coding,
     pub(super) outbox: Outbox,
     pub(super) timers: Timers,
     heartbeat: Heartbeat,
@@ -43,15 +39,14 @@ pub(super) struct Machine {
 }
 
 impl Machine {
-    pub(super) fn new(config: Arc<Config>, sid: Sid, revision: Revision, base64: bool) -> Self {
+    pub(super) fn new(config: Arc<Config>, sid: Sid, coding: Coding) -> Self {
         Self {
             config,
             sid,
-            revision,
-            base64,
+            coding,
             outbox: Outbox::default(),
             timers: Timers::default(),
-            heartbeat: Heartbeat::Ponger,
+            heartbeat: Heartbeat::Ponger { stopped: false },
             inbox: VecDeque::new(),
             inbox_bytes: 0,
             outputs: VecDeque::new(),
@@ -68,7 +63,8 @@ impl Machine {
     pub(super) fn start(&mut self, now: Instant, transport: Transport) {
         self.opened_by = transport;
         self.outbox.open = true;
-        self.heartbeat = Heartbeat::start(now, self.revision, &self.config, &mut self.timers);
+        self.heartbeat =
+            Heartbeat::start(now, self.coding.revision, &self.config, &mut self.timers);
     }
 
     pub(super) fn output(&mut self, output: Output) {
@@ -139,10 +135,7 @@ impl Machine {
     pub(super) fn ping(&mut self, now: Instant) {
         self.outbox.ping = true;
         self.unread = !self.inbox_has_room();
-        self.outbox.shrink();
-        if self.inbox.is_empty() {
-            self.inbox = VecDeque::new();
-        }
+        self.shrink();
         let Self {
             heartbeat,
             config,
@@ -165,12 +158,25 @@ impl Machine {
         excused
     }
 
+    /// Gives the memory of a burst back, once a heartbeat.
+    fn shrink(&mut self) {
+        self.outbox.shrink();
+        if self.inbox.is_empty() {
+            self.inbox = VecDeque::new();
+        }
+    }
+
+    pub(super) fn stop_heartbeat(&mut self) {
+        self.heartbeat.stop(&mut self.timers);
+    }
+
     pub(super) fn on_pong(&mut self, now: Instant) -> Beat {
         self.heartbeat.on_pong(now, &self.config, &mut self.timers)
     }
 
     pub(super) fn on_ping(&mut self, now: Instant) -> Beat {
         self.unread = !self.inbox_has_room();
+        self.shrink();
         self.heartbeat.on_ping(now, &self.config, &mut self.timers)
     }
 
@@ -200,13 +206,26 @@ impl Machine {
         if std::mem::take(&mut self.outbox.ping) {
             return Some(Packet::ping());
         }
-        std::mem::take(&mut self.outbox.pong).then(|| Packet::Pong(Bytes::new()))
+        std::mem::take(&mut self.outbox.pong).then(Packet::pong)
     }
 
-    pub(super) fn take_control(&mut self, into: &mut Vec<Packet>) {
+    /// Everything that is due for one poll: control packets, messages as far as they fit, and the close packet of a
+    /// closing session once nothing is left before it. Returns whether the close packet is among them.
+    pub(super) fn take_batch(&mut self, closing: bool) -> (Vec<Packet>, bool) {
+        let mut batch = Batch::new(self.coding);
         while let Some(packet) = self.next_control() {
-            into.push(packet);
+            batch.push_control(packet);
         }
+        self.outbox.pop_payload(&self.config, &mut batch);
+        // A close packet for which there is no room comes with the next poll.
+        let last = closing
+            && !self.outbox.has_messages()
+            && batch.push(Packet::Close, &self.config).is_ok();
+        let mut packets = batch.into_packets();
+        if packets.is_empty() {
+            packets.push(Packet::Noop);
+        }
+        (packets, last)
     }
 
     /// The poll is over with a noop; the driver takes it like any other payload.
@@ -225,25 +244,6 @@ impl Machine {
             }
             None => false,
         }
-    }
-
-    pub(super) fn decode_payload(
-        &self,
-        body: Bytes,
-    ) -> impl Iterator<Item = Result<Packet, DecodeError>> + use<> {
-        v4::decode_payload(body)
-    }
-
-    pub(super) fn decode_frame(&self, frame: Frame) -> Result<Packet, DecodeError> {
-        v4::decode_frame(frame)
-    }
-
-    pub(super) fn encode_frame(&self, packet: Packet) -> Frame {
-        v4::encode_frame(packet, self.base64)
-    }
-
-    pub(super) fn encode_payload(&self, packets: &[Packet]) -> Bytes {
-        v4::encode_payload(packets)
     }
 
     /// For how many elements the queues hold memory: outbox, inbox, noops, outputs.

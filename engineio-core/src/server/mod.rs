@@ -6,19 +6,21 @@ mod machine;
 mod state;
 #[cfg(test)]
 mod tests;
+mod upgrade;
 
 use std::sync::Arc;
 use std::time::Instant;
-
-use bytes::Bytes;
 
 pub use self::input::{Event, ExchangeId, First, Input, Output, WebSocketId};
 use self::link::Link;
 use self::machine::Machine;
 use self::state::State;
+use crate::codec::Coding;
 use crate::outbox;
 use crate::timer::Timer;
-use crate::{Config, DisconnectReason, Frame, Message, Packet, Refusal, Revision, Sid, Transport};
+use crate::{
+    Config, DisconnectReason, Frame, Message, Packet, Payload, Refusal, Revision, Sid, Transport,
+};
 
 /// One session of a server: what may happen when, and what follows from it.
 ///
@@ -38,7 +40,7 @@ use crate::{Config, DisconnectReason, Frame, Message, Packet, Refusal, Revision,
 ///
 /// # Transitions
 ///
-/// Each row has a scenario of its own in `tests/transitions`.
+/// Each row has a scenario of its own in `tests/transitions`, those from 47 in `tests/session_v3`.
 ///
 /// | # | from | input | to | outputs |
 /// |---|---|---|---|---|
@@ -88,6 +90,13 @@ use crate::{Config, DisconnectReason, Frame, Message, Packet, Refusal, Revision,
 /// | 44 | any open | `abort` | Closed (its reason) | everything released, queue dropped |
 /// | 45 | Closed | anything | Closed | refused; no second event |
 /// | 46 | any open | ping timeout after the inbox was full | same | another ping; ping timeout restarts, as nobody listened to the client |
+/// | 47 | any open, revision 4 | `PostReceived` of bytes | Closed (transport error) | POST refused |
+/// | 48 | any open, revision 3 | `2` | same | `3` without data; ping timeout restarts |
+/// | 49 | any open, revision 3 | pong | Closed (transport error) | the client must not answer |
+/// | 50 | any open, revision 3 | another packet | same | ping timeout goes on |
+/// | 51 | Polling (post) | `PostWithoutPayload` | Polling | POST accepted |
+/// | 52 | Closing | a heartbeat packet | Closing | sets no deadline but the close timer |
+/// | 53 | Closing | a poll that the close packet does not fit into | Closing | the next poll gets it |
 ///
 /// # Examples
 ///
@@ -104,7 +113,7 @@ use crate::{Config, DisconnectReason, Frame, Message, Packet, Refusal, Revision,
 /// let handshake = session.next_exchange();
 /// session.handle_input(now, Input::Accepted(First::Polling(handshake)));
 /// assert_eq!(session.poll_output(), Some(Output::AnswerPoll(handshake)));
-/// let body = session.take_payload(now, handshake).unwrap();
+/// let body = session.take_payload(now, handshake).unwrap().body;
 /// assert!(body.starts_with(b"0{\"sid\":\"") && body.ends_with(b"\x1e4welcome"));
 /// ```
 #[derive(Debug)]
@@ -140,12 +149,13 @@ impl SendError {
 impl Session {
     /// A session that waits for the application's decision. Messages may be sent already; they follow the open packet.
     ///
-    /// `base64` is the client's wish to have binary data as text (the `b64` query parameter).
+    /// `base64` is the client's wish to have binary data as text (the `b64` query parameter). It is to be set for a
+    /// handshake with a JSONP index too: no payload of such a session may be binary.
     #[must_use]
     pub fn new(config: Arc<Config>, sid: Sid, revision: Revision, base64: bool) -> Self {
         Self {
             state: State::Opening,
-            machine: Machine::new(config, sid, revision, base64),
+            machine: Machine::new(config, sid, Coding { revision, base64 }),
             exchanges: 0,
             websockets: 0,
         }
@@ -225,10 +235,11 @@ impl Session {
         self.machine.timers.next().map(|(_, timer)| timer)
     }
 
-    /// Takes the body with which a poll is answered. `None` if this poll is not to be answered now.
-    pub fn take_payload(&mut self, now: Instant, poll: ExchangeId) -> Option<Bytes> {
+    /// Takes the payload with which a poll is answered; its kind decides the content type of the response. `None` if
+    /// this poll is not to be answered now.
+    pub fn take_payload(&mut self, now: Instant, poll: ExchangeId) -> Option<Payload> {
         if self.machine.take_noop(poll) {
-            return Some(self.machine.encode_payload(&[Packet::Noop]));
+            return Some(self.machine.coding.encode_payload(&[Packet::Noop]));
         }
         let closing = matches!(self.state, State::Closing(..));
         let (packets, last) = match &mut self.state {
@@ -237,16 +248,16 @@ impl Session {
             }
             State::Closed(closed) => {
                 let last = closed.take_last(poll)?;
-                return Some(self.machine.encode_payload(&[last]));
+                return Some(self.machine.coding.encode_payload(&[last]));
             }
             State::Opening => return None,
         };
-        let body = self.machine.encode_payload(&packets);
+        let payload = self.machine.coding.encode_payload(&packets);
         self.machine.outbox_shortened();
         if last {
             self.finish_closing(now);
         }
-        Some(body)
+        Some(payload)
     }
 
     /// Takes the next frame for a WebSocket. `None` if there is none now; [`Output::SendFrames`] tells when there is.
@@ -260,7 +271,7 @@ impl Session {
         if last {
             self.finish_closing(now);
         }
-        Some(self.machine.encode_frame(packet))
+        Some(self.machine.coding.encode_frame(packet))
     }
 
     /// Takes the next event for the application. `None` if there is none now; [`Output::Events`] tells when there is.
@@ -290,7 +301,7 @@ impl Session {
     /// The revision that the client speaks.
     #[must_use]
     pub const fn revision(&self) -> Revision {
-        self.machine.revision
+        self.machine.coding.revision
     }
 
     /// By what the client is reached. An upgrade counts once it is complete.

@@ -100,8 +100,7 @@ impl State {
         match self {
             Self::Open(link) => {
                 machine.deaf = true;
-                machine.timers.stop(Timer::Ping);
-                machine.timers.stop(Timer::PingTimeout);
+                machine.stop_heartbeat();
                 machine.set_timer(Timer::Close, now + machine.config.close_timeout);
                 Self::Closing(link, reason)
             }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use engineio_core::server::{Event, ExchangeId, First, Input, Output, Session, WebSocketId};
-use engineio_core::{Config, DisconnectReason, Frame, Revision, Sid, Transport};
+use engineio_core::{Config, DisconnectReason, Frame, Payload, Revision, Sid, Transport};
 
 use crate::world::{Happening, Pipe, World};
 
@@ -134,7 +134,7 @@ impl Server {
             Happening::PostBody(post, body) => {
                 let id = self.posts[&post];
                 self.received.insert(id);
-                self.input(world, Input::PostReceived(id, body));
+                self.input(world, Input::PostReceived(id, Payload::text(body)));
             }
             Happening::WebSocketRequest(websocket) => self.open_websocket(world, websocket),
             Happening::FrameIn(websocket, frame) => {
@@ -229,7 +229,8 @@ impl Server {
         let body: Bytes = self
             .session
             .take_payload(now, poll)
-            .expect("an announced answer");
+            .expect("an announced answer")
+            .body;
         assert!(!body.is_empty());
         world.travel(Happening::GetDone(self.exchanges[&poll], Some(body)));
         self.drain(world);

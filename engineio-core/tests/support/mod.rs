@@ -7,7 +7,9 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use engineio_core::server::{Event, ExchangeId, First, Input, Output, Session, WebSocketId};
-use engineio_core::{Config, DisconnectReason, Frame, Message, Refusal, Revision, SendError, Sid};
+use engineio_core::{
+    Config, DisconnectReason, Frame, Message, Payload, Refusal, Revision, SendError, Sid,
+};
 
 /// What client or application got to see, in the order in which it happened.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -150,7 +152,7 @@ impl Rig {
 
     pub(crate) fn finish_post(&mut self, id: ExchangeId, body: &str) {
         let body = Bytes::copy_from_slice(body.as_bytes());
-        self.input(Input::PostReceived(id, body));
+        self.input(Input::PostReceived(id, Payload::text(body)));
     }
 
     pub(crate) fn post(&mut self, body: &str) -> ExchangeId {
@@ -323,7 +325,7 @@ impl Rig {
     fn take_payload(&mut self, poll: ExchangeId) {
         // A poll that was given up before its answer could be written has none any more.
         if let Some(body) = self.session.take_payload(self.now, poll) {
-            let body = String::from_utf8(body.to_vec()).unwrap();
+            let body = String::from_utf8(body.body.to_vec()).unwrap();
             self.log.push(Seen::Payload(poll, body));
         }
         assert_eq!(self.session.take_payload(self.now, poll), None);

@@ -1,4 +1,5 @@
-//! One scenario for each row of the transition table in the documentation of `server::Session`.
+//! One scenario for each row of the transition table in the documentation of `server::Session`; those of revision 3 and
+//! of forms are in `session_v3`.
 
 #[path = "../support/mod.rs"]
 #[allow(dead_code, reason = "every test crate uses its part of the rig")]
@@ -56,6 +57,8 @@ fn every_row_of_the_transition_table_has_a_scenario() {
         include_str!("polling.rs"),
         include_str!("upgrading.rs"),
         include_str!("websocket.rs"),
+        include_str!("../session_v3/main.rs"),
+        include_str!("../session_v3/limits.rs"),
     ]
     .into_iter()
     .flat_map(rows_with_a_scenario)

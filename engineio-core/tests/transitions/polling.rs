@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use engineio_core::server::Input;
-use engineio_core::{Config, DisconnectReason, Message, Refusal};
+use engineio_core::{Config, DisconnectReason, Message, Payload, Refusal};
 
 use crate::support::{Rig, Seen, message, ms, payload};
 
@@ -254,7 +254,10 @@ fn an_empty_body_and_one_that_is_not_utf8_are_malformed() {
     for body in [&b""[..], b"\x1e", b"4a\x1e4\xff"] {
         let mut rig = Rig::polling();
         let post = rig.begin_post();
-        rig.input(Input::PostReceived(post, Bytes::from_static(body)));
+        rig.input(Input::PostReceived(
+            post,
+            Payload::text(Bytes::from_static(body)),
+        ));
         let seen = rig.seen();
         assert_eq!(seen[0], Seen::PostRefused(post, Refusal::BadRequest));
         assert!(seen.contains(&Seen::Closed(DisconnectReason::ParseError)));

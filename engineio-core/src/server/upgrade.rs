@@ -1,10 +1,10 @@
-//! What happens between the opening of a second transport and the `5` packet.
+//! The way from polling to WebSocket.
 
 use std::time::{Duration, Instant};
 
-use super::{Link, Polling, Stage, Upgrading, WebSocket};
-use crate::server::input::Output;
-use crate::server::machine::Machine;
+use super::input::{Output, WebSocketId};
+use super::link::{Link, Polling, WebSocket};
+use super::machine::Machine;
 use crate::timer::Timer;
 use crate::{DisconnectReason, Frame, Packet};
 
@@ -12,9 +12,44 @@ use crate::{DisconnectReason, Frame, Packet};
 /// answered at once; a client that goes on polling must not spin.
 const NOOP_PACE: Duration = Duration::from_millis(100);
 
+/// Reached by polling while the client tries a WebSocket.
+///
+/// Until the `5` packet, messages leave by polling only; from then on by frames only. The poll that is parked at that
+/// moment is answered with a noop. That is the whole argument why nothing is lost, doubled or reordered.
+#[derive(Debug)]
+pub(super) struct Upgrading {
+    pub(super) polling: Polling,
+    /// The WebSocket that is tried.
+    pub(super) to: WebSocketId,
+    stage: Stage,
+}
+
+#[derive(Debug)]
+enum Stage {
+    AwaitProbe,
+    Probed {
+        /// The pong is still to be sent.
+        pong: bool,
+    },
+}
+
 impl Upgrading {
+    pub(super) fn start(
+        now: Instant,
+        polling: Polling,
+        to: WebSocketId,
+        machine: &mut Machine,
+    ) -> Self {
+        machine.set_timer(Timer::Upgrade, now + machine.config.upgrade_timeout);
+        Self {
+            polling,
+            to,
+            stage: Stage::AwaitProbe,
+        }
+    }
+
     pub(super) fn on_frame(mut self, now: Instant, frame: Frame, machine: &mut Machine) -> Link {
-        let packet = machine.decode_frame(frame);
+        let packet = machine.coding.decode_frame(frame);
         match (&self.stage, packet) {
             (Stage::AwaitProbe, Ok(Packet::Ping(data))) if data == Packet::PROBE => {
                 self.stage = Stage::Probed { pong: true };
@@ -28,11 +63,7 @@ impl Upgrading {
                     machine.answer_with_noop(poll.id, poll.ready);
                 }
                 machine.upgraded();
-                Link::WebSocket(WebSocket {
-                    id: self.to,
-                    post: self.polling.post,
-                    told: false,
-                })
+                Link::WebSocket(WebSocket::new(self.to, self.polling.post))
             }
             _ => {
                 machine.output(Output::CloseWebSocket(
@@ -41,6 +72,17 @@ impl Upgrading {
                 ));
                 Link::Polling(self.abandoned(machine))
             }
+        }
+    }
+
+    /// Takes the only packet that leaves by the WebSocket before the upgrade: the answer to the probe.
+    pub(super) const fn take_packet(&mut self) -> Option<Packet> {
+        match &mut self.stage {
+            Stage::Probed { pong } if *pong => {
+                *pong = false;
+                Some(Packet::probe_pong())
+            }
+            _ => None,
         }
     }
 
