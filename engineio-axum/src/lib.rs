@@ -47,8 +47,9 @@ use axum::extract::{ConnectInfo, FromRequestParts};
 use tower_layer::Layer;
 
 pub use engineio_tower::{
-    Config, ConnectRequest, DisconnectReason, EngineIoService, Handler, Message, PeerAddr, Refusal,
-    Refuse, Revision, SendError, Server, ServerBuilder, Sid, Socket, Text, Transport, Transports,
+    Config, ConnectRequest, DisconnectReason, EngineIoService, Handler, InvalidOrigin, Message,
+    Origins, PeerAddr, Refusal, Refuse, Revision, SameSite, Scheme, SendError, Server,
+    ServerBuilder, Sid, SidCookie, Socket, Text, Transport, Transports,
 };
 
 /// Puts an Engine.IO server in front of a router; see the [crate's documentation](crate) for where it goes.

@@ -3,9 +3,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use engineio_core::{Config, DisconnectReason, Message, Transport};
+use engineio_core::{Config, DisconnectReason, Message, Sid, Transport};
+use http::HeaderMap;
+use http::request::Parts;
 
+use crate::compression::Compression;
+use crate::cookie::SidCookie;
 use crate::handler::{ConnectOutput, Handler, HandlerOutput, Handlers};
+use crate::options::Options;
+use crate::origin::Origins;
 use crate::request::ConnectRequest;
 use crate::server::Server;
 use crate::socket::Socket;
@@ -29,6 +35,7 @@ use crate::socket::Socket;
 #[must_use = "a builder does nothing until `build` is called"]
 pub struct ServerBuilder {
     config: Config,
+    options: Options,
     path: String,
     handlers: Handlers,
 }
@@ -37,6 +44,7 @@ impl ServerBuilder {
     pub(crate) fn new() -> Self {
         Self {
             config: Config::default(),
+            options: Options::default(),
             path: "/engine.io".into(),
             handlers: Handlers::default(),
         }
@@ -191,6 +199,115 @@ impl ServerBuilder {
         self
     }
 
+    /// Whether clients of revision 3 are served as well; see [`Config::allow_eio3`].
+    pub const fn allow_eio3(mut self, allow: bool) -> Self {
+        self.config.allow_eio3 = allow;
+        self
+    }
+
+    /// How many bytes may be queued for one client; see [`Config::outbox_limit`].
+    pub const fn outbox_limit(mut self, bytes: usize) -> Self {
+        self.config.outbox_limit = bytes;
+        self
+    }
+
+    /// How many bytes of received messages may wait for the handlers; see [`Config::inbox_limit`].
+    pub const fn inbox_limit(mut self, bytes: usize) -> Self {
+        self.config.inbox_limit = bytes;
+        self
+    }
+
+    /// The pages that may use the server, by their origin. Default: [`Origins::same`].
+    pub fn origins(mut self, origins: Origins) -> Self {
+        self.options.origins = origins;
+        self
+    }
+
+    /// A cookie with the session id, for load balancers. Default: none.
+    pub fn cookie(mut self, cookie: SidCookie) -> Self {
+        self.options.cookie = Some(cookie);
+        self
+    }
+
+    /// The smallest poll response that is compressed, in bytes, if the client accepts it. Default 1,024.
+    pub const fn compression_threshold(mut self, bytes: usize) -> Self {
+        self.options.compression = Compression::from_bytes(bytes);
+        self
+    }
+
+    /// Switches the compression of poll responses off.
+    pub const fn no_compression(mut self) -> Self {
+        self.options.compression = Compression::OFF;
+        self
+    }
+
+    /// How long a connect handler, and a source of session ids, may take. Default 30 s. Then the handler is dropped
+    /// and the client refused with 503.
+    pub const fn connect_timeout(mut self, timeout: Duration) -> Self {
+        self.options.connect_timeout = timeout;
+        self
+    }
+
+    /// How many clients may be connected, those that are being connected included. Default: no limit. Beyond it,
+    /// handshakes are refused with 503.
+    pub const fn max_sockets(mut self, sockets: usize) -> Self {
+        self.options.max_sockets = sockets;
+        self
+    }
+
+    /// How many clients may be connected from one IP address. Default: no limit. Beyond it, handshakes are refused
+    /// with 429. It counts only where the host tells the peer's address, and behind a proxy that is the proxy's.
+    pub const fn max_sockets_per_peer(mut self, sockets: usize) -> Self {
+        self.options.max_sockets_per_peer = sockets;
+        self
+    }
+
+    /// What every client is sent right after the open packet, within the handshake.
+    pub fn initial_message(mut self, message: impl Into<Message>) -> Self {
+        self.options.initial_message = Some(message.into());
+        self
+    }
+
+    /// Where session ids come from, if not from the system's random source: a closure that sees the head of the
+    /// request and returns a future of the id.
+    ///
+    /// An id that is taken is drawn anew. Ids must be unguessable, since whoever knows one can act as its client.
+    ///
+    /// ```
+    /// use engineio_tower::{Server, Sid};
+    ///
+    /// # fn random() -> [u8; 15] { [0; 15] }
+    /// let server = Server::builder().generate_sid(|_| async { Sid::from_random(random()) }).build();
+    /// # let _ = server;
+    /// ```
+    pub fn generate_sid<F, Fut>(mut self, source: F) -> Self
+    where
+        F: Fn(&Parts) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Sid> + Send + 'static,
+    {
+        self.options.sids = Some(Arc::new(move |head| Box::pin(source(head))));
+        self
+    }
+
+    /// Headers for the response that opens a session, the 101 included: a closure that sees the head of the request
+    /// and adds to the headers of the response.
+    pub fn initial_headers<F>(mut self, hook: F) -> Self
+    where
+        F: Fn(&Parts, &mut HeaderMap) + Send + Sync + 'static,
+    {
+        self.options.initial_headers = Some(Box::new(hook));
+        self
+    }
+
+    /// Headers for every response to a poll or a handshake, the 101 included, as [`initial_headers`](Self::initial_headers).
+    pub fn headers<F>(mut self, hook: F) -> Self
+    where
+        F: Fn(&Parts, &mut HeaderMap) + Send + Sync + 'static,
+    {
+        self.options.headers = Some(Box::new(hook));
+        self
+    }
+
     /// Every rule of the sessions at once, for those who keep a [`Config`].
     pub fn config(mut self, config: Config) -> Self {
         self.config = config;
@@ -200,6 +317,6 @@ impl ServerBuilder {
     /// The server.
     #[must_use]
     pub fn build(self) -> Server {
-        Server::new(self.config, self.path, self.handlers)
+        Server::new(self.config, self.options, self.path, self.handlers)
     }
 }

@@ -63,6 +63,14 @@ pub(crate) struct Accepted {
     pub(crate) refuses_identity: bool,
 }
 
+impl Accepted {
+    /// For answers that are not compressed anyway.
+    pub(crate) const PLAIN: Self = Self {
+        encoding: Encoding::Identity,
+        refuses_identity: false,
+    };
+}
+
 impl Compression {
     pub(crate) const OFF: Self = Self { threshold: None };
 

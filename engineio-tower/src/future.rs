@@ -2,6 +2,7 @@
 
 use std::error::Error;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
@@ -11,9 +12,12 @@ use pin_project_lite::pin_project;
 
 use crate::body::ResponseBody;
 use crate::connect::ConnectFuture;
+use crate::handler::BoxFuture;
 use crate::poll::PollFuture;
 use crate::post::PostFuture;
-use crate::response::EngineResponse;
+use crate::response::{Answer, EngineResponse, Reply};
+use crate::server::ServerInner;
+use crate::service::Asked;
 
 pin_project! {
     /// The response of [`EngineIoService`](crate::EngineIoService): the inner service's future, or one of ours, without a
@@ -34,20 +38,44 @@ pin_project! {
 
 pin_project! {
     /// What the Engine.IO server does with a request.
-    #[project = EngineProjection]
-    pub(crate) enum EngineFuture<B> {
-        Ready { response: Option<EngineResponse> },
+    pub(crate) struct EngineFuture<B> {
+        server: Arc<ServerInner>,
+        reply: Reply,
+        #[pin]
+        work: Work<B>,
+    }
+}
+
+pin_project! {
+    /// What has to be done before there is an answer.
+    #[project = WorkProjection]
+    pub(crate) enum Work<B> {
+        /// Nothing: this is the whole response.
+        Written { response: Option<EngineResponse> },
+        /// Nothing.
+        Answered { answer: Option<Answer> },
         Poll { #[pin] future: PollFuture },
         Post { #[pin] future: PostFuture<B> },
-        // Handshakes are rare and large: boxed, so that a waiting poll is small.
-        Connect { future: Pin<Box<ConnectFuture>> },
+        // These are rare and large: boxed, so that a waiting poll is small.
+        Connect { future: Box<ConnectFuture> },
+        Ask { allowed: BoxFuture<bool>, asked: Option<Box<Asked<B>>> },
+    }
+}
+
+impl<B> Work<B> {
+    pub(crate) fn answered(answer: impl Into<Answer>) -> Self {
+        Self::Answered {
+            answer: Some(answer.into()),
+        }
     }
 }
 
 impl<B> EngineFuture<B> {
-    pub(crate) const fn ready(response: EngineResponse) -> Self {
-        Self::Ready {
-            response: Some(response),
+    pub(crate) const fn new(server: Arc<ServerInner>, reply: Reply, work: Work<B>) -> Self {
+        Self {
+            server,
+            reply,
+            work,
         }
     }
 }
@@ -79,14 +107,37 @@ where
     type Output = EngineResponse;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<EngineResponse> {
-        match self.project() {
-            EngineProjection::Ready { response } => match response.take() {
-                Some(response) => Poll::Ready(response),
-                None => Poll::Pending,
-            },
-            EngineProjection::Poll { future } => future.poll(cx),
-            EngineProjection::Post { future } => future.poll(cx),
-            EngineProjection::Connect { future } => future.as_mut().poll(cx),
+        let mut this = self.project();
+        loop {
+            let answer = match this.work.as_mut().project() {
+                WorkProjection::Written { response } => match response.take() {
+                    Some(response) => return Poll::Ready(response),
+                    None => return Poll::Pending,
+                },
+                WorkProjection::Answered { answer } => match answer.take() {
+                    Some(answer) => answer,
+                    None => return Poll::Pending,
+                },
+                WorkProjection::Poll { future } => ready!(future.poll(cx)),
+                WorkProjection::Post { future } => ready!(future.poll(cx)),
+                WorkProjection::Connect { future } => {
+                    let (answer, headers) = ready!(future.poll(cx));
+                    if let Some(headers) = headers {
+                        this.reply.headers_mut().extend(headers);
+                    }
+                    answer
+                }
+                WorkProjection::Ask { allowed, asked } => {
+                    let allowed = ready!(allowed.as_mut().poll(cx));
+                    let work = match asked.take() {
+                        Some(asked) => this.server.judged(*asked, allowed, this.reply),
+                        None => return Poll::Pending,
+                    };
+                    this.work.set(work);
+                    continue;
+                }
+            };
+            return Poll::Ready(this.reply.write(this.server, answer));
         }
     }
 }

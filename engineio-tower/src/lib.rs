@@ -35,15 +35,21 @@
 //! (the packets it would have carried are not lost silently), a POST that is dropped while its body is read ends it too,
 //! and a connect handler is run to its end by a task of its own.
 
+mod admission;
 mod blocking;
 mod body;
 mod builder;
+mod compression;
 mod connect;
+mod cookie;
+mod cors;
 mod deadlines;
 mod driver;
 mod future;
 mod handler;
 mod io;
+mod options;
+mod origin;
 mod poll;
 mod post;
 mod pump;
@@ -55,6 +61,8 @@ mod server;
 mod service;
 mod session;
 mod socket;
+#[cfg(feature = "static-files")]
+mod static_files;
 mod upgrade;
 mod websocket;
 
@@ -65,12 +73,16 @@ pub use engineio_core::{
 
 pub use body::ResponseBody;
 pub use builder::ServerBuilder;
+pub use cookie::{SameSite, SidCookie};
 pub use driver::Driver;
 pub use future::ResponseFuture;
 pub use handler::{ConnectOutput, Handler, HandlerOutput};
+pub use origin::{InvalidOrigin, Origins, Scheme};
 pub use refuse::Refuse;
 pub use request::{ConnectRequest, PeerAddr};
 pub use server::Server;
 pub use service::{EngineIoLayer, EngineIoService, NotFound};
 pub use socket::Socket;
+#[cfg(feature = "static-files")]
+pub use static_files::{StaticBody, StaticFiles, StaticTarget};
 pub use upgrade::HostUpgrade;

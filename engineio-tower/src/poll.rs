@@ -6,7 +6,7 @@ use std::task::{Context, Poll};
 
 use engineio_core::server::{ExchangeId, Input};
 
-use crate::response::{self, EngineResponse};
+use crate::response::Answer;
 use crate::session::{PartyId, Shared, Signal};
 
 /// The answer to a poll. Dropping it before it is answered tells the session that the client gave up.
@@ -35,16 +35,16 @@ impl PollFuture {
 }
 
 impl Future for PollFuture {
-    type Output = EngineResponse;
+    type Output = Answer;
 
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<EngineResponse> {
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Answer> {
         let party = PartyId::Exchange(self.id);
         let answer = loop {
             match self.session.poll_signal(party, cx) {
-                Some(Signal::Refused(refusal)) => break response::refusal(refusal),
+                Some(Signal::Refused(refusal)) => break Answer::Refusal(refusal),
                 // Packets leave the queue at the moment at which the response is made, with no wait in between.
                 Some(_) => match self.session.take_payload(self.id) {
-                    Some(body) => break response::payload(body),
+                    Some(payload) => break Answer::Payload(payload),
                     None => continue,
                 },
                 None => return Poll::Pending,

@@ -6,12 +6,12 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
-use engineio_core::Refusal;
 use engineio_core::server::{ExchangeId, Input};
+use engineio_core::{Payload, Refusal, jsonp};
 use http_body::Body;
 use pin_project_lite::pin_project;
 
-use crate::response::{self, EngineResponse};
+use crate::response::Answer;
 use crate::session::{PartyId, Shared, Signal};
 
 pin_project! {
@@ -23,8 +23,20 @@ pin_project! {
         body: B,
         collected: Collected,
         read: bool,
+        form: Form,
         ticket: Ticket,
     }
+}
+
+/// In what a POST carries its packets.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Form {
+    /// Text, whatever its content type is.
+    Text,
+    /// `application/octet-stream`, which revision 3 uses for binary payloads.
+    Binary,
+    /// The field `d` of an HTML form.
+    Jsonp,
 }
 
 /// The POST as the session knows it; leaves when dropped.
@@ -79,12 +91,13 @@ impl Collected {
 }
 
 impl<B: Body> PostFuture<B> {
-    pub(crate) fn open(session: Arc<Shared>, body: B) -> Self {
+    pub(crate) fn open(session: Arc<Shared>, form: Form, body: B) -> Self {
         let id = session.open_post();
         Self {
             body,
             collected: Collected::default(),
             read: false,
+            form,
             ticket: Ticket {
                 session,
                 id,
@@ -98,9 +111,9 @@ impl<B> Future for PostFuture<B>
 where
     B: Body<Error: Into<Box<dyn Error + Send + Sync>>>,
 {
-    type Output = EngineResponse;
+    type Output = Answer;
 
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<EngineResponse> {
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Answer> {
         let mut this = self.project();
         let session = &this.ticket.session;
         let id = this.ticket.id;
@@ -112,7 +125,14 @@ where
             let outcome = ready!(poll_body(this.body.as_mut(), this.collected, limit, cx));
             *this.read = true;
             let input = match outcome {
-                Ok(body) => Input::PostReceived(id, body),
+                Ok(body) => match this.form {
+                    Form::Text => Input::PostReceived(id, Payload::text(body)),
+                    Form::Binary => Input::PostReceived(id, Payload::binary(body)),
+                    Form::Jsonp => match jsonp::unwrap(&body) {
+                        Some(body) => Input::PostReceived(id, Payload::text(body)),
+                        None => Input::PostWithoutPayload(id),
+                    },
+                },
                 Err(Failure::TooLarge) => Input::PostTooLarge(id),
                 Err(Failure::Broken) => Input::PostAborted(id),
             };
@@ -122,9 +142,9 @@ where
             signal = session.poll_signal(party, cx);
         }
         let answer = match signal {
-            Some(Signal::Accepted) => response::posted(),
-            Some(Signal::Refused(refusal)) => response::refusal(refusal),
-            Some(_) => response::refusal(Refusal::BadRequest),
+            Some(Signal::Accepted) => Answer::Posted,
+            Some(Signal::Refused(refusal)) => Answer::Refusal(refusal),
+            Some(_) => Answer::Refusal(Refusal::BadRequest),
             None => return Poll::Pending,
         };
         this.ticket.answered = true;

@@ -68,6 +68,7 @@ fn start(session: &Arc<Shared>, event: Event) -> Started<()> {
         Event::Upgraded => handlers.upgraded(socket),
         Event::Closed(reason) => {
             tracing::debug!(target: "engineio::session", sid = session.sid.short(), %reason, "closed");
+            session.give_place_back();
             session.server.disconnected();
             handlers.disconnect(socket, reason)
         }

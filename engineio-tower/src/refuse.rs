@@ -45,6 +45,10 @@ impl Refuse {
         }
     }
 
+    pub(crate) fn unavailable() -> Self {
+        Self::status_code(StatusCode::SERVICE_UNAVAILABLE).json("Service unavailable")
+    }
+
     /// Another status, with `"Unauthorized"` until [`json`](Self::json) replaces it.
     ///
     /// # Panics
@@ -99,6 +103,6 @@ impl Default for Refuse {
 impl From<SendError> for Refuse {
     fn from(error: SendError) -> Self {
         tracing::warn!(target: "engineio::connect", %error, "a connect handler could not send");
-        Self::status_code(StatusCode::SERVICE_UNAVAILABLE).json("Service unavailable")
+        Self::unavailable()
     }
 }

@@ -10,9 +10,11 @@ use tokio::sync::Notify;
 use tokio::task::{AbortHandle, JoinHandle};
 use tokio::time::Instant;
 
+use crate::admission::Admission;
 use crate::builder::ServerBuilder;
 use crate::deadlines::Deadlines;
 use crate::handler::{Handler, Handlers};
+use crate::options::Options;
 use crate::registry::Registry;
 use crate::session::{Shared, now};
 use crate::socket::Socket;
@@ -42,6 +44,8 @@ pub struct Server {
 
 pub(crate) struct ServerInner {
     pub(crate) config: Arc<Config>,
+    pub(crate) options: Options,
+    pub(crate) admission: Arc<Admission>,
     pub(crate) path: String,
     pub(crate) handlers: Handlers,
     pub(crate) registry: Registry,
@@ -68,9 +72,11 @@ impl Server {
         Self::builder().handler(handler).build()
     }
 
-    pub(crate) fn new(config: Config, path: String, handlers: Handlers) -> Self {
+    pub(crate) fn new(config: Config, options: Options, path: String, handlers: Handlers) -> Self {
         Self {
             inner: Arc::new(ServerInner {
+                admission: Admission::new(options.max_sockets, options.max_sockets_per_peer),
+                options,
                 config: Arc::new(config),
                 path,
                 handlers,

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use engineio_core::{Action, Method, Query, Refusal, Revision, Sid};
+use engineio_core::{Action, Method, Query, Refusal, Revision, Sid, SidParameter};
 use http::request::Parts;
 use http::{Extensions, Request, Response, StatusCode};
 use http_body::Body;
@@ -16,13 +16,15 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use crate::body::ResponseBody;
-use crate::connect::ConnectFuture;
+use crate::connect::{ConnectFuture, Opening};
+use crate::cors::Preflight;
 use crate::driver::Driver;
-use crate::future::{EngineFuture, ResponseFuture};
+use crate::future::{EngineFuture, ResponseFuture, Work};
+use crate::origin::Verdict;
 use crate::poll::PollFuture;
-use crate::post::PostFuture;
+use crate::post::{Form, PostFuture};
 use crate::request::PeerAddr;
-use crate::response;
+use crate::response::{Answer, Reply};
 use crate::server::{Server, ServerInner};
 use crate::session::Shared;
 use crate::upgrade;
@@ -159,6 +161,15 @@ where
     }
 }
 
+/// A request that the application is still to judge by its origin.
+pub(crate) struct Asked<B> {
+    head: Parts,
+    body: B,
+    query: Query,
+    peer: Option<SocketAddr>,
+    preflight: Option<Preflight>,
+}
+
 impl ServerInner {
     /// Serves a request for the server's path.
     fn respond<B: Body>(
@@ -166,8 +177,51 @@ impl ServerInner {
         request: Request<B>,
         peer: PeerLookup,
     ) -> EngineFuture<B> {
-        let (mut head, body) = request.into_parts();
+        let (head, body) = request.into_parts();
         let query = Query::parse(head.uri.query().unwrap_or_default());
+        let mut reply = Reply::new(self, &head, query.jsonp);
+        let origins = &self.options.origins;
+        let verdict = origins.check(&head);
+        let asked = Asked {
+            query,
+            peer: peer(&head.extensions),
+            preflight: origins.preflight(&head),
+            head,
+            body,
+        };
+        let work = match verdict {
+            Verdict::Ask(allowed) => Work::Ask {
+                allowed,
+                asked: Some(Box::new(asked)),
+            },
+            verdict => self.judged(asked, matches!(verdict, Verdict::Allowed), &mut reply),
+        };
+        EngineFuture::new(Arc::clone(self), reply, work)
+    }
+
+    /// Goes on with a request whose origin was judged.
+    pub(crate) fn judged<B: Body>(
+        self: &Arc<Self>,
+        asked: Asked<B>,
+        allowed: bool,
+        reply: &mut Reply,
+    ) -> Work<B> {
+        reply.allowed = allowed;
+        if !allowed {
+            return Work::answered(Refusal::Forbidden);
+        }
+        let Asked {
+            mut head,
+            body,
+            query,
+            peer,
+            preflight,
+        } = asked;
+        if let Some(preflight) = preflight {
+            return Work::Written {
+                response: Some(reply.preflight(preflight)),
+            };
+        }
         let upgrade = upgrade::is_requested(&head);
         let method = match head.method {
             http::Method::GET => Method::Get,
@@ -175,57 +229,83 @@ impl ServerInner {
             http::Method::POST => Method::Post,
             _ => Method::Other,
         };
-        let outcome = match query.action(method, upgrade, &self.config) {
-            Err(refusal) => Err(refusal),
-            Ok(Action::Open(..)) if self.is_leaving() => Err(Refusal::Unavailable),
-            Ok(Action::Open(transport, revision)) => {
-                let peer = peer(&head.extensions);
-                ConnectFuture::open(self, head, transport, revision, query.base64, peer).map(
-                    |future| EngineFuture::Connect {
-                        future: Box::pin(future),
-                    },
-                )
-            }
-            Ok(Action::Poll(sid)) => {
-                self.find(&sid, query.revision)
-                    .map(|session| EngineFuture::Poll {
-                        future: PollFuture::open(session),
-                    })
-            }
-            Ok(Action::Post(sid)) => {
-                self.find(&sid, query.revision)
-                    .map(|session| EngineFuture::Post {
-                        future: PostFuture::open(session, body),
-                    })
-            }
-            Ok(Action::Upgrade(sid)) => self
-                .find(&sid, query.revision)
-                .and_then(|session| open_upgrade(session, &mut head))
-                .map(EngineFuture::ready),
+        let action = match query.action(method, upgrade, &self.config) {
+            Ok(action) => action,
+            Err(refusal) => return Work::answered(self.most_telling(refusal, &query)),
         };
-        outcome.unwrap_or_else(|refusal| {
-            tracing::debug!(target: "engineio::refusal", %refusal, "refused");
-            EngineFuture::ready(response::refusal(refusal))
-        })
+        if let Some(hook) = &self.options.headers {
+            hook(&head, reply.headers_mut());
+        }
+        let work = match action {
+            Action::Open(..) if self.is_leaving() => Err(Refusal::Unavailable),
+            Action::Open(transport, revision) => {
+                if let Some(hook) = &self.options.initial_headers {
+                    hook(&head, reply.headers_mut());
+                }
+                let opening = Opening {
+                    transport,
+                    revision,
+                    // A script cannot hold bytes.
+                    base64: query.base64 || query.jsonp.is_some(),
+                };
+                ConnectFuture::open(self, head, peer, opening).map(|future| Work::Connect {
+                    future: Box::new(future),
+                })
+            }
+            Action::Poll(sid) => self.find(&sid, &query).map(|session| Work::Poll {
+                future: PollFuture::open(session),
+            }),
+            Action::Post(sid) => self.find(&sid, &query).map(|session| Work::Post {
+                future: PostFuture::open(session, form(&head, &query), body),
+            }),
+            Action::Upgrade(sid) => self
+                .find(&sid, &query)
+                .and_then(|session| open_upgrade(session, &mut head))
+                .map(Work::answered),
+        };
+        work.unwrap_or_else(Work::answered)
     }
 
-    /// The session of a request, which must speak the revision that it was opened with.
-    fn find(&self, sid: &Sid, revision: Option<Revision>) -> Result<Arc<Shared>, Refusal> {
+    /// Of a request that has the wrong form, and a session that does not exist, the client learns the latter.
+    fn most_telling(&self, refusal: Refusal, query: &Query) -> Refusal {
+        match query.sid {
+            SidParameter::Given(sid)
+                if refusal != Refusal::UnknownTransport && self.registry.get(&sid).is_none() =>
+            {
+                Refusal::UnknownSid
+            }
+            _ => refusal,
+        }
+    }
+
+    /// The session of a request, which must be of the kind that it was opened for.
+    fn find(&self, sid: &Sid, query: &Query) -> Result<Arc<Shared>, Refusal> {
         let session = self.registry.get(sid).ok_or(Refusal::UnknownSid)?;
-        if revision != Some(session.revision) {
+        // A session that may be answered with bytes cannot be asked for scripts.
+        let scripts = query.jsonp.is_none() || session.base64 || session.revision == Revision::V4;
+        if query.revision != Some(session.revision) || !scripts {
             return Err(Refusal::BadRequest);
         }
         Ok(session)
     }
 }
 
-fn open_upgrade(
-    session: Arc<Shared>,
-    head: &mut Parts,
-) -> Result<response::EngineResponse, Refusal> {
+/// In what a POST carries its packets.
+fn form(head: &Parts, query: &Query) -> Form {
+    let content_type = head.headers.get(http::header::CONTENT_TYPE);
+    if query.jsonp.is_some() {
+        Form::Jsonp
+    } else if content_type.is_some_and(|kind| kind == "application/octet-stream") {
+        Form::Binary
+    } else {
+        Form::Text
+    }
+}
+
+fn open_upgrade(session: Arc<Shared>, head: &mut Parts) -> Result<Answer, Refusal> {
     let handshake = upgrade::Handshake::check(head)?;
     let id = session.open_websocket()?;
-    Ok(handshake.accept(Driver::new(session, id)))
+    Ok(Answer::Response(handshake.accept(Driver::new(session, id))))
 }
 
 /// The inner service of a server that stands alone: answers every request with 404.

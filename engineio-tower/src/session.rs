@@ -6,10 +6,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Waker};
 use std::time::Instant;
 
-use bytes::Bytes;
 use engineio_core::server::{Event, ExchangeId, Input, Output, Session, WebSocketId};
-use engineio_core::{DisconnectReason, Frame, Message, Refusal, Revision, SendError, Sid};
+use engineio_core::{DisconnectReason, Frame, Message, Payload, Refusal, Revision, SendError, Sid};
 
+use crate::admission::Permit;
 use crate::pump::Pump;
 use crate::server::ServerInner;
 
@@ -23,6 +23,8 @@ pub(crate) struct Shared {
     pub(crate) server: Arc<ServerInner>,
     pub(crate) sid: Sid,
     pub(crate) revision: Revision,
+    /// Binary data travels as text, so that every transport can carry it.
+    pub(crate) base64: bool,
     pub(crate) peer: Option<SocketAddr>,
     state: Mutex<State>,
     data: Mutex<Vec<(TypeId, Arc<dyn Any + Send + Sync>)>>,
@@ -36,6 +38,8 @@ impl std::fmt::Debug for Shared {
 
 struct State {
     session: Session,
+    /// The client's place among those that the server admits.
+    permit: Option<Permit>,
     /// The requests and the WebSocket that wait for the session.
     parties: Vec<Party>,
     /// Who waits for room in the outbox, or for the end.
@@ -153,15 +157,19 @@ impl Shared {
     pub(crate) fn new(
         server: Arc<ServerInner>,
         session: Session,
+        base64: bool,
         peer: Option<SocketAddr>,
+        permit: Permit,
     ) -> Arc<Self> {
         Arc::new(Self {
             sid: session.sid(),
             revision: session.revision(),
             server,
+            base64,
             peer,
             state: Mutex::new(State {
                 session,
+                permit: Some(permit),
                 parties: Vec::new(),
                 waiting: Vec::new(),
                 pumping: false,
@@ -291,6 +299,21 @@ impl Shared {
         });
     }
 
+    /// The application refused the client. For those who keep a handle of the socket it is closed.
+    pub(crate) fn never_accepted(self: &Arc<Self>) {
+        self.change(|state| {
+            state.permit = None;
+            state.session.abort(now(), DisconnectReason::Server);
+        });
+        self.drop_data();
+    }
+
+    /// The client is gone, and its place is free.
+    pub(crate) fn give_place_back(&self) {
+        let permit = self.lock().permit.take();
+        drop(permit);
+    }
+
     /// A GET begins to wait.
     pub(crate) fn open_poll(self: &Arc<Self>) -> ExchangeId {
         self.enter_exchange(Input::PollOpened)
@@ -354,7 +377,7 @@ impl Shared {
     }
 
     /// Takes the body with which the poll is answered.
-    pub(crate) fn take_payload(self: &Arc<Self>, id: ExchangeId) -> Option<Bytes> {
+    pub(crate) fn take_payload(self: &Arc<Self>, id: ExchangeId) -> Option<Payload> {
         self.update(|session| session.take_payload(now(), id))
     }
 

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use engineio_axum::{ServerBuilder, Transport};
+use engineio_axum::{Origins, ServerBuilder, Transport};
 
 /// How it is called.
 pub(crate) const USAGE: &str = "usage: echo [--host axum] [--listen ADDR:PORT] \
@@ -20,6 +20,8 @@ pub(crate) struct Options {
     ping_timeout: Option<Duration>,
     max_payload: Option<usize>,
     transports: Option<Vec<Transport>>,
+    origins: Option<Origins>,
+    eio3: bool,
 }
 
 impl Options {
@@ -32,6 +34,8 @@ impl Options {
             ping_timeout: None,
             max_payload: None,
             transports: None,
+            origins: None,
+            eio3: false,
         };
         let mut arguments = arguments;
         while let Some(name) = arguments.next() {
@@ -55,6 +59,8 @@ impl Options {
                         format!("--transports takes polling, websocket or both, not {names}")
                     })?);
                 }
+                "--origins" => options.origins = Some(origins(&value()?)?),
+                "--eio3" => options.eio3 = true,
                 _ => return Err(format!("unknown option {name}")),
             }
         }
@@ -75,7 +81,18 @@ impl Options {
         if let Some(transports) = &self.transports {
             builder = builder.transports(transports.iter().copied());
         }
-        builder
+        if let Some(origins) = &self.origins {
+            builder = builder.origins(origins.clone());
+        }
+        builder.allow_eio3(self.eio3)
+    }
+}
+
+fn origins(value: &str) -> Result<Origins, String> {
+    match value {
+        "any" => Ok(Origins::any()),
+        "same" => Ok(Origins::same()),
+        list => Origins::try_list(list.split(',')).map_err(|error| format!("--origins: {error}")),
     }
 }
 
