@@ -79,7 +79,13 @@ async fn a_preflight_is_answered_before_any_session_logic() {
         headers["access-control-allow-methods"],
         "GET, POST, OPTIONS"
     );
-    assert_eq!(headers.get_all("access-control-allow-origin").iter().count(), 1);
+    assert_eq!(
+        headers
+            .get_all("access-control-allow-origin")
+            .iter()
+            .count(),
+        1
+    );
     let refused = call(&server, preflight("https://evil.example.com")).await;
     assert_eq!(refused.status(), StatusCode::FORBIDDEN);
 }
@@ -174,7 +180,11 @@ async fn the_cookie_is_set_when_a_session_opens_and_not_when_it_is_refused() {
     let refused = get(&server, &format!("{HANDSHAKE}&reject=1")).await;
     assert!(!refused.headers().contains_key("set-cookie"));
     assert!(!poll_headers(&server, sid).await.contains_key("set-cookie"));
-    let websocket = call(&server, support::websocket_request("EIO=4&transport=websocket")).await;
+    let websocket = call(
+        &server,
+        support::websocket_request("EIO=4&transport=websocket"),
+    )
+    .await;
     assert!(websocket.headers().contains_key("set-cookie"));
 }
 

@@ -86,6 +86,8 @@ pub enum Event {
     Message(Message),
     /// The session moved from polling to WebSocket.
     Upgraded,
+    /// Everything that was queued has been taken to be written. Only with [`Config::drain_events`](crate::Config::drain_events).
+    Drained,
     /// The session is over. Comes once, and last.
     Closed(DisconnectReason),
 }

@@ -116,7 +116,16 @@ impl Link {
                 Ok(self)
             }
             Timer::PingTimeout if machine.excuse_silence(now) => Ok(self),
-            Timer::PingTimeout => Err((self, DisconnectReason::PingTimeout)),
+            Timer::PingTimeout => {
+                // A WebSocket that could not even take the ping is not silent, it does not read.
+                let unread = machine.outbox.ping && matches!(self, Self::WebSocket(_));
+                let reason = if unread {
+                    DisconnectReason::SlowConsumer
+                } else {
+                    DisconnectReason::PingTimeout
+                };
+                Err((self, reason))
+            }
             Timer::Upgrade => match self {
                 Self::Upgrading(upgrading) => {
                     machine.output(Output::CloseWebSocket(
@@ -281,6 +290,18 @@ impl Link {
         }
     }
 
+    /// Whether something that is sent now leaves at once.
+    pub(super) fn is_ready(&self) -> bool {
+        match self {
+            Self::Polling(Polling { poll, .. }) => poll.as_ref().is_some_and(|poll| !poll.ready),
+            Self::Upgrading(upgrading) => {
+                let poll = upgrading.polling.poll.as_ref();
+                poll.is_some_and(|poll| !poll.ready)
+            }
+            Self::WebSocket(_) => true,
+        }
+    }
+
     fn without_poll(mut self) -> Self {
         if let Some(polling) = self.polling_mut() {
             polling.poll = None;
@@ -338,6 +359,7 @@ impl Link {
                     return Some((packet, false));
                 }
                 if let Some(message) = machine.outbox.pop() {
+                    machine.message_taken();
                     return Some((Packet::Message(message), false));
                 }
                 websocket.told = false;

@@ -132,6 +132,13 @@ impl Machine {
         self.room = true;
     }
 
+    /// A message left the outbox; tells the application when it was the last.
+    pub(super) fn message_taken(&mut self) {
+        if self.config.drain_events && !self.deaf && !self.outbox.has_messages() {
+            self.inbox.push_back(Event::Drained);
+        }
+    }
+
     pub(super) fn ping(&mut self, now: Instant) {
         self.outbox.ping = true;
         self.unread = !self.inbox_has_room();
@@ -216,7 +223,11 @@ impl Machine {
         while let Some(packet) = self.next_control() {
             batch.push_control(packet);
         }
+        let queued = self.outbox.has_messages();
         self.outbox.pop_payload(&self.config, &mut batch);
+        if queued {
+            self.message_taken();
+        }
         // A close packet for which there is no room comes with the next poll.
         let last = closing
             && !self.outbox.has_messages()

@@ -97,6 +97,7 @@ use crate::{
 /// | 51 | Polling (post) | `PostWithoutPayload` | Polling | POST accepted |
 /// | 52 | Closing | a heartbeat packet | Closing | sets no deadline but the close timer |
 /// | 53 | Closing | a poll that the close packet does not fit into | Closing | the next poll gets it |
+/// | 54 | WebSocket | ping timeout, ping not taken | Closed (slow consumer) | everything released: the connection takes nothing |
 ///
 /// # Examples
 ///
@@ -134,6 +135,28 @@ pub enum SendError {
     /// The outbox is full: the client reads more slowly than the application sends.
     #[error("the outbox is full")]
     Full(Message),
+}
+
+/// Messages that were not queued, handed back together.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SendManyError {
+    /// The session is closing or closed; it will not take messages again.
+    #[error("the session is closed")]
+    Closed(Vec<Message>),
+    /// The outbox has no room for all of them.
+    #[error("the outbox has no room for all messages")]
+    Full(Vec<Message>),
+}
+
+impl SendManyError {
+    /// The messages that were not queued.
+    #[must_use]
+    pub fn into_messages(self) -> Vec<Message> {
+        match self {
+            Self::Closed(messages) | Self::Full(messages) => messages,
+        }
+    }
 }
 
 impl SendError {
@@ -202,6 +225,38 @@ impl Session {
         self.machine.outbox.push(message);
         self.state.flush(&mut self.machine);
         Ok(())
+    }
+
+    /// Queues several messages, all of them or none: nothing comes between them, and a full outbox takes none.
+    ///
+    /// # Errors
+    ///
+    /// As [`send`](Self::send), with all messages handed back.
+    pub fn send_many(&mut self, messages: Vec<Message>) -> Result<(), SendManyError> {
+        if !matches!(self.state, State::Opening | State::Open(_)) {
+            return Err(SendManyError::Closed(messages));
+        }
+        let cost = messages.iter().fold(0_usize, |sum, message| {
+            sum.saturating_add(outbox::cost(message))
+        });
+        if !self.has_room(cost) {
+            return Err(SendManyError::Full(messages));
+        }
+        for message in messages {
+            self.machine.outbox.push(message);
+        }
+        self.state.flush(&mut self.machine);
+        Ok(())
+    }
+
+    /// Whether a message that is sent now leaves at once: a WebSocket or a waiting poll is there, and nothing is queued
+    /// before it.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        match &self.state {
+            State::Open(link) => !self.machine.outbox.has_messages() && link.is_ready(),
+            _ => false,
+        }
     }
 
     /// Closes the session in good order: the client gets what is queued, then the close packet. New messages are

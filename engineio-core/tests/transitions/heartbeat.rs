@@ -221,3 +221,20 @@ fn an_inbox_that_was_full_before_the_ping_excuses_nothing() {
     rig.wait(secs(45));
     assert_eq!(rig.session.closed(), Some(DisconnectReason::PingTimeout));
 }
+
+// row 54
+#[test]
+fn a_websocket_that_takes_not_even_the_ping_is_a_slow_consumer() {
+    let (mut rig, websocket) = Rig::websocket();
+    rig.client_is_slow = true;
+    rig.wait(secs(25));
+    rig.wait(secs(20));
+    assert_eq!(
+        rig.seen(),
+        [
+            Seen::WebSocketClosed(websocket, DisconnectReason::SlowConsumer),
+            Seen::Closed(DisconnectReason::SlowConsumer),
+            Seen::Finished,
+        ]
+    );
+}
