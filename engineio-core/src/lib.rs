@@ -41,7 +41,7 @@ pub use handshake::Handshake;
 pub use packet::{Message, Packet};
 pub use query::{Action, Method, Query, SidParameter};
 pub use refusal::Refusal;
-pub use server::{SendError, SendManyError};
+pub use server::{SendError, SendManyError, SendOptions};
 pub use sid::{InvalidSid, Sid};
 pub use text::Text;
 pub use timer::Timer;

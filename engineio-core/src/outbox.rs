@@ -8,7 +8,7 @@ use crate::{Config, Message, Packet};
 /// The queue of messages for one client, bounded in bytes, and the control packets, which never wait behind it.
 #[derive(Debug, Default)]
 pub(crate) struct Outbox {
-    messages: VecDeque<Message>,
+    messages: VecDeque<Queued>,
     /// The cost of `messages`.
     bytes: usize,
     /// The open packet is still to be sent.
@@ -17,6 +17,14 @@ pub(crate) struct Outbox {
     pub(crate) ping: bool,
     /// A pong is still to be sent (revision 3).
     pub(crate) pong: bool,
+}
+
+/// A message that waits.
+#[derive(Debug)]
+pub(crate) struct Queued {
+    message: Message,
+    /// A poll response that carries it is worth compressing.
+    compress: bool,
 }
 
 /// What a message costs while it is queued.
@@ -30,13 +38,13 @@ impl Outbox {
         self.messages.is_empty() || self.bytes.saturating_add(bytes) <= config.outbox_limit
     }
 
-    pub(crate) fn push(&mut self, message: Message) {
+    pub(crate) fn push(&mut self, message: Message, compress: bool) {
         self.bytes += cost(&message);
-        self.messages.push_back(message);
+        self.messages.push_back(Queued { message, compress });
     }
 
     pub(crate) fn pop(&mut self) -> Option<Message> {
-        let message = self.messages.pop_front()?;
+        let Queued { message, .. } = self.messages.pop_front()?;
         self.bytes -= cost(&message);
         Some(message)
     }
@@ -44,12 +52,13 @@ impl Outbox {
     /// Takes the longest run of messages that fits into the payload beside what it holds already; always one if the
     /// payload is empty.
     pub(crate) fn pop_payload(&mut self, config: &Config, into: &mut Batch) {
-        while let Some(next) = self.messages.pop_front() {
-            let spent = cost(&next);
-            if let Err(Packet::Message(message)) = into.push(Packet::Message(next), config) {
-                self.messages.push_front(message);
+        while let Some(Queued { message, compress }) = self.messages.pop_front() {
+            let spent = cost(&message);
+            if let Err(Packet::Message(message)) = into.push(Packet::Message(message), config) {
+                self.messages.push_front(Queued { message, compress });
                 break;
             }
+            into.compress = Some(into.compress == Some(true) || compress);
             self.bytes -= spent;
         }
     }
@@ -94,6 +103,8 @@ impl Outbox {
 pub(crate) struct Batch {
     packets: Vec<Packet>,
     size: PayloadSize,
+    /// Whether one of the messages is worth compressing, if there are any.
+    compress: Option<bool>,
 }
 
 impl Batch {
@@ -101,6 +112,7 @@ impl Batch {
         Self {
             packets: Vec::new(),
             size: coding.empty_payload(),
+            compress: None,
         }
     }
 
@@ -124,7 +136,8 @@ impl Batch {
         self.packets.push(packet);
     }
 
-    pub(crate) fn into_packets(self) -> Vec<Packet> {
-        self.packets
+    /// The packets, and whether a response that carries them is worth compressing.
+    pub(crate) fn into_packets(self) -> (Vec<Packet>, bool) {
+        (self.packets, self.compress.unwrap_or(true))
     }
 }

@@ -415,7 +415,10 @@ fn damaged_payloads_do_no_harm() {
                 body[at] = byte;
                 for binary in [false, true] {
                     let body = Bytes::from(body.clone());
-                    decode(Payload { body, binary });
+                    decode(Payload {
+                        binary,
+                        ..Payload::text(body)
+                    });
                 }
             }
         }

@@ -10,7 +10,7 @@ use http::request::Parts;
 use crate::compression::Compression;
 use crate::cookie::SidCookie;
 use crate::handler::{ConnectOutput, Handler, HandlerOutput, Handlers};
-use crate::options::Options;
+use crate::options::{Options, WhenFull};
 use crate::origin::Origins;
 use crate::request::ConnectRequest;
 use crate::server::Server;
@@ -114,6 +114,16 @@ impl ServerBuilder {
         self
     }
 
+    /// What is done when everything that was queued for a client has left for its connection; async or plain.
+    pub fn on_drain<F, R, K>(mut self, handler: F) -> Self
+    where
+        F: Fn(Socket) -> R + Send + Sync + 'static,
+        R: HandlerOutput<K>,
+    {
+        self.handlers.drained = Some(Box::new(move |socket| handler(socket).start().0));
+        self
+    }
+
     /// What is done when a client is gone: a closure that takes the [`Socket`] and the [`DisconnectReason`], async or
     /// plain. It runs exactly once and last, for every client that `on_connect` accepted.
     pub fn on_disconnect<F, R, K>(mut self, handler: F) -> Self
@@ -208,6 +218,21 @@ impl ServerBuilder {
     /// How many bytes may be queued for one client; see [`Config::outbox_limit`].
     pub const fn outbox_limit(mut self, bytes: usize) -> Self {
         self.config.outbox_limit = bytes;
+        self
+    }
+
+    /// What happens when a message is sent to a client whose outbox is full. Default: [`WhenFull::Wait`].
+    pub const fn when_full(mut self, when_full: WhenFull) -> Self {
+        self.options.when_full = when_full;
+        self
+    }
+
+    /// Runs the message handlers of one client concurrently, each in a task of its own, instead of one at a time.
+    ///
+    /// Messages are then handled in no particular order, and the inbox no longer paces the client: use it for handlers
+    /// that mostly wait for others. Plain handlers are not concerned.
+    pub const fn concurrent_messages(mut self) -> Self {
+        self.options.concurrent_messages = true;
         self
     }
 
@@ -316,7 +341,8 @@ impl ServerBuilder {
 
     /// The server.
     #[must_use]
-    pub fn build(self) -> Server {
+    pub fn build(mut self) -> Server {
+        self.config.drain_events = self.handlers.drained.is_some();
         Server::new(self.config, self.options, self.path, self.handlers)
     }
 }

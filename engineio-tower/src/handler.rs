@@ -95,7 +95,7 @@ pub(crate) enum Started<T> {
 
 type Connect = dyn Fn(Socket, ConnectRequest) -> Started<Result<(), Refuse>> + Send + Sync;
 type OnMessage = dyn Fn(&Socket, Message) -> Started<()> + Send + Sync;
-type Upgraded = dyn Fn(Socket) -> Started<()> + Send + Sync;
+type OnSocket = dyn Fn(Socket) -> Started<()> + Send + Sync;
 type Disconnect = dyn Fn(Socket, DisconnectReason) -> Started<()> + Send + Sync;
 
 /// The handlers of a server, with their types erased: users name `Server` in their own types.
@@ -103,7 +103,8 @@ type Disconnect = dyn Fn(Socket, DisconnectReason) -> Started<()> + Send + Sync;
 pub(crate) struct Handlers {
     pub(crate) connect: Option<Box<Connect>>,
     pub(crate) message: Option<Box<OnMessage>>,
-    pub(crate) upgraded: Option<Box<Upgraded>>,
+    pub(crate) upgraded: Option<Box<OnSocket>>,
+    pub(crate) drained: Option<Box<OnSocket>>,
     pub(crate) disconnect: Option<Box<Disconnect>>,
 }
 
@@ -147,6 +148,7 @@ impl Handlers {
                 let handler = Arc::clone(&on_upgraded);
                 Started::Running(Box::pin(async move { handler.upgraded(&socket).await }))
             })),
+            drained: None,
             disconnect: Some(Box::new(move |socket, reason| {
                 let handler = Arc::clone(&on_disconnect);
                 Started::Running(Box::pin(async move {
@@ -176,6 +178,13 @@ impl Handlers {
 
     pub(crate) fn upgraded(&self, socket: Socket) -> Started<()> {
         match &self.upgraded {
+            Some(handler) => handler(socket),
+            None => Started::Done(()),
+        }
+    }
+
+    pub(crate) fn drained(&self, socket: Socket) -> Started<()> {
+        match &self.drained {
             Some(handler) => handler(socket),
             None => Started::Done(()),
         }

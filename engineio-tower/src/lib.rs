@@ -67,8 +67,8 @@ mod upgrade;
 mod websocket;
 
 pub use engineio_core::{
-    Config, DisconnectReason, Message, Refusal, Revision, SendError, Sid, Text, Transport,
-    Transports,
+    Config, DisconnectReason, Message, Refusal, Revision, SendError, SendManyError, SendOptions,
+    Sid, Text, Transport, Transports,
 };
 
 pub use body::ResponseBody;
@@ -77,6 +77,7 @@ pub use cookie::{SameSite, SidCookie};
 pub use driver::Driver;
 pub use future::ResponseFuture;
 pub use handler::{ConnectOutput, Handler, HandlerOutput};
+pub use options::WhenFull;
 pub use origin::{InvalidOrigin, Origins, Scheme};
 pub use refuse::Refuse;
 pub use request::{ConnectRequest, PeerAddr};

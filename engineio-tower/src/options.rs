@@ -16,10 +16,27 @@ pub(crate) type HeaderHook = dyn Fn(&Parts, &mut HeaderMap) + Send + Sync;
 pub(crate) type Naming = Pin<Box<dyn Future<Output = Sid> + Send>>;
 pub(crate) type SidSource = dyn Fn(&Parts) -> Naming + Send + Sync;
 
+/// What happens when a message is sent to a client whose outbox is full.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum WhenFull {
+    /// `send().await` waits, and `try_send` and `broadcast` leave the client out. The default: what is sent is paced by
+    /// the slowest who must get it.
+    #[default]
+    Wait,
+    /// `send().await` fails at once as well, with [`SendError::Full`](crate::SendError::Full).
+    Refuse,
+    /// The client is disconnected at once, with [`DisconnectReason::SlowConsumer`](crate::DisconnectReason): a client
+    /// that missed a message is worth nothing to the application.
+    Disconnect,
+}
+
 pub(crate) struct Options {
     pub(crate) origins: Origins,
     pub(crate) compression: Compression,
     pub(crate) cookie: Option<SidCookie>,
+    pub(crate) when_full: WhenFull,
+    pub(crate) concurrent_messages: bool,
     pub(crate) connect_timeout: Duration,
     pub(crate) max_sockets: usize,
     pub(crate) max_sockets_per_peer: usize,
@@ -37,6 +54,8 @@ impl Default for Options {
             origins: Origins::default(),
             compression: Compression::default(),
             cookie: None,
+            when_full: WhenFull::Wait,
+            concurrent_messages: false,
             connect_timeout: Duration::from_secs(30),
             max_sockets: usize::MAX,
             max_sockets_per_peer: usize::MAX,

@@ -8,7 +8,7 @@ use std::task::{Context, Poll, ready};
 use engineio_core::DisconnectReason;
 use engineio_core::server::Event;
 
-use crate::handler::Started;
+use crate::handler::{BoxFuture, Started};
 use crate::session::{Shared, now};
 use crate::socket::Socket;
 
@@ -64,8 +64,18 @@ fn start(session: &Arc<Shared>, event: Event) -> Started<()> {
     let handlers = &session.server.handlers;
     let socket = Socket::new(Arc::clone(session));
     match event {
-        Event::Message(message) => handlers.message(&socket, message),
+        Event::Message(message) => {
+            let handler = handlers.message(&socket, message);
+            match handler {
+                Started::Running(handler) if session.server.options.concurrent_messages => {
+                    run_beside(session, handler);
+                    Started::Done(())
+                }
+                handler => handler,
+            }
+        }
         Event::Upgraded => handlers.upgraded(socket),
+        Event::Drained => handlers.drained(socket),
         Event::Closed(reason) => {
             tracing::debug!(target: "engineio::session", sid = session.sid.short(), %reason, "closed");
             session.give_place_back();
@@ -74,6 +84,23 @@ fn start(session: &Arc<Shared>, event: Event) -> Started<()> {
         }
         _ => Started::Done(()),
     }
+}
+
+/// Runs a handler in a task of its own.
+fn run_beside(session: &Arc<Shared>, mut handler: BoxFuture<()>) {
+    let session = Arc::clone(session);
+    let server = Arc::clone(&session.server);
+    server.spawn(async move {
+        let run = std::future::poll_fn(|cx| {
+            match catch_unwind(AssertUnwindSafe(|| handler.as_mut().poll(cx))) {
+                Ok(poll) => poll.map(Ok),
+                Err(_) => Poll::Ready(Err(())),
+            }
+        });
+        if run.await.is_err() {
+            panicked(&session);
+        }
+    });
 }
 
 /// A handler's panic ends its client, nobody else. The panic hook has told the details.

@@ -114,7 +114,10 @@ impl Reply {
             _ => (TEXT, payload.body),
         };
         let compression = server.options.compression;
-        let compressed = compression.apply(&body, self.accepted);
+        let compressed = match payload.compress {
+            true => compression.apply(&body, self.accepted),
+            false => None,
+        };
         let (body, encoding) = match compressed {
             Some((body, encoding)) => (body, Some(encoding)),
             None => (body, None),

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
-use engineio_core::{Config, DisconnectReason, Message, SendError, Sid};
+use engineio_core::{Config, DisconnectReason, Message, SendError, SendOptions, Sid};
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
 use tokio::task::{AbortHandle, JoinHandle};
@@ -167,7 +167,11 @@ impl Server {
     pub fn broadcast(&self, message: impl Into<Message>) -> usize {
         let message = message.into();
         let sessions = self.inner.registry.snapshot();
-        let queued = |session: &&Arc<Shared>| session.try_send(message.clone()).is_ok();
+        let queued = |session: &&Arc<Shared>| {
+            session
+                .try_send(message.clone(), SendOptions::new())
+                .is_ok()
+        };
         sessions.iter().filter(queued).count()
     }
 

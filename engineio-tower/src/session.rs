@@ -7,9 +7,12 @@ use std::task::{Context, Waker};
 use std::time::Instant;
 
 use engineio_core::server::{Event, ExchangeId, Input, Output, Session, WebSocketId};
-use engineio_core::{DisconnectReason, Frame, Message, Payload, Refusal, Revision, SendError, Sid};
+use engineio_core::{
+    DisconnectReason, Frame, Message, Payload, Refusal, Revision, SendError, SendOptions, Sid,
+};
 
 use crate::admission::Permit;
+use crate::options::WhenFull;
 use crate::pump::Pump;
 use crate::server::ServerInner;
 
@@ -278,7 +281,12 @@ impl Shared {
     }
 
     /// The next message, if the next event is one.
+    ///
+    /// Where messages are handled concurrently, each has a handler of its own.
     pub(crate) fn next_message(self: &Arc<Self>) -> Option<Message> {
+        if self.server.options.concurrent_messages {
+            return None;
+        }
         self.update(Session::take_message)
     }
 
@@ -391,8 +399,19 @@ impl Shared {
         self.update(|session| session.take_frame(now, id))
     }
 
-    pub(crate) fn try_send(self: &Arc<Self>, message: Message) -> Result<(), SendError> {
-        self.update(|session| session.send(message))
+    pub(crate) fn try_send(
+        self: &Arc<Self>,
+        message: Message,
+        options: SendOptions,
+    ) -> Result<(), SendError> {
+        let when_full = self.server.options.when_full;
+        self.update(|session| match session.send_with(message, options) {
+            Err(SendError::Full(message)) if when_full == WhenFull::Disconnect => {
+                session.abort(now(), DisconnectReason::SlowConsumer);
+                Err(SendError::Closed(message))
+            }
+            result => result,
+        })
     }
 
     /// Sends, or has the task woken when it is worth trying again.
@@ -402,10 +421,15 @@ impl Shared {
     pub(crate) fn poll_send(
         self: &Arc<Self>,
         message: Message,
+        options: SendOptions,
         cx: &Context<'_>,
     ) -> Result<(), (SendError, bool)> {
+        if self.server.options.when_full != WhenFull::Wait {
+            let sent = self.try_send(message, options);
+            return sent.map_err(|error| (error, false));
+        }
         self.change(|state| {
-            state.session.send(message).map_err(|error| {
+            state.session.send_with(message, options).map_err(|error| {
                 let wait = state.accepted && matches!(error, SendError::Full(_));
                 if wait {
                     state.wait(cx);

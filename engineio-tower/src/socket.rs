@@ -6,7 +6,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::task::Poll;
 
-use engineio_core::{DisconnectReason, Message, Revision, SendError, Sid, Transport};
+use engineio_core::{
+    DisconnectReason, Message, Revision, SendError, SendManyError, SendOptions, Sid, Transport,
+};
 
 use crate::server::Server;
 use crate::session::{Shared, now};
@@ -44,12 +46,29 @@ impl Socket {
     ///
     /// If it is dropped before it returns, the message was not queued.
     pub async fn send(&self, message: impl Into<Message>) -> Result<(), SendError> {
+        self.send_with(message, SendOptions::new()).await
+    }
+
+    /// Sends a message as [`send`](Self::send) does, with wishes as to how.
+    ///
+    /// # Errors
+    ///
+    /// As [`send`](Self::send).
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`send`](Self::send).
+    pub async fn send_with(
+        &self,
+        message: impl Into<Message>,
+        options: SendOptions,
+    ) -> Result<(), SendError> {
         let mut message = Some(message.into());
         poll_fn(|cx| {
             let Some(current) = message.take() else {
                 return Poll::Ready(Ok(()));
             };
-            match self.session.poll_send(current, cx) {
+            match self.session.poll_send(current, options, cx) {
                 Ok(()) => Poll::Ready(Ok(())),
                 Err((error, true)) => {
                     message = Some(error.into_message());
@@ -68,7 +87,38 @@ impl Socket {
     /// Returns the message as [`SendError::Full`] if the outbox has no room, or as [`SendError::Closed`] if the client
     /// is gone or going.
     pub fn try_send(&self, message: impl Into<Message>) -> Result<(), SendError> {
-        self.session.try_send(message.into())
+        self.session.try_send(message.into(), SendOptions::new())
+    }
+
+    /// Sends several messages, all of them or none: no other message comes between them.
+    ///
+    /// # Errors
+    ///
+    /// Returns the messages as [`SendManyError::Full`] if the outbox has no room for all of them, or as
+    /// [`SendManyError::Closed`] if the client is gone or going.
+    ///
+    /// ```
+    /// use engineio_tower::{Message, SendManyError, Socket};
+    ///
+    /// fn attach(socket: &Socket, name: &str, file: Vec<u8>) -> Result<(), SendManyError> {
+    ///     socket.send_many([Message::from(name), Message::from(file)])
+    /// }
+    /// # let _ = attach;
+    /// ```
+    pub fn send_many<M: Into<Message>>(
+        &self,
+        messages: impl IntoIterator<Item = M>,
+    ) -> Result<(), SendManyError> {
+        let messages = messages.into_iter().map(Into::into).collect();
+        self.session.update(|session| session.send_many(messages))
+    }
+
+    /// Sends a message if it leaves at once, and drops it otherwise: for what is worth nothing when it is late, such as
+    /// a position that will be overtaken by the next. Returns whether it was sent.
+    pub fn send_volatile(&self, message: impl Into<Message>) -> bool {
+        let message = message.into();
+        self.session
+            .update(|session| session.is_ready() && session.send(message).is_ok())
     }
 
     /// Sends a message from a plain thread, blocking it while the outbox is full.

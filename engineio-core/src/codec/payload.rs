@@ -20,6 +20,8 @@ pub struct Payload {
     pub body: Bytes,
     /// Whether the content type is `application/octet-stream`.
     pub binary: bool,
+    /// Whether compressing the body is worth the time: `false` if every message in it was sent with the wish not to.
+    pub compress: bool,
 }
 
 impl Payload {
@@ -28,6 +30,7 @@ impl Payload {
         Self {
             body: body.into(),
             binary: false,
+            compress: true,
         }
     }
 
@@ -36,6 +39,7 @@ impl Payload {
         Self {
             body: body.into(),
             binary: true,
+            compress: true,
         }
     }
 }

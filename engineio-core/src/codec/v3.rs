@@ -128,7 +128,7 @@ pub fn encode_frame(packet: Packet, base64: bool) -> Frame {
 /// ```
 #[must_use]
 pub fn decode_payload(payload: Payload) -> Packets {
-    let Payload { body, binary } = payload;
+    let Payload { body, binary, .. } = payload;
     let failed = if binary {
         None
     } else if body.is_empty() {

@@ -332,7 +332,7 @@ impl Link {
         }
     }
 
-    /// Takes the packets with which the poll is answered, or `None` if that poll is not to be answered.
+    /// Takes the payload with which the poll is answered, or `None` if that poll is not to be answered.
     ///
     /// Returns whether the close packet is among them.
     pub(super) fn take_payload(
@@ -340,7 +340,7 @@ impl Link {
         id: ExchangeId,
         closing: bool,
         machine: &mut Machine,
-    ) -> Option<(Vec<Packet>, bool)> {
+    ) -> Option<(Payload, bool)> {
         let polling = self.polling_mut()?;
         polling.poll.take_if(|poll| poll.id == id && poll.ready)?;
         Some(machine.take_batch(closing))

@@ -9,7 +9,7 @@ use crate::codec::Coding;
 use crate::heartbeat::{Beat, Heartbeat};
 use crate::outbox::{self, Batch, Outbox};
 use crate::timer::{Timer, Timers};
-use crate::{Config, DisconnectReason, Handshake, Message, Packet, Sid, Transport};
+use crate::{Config, DisconnectReason, Handshake, Message, Packet, Payload, Sid, Transport};
 
 #[derive(Debug)]
 pub(super) struct Machine {
@@ -218,7 +218,7 @@ impl Machine {
 
     /// Everything that is due for one poll: control packets, messages as far as they fit, and the close packet of a
     /// closing session once nothing is left before it. Returns whether the close packet is among them.
-    pub(super) fn take_batch(&mut self, closing: bool) -> (Vec<Packet>, bool) {
+    pub(super) fn take_batch(&mut self, closing: bool) -> (Payload, bool) {
         let mut batch = Batch::new(self.coding);
         while let Some(packet) = self.next_control() {
             batch.push_control(packet);
@@ -232,11 +232,15 @@ impl Machine {
         let last = closing
             && !self.outbox.has_messages()
             && batch.push(Packet::Close, &self.config).is_ok();
-        let mut packets = batch.into_packets();
+        let (mut packets, compress) = batch.into_packets();
         if packets.is_empty() {
             packets.push(Packet::Noop);
         }
-        (packets, last)
+        let payload = Payload {
+            compress,
+            ..self.coding.encode_payload(&packets)
+        };
+        (payload, last)
     }
 
     /// The poll is over with a noop; the driver takes it like any other payload.

@@ -3,6 +3,7 @@
 mod input;
 mod link;
 mod machine;
+mod send;
 mod state;
 #[cfg(test)]
 mod tests;
@@ -14,6 +15,7 @@ use std::time::Instant;
 pub use self::input::{Event, ExchangeId, First, Input, Output, WebSocketId};
 use self::link::Link;
 use self::machine::Machine;
+pub use self::send::{SendError, SendManyError, SendOptions};
 use self::state::State;
 use crate::codec::Coding;
 use crate::outbox;
@@ -125,50 +127,6 @@ pub struct Session {
     websockets: u32,
 }
 
-/// A message that was not queued, handed back.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum SendError {
-    /// The session is closing or closed; it will not take messages again.
-    #[error("the session is closed")]
-    Closed(Message),
-    /// The outbox is full: the client reads more slowly than the application sends.
-    #[error("the outbox is full")]
-    Full(Message),
-}
-
-/// Messages that were not queued, handed back together.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum SendManyError {
-    /// The session is closing or closed; it will not take messages again.
-    #[error("the session is closed")]
-    Closed(Vec<Message>),
-    /// The outbox has no room for all of them.
-    #[error("the outbox has no room for all messages")]
-    Full(Vec<Message>),
-}
-
-impl SendManyError {
-    /// The messages that were not queued.
-    #[must_use]
-    pub fn into_messages(self) -> Vec<Message> {
-        match self {
-            Self::Closed(messages) | Self::Full(messages) => messages,
-        }
-    }
-}
-
-impl SendError {
-    /// The message that was not queued.
-    #[must_use]
-    pub fn into_message(self) -> Message {
-        match self {
-            Self::Closed(message) | Self::Full(message) => message,
-        }
-    }
-}
-
 impl Session {
     /// A session that waits for the application's decision. Messages may be sent already; they follow the open packet.
     ///
@@ -216,13 +174,22 @@ impl Session {
     /// Returns the message as [`SendError::Full`] if the outbox has no room for it, or as [`SendError::Closed`] if the
     /// session is closing or closed.
     pub fn send(&mut self, message: Message) -> Result<(), SendError> {
+        self.send_with(message, SendOptions::new())
+    }
+
+    /// Queues a message for the client, with wishes as to how.
+    ///
+    /// # Errors
+    ///
+    /// As [`send`](Self::send).
+    pub fn send_with(&mut self, message: Message, options: SendOptions) -> Result<(), SendError> {
         if !matches!(self.state, State::Opening | State::Open(_)) {
             return Err(SendError::Closed(message));
         }
         if !self.has_room(outbox::cost(&message)) {
             return Err(SendError::Full(message));
         }
-        self.machine.outbox.push(message);
+        self.machine.outbox.push(message, options.compress);
         self.state.flush(&mut self.machine);
         Ok(())
     }
@@ -243,7 +210,7 @@ impl Session {
             return Err(SendManyError::Full(messages));
         }
         for message in messages {
-            self.machine.outbox.push(message);
+            self.machine.outbox.push(message, true);
         }
         self.state.flush(&mut self.machine);
         Ok(())
@@ -297,7 +264,7 @@ impl Session {
             return Some(self.machine.coding.encode_payload(&[Packet::Noop]));
         }
         let closing = matches!(self.state, State::Closing(..));
-        let (packets, last) = match &mut self.state {
+        let (payload, last) = match &mut self.state {
             State::Open(link) | State::Closing(link, _) => {
                 link.take_payload(poll, closing, &mut self.machine)?
             }
@@ -307,7 +274,6 @@ impl Session {
             }
             State::Opening => return None,
         };
-        let payload = self.machine.coding.encode_payload(&packets);
         self.machine.outbox_shortened();
         if last {
             self.finish_closing(now);
