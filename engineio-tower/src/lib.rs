@@ -85,5 +85,8 @@ pub use server::Server;
 pub use service::{EngineIoLayer, EngineIoService, NotFound};
 pub use socket::Socket;
 #[cfg(feature = "static-files")]
-pub use static_files::{StaticBody, StaticFiles, StaticTarget};
+pub use static_files::{
+    StaticBody, StaticFiles, StaticFilesBody, StaticFilesFuture, StaticFilesLayer,
+    StaticFilesService, StaticTarget,
+};
 pub use upgrade::HostUpgrade;

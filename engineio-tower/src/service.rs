@@ -127,6 +127,19 @@ impl<S> EngineIoService<S> {
         }
     }
 
+    /// The same with files in front of the host app: the Engine.IO path comes first, then the files, then the app.
+    #[cfg(feature = "static-files")]
+    pub fn static_files(
+        self,
+        files: crate::StaticFiles,
+    ) -> EngineIoService<crate::StaticFilesService<S>> {
+        EngineIoService {
+            server: self.server,
+            peer: self.peer,
+            inner: crate::StaticFilesLayer::new(files).layer(self.inner),
+        }
+    }
+
     /// The host app.
     pub const fn inner(&self) -> &S {
         &self.inner

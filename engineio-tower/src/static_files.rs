@@ -4,6 +4,7 @@
 //! tower-http. What is not found here belongs to the host app.
 
 mod lookup;
+mod service;
 #[cfg(test)]
 mod tests;
 
@@ -15,6 +16,8 @@ use http::request::Parts;
 use http::{HeaderValue, Method, Request, Response};
 
 pub(crate) use lookup::Lookup;
+pub use service::{StaticFilesBody, StaticFilesFuture, StaticFilesLayer, StaticFilesService};
+
 use lookup::{DefaultFile, Directory, Rules, safe_path};
 
 /// The body of a file: it is read from the disk while it is sent, in pieces of 64 KiB.
