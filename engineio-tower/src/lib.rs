@@ -29,6 +29,35 @@
 //! # }
 //! ```
 //!
+//! # Features
+//!
+//! - `server` (default): serving connections without a framework, and finding the TCP stream below axum's and
+//!   hyper-util's.
+//! - `static-files`: `StaticFiles` and its layer.
+//! - `metrics`: counters, gauges and histograms on the facade of the `metrics` crate.
+//!
+//! # Metrics
+//!
+//! With the feature `metrics`:
+//!
+//! | name | kind | label | what |
+//! |---|---|---|---|
+//! | `engineio_sessions` | gauge | `transport` | connected clients |
+//! | `engineio_handshakes_total` | counter | `transport` | clients that were accepted |
+//! | `engineio_upgrades_total` | counter | | clients that moved from polling to WebSocket |
+//! | `engineio_refusals_total` | counter | `refusal` | requests that the protocol refused |
+//! | `engineio_turned_away_total` | counter | | clients that the application refused |
+//! | `engineio_disconnects_total` | counter | `reason` | clients that left |
+//! | `engineio_session_seconds` | histogram | | how long clients stayed |
+//! | `engineio_messages_total` | counter | `direction`: `in`, `out` | messages handed to handlers, and queued for clients |
+//! | `engineio_message_bytes_total` | counter | `direction` | their bytes |
+//! | `engineio_queue_bytes` | gauge | | bytes queued for all clients, 64 for each message included |
+//!
+//! # Logs
+//!
+//! Events of `tracing` have targets below `engineio`: `session`, `connect`, `refusal`, `upgrade`, `post`, `websocket`.
+//! Session ids are cut to six characters, and messages are never logged.
+//!
 //! # Cancel safety
 //!
 //! Dropping the service's future is how a host tells that the client went away. A poll that is dropped ends its session
@@ -48,6 +77,7 @@ mod driver;
 mod future;
 mod handler;
 mod io;
+mod meter;
 mod options;
 mod origin;
 mod poll;

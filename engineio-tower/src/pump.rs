@@ -9,6 +9,7 @@ use engineio_core::DisconnectReason;
 use engineio_core::server::Event;
 
 use crate::handler::{BoxFuture, Started};
+use crate::meter;
 use crate::session::{Shared, now};
 use crate::socket::Socket;
 
@@ -44,7 +45,7 @@ impl Pump {
                 self.running = None;
             }
             if std::mem::take(&mut self.last) {
-                session.drop_data();
+                session.data.clear();
                 session.server.forgotten();
             }
             let Some(event) = session.next_event() else {
@@ -65,6 +66,7 @@ fn start(session: &Arc<Shared>, event: Event) -> Started<()> {
     let socket = Socket::new(Arc::clone(session));
     match event {
         Event::Message(message) => {
+            meter::received(message.len());
             let handler = handlers.message(&socket, message);
             match handler {
                 Started::Running(handler) if session.server.options.concurrent_messages => {
@@ -74,11 +76,14 @@ fn start(session: &Arc<Shared>, event: Event) -> Started<()> {
                 handler => handler,
             }
         }
-        Event::Upgraded => handlers.upgraded(socket),
+        Event::Upgraded => {
+            session.upgraded();
+            handlers.upgraded(socket)
+        }
         Event::Drained => handlers.drained(socket),
         Event::Closed(reason) => {
             tracing::debug!(target: "engineio::session", sid = session.sid.short(), %reason, "closed");
-            session.give_place_back();
+            session.give_place_back(reason);
             session.server.disconnected();
             handlers.disconnect(socket, reason)
         }

@@ -11,6 +11,7 @@ use http::{HeaderMap, HeaderValue, Response, StatusCode};
 
 use crate::compression::{Accepted, Encoding};
 use crate::cors::{CorsReply, Preflight};
+use crate::meter;
 use crate::refuse::Refuse;
 use crate::server::ServerInner;
 
@@ -90,6 +91,7 @@ impl Reply {
             Answer::Posted => response(StatusCode::OK, HTML, Bytes::from_static(b"ok")),
             Answer::Refusal(refusal) => refused(refusal),
             Answer::Refused(refuse) => {
+                meter::turned_away();
                 let (status, body) = refuse.into_parts();
                 response(status, JSON, body)
             }
@@ -149,6 +151,7 @@ fn response(status: StatusCode, content_type: HeaderValue, body: Bytes) -> Engin
 
 fn refused(refusal: Refusal) -> EngineResponse {
     tracing::debug!(target: "engineio::refusal", %refusal, "refused");
+    meter::refused(refusal);
     let status = StatusCode::from_u16(refusal.status()).unwrap_or(StatusCode::BAD_REQUEST);
     let mut response = response(status, JSON, refusal.body().into());
     match refusal {

@@ -1,17 +1,24 @@
 //! One client: the protocol's machine behind a lock, and who waits for it.
 
-use std::any::{Any, TypeId};
+mod data;
+mod state;
+
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Waker};
+use std::task::Context;
 use std::time::Instant;
 
-use engineio_core::server::{Event, ExchangeId, Input, Output, Session, WebSocketId};
+use engineio_core::server::{Event, ExchangeId, First, Input, Session, WebSocketId};
 use engineio_core::{
     DisconnectReason, Frame, Message, Payload, Refusal, Revision, SendError, SendOptions, Sid,
+    Transport,
 };
 
+use self::data::Data;
+use self::state::{Consequences, State};
+pub(crate) use self::state::{PartyId, Signal};
 use crate::admission::Permit;
+use crate::meter;
 use crate::options::WhenFull;
 use crate::pump::Pump;
 use crate::server::ServerInner;
@@ -30,129 +37,12 @@ pub(crate) struct Shared {
     pub(crate) base64: bool,
     pub(crate) peer: Option<SocketAddr>,
     state: Mutex<State>,
-    data: Mutex<Vec<(TypeId, Arc<dyn Any + Send + Sync>)>>,
+    pub(crate) data: Data,
 }
 
 impl std::fmt::Debug for Shared {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Shared").field("sid", &self.sid).finish()
-    }
-}
-
-struct State {
-    session: Session,
-    /// The client's place among those that the server admits.
-    permit: Option<Permit>,
-    /// The requests and the WebSocket that wait for the session.
-    parties: Vec<Party>,
-    /// Who waits for room in the outbox, or for the end.
-    waiting: Vec<Waker>,
-    /// Somebody runs the handlers; nobody else may, so that messages stay in order.
-    pumping: bool,
-    /// The WebSocket's task runs the handlers and is woken instead of starting another task.
-    driver: Option<WebSocketId>,
-    /// The earliest time at which the watcher will look at the session.
-    watched: Option<Instant>,
-    /// The session was accepted and `on_disconnect` will be called.
-    accepted: bool,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum PartyId {
-    Exchange(ExchangeId),
-    WebSocket(WebSocketId),
-}
-
-/// A request or a WebSocket, and what the session wants of it.
-struct Party {
-    id: PartyId,
-    waker: Option<Waker>,
-    signal: Option<Signal>,
-}
-
-/// What a party is told.
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum Signal {
-    /// Take the payload, or the frames.
-    Ready,
-    /// The POST was taken in.
-    Accepted,
-    Refused(Refusal),
-    Close(DisconnectReason),
-}
-
-/// What follows from a change once the lock is given back.
-#[derive(Default)]
-struct Consequences {
-    wake: Option<Waker>,
-    wake_more: Vec<Waker>,
-    pump: bool,
-    finished: bool,
-    watch: Option<Instant>,
-}
-
-impl Consequences {
-    fn wake(&mut self, waker: Option<Waker>) {
-        match waker {
-            Some(waker) if self.wake.is_none() => self.wake = Some(waker),
-            Some(waker) => self.wake_more.push(waker),
-            None => {}
-        }
-    }
-}
-
-impl State {
-    fn party(&mut self, id: PartyId) -> Option<&mut Party> {
-        self.parties.iter_mut().find(|party| party.id == id)
-    }
-
-    fn signal(&mut self, id: PartyId, signal: Signal, then: &mut Consequences) {
-        if let Some(party) = self.party(id) {
-            // A close stands until it is seen; frames that are still to be sent are looked for anyway.
-            if !matches!(party.signal, Some(Signal::Close(_))) {
-                party.signal = Some(signal);
-            }
-            then.wake(party.waker.take());
-        }
-    }
-
-    /// Passes on what the machine wants.
-    fn dispatch(&mut self, then: &mut Consequences) {
-        while let Some(output) = self.session.poll_output() {
-            match output {
-                Output::AnswerPoll(id) => {
-                    self.signal(PartyId::Exchange(id), Signal::Ready, then);
-                }
-                Output::RefusePoll(id, refusal) | Output::AnswerPost(id, Err(refusal)) => {
-                    self.signal(PartyId::Exchange(id), Signal::Refused(refusal), then);
-                }
-                Output::AnswerPost(id, Ok(())) => {
-                    self.signal(PartyId::Exchange(id), Signal::Accepted, then);
-                }
-                Output::SendFrames(id) => {
-                    self.signal(PartyId::WebSocket(id), Signal::Ready, then);
-                }
-                Output::CloseWebSocket(id, reason) => {
-                    self.signal(PartyId::WebSocket(id), Signal::Close(reason), then);
-                }
-                Output::Events => {
-                    let driver = self.driver.map(PartyId::WebSocket);
-                    match driver.and_then(|id| self.party(id)) {
-                        Some(party) => then.wake(party.waker.take()),
-                        None => then.pump = true,
-                    }
-                }
-                Output::Room => then.wake_more.append(&mut self.waiting),
-                Output::Finished => then.finished = true,
-                _ => {}
-            }
-        }
-        if let Some(at) = self.session.poll_timeout()
-            && self.watched.is_none_or(|watched| at < watched)
-        {
-            self.watched = Some(at);
-            then.watch = Some(at);
-        }
     }
 }
 
@@ -178,9 +68,10 @@ impl Shared {
                 pumping: false,
                 driver: None,
                 watched: None,
-                accepted: false,
+                accepted: None,
+                counted_as: Transport::Polling,
             }),
-            data: Mutex::new(Vec::new()),
+            data: Data::default(),
         })
     }
 
@@ -202,9 +93,11 @@ impl Shared {
     fn change<R>(self: &Arc<Self>, change: impl FnOnce(&mut State) -> R) -> R {
         let mut then = Consequences::default();
         let mut state = self.lock();
+        let queued = state.session.queued_bytes();
         let result = change(&mut state);
         state.dispatch(&mut then);
-        let accepted = state.accepted;
+        meter::queued(queued, state.session.queued_bytes());
+        let accepted = state.accepted.is_some();
         drop(state);
         if let Some(at) = then.watch
             && accepted
@@ -287,7 +180,8 @@ impl Shared {
         if self.server.options.concurrent_messages {
             return None;
         }
-        self.update(Session::take_message)
+        let message = self.update(Session::take_message);
+        message.inspect(|message| meter::received(message.len()))
     }
 
     /// The watcher says that the time may have come.
@@ -299,9 +193,13 @@ impl Shared {
     }
 
     /// The application accepted the client: from now on there is a deadline, and `on_disconnect` is owed.
-    pub(crate) fn accept(self: &Arc<Self>, first: engineio_core::server::First, party: PartyId) {
+    pub(crate) fn accept(self: &Arc<Self>, first: First, party: PartyId) {
         self.change(|state| {
-            state.accepted = true;
+            state.accepted = Some(now());
+            if let First::WebSocket(_) = first {
+                state.counted_as = Transport::WebSocket;
+            }
+            meter::connected(state.counted_as);
             state.enter(party);
             state.session.handle_input(now(), Input::Accepted(first));
         });
@@ -313,13 +211,25 @@ impl Shared {
             state.permit = None;
             state.session.abort(now(), DisconnectReason::Server);
         });
-        self.drop_data();
+        self.data.clear();
     }
 
     /// The client is gone, and its place is free.
-    pub(crate) fn give_place_back(&self) {
-        let permit = self.lock().permit.take();
+    pub(crate) fn give_place_back(&self, reason: DisconnectReason) {
+        let mut state = self.lock();
+        meter::disconnected(state.counted_as, reason);
+        if let Some(accepted) = state.accepted {
+            meter::stayed(now().saturating_duration_since(accepted));
+        }
+        let permit = state.permit.take();
+        drop(state);
         drop(permit);
+    }
+
+    /// The client moved to WebSocket, and is counted there from now on.
+    pub(crate) fn upgraded(&self) {
+        self.lock().counted_as = Transport::WebSocket;
+        meter::upgraded();
     }
 
     /// A GET begins to wait.
@@ -405,6 +315,7 @@ impl Shared {
         options: SendOptions,
     ) -> Result<(), SendError> {
         let when_full = self.server.options.when_full;
+        let bytes = message.len();
         self.update(|session| match session.send_with(message, options) {
             Err(SendError::Full(message)) if when_full == WhenFull::Disconnect => {
                 session.abort(now(), DisconnectReason::SlowConsumer);
@@ -412,6 +323,7 @@ impl Shared {
             }
             result => result,
         })
+        .inspect(|()| meter::sent(1, bytes))
     }
 
     /// Sends, or has the task woken when it is worth trying again.
@@ -428,9 +340,11 @@ impl Shared {
             let sent = self.try_send(message, options);
             return sent.map_err(|error| (error, false));
         }
+        let bytes = message.len();
         self.change(|state| {
-            state.session.send_with(message, options).map_err(|error| {
-                let wait = state.accepted && matches!(error, SendError::Full(_));
+            let sent = state.session.send_with(message, options);
+            sent.inspect(|()| meter::sent(1, bytes)).map_err(|error| {
+                let wait = state.accepted.is_some() && matches!(error, SendError::Full(_));
                 if wait {
                     state.wait(cx);
                 }
@@ -457,56 +371,5 @@ impl Shared {
             state.wait(cx);
         }
         flushed
-    }
-
-    pub(crate) fn set_data<T: Any + Send + Sync>(&self, value: T) -> Option<Arc<T>> {
-        let id = TypeId::of::<T>();
-        let value: Arc<dyn Any + Send + Sync> = Arc::new(value);
-        let mut data = self.data.lock().unwrap_or_else(PoisonError::into_inner);
-        let old = match data.iter_mut().find(|(known, _)| *known == id) {
-            Some((_, slot)) => Some(std::mem::replace(slot, value)),
-            None => {
-                data.push((id, value));
-                None
-            }
-        };
-        old?.downcast().ok()
-    }
-
-    pub(crate) fn data<T: Any + Send + Sync>(&self) -> Option<Arc<T>> {
-        let id = TypeId::of::<T>();
-        let data = self.data.lock().unwrap_or_else(PoisonError::into_inner);
-        let value = data.iter().find(|(known, _)| *known == id)?;
-        Arc::clone(&value.1).downcast().ok()
-    }
-
-    /// The client is gone: what the application attached to it goes too, even if a handle is kept.
-    pub(crate) fn drop_data(&self) {
-        let data = std::mem::take(&mut *self.data.lock().unwrap_or_else(PoisonError::into_inner));
-        // Outside the lock: a value's `Drop` is the application's code.
-        drop(data);
-    }
-}
-
-impl State {
-    fn enter(&mut self, id: PartyId) {
-        if self.parties.capacity() == 0 {
-            // One GET and one POST, or one WebSocket; a Vec would begin with four places.
-            self.parties.reserve_exact(match id {
-                PartyId::Exchange(_) => 2,
-                PartyId::WebSocket(_) => 1,
-            });
-        }
-        self.parties.push(Party {
-            id,
-            waker: None,
-            signal: None,
-        });
-    }
-
-    fn wait(&mut self, cx: &Context<'_>) {
-        if !self.waiting.iter().any(|waker| waker.will_wake(cx.waker())) {
-            self.waiting.push(cx.waker().clone());
-        }
     }
 }

@@ -10,6 +10,7 @@ use engineio_core::{
     DisconnectReason, Message, Revision, SendError, SendManyError, SendOptions, Sid, Transport,
 };
 
+use crate::meter;
 use crate::server::Server;
 use crate::session::{Shared, now};
 
@@ -117,8 +118,14 @@ impl Socket {
     /// a position that will be overtaken by the next. Returns whether it was sent.
     pub fn send_volatile(&self, message: impl Into<Message>) -> bool {
         let message = message.into();
-        self.session
-            .update(|session| session.is_ready() && session.send(message).is_ok())
+        let bytes = message.len();
+        let sent = self
+            .session
+            .update(|session| session.is_ready() && session.send(message).is_ok());
+        if sent {
+            meter::sent(1, bytes);
+        }
+        sent
     }
 
     /// Sends a message from a plain thread, blocking it while the outbox is full.
@@ -244,13 +251,13 @@ impl Socket {
     /// # let _ = greet;
     /// ```
     pub fn set<T: Any + Send + Sync>(&self, value: T) -> Option<Arc<T>> {
-        self.session.set_data(value)
+        self.session.data.set(value)
     }
 
     /// The value of this type that was attached to the client.
     #[must_use]
     pub fn get<T: Any + Send + Sync>(&self) -> Option<Arc<T>> {
-        self.session.data()
+        self.session.data.get()
     }
 
     /// The server that the client is connected to.
