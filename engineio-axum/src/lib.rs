@@ -48,8 +48,9 @@ use tower_layer::Layer;
 
 pub use engineio_tower::{
     Config, ConnectRequest, DisconnectReason, EngineIoService, Handler, InvalidOrigin, Message,
-    Origins, PeerAddr, Refusal, Refuse, Revision, SameSite, Scheme, SendError, Server,
-    ServerBuilder, Sid, SidCookie, Socket, Text, Transport, Transports,
+    Origins, PeerAddr, Refusal, Refuse, Revision, SameSite, Scheme, SendError, SendManyError,
+    SendOptions, Server, ServerBuilder, Sid, SidCookie, Socket, Text, Transport, Transports,
+    WhenFull,
 };
 
 /// Puts an Engine.IO server in front of a router; see the [crate's documentation](crate) for where it goes.
