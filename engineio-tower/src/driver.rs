@@ -55,6 +55,8 @@ struct Slot(Arc<Mutex<Option<Driver>>>);
 
 impl Driver {
     pub(crate) fn new(session: Arc<Shared>, id: WebSocketId) -> Self {
+        // A server that shuts down waits for the last words of its WebSockets.
+        session.server.owes();
         Self {
             session,
             id,
@@ -91,7 +93,7 @@ impl Driver {
             done
         })
         .await;
-        close(socket, reason).await;
+        close(socket, reason, self.session.server.config.close_timeout).await;
     }
 
     /// Goes on as far as possible; ready when the session has let go of the WebSocket.
@@ -198,39 +200,57 @@ impl Drop for Driver {
         } else {
             self.session.pump_elsewhere();
         }
+        self.session.server.forgotten();
     }
 }
 
-/// The last words, for as long as the peer listens.
+/// The last words: what is still in the buffer and the close frame, then the peer's close frame.
 async fn close<IO: AsyncRead + AsyncWrite + Unpin>(
     mut socket: WebSocket<IO>,
     reason: DisconnectReason,
+    close_timeout: Duration,
 ) {
+    let patience = match reason {
+        // Nobody is there to listen: one attempt.
+        DisconnectReason::PingTimeout | DisconnectReason::SlowConsumer => Duration::ZERO,
+        // What was queued before an orderly close is delivered, even if the peer reads slowly.
+        DisconnectReason::Server | DisconnectReason::Shutdown => close_timeout,
+        _ => CLOSE_HANDSHAKE,
+    };
     let mut said = false;
-    let talk = poll_fn(|cx| {
+    let mut heard = false;
+    let say = poll_fn(|cx| {
         if !said {
             said = true;
             socket.close(reason.websocket_code(), cx);
         }
-        // The peer's own close frame ends it; what else comes is late and dropped.
-        let heard = loop {
-            match socket.poll_read(cx) {
-                Poll::Ready(Received::Frame(_)) => {}
-                Poll::Ready(Received::Closed(_)) => break true,
-                Poll::Pending => break false,
-            }
-        };
+        heard = heard || poll_close(&mut socket, cx);
         match socket.poll_flush(cx) {
-            Poll::Ready(Err(_)) => Poll::Ready(()),
-            Poll::Ready(Ok(())) if heard => Poll::Ready(()),
-            _ => Poll::Pending,
+            Poll::Pending if !heard => Poll::Pending,
+            flushed => Poll::Ready(matches!(flushed, Poll::Ready(Ok(())))),
         }
     });
-    let patience = match reason {
-        // Nobody is there to answer: one attempt.
-        DisconnectReason::PingTimeout | DisconnectReason::SlowConsumer => Duration::ZERO,
-        _ => CLOSE_HANDSHAKE,
-    };
-    let _ = tokio::time::timeout(patience, talk).await;
+    let said = tokio::time::timeout(patience, say).await.unwrap_or(false);
+    if said && !heard {
+        let hear = poll_fn(|cx| match poll_close(&mut socket, cx) {
+            true => Poll::Ready(()),
+            false => Poll::Pending,
+        });
+        let _ = tokio::time::timeout(CLOSE_HANDSHAKE.min(patience), hear).await;
+    }
     let _ = tokio::time::timeout(Duration::ZERO, poll_fn(|cx| socket.poll_shutdown(cx))).await;
+}
+
+/// Reads until the peer closes; what else it sends is late and dropped.
+fn poll_close<IO: AsyncRead + AsyncWrite + Unpin>(
+    socket: &mut WebSocket<IO>,
+    cx: &mut Context<'_>,
+) -> bool {
+    loop {
+        match socket.poll_read(cx) {
+            Poll::Ready(Received::Frame(_)) => {}
+            Poll::Ready(Received::Closed(_)) => return true,
+            Poll::Pending => return false,
+        }
+    }
 }

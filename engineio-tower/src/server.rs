@@ -53,7 +53,7 @@ pub(crate) struct ServerInner {
     /// The runtime of the first request, for what is done from threads that belong to none.
     runtime: OnceLock<Handle>,
     connected: AtomicUsize,
-    /// The clients whose `on_disconnect` is still owed.
+    /// The clients whose `on_disconnect` is still owed, and the WebSockets that still talk.
     owed: AtomicUsize,
     nothing_owed: Notify,
     leaving: AtomicBool,
@@ -298,6 +298,11 @@ impl ServerInner {
     /// A client was accepted.
     pub(crate) fn connected(&self) {
         self.connected.fetch_add(1, Ordering::Relaxed);
+        self.owes();
+    }
+
+    /// A shutdown has one more thing to wait for, until [`forgotten`](Self::forgotten).
+    pub(crate) fn owes(&self) {
         self.owed.fetch_add(1, Ordering::Relaxed);
     }
 
@@ -306,7 +311,7 @@ impl ServerInner {
         self.connected.fetch_sub(1, Ordering::Relaxed);
     }
 
-    /// The last handler of a client is done.
+    /// The last handler of a client is done, or a WebSocket has said its last word.
     pub(crate) fn forgotten(&self) {
         if self.owed.fetch_sub(1, Ordering::AcqRel) == 1 {
             self.nothing_owed.notify_waiters();

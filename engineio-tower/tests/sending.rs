@@ -203,3 +203,29 @@ async fn handlers_may_run_concurrently() {
     gate.add_permits(1);
     assert_eq!(receive_text(&mut client).await, "4slow");
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_orderly_close_delivers_to_a_slow_reader_what_was_queued() {
+    let server = Server::builder().build();
+    let mut client = websocket(&server, "EIO=4&transport=websocket").await;
+    receive(&mut client).await;
+    for n in 0..200 {
+        let message = format!("{n} {}", "x".repeat(1_000));
+        server.sockets()[0].try_send(message).unwrap();
+    }
+    let shutdown = tokio::spawn({
+        let server = server.clone();
+        async move { server.shutdown(Duration::from_secs(20)).await }
+    });
+    // The pipe holds 64 KiB, and nobody reads for longer than a peer may take for its close frame.
+    for _ in 0..5 {
+        tokio::time::advance(Duration::from_secs(1)).await;
+    }
+    for n in 0..200 {
+        let text = receive_text(&mut client).await;
+        assert!(text.starts_with(&format!("4{n} ")), "{n}");
+    }
+    assert_eq!(receive_text(&mut client).await, "1");
+    assert_eq!(receive(&mut client).await, None);
+    shutdown.await.unwrap();
+}

@@ -540,7 +540,9 @@ async fn shutdown_delivers_tells_everybody_and_waits_for_handlers() {
         .on_disconnect(move |_: Socket, reason| {
             let left = left.clone();
             async move {
-                tokio::time::sleep(Duration::from_secs(1)).await;
+                // Not at once, so that there is something to wait for.
+                let _ = tokio::time::timeout(Duration::from_secs(1), std::future::pending::<()>())
+                    .await;
                 left.send(reason).unwrap();
             }
         })
