@@ -179,6 +179,9 @@ impl Driver {
         self.session
             .leave(PartyId::WebSocket(self.id), Some(closed));
         self.poll_pump(cx);
+        if std::mem::take(&mut self.pumping) {
+            self.session.pump_on(std::mem::take(&mut self.pump));
+        }
     }
 
     fn broken(&self) -> Poll<DisconnectReason> {

@@ -76,15 +76,10 @@ fn start(session: &Arc<Shared>, event: Event) -> Started<()> {
                 handler => handler,
             }
         }
-        Event::Upgraded => {
-            session.upgraded();
-            handlers.upgraded(socket)
-        }
+        Event::Upgraded => handlers.upgraded(socket),
         Event::Drained => handlers.drained(socket),
         Event::Closed(reason) => {
             tracing::debug!(target: "engineio::session", sid = session.sid.short(), %reason, "closed");
-            session.give_place_back(reason);
-            session.server.disconnected();
             handlers.disconnect(socket, reason)
         }
         _ => Started::Done(()),

@@ -306,7 +306,7 @@ impl ServerInner {
         self.owed.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// A client is gone; its `on_disconnect` is about to run.
+    /// A client is gone; its `on_disconnect` is still to run.
     pub(crate) fn disconnected(&self) {
         self.connected.fetch_sub(1, Ordering::Relaxed);
     }

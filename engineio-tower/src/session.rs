@@ -69,7 +69,7 @@ impl Shared {
                 driver: None,
                 watched: None,
                 accepted: None,
-                counted_as: Transport::Polling,
+                counted_as: None,
             }),
             data: Data::default(),
         })
@@ -97,6 +97,7 @@ impl Shared {
         let result = change(&mut state);
         state.dispatch(&mut then);
         meter::queued(queued, state.session.queued_bytes());
+        state.count(now, &mut then);
         let accepted = state.accepted.is_some();
         drop(state);
         if let Some(at) = then.watch
@@ -109,6 +110,10 @@ impl Shared {
         }
         for waker in then.wake_more {
             waker.wake();
+        }
+        if let Some(permit) = then.gone {
+            drop(permit);
+            self.server.disconnected();
         }
         if then.finished {
             self.server.registry.remove(&self.sid);
@@ -196,10 +201,12 @@ impl Shared {
     pub(crate) fn accept(self: &Arc<Self>, first: First, party: PartyId) {
         self.change(|state| {
             state.accepted = Some(now());
-            if let First::WebSocket(_) = first {
-                state.counted_as = Transport::WebSocket;
-            }
-            meter::connected(state.counted_as);
+            let transport = match first {
+                First::Polling(_) => Transport::Polling,
+                First::WebSocket(_) => Transport::WebSocket,
+            };
+            state.counted_as = Some(transport);
+            meter::connected(transport);
             state.enter(party);
             state.session.handle_input(now(), Input::Accepted(first));
         });
@@ -207,29 +214,12 @@ impl Shared {
 
     /// The application refused the client. For those who keep a handle of the socket it is closed.
     pub(crate) fn never_accepted(self: &Arc<Self>) {
-        self.change(|state| {
-            state.permit = None;
+        let permit = self.change(|state| {
             state.session.abort(now(), DisconnectReason::Server);
+            state.permit.take()
         });
-        self.data.clear();
-    }
-
-    /// The client is gone, and its place is free.
-    pub(crate) fn give_place_back(&self, reason: DisconnectReason) {
-        let mut state = self.lock();
-        meter::disconnected(state.counted_as, reason);
-        if let Some(accepted) = state.accepted {
-            meter::stayed(now().saturating_duration_since(accepted));
-        }
-        let permit = state.permit.take();
-        drop(state);
         drop(permit);
-    }
-
-    /// The client moved to WebSocket, and is counted there from now on.
-    pub(crate) fn upgraded(&self) {
-        self.lock().counted_as = Transport::WebSocket;
-        meter::upgraded();
+        self.data.clear();
     }
 
     /// A GET begins to wait.

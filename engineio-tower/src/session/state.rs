@@ -7,6 +7,7 @@ use engineio_core::server::{ExchangeId, Output, Session, WebSocketId};
 use engineio_core::{DisconnectReason, Refusal, Transport};
 
 use crate::admission::Permit;
+use crate::meter;
 
 pub(super) struct State {
     pub(super) session: Session,
@@ -24,8 +25,8 @@ pub(super) struct State {
     pub(super) watched: Option<Instant>,
     /// When the session was accepted; `on_disconnect` is owed since.
     pub(super) accepted: Option<Instant>,
-    /// The transport by which the client is counted.
-    pub(super) counted_as: Transport,
+    /// By what the client is counted; nothing before it is accepted and after it is gone.
+    pub(super) counted_as: Option<Transport>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,6 +61,8 @@ pub(super) struct Consequences {
     pub(super) pump: bool,
     pub(super) finished: bool,
     pub(super) watch: Option<Instant>,
+    /// The client is gone; its place among the admitted ones is given back.
+    pub(super) gone: Option<Option<Permit>>,
 }
 
 impl Consequences {
@@ -128,6 +131,25 @@ impl State {
 }
 
 impl State {
+    /// Keeps the counts: a client is counted by the transport that it uses, from its acceptance to its end, however
+    /// long its handlers take.
+    pub(super) fn count(&mut self, now: impl FnOnce() -> Instant, then: &mut Consequences) {
+        let Some(counted_as) = self.counted_as else {
+            return;
+        };
+        if let Some(reason) = self.session.closed() {
+            self.counted_as = None;
+            meter::disconnected(counted_as, reason);
+            if let Some(accepted) = self.accepted {
+                meter::stayed(now().saturating_duration_since(accepted));
+            }
+            then.gone = Some(self.permit.take());
+        } else if counted_as != self.session.transport() {
+            self.counted_as = Some(self.session.transport());
+            meter::upgraded();
+        }
+    }
+
     pub(super) fn enter(&mut self, id: PartyId) {
         if self.parties.capacity() == 0 {
             // One GET and one POST, or one WebSocket; a Vec would begin with four places.
