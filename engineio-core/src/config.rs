@@ -37,6 +37,9 @@ pub struct Config {
     /// How many bytes may be queued for one client, packet overhead included. Default 1 MiB. One message is always
     /// admitted to an empty queue, however large it is.
     pub outbox_limit: usize,
+    /// Whether [`Event::Drained`](crate::server::Event::Drained) is told. Default `false`: few applications look at it,
+    /// and all would pay for it.
+    pub drain_events: bool,
     /// How many bytes of received messages may wait for the application. Default 1 MiB. Beyond it a WebSocket is not
     /// read and a POST is not answered until there is room.
     pub inbox_limit: usize,
@@ -70,6 +73,7 @@ impl Default for Config {
             max_payload: 1_000_000,
             max_poll_packets: usize::MAX,
             outbox_limit: 1 << 20,
+            drain_events: false,
             inbox_limit: 1 << 20,
             transports: Transports::ALL,
             allow_upgrades: true,

@@ -15,7 +15,10 @@ pub(crate) enum Heartbeat {
         excused: bool,
     },
     /// Waits to be pinged.
-    Ponger,
+    Ponger {
+        /// The session is closing: a ping is answered, but does not set a deadline any more.
+        stopped: bool,
+    },
 }
 
 /// What a heartbeat packet of the client means.
@@ -51,8 +54,19 @@ impl Heartbeat {
                     Timer::PingTimeout,
                     now + config.ping_interval + config.ping_timeout,
                 );
-                Self::Ponger
+                Self::Ponger { stopped: false }
             }
+        }
+    }
+
+    /// The session is closing, for which it has a deadline of its own. A heartbeat packet that is still under way must
+    /// not start the heartbeat anew.
+    pub(crate) fn stop(&mut self, timers: &mut Timers) {
+        timers.stop(Timer::Ping);
+        timers.stop(Timer::PingTimeout);
+        match self {
+            Self::Pinger { awaiting_pong, .. } => *awaiting_pong = false,
+            Self::Ponger { stopped } => *stopped = true,
         }
     }
 
@@ -68,7 +82,7 @@ impl Heartbeat {
     /// A pong came. One that nobody asked for changes nothing, so that a peer cannot put pings off.
     pub(crate) fn on_pong(&mut self, now: Instant, config: &Config, timers: &mut Timers) -> Beat {
         match self {
-            Self::Ponger => Beat::WrongDirection,
+            Self::Ponger { .. } => Beat::WrongDirection,
             Self::Pinger { awaiting_pong, .. } => {
                 if std::mem::take(awaiting_pong) {
                     timers.stop(Timer::PingTimeout);
@@ -83,11 +97,13 @@ impl Heartbeat {
     pub(crate) fn on_ping(&self, now: Instant, config: &Config, timers: &mut Timers) -> Beat {
         match self {
             Self::Pinger { .. } => Beat::WrongDirection,
-            Self::Ponger => {
-                timers.set(
-                    Timer::PingTimeout,
-                    now + config.ping_interval + config.ping_timeout,
-                );
+            Self::Ponger { stopped } => {
+                if !stopped {
+                    timers.set(
+                        Timer::PingTimeout,
+                        now + config.ping_interval + config.ping_timeout,
+                    );
+                }
                 Beat::Answer
             }
         }

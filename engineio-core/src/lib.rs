@@ -7,7 +7,8 @@
 //! # The nouns
 //!
 //! - A [`Packet`] is one typed unit; a [`Message`] is the application's part of it.
-//! - [`codec`] turns packets into the frames of a WebSocket and the payloads of polling, and back.
+//! - [`codec`] turns packets into the frames of a WebSocket and the [`Payload`]s of polling, and back; [`jsonp`] dresses
+//!   payloads for script elements and forms.
 //! - [`Query`] reads a request; [`Refusal`] is the answer to one that breaks the rules.
 //! - [`server::Session`] is the machine of one client: it is told what happened and when, and tells what to do.
 //!   [`client::Session`] is its mirror.
@@ -19,6 +20,7 @@
 
 pub mod client;
 pub mod codec;
+pub mod jsonp;
 pub mod server;
 
 mod close;
@@ -35,13 +37,13 @@ mod timer;
 mod transport;
 
 pub use close::DisconnectReason;
-pub use codec::{DecodeError, Frame, Revision};
+pub use codec::{DecodeError, Frame, Payload, Revision};
 pub use config::Config;
 pub use handshake::Handshake;
 pub use packet::{Message, Packet};
 pub use query::{Action, Method, Query, SidParameter};
 pub use refusal::Refusal;
-pub use server::SendError;
+pub use server::{SendError, SendManyError, SendOptions};
 pub use sid::{InvalidSid, Sid};
 pub use text::Text;
 pub use timer::Timer;

@@ -2,13 +2,13 @@
 
 use std::collections::VecDeque;
 
-use crate::codec::v4;
+use crate::codec::{Coding, PayloadSize};
 use crate::{Config, Message, Packet};
 
 /// The queue of messages for one client, bounded in bytes, and the control packets, which never wait behind it.
 #[derive(Debug, Default)]
 pub(crate) struct Outbox {
-    messages: VecDeque<Message>,
+    messages: VecDeque<Queued>,
     /// The cost of `messages`.
     bytes: usize,
     /// The open packet is still to be sent.
@@ -17,6 +17,14 @@ pub(crate) struct Outbox {
     pub(crate) ping: bool,
     /// A pong is still to be sent (revision 3).
     pub(crate) pong: bool,
+}
+
+/// A message that waits.
+#[derive(Debug)]
+pub(crate) struct Queued {
+    message: Message,
+    /// A poll response that carries it is worth compressing.
+    compress: bool,
 }
 
 /// What a message costs while it is queued.
@@ -30,37 +38,28 @@ impl Outbox {
         self.messages.is_empty() || self.bytes.saturating_add(bytes) <= config.outbox_limit
     }
 
-    pub(crate) fn push(&mut self, message: Message) {
+    pub(crate) fn push(&mut self, message: Message, compress: bool) {
         self.bytes += cost(&message);
-        self.messages.push_back(message);
+        self.messages.push_back(Queued { message, compress });
     }
 
     pub(crate) fn pop(&mut self) -> Option<Message> {
-        let message = self.messages.pop_front()?;
+        let Queued { message, .. } = self.messages.pop_front()?;
         self.bytes -= cost(&message);
         Some(message)
     }
 
-    /// Takes the longest run of messages that fits into a payload beside what it holds already; always one if the
+    /// Takes the longest run of messages that fits into the payload beside what it holds already; always one if the
     /// payload is empty.
-    pub(crate) fn pop_payload(&mut self, config: &Config, into: &mut Vec<Packet>) {
-        let mut size: usize = into.iter().map(|packet| v4::encoded_len(packet) + 1).sum();
-        while into.len() < config.max_poll_packets.max(1) {
-            let Some(next) = self.messages.pop_front() else {
-                break;
-            };
-            let spent = cost(&next);
-            let packet = Packet::Message(next);
-            let len = v4::encoded_len(&packet);
-            if size + len > config.max_payload && !into.is_empty() {
-                if let Packet::Message(message) = packet {
-                    self.messages.push_front(message);
-                }
+    pub(crate) fn pop_payload(&mut self, config: &Config, into: &mut Batch) {
+        while let Some(Queued { message, compress }) = self.messages.pop_front() {
+            let spent = cost(&message);
+            if let Err(Packet::Message(message)) = into.push(Packet::Message(message), config) {
+                self.messages.push_front(Queued { message, compress });
                 break;
             }
+            into.compress = Some(into.compress == Some(true) || compress);
             self.bytes -= spent;
-            size += len + 1;
-            into.push(packet);
         }
     }
 
@@ -88,7 +87,57 @@ impl Outbox {
         }
     }
 
+    /// How many messages the memory that is held has room for.
+    #[cfg(test)]
+    pub(crate) fn capacity(&self) -> usize {
+        self.messages.capacity()
+    }
+
     pub(crate) fn clear(&mut self) {
         *self = Self::default();
+    }
+}
+
+/// The packets of a payload that is being put together, within the limits of one poll.
+#[derive(Debug)]
+pub(crate) struct Batch {
+    packets: Vec<Packet>,
+    size: PayloadSize,
+    /// Whether one of the messages is worth compressing, if there are any.
+    compress: Option<bool>,
+}
+
+impl Batch {
+    pub(crate) const fn new(coding: Coding) -> Self {
+        Self {
+            packets: Vec::new(),
+            size: coding.empty_payload(),
+            compress: None,
+        }
+    }
+
+    /// Adds a packet, or hands it back if it does not fit. The first one always fits, however large it is: it could
+    /// never be sent otherwise.
+    pub(crate) fn push(&mut self, packet: Packet, config: &Config) -> Result<(), Packet> {
+        let size = self.size.with(&packet);
+        let fits =
+            size.bytes() <= config.max_payload && self.packets.len() < config.max_poll_packets;
+        if !fits && !self.packets.is_empty() {
+            return Err(packet);
+        }
+        self.size = size;
+        self.packets.push(packet);
+        Ok(())
+    }
+
+    /// Adds a packet that cannot wait. There are at most three of them, and they come before any message.
+    pub(crate) fn push_control(&mut self, packet: Packet) {
+        self.size = self.size.with(&packet);
+        self.packets.push(packet);
+    }
+
+    /// The packets, and whether a response that carries them is worth compressing.
+    pub(crate) fn into_packets(self) -> (Vec<Packet>, bool) {
+        (self.packets, self.compress.unwrap_or(true))
     }
 }

@@ -26,7 +26,8 @@ use crate::Text;
 pub enum Message {
     /// Text, sent as text on both transports.
     Text(Text),
-    /// Bytes, sent as a binary frame over WebSocket and in base64 over polling.
+    /// Bytes, sent as a binary frame over WebSocket and in base64 over polling; in revision 3 as they are over both,
+    /// unless the client asked for base64.
     Binary(Bytes),
 }
 
@@ -191,6 +192,12 @@ impl Packet {
     #[must_use]
     pub const fn ping() -> Self {
         Self::Ping(Bytes::new())
+    }
+
+    /// The answer to a heartbeat ping, without data.
+    #[must_use]
+    pub const fn pong() -> Self {
+        Self::Pong(Bytes::new())
     }
 
     /// The answer to a probe, `3probe`.

@@ -8,10 +8,16 @@ use bytes::Bytes;
 use super::config::Config;
 use super::input::{Event, Fault, Output, RequestId, WebSocketId};
 use super::opened::Opened;
-use crate::codec::{DecodeError, Frame, v4};
-use crate::outbox::{self, Outbox};
+use crate::codec::{Coding, DecodeError, Frame, Revision, v4};
+use crate::outbox::{self, Batch, Outbox};
 use crate::timer::{Timer, Timers};
 use crate::{DisconnectReason, Message, Packet, Transport};
+
+/// A client speaks revision 4, and sends binary data as it is where that can be.
+pub(super) const CODING: Coding = Coding {
+    revision: Revision::V4,
+    base64: false,
+};
 
 #[derive(Debug)]
 pub(super) struct Machine {
@@ -235,20 +241,16 @@ impl Machine {
     /// The packets of the next POST, and whether the close packet is among them. The close packet travels with the
     /// last messages if it fits.
     pub(super) fn take_packets(&mut self, closing: bool) -> (Vec<Packet>, bool) {
-        let mut packets: Vec<Packet> = self.take_pong().into_iter().collect();
-        self.outbox.pop_payload(&self.limits, &mut packets);
-        let size: usize = packets
-            .iter()
-            .map(|packet| v4::encoded_len(packet) + 1)
-            .sum();
-        let fits = packets.is_empty()
-            || packets.len() < self.limits.max_poll_packets && size < self.limits.max_payload;
-        let last = closing && !self.outbox.has_messages() && fits;
-        if last {
-            packets.push(Packet::Close);
+        let mut batch = Batch::new(CODING);
+        if let Some(pong) = self.take_pong() {
+            batch.push_control(pong);
         }
+        self.outbox.pop_payload(&self.limits, &mut batch);
+        let last = closing
+            && !self.outbox.has_messages()
+            && batch.push(Packet::Close, &self.limits).is_ok();
         self.outbox_shortened();
-        (packets, last)
+        (batch.into_packets().0, last)
     }
 
     pub(super) fn decode_frame(&mut self, frame: Frame) -> Result<Packet, DisconnectReason> {
@@ -257,7 +259,8 @@ impl Machine {
     }
 
     pub(super) fn queue(&mut self, message: Message) {
-        self.outbox.push(message);
+        // Requests are not compressed.
+        self.outbox.push(message, false);
     }
 
     /// The last thing that the application hears.

@@ -15,7 +15,8 @@ pub struct DecodeError {
 pub enum DecodeErrorKind {
     /// A packet without a type: an empty body or frame, or a separator with nothing beside it.
     EmptyPacket,
-    /// The first character is not a packet type.
+    /// What should be the type of a packet is none: the first character, or in revision 3 the raw type byte or the byte
+    /// before a binary payload's length.
     UnknownType,
     /// The bytes are not UTF-8.
     InvalidUtf8,

@@ -1,11 +1,16 @@
 //! Packets to bytes and back: one packet in a WebSocket frame, several in the body of a polling request.
 
+mod coding;
 mod error;
 mod frame;
+mod payload;
+pub mod v3;
 pub mod v4;
 
+pub(crate) use coding::{Coding, PayloadSize};
 pub use error::{DecodeError, DecodeErrorKind};
 pub use frame::{Frame, Utf8};
+pub use payload::Payload;
 
 /// The revision of the protocol that a session speaks, as announced by the `EIO` query parameter.
 ///

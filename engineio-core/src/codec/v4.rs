@@ -25,7 +25,7 @@ const STANDARD_ALPHABET: GeneralPurpose = GeneralPurpose::new(&alphabet::STANDAR
 const URL_SAFE_ALPHABET: GeneralPurpose = GeneralPurpose::new(&alphabet::URL_SAFE, DECODING);
 
 /// Decodes one packet in text form, which must be UTF-8; `offset` is its place in the payload, for the error.
-fn decode_text(packet: &Bytes, offset: usize) -> Result<Packet, DecodeError> {
+pub(super) fn decode_text(packet: &Bytes, offset: usize) -> Result<Packet, DecodeError> {
     let Some(&first) = packet.first() else {
         return Err(DecodeError::new(DecodeErrorKind::EmptyPacket, offset));
     };
@@ -42,7 +42,7 @@ fn decode_text(packet: &Bytes, offset: usize) -> Result<Packet, DecodeError> {
     })
 }
 
-fn decode_base64(data: &[u8], offset: usize) -> Result<Bytes, DecodeError> {
+pub(super) fn decode_base64(data: &[u8], offset: usize) -> Result<Bytes, DecodeError> {
     STANDARD_ALPHABET
         .decode(data)
         .or_else(|_| URL_SAFE_ALPHABET.decode(data))
@@ -99,12 +99,14 @@ pub fn encode_frame(packet: Packet, base64: bool) -> Frame {
 /// ```
 #[must_use]
 pub fn decode_payload(body: Bytes) -> Packets {
-    let invalid = std::str::from_utf8(&body).err();
+    let valid = match std::str::from_utf8(&body) {
+        Ok(text) => text.len(),
+        Err(error) => error.valid_up_to(),
+    };
     Packets {
-        failed: invalid
-            .map(|error| DecodeError::new(DecodeErrorKind::InvalidUtf8, error.valid_up_to())),
         body: Some(body),
         offset: 0,
+        valid,
     }
 }
 
@@ -114,7 +116,8 @@ pub struct Packets {
     /// What is left, or `None` after the last packet.
     body: Option<Bytes>,
     offset: usize,
-    failed: Option<DecodeError>,
+    /// How many bytes from the start of the payload are UTF-8.
+    valid: usize,
 }
 
 impl Iterator for Packets {
@@ -122,9 +125,6 @@ impl Iterator for Packets {
 
     fn next(&mut self) -> Option<Self::Item> {
         let mut body = self.body.take()?;
-        if let Some(error) = self.failed.take() {
-            return Some(Err(error));
-        }
         let offset = self.offset;
         let packet = match body.iter().position(|&byte| byte == SEPARATOR) {
             Some(at) => {
@@ -136,7 +136,11 @@ impl Iterator for Packets {
             }
             None => body,
         };
-        let decoded = decode_text(&packet, offset);
+        let decoded = if offset + packet.len() <= self.valid {
+            decode_text(&packet, offset)
+        } else {
+            Err(DecodeError::new(DecodeErrorKind::InvalidUtf8, offset))
+        };
         if decoded.is_err() {
             self.body = None;
         }
@@ -161,11 +165,7 @@ pub fn encode_text(packet: &Packet, into: &mut BytesMut) {
         Packet::Message(Message::Text(text)) => into.put_slice(text.as_wire()),
         Packet::Message(Message::Binary(bytes)) => {
             into.put_u8(BASE64_PREFIX);
-            let start = into.len();
-            let encoded = bytes.len().div_ceil(3) * 4;
-            into.resize(start + encoded, 0);
-            // The slice is exactly as long as the encoding, which is the only way for this to fail.
-            let _ = STANDARD.encode_slice(bytes, &mut into[start..]);
+            encode_base64(bytes, into);
         }
         Packet::Open(data) | Packet::Ping(data) | Packet::Pong(data) => {
             into.put_u8(packet.digit());
@@ -173,6 +173,14 @@ pub fn encode_text(packet: &Packet, into: &mut BytesMut) {
         }
         Packet::Close | Packet::Upgrade | Packet::Noop => into.put_u8(packet.digit()),
     }
+}
+
+/// Appends base64 with padding.
+pub(super) fn encode_base64(bytes: &[u8], into: &mut BytesMut) {
+    let start = into.len();
+    into.resize(start + bytes.len().div_ceil(3) * 4, 0);
+    // The slice is exactly as long as the encoding; a shorter one is the only way for this to fail.
+    let _ = STANDARD.encode_slice(bytes, &mut into[start..]);
 }
 
 /// Encodes a payload in one buffer of the exact size; a single text message is handed on without a copy.
@@ -194,8 +202,8 @@ where
     {
         return text.as_wire().clone();
     }
-    let size = packets.clone().map(|packet| encoded_len(packet) + 1).sum();
-    let mut body = BytesMut::with_capacity(size);
+    let size: usize = packets.clone().map(|packet| encoded_len(packet) + 1).sum();
+    let mut body = BytesMut::with_capacity(size.saturating_sub(1));
     for packet in packets {
         if !body.is_empty() {
             body.put_u8(SEPARATOR);

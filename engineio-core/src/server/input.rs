@@ -1,8 +1,6 @@
 //! The alphabet of a session: what can happen to it, and what it asks of its driver.
 
-use bytes::Bytes;
-
-use crate::{DisconnectReason, Frame, Message, Refusal};
+use crate::{DisconnectReason, Frame, Message, Payload, Refusal};
 
 /// One HTTP request of the polling transport, as named by [`Session::next_exchange`](super::Session::next_exchange).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -35,8 +33,12 @@ pub enum Input {
     PollAborted(ExchangeId),
     /// A POST came; its body is still to be read. Overlap is decided here.
     PostOpened(ExchangeId),
-    /// The body of a POST is complete.
-    PostReceived(ExchangeId, Bytes),
+    /// The body of a POST is complete. Its kind is told by the content type of the request: binary for exactly
+    /// `application/octet-stream`. Of a JSONP request, this is what [`jsonp::unwrap`](crate::jsonp::unwrap) found.
+    PostReceived(ExchangeId, Payload),
+    /// The body of a POST is complete and brings nothing, not even an empty payload: a JSONP form without its field. It
+    /// is accepted, as in the reference.
+    PostWithoutPayload(ExchangeId),
     /// The client gave a POST up before its body was complete.
     PostAborted(ExchangeId),
     /// The body of a POST is larger than [`Config::max_payload`](crate::Config::max_payload).
@@ -71,7 +73,8 @@ pub enum Output {
     Events,
     /// The outbox has become shorter: who waits for room may try again.
     Room,
-    /// The session can be forgotten; nothing will come after this but answers to late requests.
+    /// The session can be forgotten; nothing will come after this but answers to late requests. What was announced
+    /// before, events and the answer of the last poll, can still be taken. Comes once.
     Finished,
 }
 
@@ -83,6 +86,8 @@ pub enum Event {
     Message(Message),
     /// The session moved from polling to WebSocket.
     Upgraded,
+    /// Everything that was queued has been taken to be written. Only with [`Config::drain_events`](crate::Config::drain_events).
+    Drained,
     /// The session is over. Comes once, and last.
     Closed(DisconnectReason),
 }

@@ -8,13 +8,10 @@ use std::time::Instant;
 
 use super::input::{ExchangeId, First, Input, Output, WebSocketId};
 use super::machine::Machine;
+use super::upgrade::Upgrading;
 use crate::heartbeat::Beat;
 use crate::timer::Timer;
-use crate::{DisconnectReason, Frame, Packet, Refusal};
-
-/// How often a poll that comes during an upgrade is answered with a noop (the reference's pace). The first one is
-/// answered at once; a client that goes on polling must not spin.
-const NOOP_PACE: std::time::Duration = std::time::Duration::from_millis(100);
+use crate::{DisconnectReason, Frame, Packet, Payload, Refusal};
 
 #[derive(Debug)]
 pub(super) enum Link {
@@ -27,45 +24,25 @@ pub(super) enum Link {
 #[derive(Debug, Default)]
 pub(super) struct Polling {
     /// The GET that waits.
-    poll: Option<Poll>,
+    pub(super) poll: Option<Poll>,
     /// The POST that is being read, or waits for room in the inbox.
-    post: Option<Post>,
+    pub(super) post: Option<Post>,
 }
 
 #[derive(Debug)]
-struct Poll {
-    id: ExchangeId,
+pub(super) struct Poll {
+    pub(super) id: ExchangeId,
     /// The driver was told to take the payload.
-    ready: bool,
+    pub(super) ready: bool,
     /// To be answered even if there is nothing to send.
-    noop: bool,
+    pub(super) noop: bool,
 }
 
 #[derive(Debug)]
-struct Post {
+pub(super) struct Post {
     id: ExchangeId,
     /// Its packets are in the inbox, which has to become shorter before it is answered.
     received: bool,
-}
-
-/// Reached by polling while the client tries a WebSocket.
-///
-/// Until the `5` packet, messages leave by polling only; from then on by frames only. The poll that is parked at that
-/// moment is answered with a noop. That is the whole argument why nothing is lost, doubled or reordered.
-#[derive(Debug)]
-pub(super) struct Upgrading {
-    polling: Polling,
-    to: WebSocketId,
-    stage: Stage,
-}
-
-#[derive(Debug)]
-enum Stage {
-    AwaitProbe,
-    Probed {
-        /// The pong is still to be sent.
-        pong: bool,
-    },
 }
 
 /// Reached by WebSocket.
@@ -85,22 +62,14 @@ impl Link {
     pub(super) fn first(first: First) -> Self {
         match first {
             First::Polling(id) => Self::Polling(Polling {
-                poll: Some(Poll {
-                    id,
-                    ready: false,
-                    noop: false,
-                }),
+                poll: Some(Poll::new(id)),
                 post: None,
             }),
-            First::WebSocket(id) => Self::WebSocket(WebSocket {
-                id,
-                post: None,
-                told: false,
-            }),
+            First::WebSocket(id) => Self::WebSocket(WebSocket::new(id, None)),
         }
     }
 
-    pub(super) fn step(self, now: Instant, input: Input, machine: &mut Machine) -> Next {
+    pub(super) fn step(mut self, now: Instant, input: Input, machine: &mut Machine) -> Next {
         match input {
             Input::PollOpened(id) => self.on_poll(now, id, machine),
             Input::PostOpened(id) => self.on_post(id, machine),
@@ -111,17 +80,25 @@ impl Link {
                 }
                 Ok(self)
             }
-            Input::PostReceived(id, body) => self.on_post_received(now, id, body, machine),
+            Input::PostReceived(id, payload) => self.on_payload(now, id, payload, machine),
+            Input::PostWithoutPayload(id) => {
+                let _ = self.complete_post(id);
+                Ok(self)
+            }
             Input::PostAborted(id) => self.on_post_failed(id, DisconnectReason::TransportError),
             Input::PostTooLarge(id) => {
-                machine.output(Output::AnswerPost(id, Err(Refusal::PayloadTooLarge)));
-                self.on_post_failed(id, DisconnectReason::PayloadTooLarge)
+                let next = self.on_post_failed(id, DisconnectReason::PayloadTooLarge);
+                if next.is_err() {
+                    machine.output(Output::AnswerPost(id, Err(Refusal::PayloadTooLarge)));
+                }
+                next
             }
             Input::WebSocketOpened(id) => Ok(self.on_websocket(now, id, machine)),
             Input::WebSocketFrame(id, frame) => self.on_frame(now, id, frame, machine),
             Input::WebSocketClosed(id, reason) => match self {
-                Self::WebSocket(websocket) if websocket.id == id => {
-                    Err((Self::WebSocket(websocket), reason))
+                // What is gone needs no closing; only its POST is left to be released.
+                Self::WebSocket(WebSocket { id: open, post, .. }) if open == id => {
+                    Err((Self::Polling(Polling { poll: None, post }), reason))
                 }
                 Self::Upgrading(upgrading) if upgrading.to == id => {
                     Ok(Self::Polling(upgrading.abandoned(machine)))
@@ -138,7 +115,17 @@ impl Link {
                 machine.ping(now);
                 Ok(self)
             }
-            Timer::PingTimeout => Err((self, DisconnectReason::PingTimeout)),
+            Timer::PingTimeout if machine.excuse_silence(now) => Ok(self),
+            Timer::PingTimeout => {
+                // A WebSocket that could not even take the ping is not silent, it does not read.
+                let unread = machine.outbox.ping && matches!(self, Self::WebSocket(_));
+                let reason = if unread {
+                    DisconnectReason::SlowConsumer
+                } else {
+                    DisconnectReason::PingTimeout
+                };
+                Err((self, reason))
+            }
             Timer::Upgrade => match self {
                 Self::Upgrading(upgrading) => {
                     machine.output(Output::CloseWebSocket(
@@ -169,11 +156,7 @@ impl Link {
             machine.output(Output::RefusePoll(id, Refusal::BadRequest));
             return Err((self, DisconnectReason::TransportError));
         }
-        polling.poll = Some(Poll {
-            id,
-            ready: false,
-            noop: false,
-        });
+        polling.poll = Some(Poll::new(id));
         if let Self::Upgrading(upgrading) = &mut self {
             upgrading.offer_noop(now, machine);
         }
@@ -203,47 +186,44 @@ impl Link {
         }
     }
 
-    fn on_post_received(
+    /// Notes that the body of the POST is complete. Returns `false` if it was complete before, or is not known.
+    fn complete_post(&mut self, id: ExchangeId) -> bool {
+        match self.post_slot() {
+            Some(post) if post.id == id && !post.received => {
+                post.received = true;
+                true
+            }
+            _ => false,
+        }
+    }
+
+    fn on_payload(
         mut self,
         now: Instant,
         id: ExchangeId,
-        body: bytes::Bytes,
+        payload: Payload,
         machine: &mut Machine,
     ) -> Next {
-        let slot = self.post_slot();
-        let Some(post) = slot.as_mut().filter(|post| post.id == id && !post.received) else {
+        if !self.complete_post(id) {
             return Ok(self);
-        };
-        post.received = true;
-        for packet in machine.decode_payload(body) {
-            let Ok(packet) = packet else {
-                *slot = None;
-                machine.output(Output::AnswerPost(id, Err(Refusal::BadRequest)));
-                return Err((self, DisconnectReason::ParseError));
-            };
-            if let Err(reason) = on_packet(now, packet, machine) {
-                *slot = None;
+        }
+        match on_packets(now, payload, machine) {
+            Ok(()) => Ok(self),
+            Err(reason) => {
+                *self.post_slot() = None;
                 let answer = match reason {
                     DisconnectReason::Client => Ok(()),
                     _ => Err(Refusal::BadRequest),
                 };
                 machine.output(Output::AnswerPost(id, answer));
-                return Err((self, reason));
+                Err((self, reason))
             }
         }
-        Ok(self)
     }
 
     fn on_websocket(self, now: Instant, id: WebSocketId, machine: &mut Machine) -> Self {
         match self {
-            Self::Polling(polling) => {
-                machine.set_timer(Timer::Upgrade, now + machine.config.upgrade_timeout);
-                Self::Upgrading(Upgrading {
-                    polling,
-                    to: id,
-                    stage: Stage::AwaitProbe,
-                })
-            }
+            Self::Polling(polling) => Self::Upgrading(Upgrading::start(now, polling, id, machine)),
             link => {
                 machine.output(Output::CloseWebSocket(id, DisconnectReason::TransportError));
                 link
@@ -254,7 +234,7 @@ impl Link {
     fn on_frame(self, now: Instant, id: WebSocketId, frame: Frame, machine: &mut Machine) -> Next {
         match self {
             Self::WebSocket(websocket) if websocket.id == id => {
-                let outcome = match machine.decode_frame(frame) {
+                let outcome = match machine.coding.decode_frame(frame) {
                     Ok(packet) => on_packet(now, packet, machine),
                     Err(_) => Err(DisconnectReason::ParseError),
                 };
@@ -295,6 +275,33 @@ impl Link {
         }
     }
 
+    pub(super) fn wants_frames(&self, machine: &Machine) -> bool {
+        match self {
+            // These bring no messages, and an upgrade must not fail because the application is slow: once the client
+            // has sent its `5`, it will not poll again.
+            Self::Upgrading(_) => true,
+            // They would overtake a POST that the client began before it moved.
+            Self::WebSocket(websocket)
+                if websocket.post.as_ref().is_some_and(|post| !post.received) =>
+            {
+                false
+            }
+            Self::Polling(_) | Self::WebSocket(_) => machine.inbox_has_room(),
+        }
+    }
+
+    /// Whether something that is sent now leaves at once.
+    pub(super) fn is_ready(&self) -> bool {
+        match self {
+            Self::Polling(Polling { poll, .. }) => poll.as_ref().is_some_and(|poll| !poll.ready),
+            Self::Upgrading(upgrading) => {
+                let poll = upgrading.polling.poll.as_ref();
+                poll.is_some_and(|poll| !poll.ready)
+            }
+            Self::WebSocket(_) => true,
+        }
+    }
+
     fn without_poll(mut self) -> Self {
         if let Some(polling) = self.polling_mut() {
             polling.poll = None;
@@ -304,13 +311,15 @@ impl Link {
 
     /// Tells the driver what can be sent and answered now; called after every change.
     pub(super) fn flush(&mut self, closing: bool, machine: &mut Machine) {
+        let mut pending = machine.outbox.is_pending() || closing;
         if machine.inbox_has_room() {
             let answered = self.post_slot().take_if(|post| post.received);
             if let Some(post) = answered {
                 machine.output(Output::AnswerPost(post.id, Ok(())));
+                // Wakes a driver that held frames back for this POST.
+                pending |= matches!(self, Self::WebSocket(_));
             }
         }
-        let pending = machine.outbox.is_pending() || closing;
         match self {
             Self::WebSocket(websocket) => {
                 if pending && !websocket.told {
@@ -323,7 +332,7 @@ impl Link {
         }
     }
 
-    /// Takes the packets with which the poll is answered, or `None` if that poll is not to be answered.
+    /// Takes the payload with which the poll is answered, or `None` if that poll is not to be answered.
     ///
     /// Returns whether the close packet is among them.
     pub(super) fn take_payload(
@@ -331,20 +340,10 @@ impl Link {
         id: ExchangeId,
         closing: bool,
         machine: &mut Machine,
-    ) -> Option<(Vec<Packet>, bool)> {
+    ) -> Option<(Payload, bool)> {
         let polling = self.polling_mut()?;
         polling.poll.take_if(|poll| poll.id == id && poll.ready)?;
-        let mut packets = Vec::new();
-        machine.take_control(&mut packets);
-        machine.outbox.pop_payload(&machine.config, &mut packets);
-        let last = closing && !machine.outbox.has_messages();
-        if last {
-            packets.push(Packet::Close);
-        }
-        if packets.is_empty() {
-            packets.push(Packet::Noop);
-        }
-        Some((packets, last))
+        Some(machine.take_batch(closing))
     }
 
     /// Takes the next packet for a WebSocket. Returns whether it is the close packet.
@@ -360,16 +359,15 @@ impl Link {
                     return Some((packet, false));
                 }
                 if let Some(message) = machine.outbox.pop() {
+                    machine.message_taken();
                     return Some((Packet::Message(message), false));
                 }
                 websocket.told = false;
                 closing.then_some((Packet::Close, true))
             }
-            Self::Upgrading(Upgrading {
-                to,
-                stage: Stage::Probed { pong },
-                ..
-            }) if *to == id => std::mem::take(pong).then(|| (Packet::probe_pong(), false)),
+            Self::Upgrading(upgrading) if upgrading.to == id => {
+                Some((upgrading.take_packet()?, false))
+            }
             _ => None,
         }
     }
@@ -403,6 +401,26 @@ impl Link {
     }
 }
 
+impl Poll {
+    const fn new(id: ExchangeId) -> Self {
+        Self {
+            id,
+            ready: false,
+            noop: false,
+        }
+    }
+}
+
+impl WebSocket {
+    pub(super) const fn new(id: WebSocketId, post: Option<Post>) -> Self {
+        Self {
+            id,
+            post,
+            told: false,
+        }
+    }
+}
+
 impl Polling {
     fn flush(&mut self, pending: bool, machine: &mut Machine) {
         if let Some(poll) = &mut self.poll
@@ -423,53 +441,21 @@ impl Polling {
     }
 }
 
-impl Upgrading {
-    fn on_frame(mut self, now: Instant, frame: Frame, machine: &mut Machine) -> Link {
-        let packet = machine.decode_frame(frame);
-        match (&self.stage, packet) {
-            (Stage::AwaitProbe, Ok(Packet::Ping(data))) if data == Packet::PROBE => {
-                self.stage = Stage::Probed { pong: true };
-                machine.output(Output::SendFrames(self.to));
-                self.offer_noop(now, machine);
-                Link::Upgrading(self)
-            }
-            (Stage::Probed { .. }, Ok(Packet::Upgrade)) => {
-                machine.stop_upgrade_timers();
-                if let Some(poll) = self.polling.poll.take() {
-                    machine.answer_with_noop(poll.id, poll.ready);
-                }
-                machine.upgraded();
-                Link::WebSocket(WebSocket {
-                    id: self.to,
-                    post: self.polling.post,
-                    told: false,
-                })
-            }
-            _ => {
-                machine.output(Output::CloseWebSocket(
-                    self.to,
-                    DisconnectReason::TransportError,
-                ));
-                Link::Polling(self.abandoned(machine))
-            }
-        }
+/// Takes in the packets of a POST, up to the first that ends the session.
+fn on_packets(
+    now: Instant,
+    payload: Payload,
+    machine: &mut Machine,
+) -> Result<(), DisconnectReason> {
+    if payload.binary && !machine.coding.has_binary_payloads() {
+        // The reference's "invalid content": what revision 4 sends by POST is text.
+        return Err(DisconnectReason::TransportError);
     }
-
-    /// The session lives on by polling, and has lost nothing: nothing left by the WebSocket.
-    fn abandoned(self, machine: &mut Machine) -> Polling {
-        machine.stop_upgrade_timers();
-        self.polling
+    for packet in machine.coding.decode_payload(payload) {
+        let packet = packet.map_err(|_| DisconnectReason::ParseError)?;
+        on_packet(now, packet, machine)?;
     }
-
-    /// Ends the parked poll of a client that waits for it before it moves, at the pace of the reference.
-    fn offer_noop(&mut self, now: Instant, machine: &mut Machine) {
-        if let (Stage::Probed { .. }, Some(poll)) = (&self.stage, &mut self.polling.poll)
-            && !machine.has_timer(Timer::Noop)
-        {
-            poll.noop = true;
-            machine.set_timer(Timer::Noop, now + NOOP_PACE);
-        }
-    }
+    Ok(())
 }
 
 /// What a packet of the client means once the link that brought it is settled.

@@ -4,22 +4,18 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Instant;
 
-use bytes::Bytes;
-
 use super::input::{Event, ExchangeId, Output};
-use crate::codec::{DecodeError, Frame, Revision, v4};
+use crate::codec::Coding;
 use crate::heartbeat::{Beat, Heartbeat};
-use crate::outbox::{self, Outbox};
+use crate::outbox::{self, Batch, Outbox};
 use crate::timer::{Timer, Timers};
-use crate::{Config, DisconnectReason, Handshake, Message, Packet, Sid, Transport};
+use crate::{Config, DisconnectReason, Handshake, Message, Packet, Payload, Sid, Transport};
 
 #[derive(Debug)]
 pub(super) struct Machine {
     pub(super) config: Arc<Config>,
     pub(super) sid: Sid,
-    pub(super) revision: Revision,
-    /// Binary data must travel as text.
-    pub(super) base64: bool,
+    pub(super) coding: Coding,
     pub(super) outbox: Outbox,
     pub(super) timers: Timers,
     heartbeat: Heartbeat,
@@ -32,6 +28,10 @@ pub(super) struct Machine {
     events_told: bool,
     /// Somebody should hear that the outbox became shorter.
     room: bool,
+    /// The driver should hear, after everything else, that the session can be forgotten.
+    pub(super) finished: bool,
+    /// The inbox was full since the ping timeout was set, so the pong may stand behind what was not read.
+    unread: bool,
     /// Messages of the client are no longer passed on.
     pub(super) deaf: bool,
     /// The transport over which the session was opened, for the open packet.
@@ -39,21 +39,22 @@ pub(super) struct Machine {
 }
 
 impl Machine {
-    pub(super) fn new(config: Arc<Config>, sid: Sid, revision: Revision, base64: bool) -> Self {
+    pub(super) fn new(config: Arc<Config>, sid: Sid, coding: Coding) -> Self {
         Self {
             config,
             sid,
-            revision,
-            base64,
+            coding,
             outbox: Outbox::default(),
             timers: Timers::default(),
-            heartbeat: Heartbeat::Ponger,
+            heartbeat: Heartbeat::Ponger { stopped: false },
             inbox: VecDeque::new(),
             inbox_bytes: 0,
             outputs: VecDeque::new(),
             noops: Vec::new(),
             events_told: false,
             room: false,
+            finished: false,
+            unread: false,
             deaf: false,
             opened_by: Transport::Polling,
         }
@@ -62,7 +63,8 @@ impl Machine {
     pub(super) fn start(&mut self, now: Instant, transport: Transport) {
         self.opened_by = transport;
         self.outbox.open = true;
-        self.heartbeat = Heartbeat::start(now, self.revision, &self.config, &mut self.timers);
+        self.heartbeat =
+            Heartbeat::start(now, self.coding.revision, &self.config, &mut self.timers);
     }
 
     pub(super) fn output(&mut self, output: Output) {
@@ -77,13 +79,17 @@ impl Machine {
             self.events_told = true;
             return Some(Output::Events);
         }
-        std::mem::take(&mut self.room).then_some(Output::Room)
+        if std::mem::take(&mut self.room) {
+            return Some(Output::Room);
+        }
+        std::mem::take(&mut self.finished).then_some(Output::Finished)
     }
 
     pub(super) fn receive(&mut self, message: Message) {
         if !self.deaf {
             self.inbox_bytes += outbox::cost(&message);
             self.inbox.push_back(Event::Message(message));
+            self.unread |= !self.inbox_has_room();
         }
     }
 
@@ -103,6 +109,21 @@ impl Machine {
         event
     }
 
+    pub(super) fn take_message(&mut self) -> Option<Message> {
+        let message = self
+            .inbox
+            .pop_front_if(|event| matches!(event, Event::Message(_)))?;
+        let Event::Message(message) = message else {
+            return None;
+        };
+        self.inbox_bytes -= outbox::cost(&message);
+        Some(message)
+    }
+
+    pub(super) fn has_events(&self) -> bool {
+        !self.inbox.is_empty()
+    }
+
     pub(super) fn inbox_has_room(&self) -> bool {
         self.inbox_bytes <= self.config.inbox_limit
     }
@@ -111,12 +132,17 @@ impl Machine {
         self.room = true;
     }
 
+    /// A message left the outbox; tells the application when it was the last.
+    pub(super) fn message_taken(&mut self) {
+        if self.config.drain_events && !self.deaf && !self.outbox.has_messages() {
+            self.inbox.push_back(Event::Drained);
+        }
+    }
+
     pub(super) fn ping(&mut self, now: Instant) {
         self.outbox.ping = true;
-        self.outbox.shrink();
-        if self.inbox.is_empty() {
-            self.inbox = VecDeque::new();
-        }
+        self.unread = !self.inbox_has_room();
+        self.shrink();
         let Self {
             heartbeat,
             config,
@@ -126,11 +152,38 @@ impl Machine {
         heartbeat.on_ping_due(now, config, timers);
     }
 
+    /// Bears the silence of a client that was not listened to: while the inbox is full, a WebSocket is not read and
+    /// a POST not answered, so no pong can come. It has the whole timeout again once there is room, and another ping
+    /// lest it take the server for dead.
+    pub(super) fn excuse_silence(&mut self, now: Instant) -> bool {
+        let excused = self.unread;
+        if excused {
+            self.unread = !self.inbox_has_room();
+            self.outbox.ping = matches!(self.heartbeat, Heartbeat::Pinger { .. });
+            self.set_timer(Timer::PingTimeout, now + self.config.ping_timeout);
+        }
+        excused
+    }
+
+    /// Gives the memory of a burst back, once a heartbeat.
+    fn shrink(&mut self) {
+        self.outbox.shrink();
+        if self.inbox.is_empty() {
+            self.inbox = VecDeque::new();
+        }
+    }
+
+    pub(super) fn stop_heartbeat(&mut self) {
+        self.heartbeat.stop(&mut self.timers);
+    }
+
     pub(super) fn on_pong(&mut self, now: Instant) -> Beat {
         self.heartbeat.on_pong(now, &self.config, &mut self.timers)
     }
 
     pub(super) fn on_ping(&mut self, now: Instant) -> Beat {
+        self.unread = !self.inbox_has_room();
+        self.shrink();
         self.heartbeat.on_ping(now, &self.config, &mut self.timers)
     }
 
@@ -160,13 +213,34 @@ impl Machine {
         if std::mem::take(&mut self.outbox.ping) {
             return Some(Packet::ping());
         }
-        std::mem::take(&mut self.outbox.pong).then(|| Packet::Pong(Bytes::new()))
+        std::mem::take(&mut self.outbox.pong).then(Packet::pong)
     }
 
-    pub(super) fn take_control(&mut self, into: &mut Vec<Packet>) {
+    /// Everything that is due for one poll: control packets, messages as far as they fit, and the close packet of a
+    /// closing session once nothing is left before it. Returns whether the close packet is among them.
+    pub(super) fn take_batch(&mut self, closing: bool) -> (Payload, bool) {
+        let mut batch = Batch::new(self.coding);
         while let Some(packet) = self.next_control() {
-            into.push(packet);
+            batch.push_control(packet);
         }
+        let queued = self.outbox.has_messages();
+        self.outbox.pop_payload(&self.config, &mut batch);
+        if queued {
+            self.message_taken();
+        }
+        // A close packet for which there is no room comes with the next poll.
+        let last = closing
+            && !self.outbox.has_messages()
+            && batch.push(Packet::Close, &self.config).is_ok();
+        let (mut packets, compress) = batch.into_packets();
+        if packets.is_empty() {
+            packets.push(Packet::Noop);
+        }
+        let payload = Payload {
+            compress,
+            ..self.coding.encode_payload(&packets)
+        };
+        (payload, last)
     }
 
     /// The poll is over with a noop; the driver takes it like any other payload.
@@ -187,23 +261,15 @@ impl Machine {
         }
     }
 
-    pub(super) fn decode_payload(
-        &self,
-        body: Bytes,
-    ) -> impl Iterator<Item = Result<Packet, DecodeError>> + use<> {
-        v4::decode_payload(body)
-    }
-
-    pub(super) fn decode_frame(&self, frame: Frame) -> Result<Packet, DecodeError> {
-        v4::decode_frame(frame)
-    }
-
-    pub(super) fn encode_frame(&self, packet: Packet) -> Frame {
-        v4::encode_frame(packet, self.base64)
-    }
-
-    pub(super) fn encode_payload(&self, packets: &[Packet]) -> Bytes {
-        v4::encode_payload(packets)
+    /// For how many elements the queues hold memory: outbox, inbox, noops, outputs.
+    #[cfg(test)]
+    pub(super) fn capacities(&self) -> [usize; 4] {
+        [
+            self.outbox.capacity(),
+            self.inbox.capacity(),
+            self.noops.capacity(),
+            self.outputs.capacity(),
+        ]
     }
 
     /// The last thing that the application hears.

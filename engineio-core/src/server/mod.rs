@@ -3,20 +3,26 @@
 mod input;
 mod link;
 mod machine;
+mod send;
 mod state;
+#[cfg(test)]
+mod tests;
+mod upgrade;
 
 use std::sync::Arc;
 use std::time::Instant;
 
-use bytes::Bytes;
-
 pub use self::input::{Event, ExchangeId, First, Input, Output, WebSocketId};
 use self::link::Link;
 use self::machine::Machine;
+pub use self::send::{SendError, SendManyError, SendOptions};
 use self::state::State;
+use crate::codec::Coding;
 use crate::outbox;
 use crate::timer::Timer;
-use crate::{Config, DisconnectReason, Frame, Message, Packet, Refusal, Revision, Sid, Transport};
+use crate::{
+    Config, DisconnectReason, Frame, Message, Packet, Payload, Refusal, Revision, Sid, Transport,
+};
 
 /// One session of a server: what may happen when, and what follows from it.
 ///
@@ -36,7 +42,7 @@ use crate::{Config, DisconnectReason, Frame, Message, Packet, Refusal, Revision,
 ///
 /// # Transitions
 ///
-/// Each row has a scenario of its own in `tests/transitions.rs`.
+/// Each row has a scenario of its own in `tests/transitions`, those from 47 in `tests/session_v3`.
 ///
 /// | # | from | input | to | outputs |
 /// |---|---|---|---|---|
@@ -57,7 +63,7 @@ use crate::{Config, DisconnectReason, Frame, Message, Packet, Refusal, Revision,
 /// | 15 | Polling | `WebSocketOpened` | Upgrading | upgrade timer |
 /// | 16 | Upgrading | `2probe` | Upgrading (probed) | `3probe`; poll gets a noop |
 /// | 17 | Upgrading (probed) | `PollOpened` | Upgrading (probed) | noop, at most every 100 ms |
-/// | 18 | Upgrading (probed) | `5` | WebSocket | poll gets a noop, `Upgraded`, then frames |
+/// | 18 | Upgrading (probed) | `5` | WebSocket | poll gets a noop, then frames; `Upgraded` |
 /// | 19 | Upgrading | another frame | Polling | WebSocket closed, nothing lost |
 /// | 20 | Upgrading | upgrade timer | Polling | WebSocket closed, nothing lost |
 /// | 21 | Upgrading | `WebSocketClosed` | Polling | nothing lost |
@@ -85,6 +91,15 @@ use crate::{Config, DisconnectReason, Frame, Message, Packet, Refusal, Revision,
 /// | 43 | Closing | link breaks | Closed (server) | the first reason stays |
 /// | 44 | any open | `abort` | Closed (its reason) | everything released, queue dropped |
 /// | 45 | Closed | anything | Closed | refused; no second event |
+/// | 46 | any open | ping timeout after the inbox was full | same | another ping; ping timeout restarts, as nobody listened to the client |
+/// | 47 | any open, revision 4 | `PostReceived` of bytes | Closed (transport error) | POST refused |
+/// | 48 | any open, revision 3 | `2` | same | `3` without data; ping timeout restarts |
+/// | 49 | any open, revision 3 | pong | Closed (transport error) | the client must not answer |
+/// | 50 | any open, revision 3 | another packet | same | ping timeout goes on |
+/// | 51 | Polling (post) | `PostWithoutPayload` | Polling | POST accepted |
+/// | 52 | Closing | a heartbeat packet | Closing | sets no deadline but the close timer |
+/// | 53 | Closing | a poll that the close packet does not fit into | Closing | the next poll gets it |
+/// | 54 | WebSocket | ping timeout, ping not taken | Closed (slow consumer) | everything released: the connection takes nothing |
 ///
 /// # Examples
 ///
@@ -101,7 +116,7 @@ use crate::{Config, DisconnectReason, Frame, Message, Packet, Refusal, Revision,
 /// let handshake = session.next_exchange();
 /// session.handle_input(now, Input::Accepted(First::Polling(handshake)));
 /// assert_eq!(session.poll_output(), Some(Output::AnswerPoll(handshake)));
-/// let body = session.take_payload(now, handshake).unwrap();
+/// let body = session.take_payload(now, handshake).unwrap().body;
 /// assert!(body.starts_with(b"0{\"sid\":\"") && body.ends_with(b"\x1e4welcome"));
 /// ```
 #[derive(Debug)]
@@ -112,37 +127,16 @@ pub struct Session {
     websockets: u32,
 }
 
-/// A message that was not queued, handed back.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum SendError {
-    /// The session is closing or closed; it will not take messages again.
-    #[error("the session is closed")]
-    Closed(Message),
-    /// The outbox is full: the client reads more slowly than the application sends.
-    #[error("the outbox is full")]
-    Full(Message),
-}
-
-impl SendError {
-    /// The message that was not queued.
-    #[must_use]
-    pub fn into_message(self) -> Message {
-        match self {
-            Self::Closed(message) | Self::Full(message) => message,
-        }
-    }
-}
-
 impl Session {
     /// A session that waits for the application's decision. Messages may be sent already; they follow the open packet.
     ///
-    /// `base64` is the client's wish to have binary data as text (the `b64` query parameter).
+    /// `base64` is the client's wish to have binary data as text (the `b64` query parameter). It is to be set for a
+    /// handshake with a JSONP index too: no payload of such a session may be binary.
     #[must_use]
     pub fn new(config: Arc<Config>, sid: Sid, revision: Revision, base64: bool) -> Self {
         Self {
             state: State::Opening,
-            machine: Machine::new(config, sid, revision, base64),
+            machine: Machine::new(config, sid, Coding { revision, base64 }),
             exchanges: 0,
             websockets: 0,
         }
@@ -180,15 +174,56 @@ impl Session {
     /// Returns the message as [`SendError::Full`] if the outbox has no room for it, or as [`SendError::Closed`] if the
     /// session is closing or closed.
     pub fn send(&mut self, message: Message) -> Result<(), SendError> {
+        self.send_with(message, SendOptions::new())
+    }
+
+    /// Queues a message for the client, with wishes as to how.
+    ///
+    /// # Errors
+    ///
+    /// As [`send`](Self::send).
+    pub fn send_with(&mut self, message: Message, options: SendOptions) -> Result<(), SendError> {
         if !matches!(self.state, State::Opening | State::Open(_)) {
             return Err(SendError::Closed(message));
         }
         if !self.has_room(outbox::cost(&message)) {
             return Err(SendError::Full(message));
         }
-        self.machine.outbox.push(message);
+        self.machine.outbox.push(message, options.compress);
         self.state.flush(&mut self.machine);
         Ok(())
+    }
+
+    /// Queues several messages, all of them or none: nothing comes between them, and a full outbox takes none.
+    ///
+    /// # Errors
+    ///
+    /// As [`send`](Self::send), with all messages handed back.
+    pub fn send_many(&mut self, messages: Vec<Message>) -> Result<(), SendManyError> {
+        if !matches!(self.state, State::Opening | State::Open(_)) {
+            return Err(SendManyError::Closed(messages));
+        }
+        let cost = messages.iter().fold(0_usize, |sum, message| {
+            sum.saturating_add(outbox::cost(message))
+        });
+        if !self.has_room(cost) {
+            return Err(SendManyError::Full(messages));
+        }
+        for message in messages {
+            self.machine.outbox.push(message, true);
+        }
+        self.state.flush(&mut self.machine);
+        Ok(())
+    }
+
+    /// Whether a message that is sent now leaves at once: a WebSocket or a waiting poll is there, and nothing is queued
+    /// before it.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        match &self.state {
+            State::Open(link) => !self.machine.outbox.has_messages() && link.is_ready(),
+            _ => false,
+        }
     }
 
     /// Closes the session in good order: the client gets what is queued, then the close packet. New messages are
@@ -222,25 +257,28 @@ impl Session {
         self.machine.timers.next().map(|(_, timer)| timer)
     }
 
-    /// Takes the body with which a poll is answered. `None` if this poll is not to be answered now.
-    pub fn take_payload(&mut self, now: Instant, poll: ExchangeId) -> Option<Bytes> {
+    /// Takes the payload with which a poll is answered; its kind decides the content type of the response. `None` if
+    /// this poll is not to be answered now.
+    pub fn take_payload(&mut self, now: Instant, poll: ExchangeId) -> Option<Payload> {
         if self.machine.take_noop(poll) {
-            return Some(self.machine.encode_payload(&[Packet::Noop]));
+            return Some(self.machine.coding.encode_payload(&[Packet::Noop]));
         }
         let closing = matches!(self.state, State::Closing(..));
-        let (packets, last) = match &mut self.state {
+        let (payload, last) = match &mut self.state {
             State::Open(link) | State::Closing(link, _) => {
                 link.take_payload(poll, closing, &mut self.machine)?
             }
-            State::Closed(closed) => (vec![closed.take_last(poll)?], false),
+            State::Closed(closed) => {
+                let last = closed.take_last(poll)?;
+                return Some(self.machine.coding.encode_payload(&[last]));
+            }
             State::Opening => return None,
         };
-        let body = self.machine.encode_payload(&packets);
         self.machine.outbox_shortened();
         if last {
             self.finish_closing(now);
         }
-        Some(body)
+        Some(payload)
     }
 
     /// Takes the next frame for a WebSocket. `None` if there is none now; [`Output::SendFrames`] tells when there is.
@@ -254,7 +292,7 @@ impl Session {
         if last {
             self.finish_closing(now);
         }
-        Some(self.machine.encode_frame(packet))
+        Some(self.machine.coding.encode_frame(packet))
     }
 
     /// Takes the next event for the application. `None` if there is none now; [`Output::Events`] tells when there is.
@@ -266,6 +304,15 @@ impl Session {
         event
     }
 
+    /// Takes the next event if it is a message, so that a handler that has just finished one can go on with the next.
+    pub fn take_message(&mut self) -> Option<Message> {
+        let message = self.machine.take_message();
+        if message.is_some() {
+            self.state.flush(&mut self.machine);
+        }
+        message
+    }
+
     /// The id of the session.
     #[must_use]
     pub const fn sid(&self) -> Sid {
@@ -275,7 +322,7 @@ impl Session {
     /// The revision that the client speaks.
     #[must_use]
     pub const fn revision(&self) -> Revision {
-        self.machine.revision
+        self.machine.coding.revision
     }
 
     /// By what the client is reached. An upgrade counts once it is complete.
@@ -318,16 +365,29 @@ impl Session {
         }
     }
 
-    /// Whether the driver should read on: `false` while the inbox is full.
+    /// Whether events wait for the application.
+    #[must_use]
+    pub fn has_events(&self) -> bool {
+        self.machine.has_events()
+    }
+
+    /// Whether the driver should read on from the WebSocket: `false` while the inbox is full, unless the WebSocket is
+    /// still to be upgraded to, and while a POST that was under way at the upgrade is still to come, because its
+    /// messages were sent before those of the frames. The body of a POST is always read.
+    ///
+    /// Worth asking again after an event was taken and after [`Output::SendFrames`].
     #[must_use]
     pub fn wants_input(&self) -> bool {
-        self.machine.inbox_has_room()
+        match &self.state {
+            State::Open(link) | State::Closing(link, _) => link.wants_frames(&self.machine),
+            State::Opening | State::Closed(_) => self.machine.inbox_has_room(),
+        }
     }
 
     /// Whether a message whose data has `len` bytes would be queued.
     #[must_use]
     pub fn has_room_for(&self, len: usize) -> bool {
-        self.has_room(len + Config::PACKET_OVERHEAD)
+        self.has_room(len.saturating_add(Config::PACKET_OVERHEAD))
     }
 
     fn has_room(&self, cost: usize) -> bool {

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::input::{ExchangeId, Input, Output};
+use super::input::{ExchangeId, First, Input, Output};
 use super::link::{Link, Next};
 use super::machine::Machine;
 use crate::timer::Timer;
@@ -36,8 +36,8 @@ impl State {
         match (self, input) {
             (Self::Opening, Input::Accepted(first)) => {
                 let transport = match first {
-                    super::First::Polling(_) => Transport::Polling,
-                    super::First::WebSocket(_) => Transport::WebSocket,
+                    First::Polling(_) => Transport::Polling,
+                    First::WebSocket(_) => Transport::WebSocket,
                 };
                 machine.start(now, transport);
                 Self::Open(Link::first(first))
@@ -72,7 +72,7 @@ impl State {
                 Self::closing(now, next, reason, machine)
             }
             Self::Closed(closed) => {
-                machine.output(Output::Finished);
+                machine.finished = true;
                 Self::Closed(Closed {
                     farewell: false,
                     ..closed
@@ -100,8 +100,7 @@ impl State {
         match self {
             Self::Open(link) => {
                 machine.deaf = true;
-                machine.timers.stop(Timer::Ping);
-                machine.timers.stop(Timer::PingTimeout);
+                machine.stop_heartbeat();
                 machine.set_timer(Timer::Close, now + machine.config.close_timeout);
                 Self::Closing(link, reason)
             }
@@ -145,7 +144,7 @@ impl State {
         if farewell {
             machine.set_timer(Timer::Close, now + FAREWELL);
         } else {
-            machine.output(Output::Finished);
+            machine.finished = true;
         }
         Self::Closed(Closed {
             reason,
@@ -158,6 +157,7 @@ impl State {
     fn never_opened(reason: DisconnectReason, machine: &mut Machine) -> Self {
         machine.outbox.clear();
         machine.outbox_shortened();
+        machine.finished = true;
         Self::Closed(Closed {
             reason,
             last: None,
@@ -182,7 +182,7 @@ impl Closed {
                 self.last = Some((id, Packet::Noop));
                 machine.timers.clear();
                 machine.output(Output::AnswerPoll(id));
-                machine.output(Output::Finished);
+                machine.finished = true;
             }
             Input::PollAborted(id) => {
                 self.last.take_if(|(last, _)| *last == id);
@@ -202,12 +202,14 @@ impl Closed {
 /// Answers what comes for a session that is not open, or not any more.
 fn refuse(input: Input, machine: &mut Machine) {
     match input {
-        Input::PollOpened(id) => machine.output(Output::RefusePoll(id, Refusal::UnknownSid)),
+        Input::PollOpened(id) | Input::Accepted(First::Polling(id)) => {
+            machine.output(Output::RefusePoll(id, Refusal::UnknownSid));
+        }
         Input::PostOpened(id) => {
             machine.output(Output::AnswerPost(id, Err(Refusal::UnknownSid)));
         }
-        Input::WebSocketOpened(id) => {
-            machine.output(Output::CloseWebSocket(id, DisconnectReason::TransportError))
+        Input::WebSocketOpened(id) | Input::Accepted(First::WebSocket(id)) => {
+            machine.output(Output::CloseWebSocket(id, DisconnectReason::TransportError));
         }
         _ => {}
     }

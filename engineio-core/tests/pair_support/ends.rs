@@ -2,7 +2,7 @@
 
 use engineio_core::client;
 use engineio_core::server::{self, First};
-use engineio_core::{DisconnectReason, Frame};
+use engineio_core::{DisconnectReason, Frame, Payload};
 
 use super::{Exchange, Pair, Parcel};
 
@@ -25,7 +25,10 @@ impl Pair {
             }
             Parcel::PostBody(id, body) => {
                 if let Some(server) = &mut self.server {
-                    server.handle_input(self.now, server::Input::PostReceived(id, body));
+                    server.handle_input(
+                        self.now,
+                        server::Input::PostReceived(id, Payload::text(body)),
+                    );
                 }
             }
             Parcel::Aborted(request) => {
@@ -198,8 +201,8 @@ impl Pair {
                 let Some(request) = self.exchanges.get(&id).map(|exchange| exchange.request) else {
                     return;
                 };
-                if let Some(body) = server.take_payload(self.now, id) {
-                    self.answer(request, Parcel::PollAnswer(request, Ok(body)));
+                if let Some(payload) = server.take_payload(self.now, id) {
+                    self.answer(request, Parcel::PollAnswer(request, Ok(payload.body)));
                 }
             }
             server::Output::RefusePoll(id, refusal) => {

@@ -1,0 +1,117 @@
+//! How the packets of one session are written: its revision, and whether binary data may travel as it is.
+
+use super::{DecodeError, Frame, Payload, Revision, v3, v4};
+use crate::Packet;
+
+/// Chosen at the handshake, and never changed.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Coding {
+    pub(crate) revision: Revision,
+    /// Binary data must travel as text.
+    pub(crate) base64: bool,
+}
+
+impl Coding {
+    /// Whether a body of bytes can be a payload at all.
+    pub(crate) const fn has_binary_payloads(self) -> bool {
+        matches!(self.revision, Revision::V3)
+    }
+
+    /// The packets of a payload; the kind of the body is told apart by revision 3 only.
+    pub(crate) fn decode_payload(self, payload: Payload) -> Packets {
+        match self.revision {
+            Revision::V3 => Packets::V3(v3::decode_payload(payload)),
+            Revision::V4 => Packets::V4(v4::decode_payload(payload.body)),
+        }
+    }
+
+    pub(crate) fn encode_payload(self, packets: &[Packet]) -> Payload {
+        match self.revision {
+            Revision::V3 => v3::encode_payload(packets, self.base64),
+            Revision::V4 => Payload::text(v4::encode_payload(packets)),
+        }
+    }
+
+    pub(crate) fn decode_frame(self, frame: Frame) -> Result<Packet, DecodeError> {
+        match self.revision {
+            Revision::V3 => v3::decode_frame(frame),
+            Revision::V4 => v4::decode_frame(frame),
+        }
+    }
+
+    pub(crate) fn encode_frame(self, packet: Packet) -> Frame {
+        match self.revision {
+            Revision::V3 => v3::encode_frame(packet, self.base64),
+            Revision::V4 => v4::encode_frame(packet, self.base64),
+        }
+    }
+
+    /// The size of a payload that holds nothing yet.
+    pub(crate) const fn empty_payload(self) -> PayloadSize {
+        PayloadSize {
+            coding: self,
+            text: 0,
+            binary: 0,
+            is_binary: false,
+        }
+    }
+}
+
+/// The packets of a payload of either revision.
+#[derive(Debug)]
+pub(crate) enum Packets {
+    V3(v3::Packets),
+    V4(v4::Packets),
+}
+
+impl Iterator for Packets {
+    type Item = Result<Packet, DecodeError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        match self {
+            Self::V3(packets) => packets.next(),
+            Self::V4(packets) => packets.next(),
+        }
+    }
+}
+
+/// The exact size of a payload, packet by packet.
+///
+/// One packet more can change the size of all others: the first binary one turns a payload of revision 3 into a
+/// binary payload. So both sizes are kept.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct PayloadSize {
+    coding: Coding,
+    /// In revision 4 with a separator behind every packet, one too many.
+    text: usize,
+    binary: usize,
+    is_binary: bool,
+}
+
+impl PayloadSize {
+    /// The size with this packet added.
+    #[must_use]
+    pub(crate) fn with(self, packet: &Packet) -> Self {
+        match self.coding.revision {
+            Revision::V3 => Self {
+                text: self.text + v3::encoded_len(packet),
+                binary: self.binary + v3::encoded_len_binary(packet),
+                is_binary: self.is_binary || (!self.coding.base64 && v3::is_binary(packet)),
+                ..self
+            },
+            Revision::V4 => Self {
+                text: self.text + v4::encoded_len(packet) + 1,
+                ..self
+            },
+        }
+    }
+
+    /// The size in bytes.
+    pub(crate) const fn bytes(self) -> usize {
+        match self.coding.revision {
+            Revision::V3 if self.is_binary => self.binary,
+            Revision::V3 => self.text,
+            Revision::V4 => self.text.saturating_sub(1),
+        }
+    }
+}

@@ -1,0 +1,45 @@
+//! The body of a polling request or response, as the protocol sees it.
+
+use bytes::Bytes;
+
+/// Several packets in one HTTP body, encoded, and the kind of that body.
+///
+/// HTTP tells the kind by the content type: `application/octet-stream` means binary, anything else means text.
+/// Revision 4 has no binary payloads; revision 3 has.
+///
+/// ```
+/// use engineio_core::Payload;
+///
+/// let payload = Payload::text("4hello");
+/// assert!(!payload.binary);
+/// assert_eq!(payload.body, "4hello");
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Payload {
+    /// The bytes.
+    pub body: Bytes,
+    /// Whether the content type is `application/octet-stream`.
+    pub binary: bool,
+    /// Whether compressing the body is worth the time: `false` if every message in it was sent with the wish not to.
+    pub compress: bool,
+}
+
+impl Payload {
+    /// A body of text. Whether what came from a peer is UTF-8 is checked when it is decoded.
+    pub fn text(body: impl Into<Bytes>) -> Self {
+        Self {
+            body: body.into(),
+            binary: false,
+            compress: true,
+        }
+    }
+
+    /// A body of bytes (`application/octet-stream`).
+    pub fn binary(body: impl Into<Bytes>) -> Self {
+        Self {
+            body: body.into(),
+            binary: true,
+            compress: true,
+        }
+    }
+}

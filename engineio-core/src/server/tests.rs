@@ -1,0 +1,92 @@
+//! What a session costs in memory; all else about it is tested from outside.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::{First, Input, Output, Session, WebSocketId};
+use crate::{Config, Frame, Message, Revision, Sid};
+
+fn session() -> Session {
+    let sid = Sid::from_random([0; 15]);
+    Session::new(Arc::new(Config::default()), sid, Revision::V4, false)
+}
+
+fn drain(session: &mut Session) {
+    while session.poll_output().is_some() {}
+}
+
+fn take_frames(session: &mut Session, now: Instant, websocket: WebSocketId) {
+    while session.take_frame(now, websocket).is_some() {}
+    drain(session);
+}
+
+#[test]
+fn a_session_that_waits_for_the_application_owns_no_memory() {
+    assert_eq!(session().machine.capacities(), [0; 4]);
+}
+
+#[test]
+fn an_idle_session_owns_no_memory_but_a_few_outputs() {
+    let now = Instant::now();
+    let mut session = session();
+    let handshake = session.next_exchange();
+    session.handle_input(now, Input::Accepted(First::Polling(handshake)));
+    drain(&mut session);
+    session.take_payload(now, handshake).unwrap();
+    let poll = session.next_exchange();
+    session.handle_input(now, Input::PollOpened(poll));
+    drain(&mut session);
+    let [outbox, inbox, noops, outputs] = session.machine.capacities();
+    assert_eq!([outbox, inbox, noops], [0; 3]);
+    assert!(outputs * size_of::<Output>() <= 64, "{outputs} outputs");
+}
+
+#[test]
+fn the_memory_of_a_burst_is_given_back_with_the_next_ping() {
+    let now = Instant::now();
+    let mut session = session();
+    let websocket = session.next_websocket();
+    session.handle_input(now, Input::Accepted(First::WebSocket(websocket)));
+    drain(&mut session);
+    take_frames(&mut session, now, websocket);
+
+    for n in 0..1_000 {
+        session.send(Message::from(n.to_string())).unwrap();
+        let frame = Frame::text(format!("4{n}"));
+        session.handle_input(now, Input::WebSocketFrame(websocket, frame));
+    }
+    drain(&mut session);
+    take_frames(&mut session, now, websocket);
+    while session.take_event().is_some() {}
+    let [outbox, inbox, ..] = session.machine.capacities();
+    assert!(outbox >= 1_000 && inbox >= 1_000, "that was the burst");
+
+    let now = session.poll_timeout().unwrap();
+    session.handle_input(now, Input::Timeout);
+    drain(&mut session);
+    let [outbox, inbox, noops, outputs] = session.machine.capacities();
+    assert_eq!([outbox, inbox, noops], [0; 3]);
+    assert!(outputs * size_of::<Output>() <= 64, "{outputs} outputs");
+}
+
+#[test]
+fn what_waits_when_the_ping_is_due_keeps_its_place() {
+    let now = Instant::now();
+    let mut session = session();
+    let websocket = session.next_websocket();
+    session.handle_input(now, Input::Accepted(First::WebSocket(websocket)));
+    drain(&mut session);
+    take_frames(&mut session, now, websocket);
+    session.send(Message::from("queued")).unwrap();
+    let frame = Frame::text("4unread");
+    session.handle_input(now, Input::WebSocketFrame(websocket, frame));
+
+    let now = session.poll_timeout().unwrap();
+    session.handle_input(now, Input::Timeout);
+    drain(&mut session);
+    let ping = session.take_frame(now, websocket);
+    let queued = session.take_frame(now, websocket);
+    assert_eq!(ping, Some(Frame::text("2")));
+    assert_eq!(queued, Some(Frame::text("4queued")));
+    assert!(session.take_event().is_some());
+}

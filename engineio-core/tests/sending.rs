@@ -1,0 +1,93 @@
+//! The ways to send: together or not at all, only if it leaves at once, and hearing when all has left.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use engineio_core::server::{Event, First, Input, Session};
+use engineio_core::{Config, Message, Revision, SendManyError, Sid};
+
+fn opened(config: Config, by_websocket: bool) -> (Session, Instant) {
+    let now = Instant::now();
+    let sid = Sid::from_random([0; 15]);
+    let mut session = Session::new(Arc::new(config), sid, Revision::V4, false);
+    if by_websocket {
+        let websocket = session.next_websocket();
+        session.handle_input(now, Input::Accepted(First::WebSocket(websocket)));
+        while session.take_frame(now, websocket).is_some() {}
+    } else {
+        let handshake = session.next_exchange();
+        session.handle_input(now, Input::Accepted(First::Polling(handshake)));
+        session.take_payload(now, handshake).unwrap();
+    }
+    while session.poll_output().is_some() {}
+    (session, now)
+}
+
+fn texts(texts: &[&str]) -> Vec<Message> {
+    texts.iter().map(|text| Message::from(*text)).collect()
+}
+
+#[test]
+fn several_messages_are_queued_together_or_not_at_all() {
+    let config = Config {
+        outbox_limit: 3 * (Config::PACKET_OVERHEAD + 1),
+        ..Config::default()
+    };
+    let (mut session, now) = opened(config, false);
+    session.send(Message::from("a")).unwrap();
+    let refused = session.send_many(texts(&["b", "c", "d"])).unwrap_err();
+    assert_eq!(refused, SendManyError::Full(texts(&["b", "c", "d"])));
+    assert_eq!(session.queued_messages(), 1);
+    session.send_many(texts(&["b", "c"])).unwrap();
+    let poll = session.next_exchange();
+    session.handle_input(now, Input::PollOpened(poll));
+    let payload = session.take_payload(now, poll).unwrap();
+    assert_eq!(payload.body, "4a\x1e4b\x1e4c");
+    session.close(now, engineio_core::DisconnectReason::Server);
+    let refused = session.send_many(texts(&["e"])).unwrap_err();
+    assert_eq!(refused.into_messages(), texts(&["e"]));
+}
+
+#[test]
+fn a_client_is_ready_when_a_message_would_leave_at_once() {
+    let (mut session, now) = opened(Config::default(), false);
+    assert!(!session.is_ready(), "no poll waits");
+    let poll = session.next_exchange();
+    session.handle_input(now, Input::PollOpened(poll));
+    assert!(session.is_ready());
+    session.send(Message::from("a")).unwrap();
+    assert!(!session.is_ready(), "the poll is taken");
+    session.take_payload(now, poll).unwrap();
+    assert!(!session.is_ready(), "the next poll has not come");
+
+    let (mut session, _) = opened(Config::default(), true);
+    assert!(session.is_ready());
+    session.send(Message::from("a")).unwrap();
+    assert!(!session.is_ready(), "another message is before it");
+}
+
+#[test]
+fn the_application_hears_when_everything_has_left() {
+    let config = Config {
+        drain_events: true,
+        ..Config::default()
+    };
+    let (mut session, now) = opened(config.clone(), false);
+    session.send_many(texts(&["a", "b"])).unwrap();
+    assert_eq!(session.take_event(), None);
+    let poll = session.next_exchange();
+    session.handle_input(now, Input::PollOpened(poll));
+    session.take_payload(now, poll).unwrap();
+    assert_eq!(session.take_event(), Some(Event::Drained));
+    assert_eq!(session.take_event(), None);
+
+    let (mut session, now) = opened(config, true);
+    session.send_many(texts(&["a", "b"])).unwrap();
+    let websocket = session.next_websocket();
+    assert_eq!(
+        session.take_frame(now, websocket),
+        None,
+        "another WebSocket"
+    );
+    assert_eq!(session.take_event(), None);
+}

@@ -1,0 +1,240 @@
+//! Pings, pongs and their absence, rows 29 to 33 and 46.
+
+use engineio_core::{Config, DisconnectReason, Message, Timer};
+
+use crate::support::{Rig, Seen, message, ms, payload, secs, text};
+
+// row 29
+#[test]
+fn the_first_ping_comes_after_one_interval_and_waits_for_the_poll() {
+    let mut rig = Rig::polling();
+    rig.wait(ms(24_999));
+    rig.poll();
+    assert_eq!(rig.seen(), []);
+    rig.send("a");
+    rig.seen();
+    rig.wait(ms(1));
+    assert_eq!(rig.seen(), [], "no poll that could carry it");
+    assert_eq!(rig.session.timeout_reason(), Some(Timer::PingTimeout));
+    assert_eq!(rig.time_left(), Some(secs(20)));
+    rig.send("b");
+    let poll = rig.poll();
+    assert_eq!(
+        rig.seen(),
+        [payload(poll, "2\u{1e}4b")],
+        "ahead of messages"
+    );
+}
+
+#[test]
+fn a_ping_overtakes_messages_that_a_slow_client_has_not_read() {
+    let (mut rig, websocket) = Rig::websocket();
+    rig.client_is_slow = true;
+    rig.send("a");
+    rig.wait(secs(25));
+    rig.client_is_slow = false;
+    rig.drive();
+    assert_eq!(rig.seen(), [text(websocket, "2"), text(websocket, "4a")]);
+}
+
+// row 30
+#[test]
+fn a_pong_starts_the_next_interval_and_one_not_asked_for_changes_nothing() {
+    let (mut rig, websocket) = Rig::websocket();
+    rig.wait(secs(20));
+    rig.frame(websocket, "3");
+    assert_eq!(rig.time_left(), Some(secs(5)), "pings cannot be put off");
+
+    rig.wait(secs(5));
+    assert_eq!(rig.seen(), [text(websocket, "2")]);
+    rig.wait(secs(19));
+    rig.frame(websocket, "3");
+    assert_eq!(rig.session.timeout_reason(), Some(Timer::Ping));
+    assert_eq!(rig.time_left(), Some(secs(25)));
+    rig.wait(secs(5));
+    rig.frame(websocket, "3");
+    assert_eq!(rig.time_left(), Some(secs(20)));
+    rig.wait(secs(20));
+    assert_eq!(rig.seen(), [text(websocket, "2")]);
+}
+
+#[test]
+fn a_pong_by_post_counts() {
+    let mut rig = Rig::polling();
+    let poll = rig.poll();
+    rig.wait(secs(25));
+    let post = rig.post("3");
+    assert_eq!(rig.seen(), [payload(poll, "2"), Seen::PostOk(post)]);
+    assert_eq!(rig.time_left(), Some(secs(25)));
+}
+
+// row 31
+#[test]
+fn a_silent_client_is_closed_after_interval_plus_timeout() {
+    let mut rig = Rig::polling();
+    let poll = rig.poll();
+    rig.wait(secs(25));
+    assert_eq!(rig.seen(), [payload(poll, "2")]);
+    let poll = rig.poll();
+    let post = rig.begin_post();
+    rig.wait(ms(19_999));
+    assert_eq!(rig.seen(), []);
+    rig.wait(ms(1));
+    assert_eq!(
+        rig.seen(),
+        [
+            Seen::PostRefused(post, engineio_core::Refusal::BadRequest),
+            payload(poll, "1"),
+            Seen::Closed(DisconnectReason::PingTimeout),
+            Seen::Finished,
+        ]
+    );
+    assert_eq!(rig.session.poll_timeout(), None);
+}
+
+#[test]
+fn a_silent_websocket_is_closed_after_interval_plus_timeout() {
+    let (mut rig, websocket) = Rig::websocket();
+    rig.wait(secs(45));
+    assert_eq!(
+        rig.seen(),
+        [
+            text(websocket, "2"),
+            Seen::WebSocketClosed(websocket, DisconnectReason::PingTimeout),
+            Seen::Closed(DisconnectReason::PingTimeout),
+            Seen::Finished,
+        ]
+    );
+}
+
+// row 32
+#[test]
+fn another_packet_stands_in_for_the_pong_once_a_ping() {
+    let (mut rig, websocket) = Rig::websocket();
+    rig.frame(websocket, "4before");
+    assert_eq!(rig.time_left(), Some(secs(25)), "no pong is due yet");
+    rig.wait(secs(25));
+    rig.wait(secs(15));
+    rig.frame(websocket, "4long upload");
+    assert_eq!(rig.time_left(), Some(secs(20)), "the client is alive");
+    rig.wait(secs(15));
+    rig.frame(websocket, "4another");
+    assert_eq!(rig.time_left(), Some(secs(5)), "but owes the pong");
+    rig.frame(websocket, "3");
+    assert_eq!(rig.time_left(), Some(secs(25)));
+
+    rig.wait(secs(25));
+    rig.wait(secs(15));
+    rig.frame(websocket, "6");
+    assert_eq!(rig.time_left(), Some(secs(20)), "once for each ping");
+}
+
+// row 33
+#[test]
+fn a_ping_of_the_client_closes_the_session() {
+    let (mut rig, websocket) = Rig::websocket();
+    rig.frame(websocket, "2");
+    assert_eq!(
+        rig.seen(),
+        [
+            Seen::WebSocketClosed(websocket, DisconnectReason::TransportError),
+            Seen::Closed(DisconnectReason::TransportError),
+            Seen::Finished,
+        ]
+    );
+
+    let mut rig = Rig::polling();
+    let poll = rig.poll();
+    let post = rig.post("4a\u{1e}2\u{1e}4b");
+    assert_eq!(
+        rig.seen(),
+        [
+            Seen::PostRefused(post, engineio_core::Refusal::BadRequest),
+            payload(poll, "1"),
+            message("a"),
+            Seen::Closed(DisconnectReason::TransportError),
+            Seen::Finished,
+        ]
+    );
+}
+
+fn overfull_websocket() -> (Rig, engineio_core::server::WebSocketId) {
+    let (mut rig, websocket) = Rig::websocket_with(Config {
+        inbox_limit: 0,
+        ..Config::default()
+    });
+    rig.app_is_busy = true;
+    rig.wait(secs(25));
+    rig.frame(websocket, "4a");
+    rig.seen();
+    (rig, websocket)
+}
+
+// row 46
+#[test]
+fn a_client_that_nobody_reads_is_not_taken_for_dead() {
+    let (mut rig, websocket) = overfull_websocket();
+    assert!(!rig.session.wants_input());
+    rig.wait(secs(300));
+    assert!(rig.session.is_open(), "its pong stands in the socket");
+    let pings = rig.seen();
+    assert_eq!(pings.len(), 15, "it must not take the server for dead");
+    assert!(pings.iter().all(|ping| *ping == text(websocket, "2")));
+
+    // Once there is room, the whole timeout is left for the pong to come through.
+    rig.take_event();
+    rig.seen();
+    rig.wait(secs(19));
+    rig.frame(websocket, "3");
+    assert_eq!(rig.session.timeout_reason(), Some(Timer::Ping));
+    assert_eq!(rig.time_left(), Some(secs(25)));
+}
+
+#[test]
+fn a_client_that_is_dead_is_found_out_once_there_is_room_again() {
+    let (mut rig, websocket) = overfull_websocket();
+    rig.wait(secs(300));
+    rig.seen();
+    rig.take_event();
+    assert_eq!(rig.seen(), [Seen::Message(Message::from("a"))]);
+    // The timeout that runs already, and one more.
+    rig.wait(secs(40));
+    rig.take_event();
+    assert_eq!(
+        rig.seen(),
+        [
+            text(websocket, "2"),
+            Seen::WebSocketClosed(websocket, DisconnectReason::PingTimeout),
+            Seen::Finished,
+            Seen::Closed(DisconnectReason::PingTimeout),
+        ]
+    );
+}
+
+#[test]
+fn an_inbox_that_was_full_before_the_ping_excuses_nothing() {
+    let (mut rig, websocket) = Rig::websocket_with(Config {
+        inbox_limit: 0,
+        ..Config::default()
+    });
+    rig.frame(websocket, "4a");
+    rig.wait(secs(45));
+    assert_eq!(rig.session.closed(), Some(DisconnectReason::PingTimeout));
+}
+
+// row 54
+#[test]
+fn a_websocket_that_takes_not_even_the_ping_is_a_slow_consumer() {
+    let (mut rig, websocket) = Rig::websocket();
+    rig.client_is_slow = true;
+    rig.wait(secs(25));
+    rig.wait(secs(20));
+    assert_eq!(
+        rig.seen(),
+        [
+            Seen::WebSocketClosed(websocket, DisconnectReason::SlowConsumer),
+            Seen::Closed(DisconnectReason::SlowConsumer),
+            Seen::Finished,
+        ]
+    );
+}

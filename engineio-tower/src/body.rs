@@ -1,0 +1,91 @@
+//! The body of a response: the inner service's, or one buffer of ours.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use pin_project_lite::pin_project;
+
+pin_project! {
+    /// The body of a response of [`EngineIoService`](crate::EngineIoService): what the inner service answered, or the
+    /// answer of the Engine.IO server, which is one buffer of known length.
+    #[derive(Debug)]
+    pub struct ResponseBody<B> {
+        #[pin]
+        kind: Kind<B>,
+    }
+}
+
+pin_project! {
+    #[project = KindProjection]
+    #[derive(Debug)]
+    enum Kind<B> {
+        Inner { #[pin] body: B },
+        Engine { bytes: Bytes },
+    }
+}
+
+impl<B> ResponseBody<B> {
+    pub(crate) const fn inner(body: B) -> Self {
+        Self {
+            kind: Kind::Inner { body },
+        }
+    }
+
+    pub(crate) const fn engine(bytes: Bytes) -> Self {
+        Self {
+            kind: Kind::Engine { bytes },
+        }
+    }
+
+    /// The whole body if it is an answer of the Engine.IO server, or the inner service's body.
+    ///
+    /// # Errors
+    ///
+    /// Returns the inner service's body as the error, for hosts that treat the two differently.
+    pub fn into_bytes(self) -> Result<Bytes, B> {
+        match self.kind {
+            Kind::Engine { bytes } => Ok(bytes),
+            Kind::Inner { body } => Err(body),
+        }
+    }
+}
+
+impl<B: Default> Default for ResponseBody<B> {
+    fn default() -> Self {
+        Self::inner(B::default())
+    }
+}
+
+impl<B: Body<Data = Bytes>> Body for ResponseBody<B> {
+    type Data = Bytes;
+    type Error = B::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
+        match self.project().kind.project() {
+            KindProjection::Inner { body } => body.poll_frame(cx),
+            KindProjection::Engine { bytes } if bytes.is_empty() => Poll::Ready(None),
+            KindProjection::Engine { bytes } => {
+                Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes)))))
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.kind {
+            Kind::Inner { body } => body.is_end_stream(),
+            Kind::Engine { bytes } => bytes.is_empty(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.kind {
+            Kind::Inner { body } => body.size_hint(),
+            Kind::Engine { bytes } => SizeHint::with_exact(bytes.len() as u64),
+        }
+    }
+}

@@ -1,0 +1,108 @@
+//! The deadlines of all sessions of a server, watched by one task.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Instant;
+
+use engineio_core::Sid;
+use tokio::sync::Notify;
+
+use crate::server::ServerInner;
+
+/// A heap of (deadline, session id).
+///
+/// An idle session costs 64 bytes here and no task. Entries are never removed early: one that fires before its
+/// session's deadline has come is put back at the right time, so a deadline that moves away costs nothing. Compared
+/// with `tokio_util::time::DelayQueue`, an entry can be added outside a runtime (a session may be closed from a plain
+/// thread), needs no key to be kept, and is found to be stale without being told.
+#[derive(Debug, Default)]
+pub(crate) struct Deadlines {
+    heap: Mutex<BinaryHeap<Reverse<(Instant, Sid)>>>,
+    earlier: Notify,
+    watched: AtomicBool,
+}
+
+impl Deadlines {
+    /// Makes sure that the session is looked at, at that time.
+    pub(crate) fn add(&self, at: Instant, sid: Sid) {
+        let mut heap = self.heap.lock().unwrap_or_else(PoisonError::into_inner);
+        let first = heap.peek().is_none_or(|Reverse((first, _))| at < *first);
+        heap.push(Reverse((at, sid)));
+        drop(heap);
+        if first {
+            self.earlier.notify_one();
+        }
+    }
+
+    /// Starts the task that watches, unless it runs. Must be called within a runtime.
+    pub(crate) fn watch(self: &Arc<Self>, server: &Arc<ServerInner>) {
+        if self.watched.load(Ordering::Relaxed) || self.watched.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let watcher = Watcher(Arc::clone(self));
+        tokio::spawn(watcher.run(Arc::downgrade(server)));
+    }
+
+    /// Ends the task of a server that is gone.
+    pub(crate) fn stop(&self) {
+        self.earlier.notify_one();
+    }
+
+    fn pop_due(&self, now: Instant) -> Result<Sid, Option<Instant>> {
+        let mut heap = self.heap.lock().unwrap_or_else(PoisonError::into_inner);
+        match heap.peek() {
+            Some(Reverse((at, sid))) if *at <= now => {
+                let sid = *sid;
+                heap.pop();
+                if heap.capacity() > 1024 && heap.len() * 4 < heap.capacity() {
+                    heap.shrink_to_fit();
+                }
+                Ok(sid)
+            }
+            next => Err(next.map(|Reverse((at, _))| *at)),
+        }
+    }
+}
+
+/// The running task. A runtime that is shut down drops it, and the next request starts another one elsewhere.
+struct Watcher(Arc<Deadlines>);
+
+impl Watcher {
+    async fn run(self, server: Weak<ServerInner>) {
+        loop {
+            let now = tokio::time::Instant::now().into_std();
+            match self.0.pop_due(now) {
+                Ok(sid) => {
+                    let Some(server) = server.upgrade() else {
+                        return;
+                    };
+                    // Thousands may be due at once; requests want the thread too.
+                    tokio::task::consume_budget().await;
+                    if let Some(session) = server.registry.get(&sid) {
+                        session.on_deadline(now);
+                    }
+                }
+                Err(next) => {
+                    if server.strong_count() == 0 {
+                        return;
+                    }
+                    let earlier = self.0.earlier.notified();
+                    match next {
+                        Some(at) => {
+                            let _ = tokio::time::timeout_at(at.into(), earlier).await;
+                        }
+                        None => earlier.await,
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl Drop for Watcher {
+    fn drop(&mut self) {
+        self.0.watched.store(false, Ordering::Release);
+    }
+}

@@ -1,0 +1,340 @@
+//! What the application does when something happens: closures or one type, async or plain.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use engineio_core::{DisconnectReason, Message};
+
+use crate::refuse::Refuse;
+use crate::request::ConnectRequest;
+use crate::socket::Socket;
+
+pub(crate) type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+
+/// An application's answers to the life of a client, as one type.
+///
+/// Every method has a default: clients are accepted, and messages and disconnects are ignored. For each client,
+/// `connect` runs first and completes before anything else is called; `message` runs once for each message, in the
+/// order sent, one at a time; `disconnect` runs exactly once and last, for every client whose `connect` accepted.
+///
+/// A panic in a method disconnects that client with [`DisconnectReason::HandlerPanic`], nobody else.
+///
+/// # Cancel safety
+///
+/// No method is ever dropped half-way while the runtime lives: a client that goes away during `connect` is accepted or
+/// refused first, and told to `disconnect` after that.
+///
+/// # Examples
+///
+/// ```
+/// use engineio_tower::{ConnectRequest, DisconnectReason, Handler, Message, Refuse, Server, Socket};
+///
+/// struct Echo;
+///
+/// impl Handler for Echo {
+///     async fn connect(&self, socket: &Socket, request: &ConnectRequest) -> Result<(), Refuse> {
+///         if request.headers().contains_key("x-stranger") {
+///             return Err(Refuse::unauthorized());
+///         }
+///         socket.send("welcome").await?;
+///         Ok(())
+///     }
+///
+///     async fn message(&self, socket: &Socket, message: Message) {
+///         let _ = socket.send(message).await;
+///     }
+///
+///     async fn disconnect(&self, socket: &Socket, reason: DisconnectReason) {
+///         println!("{} left: {reason}", socket.sid());
+///     }
+/// }
+///
+/// let server = Server::with_handler(Echo);
+/// # let _ = server;
+/// ```
+pub trait Handler: Send + Sync + 'static {
+    /// A client asks to be let in. An error refuses it, with a status and a JSON body; nothing is kept of it then.
+    fn connect(
+        &self,
+        socket: &Socket,
+        request: &ConnectRequest,
+    ) -> impl Future<Output = Result<(), Refuse>> + Send {
+        let _ = (socket, request);
+        async { Ok(()) }
+    }
+
+    /// A client sent a message.
+    fn message(&self, socket: &Socket, message: Message) -> impl Future<Output = ()> + Send {
+        let _ = (socket, message);
+        async {}
+    }
+
+    /// A client moved from polling to WebSocket.
+    fn upgraded(&self, socket: &Socket) -> impl Future<Output = ()> + Send {
+        let _ = socket;
+        async {}
+    }
+
+    /// A client is gone.
+    fn disconnect(
+        &self,
+        socket: &Socket,
+        reason: DisconnectReason,
+    ) -> impl Future<Output = ()> + Send {
+        let _ = (socket, reason);
+        async {}
+    }
+}
+
+/// A handler that has been called: done already, or a future that is still to be polled.
+pub(crate) enum Started<T> {
+    Done(T),
+    Running(BoxFuture<T>),
+}
+
+type Connect = dyn Fn(Socket, ConnectRequest) -> Started<Result<(), Refuse>> + Send + Sync;
+type OnMessage = dyn Fn(&Socket, Message) -> Started<()> + Send + Sync;
+type OnSocket = dyn Fn(Socket) -> Started<()> + Send + Sync;
+type Disconnect = dyn Fn(Socket, DisconnectReason) -> Started<()> + Send + Sync;
+
+/// The handlers of a server, with their types erased: users name `Server` in their own types.
+#[derive(Default)]
+pub(crate) struct Handlers {
+    pub(crate) connect: Option<Box<Connect>>,
+    pub(crate) message: Option<Box<OnMessage>>,
+    pub(crate) upgraded: Option<Box<OnSocket>>,
+    pub(crate) drained: Option<Box<OnSocket>>,
+    pub(crate) disconnect: Option<Box<Disconnect>>,
+}
+
+impl std::fmt::Debug for Handlers {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Handlers")
+            .field("connect", &self.connect.is_some())
+            .field("message", &self.message.is_some())
+            .field("upgraded", &self.upgraded.is_some())
+            .field("disconnect", &self.disconnect.is_some())
+            .finish()
+    }
+}
+
+impl Handlers {
+    pub(crate) fn of<H: Handler>(handler: H) -> Self {
+        let handler = Arc::new(handler);
+        let (on_connect, on_upgraded, on_disconnect) = (
+            Arc::clone(&handler),
+            Arc::clone(&handler),
+            Arc::clone(&handler),
+        );
+        Self {
+            connect: Some(Box::new(move |socket, request| {
+                let handler = Arc::clone(&on_connect);
+                Started::Running(Box::pin(
+                    async move { handler.connect(&socket, &request).await },
+                ))
+            })),
+            message: Some(Box::new(move |socket, first| {
+                let (handler, socket) = (Arc::clone(&handler), socket.clone());
+                Started::Running(Box::pin(async move {
+                    let mut next = Some(first);
+                    while let Some(message) = next {
+                        handler.message(&socket, message).await;
+                        next = socket.next_message();
+                    }
+                }))
+            })),
+            upgraded: Some(Box::new(move |socket| {
+                let handler = Arc::clone(&on_upgraded);
+                Started::Running(Box::pin(async move { handler.upgraded(&socket).await }))
+            })),
+            drained: None,
+            disconnect: Some(Box::new(move |socket, reason| {
+                let handler = Arc::clone(&on_disconnect);
+                Started::Running(Box::pin(async move {
+                    handler.disconnect(&socket, reason).await;
+                }))
+            })),
+        }
+    }
+
+    pub(crate) fn connect(
+        &self,
+        socket: Socket,
+        request: ConnectRequest,
+    ) -> Started<Result<(), Refuse>> {
+        match &self.connect {
+            Some(handler) => handler(socket, request),
+            None => Started::Done(Ok(())),
+        }
+    }
+
+    pub(crate) fn message(&self, socket: &Socket, message: Message) -> Started<()> {
+        match &self.message {
+            Some(handler) => handler(socket, message),
+            None => Started::Done(()),
+        }
+    }
+
+    pub(crate) fn upgraded(&self, socket: Socket) -> Started<()> {
+        match &self.upgraded {
+            Some(handler) => handler(socket),
+            None => Started::Done(()),
+        }
+    }
+
+    pub(crate) fn drained(&self, socket: Socket) -> Started<()> {
+        match &self.drained {
+            Some(handler) => handler(socket),
+            None => Started::Done(()),
+        }
+    }
+
+    pub(crate) fn disconnect(&self, socket: Socket, reason: DisconnectReason) -> Started<()> {
+        match &self.disconnect {
+            Some(handler) => handler(socket, reason),
+            None => Started::Done(()),
+        }
+    }
+}
+
+mod sealed {
+    pub trait Sealed<K> {}
+}
+
+/// Marks a handler that returns a future. Never named by users.
+#[derive(Debug)]
+pub struct Async(());
+
+/// Marks a handler that returns its result at once. Never named by users.
+#[derive(Debug)]
+pub struct Plain(());
+
+/// What a handler for messages, upgrades and disconnects may return: nothing, or a future of nothing.
+#[diagnostic::on_unimplemented(
+    message = "a handler returns `()` or a future whose output is `()`, not `{Self}`",
+    note = "handle the error inside the handler, for example with `let _ = socket.send(message).await;`"
+)]
+pub trait HandlerOutput<K>: sealed::Sealed<K> {
+    /// What is left to do.
+    #[doc(hidden)]
+    fn start(self) -> Settled;
+
+    /// What is left to do for the first message and those that follow it.
+    #[doc(hidden)]
+    fn start_batch<F>(self, handler: &Arc<F>, socket: &Socket) -> Settled
+    where
+        F: Fn(Socket, Message) -> Self + Send + Sync + 'static,
+        Self: Sized;
+}
+
+/// For the implementations of [`HandlerOutput`] only.
+#[doc(hidden)]
+pub struct Settled(pub(crate) Started<()>);
+
+impl std::fmt::Debug for Settled {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Settled")
+    }
+}
+
+impl sealed::Sealed<Plain> for () {}
+
+impl HandlerOutput<Plain> for () {
+    fn start(self) -> Settled {
+        Settled(Started::Done(()))
+    }
+
+    fn start_batch<F>(self, _: &Arc<F>, _: &Socket) -> Settled {
+        Settled(Started::Done(()))
+    }
+}
+
+impl<Fut: Future<Output = ()> + Send + 'static> sealed::Sealed<Async> for Fut {}
+
+impl<Fut: Future<Output = ()> + Send + 'static> HandlerOutput<Async> for Fut {
+    fn start(self) -> Settled {
+        Settled(Started::Running(Box::pin(self)))
+    }
+
+    fn start_batch<F>(self, handler: &Arc<F>, socket: &Socket) -> Settled
+    where
+        F: Fn(Socket, Message) -> Self + Send + Sync + 'static,
+    {
+        let (handler, socket) = (Arc::clone(handler), socket.clone());
+        Settled(Started::Running(Box::pin(async move {
+            self.await;
+            // One box serves all messages that are there by now.
+            while let Some(message) = socket.next_message() {
+                handler(socket.clone(), message).await;
+            }
+        })))
+    }
+}
+
+/// What a handler for connects may return: nothing or a `Result<(), Refuse>`, at once or as a future.
+#[diagnostic::on_unimplemented(
+    message = "a connect handler returns `()` or `Result<(), Refuse>`, or a future of one of them, not `{Self}`"
+)]
+pub trait ConnectOutput<K>: sealed::Sealed<(K, Refuse)> {
+    #[doc(hidden)]
+    fn decide(self) -> Decided;
+}
+
+/// For the implementations of [`ConnectOutput`] only.
+#[doc(hidden)]
+pub struct Decided(pub(crate) Started<Result<(), Refuse>>);
+
+impl std::fmt::Debug for Decided {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Decided")
+    }
+}
+
+impl sealed::Sealed<(Plain, Refuse)> for () {}
+
+impl ConnectOutput<Plain> for () {
+    fn decide(self) -> Decided {
+        Decided(Started::Done(Ok(())))
+    }
+}
+
+impl sealed::Sealed<(Plain, Refuse)> for Result<(), Refuse> {}
+
+impl ConnectOutput<Plain> for Result<(), Refuse> {
+    fn decide(self) -> Decided {
+        Decided(Started::Done(self))
+    }
+}
+
+impl<F> sealed::Sealed<(Async, Refuse)> for F where
+    F: Future<Output = Result<(), Refuse>> + Send + 'static
+{
+}
+
+impl<F> ConnectOutput<Async> for F
+where
+    F: Future<Output = Result<(), Refuse>> + Send + 'static,
+{
+    fn decide(self) -> Decided {
+        Decided(Started::Running(Box::pin(self)))
+    }
+}
+
+/// Marks a connect handler whose future cannot refuse. Never named by users.
+#[derive(Debug)]
+pub struct AsyncUnit(());
+
+impl<F> sealed::Sealed<(AsyncUnit, Refuse)> for F where F: Future<Output = ()> + Send + 'static {}
+
+impl<F> ConnectOutput<AsyncUnit> for F
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    fn decide(self) -> Decided {
+        Decided(Started::Running(Box::pin(async move {
+            self.await;
+            Ok(())
+        })))
+    }
+}

@@ -1,0 +1,81 @@
+//! What a server does beyond the rules of the protocol: whom it lets in, and how its answers are dressed.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use engineio_core::{Message, Sid};
+use http::HeaderMap;
+use http::request::Parts;
+
+use crate::compression::Compression;
+use crate::cookie::SidCookie;
+use crate::origin::Origins;
+
+pub(crate) type HeaderHook = dyn Fn(&Parts, &mut HeaderMap) + Send + Sync;
+pub(crate) type Naming = Pin<Box<dyn Future<Output = Sid> + Send>>;
+pub(crate) type SidSource = dyn Fn(&Parts) -> Naming + Send + Sync;
+
+/// What happens when a message is sent to a client whose outbox is full.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum WhenFull {
+    /// `send().await` waits, and `try_send` and `broadcast` leave the client out. The default: what is sent is paced by
+    /// the slowest who must get it.
+    #[default]
+    Wait,
+    /// `send().await` fails at once as well, with [`SendError::Full`](crate::SendError::Full).
+    Refuse,
+    /// The client is disconnected at once, with [`DisconnectReason::SlowConsumer`](crate::DisconnectReason): a client
+    /// that missed a message is worth nothing to the application.
+    Disconnect,
+}
+
+pub(crate) struct Options {
+    pub(crate) origins: Origins,
+    pub(crate) compression: Compression,
+    pub(crate) cookie: Option<SidCookie>,
+    pub(crate) when_full: WhenFull,
+    pub(crate) concurrent_messages: bool,
+    pub(crate) connect_timeout: Duration,
+    pub(crate) max_sockets: usize,
+    pub(crate) max_sockets_per_peer: usize,
+    /// Where session ids come from, if not from the system's random source.
+    pub(crate) sids: Option<Arc<SidSource>>,
+    /// What every client is sent right after the open packet.
+    pub(crate) initial_message: Option<Message>,
+    pub(crate) initial_headers: Option<Box<HeaderHook>>,
+    pub(crate) headers: Option<Box<HeaderHook>>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            origins: Origins::default(),
+            compression: Compression::default(),
+            cookie: None,
+            when_full: WhenFull::Wait,
+            concurrent_messages: false,
+            connect_timeout: Duration::from_secs(30),
+            max_sockets: usize::MAX,
+            max_sockets_per_peer: usize::MAX,
+            sids: None,
+            initial_message: None,
+            initial_headers: None,
+            headers: None,
+        }
+    }
+}
+
+impl std::fmt::Debug for Options {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Options")
+            .field("origins", &self.origins)
+            .field("compression", &self.compression)
+            .field("cookie", &self.cookie)
+            .field("connect_timeout", &self.connect_timeout)
+            .field("max_sockets", &self.max_sockets)
+            .field("max_sockets_per_peer", &self.max_sockets_per_peer)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,412 @@
+//! Which web pages may talk to the server.
+//!
+//! A browser tells the origin of the calling page in the `Origin` header, which a page can neither forge nor leave
+//! out of a WebSocket handshake. Nothing else stops a foreign page from opening a WebSocket with the cookies of its
+//! visitor, because the rules of CORS do not apply there; so the same check is made for polling and WebSocket, on
+//! handshakes and on every later request.
+
+mod address;
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use http::header::{HOST, ORIGIN};
+use http::request::Parts;
+use http::{HeaderMap, HeaderName};
+
+use address::{Address, Authority};
+
+const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+
+/// Longer than every origin with a DNS name; what is longer is neither compared nor echoed. In bytes.
+pub(crate) const MAX_ORIGIN_LEN: usize = 512;
+
+/// The answer of an asynchronous predicate.
+pub(crate) type Answer = Pin<Box<dyn Future<Output = bool> + Send>>;
+
+type Predicate = dyn Fn(&str, &Parts) -> bool + Send + Sync;
+type AsyncPredicate = dyn Fn(&str, &Parts) -> Answer + Send + Sync;
+
+/// Which origins may talk to the server: the check of the `Origin` header, and the CORS headers of the answers.
+///
+/// A request without an `Origin` header always passes: it does not come from a foreign web page. A request whose
+/// `Origin` is refused is answered with 403, polling and WebSocket alike, before anything else is looked at; allowed
+/// ones get `Access-Control-Allow-Origin` with their own origin, never with `*`.
+///
+/// Origins are compared as browsers compare them: without regard to the case of the host, and with a default port
+/// equal to a missing one.
+///
+/// | constructor | allowed | `Origin: null` (sandboxed frames, `file:`) |
+/// |---|---|---|
+/// | [`same`](Self::same), the default | pages of the server's own host and port | refused |
+/// | [`list`](Self::list), [`try_list`](Self::try_list) | the listed ones, and only these | refused |
+/// | [`predicate`](Self::predicate), [`predicate_async`](Self::predicate_async) | what a function says | its decision |
+/// | [`any`](Self::any) | every page in the world | allowed |
+/// | [`off`](Self::off) | everything; no CORS header is sent, as the host app does that | not looked at |
+///
+/// ```
+/// use engineio_tower::Origins;
+///
+/// let one_app = Origins::list(["https://app.example.com", "http://localhost:5173"]);
+/// let own_subdomains = Origins::predicate(|origin, _request| {
+///     origin.starts_with("https://") && origin.ends_with(".example.com")
+/// });
+/// let public_feed = Origins::any().credentials(false);
+/// # let _ = (one_app, own_subdomains, public_feed);
+/// ```
+#[derive(Clone)]
+pub struct Origins {
+    rule: Rule,
+    credentials: bool,
+    trust_forwarded: bool,
+}
+
+#[derive(Clone)]
+enum Rule {
+    Same,
+    Any,
+    /// Every entry is readable by [`Address::parse`].
+    List(Arc<[Box<str>]>),
+    Predicate(Arc<Predicate>),
+    Ask(Arc<AsyncPredicate>),
+    Off,
+}
+
+/// What the check says about one request.
+pub(crate) enum Verdict {
+    /// The request may go on.
+    Allowed,
+    /// The request must be refused, with 403 and code 4.
+    Refused,
+    /// The application decides: `true` allows.
+    Ask(Answer),
+}
+
+/// Which scheme the browser has used: a request extension that a host sets when it knows.
+///
+/// The request itself does not tell whether it came over TLS. A host that terminates TLS itself inserts
+/// `Scheme::Https` into the request's extensions, and [`Origins::same`] then refuses the `http` page of the same host.
+/// Without the extension the scheme is unknown, unless the URI says `https` (HTTP/2 does) or the
+/// [forwarded headers are trusted](Origins::trust_forwarded).
+///
+/// ```
+/// let mut request = http::Request::new(());
+/// request.extensions_mut().insert(engineio_tower::Scheme::Https);
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scheme {
+    /// Plain HTTP, from the browser to this server.
+    Http,
+    /// HTTP over TLS.
+    Https,
+}
+
+/// Text that is not an origin, in the configuration of [`Origins::try_list`].
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "{0:?} is not an origin: write scheme://host or scheme://host:port in ASCII, without a path; \
+     for every origin use Origins::any(), for patterns Origins::predicate()"
+)]
+pub struct InvalidOrigin(String);
+
+impl Origins {
+    /// Only pages that came from this server itself; the default.
+    ///
+    /// Host and port of the `Origin` must be those of the request (`:authority` or `Host`, or `X-Forwarded-Host` if
+    /// [trusted](Self::trust_forwarded)). The scheme is compared where it is known, see [`Scheme`]: behind a proxy
+    /// that terminates TLS, the usual deployment, the server sees plain HTTP under pages that are `https`.
+    ///
+    /// That still keeps every foreign site out, since its pages have another host and the browser writes both
+    /// headers. Not covered are pages of the *same* host over plain HTTP, which only somebody on the network path
+    /// can write: let the proxy redirect them, send HSTS, or name the `https` origin with [`list`](Self::list). Nor
+    /// is DNS rebinding, where a foreign name points at this server, so that host and origin agree: a server on
+    /// `localhost` or in a private network should name its origins with [`list`](Self::list).
+    #[must_use]
+    pub fn same() -> Self {
+        Self::new(Rule::Same)
+    }
+
+    /// Every page in the world, `null` included.
+    ///
+    /// With [`credentials`](Self::credentials), which is the default, any page can act with the cookies of its
+    /// visitor. Use this for servers that know their users by something else than a cookie.
+    #[must_use]
+    pub fn any() -> Self {
+        Self::new(Rule::Any)
+    }
+
+    /// Exactly these origins: the server's own is not added. An empty list refuses every page.
+    ///
+    /// An entry is `scheme://host` or `scheme://host:port`; a slash at its end is overlooked.
+    ///
+    /// # Panics
+    ///
+    /// If an entry is not an origin, `*` and `null` among them. [`try_list`](Self::try_list) is for entries that
+    /// come from a configuration file.
+    #[must_use]
+    pub fn list<I>(origins: I) -> Self
+    where
+        I: IntoIterator,
+        I::Item: AsRef<str>,
+    {
+        match Self::try_list(origins) {
+            Ok(origins) => origins,
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    /// As [`list`](Self::list), for entries that are not known to be right.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidOrigin`] with the first entry that is not an origin.
+    ///
+    /// ```
+    /// use engineio_tower::Origins;
+    ///
+    /// let line = "https://app.example.com, http://localhost:5173";
+    /// assert!(Origins::try_list(line.split(", ")).is_ok());
+    /// assert!(Origins::try_list(["app.example.com"]).is_err());
+    /// ```
+    pub fn try_list<I>(origins: I) -> Result<Self, InvalidOrigin>
+    where
+        I: IntoIterator,
+        I::Item: AsRef<str>,
+    {
+        let read = |origin: I::Item| {
+            let given = origin.as_ref();
+            let text = given.strip_suffix('/').unwrap_or(given);
+            match Address::parse(text) {
+                Some(_) => Ok(text.into()),
+                None => Err(InvalidOrigin(given.to_owned())),
+            }
+        };
+        let list: Result<_, _> = origins.into_iter().map(read).collect();
+        Ok(Self::new(Rule::List(list?)))
+    }
+
+    /// Asks a function, which gets the `Origin` header as it was sent and the head of the request.
+    ///
+    /// It is called for every request with an `Origin`, not only for handshakes. Compare whole origins: `contains`
+    /// and a bare `starts_with` match `https://example.com.evil.org` too.
+    #[must_use]
+    pub fn predicate<F>(allows: F) -> Self
+    where
+        F: Fn(&str, &Parts) -> bool + Send + Sync + 'static,
+    {
+        Self::new(Rule::Predicate(Arc::new(allows)))
+    }
+
+    /// Asks an asynchronous function, for instance one that looks into a database.
+    ///
+    /// It is called for every request with an `Origin`, so it should remember its answers. The future cannot borrow:
+    /// the function takes out of the head what the future needs.
+    ///
+    /// ```
+    /// use engineio_tower::Origins;
+    ///
+    /// # async fn is_customer(origin: &str) -> bool { origin.len() > 8 }
+    /// let customers = Origins::predicate_async(|origin, _request| {
+    ///     let origin = origin.to_owned();
+    ///     async move { is_customer(&origin).await }
+    /// });
+    /// # let _ = customers;
+    /// ```
+    #[must_use]
+    pub fn predicate_async<F, Fut>(allows: F) -> Self
+    where
+        F: Fn(&str, &Parts) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = bool> + Send + 'static,
+    {
+        Self::new(Rule::Ask(Arc::new(move |origin, head| {
+            Box::pin(allows(origin, head))
+        })))
+    }
+
+    /// No check and no CORS headers, for a host that does both itself.
+    ///
+    /// A CORS layer of the host is not enough for WebSocket: it sets headers, but refuses nothing, and a browser
+    /// does not ask for them there.
+    #[must_use]
+    pub fn off() -> Self {
+        Self::new(Rule::Off)
+    }
+
+    fn new(rule: Rule) -> Self {
+        Self {
+            rule,
+            credentials: true,
+            trust_forwarded: false,
+        }
+    }
+
+    /// Whether pages of an allowed origin may send cookies and other credentials across origins:
+    /// `Access-Control-Allow-Credentials: true`. On by default, as in python-engineio.
+    #[must_use]
+    pub fn credentials(mut self, credentials: bool) -> Self {
+        self.credentials = credentials;
+        self
+    }
+
+    /// Whether `X-Forwarded-Host` and `X-Forwarded-Proto` (the first item of each) name what the browser sees. Off
+    /// by default; it matters to [`same`](Self::same) only.
+    ///
+    /// Switch it on when a proxy in front changes the `Host` header, and only if every request comes through a proxy
+    /// that sets both headers itself.
+    #[must_use]
+    pub fn trust_forwarded(mut self, trust: bool) -> Self {
+        self.trust_forwarded = trust;
+        self
+    }
+
+    /// Judges a request by its head.
+    pub(crate) fn check(&self, head: &Parts) -> Verdict {
+        if self.is_off() {
+            return Verdict::Allowed;
+        }
+        let mut values = head.headers.get_all(ORIGIN).iter();
+        let Some(origin) = values.next() else {
+            return Verdict::Allowed;
+        };
+        // A browser sends one; with two of them it would be open which one counts.
+        let origin = match origin.to_str() {
+            Ok(origin) if values.next().is_none() && origin.len() <= MAX_ORIGIN_LEN => origin,
+            _ => return Verdict::Refused,
+        };
+        let allowed = match &self.rule {
+            Rule::Off | Rule::Any => true,
+            Rule::Same => Address::parse(origin).is_some_and(|page| self.is_same(&page, head)),
+            Rule::List(list) => Address::parse(origin)
+                .is_some_and(|page| list.iter().any(|entry| Address::parse(entry) == Some(page))),
+            Rule::Predicate(allows) => allows(origin, head),
+            Rule::Ask(allows) => return Verdict::Ask(allows(origin, head)),
+        };
+        if allowed {
+            Verdict::Allowed
+        } else {
+            Verdict::Refused
+        }
+    }
+
+    pub(crate) fn is_off(&self) -> bool {
+        matches!(self.rule, Rule::Off)
+    }
+
+    pub(crate) fn sends_credentials(&self) -> bool {
+        self.credentials
+    }
+
+    fn is_same(&self, page: &Address<'_>, head: &Parts) -> bool {
+        let scheme_fits = match self.scheme(head) {
+            Some(scheme) => page.has_scheme(scheme.as_str()),
+            None => page.has_scheme("http") || page.has_scheme("https"),
+        };
+        scheme_fits && self.authority(head).is_some_and(|own| page.is_at(&own))
+    }
+
+    /// The host that the browser has asked for.
+    fn authority<'a>(&self, head: &'a Parts) -> Option<Authority<'a>> {
+        if self.trust_forwarded
+            && let Some(forwarded) = first_item(&head.headers, &X_FORWARDED_HOST)
+        {
+            return Authority::parse(forwarded);
+        }
+        // RFC 9112 § 3.2.2: the authority of the target counts more than the Host header.
+        if let Some(authority) = head.uri.authority() {
+            return Authority::parse(authority.as_str());
+        }
+        let mut hosts = head.headers.get_all(HOST).iter();
+        let host = hosts.next()?.to_str().ok()?;
+        match hosts.next() {
+            None => Authority::parse(host),
+            Some(_) => None,
+        }
+    }
+
+    /// The scheme that the browser has used, if anybody said so.
+    fn scheme(&self, head: &Parts) -> Option<Scheme> {
+        if self.trust_forwarded
+            && let Some(scheme) =
+                first_item(&head.headers, &X_FORWARDED_PROTO).and_then(Scheme::forwarded)
+        {
+            return Some(scheme);
+        }
+        if let Some(scheme) = head.extensions.get::<Scheme>() {
+            return Some(*scheme);
+        }
+        // `http` in the URI tells only how the last hop came: a proxy that terminates TLS writes it as well.
+        (head.uri.scheme() == Some(&http::uri::Scheme::HTTPS)).then_some(Scheme::Https)
+    }
+}
+
+impl Scheme {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Http => "http",
+            Self::Https => "https",
+        }
+    }
+
+    /// Reads `X-Forwarded-Proto`, in which some proxies name the scheme of a WebSocket URL.
+    fn forwarded(item: &str) -> Option<Self> {
+        let is = |name| item.eq_ignore_ascii_case(name);
+        if is("https") || is("wss") {
+            Some(Self::Https)
+        } else if is("http") || is("ws") {
+            Some(Self::Http)
+        } else {
+            None
+        }
+    }
+}
+
+/// The first item of a comma-separated header: what the proxy next to the browser has written. An empty one is none.
+fn first_item<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
+    let value = headers.get(name)?.to_str().ok()?;
+    let item = value.split(',').next()?.trim();
+    (!item.is_empty()).then_some(item)
+}
+
+impl Default for Origins {
+    fn default() -> Self {
+        Self::same()
+    }
+}
+
+impl fmt::Debug for Origins {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Origins")
+            .field("rule", &self.rule)
+            .field("credentials", &self.credentials)
+            .field("trust_forwarded", &self.trust_forwarded)
+            .finish()
+    }
+}
+
+impl fmt::Debug for Rule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Same => f.write_str("Same"),
+            Self::Any => f.write_str("Any"),
+            Self::List(list) => f.debug_tuple("List").field(list).finish(),
+            Self::Predicate(_) => f.write_str("Predicate"),
+            Self::Ask(_) => f.write_str("AsyncPredicate"),
+            Self::Off => f.write_str("Off"),
+        }
+    }
+}
+
+impl fmt::Debug for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Allowed => "Allowed",
+            Self::Refused => "Refused",
+            Self::Ask(_) => "Ask",
+        })
+    }
+}

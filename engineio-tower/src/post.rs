@@ -1,0 +1,207 @@
+//! A POST that brings packets.
+
+use std::error::Error;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use bytes::{Buf, BufMut, Bytes, BytesMut};
+use engineio_core::server::{ExchangeId, Input};
+use engineio_core::{Payload, Refusal, jsonp};
+use http_body::Body;
+use pin_project_lite::pin_project;
+
+use crate::response::Answer;
+use crate::session::{PartyId, Shared, Signal};
+
+pin_project! {
+    /// Reads the body, never beyond the limit, and answers when its packets have found room.
+    ///
+    /// Dropping it while the body is read tells the session that the client gave up.
+    pub(crate) struct PostFuture<B> {
+        #[pin]
+        body: B,
+        collected: Collected,
+        read: bool,
+        form: Form,
+        ticket: Ticket,
+    }
+}
+
+/// In what a POST carries its packets.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Form {
+    /// Text, whatever its content type is.
+    Text,
+    /// `application/octet-stream`, which revision 3 uses for binary payloads.
+    Binary,
+    /// The field `d` of an HTML form.
+    Jsonp,
+}
+
+/// The POST as the session knows it; leaves when dropped.
+struct Ticket {
+    session: Arc<Shared>,
+    id: ExchangeId,
+    answered: bool,
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        let input = (!self.answered).then_some(Input::PostAborted(self.id));
+        self.session.leave(PartyId::Exchange(self.id), input);
+    }
+}
+
+/// A body that is being read. A body of one chunk is not copied.
+#[derive(Default)]
+struct Collected {
+    first: Bytes,
+    more: BytesMut,
+}
+
+impl Collected {
+    fn len(&self) -> usize {
+        if self.more.is_empty() {
+            self.first.len()
+        } else {
+            self.more.len()
+        }
+    }
+
+    fn push(&mut self, mut chunk: impl Buf) {
+        if self.len() == 0 {
+            self.first = chunk.copy_to_bytes(chunk.remaining());
+            return;
+        }
+        if self.more.is_empty() {
+            self.more.reserve(self.first.len() + chunk.remaining());
+            self.more.put(std::mem::take(&mut self.first));
+        }
+        self.more.put(chunk);
+    }
+
+    fn finish(&mut self) -> Bytes {
+        if self.more.is_empty() {
+            std::mem::take(&mut self.first)
+        } else {
+            std::mem::take(&mut self.more).freeze()
+        }
+    }
+}
+
+impl<B: Body> PostFuture<B> {
+    pub(crate) fn open(session: Arc<Shared>, form: Form, body: B) -> Self {
+        let id = session.open_post();
+        Self {
+            body,
+            collected: Collected::default(),
+            read: false,
+            form,
+            ticket: Ticket {
+                session,
+                id,
+                answered: false,
+            },
+        }
+    }
+}
+
+impl<B> Future for PostFuture<B>
+where
+    B: Body<Error: Into<Box<dyn Error + Send + Sync>>>,
+{
+    type Output = Answer;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Answer> {
+        let mut this = self.project();
+        let session = &this.ticket.session;
+        let id = this.ticket.id;
+        let party = PartyId::Exchange(id);
+        // First of all: a session that is over, or refuses the POST, must not make us read on.
+        let mut signal = session.poll_signal(party, cx);
+        if signal.is_none() && !*this.read {
+            let limit = session.server.config.max_payload;
+            let outcome = ready!(poll_body(this.body.as_mut(), this.collected, limit, cx));
+            *this.read = true;
+            let input = match outcome {
+                Ok(body) => match this.form {
+                    Form::Text => Input::PostReceived(id, Payload::text(body)),
+                    Form::Binary => Input::PostReceived(id, Payload::binary(body)),
+                    Form::Jsonp => match jsonp::unwrap(&body) {
+                        Some(body) => Input::PostReceived(id, Payload::text(body)),
+                        None => Input::PostWithoutPayload(id),
+                    },
+                },
+                Err(Failure::TooLarge) => Input::PostTooLarge(id),
+                Err(Failure::Broken) => Input::PostAborted(id),
+            };
+            session.update_and_pump(cx, |session| {
+                session.handle_input(crate::session::now(), input);
+            });
+            signal = session.poll_signal(party, cx);
+        }
+        let answer = match signal {
+            Some(Signal::Accepted) => Answer::Posted,
+            Some(Signal::Refused(refusal)) => Answer::Refusal(refusal),
+            Some(_) => Answer::Refusal(Refusal::BadRequest),
+            None => return Poll::Pending,
+        };
+        this.ticket.answered = true;
+        Poll::Ready(answer)
+    }
+}
+
+enum Failure {
+    TooLarge,
+    Broken,
+}
+
+fn poll_body<B>(
+    mut body: Pin<&mut B>,
+    collected: &mut Collected,
+    limit: usize,
+    cx: &mut Context<'_>,
+) -> Poll<Result<Bytes, Failure>>
+where
+    B: Body<Error: Into<Box<dyn Error + Send + Sync>>>,
+{
+    // What is announced already is not read at all.
+    if body.size_hint().lower() > (limit - collected.len()) as u64 {
+        return Poll::Ready(Err(Failure::TooLarge));
+    }
+    loop {
+        match ready!(body.as_mut().poll_frame(cx)) {
+            None => return Poll::Ready(Ok(collected.finish())),
+            Some(Ok(frame)) => {
+                if let Ok(chunk) = frame.into_data() {
+                    if chunk.remaining() > limit - collected.len() {
+                        return Poll::Ready(Err(Failure::TooLarge));
+                    }
+                    collected.push(chunk);
+                }
+            }
+            Some(Err(error)) => {
+                let error = error.into();
+                tracing::debug!(target: "engineio::post", %error, "a POST body broke off");
+                return Poll::Ready(Err(if is_length_limit(&*error) {
+                    Failure::TooLarge
+                } else {
+                    Failure::Broken
+                }));
+            }
+        }
+    }
+}
+
+/// Whether a limit in front of this service cut the body (tower-http's `RequestBodyLimitLayer`, for example).
+fn is_length_limit(error: &(dyn Error + 'static)) -> bool {
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        if error.is::<http_body_util::LengthLimitError>() {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
+}

@@ -1,0 +1,110 @@
+//! Runs the handlers of one client, one event after the other.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use engineio_core::DisconnectReason;
+use engineio_core::server::Event;
+
+use crate::handler::{BoxFuture, Started};
+use crate::meter;
+use crate::session::{Shared, now};
+use crate::socket::Socket;
+
+/// The running handler of a client, if one is running.
+///
+/// It is polled by the task of the client's WebSocket, together with the reads and writes, or else by a task that
+/// lives as long as there are events. Whoever polls it has claimed the right to.
+#[derive(Default)]
+pub(crate) struct Pump {
+    running: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
+    /// What is running, or was started last, is the handler for the end.
+    last: bool,
+}
+
+impl std::fmt::Debug for Pump {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Pump")
+            .field("running", &self.running.is_some())
+            .finish()
+    }
+}
+
+impl Pump {
+    /// Runs handlers until there are no events left, and gives the claim back then.
+    pub(crate) fn poll(&mut self, session: &Arc<Shared>, cx: &mut Context<'_>) -> Poll<()> {
+        loop {
+            if let Some(running) = &mut self.running {
+                let result = catch_unwind(AssertUnwindSafe(|| running.as_mut().poll(cx)));
+                match result {
+                    Ok(done) => ready!(done),
+                    Err(_) => panicked(session),
+                }
+                self.running = None;
+            }
+            if std::mem::take(&mut self.last) {
+                session.data.clear();
+                session.server.forgotten();
+            }
+            let Some(event) = session.next_event() else {
+                return Poll::Ready(());
+            };
+            self.last = matches!(event, Event::Closed(_));
+            match catch_unwind(AssertUnwindSafe(|| start(session, event))) {
+                Ok(Started::Running(running)) => self.running = Some(running),
+                Ok(Started::Done(())) => {}
+                Err(_) => panicked(session),
+            }
+        }
+    }
+}
+
+fn start(session: &Arc<Shared>, event: Event) -> Started<()> {
+    let handlers = &session.server.handlers;
+    let socket = Socket::new(Arc::clone(session));
+    match event {
+        Event::Message(message) => {
+            meter::received(message.len());
+            let handler = handlers.message(&socket, message);
+            match handler {
+                Started::Running(handler) if session.server.options.concurrent_messages => {
+                    run_beside(session, handler);
+                    Started::Done(())
+                }
+                handler => handler,
+            }
+        }
+        Event::Upgraded => handlers.upgraded(socket),
+        Event::Drained => handlers.drained(socket),
+        Event::Closed(reason) => {
+            tracing::debug!(target: "engineio::session", sid = session.sid.short(), %reason, "closed");
+            handlers.disconnect(socket, reason)
+        }
+        _ => Started::Done(()),
+    }
+}
+
+/// Runs a handler in a task of its own.
+fn run_beside(session: &Arc<Shared>, mut handler: BoxFuture<()>) {
+    let session = Arc::clone(session);
+    let server = Arc::clone(&session.server);
+    server.spawn(async move {
+        let run = std::future::poll_fn(|cx| {
+            match catch_unwind(AssertUnwindSafe(|| handler.as_mut().poll(cx))) {
+                Ok(poll) => poll.map(Ok),
+                Err(_) => Poll::Ready(Err(())),
+            }
+        });
+        if run.await.is_err() {
+            panicked(&session);
+        }
+    });
+}
+
+/// A handler's panic ends its client, nobody else. The panic hook has told the details.
+fn panicked(session: &Arc<Shared>) {
+    tracing::error!(target: "engineio::session", sid = session.sid.short(), "a handler panicked; the client is disconnected");
+    session.update(|session| session.abort(now(), DisconnectReason::HandlerPanic));
+}

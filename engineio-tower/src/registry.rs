@@ -1,0 +1,94 @@
+//! The sessions of a server, by id.
+
+use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
+
+use engineio_core::Sid;
+
+use crate::session::Shared;
+
+/// Enough that the threads of one machine rarely meet at a lock.
+const SHARDS: usize = 32;
+
+type Shard = RwLock<HashMap<Sid, Arc<Shared>, RandomState>>;
+
+/// A map in shards, so that requests of different sessions do not wait for each other.
+///
+/// A lock is held for one look-up only, and never while a session is locked.
+#[derive(Debug)]
+pub(crate) struct Registry {
+    shards: Box<[Shard]>,
+    hasher: RandomState,
+    len: AtomicUsize,
+}
+
+impl Registry {
+    pub(crate) fn new() -> Self {
+        let hasher = RandomState::new();
+        let shard = || RwLock::new(HashMap::with_hasher(hasher.clone()));
+        Self {
+            shards: std::iter::repeat_with(shard).take(SHARDS).collect(),
+            hasher: hasher.clone(),
+            len: AtomicUsize::new(0),
+        }
+    }
+
+    fn shard(&self, sid: &Sid) -> &Shard {
+        // The maps use the low bits of the hash for their buckets; the shards take high ones.
+        &self.shards[(self.hasher.hash_one(sid) >> 57) as usize % SHARDS]
+    }
+
+    /// Adds a session. Returns `false`, and changes nothing, if the id is taken.
+    pub(crate) fn insert(&self, sid: Sid, session: Arc<Shared>) -> bool {
+        let mut shard = self
+            .shard(&sid)
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        if shard.contains_key(&sid) {
+            return false;
+        }
+        shard.insert(sid, session);
+        self.len.fetch_add(1, Ordering::Relaxed);
+        true
+    }
+
+    pub(crate) fn get(&self, sid: &Sid) -> Option<Arc<Shared>> {
+        self.shard(sid)
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(sid)
+            .cloned()
+    }
+
+    pub(crate) fn remove(&self, sid: &Sid) {
+        let mut shard = self
+            .shard(sid)
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        let removed = shard.remove(sid);
+        // Memory comes back after a crowd has left.
+        if shard.capacity() > 64 && shard.len() * 4 < shard.capacity() {
+            shard.shrink_to_fit();
+        }
+        drop(shard);
+        if removed.is_some() {
+            self.len.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.len.load(Ordering::Relaxed)
+    }
+
+    /// All sessions of this moment.
+    pub(crate) fn snapshot(&self) -> Vec<Arc<Shared>> {
+        let mut all = Vec::with_capacity(self.len());
+        for shard in &self.shards {
+            let shard = shard.read().unwrap_or_else(PoisonError::into_inner);
+            all.extend(shard.values().cloned());
+        }
+        all
+    }
+}

@@ -1,0 +1,171 @@
+//! How the server says in HTTP what the protocol decided.
+
+use bytes::Bytes;
+use engineio_core::{Refusal, jsonp};
+use http::header::{
+    ALLOW, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, SEC_WEBSOCKET_VERSION, VARY,
+    X_CONTENT_TYPE_OPTIONS,
+};
+use http::request::Parts;
+use http::{HeaderMap, HeaderValue, Response, StatusCode};
+
+use crate::compression::{Accepted, Encoding};
+use crate::cors::{CorsReply, Preflight};
+use crate::meter;
+use crate::refuse::Refuse;
+use crate::server::ServerInner;
+
+/// A response of ours, before it is given the body type of the inner service's.
+pub(crate) type EngineResponse = Response<Bytes>;
+
+/// What a request is answered with.
+#[derive(Debug)]
+pub(crate) enum Answer {
+    /// Packets: the answer to a handshake or a poll.
+    Payload(engineio_core::Payload),
+    /// A POST was taken in.
+    Posted,
+    /// The protocol refuses the request.
+    Refusal(Refusal),
+    /// The application refuses the client.
+    Refused(Refuse),
+    /// The 101, or the answer to a preflight.
+    Response(EngineResponse),
+}
+
+impl From<Refusal> for Answer {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refusal(refusal)
+    }
+}
+
+const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=UTF-8");
+const BINARY: HeaderValue = HeaderValue::from_static("application/octet-stream");
+const SCRIPT: HeaderValue = HeaderValue::from_static("text/javascript; charset=UTF-8");
+const HTML: HeaderValue = HeaderValue::from_static("text/html");
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+
+/// What the answer needs to know of its request, whose head is not kept.
+#[derive(Debug)]
+pub(crate) struct Reply {
+    cors: CorsReply,
+    /// The origin was checked and is welcome.
+    pub(crate) allowed: bool,
+    accepted: Accepted,
+    jsonp: Option<u32>,
+    /// What the application's hooks and the handshake add.
+    headers: Option<Box<HeaderMap>>,
+}
+
+impl Reply {
+    pub(crate) fn new(server: &ServerInner, head: &Parts, jsonp: Option<u32>) -> Self {
+        Self {
+            cors: server.options.origins.reply(head),
+            allowed: false,
+            accepted: if server.options.compression.is_on() {
+                Encoding::negotiate(&head.headers)
+            } else {
+                Accepted::PLAIN
+            },
+            jsonp,
+            headers: None,
+        }
+    }
+
+    /// The headers that are added to the answer.
+    pub(crate) fn headers_mut(&mut self) -> &mut HeaderMap {
+        self.headers.get_or_insert_default()
+    }
+
+    /// The answer to the question of a browser whether it may send a request.
+    pub(crate) fn preflight(&self, preflight: Preflight) -> EngineResponse {
+        preflight.respond(&self.cors).map(|()| Bytes::new())
+    }
+
+    /// Puts the answer into HTTP.
+    pub(crate) fn write(&mut self, server: &ServerInner, answer: Answer) -> EngineResponse {
+        let accepted = matches!(answer, Answer::Payload(_) | Answer::Response(_));
+        let mut response = match answer {
+            Answer::Payload(payload) => self.payload(server, payload),
+            // In lower case and as HTML: what clients of the reference know.
+            Answer::Posted => response(StatusCode::OK, HTML, Bytes::from_static(b"ok")),
+            Answer::Refusal(refusal) => refused(refusal),
+            Answer::Refused(refuse) => {
+                meter::turned_away();
+                let (status, body) = refuse.into_parts();
+                response(status, JSON, body)
+            }
+            Answer::Response(response) => response,
+        };
+        let headers = response.headers_mut();
+        self.cors.write(self.allowed, headers);
+        // A refusal opens no session, so it sets no cookie.
+        if let Some(more) = self.headers.take().filter(|_| accepted) {
+            headers.extend(*more);
+        }
+        response
+    }
+
+    fn payload(&self, server: &ServerInner, payload: engineio_core::Payload) -> EngineResponse {
+        let text = std::str::from_utf8(&payload.body)
+            .ok()
+            .filter(|_| !payload.binary);
+        let (content_type, body) = match (self.jsonp, text) {
+            (Some(index), Some(text)) => (SCRIPT, jsonp::wrap(index, text)),
+            _ if payload.binary => (BINARY, payload.body),
+            _ => (TEXT, payload.body),
+        };
+        let compression = server.options.compression;
+        let compressed = match payload.compress {
+            true => compression.apply(&body, self.accepted),
+            false => None,
+        };
+        let (body, encoding) = match compressed {
+            Some((body, encoding)) => (body, Some(encoding)),
+            None => (body, None),
+        };
+        let mut response = response(StatusCode::OK, content_type, body);
+        let headers = response.headers_mut();
+        if compression.is_on() {
+            headers.append(VARY, HeaderValue::from_static("Accept-Encoding"));
+        }
+        if let Some(encoding) = encoding {
+            headers.insert(CONTENT_ENCODING, encoding);
+        }
+        if self.jsonp.is_some() {
+            // A script that holds what others have written must not be taken for anything else.
+            headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+        }
+        response
+    }
+}
+
+fn response(status: StatusCode, content_type: HeaderValue, body: Bytes) -> EngineResponse {
+    let mut response = Response::new(body);
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, content_type);
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+fn refused(refusal: Refusal) -> EngineResponse {
+    tracing::debug!(target: "engineio::refusal", %refusal, "refused");
+    meter::refused(refusal);
+    let status = StatusCode::from_u16(refusal.status()).unwrap_or(StatusCode::BAD_REQUEST);
+    let mut response = response(status, JSON, refusal.body().into());
+    match refusal {
+        Refusal::MethodNotAllowed => {
+            let methods = HeaderValue::from_static("GET, POST");
+            response.headers_mut().insert(ALLOW, methods);
+        }
+        Refusal::UpgradeRequired => {
+            let version = HeaderValue::from_static("13");
+            response
+                .headers_mut()
+                .insert(SEC_WEBSOCKET_VERSION, version);
+        }
+        _ => {}
+    }
+    response
+}

@@ -1,0 +1,372 @@
+//! The server: a handle that is cloned freely, and what all handles share.
+
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
+
+use engineio_core::{Config, DisconnectReason, Message, SendError, SendOptions, Sid};
+use tokio::runtime::Handle;
+use tokio::sync::Notify;
+use tokio::task::{AbortHandle, JoinHandle};
+use tokio::time::Instant;
+
+use crate::admission::Admission;
+use crate::builder::ServerBuilder;
+use crate::deadlines::Deadlines;
+use crate::handler::{Handler, Handlers};
+use crate::options::Options;
+use crate::registry::Registry;
+use crate::session::{Shared, now};
+use crate::socket::Socket;
+
+/// An Engine.IO server: the connected clients and what is done with them.
+///
+/// A handle: cloning costs a reference count, and it may be used from any task or thread. It serves requests through
+/// an [`EngineIoLayer`](crate::EngineIoLayer) or an [`EngineIoService`](crate::EngineIoService).
+///
+/// # Examples
+///
+/// ```
+/// use engineio_tower::{Message, Server, Socket};
+///
+/// let server = Server::builder()
+///     .on_message(|socket: Socket, message: Message| async move {
+///         let _ = socket.send(message).await;
+///     })
+///     .build();
+/// assert!(server.is_empty());
+/// server.broadcast("to everybody");
+/// ```
+#[derive(Clone)]
+pub struct Server {
+    inner: Arc<ServerInner>,
+}
+
+pub(crate) struct ServerInner {
+    pub(crate) config: Arc<Config>,
+    pub(crate) options: Options,
+    pub(crate) admission: Arc<Admission>,
+    pub(crate) path: String,
+    pub(crate) handlers: Handlers,
+    pub(crate) registry: Registry,
+    pub(crate) deadlines: Arc<Deadlines>,
+    /// The runtime of the first request, for what is done from threads that belong to none.
+    runtime: OnceLock<Handle>,
+    connected: AtomicUsize,
+    /// The clients whose `on_disconnect` is still owed, and the WebSockets that still talk.
+    owed: AtomicUsize,
+    nothing_owed: Notify,
+    leaving: AtomicBool,
+    background: Mutex<Vec<AbortHandle>>,
+}
+
+impl Server {
+    /// A server to be configured.
+    pub fn builder() -> ServerBuilder {
+        ServerBuilder::new()
+    }
+
+    /// A server with the default configuration whose answers are those of one type.
+    #[must_use]
+    pub fn with_handler<H: Handler>(handler: H) -> Self {
+        Self::builder().handler(handler).build()
+    }
+
+    pub(crate) fn new(config: Config, options: Options, path: String, handlers: Handlers) -> Self {
+        Self {
+            inner: Arc::new(ServerInner {
+                admission: Admission::new(options.max_sockets, options.max_sockets_per_peer),
+                options,
+                config: Arc::new(config),
+                path,
+                handlers,
+                registry: Registry::new(),
+                deadlines: Arc::default(),
+                runtime: OnceLock::new(),
+                connected: AtomicUsize::new(0),
+                owed: AtomicUsize::new(0),
+                nothing_owed: Notify::new(),
+                leaving: AtomicBool::new(false),
+                background: Mutex::default(),
+            }),
+        }
+    }
+
+    pub(crate) const fn from_inner(inner: Arc<ServerInner>) -> Self {
+        Self { inner }
+    }
+
+    pub(crate) const fn inner(&self) -> &Arc<ServerInner> {
+        &self.inner
+    }
+
+    /// Whether a request with this path is the server's, and not the host app's: `/engine.io` and everything below it.
+    #[must_use]
+    pub fn claims(&self, path: &str) -> bool {
+        path.strip_prefix(self.inner.path.as_str())
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    }
+
+    /// The path under which the server is reached, without a trailing slash.
+    #[must_use]
+    pub fn path(&self) -> &str {
+        &self.inner.path
+    }
+
+    /// How many clients are connected.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.inner.connected.load(Ordering::Relaxed)
+    }
+
+    /// Whether no client is connected.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The connected client with this id.
+    #[must_use]
+    pub fn socket(&self, sid: &Sid) -> Option<Socket> {
+        let socket = Socket::new(self.inner.registry.get(sid)?);
+        socket.disconnect_reason().is_none().then_some(socket)
+    }
+
+    /// All clients that are connected at this moment.
+    #[must_use]
+    pub fn sockets(&self) -> Vec<Socket> {
+        self.inner
+            .registry
+            .snapshot()
+            .into_iter()
+            .map(Socket::new)
+            .filter(|socket| socket.disconnect_reason().is_none())
+            .collect()
+    }
+
+    /// Sends a message to one client, waiting while its outbox is full.
+    ///
+    /// # Errors
+    ///
+    /// Returns the message as [`SendError::Closed`] if no such client is connected.
+    ///
+    /// # Cancel safety
+    ///
+    /// If it is dropped before it returns, the message was not queued.
+    pub async fn send(&self, sid: &Sid, message: impl Into<Message>) -> Result<(), SendError> {
+        match self.socket(sid) {
+            Some(socket) => socket.send(message).await,
+            None => Err(SendError::Closed(message.into())),
+        }
+    }
+
+    /// Sends a message to every connected client. It is encoded once and shared by all of them.
+    ///
+    /// Returns to how many it was queued. A client whose outbox is full does not get it; to wait for such clients,
+    /// [`send`](Socket::send) to each of [`sockets`](Self::sockets).
+    pub fn broadcast(&self, message: impl Into<Message>) -> usize {
+        let message = message.into();
+        let sessions = self.inner.registry.snapshot();
+        let queued = |session: &&Arc<Shared>| {
+            session
+                .try_send(message.clone(), SendOptions::new())
+                .is_ok()
+        };
+        sessions.iter().filter(queued).count()
+    }
+
+    /// Disconnects one client in good order and waits until it is gone. Returns whether it was connected.
+    ///
+    /// # Cancel safety
+    ///
+    /// The client is disconnected even if this is dropped while it waits.
+    pub async fn disconnect(&self, sid: &Sid) -> bool {
+        let Some(socket) = self.socket(sid) else {
+            return false;
+        };
+        socket.close();
+        socket.closed().await;
+        true
+    }
+
+    /// Disconnects every client in good order and waits until all that were connected are gone.
+    ///
+    /// # Cancel safety
+    ///
+    /// The clients are disconnected even if this is dropped while it waits.
+    pub async fn disconnect_all(&self) {
+        self.close_all(DisconnectReason::Server).await;
+    }
+
+    async fn close_all(&self, reason: DisconnectReason) {
+        let sessions = self.inner.registry.snapshot();
+        for session in &sessions {
+            session.update(|session| session.close(now(), reason));
+        }
+        for session in sessions {
+            Socket::new(session).closed().await;
+        }
+    }
+
+    /// Leaves in good order: new clients are refused with 503, every client gets what is queued for it and is told that
+    /// the server closes, and the handlers that run are waited for. Then the background tasks are ended.
+    ///
+    /// What is not done after `grace` is dropped; a client that does not fetch its last messages cannot hold the server
+    /// up. The host must still serve requests meanwhile, so that polling clients can fetch them: call this before, or
+    /// as the signal of, the host's own graceful shutdown.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping it leaves the server refusing new clients, with the others on their way out.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use engineio_tower::Server;
+    ///
+    /// # async fn example(server: Server) {
+    /// // As the signal of axum's graceful shutdown, for example.
+    /// server.shutdown(Duration::from_secs(10)).await;
+    /// # }
+    /// ```
+    pub async fn shutdown(&self, grace: Duration) {
+        self.inner.leaving.store(true, Ordering::SeqCst);
+        let deadline = Instant::now() + grace;
+        let reason = DisconnectReason::Shutdown;
+        if tokio::time::timeout_at(deadline, self.close_all(reason))
+            .await
+            .is_err()
+        {
+            for session in self.inner.registry.snapshot() {
+                session.update(|session| session.abort(now(), reason));
+            }
+        }
+        let _ = tokio::time::timeout_at(deadline, self.inner.settled()).await;
+        self.inner.end_background_tasks();
+    }
+
+    /// Whether [`shutdown`](Self::shutdown) was called: new clients are refused.
+    #[must_use]
+    pub fn is_shutting_down(&self) -> bool {
+        self.inner.is_leaving()
+    }
+
+    /// Runs a background task on the server's runtime: that of the caller, or of the first request. It is aborted when
+    /// the server has shut down.
+    ///
+    /// # Panics
+    ///
+    /// Panics outside a runtime before the first request came.
+    pub fn spawn<F>(&self, task: F) -> JoinHandle<F::Output>
+    where
+        F: Future<Output: Send + 'static> + Send + 'static,
+    {
+        let Some(runtime) = self.inner.runtime() else {
+            panic!(
+                "Server::spawn needs a tokio runtime, and no request has come yet to lend its own"
+            );
+        };
+        let task = runtime.spawn(task);
+        let mut background = self.inner.lock_background();
+        background.retain(|task| !task.is_finished());
+        background.push(task.abort_handle());
+        task
+    }
+}
+
+impl ServerInner {
+    /// Called by every request that opens a session.
+    pub(crate) fn enter_runtime(self: &Arc<Self>) {
+        self.runtime.get_or_init(Handle::current);
+        self.deadlines.watch(self);
+    }
+
+    fn runtime(&self) -> Option<Handle> {
+        Handle::try_current()
+            .ok()
+            .or_else(|| self.runtime.get().cloned())
+    }
+
+    /// Runs what must outlive its caller. Without a runtime there has been no request, so there is nothing to run.
+    pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        if let Some(runtime) = self.runtime() {
+            runtime.spawn(task);
+        }
+    }
+
+    /// A client was accepted.
+    pub(crate) fn connected(&self) {
+        self.connected.fetch_add(1, Ordering::Relaxed);
+        self.owes();
+    }
+
+    /// A shutdown has one more thing to wait for, until [`forgotten`](Self::forgotten).
+    pub(crate) fn owes(&self) {
+        self.owed.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A client is gone; its `on_disconnect` is still to run.
+    pub(crate) fn disconnected(&self) {
+        self.connected.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// The last handler of a client is done, or a WebSocket has said its last word.
+    pub(crate) fn forgotten(&self) {
+        if self.owed.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.nothing_owed.notify_waiters();
+        }
+    }
+
+    /// Waits until no handler runs or is owed.
+    async fn settled(&self) {
+        loop {
+            let settled = self.nothing_owed.notified();
+            if self.owed.load(Ordering::Acquire) == 0 {
+                return;
+            }
+            settled.await;
+        }
+    }
+
+    pub(crate) fn is_leaving(&self) -> bool {
+        self.leaving.load(Ordering::Relaxed)
+    }
+
+    fn lock_background(&self) -> std::sync::MutexGuard<'_, Vec<AbortHandle>> {
+        self.background
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn end_background_tasks(&self) {
+        for task in self.lock_background().drain(..) {
+            task.abort();
+        }
+    }
+}
+
+impl Drop for ServerInner {
+    fn drop(&mut self) {
+        self.end_background_tasks();
+        self.deadlines.stop();
+    }
+}
+
+impl std::fmt::Debug for Server {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Server")
+            .field("path", &self.path())
+            .field("connected", &self.len())
+            .finish_non_exhaustive()
+    }
+}
+
+impl std::fmt::Debug for ServerInner {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ServerInner")
+            .field("config", &self.config)
+            .field("handlers", &self.handlers)
+            .finish_non_exhaustive()
+    }
+}

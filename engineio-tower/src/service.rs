@@ -1,0 +1,347 @@
+//! The server as a service, alone or around a host app.
+
+use std::convert::Infallible;
+use std::error::Error;
+use std::future::{Ready, ready};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use engineio_core::{Action, Method, Query, Refusal, Revision, Sid, SidParameter};
+use http::request::Parts;
+use http::{Extensions, Request, Response, StatusCode};
+use http_body::Body;
+use tower_layer::Layer;
+use tower_service::Service;
+
+use crate::body::ResponseBody;
+use crate::connect::{ConnectFuture, Opening};
+use crate::cors::Preflight;
+use crate::driver::Driver;
+use crate::future::{EngineFuture, ResponseFuture, Work};
+use crate::origin::Verdict;
+use crate::poll::PollFuture;
+use crate::post::{Form, PostFuture};
+use crate::request::PeerAddr;
+use crate::response::{Answer, Reply};
+use crate::server::{Server, ServerInner};
+use crate::session::Shared;
+use crate::upgrade;
+
+/// Puts an Engine.IO server in front of a host app: requests for the server's path are served, all others go to the
+/// inner service untouched.
+///
+/// # Examples
+///
+/// ```
+/// use engineio_tower::{EngineIoLayer, Server};
+/// use tower::ServiceBuilder;
+/// # use std::convert::Infallible;
+/// # use bytes::Bytes;
+/// # use http::{Request, Response};
+/// # use http_body_util::{Empty, Full};
+///
+/// let app = tower::service_fn(|_: Request<Empty<Bytes>>| async {
+///     Ok::<_, Infallible>(Response::new(Full::new(Bytes::from("hello"))))
+/// });
+/// let server = Server::builder().build();
+/// let service = ServiceBuilder::new().layer(EngineIoLayer::new(server)).service(app);
+/// # let _ = service;
+/// ```
+#[derive(Clone, Debug)]
+pub struct EngineIoLayer {
+    server: Server,
+    peer: PeerLookup,
+}
+
+/// Where a host keeps the address of the peer.
+type PeerLookup = fn(&Extensions) -> Option<SocketAddr>;
+
+fn peer_of_extension(extensions: &Extensions) -> Option<SocketAddr> {
+    extensions.get().map(|&PeerAddr(peer)| peer)
+}
+
+impl EngineIoLayer {
+    /// A layer for this server.
+    #[must_use]
+    pub const fn new(server: Server) -> Self {
+        Self {
+            server,
+            peer: peer_of_extension,
+        }
+    }
+
+    /// Says how the host tells the address of the peer, where it is not by a [`PeerAddr`]. For adapters.
+    #[must_use]
+    pub const fn peer_addr_from(mut self, lookup: fn(&Extensions) -> Option<SocketAddr>) -> Self {
+        self.peer = lookup;
+        self
+    }
+}
+
+impl<S> Layer<S> for EngineIoLayer {
+    type Service = EngineIoService<S>;
+
+    fn layer(&self, inner: S) -> EngineIoService<S> {
+        EngineIoService {
+            server: self.server.clone(),
+            peer: self.peer,
+            inner,
+        }
+    }
+}
+
+/// An Engine.IO server as a `tower::Service`, around an inner service that gets every request for another path.
+///
+/// The request body goes to the inner service unchanged; of the response body it is only asked that its data are
+/// [`Bytes`]. The future is [`Send`] exactly when the request body is.
+///
+/// # Back pressure
+///
+/// `poll_ready` asks the inner service. If that one hands out permits, as tower's `ConcurrencyLimit` does, a request for
+/// the Engine.IO server keeps the permit until the next call of the same clone: put such limits outside of this service,
+/// or on single routes.
+#[derive(Clone, Debug)]
+pub struct EngineIoService<S = NotFound> {
+    server: Server,
+    peer: PeerLookup,
+    inner: S,
+}
+
+impl EngineIoService {
+    /// The server alone: requests for other paths are answered with 404.
+    #[must_use]
+    pub const fn new(server: Server) -> Self {
+        Self::with_inner(server, NotFound(()))
+    }
+}
+
+impl<S> EngineIoService<S> {
+    /// The server around a host app.
+    pub const fn with_inner(server: Server, inner: S) -> Self {
+        Self {
+            server,
+            peer: peer_of_extension,
+            inner,
+        }
+    }
+
+    /// The same with files in front of the host app: the Engine.IO path comes first, then the files, then the app.
+    #[cfg(feature = "static-files")]
+    pub fn static_files(
+        self,
+        files: crate::StaticFiles,
+    ) -> EngineIoService<crate::StaticFilesService<S>> {
+        EngineIoService {
+            server: self.server,
+            peer: self.peer,
+            inner: crate::StaticFilesLayer::new(files).layer(self.inner),
+        }
+    }
+
+    /// The host app.
+    pub const fn inner(&self) -> &S {
+        &self.inner
+    }
+
+    /// The server.
+    pub const fn server(&self) -> &Server {
+        &self.server
+    }
+}
+
+impl<S, B, R> Service<Request<B>> for EngineIoService<S>
+where
+    S: Service<Request<B>, Response = Response<R>>,
+    B: Body<Error: Into<Box<dyn Error + Send + Sync>>>,
+    R: Body<Data = Bytes>,
+{
+    type Response = Response<ResponseBody<R>>;
+    type Error = S::Error;
+    type Future = ResponseFuture<S::Future, B>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        if self.server.claims(request.uri().path()) {
+            ResponseFuture::engine(self.server.inner().respond(request, self.peer))
+        } else {
+            ResponseFuture::inner(self.inner.call(request))
+        }
+    }
+}
+
+/// A request that the application is still to judge by its origin.
+pub(crate) struct Asked<B> {
+    head: Parts,
+    body: B,
+    query: Query,
+    peer: Option<SocketAddr>,
+    preflight: Option<Preflight>,
+}
+
+impl ServerInner {
+    /// Serves a request for the server's path.
+    fn respond<B: Body>(
+        self: &Arc<Self>,
+        request: Request<B>,
+        peer: PeerLookup,
+    ) -> EngineFuture<B> {
+        let (head, body) = request.into_parts();
+        let query = Query::parse(head.uri.query().unwrap_or_default());
+        let mut reply = Reply::new(self, &head, query.jsonp);
+        let origins = &self.options.origins;
+        let verdict = origins.check(&head);
+        let asked = Asked {
+            query,
+            peer: peer(&head.extensions),
+            preflight: origins.preflight(&head),
+            head,
+            body,
+        };
+        let work = match verdict {
+            Verdict::Ask(allowed) => Work::Ask {
+                allowed,
+                asked: Some(Box::new(asked)),
+            },
+            verdict => self.judged(asked, matches!(verdict, Verdict::Allowed), &mut reply),
+        };
+        EngineFuture::new(Arc::clone(self), reply, work)
+    }
+
+    /// Goes on with a request whose origin was judged.
+    pub(crate) fn judged<B: Body>(
+        self: &Arc<Self>,
+        asked: Asked<B>,
+        allowed: bool,
+        reply: &mut Reply,
+    ) -> Work<B> {
+        reply.allowed = allowed;
+        if !allowed {
+            return Work::answered(Refusal::Forbidden);
+        }
+        let Asked {
+            mut head,
+            body,
+            query,
+            peer,
+            preflight,
+        } = asked;
+        if let Some(preflight) = preflight {
+            return Work::Written {
+                response: Some(reply.preflight(preflight)),
+            };
+        }
+        let upgrade = upgrade::is_requested(&head);
+        let method = match head.method {
+            http::Method::GET => Method::Get,
+            http::Method::CONNECT if upgrade => Method::Get,
+            http::Method::POST => Method::Post,
+            _ => Method::Other,
+        };
+        let action = match query.action(method, upgrade, &self.config) {
+            Ok(action) => action,
+            Err(refusal) => return Work::answered(self.most_telling(refusal, &query)),
+        };
+        if let Some(hook) = &self.options.headers {
+            hook(&head, reply.headers_mut());
+        }
+        let work = match action {
+            Action::Open(..) if self.is_leaving() => Err(Refusal::Unavailable),
+            Action::Open(transport, revision) => {
+                if let Some(hook) = &self.options.initial_headers {
+                    hook(&head, reply.headers_mut());
+                }
+                let opening = Opening {
+                    transport,
+                    revision,
+                    // A script cannot hold bytes.
+                    base64: query.base64 || query.jsonp.is_some(),
+                };
+                ConnectFuture::open(self, head, peer, opening).map(|future| Work::Connect {
+                    future: Box::new(future),
+                })
+            }
+            Action::Poll(sid) => self.find(&sid, &query).map(|session| Work::Poll {
+                future: PollFuture::open(session),
+            }),
+            Action::Post(sid) => self.find(&sid, &query).map(|session| Work::Post {
+                future: PostFuture::open(session, form(&head, &query), body),
+            }),
+            Action::Upgrade(sid) => self
+                .find(&sid, &query)
+                .and_then(|session| open_upgrade(session, &mut head))
+                .map(Work::answered),
+        };
+        work.unwrap_or_else(Work::answered)
+    }
+
+    /// Of a request that has the wrong form, and a session that does not exist, the client learns the latter.
+    fn most_telling(&self, refusal: Refusal, query: &Query) -> Refusal {
+        match query.sid {
+            SidParameter::Given(sid)
+                if refusal != Refusal::UnknownTransport && self.registry.get(&sid).is_none() =>
+            {
+                Refusal::UnknownSid
+            }
+            _ => refusal,
+        }
+    }
+
+    /// The session of a request, which must be of the kind that it was opened for.
+    fn find(&self, sid: &Sid, query: &Query) -> Result<Arc<Shared>, Refusal> {
+        let session = self.registry.get(sid).ok_or(Refusal::UnknownSid)?;
+        // A session that may be answered with bytes cannot be asked for scripts.
+        let scripts = query.jsonp.is_none() || session.base64 || session.revision == Revision::V4;
+        if query.revision != Some(session.revision) || !scripts {
+            return Err(Refusal::BadRequest);
+        }
+        Ok(session)
+    }
+}
+
+/// In what a POST carries its packets.
+fn form(head: &Parts, query: &Query) -> Form {
+    let content_type = head.headers.get(http::header::CONTENT_TYPE);
+    if query.jsonp.is_some() {
+        Form::Jsonp
+    } else if content_type.is_some_and(|kind| kind == "application/octet-stream") {
+        Form::Binary
+    } else {
+        Form::Text
+    }
+}
+
+fn open_upgrade(session: Arc<Shared>, head: &mut Parts) -> Result<Answer, Refusal> {
+    let handshake = upgrade::Handshake::check(head)?;
+    let id = session.open_websocket()?;
+    Ok(Answer::Response(handshake.accept(Driver::new(session, id))))
+}
+
+/// The inner service of a server that stands alone: answers every request with 404.
+#[derive(Clone, Copy, Debug)]
+pub struct NotFound(());
+
+impl<B> Service<Request<B>> for NotFound {
+    type Response = Response<http_body_util::Full<Bytes>>;
+    type Error = Infallible;
+    type Future = Ready<Result<Self::Response, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, _: Request<B>) -> Self::Future {
+        let mut response =
+            Response::new(http_body_util::Full::new(Bytes::from_static(b"Not Found")));
+        *response.status_mut() = StatusCode::NOT_FOUND;
+        response.headers_mut().insert(
+            http::header::CONTENT_TYPE,
+            http::HeaderValue::from_static("text/plain; charset=UTF-8"),
+        );
+        ready(Ok(response))
+    }
+}

@@ -1,0 +1,365 @@
+//! One client: the protocol's machine behind a lock, and who waits for it.
+
+mod data;
+mod state;
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Context;
+use std::time::Instant;
+
+use engineio_core::server::{Event, ExchangeId, First, Input, Session, WebSocketId};
+use engineio_core::{
+    DisconnectReason, Frame, Message, Payload, Refusal, Revision, SendError, SendOptions, Sid,
+    Transport,
+};
+
+use self::data::Data;
+use self::state::{Consequences, State};
+pub(crate) use self::state::{PartyId, Signal};
+use crate::admission::Permit;
+use crate::meter;
+use crate::options::WhenFull;
+use crate::pump::Pump;
+use crate::server::ServerInner;
+
+/// The time that the machines are told; stands still in tests that pause it.
+pub(crate) fn now() -> Instant {
+    tokio::time::Instant::now().into_std()
+}
+
+/// What the handles of a client, its requests, its WebSocket and the deadline watcher share.
+pub(crate) struct Shared {
+    pub(crate) server: Arc<ServerInner>,
+    pub(crate) sid: Sid,
+    pub(crate) revision: Revision,
+    /// Binary data travels as text, so that every transport can carry it.
+    pub(crate) base64: bool,
+    pub(crate) peer: Option<SocketAddr>,
+    state: Mutex<State>,
+    pub(crate) data: Data,
+}
+
+impl std::fmt::Debug for Shared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Shared").field("sid", &self.sid).finish()
+    }
+}
+
+impl Shared {
+    pub(crate) fn new(
+        server: Arc<ServerInner>,
+        session: Session,
+        base64: bool,
+        peer: Option<SocketAddr>,
+        permit: Permit,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            sid: session.sid(),
+            revision: session.revision(),
+            server,
+            base64,
+            peer,
+            state: Mutex::new(State {
+                session,
+                permit: Some(permit),
+                parties: Vec::new(),
+                waiting: Vec::new(),
+                pumping: false,
+                driver: None,
+                watched: None,
+                accepted: None,
+                counted_as: None,
+            }),
+            data: Data::default(),
+        })
+    }
+
+    /// A handler never runs under this lock, so what it protects is whole even if a thread panicked.
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Asks the machine.
+    pub(crate) fn ask<R>(&self, question: impl FnOnce(&Session) -> R) -> R {
+        question(&self.lock().session)
+    }
+
+    /// Changes the machine and does what follows.
+    pub(crate) fn update<R>(self: &Arc<Self>, change: impl FnOnce(&mut Session) -> R) -> R {
+        self.change(|state| change(&mut state.session))
+    }
+
+    fn change<R>(self: &Arc<Self>, change: impl FnOnce(&mut State) -> R) -> R {
+        let mut then = Consequences::default();
+        let mut state = self.lock();
+        let queued = state.session.queued_bytes();
+        let result = change(&mut state);
+        state.dispatch(&mut then);
+        meter::queued(queued, state.session.queued_bytes());
+        state.count(now, &mut then);
+        let accepted = state.accepted.is_some();
+        drop(state);
+        if let Some(at) = then.watch
+            && accepted
+        {
+            self.server.deadlines.add(at, self.sid);
+        }
+        if let Some(waker) = then.wake {
+            waker.wake();
+        }
+        for waker in then.wake_more {
+            waker.wake();
+        }
+        if let Some(permit) = then.gone {
+            drop(permit);
+            self.server.disconnected();
+        }
+        if then.finished {
+            self.server.registry.remove(&self.sid);
+        }
+        if then.pump {
+            self.pump_elsewhere();
+        }
+        result
+    }
+
+    /// Runs the handlers in a task of their own, if there are events and nobody runs them already.
+    pub(crate) fn pump_elsewhere(self: &Arc<Self>) {
+        if self.claim_events() {
+            self.pump_on(Pump::default());
+        }
+    }
+
+    /// Goes on with the handlers in a task of their own; the caller has claimed the right to run them.
+    pub(crate) fn pump_on(self: &Arc<Self>, mut pump: Pump) {
+        let session = Arc::clone(self);
+        self.server.spawn(async move {
+            std::future::poll_fn(|cx| pump.poll(&session, cx)).await;
+        });
+    }
+
+    /// Makes a change that brings events, and runs their handlers here as far as they get without waiting; a task gets
+    /// the rest. A POST whose handler answers at once so completes the waiting GET without a change of task.
+    pub(crate) fn update_and_pump(
+        self: &Arc<Self>,
+        cx: &mut Context<'_>,
+        change: impl FnOnce(&mut Session),
+    ) {
+        let claimed = self.claim_pump();
+        self.update(change);
+        if claimed {
+            let mut pump = Pump::default();
+            if pump.poll(self, cx).is_pending() {
+                self.pump_on(pump);
+            }
+        }
+    }
+
+    /// Takes the right to run the handlers, if nobody has it.
+    fn claim_pump(&self) -> bool {
+        !std::mem::replace(&mut self.lock().pumping, true)
+    }
+
+    /// Takes the right to run the handlers, if nobody has it and there is something to do.
+    pub(crate) fn claim_events(&self) -> bool {
+        let mut state = self.lock();
+        let claim = !state.pumping && state.session.has_events();
+        state.pumping |= claim;
+        claim
+    }
+
+    /// The next event for the handlers; gives the right to run them back when there is none.
+    pub(crate) fn next_event(self: &Arc<Self>) -> Option<Event> {
+        self.change(|state| {
+            let event = state.session.take_event();
+            state.pumping = event.is_some();
+            event
+        })
+    }
+
+    /// The next message, if the next event is one.
+    ///
+    /// Where messages are handled concurrently, each has a handler of its own.
+    pub(crate) fn next_message(self: &Arc<Self>) -> Option<Message> {
+        if self.server.options.concurrent_messages {
+            return None;
+        }
+        let message = self.update(Session::take_message);
+        message.inspect(|message| meter::received(message.len()))
+    }
+
+    /// The watcher says that the time may have come.
+    pub(crate) fn on_deadline(self: &Arc<Self>, now: Instant) {
+        self.change(|state| {
+            state.watched = None;
+            state.session.handle_input(now, Input::Timeout);
+        });
+    }
+
+    /// The application accepted the client: from now on there is a deadline, and `on_disconnect` is owed.
+    pub(crate) fn accept(self: &Arc<Self>, first: First, party: PartyId) {
+        self.change(|state| {
+            state.accepted = Some(now());
+            let transport = match first {
+                First::Polling(_) => Transport::Polling,
+                First::WebSocket(_) => Transport::WebSocket,
+            };
+            state.counted_as = Some(transport);
+            meter::connected(transport);
+            state.enter(party);
+            state.session.handle_input(now(), Input::Accepted(first));
+        });
+    }
+
+    /// The application refused the client. For those who keep a handle of the socket it is closed.
+    pub(crate) fn never_accepted(self: &Arc<Self>) {
+        let permit = self.change(|state| {
+            state.session.abort(now(), DisconnectReason::Server);
+            state.permit.take()
+        });
+        drop(permit);
+        self.data.clear();
+    }
+
+    /// A GET begins to wait.
+    pub(crate) fn open_poll(self: &Arc<Self>) -> ExchangeId {
+        self.enter_exchange(Input::PollOpened)
+    }
+
+    /// A POST begins to be read.
+    pub(crate) fn open_post(self: &Arc<Self>) -> ExchangeId {
+        self.enter_exchange(Input::PostOpened)
+    }
+
+    fn enter_exchange(self: &Arc<Self>, input: fn(ExchangeId) -> Input) -> ExchangeId {
+        self.change(|state| {
+            let id = state.session.next_exchange();
+            state.enter(PartyId::Exchange(id));
+            state.session.handle_input(now(), input(id));
+            id
+        })
+    }
+
+    /// A WebSocket is about to be opened for an upgrade.
+    pub(crate) fn open_websocket(self: &Arc<Self>) -> Result<WebSocketId, Refusal> {
+        self.change(|state| {
+            state.session.may_upgrade()?;
+            let id = state.session.next_websocket();
+            state.enter(PartyId::WebSocket(id));
+            state
+                .session
+                .handle_input(now(), Input::WebSocketOpened(id));
+            Ok(id)
+        })
+    }
+
+    /// What the session wants of the party. Without an answer, the party is woken when there is one.
+    pub(crate) fn poll_signal(&self, id: PartyId, cx: &Context<'_>) -> Option<Signal> {
+        let mut state = self.lock();
+        let party = state.party(id)?;
+        let signal = party.signal.take();
+        if signal.is_none() {
+            match &mut party.waker {
+                Some(waker) => waker.clone_from(cx.waker()),
+                none => *none = Some(cx.waker().clone()),
+            }
+        }
+        signal
+    }
+
+    /// The party has its answer, or has given up, which the input tells.
+    pub(crate) fn leave(self: &Arc<Self>, id: PartyId, input: Option<Input>) {
+        self.change(|state| {
+            state.parties.retain(|party| party.id != id);
+            if state.parties.is_empty() && !state.session.is_open() {
+                state.parties = Vec::new();
+            }
+            if state.driver.map(PartyId::WebSocket) == Some(id) {
+                state.driver = None;
+            }
+            if let Some(input) = input {
+                state.session.handle_input(now(), input);
+            }
+        });
+    }
+
+    /// Takes the body with which the poll is answered.
+    pub(crate) fn take_payload(self: &Arc<Self>, id: ExchangeId) -> Option<Payload> {
+        self.update(|session| session.take_payload(now(), id))
+    }
+
+    /// The task of this WebSocket runs the handlers from now on.
+    pub(crate) fn set_driver(&self, id: WebSocketId) {
+        self.lock().driver = Some(id);
+    }
+
+    /// Takes the next frame for a WebSocket.
+    pub(crate) fn take_frame(self: &Arc<Self>, now: Instant, id: WebSocketId) -> Option<Frame> {
+        self.update(|session| session.take_frame(now, id))
+    }
+
+    pub(crate) fn try_send(
+        self: &Arc<Self>,
+        message: Message,
+        options: SendOptions,
+    ) -> Result<(), SendError> {
+        let when_full = self.server.options.when_full;
+        let bytes = message.len();
+        self.update(|session| match session.send_with(message, options) {
+            Err(SendError::Full(message)) if when_full == WhenFull::Disconnect => {
+                session.abort(now(), DisconnectReason::SlowConsumer);
+                Err(SendError::Closed(message))
+            }
+            result => result,
+        })
+        .inspect(|()| meter::sent(1, bytes))
+    }
+
+    /// Sends, or has the task woken when it is worth trying again.
+    ///
+    /// While the application has not accepted the client yet, nobody takes anything out of the outbox, so a full one
+    /// is an error at once.
+    pub(crate) fn poll_send(
+        self: &Arc<Self>,
+        message: Message,
+        options: SendOptions,
+        cx: &Context<'_>,
+    ) -> Result<(), (SendError, bool)> {
+        if self.server.options.when_full != WhenFull::Wait {
+            let sent = self.try_send(message, options);
+            return sent.map_err(|error| (error, false));
+        }
+        let bytes = message.len();
+        self.change(|state| {
+            let sent = state.session.send_with(message, options);
+            sent.inspect(|()| meter::sent(1, bytes)).map_err(|error| {
+                let wait = state.accepted.is_some() && matches!(error, SendError::Full(_));
+                if wait {
+                    state.wait(cx);
+                }
+                (error, wait)
+            })
+        })
+    }
+
+    /// Why the session is closed, or has the task woken when it may be.
+    pub(crate) fn poll_closed(&self, cx: &Context<'_>) -> Option<DisconnectReason> {
+        let mut state = self.lock();
+        let closed = state.session.closed();
+        if closed.is_none() {
+            state.wait(cx);
+        }
+        closed
+    }
+
+    /// Whether the outbox is empty, or has the task woken when it may be.
+    pub(crate) fn poll_flushed(&self, cx: &Context<'_>) -> bool {
+        let mut state = self.lock();
+        let flushed = state.session.queued_messages() == 0 || state.session.closed().is_some();
+        if !flushed {
+            state.wait(cx);
+        }
+        flushed
+    }
+}

@@ -1,0 +1,44 @@
+//! What the application attaches to a client.
+
+use std::any::{Any, TypeId};
+use std::sync::{Arc, Mutex, PoisonError};
+
+type Values = Vec<(TypeId, Arc<dyn Any + Send + Sync>)>;
+
+/// One value of each type; a handful at most, so a list is searched faster than a map.
+#[derive(Default)]
+pub(crate) struct Data(Mutex<Values>);
+
+impl Data {
+    pub(crate) fn set<T: Any + Send + Sync>(&self, value: T) -> Option<Arc<T>> {
+        let id = TypeId::of::<T>();
+        let value: Arc<dyn Any + Send + Sync> = Arc::new(value);
+        let mut values = self.lock();
+        let old = match values.iter_mut().find(|(known, _)| *known == id) {
+            Some((_, slot)) => Some(std::mem::replace(slot, value)),
+            None => {
+                values.push((id, value));
+                None
+            }
+        };
+        old?.downcast().ok()
+    }
+
+    pub(crate) fn get<T: Any + Send + Sync>(&self) -> Option<Arc<T>> {
+        let id = TypeId::of::<T>();
+        let values = self.lock();
+        let value = values.iter().find(|(known, _)| *known == id)?;
+        Arc::clone(&value.1).downcast().ok()
+    }
+
+    /// The client is gone: what was attached to it goes too, even if a handle is kept.
+    pub(crate) fn clear(&self) {
+        let values = std::mem::take(&mut *self.lock());
+        // Outside the lock: a value's `Drop` is the application's code.
+        drop(values);
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Values> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,286 @@
+//! The application's handle of one connected client.
+
+use std::any::Any;
+use std::future::poll_fn;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::task::Poll;
+
+use engineio_core::{
+    DisconnectReason, Message, Revision, SendError, SendManyError, SendOptions, Sid, Transport,
+};
+
+use crate::meter;
+use crate::server::Server;
+use crate::session::{Shared, now};
+
+/// One connected client.
+///
+/// A handle: cloning costs a reference count, and it may be kept and used from any task or thread. After the client is
+/// gone, sending returns the message in an error; everything else still answers.
+#[derive(Clone)]
+pub struct Socket {
+    session: Arc<Shared>,
+}
+
+impl Socket {
+    pub(crate) const fn new(session: Arc<Shared>) -> Self {
+        Self { session }
+    }
+
+    /// The id of the session.
+    #[must_use]
+    pub fn sid(&self) -> Sid {
+        self.session.sid
+    }
+
+    /// Sends a message, waiting while the outbox is full.
+    ///
+    /// The message is queued when this returns, not yet with the client; see [`flush`](Self::flush).
+    ///
+    /// # Errors
+    ///
+    /// Returns the message as [`SendError::Closed`] if the client is gone or going. In a connect handler, where nothing
+    /// leaves the outbox yet, a full outbox is [`SendError::Full`] at once.
+    ///
+    /// # Cancel safety
+    ///
+    /// If it is dropped before it returns, the message was not queued.
+    pub async fn send(&self, message: impl Into<Message>) -> Result<(), SendError> {
+        self.send_with(message, SendOptions::new()).await
+    }
+
+    /// Sends a message as [`send`](Self::send) does, with wishes as to how.
+    ///
+    /// # Errors
+    ///
+    /// As [`send`](Self::send).
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`send`](Self::send).
+    pub async fn send_with(
+        &self,
+        message: impl Into<Message>,
+        options: SendOptions,
+    ) -> Result<(), SendError> {
+        let mut message = Some(message.into());
+        poll_fn(|cx| {
+            let Some(current) = message.take() else {
+                return Poll::Ready(Ok(()));
+            };
+            match self.session.poll_send(current, options, cx) {
+                Ok(()) => Poll::Ready(Ok(())),
+                Err((error, true)) => {
+                    message = Some(error.into_message());
+                    Poll::Pending
+                }
+                Err((error, false)) => Poll::Ready(Err(error)),
+            }
+        })
+        .await
+    }
+
+    /// Sends a message if there is room for it now.
+    ///
+    /// # Errors
+    ///
+    /// Returns the message as [`SendError::Full`] if the outbox has no room, or as [`SendError::Closed`] if the client
+    /// is gone or going.
+    pub fn try_send(&self, message: impl Into<Message>) -> Result<(), SendError> {
+        self.session.try_send(message.into(), SendOptions::new())
+    }
+
+    /// Sends several messages, all of them or none: no other message comes between them.
+    ///
+    /// # Errors
+    ///
+    /// Returns the messages as [`SendManyError::Full`] if the outbox has no room for all of them, or as
+    /// [`SendManyError::Closed`] if the client is gone or going.
+    ///
+    /// ```
+    /// use engineio_tower::{Message, SendManyError, Socket};
+    ///
+    /// fn attach(socket: &Socket, name: &str, file: Vec<u8>) -> Result<(), SendManyError> {
+    ///     socket.send_many([Message::from(name), Message::from(file)])
+    /// }
+    /// # let _ = attach;
+    /// ```
+    pub fn send_many<M: Into<Message>>(
+        &self,
+        messages: impl IntoIterator<Item = M>,
+    ) -> Result<(), SendManyError> {
+        let messages = messages.into_iter().map(Into::into).collect();
+        self.session.update(|session| session.send_many(messages))
+    }
+
+    /// Sends a message if it leaves at once, and drops it otherwise: for what is worth nothing when it is late, such as
+    /// a position that will be overtaken by the next. Returns whether it was sent.
+    pub fn send_volatile(&self, message: impl Into<Message>) -> bool {
+        let message = message.into();
+        let bytes = message.len();
+        let sent = self
+            .session
+            .update(|session| session.is_ready() && session.send(message).is_ok());
+        if sent {
+            meter::sent(1, bytes);
+        }
+        sent
+    }
+
+    /// Sends a message from a plain thread, blocking it while the outbox is full.
+    ///
+    /// # Errors
+    ///
+    /// As [`send`](Self::send).
+    ///
+    /// # Panics
+    ///
+    /// Panics inside an async task if the outbox is full, since it would block the task's thread: use
+    /// [`send`](Self::send) there.
+    pub fn blocking_send(&self, message: impl Into<Message>) -> Result<(), SendError> {
+        match self.try_send(message) {
+            Err(SendError::Full(message)) => match tokio::runtime::Handle::try_current() {
+                // A thread of a runtime's blocking pool; anywhere else inside a runtime this is what panics.
+                Ok(runtime) => runtime.block_on(self.send(message)),
+                Err(_) => crate::blocking::wait(self.send(message)),
+            },
+            result => result,
+        }
+    }
+
+    /// Waits until everything that was sent so far has been handed to the client's connection, or the client is gone.
+    ///
+    /// # Cancel safety
+    ///
+    /// It only waits; dropping it changes nothing.
+    pub async fn flush(&self) {
+        poll_fn(|cx| match self.session.poll_flushed(cx) {
+            true => Poll::Ready(()),
+            false => Poll::Pending,
+        })
+        .await;
+    }
+
+    /// Disconnects the client in good order: what is queued first, then the close packet.
+    ///
+    /// Returns at once; [`closed`](Self::closed) waits for the end. Messages that the client sends from now on are
+    /// dropped. In a connect handler it refuses the client. Works on any thread.
+    pub fn close(&self) {
+        self.session
+            .update(|session| session.close(now(), DisconnectReason::Server));
+    }
+
+    /// Disconnects the client at once; what is queued is dropped.
+    pub fn abort(&self) {
+        self.session
+            .update(|session| session.abort(now(), DisconnectReason::Server));
+    }
+
+    /// Waits until the client is gone, and returns why.
+    ///
+    /// # Cancel safety
+    ///
+    /// It only waits; dropping it changes nothing.
+    pub async fn closed(&self) -> DisconnectReason {
+        poll_fn(|cx| match self.session.poll_closed(cx) {
+            Some(reason) => Poll::Ready(reason),
+            None => Poll::Pending,
+        })
+        .await
+    }
+
+    /// Whether messages can be sent: the client is connected and not being disconnected.
+    #[must_use]
+    pub fn is_connected(&self) -> bool {
+        self.session.ask(engineio_core::server::Session::is_open)
+    }
+
+    /// Why the client is gone, or `None` while it is not.
+    #[must_use]
+    pub fn disconnect_reason(&self) -> Option<DisconnectReason> {
+        self.session.ask(engineio_core::server::Session::closed)
+    }
+
+    /// By what the client is reached now.
+    #[must_use]
+    pub fn transport(&self) -> Transport {
+        self.session.ask(engineio_core::server::Session::transport)
+    }
+
+    /// The revision of the protocol that the client speaks.
+    #[must_use]
+    pub fn revision(&self) -> Revision {
+        self.session.revision
+    }
+
+    /// The address of the peer that opened the session, if the host told it.
+    #[must_use]
+    pub fn peer_addr(&self) -> Option<SocketAddr> {
+        self.session.peer
+    }
+
+    /// How many messages are queued for the client.
+    #[must_use]
+    pub fn queued_messages(&self) -> usize {
+        self.session
+            .ask(engineio_core::server::Session::queued_messages)
+    }
+
+    /// How many bytes are queued for the client, 64 for each message included.
+    #[must_use]
+    pub fn queued_bytes(&self) -> usize {
+        self.session
+            .ask(engineio_core::server::Session::queued_bytes)
+    }
+
+    /// Attaches a value to the client, one of each type. It is dropped after `on_disconnect`, even if a handle is kept.
+    ///
+    /// Returns the value of that type that was attached before.
+    ///
+    /// ```
+    /// use engineio_tower::Socket;
+    ///
+    /// #[derive(Debug)]
+    /// struct User(String);
+    ///
+    /// fn greet(socket: &Socket) {
+    ///     socket.set(User("Ada".into()));
+    ///     assert_eq!(socket.get::<User>().unwrap().0, "Ada");
+    /// }
+    /// # let _ = greet;
+    /// ```
+    pub fn set<T: Any + Send + Sync>(&self, value: T) -> Option<Arc<T>> {
+        self.session.data.set(value)
+    }
+
+    /// The value of this type that was attached to the client.
+    #[must_use]
+    pub fn get<T: Any + Send + Sync>(&self) -> Option<Arc<T>> {
+        self.session.data.get()
+    }
+
+    /// The server that the client is connected to.
+    #[must_use]
+    pub fn server(&self) -> Server {
+        Server::from_inner(Arc::clone(&self.session.server))
+    }
+
+    pub(crate) fn next_message(&self) -> Option<Message> {
+        self.session.next_message()
+    }
+}
+
+impl PartialEq for Socket {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.session, &other.session)
+    }
+}
+
+impl Eq for Socket {}
+
+impl std::fmt::Debug for Socket {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Socket").field("sid", &self.sid()).finish()
+    }
+}

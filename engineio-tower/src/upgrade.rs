@@ -1,0 +1,144 @@
+//! WebSocket handshakes: which requests are one, how they are answered, and where the bytes after the answer go.
+
+use bytes::Bytes;
+use engineio_core::Refusal;
+use http::header::{
+    CONNECTION, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRADE,
+};
+use http::request::Parts;
+use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
+use hyper::upgrade::OnUpgrade;
+use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
+
+use crate::driver::Driver;
+use crate::io::HyperIo;
+use crate::response::EngineResponse;
+
+/// How long a connection may take to hand its bytes over after the 101. It does so as soon as the answer is written,
+/// so only a peer that reads nothing at all comes near.
+const HAND_OVER: std::time::Duration = std::time::Duration::from_secs(30);
+
+/// A request extension by which a host without hyper says that it will run the [`Driver`] itself.
+///
+/// Such a host inserts it into the request, takes the driver out of the response with
+/// [`Driver::take`], and runs it over the bytes that follow the 101.
+#[derive(Clone, Copy, Debug)]
+pub struct HostUpgrade;
+
+/// Whether the request asks to become a WebSocket, over HTTP/1.1 or by the extended CONNECT of HTTP/2 (RFC 8441).
+pub(crate) fn is_requested(head: &Parts) -> bool {
+    has_token(&head.headers, &UPGRADE, "websocket") && head.method == Method::GET
+        || is_extended_connect(head)
+}
+
+/// Whether the request is an extended CONNECT for a WebSocket.
+fn is_extended_connect(head: &Parts) -> bool {
+    head.method == Method::CONNECT
+        && head
+            .extensions
+            .get::<hyper::ext::Protocol>()
+            .is_some_and(|protocol| protocol.as_str() == "websocket")
+}
+
+/// A WebSocket handshake that is in order: what is needed to accept it.
+#[derive(Debug)]
+pub(crate) struct Handshake {
+    /// The proof of the handshake, in HTTP/1.1.
+    accept: Option<HeaderValue>,
+    host: Host,
+}
+
+/// Who hands the bytes over.
+#[derive(Debug)]
+enum Host {
+    Hyper(OnUpgrade),
+    Own,
+}
+
+impl Handshake {
+    /// Checks the handshake as RFC 6455 § 4.2.1 has it, and takes out of the request what leads to its bytes.
+    ///
+    /// The host that did not prepare its connections for upgrades is told so in the log.
+    pub(crate) fn check(head: &mut Parts) -> Result<Self, Refusal> {
+        let headers = &head.headers;
+        let version = headers.get(SEC_WEBSOCKET_VERSION);
+        if version.is_some_and(|version| version != "13") {
+            return Err(Refusal::UpgradeRequired);
+        }
+        let accept = if is_extended_connect(head) {
+            None
+        } else {
+            let key = headers
+                .get(SEC_WEBSOCKET_KEY)
+                .filter(|key| is_key(key.as_bytes()))
+                .filter(|_| version.is_some() && has_token(headers, &CONNECTION, "upgrade"))
+                .ok_or(Refusal::BadRequest)?;
+            let accept = derive_accept_key(key.as_bytes());
+            Some(HeaderValue::try_from(accept).map_err(|_| Refusal::BadRequest)?)
+        };
+        let host = if head.extensions.remove::<HostUpgrade>().is_some() {
+            Host::Own
+        } else if let Some(on_upgrade) = head.extensions.remove::<OnUpgrade>() {
+            Host::Hyper(on_upgrade)
+        } else {
+            tracing::warn!(
+                target: "engineio::upgrade",
+                "a WebSocket handshake came over a connection without upgrades; serve it with `serve_connection_with_upgrades`"
+            );
+            return Err(Refusal::BadRequest);
+        };
+        Ok(Self { accept, host })
+    }
+
+    /// Accepts the handshake: the response, after which the driver gets the bytes.
+    pub(crate) fn accept(self, driver: Driver) -> EngineResponse {
+        let mut response = Response::new(Bytes::new());
+        match self.accept {
+            Some(accept) => {
+                *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+                let headers = response.headers_mut();
+                headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
+                headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+                headers.insert(SEC_WEBSOCKET_ACCEPT, accept);
+            }
+            // HTTP/2 answers 200, and the stream is the WebSocket.
+            None => *response.status_mut() = StatusCode::OK,
+        }
+        match self.host {
+            Host::Own => driver.put(&mut response),
+            Host::Hyper(on_upgrade) => {
+                tokio::spawn(async move {
+                    match tokio::time::timeout(HAND_OVER, on_upgrade).await {
+                        Ok(Ok(upgraded)) => driver.run(HyperIo::from(upgraded)).await,
+                        // The driver tells the session when it is dropped.
+                        Ok(Err(error)) => {
+                            tracing::debug!(target: "engineio::upgrade", %error, "the connection ended before the upgrade");
+                        }
+                        Err(_) => {
+                            tracing::debug!(target: "engineio::upgrade", "the connection was not handed over in time");
+                        }
+                    }
+                });
+            }
+        }
+        response
+    }
+}
+
+/// A key is 16 bytes in base64: 22 characters and two of padding.
+fn is_key(key: &[u8]) -> bool {
+    key.len() == 24
+        && key.ends_with(b"==")
+        && key[..22]
+            .iter()
+            .all(|byte| byte.is_ascii_alphanumeric() || *byte == b'+' || *byte == b'/')
+}
+
+fn has_token(headers: &HeaderMap, name: &http::HeaderName, token: &str) -> bool {
+    headers
+        .get_all(name)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .any(|value| value.trim().eq_ignore_ascii_case(token))
+}

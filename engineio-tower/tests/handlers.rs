@@ -1,0 +1,285 @@
+//! The application's side: handlers, their order, their failures, and the end of a server.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use engineio_tower::{
+    ConnectRequest, DisconnectReason, Handler, Message, Refuse, Server, ServerBuilder, Socket,
+};
+use http::StatusCode;
+use support::{get, open, poll, post, receive, receive_text, send, text, try_websocket, websocket};
+use tokio::sync::mpsc;
+
+mod support;
+
+fn echo() -> ServerBuilder {
+    Server::builder().on_message(|socket: Socket, message: Message| async move {
+        let _ = socket.send(message).await;
+    })
+}
+
+#[tokio::test]
+async fn the_application_refuses_with_status_and_body() {
+    let server = Server::builder()
+        .on_connect(|_: Socket, request: ConnectRequest| async move {
+            match request.query("token").as_deref() {
+                Some("secret") => Ok(()),
+                Some(_) => {
+                    Err(Refuse::unauthorized().json(serde_json::json!({ "reason": "wrong" })))
+                }
+                None => Err(Refuse::default()),
+            }
+        })
+        .build();
+    let plain = get(&server, "EIO=4&transport=polling").await;
+    assert_eq!(plain.status(), StatusCode::UNAUTHORIZED);
+    assert_eq!(text(&plain), r#""Unauthorized""#);
+    let wrong = get(&server, "EIO=4&transport=polling&token=x").await;
+    assert_eq!(text(&wrong), r#"{"reason":"wrong"}"#);
+    let websocket = try_websocket(&server, "EIO=4&transport=websocket&token=x").await;
+    assert_eq!(websocket.unwrap_err().status(), StatusCode::UNAUTHORIZED);
+    assert_eq!(server.len(), 0);
+    let right = get(&server, "EIO=4&transport=polling&token=secret").await;
+    assert_eq!(right.status(), StatusCode::OK);
+    assert_eq!(server.len(), 1);
+}
+
+struct Chat {
+    left: mpsc::UnboundedSender<(String, DisconnectReason)>,
+}
+
+#[derive(Debug)]
+struct User {
+    name: String,
+}
+
+impl Handler for Chat {
+    async fn connect(&self, socket: &Socket, request: &ConnectRequest) -> Result<(), Refuse> {
+        let name = request.query("name").ok_or_else(Refuse::unauthorized)?;
+        socket.set(User { name });
+        socket.send("welcome").await?;
+        Ok(())
+    }
+
+    async fn message(&self, socket: &Socket, message: Message) {
+        let user = socket.get::<User>().unwrap();
+        let said = format!("{}: {}", user.name, message.as_text().unwrap_or("…"));
+        socket.server().broadcast(said);
+    }
+
+    async fn disconnect(&self, socket: &Socket, reason: DisconnectReason) {
+        let user = socket.get::<User>().unwrap();
+        self.left.send((user.name.clone(), reason)).unwrap();
+    }
+}
+
+#[tokio::test]
+async fn one_type_can_be_the_application() {
+    let (left, mut leaving) = mpsc::unbounded_channel();
+    let server = Server::with_handler(Chat { left });
+    let response = get(&server, "EIO=4&transport=polling&name=ada").await;
+    let body = text(&response);
+    let sid = body[9..29].to_owned();
+    assert!(body.ends_with("\x1e4welcome"), "{body}");
+    let mut other = websocket(&server, "EIO=4&transport=websocket&name=bob").await;
+    receive(&mut other).await;
+    assert_eq!(receive_text(&mut other).await, "4welcome");
+    post(&server, &sid, "4hi").await;
+    assert_eq!(receive_text(&mut other).await, "4ada: hi");
+    assert_eq!(text(&poll(&server, &sid).await), "4ada: hi");
+    post(&server, &sid, "1").await;
+    let (name, _) = leaving.recv().await.unwrap();
+    assert_eq!(name, "ada");
+}
+
+#[tokio::test]
+async fn a_panic_in_a_handler_ends_its_client_alone() {
+    let (left, mut leaving) = mpsc::unbounded_channel();
+    let server = Server::builder()
+        .on_message(|socket: Socket, message: Message| async move {
+            assert_ne!(message.as_text(), Some("panic"), "asked for");
+            let _ = socket.send(message).await;
+        })
+        .on_disconnect(move |_: Socket, reason| left.send(reason).unwrap())
+        .build();
+    let mut bystander = websocket(&server, "EIO=4&transport=websocket").await;
+    receive(&mut bystander).await;
+    let mut client = websocket(&server, "EIO=4&transport=websocket").await;
+    receive(&mut client).await;
+    send(&mut client, "4panic").await;
+    assert_eq!(receive(&mut client).await, None);
+    assert_eq!(leaving.recv().await, Some(DisconnectReason::HandlerPanic));
+    let (sid, _) = open(&server).await;
+    post(&server, &sid, "4panic").await;
+    assert_eq!(leaving.recv().await, Some(DisconnectReason::HandlerPanic));
+    send(&mut bystander, "4fine").await;
+    assert_eq!(receive_text(&mut bystander).await, "4fine");
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_during_connect_is_still_told_to_disconnect() {
+    let (left, mut leaving) = mpsc::unbounded_channel();
+    let gate = Arc::new(tokio::sync::Notify::new());
+    let finished = Arc::new(AtomicUsize::new(0));
+    let server = {
+        let (gate, finished) = (Arc::clone(&gate), Arc::clone(&finished));
+        Server::builder()
+            .on_connect(move |_: Socket, _: ConnectRequest| {
+                let (gate, finished) = (Arc::clone(&gate), Arc::clone(&finished));
+                async move {
+                    gate.notified().await;
+                    finished.fetch_add(1, Ordering::SeqCst);
+                }
+            })
+            .on_disconnect(move |_: Socket, reason| left.send(reason).unwrap())
+            .build()
+    };
+    let gone = tokio::time::timeout(Duration::ZERO, get(&server, "EIO=4&transport=polling"));
+    assert!(gone.await.is_err());
+    assert_eq!(finished.load(Ordering::SeqCst), 0);
+    gate.notify_one();
+    assert_eq!(leaving.recv().await, Some(DisconnectReason::TransportClose));
+    assert_eq!(finished.load(Ordering::SeqCst), 1);
+    assert!(server.is_empty());
+}
+
+#[tokio::test]
+async fn a_handler_that_waits_for_its_own_outbox_does_not_stop_its_client() {
+    let server = Server::builder()
+        .config(engineio_tower::Config {
+            outbox_limit: 1,
+            ..Default::default()
+        })
+        .on_message(|socket: Socket, _: Message| async move {
+            for n in 0..100 {
+                socket.send(n.to_string()).await.unwrap();
+            }
+        })
+        .build();
+    let mut client = websocket(&server, "EIO=4&transport=websocket").await;
+    receive(&mut client).await;
+    send(&mut client, "4go").await;
+    for n in 0..100 {
+        assert_eq!(receive_text(&mut client).await, format!("4{n}"));
+    }
+}
+
+#[tokio::test]
+async fn plain_and_blocking_handlers_keep_the_order() {
+    let plain = Server::builder()
+        .on_message(|socket: Socket, message: Message| {
+            let _ = socket.try_send(message);
+        })
+        .build();
+    let blocking = Server::builder()
+        .on_message_blocking(|socket, message| {
+            let _ = socket.blocking_send(message);
+        })
+        .build();
+    for server in [plain, blocking] {
+        let mut client = websocket(&server, "EIO=4&transport=websocket").await;
+        receive(&mut client).await;
+        for n in 0..200 {
+            send(&mut client, &format!("4{n}")).await;
+        }
+        for n in 0..200 {
+            assert_eq!(receive_text(&mut client).await, format!("4{n}"));
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_is_dropped_is_freed_with_its_handlers() {
+    let alive = Arc::new(());
+    let seen = Arc::downgrade(&alive);
+    let server = Server::builder()
+        .on_message(move |_: Socket, _: Message| {
+            let _ = &alive;
+        })
+        .build();
+    let (sid, _) = open(&server).await;
+    post(&server, &sid, "1").await;
+    drop(server);
+    tokio::time::pause();
+    // The farewell to the client that closed is over, and the watcher has noticed that the server is gone.
+    tokio::time::advance(Duration::from_secs(2)).await;
+    for _ in 0..10 {
+        tokio::task::yield_now().await;
+    }
+    assert!(seen.upgrade().is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn shutdown_delivers_tells_everybody_and_waits_for_handlers() {
+    let (left, mut leaving) = mpsc::unbounded_channel();
+    let server = echo()
+        .on_disconnect(move |_: Socket, reason| {
+            let left = left.clone();
+            async move {
+                // Not at once, so that there is something to wait for.
+                let _ = tokio::time::timeout(Duration::from_secs(1), std::future::pending::<()>())
+                    .await;
+                left.send(reason).unwrap();
+            }
+        })
+        .build();
+    let (poller, _) = open(&server).await;
+    let (silent, _) = open(&server).await;
+    let mut client = websocket(&server, "EIO=4&transport=websocket").await;
+    receive(&mut client).await;
+    let background = server.spawn(std::future::pending::<()>());
+    server.broadcast("last");
+    let shutdown = tokio::spawn({
+        let server = server.clone();
+        async move { server.shutdown(Duration::from_secs(10)).await }
+    });
+    tokio::task::yield_now().await;
+    let refused = get(&server, "EIO=4&transport=polling").await;
+    assert_eq!(refused.status(), StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(text(&poll(&server, &poller).await), "4last\x1e1");
+    assert_eq!(receive_text(&mut client).await, "4last");
+    assert_eq!(receive_text(&mut client).await, "1");
+    let closing = futures_util::StreamExt::next(&mut client).await;
+    let Some(Ok(tokio_tungstenite::tungstenite::Message::Close(Some(frame)))) = closing else {
+        panic!("expected a close frame, got {closing:?}");
+    };
+    assert_eq!(u16::from(frame.code), 1001);
+    let start = tokio::time::Instant::now();
+    shutdown.await.unwrap();
+    // The client that never polled used the grace up; the handlers of the others were waited for.
+    assert_eq!(start.elapsed().as_secs(), 10);
+    assert_eq!(leaving.recv().await, Some(DisconnectReason::Shutdown));
+    assert_eq!(leaving.recv().await, Some(DisconnectReason::Shutdown));
+    assert_eq!(
+        poll(&server, &silent).await.status(),
+        StatusCode::BAD_REQUEST
+    );
+    assert!(background.await.unwrap_err().is_cancelled());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_handler_goes_on_while_its_client_is_closed() {
+    let (done, mut finished) = mpsc::unbounded_channel();
+    let server = Server::builder()
+        .on_message(move |_: Socket, _: Message| {
+            let done = done.clone();
+            async move {
+                let _ = tokio::time::timeout(Duration::from_secs(3), std::future::pending::<()>())
+                    .await;
+                done.send(()).unwrap();
+            }
+        })
+        .build();
+    let mut client = websocket(&server, "EIO=4&transport=websocket").await;
+    receive(&mut client).await;
+    send(&mut client, "4slow").await;
+    tokio::task::yield_now().await;
+    let start = tokio::time::Instant::now();
+    // The client never reads again, so its WebSocket is not closed until the close timeout.
+    server.sockets()[0].close();
+    tokio::task::yield_now().await;
+    assert!(server.is_empty(), "a client that is gone is not counted");
+    finished.recv().await.unwrap();
+    assert_eq!(start.elapsed().as_secs(), 3);
+}

@@ -1,0 +1,89 @@
+//! What is counted, on a recorder that remembers.
+#![cfg(feature = "metrics")]
+
+use std::collections::BTreeMap;
+
+use engineio_tower::{ConnectRequest, Message, Refuse, Server, Socket};
+use metrics_util::debugging::{DebugValue, DebuggingRecorder, Snapshotter};
+use support::{get, open, poll, post, receive, receive_text, send, websocket};
+
+mod support;
+
+fn values(snapshotter: &Snapshotter) -> BTreeMap<String, f64> {
+    let snapshot = snapshotter.snapshot().into_vec();
+    let values = snapshot.into_iter().map(|(key, _, _, value)| {
+        let (_, key) = key.into_parts();
+        let labels: Vec<_> = key.labels().map(|label| label.value().to_owned()).collect();
+        let value = match value {
+            DebugValue::Counter(count) => count as f64,
+            DebugValue::Gauge(value) => value.into_inner(),
+            DebugValue::Histogram(values) => values.len() as f64,
+        };
+        (format!("{} {}", key.name(), labels.join(",")), value)
+    });
+    values.collect()
+}
+
+/// A snapshot takes the counters out, so the test looks once.
+#[test]
+fn sessions_messages_and_refusals_are_counted() {
+    let recorder = DebuggingRecorder::new();
+    let snapshotter = recorder.snapshotter();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    metrics::with_local_recorder(&recorder, || {
+        runtime.block_on(async {
+            let server = Server::builder()
+                .on_connect(
+                    |_: Socket, request: ConnectRequest| match request.query("no") {
+                        Some(_) => Err(Refuse::default()),
+                        None => Ok(()),
+                    },
+                )
+                .on_message(|socket: Socket, message: Message| {
+                    let _ = socket.try_send(message);
+                })
+                .build();
+            let (sid, _) = open(&server).await;
+            post(&server, &sid, "4abc\x1e4d").await;
+            poll(&server, &sid).await;
+            let (leaver, _) = open(&server).await;
+            post(&server, &leaver, "1").await;
+            let (_, _) = open(&server).await;
+            let query = format!("EIO=4&transport=websocket&sid={sid}");
+            let mut client = websocket(&server, &query).await;
+            send(&mut client, "2probe").await;
+            receive(&mut client).await;
+            send(&mut client, "5").await;
+            send(&mut client, "4x").await;
+            assert_eq!(receive_text(&mut client).await, "4x");
+            get(&server, "EIO=4&transport=polling&no=1").await;
+            get(&server, "EIO=4").await;
+            let queued = server
+                .sockets()
+                .into_iter()
+                .find(|socket| socket.transport() == engineio_tower::Transport::Polling);
+            queued.unwrap().try_send("waits").unwrap();
+        });
+    });
+    let values = values(&snapshotter);
+    for (name, expected) in [
+        ("engineio_handshakes_total polling", 3.0),
+        ("engineio_sessions polling", 1.0),
+        ("engineio_sessions websocket", 1.0),
+        ("engineio_upgrades_total ", 1.0),
+        ("engineio_disconnects_total client disconnect", 1.0),
+        ("engineio_session_seconds ", 1.0),
+        ("engineio_messages_total in", 3.0),
+        ("engineio_messages_total out", 4.0),
+        ("engineio_message_bytes_total in", 5.0),
+        ("engineio_message_bytes_total out", 10.0),
+        ("engineio_refusals_total Transport unknown", 1.0),
+        ("engineio_turned_away_total ", 1.0),
+        ("engineio_queue_bytes ", 69.0),
+    ] {
+        assert_eq!(values.get(name), Some(&expected), "{name} in {values:#?}");
+    }
+}

@@ -1,0 +1,337 @@
+//! Options of a server beyond the protocol's rules, seen from a request.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use engineio_tower::{
+    ConnectRequest, Message, Origins, PeerAddr, Server, ServerBuilder, Sid, SidCookie, Socket,
+};
+use http::{Method, Response, StatusCode};
+use support::{call, get, get_request, open, poll, post, receive_text, send, text};
+
+mod support;
+
+fn echo() -> ServerBuilder {
+    Server::builder().on_message(|socket: Socket, message: Message| {
+        let _ = socket.try_send(message);
+    })
+}
+
+const HANDSHAKE: &str = "EIO=4&transport=polling";
+
+async fn from_origin(server: &Server, query: &str, origin: &str) -> Response<Bytes> {
+    let mut request = get_request(query);
+    let headers = request.headers_mut();
+    headers.insert("host", "app.example.com".parse().unwrap());
+    headers.insert("origin", origin.parse().unwrap());
+    call(server, request).await
+}
+
+#[tokio::test]
+async fn another_origin_is_refused_at_the_handshake_and_on_a_live_session() {
+    let server = echo().build();
+    let same = from_origin(&server, HANDSHAKE, "https://app.example.com").await;
+    assert_eq!(same.status(), StatusCode::OK);
+    assert_eq!(
+        same.headers()["access-control-allow-origin"],
+        "https://app.example.com"
+    );
+    assert_eq!(same.headers()["access-control-allow-credentials"], "true");
+    let sid = text(&same)[9..29].to_owned();
+    let live = format!("{HANDSHAKE}&sid={sid}");
+    for query in [HANDSHAKE, &live] {
+        let evil = from_origin(&server, query, "https://evil.example.com").await;
+        assert_eq!(evil.status(), StatusCode::FORBIDDEN, "{query}");
+        assert_eq!(text(&evil), r#"{"code":4,"message":"Forbidden"}"#);
+        assert!(!evil.headers().contains_key("access-control-allow-origin"));
+        assert_eq!(evil.headers()["vary"], "Origin");
+    }
+    let mut hijack = support::websocket_request("EIO=4&transport=websocket");
+    hijack
+        .headers_mut()
+        .insert("origin", "https://evil.example.com".parse().unwrap());
+    assert_eq!(call(&server, hijack).await.status(), StatusCode::FORBIDDEN);
+    assert_eq!(server.len(), 1);
+}
+
+#[tokio::test]
+async fn a_preflight_is_answered_before_any_session_logic() {
+    let server = echo()
+        .origins(Origins::list(["https://page.example.com"]))
+        .build();
+    let preflight = |origin: &str| {
+        let mut request = get_request("");
+        *request.method_mut() = Method::OPTIONS;
+        let headers = request.headers_mut();
+        headers.insert("origin", origin.parse().unwrap());
+        headers.insert("access-control-request-method", "POST".parse().unwrap());
+        headers.insert("access-control-request-headers", "x-token".parse().unwrap());
+        request
+    };
+    let welcome = call(&server, preflight("https://page.example.com")).await;
+    assert_eq!(welcome.status(), StatusCode::NO_CONTENT);
+    let headers = welcome.headers();
+    assert_eq!(headers["access-control-allow-headers"], "x-token");
+    assert_eq!(
+        headers["access-control-allow-methods"],
+        "GET, POST, OPTIONS"
+    );
+    assert_eq!(
+        headers
+            .get_all("access-control-allow-origin")
+            .iter()
+            .count(),
+        1
+    );
+    let refused = call(&server, preflight("https://evil.example.com")).await;
+    assert_eq!(refused.status(), StatusCode::FORBIDDEN);
+}
+
+#[tokio::test]
+async fn the_application_may_judge_origins_asynchronously() {
+    let server = echo()
+        .origins(Origins::predicate_async(|origin, _| {
+            let allowed = origin.ends_with(".example.com");
+            async move {
+                tokio::task::yield_now().await;
+                allowed
+            }
+        }))
+        .build();
+    let welcome = from_origin(&server, HANDSHAKE, "https://a.example.com").await;
+    assert_eq!(welcome.status(), StatusCode::OK);
+    assert_eq!(
+        welcome.headers()["access-control-allow-origin"],
+        "https://a.example.com"
+    );
+    let refused = from_origin(&server, HANDSHAKE, "https://example.org").await;
+    assert_eq!(refused.status(), StatusCode::FORBIDDEN);
+}
+
+#[tokio::test]
+async fn large_polls_are_compressed_as_the_client_likes_it() {
+    use std::io::Read;
+    let server = echo().build();
+    let (sid, _) = open(&server).await;
+    for (accept, coding) in [
+        ("gzip, deflate", Some("gzip")),
+        ("gzip;q=0.1, deflate", Some("deflate")),
+        ("gzip;q=0", None),
+        ("br", None),
+        ("identity;q=0", None),
+    ] {
+        for (size, large) in [(1023, false), (1024, true)] {
+            let message = format!("4{}", "x".repeat(size - 1));
+            post(&server, &sid, message.clone()).await;
+            let mut request = get_request(&format!("{HANDSHAKE}&sid={sid}"));
+            request
+                .headers_mut()
+                .insert("accept-encoding", accept.parse().unwrap());
+            let response = call(&server, request).await;
+            assert_eq!(response.status(), StatusCode::OK, "{accept}");
+            let used = response.headers().get("content-encoding");
+            let used = used.map(|coding| coding.to_str().unwrap());
+            let body = response.body().as_ref();
+            let mut plain = String::new();
+            match used {
+                Some("gzip") => flate2::read::GzDecoder::new(body)
+                    .read_to_string(&mut plain)
+                    .unwrap(),
+                Some("deflate") => flate2::read::ZlibDecoder::new(body)
+                    .read_to_string(&mut plain)
+                    .unwrap(),
+                _ => {
+                    plain = text(&response);
+                    0
+                }
+            };
+            assert_eq!(plain, message, "{accept}");
+            assert_eq!(used, coding.filter(|_| large), "{accept} {size}");
+            assert!(
+                response
+                    .headers()
+                    .get_all("vary")
+                    .iter()
+                    .any(|vary| vary == "Accept-Encoding")
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_cookie_is_set_when_a_session_opens_and_not_when_it_is_refused() {
+    let server = Server::builder()
+        .cookie(SidCookie::new("io"))
+        .on_connect(|_: Socket, request: ConnectRequest| {
+            request
+                .query("reject")
+                .map_or(Ok(()), |_| Err(engineio_tower::Refuse::default()))
+        })
+        .build();
+    let response = get(&server, HANDSHAKE).await;
+    let sid = &text(&response)[9..29];
+    assert_eq!(
+        response.headers()["set-cookie"],
+        format!("io={sid}; HttpOnly; SameSite=Lax; Path=/")
+    );
+    let refused = get(&server, &format!("{HANDSHAKE}&reject=1")).await;
+    assert!(!refused.headers().contains_key("set-cookie"));
+    assert!(!poll_headers(&server, sid).await.contains_key("set-cookie"));
+    let websocket = call(
+        &server,
+        support::websocket_request("EIO=4&transport=websocket"),
+    )
+    .await;
+    assert!(websocket.headers().contains_key("set-cookie"));
+}
+
+async fn poll_headers(server: &Server, sid: &str) -> http::HeaderMap {
+    let socket = server.socket(&sid.parse().unwrap()).unwrap();
+    socket.try_send("x").unwrap();
+    poll(server, sid).await.headers().clone()
+}
+
+#[tokio::test]
+async fn hooks_add_headers() {
+    let server = echo()
+        .headers(|head, headers| {
+            assert_eq!(head.uri.path(), "/engine.io/");
+            headers.insert("x-every", "1".parse().unwrap());
+        })
+        .initial_headers(|_, headers| {
+            headers.insert("x-first", "1".parse().unwrap());
+        })
+        .build();
+    let response = get(&server, HANDSHAKE).await;
+    assert!(response.headers().contains_key("x-every"));
+    assert!(response.headers().contains_key("x-first"));
+    let headers = poll_headers(&server, &text(&response)[9..29]).await;
+    assert!(headers.contains_key("x-every"));
+    assert!(!headers.contains_key("x-first"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connect_handler_that_hangs_is_given_up() {
+    let server = Server::builder()
+        .connect_timeout(Duration::from_secs(3))
+        .on_connect(|_: Socket, _: ConnectRequest| std::future::pending::<()>())
+        .build();
+    let start = tokio::time::Instant::now();
+    let response = get(&server, HANDSHAKE).await;
+    assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(start.elapsed().as_secs(), 3);
+    assert!(server.is_empty());
+}
+
+#[tokio::test]
+async fn ids_come_from_the_application_and_taken_ones_are_drawn_anew() {
+    let drawn = Arc::new(AtomicUsize::new(0));
+    let server = {
+        let drawn = Arc::clone(&drawn);
+        echo()
+            .generate_sid(move |_| {
+                // Each id twice.
+                let n = drawn.fetch_add(1, Ordering::SeqCst) / 2;
+                async move {
+                    tokio::task::yield_now().await;
+                    format!("client-{n}").parse::<Sid>().unwrap()
+                }
+            })
+            .build()
+    };
+    for n in 0..3 {
+        let (sid, _) = open(&server).await;
+        assert_eq!(sid, format!("client-{n}"));
+    }
+    assert_eq!(drawn.load(Ordering::SeqCst), 5);
+    let stuck = Server::builder()
+        .generate_sid(|_| async { "always".parse().unwrap() })
+        .build();
+    open(&stuck).await;
+    let response = get(&stuck, HANDSHAKE).await;
+    assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+}
+
+#[tokio::test]
+async fn sockets_are_limited_in_all_and_by_peer() {
+    let server = echo().max_sockets(3).max_sockets_per_peer(2).build();
+    let from = |last: u8| {
+        let mut request = get_request(HANDSHAKE);
+        let peer = SocketAddr::from(([10, 0, 0, last], 1));
+        request.extensions_mut().insert(PeerAddr(peer));
+        request
+    };
+    let first = call(&server, from(1)).await;
+    assert_eq!(call(&server, from(1)).await.status(), StatusCode::OK);
+    let crowded = call(&server, from(1)).await;
+    assert_eq!(crowded.status(), StatusCode::TOO_MANY_REQUESTS);
+    assert_eq!(call(&server, from(2)).await.status(), StatusCode::OK);
+    let full = call(&server, from(3)).await;
+    assert_eq!(full.status(), StatusCode::SERVICE_UNAVAILABLE);
+    let sid = text(&first)[9..29].to_owned();
+    post(&server, &sid, "1").await;
+    assert_eq!(call(&server, from(1)).await.status(), StatusCode::OK);
+}
+
+#[tokio::test]
+async fn the_initial_message_follows_the_open_packet() {
+    let server = echo().initial_message("hello").build();
+    let (_, packets) = open(&server).await;
+    assert_eq!(packets, ["4hello"]);
+    let mut client = support::websocket(&server, "EIO=4&transport=websocket").await;
+    receive_text(&mut client).await;
+    assert_eq!(receive_text(&mut client).await, "4hello");
+}
+
+#[tokio::test]
+async fn jsonp_answers_are_scripts_and_posts_are_forms() {
+    let server = echo().build();
+    let response = get(&server, &format!("{HANDSHAKE}&j=7")).await;
+    assert_eq!(
+        response.headers()["content-type"],
+        "text/javascript; charset=UTF-8"
+    );
+    let script = text(&response);
+    assert!(script.starts_with(r#"___eio[7]("0{\"sid\":\""#), "{script}");
+    let sid = script.split(r#"\":\""#).nth(1).unwrap()[..20].to_owned();
+    let query = format!("{HANDSHAKE}&sid={sid}&j=8");
+    let form = http::Request::post(format!("/engine.io/?{query}"))
+        .header("content-type", "application/x-www-form-urlencoded")
+        .body("d=4%3Cb%3E%E2%80%A8".into())
+        .unwrap();
+    let posted = call(&server, form).await;
+    assert_eq!(text(&posted), "ok");
+    let script = text(&get(&server, &query).await);
+    assert_eq!(script, "___eio[8](\"4\\u003cb\\u003e\\u2028\");");
+}
+
+#[tokio::test]
+async fn clients_of_both_revisions_are_served_at_once() {
+    let server = echo().allow_eio3(true).build();
+    let old = get(&server, "EIO=3&transport=polling").await;
+    let body = text(&old);
+    let (length, open_packet) = body.split_once(':').unwrap();
+    assert_eq!(length.parse::<usize>().unwrap(), open_packet.len());
+    let sid = open_packet[9..29].to_owned();
+    let query = format!("EIO=3&transport=polling&sid={sid}");
+    let request = http::Request::post(format!("/engine.io/?{query}"))
+        .body("6:4hello".into())
+        .unwrap();
+    assert_eq!(text(&call(&server, request).await), "ok");
+    assert_eq!(text(&get(&server, &query).await), "6:4hello");
+    let mixed = get(&server, &format!("EIO=4&transport=polling&sid={sid}")).await;
+    assert_eq!(mixed.status(), StatusCode::BAD_REQUEST);
+    for query in ["EIO=2&transport=polling", "transport=polling"] {
+        assert!(text(&get(&server, query).await).contains(r#""code":5"#));
+    }
+    let (new, _) = open(&server).await;
+    post(&server, &new, "4hello").await;
+    assert_eq!(text(&poll(&server, &new).await), "4hello");
+    let mut client = support::websocket(&server, "EIO=3&transport=websocket").await;
+    receive_text(&mut client).await;
+    send(&mut client, "2").await;
+    assert_eq!(receive_text(&mut client).await, "3");
+}

@@ -1,0 +1,149 @@
+//! The seams that hosts without hyper need: a body that cannot be sent to another thread, and a WebSocket over any
+//! stream.
+
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use engineio_tower::{Driver, EngineIoLayer, EngineIoService, Message, Server, Socket};
+use http::{Request, Response, StatusCode};
+use http_body::{Body, Frame};
+use http_body_util::{BodyExt, Full};
+use tower::{Layer, ServiceExt};
+
+mod support;
+
+/// A body that holds an `Rc`, as actix's payload does.
+struct LocalBody(Rc<std::cell::Cell<Option<Bytes>>>);
+
+impl Body for LocalBody {
+    type Data = Bytes;
+    type Error = std::io::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, std::io::Error>>> {
+        Poll::Ready(self.0.take().map(|bytes| Ok(Frame::data(bytes))))
+    }
+}
+
+fn echo() -> Server {
+    Server::builder()
+        .on_message(|socket: Socket, message: Message| async move {
+            let _ = socket.send(message).await;
+        })
+        .build()
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn a_body_that_is_not_send_goes_through_the_same_service() {
+    let server = echo();
+    let service = EngineIoService::new(server.clone());
+    let (sid, _) = support::open(&server).await;
+    let body = LocalBody(Rc::new(std::cell::Cell::new(Some("4local".into()))));
+    let request = Request::post(format!("/engine.io/?EIO=4&transport=polling&sid={sid}"))
+        .body(body)
+        .unwrap();
+    let response = service.oneshot(request).await.unwrap();
+    assert_eq!(response.status(), StatusCode::OK);
+    assert_eq!(response.collect().await.unwrap().to_bytes(), "ok");
+    assert_eq!(support::text(&support::poll(&server, &sid).await), "4local");
+}
+
+#[test]
+fn the_future_is_send_when_the_body_is() {
+    const fn assert_send<T: Send>(_: &T) {}
+    let mut service = EngineIoService::new(echo());
+    let request = support::get_request("EIO=9");
+    let future = tower::Service::call(&mut service, request);
+    assert_send(&future);
+}
+
+#[tokio::test]
+async fn the_body_of_another_path_reaches_the_host_unchanged() {
+    let host = tower::service_fn(|request: Request<LocalBody>| async move {
+        let path = request.uri().path().to_owned();
+        let body = request.into_body().collect().await?.to_bytes();
+        Ok::<_, std::io::Error>(Response::new(Full::new(
+            [path.as_bytes(), b" ", &body].concat().into(),
+        )))
+    });
+    let service = EngineIoLayer::new(echo()).layer(host);
+    for (path, ours) in [
+        ("/", false),
+        ("/engine.iox", false),
+        ("/other/engine.io/", false),
+        ("/engine.io", true),
+        ("/engine.io/", true),
+        ("/engine.io/deeper", true),
+    ] {
+        let body = LocalBody(Rc::new(std::cell::Cell::new(Some("body".into()))));
+        let request = Request::post(path).body(body).unwrap();
+        let response = service.clone().oneshot(request).await.unwrap();
+        let status = response.status();
+        let body = response.collect().await.unwrap().to_bytes();
+        if ours {
+            assert_eq!(status, StatusCode::BAD_REQUEST, "{path}");
+        } else {
+            assert_eq!(body, format!("{path} body"), "{path}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_driver_runs_over_a_stream_that_is_not_send() {
+    let server = echo();
+    let service = EngineIoService::new(server);
+    let request = support::websocket_request("EIO=4&transport=websocket");
+    let mut response = service.oneshot(request).await.unwrap();
+    let driver = Driver::take(&mut response).unwrap();
+    assert!(Driver::take(&mut response).is_none(), "it is taken once");
+
+    /// A stream that holds an `Rc`.
+    struct Local(tokio::io::DuplexStream, #[expect(dead_code)] Rc<()>);
+    impl tokio::io::AsyncRead for Local {
+        fn poll_read(
+            mut self: Pin<&mut Self>,
+            cx: &mut Context<'_>,
+            buf: &mut tokio::io::ReadBuf<'_>,
+        ) -> Poll<std::io::Result<()>> {
+            Pin::new(&mut self.0).poll_read(cx, buf)
+        }
+    }
+    impl tokio::io::AsyncWrite for Local {
+        fn poll_write(
+            mut self: Pin<&mut Self>,
+            cx: &mut Context<'_>,
+            buf: &[u8],
+        ) -> Poll<std::io::Result<usize>> {
+            Pin::new(&mut self.0).poll_write(cx, buf)
+        }
+        fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+            Pin::new(&mut self.0).poll_flush(cx)
+        }
+        fn poll_shutdown(
+            mut self: Pin<&mut Self>,
+            cx: &mut Context<'_>,
+        ) -> Poll<std::io::Result<()>> {
+            Pin::new(&mut self.0).poll_shutdown(cx)
+        }
+    }
+
+    let (ours, theirs) = tokio::io::duplex(4096);
+    let run = driver.run(Local(theirs, Rc::new(())));
+    let talk = async {
+        let role = tokio_tungstenite::tungstenite::protocol::Role::Client;
+        let mut client =
+            tokio_tungstenite::WebSocketStream::from_raw_socket(ours, role, None).await;
+        assert!(support::receive_text(&mut client).await.starts_with("0{"));
+        support::send(&mut client, "4over a local stream").await;
+        assert_eq!(
+            support::receive_text(&mut client).await,
+            "4over a local stream"
+        );
+        client.close(None).await.unwrap();
+    };
+    tokio::join!(run, talk);
+}

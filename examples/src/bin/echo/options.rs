@@ -1,0 +1,107 @@
+//! The command line of the echo server.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use engineio_axum::{Origins, ServerBuilder, Transport};
+
+/// How it is called.
+pub(crate) const USAGE: &str = "usage: echo [--host axum] [--listen ADDR:PORT] \
+[--ping-interval-ms N] [--ping-timeout-ms N] [--max-payload BYTES] [--origins any|same|URL,URL] \
+[--transports polling,websocket] [--eio3] [--threads N]";
+
+/// What the command line says.
+#[derive(Debug)]
+pub(crate) struct Options {
+    pub(crate) host: String,
+    pub(crate) listen: SocketAddr,
+    pub(crate) threads: Option<usize>,
+    ping_interval: Option<Duration>,
+    ping_timeout: Option<Duration>,
+    max_payload: Option<usize>,
+    transports: Option<Vec<Transport>>,
+    origins: Option<Origins>,
+    eio3: bool,
+}
+
+impl Options {
+    pub(crate) fn parse(arguments: impl Iterator<Item = String>) -> Result<Self, String> {
+        let mut options = Self {
+            host: "axum".into(),
+            listen: SocketAddr::from(([127, 0, 0, 1], 3000)),
+            threads: None,
+            ping_interval: None,
+            ping_timeout: None,
+            max_payload: None,
+            transports: None,
+            origins: None,
+            eio3: false,
+        };
+        let mut arguments = arguments;
+        while let Some(name) = arguments.next() {
+            let mut value = || {
+                arguments
+                    .next()
+                    .ok_or_else(|| format!("{name} needs a value"))
+            };
+            match name.as_str() {
+                "--host" => options.host = value()?,
+                "--listen" => options.listen = parsed(&name, &value()?)?,
+                "--ping-interval-ms" => options.ping_interval = Some(millis(&name, &value()?)?),
+                "--ping-timeout-ms" => options.ping_timeout = Some(millis(&name, &value()?)?),
+                "--max-payload" => options.max_payload = Some(parsed(&name, &value()?)?),
+                "--threads" => options.threads = Some(parsed(&name, &value()?)?),
+                "--transports" => {
+                    let names = value()?;
+                    let transports: Option<Vec<_>> =
+                        names.split(',').map(Transport::from_name).collect();
+                    options.transports = Some(transports.ok_or_else(|| {
+                        format!("--transports takes polling, websocket or both, not {names}")
+                    })?);
+                }
+                "--origins" => options.origins = Some(origins(&value()?)?),
+                "--eio3" => options.eio3 = true,
+                _ => return Err(format!("unknown option {name}")),
+            }
+        }
+        Ok(options)
+    }
+
+    /// Puts the options into a server.
+    pub(crate) fn apply(&self, mut builder: ServerBuilder) -> ServerBuilder {
+        if let Some(interval) = self.ping_interval {
+            builder = builder.ping_interval(interval);
+        }
+        if let Some(timeout) = self.ping_timeout {
+            builder = builder.ping_timeout(timeout);
+        }
+        if let Some(bytes) = self.max_payload {
+            builder = builder.max_payload(bytes);
+        }
+        if let Some(transports) = &self.transports {
+            builder = builder.transports(transports.iter().copied());
+        }
+        if let Some(origins) = &self.origins {
+            builder = builder.origins(origins.clone());
+        }
+        builder.allow_eio3(self.eio3)
+    }
+}
+
+fn origins(value: &str) -> Result<Origins, String> {
+    match value {
+        "any" => Ok(Origins::any()),
+        "same" => Ok(Origins::same()),
+        list => Origins::try_list(list.split(',')).map_err(|error| format!("--origins: {error}")),
+    }
+}
+
+fn parsed<T: std::str::FromStr>(name: &str, value: &str) -> Result<T, String> {
+    value
+        .parse()
+        .map_err(|_| format!("{name} does not take {value}"))
+}
+
+fn millis(name: &str, value: &str) -> Result<Duration, String> {
+    parsed(name, value).map(Duration::from_millis)
+}

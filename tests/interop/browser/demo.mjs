@@ -1,0 +1,333 @@
+// Drives the demo page in a real browser:
+//
+//   node demo.mjs --url http://127.0.0.1:3000/ [--out DIR] [--chromium PATH]
+//
+// One line per check, `ok - …` or `not ok - …`; the exit status is 0 if every
+// check passed. `playwright-core` must be resolvable from here or from the
+// current directory.
+
+import { mkdirSync } from "node:fs";
+import { createRequire } from "node:module";
+import { join } from "node:path";
+import { parseArgs } from "node:util";
+
+const { values: options } = parseArgs({
+  options: {
+    url: { type: "string" },
+    out: { type: "string" },
+    chromium: { type: "string", default: "/usr/bin/chromium" },
+  },
+});
+if (!options.url) {
+  console.error("usage: node demo.mjs --url URL [--out DIR] [--chromium PATH]");
+  process.exit(2);
+}
+if (options.out) mkdirSync(options.out, { recursive: true });
+
+const { chromium } = await import("playwright-core").catch(() =>
+  Promise.resolve(createRequire(join(process.cwd(), "package.json"))("playwright-core")),
+);
+
+const LIMIT = 15_000; // ms for any single thing that is waited for
+const TOTAL = 150_000; // ms for everything
+
+let failures = 0;
+
+async function check(name, run) {
+  try {
+    await run();
+    console.log(`ok - ${name}`);
+  } catch (error) {
+    failures += 1;
+    console.log(`not ok - ${name}: ${error.message.split("\n").slice(0, 3).join(" ").trim()}`);
+  }
+}
+
+function assert(condition, message) {
+  if (!condition) throw new Error(message);
+}
+
+// Waits until `probe` (run in the page) returns something true.
+async function until(page, what, probe, argument, limit = LIMIT) {
+  const waited = page.waitForFunction(probe, argument, { timeout: limit, polling: 50 });
+  await waited.catch(async (error) => {
+    if (error.name !== "TimeoutError") throw error;
+    const seen = await page.evaluate(snapshot).catch(() => "nothing, the page does not answer");
+    throw new Error(`waited ${limit / 1000} s for ${what}, but saw ${seen}`);
+  });
+}
+
+function snapshot() {
+  return JSON.stringify({
+    body: { ...document.body.dataset },
+    chart: { ...document.querySelector("#chart")?.dataset },
+    clients: document.querySelector("#clients")?.textContent,
+    messages: [...document.querySelectorAll("#messages .text")].map((node) => node.textContent),
+    events: [...document.querySelectorAll("#log li span")].slice(0, 6).map((node) => node.textContent),
+  });
+}
+
+const isOpen = (transport) => document.body.dataset.state === "open" && document.body.dataset.transport === transport;
+const points = (page) => page.locator("#chart").getAttribute("data-points").then(Number);
+
+// Everything a page must not do: log errors, throw, or have requests fail.
+// `expected` is set while the test itself breaks something.
+function watch(page, name) {
+  const log = { complaints: [], expected: false, console: [], post: [], sockets: [] };
+  const complain = (text) => log.expected || log.complaints.push(`${name}: ${text}`);
+  page.on("console", (message) => {
+    if (message.type() === "error" || message.type() === "warning") complain(`console ${message.type()}: ${message.text()}`);
+  });
+  page.on("pageerror", (error) => complain(`exception: ${error.message}`));
+  page.on("requestfailed", (request) => complain(`${request.method()} ${request.url()} failed: ${request.failure()?.errorText}`));
+  page.on("response", (response) => response.status() >= 400 && complain(`${response.request().method()} ${response.url()} answered ${response.status()}`));
+  page.on("request", (request) => {
+    if (request.method() === "POST") log.post.push(request.url());
+    const foreign = new URL(request.url()).origin !== new URL(options.url).origin && !request.url().startsWith("data:");
+    if (foreign) complain(`asks for the external ${request.url()}`);
+  });
+  page.on("websocket", (ws) => {
+    const frames = { sent: [], received: [] };
+    log.sockets.push(frames);
+    ws.on("framesent", ({ payload }) => frames.sent.push(payload));
+    ws.on("framereceived", ({ payload }) => frames.received.push(payload));
+  });
+  return log;
+}
+
+async function open(browser, name, settings = {}, hash = "") {
+  const context = await browser.newContext({ viewport: { width: 1280, height: 800 }, ...settings });
+  context.setDefaultTimeout(LIMIT);
+  const page = await context.newPage();
+  const log = watch(page, name);
+  const response = await page.goto(new URL(hash, options.url).href, { waitUntil: "load", timeout: LIMIT });
+  assert(response.ok(), `${options.url} answered ${response.status()}`);
+  return { page, log };
+}
+
+const noFindings = ({ log }) => assert(log.complaints.length === 0, log.complaints.slice(0, 5).join(" | "));
+
+async function shoot(page, name) {
+  if (!options.out) return;
+  await page.evaluate(() => window.scrollTo(0, 0));
+  await page.screenshot({ path: join(options.out, `${name}.png`), timeout: LIMIT });
+}
+
+async function run(browser) {
+  let one, two, phone;
+
+  await check("two pages open and move to websocket", async () => {
+    one = await open(browser, "first page");
+    await until(one.page, "the first page to be on websocket", isOpen, "websocket");
+    two = await open(browser, "second page", { colorScheme: "dark" });
+    await until(two.page, "the second page to be on websocket", isOpen, "websocket");
+  });
+  if (!one || !two) return;
+
+  await check("the upgrade went by probe, and its steps are shown", async () => {
+    for (const { page, log } of [one, two]) {
+      assert(log.sockets.length === 1, `${log.sockets.length} websockets instead of one`);
+      const [{ sent, received }] = log.sockets;
+      assert(sent[0] === "2probe" && sent[1] === "5", `the client began with ${sent.slice(0, 2)}`);
+      assert(received[0] === "3probe", `the server answered ${received[0]}`);
+      const steps = await page.$$eval("#rail li", (items) => items.map((item) => item.dataset.status).join());
+      assert(steps === "done,done,done,done", `steps are ${steps}`);
+    }
+  });
+
+  await check("both pages count two clients", async () => {
+    for (const { page } of [one, two]) await until(page, "#clients to be 2", () => document.querySelector("#clients").textContent === "2");
+  });
+
+  await check("the charts get points, and the numbers are shown", async () => {
+    for (const { page } of [one, two]) {
+      await until(page, "5 points in the chart", () => document.querySelector("#chart").dataset.points >= 5);
+      for (const id of ["now", "median", "p99"]) {
+        const text = await page.locator(`#${id}`).textContent();
+        assert(/^\d+(\.\d+)?$/.test(text), `#${id} shows "${text}"`);
+      }
+      const painted = await page.$eval("#chart", (canvas) => canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data.some((byte) => byte));
+      assert(painted, "the canvas is empty");
+    }
+  });
+
+  await check("a message arrives at the other page exactly as text", async () => {
+    const text = `<b>hi</b> 😀 <img src=x onerror="document.title='bad'"> & "quotes"`;
+    await one.page.fill("#message", text);
+    await one.page.press("#message", "Enter");
+    for (const { page } of [two, one]) {
+      await until(page, "the message", (wanted) => document.querySelector("#messages li:last-child .text")?.textContent === wanted, text);
+      assert((await page.locator("#messages li").count()) === 1, "the message arrived more than once");
+      assert((await page.locator("#messages b, #messages img").count()) === 0, "the message was taken for HTML");
+    }
+    assert((await one.page.inputValue("#message")) === "", "the input was not cleared");
+  });
+
+  await check("messages keep their order, by the button as well", async () => {
+    const texts = Array.from({ length: 10 }, (_, i) => `number ${i}`);
+    for (const text of texts) {
+      await two.page.fill("#message", text);
+      await two.page.click("#send");
+    }
+    await until(one.page, "ten more messages", () => document.querySelectorAll("#messages li").length === 11);
+    const got = await one.page.$$eval("#messages .text", (nodes) => nodes.slice(1).map((node) => node.textContent));
+    assert(got.join() === texts.join(), `got ${got.join()}`);
+    const visible = await one.page.$eval("#messages-box", (box) => box.scrollHeight - box.scrollTop - box.clientHeight);
+    assert(visible <= 2, `the newest message is ${visible} px out of sight`);
+  });
+
+  await check("desktop: nothing overflows (light and dark pictures)", async () => {
+    for (const [{ page }, name] of [[one, "desktop-light"], [two, "desktop-dark"]]) {
+      await fits(page);
+      await shoot(page, name);
+    }
+  });
+
+  await check("no console errors and no failed requests", () => {
+    noFindings(one);
+    noFindings(two);
+  });
+
+  await check("closing one page makes the count 1 promptly", async () => {
+    await two.page.context().close();
+    await until(one.page, "#clients to be 1", () => document.querySelector("#clients").textContent === "1", null, 3_000);
+  });
+
+  await check("polling only: connects, and its chart moves", async () => {
+    const sockets = one.log.sockets.length;
+    await one.page.getByRole("radio", { name: /polling/i }).check({ force: true });
+    await until(one.page, "polling", isOpen, "polling");
+    await until(one.page, "points measured on polling", () => document.querySelector("#chart").dataset.series === "polling");
+    const before = Number(await one.page.locator("#chart").getAttribute("data-latest"));
+    await until(one.page, "8 more points", (n) => document.querySelector("#chart").dataset.latest >= n, before + 8);
+    assert((await points(one.page)) >= 8, "too few points");
+    assert(await one.page.evaluate(isOpen, "polling"), "left polling");
+    assert(one.log.sockets.length === sockets, "opened a websocket nevertheless");
+    assert(one.log.post.length >= 8, `only ${one.log.post.length} POSTs`);
+    noFindings(one);
+  });
+
+  await check("polling only: two pages talk to each other", async () => {
+    phone = await open(browser, "phone", { viewport: { width: 390, height: 844 }, deviceScaleFactor: 2, hasTouch: true, isMobile: true }, "#polling");
+    await until(phone.page, "polling", isOpen, "polling");
+    for (const { page } of [one, phone]) await until(page, "#clients to be 2", () => document.querySelector("#clients").textContent === "2");
+    await phone.page.fill("#message", "från en telefon – 電話から ☎️");
+    await phone.page.click("#send");
+    for (const { page } of [one, phone]) {
+      await until(page, "the message from the phone", () => document.querySelector("#messages li:last-child .text")?.textContent === "från en telefon – 電話から ☎️");
+    }
+  });
+
+  await check("websocket only: connects without any polling", async () => {
+    const { page, log } = one;
+    await page.getByRole("radio", { name: /websocket/i }).check({ force: true });
+    await until(page, "websocket", isOpen, "websocket");
+    const polls = log.post.length;
+    await until(page, "points measured on websocket", () => document.querySelector("#chart").dataset.series === "websocket");
+    const before = Number(await page.locator("#chart").getAttribute("data-latest"));
+    await until(page, "4 more points", (n) => document.querySelector("#chart").dataset.latest >= n, before + 4);
+    assert(log.post.length === polls, "something was posted");
+    assert(log.sockets.at(-1).received[0]?.startsWith('0{"sid"'), "no handshake on the websocket");
+    await until(page, "#clients to be 2 again", () => document.querySelector("#clients").textContent === "2");
+    noFindings(one);
+  });
+
+  await check("leaving a polling page is noticed promptly", async () => {
+    await phone.page.goto("about:blank", { timeout: LIMIT });
+    await until(one.page, "#clients to be 1", () => document.querySelector("#clients").textContent === "1", null, 3_000);
+  });
+  await phone?.page.context().close();
+
+  const visits = [];
+  await check("phone: nothing overflows (light and dark pictures)", async () => {
+    for (const colorScheme of ["light", "dark"]) {
+      const visit = await open(browser, `phone, ${colorScheme}`, { viewport: { width: 390, height: 844 }, deviceScaleFactor: 2, hasTouch: true, isMobile: true, colorScheme });
+      visits.push(visit);
+      await until(visit.page, "websocket", isOpen, "websocket");
+      await until(visit.page, "20 points", () => document.querySelector("#chart").dataset.points >= 20);
+      await one.page.fill("#message", `Hello, ${colorScheme} phone`);
+      await one.page.press("#message", "Enter");
+      await until(visit.page, "a message", () => document.querySelectorAll("#messages li").length === 1);
+      await fits(visit.page);
+      await shoot(visit.page, `phone-${colorScheme}`);
+      if (options.out) await visit.page.screenshot({ path: join(options.out, `phone-${colorScheme}-full.png`), fullPage: true, timeout: LIMIT });
+      await visit.page.setViewportSize({ width: 320, height: 640 });
+      await fits(visit.page);
+      noFindings(visit);
+    }
+  });
+  // Outside the check, so that a failed one does not spoil the next.
+  for (const { page } of visits) await page.context().close();
+
+  await check("a lost connection is shown, and made again", async () => {
+    const { page, log } = one;
+    log.expected = true;
+    // New connections fail while the network is off; the old one goes with the mode switch.
+    await page.context().setOffline(true);
+    await page.getByRole("radio", { name: /polling/i }).check({ force: true });
+    await until(page, "the reconnecting state", () => document.body.dataset.state === "reconnecting" && !document.querySelector("#notice").hidden);
+    assert(await page.locator("#send").isDisabled(), "the send button is not disabled");
+    await until(page, "a second attempt", () => /attempt 2/.test(document.querySelector("#notice-text").textContent));
+    await settle(page);
+    await shoot(page, "desktop-reconnecting");
+    await page.context().setOffline(false);
+    await until(page, "polling", isOpen, "polling");
+    assert(await page.locator("#notice").isHidden(), "the notice stays");
+    await page.getByRole("radio", { name: /upgrade/i }).check({ force: true });
+    await until(page, "websocket", isOpen, "websocket");
+    await until(page, "#clients to be 1", () => document.querySelector("#clients").textContent === "1");
+    await until(page, "more points", (n) => document.querySelector("#chart").dataset.latest >= n, Number(await page.locator("#chart").getAttribute("data-latest")) + 8);
+    await settle(page);
+    await shoot(page, "desktop-compare");
+    log.expected = false;
+  });
+}
+
+// Lets short animations end, for the sake of the pictures.
+const settle = (page) => page.waitForTimeout(700);
+
+// No sideways scrolling, and no text cut off by its own box.
+async function fits(page) {
+  const { wide, cut } = await page.evaluate(() => {
+    const root = document.documentElement;
+    const boxes = document.querySelectorAll("h1, .pill, .name, dt, dd, .rail li, .segmented span, #send, .legend li");
+    return {
+      wide: root.scrollWidth - root.clientWidth,
+      cut: [...boxes].filter((box) => box.scrollWidth > box.clientWidth + 1 && box.clientWidth).map((box) => box.textContent.trim()),
+    };
+  });
+  assert(wide <= 0, `the page is ${wide} px too wide`);
+  assert(cut.length === 0, `cut off: ${cut.join(", ")}`);
+}
+
+const overall = setTimeout(() => {
+  console.log(`not ok - everything within ${TOTAL / 1000} s`);
+  process.exit(1);
+}, TOTAL);
+
+let browser;
+try {
+  browser = await chromium.launch({
+    executablePath: options.chromium,
+    timeout: LIMIT,
+    args: [
+      "--headless",
+      "--no-sandbox",
+      "--disable-gpu",
+      "--disable-quic",
+      "--no-first-run",
+      "--disable-background-networking",
+      "--disable-component-update",
+      "--disable-sync",
+    ],
+  });
+  await run(browser);
+} catch (error) {
+  failures += 1;
+  console.log(`not ok - the test itself: ${error.message.split("\n")[0]}`);
+} finally {
+  await Promise.race([browser?.close(), new Promise((done) => setTimeout(done, 5_000))]);
+  clearTimeout(overall);
+}
+console.log(failures ? `${failures} failed` : "all passed");
+process.exit(failures ? 1 : 0);

@@ -1,0 +1,19 @@
+// Where the servers under test listen. `cargo xtask interop` starts them and says so in the
+// environment; a missing address is an error, because a suite that finds no server must not pass.
+
+function required(name) {
+  const url = process.env[name];
+  if (!url) {
+    throw new Error(`${name} is not set: run these tests with \`cargo xtask interop --only js\``);
+  }
+  return url.replace(/\/$/, '');
+}
+
+/** Default heartbeat (25 s / 20 s), and room for the base64 form of the largest binary message. */
+export const ECHO = required('ECHO_URL');
+
+/** Pings every 300 ms, waits 200 ms for the pong: what the official protocol suite asks for. */
+export const QUICK = required('ECHO_QUICK_URL');
+
+/** Takes bodies and frames of at most 1,000 bytes, so that going over it fits one TCP segment. */
+export const SMALL = required('ECHO_SMALL_URL');

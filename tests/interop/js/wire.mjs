@@ -1,0 +1,189 @@
+// Engine.IO spoken by hand, over plain node:http and bare WebSockets: for what a well-behaved client
+// never does, and for bytes that it hides.
+
+import http from 'node:http';
+import { WebSocket } from 'ws';
+import { Inbox, deferred, within } from './bounded.mjs';
+
+export const POLLING = 'EIO=4&transport=polling';
+export const WEBSOCKET = 'EIO=4&transport=websocket';
+
+/** Parts the packets of one payload. */
+export const SEPARATOR = '\x1e';
+
+/** One TCP connection, kept and used again: what is sent on it first arrives first. */
+export class Lane {
+  agent = new http.Agent({ keepAlive: true, maxSockets: 1 });
+
+  close() {
+    this.agent.destroy();
+  }
+}
+
+/**
+ * Starts a request, on a connection of its own unless a lane is given.
+ * `sent` resolves when the kernel has taken it, `answer` with `{ status, headers, body }`.
+ */
+export function start(url, { method = 'GET', body, headers = {}, lane } = {}) {
+  const sent = deferred();
+  const answer = deferred();
+  const all = body === undefined ? headers : { 'Content-Length': Buffer.byteLength(body), ...headers };
+  const request = http.request(url, { method, headers: all, agent: lane ? lane.agent : false });
+  request.on('finish', () => sent.resolve());
+  request.on('error', (error) => {
+    sent.reject(error);
+    answer.reject(error);
+  });
+  request.on('response', (response) => {
+    const chunks = [];
+    response.on('data', (chunk) => chunks.push(chunk));
+    response.on('error', answer.reject);
+    response.on('end', () =>
+      answer.resolve({
+        status: response.statusCode,
+        headers: response.headers,
+        body: Buffer.concat(chunks).toString('utf8'),
+      }),
+    );
+  });
+  request.end(body);
+  const what = `${method} ${url}`;
+  return {
+    sent: within(sent.promise, `sending ${what}`),
+    answer: within(answer.promise, `the answer to ${what}`),
+    abort: () => request.destroy(),
+  };
+}
+
+/** A request and its answer. */
+export function call(url, options) {
+  const { sent, answer } = start(url, options);
+  sent.catch(() => {});
+  return answer;
+}
+
+/** `answer.body` of a refusal as JSON, after checking that it says to be JSON. */
+export function json(answer) {
+  const type = answer.headers['content-type'] ?? '';
+  if (!type.startsWith('application/json')) {
+    throw new Error(`expected JSON, got "${type}" with status ${answer.status}: ${answer.body}`);
+  }
+  return JSON.parse(answer.body);
+}
+
+/** A polling session made by hand. */
+export class RawSession {
+  #lane = new Lane();
+  #server;
+
+  static async open(t, server) {
+    const session = new RawSession();
+    session.#server = server;
+    t.after(() => session.#lane.close());
+    const answer = await call(`${server}/engine.io/?${POLLING}`, { lane: session.#lane });
+    if (answer.status !== 200) throw new Error(`no handshake: ${answer.status} ${answer.body}`);
+    session.handshake = JSON.parse(answer.body.slice(1));
+    session.sid = session.handshake.sid;
+    session.url = `${server}/engine.io/?${POLLING}&sid=${session.sid}`;
+    session.socketUrl = `${server.replace(/^http/, 'ws')}/engine.io/?${WEBSOCKET}&sid=${session.sid}`;
+    return session;
+  }
+
+  /**
+   * Leaves a GET waiting at the server, to be followed by a request on another connection. Two
+   * connections have no order between them, so the GET travels on that of the handshake, which the
+   * server is already reading, and the server then answers something else on a new one.
+   */
+  async park() {
+    const get = start(this.url, { lane: this.#lane });
+    get.answer.catch(() => {});
+    await get.sent;
+    await call(`${this.#server}/`);
+    return get;
+  }
+
+  /** A GET and its answer. */
+  poll() {
+    return call(this.url);
+  }
+
+  post(body, headers) {
+    return call(this.url, { method: 'POST', body, headers });
+  }
+}
+
+/** Asks for a WebSocket and gives the HTTP answer; 101 closes the connection again. */
+export function askForWebSocket(url) {
+  const answer = deferred();
+  const request = http.request(url, {
+    agent: false,
+    headers: {
+      Connection: 'Upgrade',
+      Upgrade: 'websocket',
+      'Sec-WebSocket-Version': '13',
+      'Sec-WebSocket-Key': Buffer.from('sixteen bytes ok').toString('base64'),
+    },
+  });
+  request.on('error', answer.reject);
+  request.on('upgrade', (response, socket) => {
+    socket.destroy();
+    answer.resolve({ status: response.statusCode, headers: response.headers, body: '' });
+  });
+  request.on('response', (response) => {
+    const chunks = [];
+    response.on('data', (chunk) => chunks.push(chunk));
+    response.on('end', () =>
+      answer.resolve({
+        status: response.statusCode,
+        headers: response.headers,
+        body: Buffer.concat(chunks).toString('utf8'),
+      }),
+    );
+  });
+  request.end();
+  return within(answer.promise, `the answer to the WebSocket handshake at ${url}`);
+}
+
+/** A WebSocket without Engine.IO: text frames are strings, binary frames are Buffers. */
+export class RawSocket {
+  frames = new Inbox();
+  #opened = deferred();
+  #closed = deferred();
+
+  constructor(t, url) {
+    this.socket = new WebSocket(url);
+    t.after(() => this.socket.terminate());
+    this.socket.on('open', () => this.#opened.resolve());
+    // Listening begins before the connection does: the first frame may come with the 101.
+    this.socket.on('message', (data, isBinary) => this.frames.push(isBinary ? data : data.toString('utf8')));
+    this.socket.on('error', (error) => this.#opened.reject(error));
+    this.socket.on('close', (code) => {
+      this.frames.end(`the WebSocket was closed with code ${code}`);
+      this.#opened.reject(new Error(`closed with code ${code}`));
+      this.#closed.resolve(code);
+    });
+  }
+
+  static async open(t, url) {
+    const socket = new RawSocket(t, url);
+    await within(socket.#opened.promise, `a WebSocket at ${url}`);
+    return socket;
+  }
+
+  send(frame) {
+    this.socket.send(frame);
+  }
+
+  next(what, ms) {
+    return this.frames.next(what, ms);
+  }
+
+  /** The close code. */
+  closed(ms = 5_000) {
+    return within(this.#closed.promise, 'close of the WebSocket', ms);
+  }
+}
+
+/** `http://…` of a server as the address of a new WebSocket session. */
+export const socketUrl = (server, query = WEBSOCKET) =>
+  `${server.replace(/^http/, 'ws')}/engine.io/?${query}`;

@@ -1,0 +1,180 @@
+//! `cargo xtask interop`: our server, and clients that other people wrote.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Result, bail};
+
+use crate::peers;
+use crate::process::{self, Reach};
+use crate::server::Server;
+use crate::steps::step;
+use crate::workspace::{Workspace, cargo};
+
+/// The hosts that the `echo` example can be mounted in; every suite must pass on each.
+pub(crate) const HOSTS: &[&str] = &["axum"];
+
+/// How long a suite may take; they need a tenth of it.
+const SUITE_LIMIT: Duration = Duration::from_secs(300);
+
+const BUILD_LIMIT: Duration = Duration::from_secs(20 * 60);
+
+/// A set of tests that one foreign client runs.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum Suite {
+    JavaScript,
+    Python,
+    Browser,
+}
+
+impl Suite {
+    const ALL: [Self; 3] = [Self::JavaScript, Self::Python, Self::Browser];
+
+    pub(crate) fn parse(name: &str) -> Result<Self, String> {
+        match name {
+            "js" => Ok(Self::JavaScript),
+            "python" => Ok(Self::Python),
+            "browser" => Ok(Self::Browser),
+            _ => Err(format!("no suite `{name}`; there is js, python, browser")),
+        }
+    }
+}
+
+/// Runs one suite, or all of them, against the server mounted in `host`.
+pub(crate) fn run(workspace: &Workspace, only: Option<Suite>, host: &str) -> Result<()> {
+    step("build the servers under test", || build(workspace))?;
+    for suite in Suite::ALL {
+        if only.is_none_or(|wanted| wanted == suite) {
+            match suite {
+                Suite::JavaScript => javascript(workspace, host)?,
+                Suite::Python => python(workspace, host)?,
+                Suite::Browser => browser(workspace)?,
+            }
+        }
+    }
+    Ok(())
+}
+
+fn build(workspace: &Workspace) -> Result<()> {
+    // As users run it: optimised, so that the timing of heartbeats is that of the real thing.
+    let mut command = cargo();
+    command
+        .args([
+            "build",
+            "--release",
+            "--locked",
+            "-p",
+            "engineio-examples",
+            "--bins",
+        ])
+        .current_dir(&workspace.root);
+    process::run(&mut command, Reach::Program, BUILD_LIMIT)
+}
+
+fn javascript(workspace: &Workspace, host: &str) -> Result<()> {
+    let peers = step("fetch engine.io-client", || peers::javascript(workspace))?;
+    step(&format!("engine.io-client against {host}"), || {
+        let mut node = Command::new("node");
+        // One file at a time: the heartbeat tests measure time, and the machine may have two cores.
+        node.args(["--test", "--test-concurrency=1", "--test-timeout=120000"])
+            .arg("--test-reporter=spec")
+            .args(test_files(&peers.join("js"))?)
+            .current_dir(&peers);
+        with_echo(workspace, host, &mut node)
+    })
+}
+
+fn python(workspace: &Workspace, host: &str) -> Result<()> {
+    let interpreter = step("fetch python-engineio", || peers::python(workspace))?;
+    step(&format!("python-engineio against {host}"), || {
+        let mut python = Command::new(interpreter);
+        python
+            .arg("tests/interop/python/run.py")
+            .env("PYTHONDONTWRITEBYTECODE", "1")
+            .current_dir(&workspace.root);
+        with_echo(workspace, host, &mut python)
+    })
+}
+
+fn browser(workspace: &Workspace) -> Result<()> {
+    let (peers, chromium) = step("fetch a browser", || {
+        Ok((peers::javascript(workspace)?, peers::chromium()?))
+    })?;
+    step("the demo page in Chromium", || {
+        let program = workspace.target.join("release/demo");
+        let server = Server::start("demo", &program, &[], &logs(workspace))?;
+        let mut node = Command::new("node");
+        node.args(["demo.mjs", "--url", &format!("{}/", server.url())])
+            .arg("--out")
+            .arg(workspace.target.join("screenshots"))
+            .arg("--chromium")
+            .arg(chromium)
+            .current_dir(peers.join("browser"));
+        let result = process::run(&mut node, Reach::Group, SUITE_LIMIT);
+        finish(result, vec![server])
+    })
+}
+
+/// Runs `suite` with three echo servers at hand, and stops them whatever comes of it.
+fn with_echo(workspace: &Workspace, host: &str, suite: &mut Command) -> Result<()> {
+    let program = workspace.target.join("release/echo");
+    let logs = logs(workspace);
+    let start = |variable: &str, options: &[&str]| -> Result<(String, Server)> {
+        let arguments = [&["--host", host], options].concat();
+        let name = variable.to_lowercase().replace("_url", "");
+        let server = Server::start(&name, &program, &arguments, &logs)?;
+        Ok((variable.to_owned(), server))
+    };
+    let servers = [
+        // Room for the base64 form of a message of one megabyte.
+        start("ECHO_URL", &["--max-payload", "2000000"])?,
+        // What the official protocol suite asks for.
+        start(
+            "ECHO_QUICK_URL",
+            &["--ping-interval-ms", "300", "--ping-timeout-ms", "200"],
+        )?,
+        start("ECHO_SMALL_URL", &["--max-payload", "1000"])?,
+    ];
+    suite.envs(
+        servers
+            .iter()
+            .map(|(variable, server)| (variable, server.url())),
+    );
+    let result = process::run(suite, Reach::Group, SUITE_LIMIT);
+    finish(result, servers.into_iter().map(|(_, server)| server))
+}
+
+/// The outcome of a suite together with that of its servers, each of which must stop in good order.
+fn finish(suite: Result<()>, servers: impl IntoIterator<Item = Server>) -> Result<()> {
+    let mut result = suite;
+    for server in servers {
+        match result {
+            Ok(()) => result = server.stop(),
+            // The first failure is the one to report; the server is killed when it is dropped.
+            Err(_) => server.show_log(),
+        }
+    }
+    result
+}
+
+fn test_files(directory: &Path) -> Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(directory)? {
+        let path = entry?.path();
+        if path.to_string_lossy().ends_with(".test.mjs") {
+            files.push(path);
+        }
+    }
+    // Without a file node would look for tests by itself, find none, and be content.
+    if files.is_empty() {
+        bail!("there are no tests in {}", directory.display());
+    }
+    files.sort();
+    Ok(files)
+}
+
+fn logs(workspace: &Workspace) -> PathBuf {
+    workspace.target.join("peers/logs")
+}

@@ -1,0 +1,143 @@
+//! The tasks of this workspace, run as `cargo xtask TASK`.
+//!
+//! A task is a plain program instead of a script, so that it works the same for everybody who can
+//! build the workspace, and so that CI has nothing to do but to call it.
+
+mod interop;
+mod peers;
+mod process;
+mod server;
+mod steps;
+mod tidy;
+mod workspace;
+
+use std::process::ExitCode;
+
+use interop::{HOSTS, Suite};
+use workspace::Workspace;
+
+const USAGE: &str = "\
+usage: cargo xtask test
+           everything that CI checks: format, lints, tests, documentation, interop
+       cargo xtask interop [--only js|python|browser] [--host axum]
+           the server against the official JavaScript client, python-engineio and a browser
+       cargo xtask tidy
+           the rules of the house that no compiler checks";
+
+#[derive(Debug, PartialEq)]
+enum Task {
+    Test,
+    Interop {
+        only: Option<Suite>,
+        host: &'static str,
+    },
+    Tidy,
+    Help,
+}
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let task = match parse(&arguments) {
+        Ok(task) => task,
+        Err(mistake) => {
+            eprintln!("error: {mistake}\n\n{USAGE}");
+            return ExitCode::from(2);
+        }
+    };
+    match run(&task) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("\nerror: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(task: &Task) -> anyhow::Result<()> {
+    match task {
+        Task::Help => {
+            println!("{USAGE}");
+            Ok(())
+        }
+        Task::Test => steps::test(&Workspace::load()?),
+        Task::Interop { only, host } => interop::run(&Workspace::load()?, *only, host),
+        Task::Tidy => tidy::run(&Workspace::load()?),
+    }
+}
+
+fn parse(arguments: &[String]) -> Result<Task, String> {
+    let mut words = arguments.iter().map(String::as_str);
+    let task = match words.next() {
+        Some("test") => Task::Test,
+        Some("interop") => return parse_interop(words),
+        Some("tidy") => Task::Tidy,
+        Some("help" | "--help" | "-h") => Task::Help,
+        Some(other) => return Err(format!("there is no task `{other}`")),
+        None => return Err("which task?".to_owned()),
+    };
+    match words.next() {
+        None => Ok(task),
+        Some(extra) => Err(format!("unknown argument `{extra}`")),
+    }
+}
+
+fn parse_interop<'a>(mut words: impl Iterator<Item = &'a str>) -> Result<Task, String> {
+    let mut only = None;
+    let mut host = HOSTS[0];
+    while let Some(option) = words.next() {
+        let mut value = || {
+            words
+                .next()
+                .ok_or_else(|| format!("`{option}` needs a value"))
+        };
+        match option {
+            "--only" => only = Some(Suite::parse(value()?)?),
+            "--host" => {
+                let name = value()?;
+                host = HOSTS
+                    .iter()
+                    .find(|host| **host == name)
+                    .ok_or_else(|| format!("no host `{name}`; there is {}", HOSTS.join(", ")))?;
+            }
+            _ => return Err(format!("unknown argument `{option}`")),
+        }
+    }
+    Ok(Task::Interop { only, host })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse_line(line: &str) -> Result<Task, String> {
+        let words: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
+        parse(&words)
+    }
+
+    #[test]
+    fn tasks_are_recognised() {
+        assert_eq!(parse_line("test"), Ok(Task::Test));
+        assert_eq!(parse_line("tidy"), Ok(Task::Tidy));
+        assert_eq!(
+            parse_line("interop --host axum --only python"),
+            Ok(Task::Interop {
+                only: Some(Suite::Python),
+                host: "axum"
+            })
+        );
+    }
+
+    #[test]
+    fn a_misspelt_argument_is_an_error_instead_of_a_shorter_run() {
+        for line in [
+            "",
+            "tset",
+            "test --fast",
+            "interop --only",
+            "interop --only perl",
+            "interop --host nginx",
+        ] {
+            assert!(parse_line(line).is_err(), "{line:?}");
+        }
+    }
+}

@@ -1,0 +1,122 @@
+//! Other programs, run to their end and never for longer than they may.
+
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+
+/// How often a running program is looked at. The standard library cannot wait with a limit.
+const LOOK_EVERY: Duration = Duration::from_millis(20);
+
+/// What is killed when the time is up.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Reach {
+    /// The program alone. It stays in our process group, so that Ctrl-C ends it together with us.
+    Program,
+    /// The program and all that it started: test runners and browsers leave children behind.
+    Group,
+}
+
+/// Runs `command`, showing what it prints; an exit status other than 0 is an error.
+pub(crate) fn run(command: &mut Command, reach: Reach, limit: Duration) -> Result<()> {
+    let name = describe(command);
+    if let Reach::Group = reach {
+        command.process_group(0);
+    }
+    let mut child = command
+        .stdin(Stdio::null())
+        .spawn()
+        .with_context(|| format!("cannot run `{name}`"))?;
+    match wait(&mut child, limit)? {
+        Some(status) if status.success() => Ok(()),
+        Some(status) => bail!("`{name}` failed ({status})"),
+        None => {
+            match reach {
+                Reach::Program => child.kill()?,
+                Reach::Group => signal("KILL", &format!("-{}", child.id()))?,
+            }
+            child.wait()?;
+            bail!("`{name}` did not end within {} s", limit.as_secs());
+        }
+    }
+}
+
+/// The exit status, or `None` if the program still runs after `limit`.
+pub(crate) fn wait(child: &mut Child, limit: Duration) -> Result<Option<ExitStatus>> {
+    let end = Instant::now() + limit;
+    loop {
+        if let Some(status) = child.try_wait()? {
+            return Ok(Some(status));
+        }
+        if Instant::now() >= end {
+            return Ok(None);
+        }
+        thread::sleep(LOOK_EVERY);
+    }
+}
+
+/// Asks a program to end, as a service manager does. (The standard library can only kill.)
+pub(crate) fn terminate(child: &Child) -> Result<()> {
+    signal("TERM", &child.id().to_string())
+}
+
+fn signal(name: &str, target: &str) -> Result<()> {
+    let status = Command::new("kill")
+        .args([&format!("-{name}"), "--", target])
+        .status()
+        .context("cannot run kill")?;
+    if !status.success() {
+        bail!("kill -{name} -- {target} failed ({status})");
+    }
+    Ok(())
+}
+
+/// The first line that a program prints, or `None` if it cannot be run or fails.
+pub(crate) fn first_line(program: &str, arguments: &[&str]) -> Option<String> {
+    let output = Command::new(program).args(arguments).output().ok()?;
+    let text = String::from_utf8(output.stdout).ok()?;
+    let line = text.lines().next().unwrap_or_default().trim().to_owned();
+    output.status.success().then_some(line)
+}
+
+/// The command as somebody would type it.
+fn describe(command: &Command) -> String {
+    let mut words = vec![command.get_program().to_string_lossy()];
+    words.extend(
+        command
+            .get_args()
+            .map(|argument| argument.to_string_lossy()),
+    );
+    words.join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_that_does_not_end_is_killed_with_its_children() {
+        let began = Instant::now();
+        let error = run(
+            Command::new("sh").args(["-c", "sleep 60 & wait"]),
+            Reach::Group,
+            Duration::from_millis(50),
+        )
+        .unwrap_err();
+        assert!(error.to_string().contains("did not end"), "{error}");
+        assert!(began.elapsed() < Duration::from_secs(30));
+    }
+
+    #[test]
+    fn a_failure_names_the_command() {
+        let error = run(
+            &mut Command::new("false"),
+            Reach::Program,
+            Duration::from_secs(30),
+        )
+        .unwrap_err();
+        assert!(error.to_string().contains("`false` failed"), "{error}");
+    }
+}

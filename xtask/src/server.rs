@@ -1,0 +1,141 @@
+//! A server under test: one of our example programs, as a process of its own.
+
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdout, Command, Stdio};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+
+use crate::process;
+
+const START_LIMIT: Duration = Duration::from_secs(10);
+
+/// What a service manager would call a clean stop.
+const STOP_LIMIT: Duration = Duration::from_secs(5);
+
+/// How much of a log is shown when something fails; the whole stays in its file.
+const LOG_LINES: usize = 30;
+
+/// What the programs print when they are ready, followed by their address.
+const READY: &str = "listening on ";
+
+/// A running server; killed when dropped, unless it was stopped.
+#[derive(Debug)]
+pub(crate) struct Server {
+    name: String,
+    child: Child,
+    url: String,
+    log: PathBuf,
+}
+
+impl Server {
+    /// Starts `program` on a free port and waits until it says where it listens.
+    pub(crate) fn start(
+        name: &str,
+        program: &Path,
+        arguments: &[&str],
+        logs: &Path,
+    ) -> Result<Self> {
+        fs::create_dir_all(logs)?;
+        let log = logs.join(format!("{name}.log"));
+        let file = File::create(&log)?;
+        let mut child = Command::new(program)
+            .args(["--listen", "127.0.0.1:0"])
+            .args(arguments)
+            .env("RUST_BACKTRACE", "1")
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(file.try_clone()?)
+            .spawn()
+            .with_context(|| format!("cannot run {}", program.display()))?;
+        let stdout = child.stdout.take().context("the server has no stdout")?;
+        // Made before waiting, so that a server that never becomes ready is killed on the way out.
+        let mut server = Self {
+            name: name.to_owned(),
+            child,
+            url: String::new(),
+            log,
+        };
+        server.url = wait_until_ready(stdout, file).map_err(|error| server.blame(error))?;
+        Ok(server)
+    }
+
+    pub(crate) fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Ends the server in good order: asked by SIGTERM it exits with 0, soon, and without having panicked.
+    pub(crate) fn stop(mut self) -> Result<()> {
+        self.try_stop().map_err(|error| self.blame(error))
+    }
+
+    fn try_stop(&mut self) -> Result<()> {
+        if let Some(status) = self.child.try_wait()? {
+            bail!("it ended by itself ({status})");
+        }
+        process::terminate(&self.child)?;
+        match process::wait(&mut self.child, STOP_LIMIT)? {
+            None => bail!("it still ran {} s after SIGTERM", STOP_LIMIT.as_secs()),
+            Some(status) if !status.success() => bail!("after SIGTERM it exited with {status}"),
+            Some(_) => {}
+        }
+        // A task that panics does not end the process, and the clients may not have noticed.
+        if fs::read_to_string(&self.log)?.contains("panicked at") {
+            bail!("it panicked");
+        }
+        Ok(())
+    }
+
+    /// Shows the end of what the server printed, which may say why something failed.
+    pub(crate) fn show_log(&self) {
+        let text = fs::read(&self.log).unwrap_or_default();
+        let text = String::from_utf8_lossy(&text);
+        let lines: Vec<&str> = text.lines().collect();
+        let last = &lines[lines.len().saturating_sub(LOG_LINES)..];
+        eprintln!("-- the last that server `{}` printed:", self.name);
+        for line in last {
+            eprintln!("   {line}");
+        }
+    }
+
+    fn blame(&self, error: anyhow::Error) -> anyhow::Error {
+        self.show_log();
+        error.context(format!("server `{}`", self.name))
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // Both fail if it has ended already, which is what is wanted.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// The address from the line that says so. All other output goes to the log, for as long as there is
+/// any: a full pipe would stop the server.
+fn wait_until_ready(stdout: ChildStdout, mut log: File) -> Result<String> {
+    let (found, address) = mpsc::channel();
+    thread::spawn(move || {
+        for line in BufReader::new(stdout).lines().map_while(Result::ok) {
+            if let Some(url) = line.strip_prefix(READY) {
+                let _ = found.send(url.trim().to_owned());
+            }
+            let _ = writeln!(log, "{line}");
+        }
+    });
+    match address.recv_timeout(START_LIMIT) {
+        Ok(url) => Ok(url),
+        Err(RecvTimeoutError::Disconnected) => bail!("it ended before it was ready"),
+        Err(RecvTimeoutError::Timeout) => {
+            bail!(
+                "it did not print `{READY}…` within {} s",
+                START_LIMIT.as_secs()
+            )
+        }
+    }
+}

@@ -1,0 +1,106 @@
+//! Where things are, as cargo itself says it.
+
+use std::env;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+use serde_json::Value;
+
+/// The workspace as `cargo metadata` describes it.
+#[derive(Debug)]
+pub(crate) struct Workspace {
+    pub(crate) root: PathBuf,
+    /// The build directory; asked for instead of assumed, because users move it.
+    pub(crate) target: PathBuf,
+    /// The whole description, dependency graph included.
+    pub(crate) metadata: Value,
+}
+
+/// A crate of this workspace.
+#[derive(Debug)]
+pub(crate) struct Member {
+    pub(crate) name: String,
+    pub(crate) directory: PathBuf,
+    pub(crate) manifest: PathBuf,
+    pub(crate) rust_version: Option<String>,
+}
+
+impl Workspace {
+    pub(crate) fn load() -> Result<Self> {
+        // The lock file is what everybody tests with; a task must not be what changes it.
+        let output = cargo()
+            .args(["metadata", "--format-version", "1", "--locked"])
+            .current_dir(manifest_directory()?)
+            .output()
+            .context("cannot run cargo metadata")?;
+        if !output.status.success() {
+            bail!(
+                "cargo metadata failed:\n{}",
+                String::from_utf8_lossy(&output.stderr)
+            );
+        }
+        let metadata: Value =
+            serde_json::from_slice(&output.stdout).context("cargo metadata printed no JSON")?;
+        let path = |key: &str| {
+            metadata[key]
+                .as_str()
+                .map(PathBuf::from)
+                .with_context(|| format!("cargo metadata printed no {key}"))
+        };
+        Ok(Self {
+            root: path("workspace_root")?,
+            target: path("target_directory")?,
+            metadata,
+        })
+    }
+
+    pub(crate) fn members(&self) -> Result<Vec<Member>> {
+        let ids = list(&self.metadata["workspace_members"]);
+        let mut members = Vec::new();
+        for package in list(&self.metadata["packages"]) {
+            if ids.contains(&package["id"]) {
+                members.push(Member::from_metadata(package)?);
+            }
+        }
+        Ok(members)
+    }
+
+    /// A path as a person wants to read it.
+    pub(crate) fn relative<'a>(&self, path: &'a Path) -> std::path::Display<'a> {
+        path.strip_prefix(&self.root).unwrap_or(path).display()
+    }
+}
+
+impl Member {
+    fn from_metadata(package: &Value) -> Result<Self> {
+        let name = package["name"].as_str().context("a package has no name")?;
+        let manifest = package["manifest_path"]
+            .as_str()
+            .map(PathBuf::from)
+            .with_context(|| format!("{name} has no manifest"))?;
+        Ok(Self {
+            name: name.to_owned(),
+            directory: manifest.parent().map(Path::to_owned).unwrap_or_default(),
+            manifest,
+            rust_version: package["rust_version"].as_str().map(str::to_owned),
+        })
+    }
+}
+
+/// The cargo that runs this task, so that all steps use one toolchain.
+pub(crate) fn cargo() -> Command {
+    Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+}
+
+/// The elements of a JSON list; none if it is something else.
+pub(crate) fn list(value: &Value) -> &[Value] {
+    value.as_array().map_or(&[], Vec::as_slice)
+}
+
+/// Where the source of xtask is *now*: the path known when it was compiled may be of another checkout.
+fn manifest_directory() -> Result<PathBuf> {
+    env::var_os("CARGO_MANIFEST_DIR")
+        .map(PathBuf::from)
+        .context("run this as `cargo xtask …`, which tells it where the workspace is")
+}
