@@ -1,5 +1,6 @@
 //! The application's side of a session.
 
+use std::fmt;
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -44,7 +45,6 @@ use crate::{ClientBuilder, Error, SendError};
 /// # Ok(())
 /// # }
 /// ```
-#[derive(Debug)]
 pub struct Client {
     handle: Handle,
     /// A message that the sink has taken and the outbox has not.
@@ -377,6 +377,12 @@ impl Handle {
     pub async fn wait(&self) {
         let mut phase = self.shared.phase.subscribe();
         let _ = phase.wait_for(|phase| *phase == Phase::Done).await;
+    }
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Client").field(&self.handle.shared).finish()
     }
 }
 

@@ -12,7 +12,6 @@ use tokio::sync::{Notify, watch};
 
 use crate::{Error, SendError, meter};
 
-#[derive(Debug)]
 pub(crate) struct Shared {
     state: Mutex<State>,
     /// Woken when the outbox became shorter, and when the session is over.
@@ -41,7 +40,6 @@ impl Phase {
     }
 }
 
-#[derive(Debug)]
 pub(crate) struct State {
     pub(crate) session: Session,
     /// What the application has not taken yet of sessions before this one.
@@ -62,6 +60,19 @@ pub(crate) struct State {
     /// Why the last session ended.
     pub(crate) reason: Option<DisconnectReason>,
     pub(crate) error: Option<Error>,
+}
+
+/// Without messages and ids, which do not belong into a log.
+impl std::fmt::Debug for Shared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let state = self.lock();
+        f.debug_struct("Session")
+            .field("transport", &state.session.transport())
+            .field("is_open", &state.session.is_open())
+            .field("reason", &state.session.closed())
+            .field("queued", &state.session.queued_messages())
+            .finish()
+    }
 }
 
 /// The time, of the runtime's clock, which tests can hold.
@@ -198,5 +209,9 @@ impl State {
         }
         self.session = session;
         self.upgraded = false;
+        if self.stopping {
+            // It was asked for between the two sessions.
+            self.session.abort(DisconnectReason::Client);
+        }
     }
 }

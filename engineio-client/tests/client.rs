@@ -416,6 +416,28 @@ async fn tasks_end_with_the_client() {
 }
 
 #[tokio::test]
+async fn a_client_goes_anywhere_and_keeps_its_secrets() {
+    fn goes_anywhere<T: Send + Sync + 'static>(_: &T) {}
+
+    let secret = OPEN_POLLING.replace("abc", "0123456789secret");
+    let server = Server::start(move |_, request| match request.is_handshake() {
+        true => ok(&secret),
+        false => Reply::Never,
+    })
+    .await;
+    let client = in_time(Client::connect(&server.url())).await.unwrap();
+    goes_anywhere(&client);
+    goes_anywhere(&client.handle());
+    assert_eq!(client.sid().as_deref(), Some("0123456789secret"));
+    client.send("private").await.unwrap();
+    let shown = format!("{client:?} {:?}", client.handle());
+    assert!(
+        !shown.contains("secret") && !shown.contains("private"),
+        "{shown}"
+    );
+}
+
+#[tokio::test]
 async fn nobody_at_home() {
     let error = in_time(Client::connect("http://127.0.0.1:1"))
         .await

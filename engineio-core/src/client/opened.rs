@@ -1,5 +1,6 @@
 //! The open packet, as a client reads it.
 
+use std::fmt;
 use std::time::Duration;
 
 use serde::Deserialize;
@@ -19,7 +20,7 @@ use crate::Transport;
 /// assert_eq!(opened.sid(), "a:b");
 /// assert_eq!(opened.max_payload(), None);
 /// ```
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Opened {
     sid: Box<str>,
     websocket: bool,
@@ -117,6 +118,18 @@ impl Opened {
     #[must_use]
     pub const fn max_payload(&self) -> Option<usize> {
         self.max_payload
+    }
+}
+
+impl fmt::Debug for Opened {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Who knows the whole id can act as the client.
+        f.debug_struct("Opened")
+            .field("sid", &format_args!("{}…", self.short_sid()))
+            .field("websocket", &self.websocket)
+            .field("patience", &self.patience)
+            .field("max_payload", &self.max_payload)
+            .finish()
     }
 }
 

@@ -11,7 +11,7 @@ use std::process::ExitCode;
 use std::sync::mpsc;
 use std::time::Duration;
 
-use engineio_client::{Client, Message, Transport, blocking};
+use engineio_client::{Client, DisconnectReason, Message, Transport, blocking};
 
 /// The program's own limit: the server has no say in it.
 const PATIENCE: Duration = Duration::from_secs(29);
@@ -159,10 +159,11 @@ fn check(
     ))
 }
 
-fn end(reason: impl std::fmt::Debug, error: Option<engineio_client::Error>) -> String {
-    match error {
-        Some(error) => describe(&error),
-        None => format!("the session ended ({reason:?})"),
+fn end(reason: Option<DisconnectReason>, error: Option<engineio_client::Error>) -> String {
+    match (error, reason) {
+        (Some(error), _) => describe(&error),
+        (None, Some(reason)) => format!("the session ended: {reason}"),
+        (None, None) => "the session ended".to_owned(),
     }
 }
 
