@@ -4,7 +4,7 @@ mod client_support;
 
 use client_support::{Client, OPEN_UPGRADABLE, message, secs, text};
 use engineio_core::client::{Config, Event, Input, Output, ProbeFailure};
-use engineio_core::{DisconnectReason, Message, SendError, Timer, Transport};
+use engineio_core::{DisconnectReason, Message, Payload, Revision, SendError, Timer, Transport};
 
 #[test]
 fn row_30_a_ping_is_answered_with_its_data() {
@@ -38,6 +38,26 @@ fn row_30_many_pings_at_once_get_one_pong() {
     client.answer_poll("2a\u{1e}2b\u{1e}2c");
     assert_eq!(client.answer_post(), "3c");
     assert_eq!(client.post(), None);
+}
+
+#[test]
+fn row_30a_in_revision_3_the_client_pings() {
+    let config = Config {
+        revision: Revision::V3,
+        ..Config::default()
+    };
+    let (mut client, websocket) = Client::websocket_open_with(config);
+    client.advance(secs(24));
+    assert_eq!(client.outputs(), []);
+    client.advance(secs(1));
+    client.send("a");
+    assert_eq!(client.frames(websocket), [text("2"), text("4a")]);
+    client.advance(secs(15));
+    client.frame(websocket, "3");
+    client.advance(secs(44));
+    assert!(client.session.is_open());
+    client.advance(secs(1));
+    client.assert_closed(DisconnectReason::PingTimeout);
 }
 
 #[test]
@@ -244,7 +264,7 @@ fn row_42_nothing_follows_the_end() {
     client.assert_closed(DisconnectReason::Client);
     client.outputs();
     for input in [
-        Input::PollAnswered(poll, "4a".into()),
+        Input::PollAnswered(poll, Payload::text("4a")),
         Input::PollFailed(poll, DisconnectReason::Refused),
         Input::WebSocketOpened(websocket),
         Input::WebSocketFrame(websocket, text("3probe")),

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use client_support::{Client, OPEN, OPEN_UPGRADABLE, message, secs, text};
 use engineio_core::client::{Config, Event, Fault, Input, Output};
-use engineio_core::{DisconnectReason, Message, SendError, Transport};
+use engineio_core::{DisconnectReason, Message, Payload, SendError, Transport};
 
 #[test]
 fn row_1_an_open_packet_starts_polling() {
@@ -130,7 +130,7 @@ fn row_8_closing_before_the_open_packet_is_at_once() {
     client.close();
     client.assert_closed(DisconnectReason::Client);
     assert_eq!(client.outputs(), [Output::Cancel(poll)]);
-    client.input(Input::PollAnswered(poll, OPEN.into()));
+    client.input(Input::PollAnswered(poll, Payload::text(OPEN)));
     assert_eq!(client.events(), []);
 }
 
@@ -149,8 +149,8 @@ fn row_9_polls_follow_each_other_and_never_overlap() {
 fn row_9_an_answer_is_taken_once() {
     let mut client = Client::polling();
     let poll = client.poll().unwrap();
-    client.input(Input::PollAnswered(poll, "4a".into()));
-    client.input(Input::PollAnswered(poll, "4a".into()));
+    client.input(Input::PollAnswered(poll, Payload::text("4a")));
+    client.input(Input::PollAnswered(poll, Payload::text("4a")));
     client.input(Input::PollFailed(poll, DisconnectReason::TransportError));
     assert_eq!(client.events(), [message("a")]);
     assert!(client.session.is_open());

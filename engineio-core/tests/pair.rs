@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use engineio_core::client::{self, ProbeFailure};
 use engineio_core::server;
-use engineio_core::{Config, DisconnectReason, Transport};
+use engineio_core::{Config, DisconnectReason, Revision, Transport};
 use pair_support::Pair;
 
 const fn ms(ms: u64) -> Duration {
@@ -118,6 +118,29 @@ fn a_websocket_that_breaks_at_any_moment_of_the_upgrade_loses_nothing_before_it_
 }
 
 #[test]
+fn a_session_of_revision_3_upgrades_and_stays_alive() {
+    for upgrade in [true, false] {
+        let config = client::Config {
+            revision: Revision::V3,
+            upgrade,
+            ..client::Config::default()
+        };
+        let mut pair = Pair::with(config, Config::default(), Transport::Polling);
+        pair.advance(secs(3600));
+        assert!(pair.client.is_open(), "{:?}", pair.client_events);
+        assert_eq!(pair.client.transport() == Transport::WebSocket, upgrade);
+        pair.client_send();
+        pair.server_send();
+        pair.is_cut = true;
+        pair.advance(secs(30));
+        assert!(pair.client.is_open());
+        pair.advance(secs(20));
+        assert_eq!(pair.client.closed(), Some(DisconnectReason::PingTimeout));
+        pair.check();
+    }
+}
+
+#[test]
 fn both_ends_notice_a_cut() {
     for transport in [Transport::Polling, Transport::WebSocket] {
         let mut pair = Pair::open(transport);
@@ -222,7 +245,11 @@ fn wander(random: &mut Random, census: &mut Census) {
         max_payload: [40, 1000, 1_000_000][random.next(3) as usize],
         ..Config::default()
     };
-    let mut pair = Pair::with(client::Config::default(), server, transport);
+    let config = client::Config {
+        revision: [Revision::V4, Revision::V3][usize::from(random.next(3) == 0)],
+        ..client::Config::default()
+    };
+    let mut pair = Pair::with(config, server, transport);
     pair.refuse_websocket = transport == Transport::Polling && random.next(6) == 0;
     let (mut client_closed, mut server_closed, mut faults) = (false, false, false);
     for _ in 0..random.next(300) {

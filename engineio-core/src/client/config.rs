@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::Revision;
+
 /// The rules of a client's session. Every field is public; start from [`Config::default`]. A timeout of more than a
 /// day is a day.
 ///
@@ -17,6 +19,9 @@ use std::time::Duration;
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
+    /// The revision of the protocol. Default: 4. Servers of before 2021 speak 3 only; today's servers speak 4, and 3 where
+    /// they allow it.
+    pub revision: Revision,
     /// Whether a session that began by polling moves to WebSocket if the server offers it. Default `true`.
     pub upgrade: bool,
     /// How long the handshake may take, from the first request to the open packet. Default 20 s.
@@ -43,6 +48,7 @@ pub struct Config {
 impl Default for Config {
     fn default() -> Self {
         Self {
+            revision: Revision::V4,
             upgrade: true,
             open_timeout: Duration::from_secs(20),
             upgrade_timeout: Duration::from_secs(10),

@@ -1,9 +1,7 @@
 //! The alphabet of a client's session: what can happen to it, and what it asks of its driver.
 
-use bytes::Bytes;
-
 use super::opened::InvalidOpened;
-use crate::{DecodeError, DisconnectReason, Frame, Message};
+use crate::{DecodeError, DisconnectReason, Frame, Message, Payload};
 
 /// One HTTP request of the polling transport, as named by the session in [`Output::Poll`] or [`Output::Post`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -20,7 +18,7 @@ pub struct WebSocketId(pub(super) u32);
 #[non_exhaustive]
 pub enum Input {
     /// A poll was answered with a success status; this is the whole body.
-    PollAnswered(RequestId, Bytes),
+    PollAnswered(RequestId, Payload),
     /// A poll failed: [`DisconnectReason::Refused`] for another status, [`DisconnectReason::PayloadTooLarge`] for a
     /// body that is larger than the driver bears, [`DisconnectReason::TransportError`] for a broken connection.
     PollFailed(RequestId, DisconnectReason),

@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use super::input::{Event, Input, Output, ProbeFailure, RequestId, WebSocketId};
 use super::machine::Machine;
-use crate::codec::{Frame, v4};
+use crate::codec::{Frame, Payload};
 use crate::timer::Timer;
 use crate::{DisconnectReason, Packet, Transport};
 
@@ -142,8 +142,12 @@ impl Link {
                 Some(reason) => Err((self, reason)),
                 None => Ok(self),
             },
-            // The server's timers.
-            _ => Ok(self),
+            Timer::Ping => {
+                machine.on_ping_due(now);
+                Ok(self)
+            }
+            // The server's timer.
+            Timer::Noop => Ok(self),
         }
     }
 
@@ -151,7 +155,7 @@ impl Link {
         mut self,
         now: Instant,
         id: RequestId,
-        body: bytes::Bytes,
+        body: Payload,
         machine: &mut Machine,
     ) -> Next {
         let Some(polling) = self.polling_mut() else {
@@ -160,7 +164,7 @@ impl Link {
         if polling.poll.take_if(|poll| *poll == id).is_none() {
             return Ok(self);
         }
-        let outcome = machine.on_packets(now, v4::decode_payload(body));
+        let outcome = machine.on_packets(now, machine.decode_payload(body));
         match outcome.err().or_else(|| self.doomed()) {
             None => Ok(self),
             Some(reason) => Err((self, reason)),
@@ -249,7 +253,7 @@ impl Link {
                     Err(reason) => Err((Self::WebSocket(websocket), reason)),
                 }
             }
-            Self::Probing(probing) if probing.to == id && probing.answered_by(frame.clone()) => {
+            Self::Probing(probing) if probing.to == id && probing.answered_by(&frame) => {
                 Ok(Self::Pausing(Pausing {
                     polling: probing.polling,
                     to: probing.to,
@@ -359,8 +363,8 @@ impl Link {
                 if std::mem::take(&mut websocket.upgrade) {
                     return Some((Packet::Upgrade, false));
                 }
-                if let Some(pong) = machine.take_pong() {
-                    return Some((pong, false));
+                if let Some(packet) = machine.take_control() {
+                    return Some((packet, false));
                 }
                 if let Some(message) = machine.outbox.pop() {
                     machine.outbox_shortened();
@@ -428,9 +432,10 @@ impl Polling {
 }
 
 impl Probing {
-    fn answered_by(&self, frame: Frame) -> bool {
+    fn answered_by(&self, frame: &Frame) -> bool {
         let asked = matches!(self.stage, Stage::Asked { probe: false });
-        asked && v4::decode_frame(frame) == Ok(Packet::probe_pong())
+        // The same in both revisions.
+        asked && *frame == Frame::text("3probe")
     }
 }
 

@@ -1,27 +1,25 @@
 //! What every state of a client's session shares: queues, timers, and the outputs that are still to be taken.
 
 use std::collections::VecDeque;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
 use super::config::Config;
 use super::input::{Event, Fault, Output, RequestId, WebSocketId};
 use super::opened::Opened;
-use crate::codec::{Coding, DecodeError, Frame, Revision, v4};
+use crate::codec::{Coding, DecodeError, Frame, Payload, Revision};
 use crate::outbox::{self, Batch, Outbox};
 use crate::timer::{Timer, Timers};
 use crate::{DisconnectReason, Message, Packet, Transport};
 
-/// A client speaks revision 4, and sends binary data as it is where that can be.
-pub(super) const CODING: Coding = Coding {
-    revision: Revision::V4,
-    base64: false,
-};
+/// The shortest time between two pings of a client, whatever the server asks for.
+const MIN_PING_INTERVAL: Duration = Duration::from_millis(100);
 
 #[derive(Debug)]
 pub(super) struct Machine {
     pub(super) config: Config,
+    coding: Coding,
     /// The limits of the outbox; `max_payload` is the server's, from the open packet on.
     limits: crate::Config,
     pub(super) outbox: Outbox,
@@ -64,8 +62,13 @@ impl Machine {
             outbox_limit: config.outbox_limit,
             ..crate::Config::default()
         };
+        let coding = Coding {
+            revision: config.revision,
+            base64: false,
+        };
         Self {
             config,
+            coding,
             limits,
             outbox: Outbox::default(),
             timers: Timers::default(),
@@ -118,6 +121,8 @@ impl Machine {
                 self.limits.max_payload = opened.max_payload().unwrap_or(usize::MAX);
                 self.opened = Some(opened);
                 self.watch(now);
+                self.on_ping_due(now);
+                self.outbox.ping = false;
                 self.event(Event::Opened);
                 Ok(())
             }
@@ -136,6 +141,17 @@ impl Machine {
         self.stalled = !self.inbox_has_room();
         if let Some(opened) = &self.opened {
             self.timers.set(Timer::PingTimeout, now + opened.patience());
+        }
+    }
+
+    /// In revision 3 the client pings, one interval after the other; the first time one interval after the opening.
+    pub(super) fn on_ping_due(&mut self, now: Instant) {
+        if let (Revision::V3, Some(opened)) = (self.config.revision, &self.opened) {
+            self.outbox.ping = true;
+            self.outbox.shrink();
+            // An interval of nothing would be a flood.
+            let interval = opened.ping_interval().max(MIN_PING_INTERVAL);
+            self.timers.set(Timer::Ping, now + interval);
         }
     }
 
@@ -160,6 +176,10 @@ impl Machine {
         now: Instant,
         packet: Packet,
     ) -> Result<(), DisconnectReason> {
+        if self.config.revision == Revision::V3 {
+            // Every packet shows that the server lives, the pong to our ping among them.
+            self.watch(now);
+        }
         match packet {
             Packet::Message(message) => {
                 if !self.deaf {
@@ -168,14 +188,18 @@ impl Machine {
                     self.stalled |= !self.inbox_has_room();
                 }
             }
-            Packet::Ping(data) => {
+            Packet::Ping(data) if self.config.revision == Revision::V4 => {
                 self.watch(now);
                 self.outbox.shrink();
                 self.pong = Some(data);
             }
             Packet::Close => return Err(DisconnectReason::Server),
             // Out of place but harmless, and ignored by the reference too.
-            Packet::Open(_) | Packet::Pong(_) | Packet::Upgrade | Packet::Noop => {}
+            Packet::Open(_)
+            | Packet::Ping(_)
+            | Packet::Pong(_)
+            | Packet::Upgrade
+            | Packet::Noop => {}
         }
         Ok(())
     }
@@ -231,19 +255,23 @@ impl Machine {
 
     /// Whether there is anything to send at all.
     pub(super) fn is_pending(&self) -> bool {
-        self.pong.is_some() || self.outbox.has_messages()
+        self.pong.is_some() || self.outbox.is_pending()
     }
 
-    pub(super) fn take_pong(&mut self) -> Option<Packet> {
+    /// The next heartbeat packet that is due, ahead of every message.
+    pub(super) fn take_control(&mut self) -> Option<Packet> {
+        if std::mem::take(&mut self.outbox.ping) {
+            return Some(Packet::ping());
+        }
         self.pong.take().map(Packet::Pong)
     }
 
     /// The packets of the next POST, and whether the close packet is among them. The close packet travels with the
     /// last messages if it fits.
     pub(super) fn take_packets(&mut self, closing: bool) -> (Vec<Packet>, bool) {
-        let mut batch = Batch::new(CODING);
-        if let Some(pong) = self.take_pong() {
-            batch.push_control(pong);
+        let mut batch = Batch::new(self.coding);
+        while let Some(packet) = self.take_control() {
+            batch.push_control(packet);
         }
         self.outbox.pop_payload(&self.limits, &mut batch);
         let last = closing
@@ -254,8 +282,23 @@ impl Machine {
     }
 
     pub(super) fn decode_frame(&mut self, frame: Frame) -> Result<Packet, DisconnectReason> {
-        let packet = v4::decode_frame(frame);
+        let packet = self.coding.decode_frame(frame);
         self.decoded(packet)
+    }
+
+    pub(super) fn decode_payload(
+        &self,
+        payload: Payload,
+    ) -> impl Iterator<Item = Result<Packet, DecodeError>> + use<> {
+        self.coding.decode_payload(payload)
+    }
+
+    pub(super) fn encode_frame(&self, packet: Packet) -> Frame {
+        self.coding.encode_frame(packet)
+    }
+
+    pub(super) fn encode_payload(&self, packets: &[Packet]) -> Payload {
+        self.coding.encode_payload(packets)
     }
 
     pub(super) fn queue(&mut self, message: Message) {

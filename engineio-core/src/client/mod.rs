@@ -9,20 +9,18 @@ mod state;
 
 use std::time::Instant;
 
-use bytes::Bytes;
-
 pub use self::config::Config;
 pub use self::input::{Event, Fault, Input, Output, ProbeFailure, RequestId, WebSocketId};
 use self::link::Link;
 use self::machine::Machine;
 pub use self::opened::{InvalidOpened, Opened};
 use self::state::State;
-use crate::codec::v4;
 use crate::outbox;
 use crate::timer::Timer;
-use crate::{DisconnectReason, Frame, Message, SendError, Transport};
+use crate::{DisconnectReason, Frame, Message, Payload, SendError, Transport};
 
-/// One session of a client: the mirror of [`server::Session`](crate::server::Session). It speaks revision 4.
+/// One session of a client: the mirror of [`server::Session`](crate::server::Session). It speaks
+/// [`Config::revision`].
 ///
 /// # The contract with its driver
 ///
@@ -78,6 +76,7 @@ use crate::{DisconnectReason, Frame, Message, SendError, Transport};
 /// | 28 | WebSocket | frame that is no packet | Closed (parse error) | WebSocket closed |
 /// | 29 | WebSocket | `WebSocketClosed` | Closed (its reason) | – |
 /// | 30 | any open | ping | same | pong with its data; ping timeout restarts |
+/// | 30a | any open, revision 3 | ping timer | same | ping; the ping timeout restarts with every packet of the server |
 /// | 31 | any open | ping timeout | Closed (ping timeout) | everything released |
 /// | 32 | any open, inbox full | ping timeout | same | watched anew: nobody read what the server sent |
 /// | 33 | Polling | `1` | Closed (server) | packets after it are dropped |
@@ -96,20 +95,20 @@ use crate::{DisconnectReason, Frame, Message, SendError, Transport};
 /// ```
 /// use std::time::Instant;
 /// use engineio_core::client::{Config, Event, Input, Output, Session};
-/// use engineio_core::{Message, Transport};
+/// use engineio_core::{Message, Payload, Transport};
 ///
 /// let now = Instant::now();
 /// let mut session = Session::new(now, Config::default(), Transport::Polling);
 /// let Some(Output::Poll(handshake)) = session.poll_output() else { panic!() };
 ///
 /// let body = r#"0{"sid":"abc","upgrades":[],"pingInterval":25000,"pingTimeout":20000,"maxPayload":1000000}"#;
-/// session.handle_input(now, Input::PollAnswered(handshake, body.into()));
+/// session.handle_input(now, Input::PollAnswered(handshake, Payload::text(body)));
 /// assert_eq!(session.take_event(), Some(Event::Opened));
 ///
 /// session.send(Message::from("hello")).unwrap();
 /// let outputs: Vec<_> = std::iter::from_fn(|| session.poll_output()).collect();
 /// let Some(&Output::Post(post)) = outputs.get(1) else { panic!() };
-/// assert_eq!(session.take_payload(post).unwrap(), "4hello");
+/// assert_eq!(session.take_payload(post).unwrap(), Payload::text("4hello"));
 /// ```
 #[derive(Debug)]
 pub struct Session {
@@ -193,13 +192,13 @@ impl Session {
     }
 
     /// Takes the body of a POST, at the moment at which it is written. `None` if there is no such POST any more.
-    pub fn take_payload(&mut self, post: RequestId) -> Option<Bytes> {
+    pub fn take_payload(&mut self, post: RequestId) -> Option<Payload> {
         let closing = matches!(self.state, State::Closing(_));
         let (State::Open(link) | State::Closing(link)) = &mut self.state else {
             return None;
         };
         let packets = link.take_packets(post, closing, &mut self.machine)?;
-        Some(v4::encode_payload(&packets))
+        Some(self.machine.encode_payload(&packets))
     }
 
     /// Takes the next frame for a WebSocket. `None` if there is none now; [`Output::SendFrames`] tells when there is.
@@ -212,7 +211,7 @@ impl Session {
         if last {
             self.abort(DisconnectReason::Client);
         }
-        Some(v4::encode_frame(packet, false))
+        Some(self.machine.encode_frame(packet))
     }
 
     /// Takes the next event for the application. `None` if there is none now; [`Output::Events`] tells when there is.

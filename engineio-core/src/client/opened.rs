@@ -24,6 +24,7 @@ use crate::Transport;
 pub struct Opened {
     sid: Box<str>,
     websocket: bool,
+    ping_interval: Duration,
     patience: Duration,
     max_payload: Option<usize>,
 }
@@ -74,13 +75,15 @@ impl Opened {
         if wire.sid.is_empty() || wire.sid.len() > Self::MAX_SID_LEN {
             return Err(InvalidOpened::Sid(wire.sid.len()));
         }
-        let patience = millis(wire.ping_interval)? + millis(wire.ping_timeout)?;
+        let ping_interval = millis(wire.ping_interval)?;
+        let patience = ping_interval + millis(wire.ping_timeout)?;
         Ok(Self {
             websocket: wire
                 .upgrades
                 .iter()
                 .any(|name| name == Transport::WebSocket.name()),
             sid: wire.sid.into(),
+            ping_interval,
             patience: patience.min(Self::MAX_PATIENCE),
             // Conversion saturates; a limit of zero or less is what servers without one say.
             max_payload: (wire.max_payload >= 1.0).then_some(wire.max_payload as usize),
@@ -105,6 +108,12 @@ impl Opened {
     #[must_use]
     pub const fn offers_websocket(&self) -> bool {
         self.websocket
+    }
+
+    /// The time between two heartbeats, at most [`Opened::MAX_PATIENCE`]. In revision 3 it is the client that sends them.
+    #[must_use]
+    pub const fn ping_interval(&self) -> Duration {
+        self.ping_interval
     }
 
     /// How long the server may be silent: its ping interval and its ping timeout together, at most

@@ -2,12 +2,10 @@
 
 use std::time::Instant;
 
-use bytes::Bytes;
-
 use super::input::{Fault, Input, Output, RequestId, WebSocketId};
 use super::link::{Link, Next, Polling};
 use super::machine::Machine;
-use crate::codec::{Frame, v4};
+use crate::codec::{Frame, Payload};
 use crate::timer::Timer;
 use crate::{DisconnectReason, Packet, Transport};
 
@@ -169,8 +167,8 @@ impl Opening {
         }
     }
 
-    fn on_poll_answered(now: Instant, body: Bytes, machine: &mut Machine) -> State {
-        let mut packets = v4::decode_payload(body);
+    fn on_poll_answered(now: Instant, body: Payload, machine: &mut Machine) -> State {
+        let mut packets = machine.decode_payload(body);
         // A payload has at least one packet, if only a broken one.
         let outcome = match packets.next() {
             Some(packet) => machine

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use engineio_core::client::{Config, Event, Input, Output, RequestId, Session, WebSocketId};
-use engineio_core::{DisconnectReason, Frame, Message, Transport};
+use engineio_core::{DisconnectReason, Frame, Message, Payload, Transport};
 
 /// An open packet without and with the offer to upgrade; ping after 25 s, patience of 45 s, `maxPayload` 100.
 pub(crate) const OPEN: &str = r#"0{"sid":"abcdefgh","upgrades":[],"pingInterval":25000,"pingTimeout":20000,"maxPayload":100}"#;
@@ -161,7 +161,7 @@ impl Client {
     #[track_caller]
     pub(crate) fn answer_poll(&mut self, body: impl Into<Bytes>) {
         let poll = self.poll().expect("no poll is under way");
-        self.input(Input::PollAnswered(poll, body.into()));
+        self.input(Input::PollAnswered(poll, Payload::text(body)));
     }
 
     /// The body of the POST that was begun, which is answered at once.
@@ -180,7 +180,7 @@ impl Client {
             .take_payload(post)
             .expect("the POST has no body");
         self.drain();
-        String::from_utf8(body.to_vec()).unwrap()
+        String::from_utf8(body.body.to_vec()).unwrap()
     }
 
     pub(crate) fn frame(&mut self, websocket: WebSocketId, frame: &'static str) {

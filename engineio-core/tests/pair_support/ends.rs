@@ -2,7 +2,7 @@
 
 use engineio_core::client;
 use engineio_core::server::{self, First};
-use engineio_core::{DisconnectReason, Frame, Payload};
+use engineio_core::{DisconnectReason, Frame};
 
 use super::{Exchange, Pair, Parcel};
 
@@ -25,10 +25,7 @@ impl Pair {
             }
             Parcel::PostBody(id, body) => {
                 if let Some(server) = &mut self.server {
-                    server.handle_input(
-                        self.now,
-                        server::Input::PostReceived(id, Payload::text(body)),
-                    );
+                    server.handle_input(self.now, server::Input::PostReceived(id, body));
                 }
             }
             Parcel::Aborted(request) => {
@@ -202,7 +199,7 @@ impl Pair {
                     return;
                 };
                 if let Some(payload) = server.take_payload(self.now, id) {
-                    self.answer(request, Parcel::PollAnswer(request, Ok(payload.body)));
+                    self.answer(request, Parcel::PollAnswer(request, Ok(payload)));
                 }
             }
             server::Output::RefusePoll(id, refusal) => {

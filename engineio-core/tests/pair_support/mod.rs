@@ -9,18 +9,17 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use engineio_core::client::{self, RequestId};
 use engineio_core::server::{self, ExchangeId};
-use engineio_core::{Config, DisconnectReason, Frame, Message, Revision, Sid, Transport};
+use engineio_core::{Config, DisconnectReason, Frame, Message, Payload, Revision, Sid, Transport};
 
 /// What travels.
 enum Parcel {
     Poll(RequestId),
-    Post(RequestId, Bytes),
+    Post(RequestId, Payload),
     /// The rest of a POST whose head has arrived.
-    PostBody(ExchangeId, Bytes),
-    PollAnswer(RequestId, Result<Bytes, DisconnectReason>),
+    PostBody(ExchangeId, Payload),
+    PollAnswer(RequestId, Result<Payload, DisconnectReason>),
     PostAnswer(RequestId, Result<(), DisconnectReason>),
     Aborted(RequestId),
     Connect(client::WebSocketId),
@@ -39,9 +38,10 @@ pub(crate) struct Pair {
     pub(crate) client: client::Session,
     pub(crate) server: Option<server::Session>,
     server_config: Arc<Config>,
+    revision: Revision,
     pub(crate) now: Instant,
     pub(crate) latency: Duration,
-    /// Bytes vanish and nothing is closed.
+    /// Payload vanish and nothing is closed.
     pub(crate) is_cut: bool,
     /// The next WebSocket is refused, as by a proxy.
     pub(crate) refuse_websocket: bool,
@@ -69,6 +69,7 @@ impl Pair {
     pub(crate) fn with(client: client::Config, server: Config, transport: Transport) -> Self {
         let now = Instant::now();
         let mut pair = Self {
+            revision: client.revision,
             client: client::Session::new(now, client, transport),
             server: None,
             server_config: Arc::new(server),
@@ -299,6 +300,7 @@ impl Pair {
 
     fn new_server(&self) -> server::Session {
         let sid = Sid::from_random([7; 15]);
-        server::Session::new(Arc::clone(&self.server_config), sid, Revision::V4, false)
+        let config = Arc::clone(&self.server_config);
+        server::Session::new(config, sid, self.revision, false)
     }
 }
