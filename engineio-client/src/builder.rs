@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use engineio_core::client::Config;
-use engineio_core::{DisconnectReason, Message, Transport};
+use engineio_core::{DisconnectReason, Message, Revision, Transport};
 use http::header::{AUTHORIZATION, COOKIE, HeaderMap, HeaderName, HeaderValue, USER_AGENT};
 use http::{Request, Response};
 use http_body_util::Full;
@@ -131,6 +131,12 @@ impl ClientBuilder {
     /// Whether the other transports are tried if the first cannot open a session. Default: no.
     pub const fn try_all_transports(mut self, try_all: bool) -> Self {
         self.try_all = try_all;
+        self
+    }
+
+    /// The revision of the protocol. Default: 4. [`Revision::V3`] is for servers of before 2021.
+    pub const fn revision(mut self, revision: Revision) -> Self {
+        self.session.revision = revision;
         self
     }
 
@@ -441,6 +447,7 @@ impl ClientBuilder {
         if self.strip_slash {
             target.strip_slash();
         }
+        target.set_revision(self.session.revision);
         let mut session = self.session;
         session.open_timeout = self.request_timeout;
         session.upgrade &= self.transports.contains(&Transport::WebSocket);

@@ -107,7 +107,9 @@ impl Error {
                 "the server does not know the session: it was restarted, or a load balancer without sticky sessions \
                  sent the request to another instance; connect again"
             }
-            (_, Some(5)) => "the server speaks another revision of the protocol",
+            (_, Some(5)) => {
+                "the server speaks another revision of the protocol: choose it by `revision`"
+            }
             _ => "see the server's log for the reason",
         };
         let message = format!("{attempt} was answered with {answer}; {advice}");

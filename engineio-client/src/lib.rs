@@ -87,6 +87,7 @@
 //! |---|---|
 //! | `host`, `hostname`, `port`, `secure`, `path`, `addTrailingSlash`, `query` | the URL, [`path`](ClientBuilder::path), [`trailing_slash`](ClientBuilder::trailing_slash), [`query`](ClientBuilder::query) |
 //! | `transports`, `upgrade`, `tryAllTransports` | [`transports`](ClientBuilder::transports), [`upgrade`](ClientBuilder::upgrade), [`try_all_transports`](ClientBuilder::try_all_transports) |
+//! | (`EIO=3`: engine.io-client 3) | [`revision`](ClientBuilder::revision) |
 //! | `rememberUpgrade` | the application's: `transports([Transport::WebSocket, Transport::Polling])` and `try_all_transports` |
 //! | `timestampParam`, `timestampRequests` | [`timestamp_param`](ClientBuilder::timestamp_param), [`timestamp_requests`](ClientBuilder::timestamp_requests) |
 //! | `requestTimeout` | [`request_timeout`](ClientBuilder::request_timeout), never endless |
@@ -152,7 +153,7 @@ mod target;
 
 pub use builder::ClientBuilder;
 pub use client::{Client, Handle};
-pub use engineio_core::{DisconnectReason, Message, SendError, Text, Transport};
+pub use engineio_core::{DisconnectReason, Message, Revision, SendError, Text, Transport};
 pub use error::{Error, ErrorKind};
 pub use reconnect::Reconnect;
 

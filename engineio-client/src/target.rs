@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::SystemTime;
 
-use engineio_core::Transport;
+use engineio_core::{Revision, Transport};
 use form_urlencoded::Serializer;
 use http::Uri;
 use http::uri::{Authority, PathAndQuery, Scheme};
@@ -24,6 +24,7 @@ pub(crate) struct Target {
     path: String,
     /// The application's own parameters, in the order in which they were given.
     query: String,
+    revision: Revision,
     /// The user name and password that stood in the URL.
     pub(crate) credentials: Option<(String, Option<String>)>,
 }
@@ -79,6 +80,7 @@ impl Target {
             authority,
             path: with_slash(path),
             query: uri.query().unwrap_or_default().to_owned(),
+            revision: Revision::V4,
             credentials,
         })
     }
@@ -115,6 +117,10 @@ impl Target {
         self.scheme == Scheme::HTTPS
     }
 
+    pub(crate) const fn set_revision(&mut self, revision: Revision) {
+        self.revision = revision;
+    }
+
     /// The URI of a request; `stamp` is the name of the parameter that makes it unique.
     pub(crate) fn uri(
         &self,
@@ -127,7 +133,7 @@ impl Target {
             query.push_str(&self.query);
             query.push('&');
         }
-        query.push_str("EIO=4&transport=");
+        query.push_str(&format!("EIO={}&transport=", self.revision));
         query.push_str(transport.name());
         if let Some(sid) = sid {
             query.push_str("&sid=");

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use engineio_core::client::Event;
-use engineio_core::{DisconnectReason, Message, Transport};
+use engineio_core::{DisconnectReason, Message, Revision, Transport};
 use http::HeaderMap;
 
 use super::{Client, Handle, runtime, wait_for};
@@ -70,6 +70,7 @@ impl ClientBuilder {
         transports(transports: impl IntoIterator<Item = Transport>);
         upgrade(upgrade: bool);
         try_all_transports(try_all: bool);
+        revision(revision: Revision);
         path(path: &str);
         trailing_slash(slash: bool);
         query(name: &str, value: &str);

@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use engineio_core::client::{Event, Fault, Input, Output, RequestId, Session, WebSocketId};
-use engineio_core::{DisconnectReason, Transport};
+use engineio_core::{DisconnectReason, Payload, Transport};
 use futures_core::future::BoxFuture;
 use tokio::time::Sleep;
 
@@ -22,7 +22,7 @@ use crate::{Error, ErrorKind, TARGET, meter};
 /// How many frames are read before anything else gets its turn.
 const READ_BUDGET: usize = 64;
 
-type Request = (RequestId, BoxFuture<'static, Result<Bytes, Error>>);
+type Request = (RequestId, BoxFuture<'static, Result<Payload, Error>>);
 
 pub(super) struct Connection<'a> {
     shared: &'a Arc<Shared>,
@@ -195,8 +195,8 @@ impl<'a> Connection<'a> {
     fn request(
         &self,
         session: &Session,
-        body: Option<Bytes>,
-    ) -> BoxFuture<'static, Result<Bytes, Error>> {
+        body: Option<Payload>,
+    ) -> BoxFuture<'static, Result<Payload, Error>> {
         let http = self.settings.http.clone();
         let uri = self.uri(Transport::Polling, session);
         let timeout = body.is_some().then_some(self.settings.request_timeout);
@@ -222,7 +222,7 @@ impl<'a> Connection<'a> {
             match answer {
                 Ok(body) => {
                     if !self.was_open() {
-                        self.first_answer = body.clone();
+                        self.first_answer = body.body.clone();
                     }
                     self.input(Input::PollAnswered(id, body));
                 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
+use engineio_core::Payload;
 use futures_core::future::BoxFuture;
 use http::header::{
     ACCEPT, ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, HeaderValue,
@@ -22,6 +23,9 @@ use super::connect::{ConnectTimeout, Connector};
 use super::cookies::Cookies;
 use crate::error::{BoxError, excerpt};
 use crate::{Error, ErrorKind};
+
+/// The content type of a payload of bytes, which only revision 3 has.
+const BINARY: &str = "application/octet-stream";
 
 /// How long an unused connection is kept. Node and uvicorn close theirs after five seconds: a request that starts at
 /// that moment would be lost, and the session with it.
@@ -143,7 +147,11 @@ impl Http {
     }
 
     /// Sends a GET, or a POST of this body, and returns the body of a successful answer.
-    pub(crate) async fn request(self, uri: http::Uri, body: Option<Bytes>) -> Result<Bytes, Error> {
+    pub(crate) async fn request(
+        self,
+        uri: http::Uri,
+        body: Option<Payload>,
+    ) -> Result<Payload, Error> {
         let method = if body.is_some() {
             Method::POST
         } else {
@@ -151,16 +159,21 @@ impl Http {
         };
         let attempt = attempt(&method, &uri);
         let secure = uri.scheme() == Some(&http::uri::Scheme::HTTPS);
-        let mut request = Request::new(Full::new(body.clone().unwrap_or_default()));
+        let bytes = body.as_ref().map(|body| body.body.clone());
+        let mut request = Request::new(Full::new(bytes.unwrap_or_default()));
         *request.method_mut() = method;
         let headers = request.headers_mut();
         headers.insert(ACCEPT, HeaderValue::from_static("*/*"));
         if !self.is_custom {
             headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("gzip, deflate"));
         }
-        if body.is_some() {
-            let text = HeaderValue::from_static("text/plain;charset=UTF-8");
-            headers.insert(CONTENT_TYPE, text);
+        if let Some(body) = &body {
+            let kind = if body.binary {
+                BINARY
+            } else {
+                "text/plain;charset=UTF-8"
+            };
+            headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
         }
         apply(&self.headers, self.cookies.as_deref(), secure, headers);
         if let (Some(authorization), false) = (&self.forwarding, secure) {
@@ -186,18 +199,25 @@ impl Http {
         if body.is_some() {
             // Nothing in the answer to a POST matters, but reading it lets the connection be used again.
             first_bytes(response.into_body(), MAX_REFUSAL).await;
-            return Ok(Bytes::new());
+            return Ok(Payload::text(Bytes::new()));
         }
+        let kind = response.headers().get(CONTENT_TYPE);
+        let is_binary = kind.is_some_and(|kind| kind.as_bytes().starts_with(BINARY.as_bytes()));
         let encoding = response.headers().get(CONTENT_ENCODING).cloned();
         // The size hint of the body says the same, but not through every layer of an application's own service.
         let announced = response.headers().get(CONTENT_LENGTH);
         let announced = announced.and_then(|length| length.to_str().ok()?.parse().ok());
         let limit = self.max_response;
         let body = whole_body(response.into_body(), announced, limit, &attempt).await?;
-        match encoding {
-            Some(encoding) => decompress(&encoding, body, self.max_response, &attempt),
-            None => Ok(body),
-        }
+        let body = match encoding {
+            Some(encoding) => decompress(&encoding, body, self.max_response, &attempt)?,
+            None => body,
+        };
+        Ok(if is_binary {
+            Payload::binary(body)
+        } else {
+            Payload::text(body)
+        })
     }
 }
 

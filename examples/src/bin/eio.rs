@@ -8,7 +8,7 @@ use std::io::{BufRead, IsTerminal, Write};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use engineio_client::{Client, ClientBuilder, Handle, Message, Reconnect, Transport};
+use engineio_client::{Client, ClientBuilder, Handle, Message, Reconnect, Revision, Transport};
 use tokio::sync::mpsc;
 
 const HELP: &str = "\
@@ -19,6 +19,7 @@ usage: eio [options] URL
   -H, --header 'Name: value'  send this header with every request (may be repeated)
       --transports LIST       polling, websocket or polling,websocket (the default); the first one opens the session
       --no-upgrade            stay on polling
+      --eio 3|4               the revision of the protocol (default 4)
       --path PATH             the server's path, instead of /engine.io/
       --proxy URL             http://, socks4://, socks5:// or socks5h://
       --insecure              accept every certificate (danger: for tests)
@@ -95,6 +96,14 @@ fn parse(mut args: impl Iterator<Item = String>) -> Result<Option<Options>, Stri
                 Box::new(move |client| client.transports(transports))
             }
             "--no-upgrade" => Box::new(|client| client.upgrade(false)),
+            "--eio" => {
+                let revision = match value()?.as_str() {
+                    "3" => Revision::V3,
+                    "4" => Revision::V4,
+                    other => return Err(format!("{other} is no revision of the protocol")),
+                };
+                Box::new(move |client| client.revision(revision))
+            }
             "--path" => {
                 let path = value()?;
                 Box::new(move |client| client.path(&path))
