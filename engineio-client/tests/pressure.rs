@@ -1,0 +1,53 @@
+//! Who reads slowly slows the other side down, and loses nothing.
+
+mod support;
+
+use std::time::Duration;
+
+use engineio_client::{Client, Transport};
+use futures_util::SinkExt;
+use support::{OPEN_POLLING, Server, echo, in_time, websocket};
+use tokio_tungstenite::tungstenite::Message as WsMessage;
+
+/// More than the buffers of two sockets hold: 128 MiB.
+const COUNT: usize = 2000;
+const SIZE: usize = 64 * 1024;
+
+#[tokio::test]
+async fn a_websocket_is_not_read_faster_than_the_application_reads() {
+    let (sent, all_sent) = tokio::sync::watch::channel(0);
+    let server = Server::start(move |_, _| {
+        let sent = sent.clone();
+        websocket(move |mut socket| async move {
+            socket.send(WsMessage::text(OPEN_POLLING)).await.unwrap();
+            for n in 0..COUNT {
+                let mut data = vec![0; SIZE];
+                data[..8].copy_from_slice(&n.to_be_bytes());
+                socket.send(WsMessage::binary(data)).await.unwrap();
+                sent.send_replace(n + 1);
+            }
+            echo(socket).await;
+        })
+    })
+    .await;
+    let builder = Client::builder(&server.url())
+        .transports([Transport::WebSocket])
+        .inbox_limit(256 * 1024);
+    let mut client = in_time(builder.connect()).await.unwrap();
+    // The server gets stuck: it sends nothing for a while although it has not sent all.
+    let mut progress = all_sent.clone();
+    let stuck = async {
+        while tokio::time::timeout(Duration::from_millis(200), progress.changed())
+            .await
+            .is_ok()
+        {}
+    };
+    in_time(stuck).await;
+    assert!(*all_sent.borrow() < COUNT, "all of it was taken");
+    for n in 0..COUNT {
+        let message = in_time(client.next()).await.unwrap();
+        assert_eq!(message.len(), SIZE);
+        assert_eq!(message.as_bytes()[..8], n.to_be_bytes());
+    }
+    assert!(client.is_open());
+}
