@@ -1,0 +1,135 @@
+//! The server as a filter.
+
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::{Buf, Bytes};
+use engineio_tower::{EngineIoService, PeerAddr, Server};
+use futures_core::Stream;
+use http::header::CONTENT_LENGTH;
+use http::{HeaderMap, Method, Request, Response};
+use http_body::{Body, Frame, SizeHint};
+use hyper::upgrade::OnUpgrade;
+use warp::{Filter, Rejection};
+
+/// The server as a filter, for `warp::serve`. It goes first, before the routes.
+///
+/// It rejects with "not found" whatever is not the server's, so that the routes get it. Below a prefix
+/// (`warp::path("api").and(filter)`) it looks at what is left of the path.
+///
+/// # Limits
+///
+/// They are `warp::serve`'s; [`layer`](crate::layer) has none of them.
+///
+/// - No WebSockets over HTTP/2 (RFC 8441), which `warp::serve` does not offer. Browsers use HTTP/1 for them then, by
+///   themselves.
+/// - Nagle's algorithm is on for polling, which delays the second of two small responses by some 40 ms. A WebSocket of
+///   ours switches it off.
+/// - A client that connects and asks nothing keeps its connection for as long as it likes.
+/// - The connect handler sees the URI's path and query, but neither the host of an HTTP/2 request nor what other layers
+///   attached to it.
+///
+/// # Examples
+///
+/// ```no_run
+/// use engineio_warp::Server;
+/// use warp::Filter;
+///
+/// # async fn run() {
+/// let server = Server::builder().build();
+/// let routes = warp::path::end().map(|| "hello");
+/// warp::serve(engineio_warp::filter(&server).or(routes)).run(([127, 0, 0, 1], 5000)).await;
+/// # }
+/// ```
+pub fn filter(
+    server: &Server,
+) -> impl Filter<Extract = (Response<Bytes>,), Error = Rejection> + Clone + Send + Sync + 'static + use<>
+{
+    let claimed = server.clone();
+    let server = server.clone();
+    // First of all the path: the body of a request can be taken only once.
+    warp::path::peek()
+        .and_then(move |rest: warp::path::Peek| {
+            let path = format!("/{}", rest.as_str());
+            let claims = claimed.claims(&path);
+            async move { claims.then_some(path).ok_or_else(warp::reject::not_found) }
+        })
+        .and(warp::method())
+        .and(warp::query::raw().or_else(|_| async { Ok::<_, Rejection>((String::new(),)) }))
+        .and(warp::header::headers_cloned())
+        .and(warp::addr::remote())
+        .and(warp::ext::optional::<OnUpgrade>())
+        .and(warp::body::stream())
+        .then(
+            move |path, method, query, headers, peer: Option<_>, upgrade: Option<_>, body| {
+                let request = request(path, method, query, headers, body);
+                let mut service = EngineIoService::new(server.clone());
+                async move {
+                    let Some(mut request) = request else {
+                        let mut response = Response::new(Bytes::new());
+                        *response.status_mut() = http::StatusCode::BAD_REQUEST;
+                        return response;
+                    };
+                    let extensions = request.extensions_mut();
+                    peer.map(|peer| extensions.insert(PeerAddr(peer)));
+                    upgrade.map(|upgrade: OnUpgrade| extensions.insert(upgrade));
+                    let Ok(response) = tower_service::Service::call(&mut service, request).await;
+                    response.map(|body| body.into_bytes().unwrap_or_default())
+                }
+            },
+        )
+}
+
+fn request<S>(
+    path: String,
+    method: Method,
+    query: String,
+    headers: HeaderMap,
+    stream: S,
+) -> Option<Request<RequestBody<S>>> {
+    let uri = match query.as_str() {
+        "" => path.parse(),
+        query => format!("{path}?{query}").parse(),
+    };
+    let announced = headers.get(CONTENT_LENGTH);
+    let mut request = Request::new(RequestBody {
+        stream: Box::pin(stream),
+        remaining: announced.and_then(|length| length.to_str().ok()?.parse().ok()),
+    });
+    *request.method_mut() = method;
+    *request.uri_mut() = uri.ok()?;
+    *request.headers_mut() = headers;
+    Some(request)
+}
+
+/// warp's stream of chunks as a body again, with the length that the request announced.
+struct RequestBody<S> {
+    stream: Pin<Box<S>>,
+    /// What the request announced and is still to come.
+    remaining: Option<u64>,
+}
+
+impl<S, D> Body for RequestBody<S>
+where
+    S: Stream<Item = Result<D, warp::Error>>,
+    D: Buf,
+{
+    type Data = D;
+    type Error = warp::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<D>, warp::Error>>> {
+        let chunk = ready!(self.stream.as_mut().poll_next(cx));
+        if let (Some(remaining), Some(Ok(chunk))) = (&mut self.remaining, &chunk) {
+            *remaining = remaining.saturating_sub(chunk.remaining() as u64);
+        }
+        Poll::Ready(chunk.map(|chunk| chunk.map(Frame::data)))
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.remaining
+            .map_or_else(SizeHint::default, SizeHint::with_exact)
+    }
+}
