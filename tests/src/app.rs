@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use engineio_tower::{
     ConnectRequest, DisconnectReason, Message, Refuse, Server, ServerBuilder, Sid, Socket,
+    Transport,
 };
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
@@ -80,22 +81,28 @@ pub fn echo(configure: impl FnOnce(ServerBuilder) -> ServerBuilder) -> (Server, 
     (configure(builder).build(), Events(events))
 }
 
-/// Answers a message: `twice` by two messages 1 ms apart, `flood N` by the numbers below N at some leisure, anything
-/// else by itself.
+/// Answers a message: `twice` by two messages 1 ms apart, `flood` by numbers until the client has moved to WebSocket and
+/// then a hundred more and `end`, anything else by itself.
 async fn answer(socket: Socket, message: Message) {
     let text = message.as_text().unwrap_or_default().to_owned();
     if text == "twice" {
         let _ = socket.send("first").await;
         tokio::time::sleep(Duration::from_millis(1)).await;
         let _ = socket.send("second").await;
-    } else if let Some(count) = text.strip_prefix("flood ") {
-        for number in 0..count.parse().unwrap_or(0) {
-            let _ = socket.send(number.to_string()).await;
-            if number % 10 == 9 {
-                // Long enough for requests to come in between.
+    } else if text == "flood" {
+        let mut rest = 100;
+        for number in 0.. {
+            if rest == 0 || socket.send(number.to_string()).await.is_err() {
+                break;
+            }
+            if socket.transport() == Transport::WebSocket {
+                rest -= 1;
+            } else if number % 10 == 9 {
+                // Leisure enough for requests to come in between.
                 tokio::time::sleep(Duration::from_millis(1)).await;
             }
         }
+        let _ = socket.send("end").await;
     } else {
         let _ = socket.send(message).await;
     }

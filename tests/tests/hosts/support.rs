@@ -1,7 +1,5 @@
 //! What the scenarios share.
 
-use std::time::Duration;
-
 use engineio_tests::app::{self, Event, Events};
 use engineio_tests::host::{Host, Running};
 use engineio_tests::puppet::Puppet;
@@ -35,17 +33,6 @@ pub(crate) async fn scene_with<H: Host>(
     }
 }
 
-/// A scene whose heart beats fast where only the heartbeat ends a session.
-pub(crate) async fn scene_of_the_dead<H: Host>() -> Scene {
-    scene_with::<H>(|builder| match H::FIN_ENDS_POLL {
-        true => builder,
-        false => builder
-            .ping_interval(Duration::from_millis(100))
-            .ping_timeout(Duration::from_millis(100)),
-    })
-    .await
-}
-
 impl Scene {
     pub(crate) async fn connect(&self) -> Puppet {
         Puppet::connect(self.host.address).await
@@ -74,17 +61,6 @@ impl Scene {
     async fn connected(&mut self) {
         let event = self.events.next().await;
         assert!(matches!(event, Event::Connected(..)), "{event:?}");
-    }
-
-    /// A connection on which a GET waits. That it does is known by an echo that it brings.
-    pub(crate) async fn waiting_poll(&self, target: &str) -> Puppet {
-        let mut poll = self.connect().await;
-        let mut post = self.connect().await;
-        assert_eq!(post.post(target, "4there?").await.text(), "ok");
-        assert_eq!(poll.get(target).await.text(), "4there?");
-        poll.send_get(target).await;
-        // A POST cannot tell that the GET has arrived; the next response on the connection tells that it is alive.
-        poll
     }
 }
 
