@@ -10,7 +10,7 @@ use std::pin::Pin;
 
 use engineio_tower::Server;
 
-pub use actix::{ActixConfigure, ActixWrap};
+pub use actix::{ActixConfigure, ActixHttp2, ActixWrap};
 pub use axum::{Axum, AxumWrap};
 pub use hyper::{Hyper, HyperHttp1};
 pub use warp::{WarpFilter, WarpLayer};
@@ -28,9 +28,6 @@ pub const NOT_FOUND: &str = "host: not found";
 pub trait Host {
     /// Whether a FIN while a poll waits ends the session at once. Otherwise the heartbeat ends it.
     const FIN_ENDS_POLL: bool = true;
-
-    /// Whether WebSockets over HTTP/2 are served.
-    const HTTP2_WEBSOCKETS: bool = true;
 
     /// Starts it on a free port.
     fn start(server: Server) -> impl Future<Output = Running>;

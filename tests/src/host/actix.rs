@@ -65,8 +65,6 @@ pub struct ActixConfigure;
 
 impl Host for ActixConfigure {
     const FIN_ENDS_POLL: bool = false;
-    const HTTP2_WEBSOCKETS: bool = false;
-
     async fn start(server: Server) -> Running {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         run(listener, move |listener| {
@@ -91,8 +89,6 @@ impl Host for ActixConfigure {
 pub struct ActixWrap;
 
 impl Host for ActixWrap {
-    const HTTP2_WEBSOCKETS: bool = false;
-
     async fn start(server: Server) -> Running {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         run(listener, move |listener| {
@@ -103,6 +99,25 @@ impl Host for ActixWrap {
                 .workers(2)
                 .disable_signals()
                 .listen(listener)?
+                .run())
+        })
+        .await
+    }
+}
+
+/// HTTP/1 and HTTP/2 by prior knowledge.
+#[derive(Debug)]
+pub struct ActixHttp2;
+
+impl Host for ActixHttp2 {
+    async fn start(server: Server) -> Running {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        run(listener, move |listener| {
+            let factory = move || App::new().configure(routes).wrap(EngineIo::new(&server));
+            Ok(HttpServer::new(factory)
+                .workers(2)
+                .disable_signals()
+                .listen_auto_h2c(listener)?
                 .run())
         })
         .await

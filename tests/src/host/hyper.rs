@@ -38,8 +38,6 @@ impl Host for Hyper {
 pub struct HyperHttp1;
 
 impl Host for HyperHttp1 {
-    const HTTP2_WEBSOCKETS: bool = false;
-
     async fn start(server: Server) -> Running {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();

@@ -57,8 +57,6 @@ impl Host for WarpLayer {
 pub struct WarpFilter;
 
 impl Host for WarpFilter {
-    const HTTP2_WEBSOCKETS: bool = false;
-
     async fn start(server: Server) -> Running {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
