@@ -1,4 +1,4 @@
-//! Engine.IO for axum: a layer that serves the Engine.IO path and lets every other request through to the app.
+//! Engine.IO for axum: long-polling, WebSocket and the upgrade between them, in front of an app or among its routes.
 //!
 //! ```no_run
 //! use axum::{Router, routing::get};
@@ -21,45 +21,42 @@
 //! }
 //! ```
 //!
-//! # Where it goes
+//! # Three ways
 //!
-//! On the outermost router, last; [`RouterExt::engine_io`] is short for the layer. It sees every request then, those
-//! without a route included, and its path wins over a route of the same path:
+//! - [`EngineIoLayer`] on the outermost router, last: it sees every request, those without a route included, and its
+//!   path wins over a route of the same path.
+//! - [`RouterExt::engine_io`] adds routes. It goes anywhere, also into a router that is merged or nested later, and the
+//!   layers that are added later see the server's requests. As with any two routes, the app panics at its start if it
+//!   has one of the same path.
+//! - [`wrap`] puts the server around a finished app, in front of all its layers.
 //!
 //! ```
-//! # use axum::{Router, routing::get};
-//! use engineio_axum::{RouterExt, Server};
+//! use axum::{Router, routing::get};
+//! use engineio_axum::{EngineIoLayer, RouterExt, Server};
 //!
 //! # let server = Server::builder().build();
-//! # let (users, fallback) = (Router::new(), || async { "nothing here" });
+//! let users = Router::new().route("/users", get(|| async { "Ada" }));
+//! let nothing = || async { "nothing here" };
+//!
+//! // Reached at /engine.io/, in both:
 //! let app: Router = Router::new()
-//!     .route("/", get(|| async { "hello" }))
-//!     .merge(users)
-//!     .fallback(fallback)
-//!     .engine_io(server);
+//!     .merge(users.clone())
+//!     .fallback(nothing)
+//!     .layer(EngineIoLayer::new(server.clone()));
+//! let app: Router = Router::new()
+//!     .merge(users.clone().engine_io(server.clone()))
+//!     .fallback(nothing);
+//!
+//! // Reached at /engine.io/ and /api/engine.io/, in this order:
+//! let app: Router = Router::new()
+//!     .nest("/api", users.clone())
+//!     .layer(EngineIoLayer::new(server.clone()));
+//! let app: Router = Router::new().nest("/api", users.engine_io(server));
 //! ```
 //!
-//! Two places do not work as one may hope:
-//!
-//! - `outer.merge(inner.engine_io(server))` with a fallback on `outer`: the server never sees its path, because the
-//!   outer fallback takes the requests without a route. Write `outer.merge(inner).engine_io(server)`.
-//! - `outer.nest("/api", inner.engine_io(server))` is reached at `/api/engine.io/`, and only there. Where that is wanted
-//!   it is right, and clients are given the path `/api/engine.io/`; otherwise write
-//!   `outer.nest("/api", inner).engine_io(server)`.
-//!
-//! ```
-//! # use axum::{Router, routing::get};
-//! # use engineio_axum::{RouterExt, Server};
-//! # let server = Server::builder().build();
-//! # let public = server.clone();
-//! let api = Router::new().route("/users", get(|| async { "Ada" }));
-//! // Reached at /engine.io/ and nowhere else:
-//! let app: Router = Router::new().nest("/api", api.clone()).engine_io(public);
-//! // Reached at /api/engine.io/ and nowhere else:
-//! let app: Router = Router::new().nest("/api", api.engine_io(server));
-//! ```
-//!
-//! To be in front of everything, other layers included, [`wrap`] puts the server around a finished app.
+//! The layer, being no route, is lost in two places: `outer.merge(inner.layer(…))` with a fallback on `outer`, which
+//! takes the requests without a route; and `outer.nest("/api", inner.layer(…))`, unless `inner` has a fallback of its
+//! own. Add routes there.
 //!
 //! # The peer's address
 //!
@@ -101,6 +98,7 @@ use axum::body::Body;
 use axum::extract::{ConnectInfo, FromRequestParts, Request};
 use axum::response::Response;
 use engineio_tower::ResponseBody;
+use http::Extensions;
 use tower::util::MapResponse;
 use tower_layer::Layer;
 use tower_service::Service;
@@ -120,16 +118,17 @@ impl EngineIoLayer {
     /// A layer for this server.
     #[must_use]
     pub fn new(server: Server) -> Self {
-        Self(
-            engineio_tower::EngineIoLayer::new(server).peer_addr_from(|extensions| {
-                let known = extensions.get::<PeerAddr>().map(|&PeerAddr(peer)| peer);
-                known.or_else(|| {
-                    let ConnectInfo(peer) = extensions.get::<ConnectInfo<SocketAddr>>()?;
-                    Some(*peer)
-                })
-            }),
-        )
+        Self(engineio_tower::EngineIoLayer::new(server).peer_addr_from(peer))
     }
+}
+
+/// The address of the peer, from whichever host serves the app.
+fn peer(extensions: &Extensions) -> Option<SocketAddr> {
+    let known = extensions.get().map(|&PeerAddr(peer)| peer);
+    known.or_else(|| {
+        let ConnectInfo(peer) = extensions.get::<ConnectInfo<SocketAddr>>()?;
+        Some(*peer)
+    })
 }
 
 impl<S> Layer<S> for EngineIoLayer {
@@ -140,17 +139,40 @@ impl<S> Layer<S> for EngineIoLayer {
     }
 }
 
-/// [`EngineIoLayer`] in the manner of a router's own methods.
+/// An Engine.IO server among the routes of a router.
 pub trait RouterExt {
-    /// Puts an Engine.IO server in front of everything that the router has so far. Call it last, on the outermost
-    /// router; see the [crate's documentation](crate).
+    /// Adds routes for the server: its path and everything below it, with and without a trailing slash.
+    ///
+    /// # Panics
+    ///
+    /// Panics if the router has such a route already.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use axum::Router;
+    /// use engineio_axum::{RouterExt, Server};
+    ///
+    /// let server = Server::builder().path("/realtime").build();
+    /// let api = Router::new().engine_io(server);
+    /// let app: Router = Router::new().nest("/api", api); // Reached at /api/realtime/.
+    /// ```
     #[must_use]
     fn engine_io(self, server: Server) -> Self;
 }
 
 impl<S: Clone + Send + Sync + 'static> RouterExt for Router<S> {
     fn engine_io(self, server: Server) -> Self {
-        self.layer(EngineIoLayer::new(server))
+        // Braces are axum's own; a path means itself.
+        let path = server.path().replace('{', "{{").replace('}', "}}");
+        let service = EngineIoService::new(server).peer_addr_from(peer);
+        let router = match path.as_str() {
+            "" => self,
+            path => self.route_service(path, service.clone()),
+        };
+        router
+            .route_service(&format!("{path}/"), service.clone())
+            .route_service(&format!("{path}/{{*below}}"), service)
     }
 }
 

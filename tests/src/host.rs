@@ -11,7 +11,7 @@ use std::pin::Pin;
 use engineio_tower::Server;
 
 pub use actix::{ActixConfigure, ActixHttp2, ActixWrap};
-pub use axum::{Axum, AxumWrap};
+pub use axum::{Axum, AxumRoutes, AxumWrap, app as axum_app};
 pub use hyper::{Hyper, HyperHttp1};
 pub use warp::{WarpFilter, WarpLayer};
 

@@ -134,6 +134,7 @@ macro_rules! hosts {
 
 hosts! {
     axum: Axum: polling websocket upgrade refused reset;
+    axum_routes: AxumRoutes: polling websocket upgrade refused reset;
     axum_wrap: AxumWrap: polling websocket upgrade refused reset;
     hyper: Hyper: polling websocket upgrade refused reset;
     warp_layer: WarpLayer: polling websocket upgrade refused reset;

@@ -10,13 +10,14 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use axum::routing::{any, get, post};
 use bytes::Bytes;
-use engineio_axum::RouterExt;
+use engineio_axum::{EngineIoLayer, RouterExt};
 use engineio_tower::Server;
 use tokio::net::TcpListener;
 
 use super::{Host, NEIGHBOUR, NOT_FOUND, PAGE, Running};
 
-pub(super) fn app() -> Router {
+/// The app of these hosts.
+pub fn app() -> Router {
     Router::new()
         .route("/", get(|| async { PAGE }))
         .route("/engine.iox", get(|| async { NEIGHBOUR }))
@@ -39,6 +40,25 @@ async fn websocket(upgrade: WebSocketUpgrade) -> Response {
 pub struct Axum;
 
 impl Host for Axum {
+    async fn start(server: Server) -> Running {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let app = app().layer(EngineIoLayer::new(server));
+        let app = app.into_make_service_with_connect_info::<SocketAddr>();
+        Running::task(address, |stopped| async {
+            axum::serve(listener, app)
+                .with_graceful_shutdown(stopped)
+                .await
+                .unwrap();
+        })
+    }
+}
+
+/// Routes in a router.
+#[derive(Debug)]
+pub struct AxumRoutes;
+
+impl Host for AxumRoutes {
     async fn start(server: Server) -> Running {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();

@@ -37,6 +37,7 @@ macro_rules! hosts {
 
 hosts! {
     axum: Axum,
+    axum_routes: AxumRoutes,
     axum_wrap: AxumWrap,
     actix_configure: ActixConfigure,
     actix_wrap: ActixWrap,
