@@ -10,7 +10,7 @@ use actix_web::http::header::{CONTENT_LENGTH, HeaderName, HeaderValue};
 use actix_web::http::{StatusCode, Version};
 use actix_web::{HttpRequest, HttpResponse};
 use bytes::Bytes;
-use engineio_tower::{HostUpgrade, PeerAddr};
+use engineio_tower::{HostUpgrade, PeerAddr, Scheme};
 use futures_core::Stream;
 use http_body::{Body, Frame, SizeHint};
 
@@ -48,16 +48,21 @@ pub(crate) fn request(
     path: &str,
     payload: Payload,
 ) -> Option<http::Request<RequestBody>> {
-    let uri = match from.query_string() {
-        "" => path.parse(),
-        query => format!("{path}?{query}").parse(),
+    let target = match from.query_string() {
+        "" => path.to_owned(),
+        query => format!("{path}?{query}"),
+    };
+    let uri = match (from.uri().scheme_str(), from.uri().authority()) {
+        // HTTP/2, where the host is in the URI and not among the headers.
+        (Some(scheme), Some(host)) => format!("{scheme}://{host}{target}"),
+        _ => target,
     };
     let announced = from.headers().get(CONTENT_LENGTH);
     let mut request = http::Request::new(RequestBody {
         payload,
         remaining: announced.and_then(|length| length.to_str().ok()?.parse().ok()),
     });
-    *request.uri_mut() = uri.ok()?;
+    *request.uri_mut() = uri.parse().ok()?;
     *request.method_mut() = http::Method::from_bytes(from.method().as_str().as_bytes()).ok()?;
     *request.version_mut() = match from.version() {
         Version::HTTP_10 => http::Version::HTTP_10,
@@ -74,6 +79,9 @@ pub(crate) fn request(
     }
     if let Some(peer) = from.peer_addr() {
         request.extensions_mut().insert(PeerAddr(peer));
+    }
+    if from.app_config().secure() {
+        request.extensions_mut().insert(Scheme::Https);
     }
     // Only over HTTP/1.1 do the bytes of a WebSocket follow the head.
     if from.version() == Version::HTTP_11 {

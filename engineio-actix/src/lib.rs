@@ -61,16 +61,30 @@
 //! # Shutdown
 //!
 //! `HttpServer` waits up to its `shutdown_timeout` for open connections, WebSockets included. Disconnect the clients
-//! first: switch its signals off with `.disable_signals()`, and when the signal comes, `server.disconnect_all().await`
-//! and then `handle.stop(true).await`.
+//! first: switch its signals off with `.disable_signals()`, and when the signal comes,
+//! [`server.shutdown(grace).await`](Server::shutdown), and then `handle.stop(true).await`.
+//!
+//! ```no_run
+//! # async fn run(http: actix_web::dev::Server, server: engineio_actix::Server) -> std::io::Result<()> {
+//! // `http` is what `HttpServer::run` returns.
+//! let handle = http.handle();
+//! actix_web::rt::spawn(async move {
+//!     let _ = actix_web::rt::signal::ctrl_c().await;
+//!     server.shutdown(std::time::Duration::from_secs(10)).await; // What is queued goes out, every client is told.
+//!     handle.stop(true).await;
+//! });
+//! http.await
+//! # }
+//! ```
 
 mod convert;
 mod io;
 mod mount;
 
 pub use engineio_tower::{
-    Config, ConnectRequest, DisconnectReason, Handler, Message, PeerAddr, Refusal, Refuse,
-    Revision, SendError, Server, ServerBuilder, Sid, Socket, Text, Transport, Transports,
+    Config, ConnectRequest, DisconnectReason, Handler, InvalidOrigin, Message, Origins, PeerAddr,
+    Refusal, Refuse, Revision, SameSite, Scheme, SendError, SendManyError, SendOptions, Server,
+    ServerBuilder, Sid, SidCookie, Socket, Text, Transport, Transports, WhenFull,
 };
 
 pub use mount::{EngineIo, EngineIoMiddleware, configure, on_connect};

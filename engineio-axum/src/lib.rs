@@ -79,11 +79,12 @@
 //! signal's future, so that they are gone before axum begins to wait:
 //!
 //! ```no_run
+//! # use std::time::Duration;
 //! # async fn run(listener: tokio::net::TcpListener, app: axum::Router, server: engineio_axum::Server) -> std::io::Result<()> {
 //! axum::serve(listener, app)
 //!     .with_graceful_shutdown(async move {
 //!         let _ = tokio::signal::ctrl_c().await;
-//!         server.disconnect_all().await; // What is queued goes out first, and every client is told.
+//!         server.shutdown(Duration::from_secs(10)).await; // What is queued goes out, every client is told.
 //!     })
 //!     .await
 //! # }

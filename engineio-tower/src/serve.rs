@@ -23,6 +23,7 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tower_service::Service;
 
+use crate::origin::Scheme;
 use crate::request::PeerAddr;
 
 /// How long nothing is accepted after the system refused to: mostly it is out of file descriptors, and the loop would
@@ -72,6 +73,7 @@ pub fn serve<S>(listener: TcpListener, service: S) -> Serve<S> {
         signal: pending(),
         options: Options {
             nodelay: true,
+            scheme: None,
             header_read_timeout: Duration::from_secs(30),
             shutdown_timeout: Duration::from_secs(30),
         },
@@ -98,6 +100,8 @@ pub struct Serve<S, H = Plain, F = Pending<()>> {
 #[derive(Clone, Copy, Debug)]
 struct Options {
     nodelay: bool,
+    /// Without TLS of ours the scheme is unknown: a proxy in front may speak it.
+    scheme: Option<Scheme>,
     header_read_timeout: Duration,
     shutdown_timeout: Duration,
 }
@@ -125,17 +129,29 @@ impl<S, H, F> Serve<S, H, F> {
         self
     }
 
-    /// What is done with a connection before HTTP is spoken: the handshake of TLS.
+    /// Speaks TLS: the closure makes the handshake. The requests carry [`Scheme::Https`] then.
     ///
-    /// It runs in the connection's own task, so that a slow client delays nobody else. For HTTP/2, let ALPN offer `h2`.
+    /// The handshake runs in the connection's own task, so that a slow client delays nobody else. For HTTP/2, let ALPN
+    /// offer `h2`; browsers open WebSockets over it then.
     ///
-    /// ```ignore
-    /// // with `tokio_rustls::TlsAcceptor`:
-    /// engineio_tower::serve(listener, service)
-    ///     .handshake(move |stream| acceptor.accept(stream))
-    ///     .await
     /// ```
-    pub fn handshake<H2, Fut, IO>(self, handshake: H2) -> Serve<S, H2, F>
+    /// use std::io;
+    /// use engineio_tower::{EngineIoService, Serve, Server};
+    /// use tokio::io::{AsyncRead, AsyncWrite};
+    /// use tokio::net::{TcpListener, TcpStream};
+    /// # struct TlsAcceptor;
+    /// # impl TlsAcceptor {
+    /// #     async fn accept(&self, stream: TcpStream) -> io::Result<TcpStream> { Ok(stream) }
+    /// # }
+    ///
+    /// // `TlsAcceptor` of tokio-rustls, for example.
+    /// async fn run(listener: TcpListener, server: Server, acceptor: &'static TlsAcceptor) -> io::Result<()> {
+    ///     engineio_tower::serve(listener, EngineIoService::new(server))
+    ///         .tls(move |stream| acceptor.accept(stream))
+    ///         .await
+    /// }
+    /// ```
+    pub fn tls<H2, Fut, IO>(self, handshake: H2) -> Serve<S, H2, F>
     where
         H2: Fn(TcpStream) -> Fut,
         Fut: Future<Output = io::Result<IO>>,
@@ -146,7 +162,10 @@ impl<S, H, F> Serve<S, H, F> {
             service: self.service,
             handshake,
             signal: self.signal,
-            options: self.options,
+            options: Options {
+                scheme: Some(Scheme::Https),
+                ..self.options
+            },
         }
     }
 
@@ -156,12 +175,13 @@ impl<S, H, F> Serve<S, H, F> {
     /// disconnect them.
     ///
     /// ```no_run
+    /// # use std::time::Duration;
     /// # use engineio_tower::{EngineIoService, Server};
     /// # async fn run(listener: tokio::net::TcpListener, server: Server, stopped: tokio::sync::oneshot::Receiver<()>) -> std::io::Result<()> {
     /// engineio_tower::serve(listener, EngineIoService::new(server.clone()))
     ///     .with_graceful_shutdown(async move {
     ///         let _ = stopped.await;
-    ///         server.disconnect_all().await;
+    ///         server.shutdown(Duration::from_secs(10)).await;
     ///     })
     ///     .await
     /// # }
@@ -265,7 +285,7 @@ where
                     http: Arc::clone(&http),
                     service: service.clone(),
                     peer,
-                    patience: options.header_read_timeout,
+                    options,
                     watcher: graceful.watcher(),
                 };
                 connections.spawn(connection.serve(handshake(stream)));
@@ -317,7 +337,7 @@ struct Connection<S> {
     http: Arc<auto::Builder<TokioExecutor>>,
     service: S,
     peer: SocketAddr,
-    patience: Duration,
+    options: Options,
     watcher: Watcher,
 }
 
@@ -330,12 +350,14 @@ impl<S> Connection<S> {
         B: Body<Data: Send, Error: Into<Box<dyn Error + Send + Sync>>> + Send + 'static,
         IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let peer = self.peer;
+        let (peer, scheme) = (self.peer, self.options.scheme);
         let asked = Arc::new(AtomicBool::new(false));
         let heard = Arc::clone(&asked);
         let service = hyper::service::service_fn(move |mut request: Request<Incoming>| {
             heard.store(true, Ordering::Relaxed);
-            request.extensions_mut().insert(PeerAddr(peer));
+            let extensions = request.extensions_mut();
+            extensions.insert(PeerAddr(peer));
+            scheme.map(|scheme| extensions.insert(scheme));
             hyper::service::Service::call(&TowerToHyperService::new(self.service.clone()), request)
         });
         let connection = async {
@@ -354,7 +376,7 @@ impl<S> Connection<S> {
         };
         let mut connection = pin!(connection);
         // hyper's own timeout begins only when it knows the version of HTTP.
-        let first = timeout(self.patience, connection.as_mut()).await;
+        let first = timeout(self.options.header_read_timeout, connection.as_mut()).await;
         if first.is_err() {
             if !asked.load(Ordering::Relaxed) {
                 tracing::debug!(target: "engineio::serve", %peer, "a client connected and asked nothing");

@@ -6,8 +6,9 @@ use std::task::{Context, Poll, ready};
 use bytes::{Buf, Bytes};
 use engineio_tower::{EngineIoService, PeerAddr, Server};
 use futures_core::Stream;
-use http::header::CONTENT_LENGTH;
-use http::{HeaderMap, Method, Request, Response};
+use http::header::{CONTENT_LENGTH, HOST};
+use http::uri::Authority;
+use http::{HeaderMap, HeaderValue, Method, Request, Response};
 use http_body::{Body, Frame, SizeHint};
 use hyper::upgrade::OnUpgrade;
 use warp::{Filter, Rejection};
@@ -26,8 +27,7 @@ use warp::{Filter, Rejection};
 /// - Nagle's algorithm is on for polling, which delays the second of two small responses by some 40 ms. A WebSocket of
 ///   ours switches it off.
 /// - A client that connects and asks nothing keeps its connection for as long as it likes.
-/// - The connect handler sees the URI's path and query, but neither the host of an HTTP/2 request nor what other layers
-///   attached to it.
+/// - The connect handler sees the URI's path and query only, and nothing that layers attached to the request.
 ///
 /// # Examples
 ///
@@ -56,7 +56,7 @@ pub fn filter(
         })
         .and(warp::method())
         .and(warp::query::raw().or_else(|_| async { Ok::<_, Rejection>((String::new(),)) }))
-        .and(warp::header::headers_cloned())
+        .and(headers())
         .and(warp::addr::remote())
         .and(warp::ext::optional::<OnUpgrade>())
         .and(warp::body::stream())
@@ -78,6 +78,18 @@ pub fn filter(
                 }
             },
         )
+}
+
+/// The headers, with the host among them: HTTP/2 has it in the URI, which no filter gives.
+fn headers() -> impl Filter<Extract = (HeaderMap,), Error = Rejection> + Copy {
+    let host = warp::host::optional().or_else(|_| async { Ok::<_, Rejection>((None,)) });
+    let headers = warp::header::headers_cloned().and(host);
+    headers.map(|mut headers: HeaderMap, host: Option<Authority>| {
+        if let Some(host) = host.and_then(|host| HeaderValue::try_from(host.as_str()).ok()) {
+            headers.entry(HOST).or_insert(host);
+        }
+        headers
+    })
 }
 
 fn request<S>(

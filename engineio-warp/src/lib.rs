@@ -36,9 +36,10 @@ use tower_service::Service;
 use warp::{Filter, Rejection, Reply};
 
 pub use engineio_tower::{
-    Config, ConnectRequest, DisconnectReason, EngineIoService, Handler, Message, PeerAddr, Refusal,
-    Refuse, Revision, SendError, Serve, Server, ServerBuilder, Sid, Socket, Text, Transport,
-    Transports, serve,
+    Config, ConnectRequest, DisconnectReason, EngineIoService, Handler, InvalidOrigin, Message,
+    Origins, PeerAddr, Refusal, Refuse, Revision, SameSite, Scheme, SendError, SendManyError,
+    SendOptions, Serve, Server, ServerBuilder, Sid, SidCookie, Socket, Text, Transport, Transports,
+    WhenFull, serve,
 };
 
 pub use filter::filter;

@@ -6,6 +6,7 @@ use bytes::{Bytes, BytesMut};
 use h2::client::SendRequest;
 use h2::ext::Protocol;
 use h2::{RecvStream, SendStream};
+use http::header::ORIGIN;
 use http::{Method, Request, StatusCode};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
@@ -64,6 +65,15 @@ impl Http2 {
     pub async fn get(&mut self, target: &str) -> (StatusCode, String) {
         let request = self.request(Method::GET, target);
         self.send(request, None).await
+    }
+
+    /// A GET of a page of this origin, and its status.
+    pub async fn get_from(&mut self, target: &str, origin: &str) -> StatusCode {
+        let mut request = self.request(Method::GET, target);
+        request
+            .headers_mut()
+            .insert(ORIGIN, origin.parse().unwrap());
+        self.send(request, None).await.0
     }
 
     /// A POST, and the status and text of its response.

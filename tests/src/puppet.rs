@@ -94,6 +94,14 @@ impl Puppet {
         self.write(head).await;
     }
 
+    /// Any request without a body, with these headers besides `host`, and its response.
+    pub async fn request(&mut self, method: &str, target: &str, headers: &str) -> Response {
+        let host = self.address;
+        let head = format!("{method} {target} HTTP/1.1\r\nhost: {host}\r\n{headers}\r\n");
+        self.write(head).await;
+        self.response().await
+    }
+
     /// A GET and its response.
     pub async fn get(&mut self, target: &str) -> Response {
         self.send_get(target).await;

@@ -1,4 +1,4 @@
-//! HTTP/2 without TLS: polling everywhere, WebSockets (RFC 8441) where the host can.
+//! HTTP/2 without TLS: polling origins everywhere, WebSockets (RFC 8441) where the host can.
 
 use engineio_tests::app::{self, Event};
 use engineio_tests::frame::{self, Frame};
@@ -39,6 +39,20 @@ async fn polling<H: Host>() {
     assert_eq!(
         client.get("/engine.iox").await.1,
         engineio_tests::host::NEIGHBOUR
+    );
+}
+
+/// The host is in another place than in HTTP/1.
+async fn origins<H: Host>() {
+    let (server, _events) = app::echo(|builder| builder);
+    let host = H::start(server).await;
+    let mut client = connect(&host).await;
+    let own = format!("http://{}", host.address);
+    assert_eq!(client.get_from(POLLING, &own).await, StatusCode::OK);
+    let foreign = "http://elsewhere.example";
+    assert_eq!(
+        client.get_from(POLLING, foreign).await,
+        StatusCode::FORBIDDEN
     );
 }
 
@@ -133,11 +147,11 @@ macro_rules! hosts {
 }
 
 hosts! {
-    axum: Axum: polling websocket upgrade refused reset;
-    axum_routes: AxumRoutes: polling websocket upgrade refused reset;
-    axum_wrap: AxumWrap: polling websocket upgrade refused reset;
-    hyper: Hyper: polling websocket upgrade refused reset;
-    warp_layer: WarpLayer: polling websocket upgrade refused reset;
-    warp_filter: WarpFilter: polling not_offered;
-    actix: ActixHttp2: polling not_offered;
+    axum: Axum: polling origins websocket upgrade refused reset;
+    axum_routes: AxumRoutes: polling origins websocket upgrade refused reset;
+    axum_wrap: AxumWrap: polling origins websocket upgrade refused reset;
+    hyper: Hyper: polling origins websocket upgrade refused reset;
+    warp_layer: WarpLayer: polling origins websocket upgrade refused reset;
+    warp_filter: WarpFilter: polling origins not_offered;
+    actix: ActixHttp2: polling origins not_offered;
 }

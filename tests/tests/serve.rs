@@ -70,7 +70,7 @@ async fn a_failed_handshake_ends_its_connection_only() {
         }
     };
     let service = EngineIoService::with_inner(Server::builder().build(), axum_app());
-    tokio::spawn(serve(listener, service).handshake(handshake).into_future());
+    tokio::spawn(serve(listener, service).tls(handshake).into_future());
     let mut other = Puppet::connect(address).await;
     let mut client = Puppet::connect(address).await;
     assert_eq!(client.get("/").await.text(), PAGE);

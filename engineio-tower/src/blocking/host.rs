@@ -16,8 +16,8 @@ use tower_service::Service;
 
 use crate::service::EngineIoService;
 
-/// How long blocking handlers that are under way may take after the shutdown.
-const LAST_HANDLERS: Duration = Duration::from_secs(10);
+/// How long clients have to fetch what is theirs, unless it is said otherwise.
+const GRACE: Duration = Duration::from_secs(10);
 
 /// Serves until the process ends. A program that wants to stop earlier uses a [`Host`].
 ///
@@ -75,6 +75,7 @@ pub struct Host<S> {
     listener: TcpListener,
     service: EngineIoService<S>,
     stopper: Stopper,
+    grace: Duration,
 }
 
 /// Stops a [`Host`], from any thread.
@@ -82,7 +83,7 @@ pub struct Host<S> {
 pub struct Stopper(Arc<Notify>);
 
 impl Stopper {
-    /// Tells the host to disconnect every client in good order and to return from [`run`](Host::run).
+    /// Tells the host to let every client go in good order and to return from [`run`](Host::run).
     ///
     /// Returns at once. It may be called before `run` is, and more than once.
     pub fn stop(&self) {
@@ -109,7 +110,16 @@ impl<S> Host<S> {
             listener,
             service,
             stopper: Stopper(Arc::default()),
+            grace: GRACE,
         })
+    }
+
+    /// How long the clients have to fetch what is theirs, and handlers and requests to end, once the host is stopped;
+    /// see [`Server::shutdown`](crate::Server::shutdown). Default 10 s.
+    #[must_use]
+    pub const fn grace(mut self, grace: Duration) -> Self {
+        self.grace = grace;
+        self
     }
 
     /// The address that is bound.
@@ -149,18 +159,21 @@ impl<S> Host<S> {
             listener,
             service,
             stopper,
+            grace,
         } = self;
         let server = service.server().clone();
         let served = runtime.block_on(async {
             let listener = tokio::net::TcpListener::from_std(listener)?;
             crate::serve(listener, service)
+                .shutdown_timeout(grace)
                 .with_graceful_shutdown(async move {
                     stopper.0.notified().await;
-                    server.disconnect_all().await;
+                    server.shutdown(grace).await;
                 })
                 .await
         });
-        runtime.shutdown_timeout(LAST_HANDLERS);
+        // A handler that still blocks a thread has had its time.
+        runtime.shutdown_timeout(Duration::ZERO);
         served
     }
 }

@@ -5,6 +5,7 @@ mod limits;
 mod mixed;
 mod neighbours;
 mod opening;
+mod policies;
 mod support;
 
 /// The list, for one host.
@@ -30,6 +31,7 @@ macro_rules! hosts {
             endings: poll_fin poll_reset idle_poller_lives post_fin post_reset websocket_fin websocket_reset
                 websocket_close probe_fin probe_reset;
             neighbours: host_page host_post host_websocket host_not_found host_neighbour;
+            policies: own_origin foreign_origin preflight cookie compression;
             mixed: pushed_without_delay slow_reader shutdown;
         })*
     };

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use engineio_tests::frame::{self, Frame};
 use engineio_tests::host::Host;
-use engineio_tests::within;
+use engineio_tests::{PATIENCE, within};
 use engineio_tower::DisconnectReason;
 
 use crate::support::scene;
@@ -70,19 +70,23 @@ pub(crate) async fn shutdown<H: Host>() {
     let open = scene.connect().await;
 
     let server = scene.server.clone();
-    let disconnecting = tokio::spawn(async move { server.disconnect_all().await });
+    let disconnecting = tokio::spawn(async move { server.shutdown(PATIENCE).await });
     assert_eq!(poll.response().await.text(), "1");
     assert_eq!(late.get(&queued).await.text(), "4queued\x1e1");
     assert_eq!(socket.hear().await, "1");
     let Some(Frame::Close(Some(code))) = socket.frame().await else {
         panic!("no close frame");
     };
-    assert_eq!(code, 1000);
+    // Going away.
+    assert_eq!(code, 1001);
     socket.write(frame::close(1000)).await;
     assert_eq!(socket.frame().await, None);
     within("the disconnect", disconnecting).await.unwrap();
     for _ in 0..3 {
-        assert_eq!(scene.events.disconnected().await, DisconnectReason::Server);
+        assert_eq!(
+            scene.events.disconnected().await,
+            DisconnectReason::Shutdown
+        );
     }
     let address = scene.host.address;
     drop(open);
