@@ -2,7 +2,7 @@
 //!
 //! ```no_run
 //! use actix_web::{App, HttpResponse, HttpServer, web};
-//! use engineio_actix::{EngineIo, Message, Server, Socket};
+//! use engineio_actix::{Message, Server, Socket};
 //!
 //! async fn index() -> HttpResponse {
 //!     HttpResponse::Ok().body("hello")
@@ -26,7 +26,6 @@
 //!     .run()
 //!     .await
 //! }
-//! # let _ = EngineIo::new;
 //! ```
 //!
 //! # Two places

@@ -31,10 +31,6 @@ pub struct Events(UnboundedReceiver<Event>);
 
 impl Events {
     /// The next event.
-    ///
-    /// # Panics
-    ///
-    /// Panics if none comes.
     pub async fn next(&mut self) -> Event {
         within("an event", self.0.recv()).await.unwrap()
     }

@@ -55,10 +55,6 @@ fn masked(opcode: u8, payload: &[u8]) -> Vec<u8> {
 }
 
 /// Takes the next frame out of what a server sent, if it is there as a whole.
-///
-/// # Panics
-///
-/// Panics if the frame has a mask, is a fragment, or is a text that is not UTF-8: our server sends no such thing.
 pub fn take(buffer: &mut BytesMut) -> Option<Frame> {
     let (&first, &second) = (buffer.first()?, buffer.get(1)?);
     assert!(second & 0x80 == 0, "a server's frame has a mask");

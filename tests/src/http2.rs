@@ -23,10 +23,6 @@ pub struct Http2 {
 
 impl Http2 {
     /// Connects by prior knowledge.
-    ///
-    /// # Panics
-    ///
-    /// Panics if the host does not speak HTTP/2, as all methods panic when what they expect does not come.
     pub async fn connect(address: SocketAddr) -> Self {
         let stream = TcpStream::connect(address).await.unwrap();
         Self::over(stream, address.to_string()).await
@@ -131,10 +127,6 @@ pub struct Http2WebSocket {
 
 impl Http2WebSocket {
     /// Sends a frame.
-    ///
-    /// # Panics
-    ///
-    /// Panics if the stream is over, as all methods do when what they expect does not come.
     pub fn send(&mut self, frame: Vec<u8>) {
         self.send.send_data(frame.into(), false).unwrap();
     }

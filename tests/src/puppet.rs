@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use bytes::{Bytes, BytesMut};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{ReadHalf, WriteHalf};
 
@@ -12,8 +12,8 @@ use crate::within;
 
 /// One connection to a host.
 #[derive(Debug)]
-pub struct Puppet {
-    stream: TcpStream,
+pub struct Puppet<IO = TcpStream> {
+    stream: IO,
     address: SocketAddr,
     buffer: BytesMut,
 }
@@ -38,10 +38,6 @@ impl Response {
     }
 
     /// The body as text.
-    ///
-    /// # Panics
-    ///
-    /// Panics if it is not UTF-8.
     #[must_use]
     pub fn text(&self) -> &str {
         std::str::from_utf8(&self.body).unwrap()
@@ -54,24 +50,40 @@ sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
 
 impl Puppet {
     /// Connects.
-    ///
-    /// # Panics
-    ///
-    /// Panics if nobody listens, as all methods panic when what they expect does not come.
     pub async fn connect(address: SocketAddr) -> Self {
         let stream = TcpStream::connect(address).await.unwrap();
         stream.set_nodelay(true).unwrap();
-        Self {
-            stream,
-            address,
-            buffer: BytesMut::new(),
-        }
+        Self::over(stream, address)
     }
 
     /// The address of this end.
     #[must_use]
     pub fn local_addr(&self) -> SocketAddr {
         self.stream.local_addr().unwrap()
+    }
+
+    /// The two directions, to be used at the same time.
+    pub fn split(&mut self) -> (Reader<'_>, Writer<'_>) {
+        let (read, write) = self.stream.split();
+        let buffer = &mut self.buffer;
+        (Reader { read, buffer }, Writer { write })
+    }
+
+    /// Breaks the connection off with an RST.
+    pub fn reset(self) {
+        // Dropped with that, it is not closed but reset.
+        self.stream.set_zero_linger().unwrap();
+    }
+}
+
+impl<IO: AsyncRead + AsyncWrite + Unpin> Puppet<IO> {
+    /// Speaks over a stream of bytes.
+    pub fn over(stream: IO, address: SocketAddr) -> Self {
+        Self {
+            stream,
+            address,
+            buffer: BytesMut::new(),
+        }
     }
 
     /// Writes bytes.
@@ -244,19 +256,6 @@ impl Puppet {
     pub async fn finish(&mut self) {
         self.stream.shutdown().await.unwrap();
     }
-
-    /// The two directions, to be used at the same time.
-    pub fn split(&mut self) -> (Reader<'_>, Writer<'_>) {
-        let (read, write) = self.stream.split();
-        let buffer = &mut self.buffer;
-        (Reader { read, buffer }, Writer { write })
-    }
-
-    /// Breaks the connection off with an RST.
-    pub fn reset(self) {
-        // Dropped with that, it is not closed but reset.
-        self.stream.set_zero_linger().unwrap();
-    }
 }
 
 /// What comes from the host.
@@ -289,10 +288,6 @@ pub struct Writer<'a> {
 
 impl Writer<'_> {
     /// Writes bytes, and waits as long as the host takes none.
-    ///
-    /// # Panics
-    ///
-    /// Panics if the connection is broken, or takes nothing for too long.
     pub async fn write(&mut self, bytes: &[u8]) {
         within("a write", self.write.write_all(bytes))
             .await

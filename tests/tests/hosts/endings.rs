@@ -134,7 +134,7 @@ async fn probing(scene: &mut Scene) -> (String, Puppet) {
 }
 
 /// The session goes on by polling, and another upgrade may come.
-async fn goes_on(scene: &mut Scene, target: &str) {
+async fn goes_on(scene: &Scene, target: &str) {
     let mut poll = scene.connect().await;
     let mut post = scene.connect().await;
     assert_eq!(post.post(target, "4still here").await.text(), "ok");
@@ -152,12 +152,12 @@ pub(crate) async fn probe_fin<H: Host>() {
     let (target, mut socket) = probing(&mut scene).await;
     socket.finish().await;
     socket.ended().await;
-    goes_on(&mut scene, &target).await;
+    goes_on(&scene, &target).await;
 }
 
 pub(crate) async fn probe_reset<H: Host>() {
     let mut scene = scene::<H>().await;
     let (target, socket) = probing(&mut scene).await;
     socket.reset();
-    goes_on(&mut scene, &target).await;
+    goes_on(&scene, &target).await;
 }
