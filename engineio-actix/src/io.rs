@@ -1,17 +1,16 @@
 //! The bytes of a WebSocket: they come as the body of a request and leave as the body of its response.
 
 use std::cell::RefCell;
-use std::convert::Infallible;
-use std::io;
+use std::io::{Error, ErrorKind, Result};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker, ready};
 
-use actix_web::body::{BodySize, MessageBody};
+use actix_web::body::{BodyStream, BoxBody};
 use actix_web::dev::Payload;
 use actix_web::error::PayloadError;
-use bytes::{Buf, Bytes, BytesMut};
-use futures_core::Stream;
+use bytes::{Bytes, BytesMut};
+use futures_util::stream::{Stream, poll_fn};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// How much is buffered towards the connection before a writer has to wait.
@@ -25,8 +24,8 @@ struct Shared {
     finished: bool,
     /// The connection is gone.
     gone: bool,
-    writer: Option<Waker>,
-    reader: Option<Waker>,
+    /// The task of the WebSocket, which reads and writes.
+    task: Option<Waker>,
     body: Option<Waker>,
 }
 
@@ -43,18 +42,23 @@ pub(crate) struct ActixIo {
     shared: Rc<RefCell<Shared>>,
 }
 
-/// The connection's end: the body of the response.
-pub(crate) struct OutBody(Rc<RefCell<Shared>>);
+/// The connection's end, of which the body of the response is made.
+struct Outlet(Rc<RefCell<Shared>>);
 
-/// Both ends of the stream that reads what follows the request.
-pub(crate) fn bridge(payload: Payload) -> (ActixIo, OutBody) {
+/// A byte stream that reads what follows the request, and the body that carries what is written to it.
+pub(crate) fn bridge(payload: Payload) -> (ActixIo, BoxBody) {
     let shared = Rc::<RefCell<Shared>>::default();
-    let io = ActixIo {
-        payload,
-        chunk: Bytes::new(),
-        shared: Rc::clone(&shared),
-    };
-    (io, OutBody(shared))
+    let outlet = Outlet(Rc::clone(&shared));
+    let body = BodyStream::new(poll_fn(move |cx| outlet.poll_next(cx)));
+    let chunk = Bytes::new();
+    (
+        ActixIo {
+            payload,
+            chunk,
+            shared,
+        },
+        BoxBody::new(body),
+    )
 }
 
 impl AsyncRead for ActixIo {
@@ -62,46 +66,37 @@ impl AsyncRead for ActixIo {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
+    ) -> Poll<Result<()>> {
         while self.chunk.is_empty() {
             let mut shared = self.shared.borrow_mut();
             if shared.gone {
                 return Poll::Ready(Ok(()));
             }
-            shared.reader = Some(cx.waker().clone());
+            shared.task = Some(cx.waker().clone());
             drop(shared);
             self.chunk = match ready!(Pin::new(&mut self.payload).poll_next(cx)) {
                 Some(Ok(chunk)) => chunk,
                 // A WebSocket has no length that could be missed: the peer closed the connection.
                 None | Some(Err(PayloadError::Incomplete(_))) => return Poll::Ready(Ok(())),
-                Some(Err(PayloadError::Io(error))) => return Poll::Ready(Err(error)),
-                Some(Err(error)) => return Poll::Ready(Err(io::Error::other(error.to_string()))),
+                Some(Err(error)) => return Poll::Ready(Err(Error::other(error.to_string()))),
             };
         }
         let len = self.chunk.len().min(buf.remaining());
-        buf.put_slice(&self.chunk[..len]);
-        self.chunk.advance(len);
-        if self.chunk.is_empty() {
-            // An idle client must not pin the buffer that its last bytes came in.
-            self.chunk = Bytes::new();
-        }
+        // What is left of a whole chunk pins no buffer, so that an idle client keeps none.
+        buf.put_slice(&self.chunk.split_to(len));
         Poll::Ready(Ok(()))
     }
 }
 
 impl AsyncWrite for ActixIo {
-    fn poll_write(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &[u8],
-    ) -> Poll<io::Result<usize>> {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<Result<usize>> {
         let mut shared = self.shared.borrow_mut();
-        if shared.gone || shared.finished {
-            return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
+        if shared.gone {
+            return Poll::Ready(Err(ErrorKind::BrokenPipe.into()));
         }
         let room = HIGH_WATER.saturating_sub(shared.out.len());
         if room == 0 {
-            shared.writer = Some(cx.waker().clone());
+            shared.task = Some(cx.waker().clone());
             return Poll::Pending;
         }
         let len = buf.len().min(room);
@@ -110,15 +105,13 @@ impl AsyncWrite for ActixIo {
         Poll::Ready(Ok(len))
     }
 
-    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Result<()>> {
         // The connection has been woken and takes everything at once.
         Poll::Ready(Ok(()))
     }
 
-    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let mut shared = self.shared.borrow_mut();
-        shared.finished = true;
-        wake(&mut shared.body);
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Result<()>> {
+        // The driver drops it next, which ends the body once everything is written.
         Poll::Ready(Ok(()))
     }
 }
@@ -131,22 +124,15 @@ impl Drop for ActixIo {
     }
 }
 
-impl MessageBody for OutBody {
-    type Error = Infallible;
-
-    fn size(&self) -> BodySize {
-        BodySize::Stream
-    }
-
-    fn poll_next(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Bytes, Infallible>>> {
+impl Outlet {
+    fn poll_next(&self, cx: &Context<'_>) -> Poll<Option<Result<Bytes>>> {
         let mut shared = self.0.borrow_mut();
         if !shared.out.is_empty() {
             // All of it as one chunk: small ones would each become a packet.
             let chunk = std::mem::take(&mut shared.out).freeze();
-            wake(&mut shared.writer);
+            if chunk.len() >= HIGH_WATER {
+                wake(&mut shared.task);
+            }
             return Poll::Ready(Some(Ok(chunk)));
         }
         if shared.finished {
@@ -157,11 +143,10 @@ impl MessageBody for OutBody {
     }
 }
 
-impl Drop for OutBody {
+impl Drop for Outlet {
     fn drop(&mut self) {
         let mut shared = self.0.borrow_mut();
         shared.gone = true;
-        wake(&mut shared.writer);
-        wake(&mut shared.reader);
+        wake(&mut shared.task);
     }
 }

@@ -2,7 +2,6 @@
 
 use std::any::Any;
 use std::future::{Ready, ready};
-use std::task::{Context, Poll};
 
 use actix_web::body::{BoxBody, EitherBody, MessageBody};
 use actix_web::dev::{Extensions, Payload, Service, ServiceRequest, ServiceResponse, Transform};
@@ -94,6 +93,7 @@ pub struct EngineIoMiddleware<S> {
 }
 
 type Answer<B> = Result<ServiceResponse<EitherBody<B>>, Error>;
+type ToLeft<B> = fn(ServiceResponse<B>) -> ServiceResponse<EitherBody<B>>;
 
 impl<S, B> Service<ServiceRequest> for EngineIoMiddleware<S>
 where
@@ -103,14 +103,9 @@ where
     type Response = ServiceResponse<EitherBody<B>>;
     type Error = Error;
     // Requests of the app cost no box.
-    type Future = Either<
-        MapOk<S::Future, fn(ServiceResponse<B>) -> Self::Response>,
-        LocalBoxFuture<'static, Answer<B>>,
-    >;
+    type Future = Either<MapOk<S::Future, ToLeft<B>>, LocalBoxFuture<'static, Answer<B>>>;
 
-    fn poll_ready(&self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        self.inner.poll_ready(cx)
-    }
+    actix_web::dev::forward_ready!(inner);
 
     fn call(&self, request: ServiceRequest) -> Self::Future {
         // What is left after the prefix of a scope.
@@ -145,19 +140,16 @@ async fn respond(
     };
     let mut service = EngineIoService::new(server);
     let Ok(mut answer) = tower_service::Service::call(&mut service, converted).await;
+    let bytes = std::mem::take(answer.body_mut()).into_bytes();
     let body = match Driver::take(&mut answer) {
         Some(driver) => {
             let (io, body) = bridge(payload);
             actix_web::rt::spawn(driver.run(io));
-            BoxBody::new(body)
+            body
         }
-        None => {
-            let body = std::mem::take(answer.body_mut()).into_bytes();
-            BoxBody::new(body.unwrap_or_default())
-        }
+        None => BoxBody::new(bytes.unwrap_or_default()),
     };
-    let response = convert::response(answer, body);
-    (request, response)
+    (request, convert::response(answer, body))
 }
 
 /// Switches Nagle's algorithm off for connections without TLS, as a hook for

@@ -1,15 +1,12 @@
 //! The server as a filter.
 
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
 
-use bytes::{Buf, Bytes};
-use engineio_tower::{EngineIoService, PeerAddr, Server};
-use futures_core::Stream;
-use http::header::{CONTENT_LENGTH, HOST};
+use bytes::Bytes;
+use engineio_tower::{EngineIoService, HostBody, PeerAddr, Server};
+use http::header::HOST;
 use http::uri::Authority;
 use http::{HeaderMap, HeaderValue, Method, Request, Response};
-use http_body::{Body, Frame, SizeHint};
 use hyper::upgrade::OnUpgrade;
 use warp::{Filter, Rejection};
 
@@ -98,50 +95,14 @@ fn request<S>(
     query: String,
     headers: HeaderMap,
     stream: S,
-) -> Option<Request<RequestBody<S>>> {
+) -> Option<Request<HostBody<Pin<Box<S>>>>> {
     let uri = match query.as_str() {
         "" => path.parse(),
         query => format!("{path}?{query}").parse(),
     };
-    let announced = headers.get(CONTENT_LENGTH);
-    let mut request = Request::new(RequestBody {
-        stream: Box::pin(stream),
-        remaining: announced.and_then(|length| length.to_str().ok()?.parse().ok()),
-    });
+    let mut request = Request::new(HostBody::new(Box::pin(stream), &headers));
     *request.method_mut() = method;
     *request.uri_mut() = uri.ok()?;
     *request.headers_mut() = headers;
     Some(request)
-}
-
-/// warp's stream of chunks as a body again, with the length that the request announced.
-struct RequestBody<S> {
-    stream: Pin<Box<S>>,
-    /// What the request announced and is still to come.
-    remaining: Option<u64>,
-}
-
-impl<S, D> Body for RequestBody<S>
-where
-    S: Stream<Item = Result<D, warp::Error>>,
-    D: Buf,
-{
-    type Data = D;
-    type Error = warp::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<D>, warp::Error>>> {
-        let chunk = ready!(self.stream.as_mut().poll_next(cx));
-        if let (Some(remaining), Some(Ok(chunk))) = (&mut self.remaining, &chunk) {
-            *remaining = remaining.saturating_sub(chunk.remaining() as u64);
-        }
-        Poll::Ready(chunk.map(|chunk| chunk.map(Frame::data)))
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.remaining
-            .map_or_else(SizeHint::default, SizeHint::with_exact)
-    }
 }

@@ -1,60 +1,58 @@
 //! Connections that end, by a FIN or an RST, in every state of a session.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use engineio_tests::PATIENCE;
 use engineio_tests::frame::{self, Frame};
 use engineio_tests::host::Host;
 use engineio_tests::puppet::Puppet;
+use engineio_tests::within;
 use engineio_tower::DisconnectReason::{PingTimeout, TransportClose, TransportError};
+use http::HeaderMap;
+use http::request::Parts;
+use tokio::sync::mpsc::unbounded_channel;
 
 use crate::support::{Scene, scene, scene_with, upgrade_target};
 
-pub(crate) async fn poll_fin<H: Host>() {
-    if H::FIN_ENDS_POLL {
-        return poll_broken_off::<H>(async |mut poll| poll.finish().await).await;
-    }
+/// A GET that waits for packets, in a session whose heart beats fast where only the heartbeat can end it.
+async fn waiting_poll<H: Host>() -> (Scene, Puppet) {
+    let (tell, mut asked) = unbounded_channel();
     let mut scene = scene_with::<H>(|builder| {
-        builder
-            .ping_interval(Duration::from_millis(100))
-            .ping_timeout(Duration::from_millis(100))
+        let builder = builder.headers(move |head: &Parts, _: &mut HeaderMap| {
+            let _ = tell.send(head.uri.clone());
+        });
+        match H::FIN_ENDS_POLL {
+            true => builder,
+            false => builder
+                .ping_interval(Duration::from_millis(100))
+                .ping_timeout(Duration::from_millis(100)),
+        }
     })
     .await;
     let (target, _) = scene.poller().await;
     let mut poll = scene.connect().await;
     poll.send_get(&target).await;
+    // The hook runs in the same breath in which the session takes the GET.
+    within("the handshake", asked.recv()).await;
+    within("the GET", asked.recv()).await;
+    (scene, poll)
+}
+
+pub(crate) async fn poll_fin<H: Host>() {
+    let (mut scene, mut poll) = waiting_poll::<H>().await;
     poll.finish().await;
-    assert_eq!(scene.events.disconnected().await, PingTimeout);
+    let reason = scene.events.disconnected().await;
+    let expected = if H::FIN_ENDS_POLL {
+        TransportError
+    } else {
+        PingTimeout
+    };
+    assert_eq!(reason, expected);
 }
 
 pub(crate) async fn poll_reset<H: Host>() {
-    poll_broken_off::<H>(async |poll| poll.reset()).await;
-}
-
-/// Breaks off a GET that waits.
-///
-/// Nothing outside tells that it waits: a host that sees the end of the connection together with the request drops both,
-/// and the session knows nothing of it. So a GET that came to nothing is followed by another one.
-async fn poll_broken_off<H: Host>(break_off: impl AsyncFn(Puppet)) {
-    let mut scene = scene::<H>().await;
-    let (target, mut other) = scene.poller().await;
-    let started = Instant::now();
-    let reason = loop {
-        let mut poll = scene.connect().await;
-        poll.send_get(&target).await;
-        // The host is busy with the GET meanwhile.
-        assert_eq!(other.get("/").await.status, 200);
-        break_off(poll).await;
-        let soon = Duration::from_millis(500);
-        if let Ok(reason) = tokio::time::timeout(soon, scene.events.disconnected()).await {
-            break reason;
-        }
-        assert!(
-            started.elapsed() < PATIENCE,
-            "no broken GET ended the session"
-        );
-    };
-    assert_eq!(reason, TransportError);
+    let (mut scene, poll) = waiting_poll::<H>().await;
+    poll.reset();
+    assert_eq!(scene.events.disconnected().await, TransportError);
 }
 
 /// A client that polls is not its connection: between two requests it may close it.
