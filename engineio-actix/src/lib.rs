@@ -57,6 +57,10 @@
 //! Polling works. actix-web does not offer WebSockets over HTTP/2 (RFC 8441): browsers open theirs over HTTP/1 then, by
 //! themselves.
 //!
+//! # Static files
+//!
+//! They are the app's own, by `actix-files`: the server's path comes before them if it is added first.
+//!
 //! # Shutdown
 //!
 //! `HttpServer` waits up to its `shutdown_timeout` for open connections, WebSockets included. Disconnect the clients

@@ -73,6 +73,12 @@
 //!
 //! They need axum's feature `http2` and nothing else (RFC 8441).
 //!
+//! # Static files
+//!
+//! With the feature `static-files`, `StaticFilesLayer` goes on the router before the layer of the server, so that the
+//! Engine.IO path comes first, then the files, then the app:
+//! `app.layer(StaticFilesLayer::new(files)).layer(EngineIoLayer::new(server))`.
+//!
 //! # Shutdown
 //!
 //! A poll that waits is a request under way, and `with_graceful_shutdown` waits for it. Disconnect the clients in the
@@ -110,6 +116,8 @@ pub use engineio_tower::{
     SendOptions, Serve, Server, ServerBuilder, Sid, SidCookie, Socket, Text, Transport, Transports,
     WhenFull, serve,
 };
+#[cfg(feature = "static-files")]
+pub use engineio_tower::{StaticFiles, StaticFilesLayer, StaticTarget};
 
 /// Puts an Engine.IO server in front of a router; see the [crate's documentation](crate) for where it goes.
 #[derive(Clone, Debug)]

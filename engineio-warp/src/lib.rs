@@ -26,6 +26,7 @@
 //!   ([`with_graceful_shutdown`](Serve::with_graceful_shutdown)). One thing differs from `warp::serve` for the routes:
 //!   `warp::addr::remote()` gives nothing, since only warp itself can feed it; `warp::ext::optional::<`[`PeerAddr`]`>()`
 //!   does.
+//!   With the feature `static-files`, `layer(server, routes).static_files(files)` puts files between the two.
 //! - [`filter`] is a filter among others, for `warp::serve`, with that server's limits.
 
 use std::convert::Infallible;
@@ -41,6 +42,8 @@ pub use engineio_tower::{
     SendOptions, Serve, Server, ServerBuilder, Sid, SidCookie, Socket, Text, Transport, Transports,
     WhenFull, serve,
 };
+#[cfg(feature = "static-files")]
+pub use engineio_tower::{StaticFiles, StaticFilesLayer, StaticTarget};
 
 pub use filter::filter;
 

@@ -123,3 +123,22 @@ impl Host for ActixHttp2 {
         .await
     }
 }
+
+/// The app alone, to be compared with.
+#[derive(Debug)]
+pub struct ActixPlain;
+
+impl Host for ActixPlain {
+    async fn start(_: Server) -> Running {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        run(listener, |listener| {
+            Ok(HttpServer::new(|| App::new().configure(routes))
+                .on_connect(engineio_actix::on_connect)
+                .workers(2)
+                .disable_signals()
+                .listen(listener)?
+                .run())
+        })
+        .await
+    }
+}

@@ -11,7 +11,8 @@ use warp::{Filter, Reply};
 
 use super::{Host, NEIGHBOUR, NOT_FOUND, PAGE, Running};
 
-fn routes()
+/// The app of these hosts.
+pub fn routes()
 -> impl Filter<Extract = (impl Reply,), Error = Infallible> + Clone + Send + Sync + 'static {
     let page = warp::path::end().map(|| PAGE);
     let neighbour = warp::path!("engine.iox").map(|| NEIGHBOUR);
@@ -66,6 +67,23 @@ impl Host for WarpFilter {
                 .incoming(listener)
                 .graceful(stopped)
                 .run()
+        })
+    }
+}
+
+/// The routes alone, to be compared with.
+#[derive(Debug)]
+pub struct WarpPlain;
+
+impl Host for WarpPlain {
+    async fn start(_: Server) -> Running {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        Running::task(address, |stopped| async {
+            engineio_warp::serve(listener, warp::service(routes()))
+                .with_graceful_shutdown(stopped)
+                .await
+                .unwrap();
         })
     }
 }
