@@ -32,16 +32,15 @@ use crate::io::bridge;
 pub fn configure(server: &Server) -> impl FnOnce(&mut ServiceConfig) + use<> {
     let server = server.clone();
     move |config| {
-        let path = server.path();
-        // The name is long because a capture is visible to the app's own code.
-        let paths = [path.to_owned(), format!("{path}{{engine_io_rest:/.*}}")];
+        // A scope's prefix is compared as text; a resource for all that is below would be a regular expression, and run
+        // for every request of the app.
+        let scope = web::scope(server.path());
         let handler = move |request: HttpRequest, payload: web::Payload| {
-            let rest = request.match_info().get("engine_io_rest");
-            let path = format!("{}{}", server.path(), rest.unwrap_or_default());
+            let path = format!("{}{}", server.path(), request.match_info().unprocessed());
             respond(server.clone(), request, path, payload.into_inner())
                 .map(|(_, response)| response)
         };
-        config.service(web::resource(paths).to(handler));
+        config.service(scope.default_service(web::to(handler)));
     }
 }
 

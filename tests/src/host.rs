@@ -11,9 +11,9 @@ use std::pin::Pin;
 use engineio_tower::Server;
 
 pub use actix::{ActixConfigure, ActixHttp2, ActixPlain, ActixWrap};
-pub use axum::{Axum, AxumPlain, AxumRoutes, AxumWrap, app as axum_app};
+pub use axum::{Axum, AxumRoutes, AxumWrap, app as axum_app};
 pub use hyper::{Hyper, HyperHttp1};
-pub use warp::{WarpFilter, WarpLayer, WarpPlain, routes as warp_routes};
+pub use warp::{WarpFilter, WarpLayer, routes as warp_routes};
 
 /// What the app answers at `/`.
 pub const PAGE: &str = "hello from the host app";

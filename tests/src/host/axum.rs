@@ -91,21 +91,3 @@ impl Host for AxumWrap {
         })
     }
 }
-
-/// The app alone, to be compared with.
-#[derive(Debug)]
-pub struct AxumPlain;
-
-impl Host for AxumPlain {
-    async fn start(_: Server) -> Running {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let app = app().into_make_service_with_connect_info::<SocketAddr>();
-        Running::task(address, |stopped| async {
-            axum::serve(listener, app)
-                .with_graceful_shutdown(stopped)
-                .await
-                .unwrap();
-        })
-    }
-}

@@ -70,20 +70,3 @@ impl Host for WarpFilter {
         })
     }
 }
-
-/// The routes alone, to be compared with.
-#[derive(Debug)]
-pub struct WarpPlain;
-
-impl Host for WarpPlain {
-    async fn start(_: Server) -> Running {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        Running::task(address, |stopped| async {
-            engineio_warp::serve(listener, warp::service(routes()))
-                .with_graceful_shutdown(stopped)
-                .await
-                .unwrap();
-        })
-    }
-}
