@@ -1,4 +1,4 @@
-//! Engine.IO for axum: a layer that serves the Engine.IO path and lets every other request through to the app.
+//! Engine.IO for axum: long-polling, WebSocket and the upgrade between them, in front of an app or among its routes.
 //!
 //! ```no_run
 //! use axum::{Router, routing::get};
@@ -21,37 +21,103 @@
 //! }
 //! ```
 //!
-//! # Where the layer goes
+//! # Three ways
 //!
-//! On the outermost router, last. It sees every request then, those without a route included, and its path wins over a
-//! route of the same path. Two places do not work as one may hope:
+//! - [`EngineIoLayer`] on the outermost router, last: it sees every request, those without a route included, and its
+//!   path wins over a route of the same path.
+//! - [`RouterExt::engine_io`] adds routes. It goes anywhere, also into a router that is merged or nested later, and the
+//!   layers that are added later see the server's requests. As with any two routes, the app panics at its start if it
+//!   has one of the same path.
+//! - [`wrap`] puts the server around a finished app, in front of all its layers.
 //!
-//! - `outer.merge(inner.layer(…))` with a fallback on `outer`: the layer never sees its path, because the outer
-//!   fallback takes the requests without a route. Put the layer on `outer`.
-//! - `outer.nest("/api", inner.layer(…))` works, but the server is then reached at `/api/engine.io/`.
+//! ```
+//! use axum::{Router, routing::get};
+//! use engineio_axum::{EngineIoLayer, RouterExt, Server};
+//!
+//! # let server = Server::builder().build();
+//! let users = Router::new().route("/users", get(|| async { "Ada" }));
+//! let nothing = || async { "nothing here" };
+//!
+//! // Reached at /engine.io/, in both:
+//! let app: Router = Router::new()
+//!     .merge(users.clone())
+//!     .fallback(nothing)
+//!     .layer(EngineIoLayer::new(server.clone()));
+//! let app: Router = Router::new()
+//!     .merge(users.clone().engine_io(server.clone()))
+//!     .fallback(nothing);
+//!
+//! // Reached at /engine.io/ and /api/engine.io/, in this order:
+//! let app: Router = Router::new()
+//!     .nest("/api", users.clone())
+//!     .layer(EngineIoLayer::new(server.clone()));
+//! let app: Router = Router::new().nest("/api", users.engine_io(server));
+//! ```
+//!
+//! The layer, being no route, is lost in two places: `outer.merge(inner.layer(…))` with a fallback on `outer`, which
+//! takes the requests without a route; and `outer.nest("/api", inner.layer(…))`, unless `inner` has a fallback of its
+//! own. Add routes there.
 //!
 //! # The peer's address
 //!
 //! [`ConnectRequest::peer_addr`] and [`Socket::peer_addr`] know it when the app is served with
-//! `into_make_service_with_connect_info::<SocketAddr>()`.
+//! `into_make_service_with_connect_info::<SocketAddr>()`, or by [`serve`].
 //!
 //! # Nagle's algorithm
 //!
 //! `axum::serve` leaves it on, which delays the second of two small packets by some 40 ms. A WebSocket of ours switches
-//! it off; for polling too, serve with `listener.tap_io(|stream| { let _ = stream.set_nodelay(true); })`.
+//! it off; for polling too, serve with `listener.tap_io(|stream| { let _ = stream.set_nodelay(true); })`, or with
+//! [`serve`], which also drops clients that connect and ask nothing.
+//!
+//! # WebSockets over HTTP/2
+//!
+//! They need axum's feature `http2` and nothing else (RFC 8441).
+//!
+//! # Static files
+//!
+//! With the feature `static-files`, `StaticFilesLayer` goes on the router before the layer of the server, so that the
+//! Engine.IO path comes first, then the files, then the app:
+//! `app.layer(StaticFilesLayer::new(files)).layer(EngineIoLayer::new(server))`.
+//!
+//! # Shutdown
+//!
+//! A poll that waits is a request under way, and `with_graceful_shutdown` waits for it. Disconnect the clients in the
+//! signal's future, so that they are gone before axum begins to wait:
+//!
+//! ```no_run
+//! # use std::time::Duration;
+//! # async fn run(listener: tokio::net::TcpListener, app: axum::Router, server: engineio_axum::Server) -> std::io::Result<()> {
+//! axum::serve(listener, app)
+//!     .with_graceful_shutdown(async move {
+//!         let _ = tokio::signal::ctrl_c().await;
+//!         server.shutdown(Duration::from_secs(10)).await; // What is queued goes out, every client is told.
+//!     })
+//!     .await
+//! # }
+//! ```
 
+use std::convert::Infallible;
 use std::future::Future;
 use std::net::SocketAddr;
 
-use axum::extract::{ConnectInfo, FromRequestParts};
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{ConnectInfo, FromRequestParts, Request};
+use axum::response::Response;
+use engineio_tower::ResponseBody;
+use http::Extensions;
+use tower::util::MapResponse;
 use tower_layer::Layer;
+use tower_service::Service;
 
 pub use engineio_tower::{
     Config, ConnectRequest, DisconnectReason, EngineIoService, Handler, InvalidOrigin, Message,
     Origins, PeerAddr, Refusal, Refuse, Revision, SameSite, Scheme, SendError, SendManyError,
-    SendOptions, Server, ServerBuilder, Sid, SidCookie, Socket, Text, Transport, Transports,
-    WhenFull,
+    SendOptions, Serve, Server, ServerBuilder, Sid, SidCookie, Socket, Text, Transport, Transports,
+    WhenFull, serve,
 };
+#[cfg(feature = "static-files")]
+pub use engineio_tower::{StaticFiles, StaticFilesLayer, StaticTarget};
 
 /// Puts an Engine.IO server in front of a router; see the [crate's documentation](crate) for where it goes.
 #[derive(Clone, Debug)]
@@ -61,13 +127,17 @@ impl EngineIoLayer {
     /// A layer for this server.
     #[must_use]
     pub fn new(server: Server) -> Self {
-        Self(
-            engineio_tower::EngineIoLayer::new(server).peer_addr_from(|extensions| {
-                let ConnectInfo(peer) = extensions.get::<ConnectInfo<SocketAddr>>()?;
-                Some(*peer)
-            }),
-        )
+        Self(engineio_tower::EngineIoLayer::new(server).peer_addr_from(peer))
     }
+}
+
+/// The address of the peer, from whichever host serves the app.
+fn peer(extensions: &Extensions) -> Option<SocketAddr> {
+    let known = extensions.get().map(|&PeerAddr(peer)| peer);
+    known.or_else(|| {
+        let ConnectInfo(peer) = extensions.get::<ConnectInfo<SocketAddr>>()?;
+        Some(*peer)
+    })
 }
 
 impl<S> Layer<S> for EngineIoLayer {
@@ -76,6 +146,71 @@ impl<S> Layer<S> for EngineIoLayer {
     fn layer(&self, inner: S) -> Self::Service {
         self.0.layer(inner)
     }
+}
+
+/// An Engine.IO server among the routes of a router.
+pub trait RouterExt {
+    /// Adds routes for the server: its path and everything below it, with and without a trailing slash.
+    ///
+    /// # Panics
+    ///
+    /// Panics if the router has such a route already.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use axum::Router;
+    /// use engineio_axum::{RouterExt, Server};
+    ///
+    /// let server = Server::builder().path("/realtime").build();
+    /// let api = Router::new().engine_io(server);
+    /// let app: Router = Router::new().nest("/api", api); // Reached at /api/realtime/.
+    /// ```
+    #[must_use]
+    fn engine_io(self, server: Server) -> Self;
+}
+
+impl<S: Clone + Send + Sync + 'static> RouterExt for Router<S> {
+    fn engine_io(self, server: Server) -> Self {
+        // Braces are axum's own; a path means itself.
+        let path = server.path().replace('{', "{{").replace('}', "}}");
+        let service = EngineIoService::new(server).peer_addr_from(peer);
+        let router = match path.as_str() {
+            "" => self,
+            path => self.route_service(path, service.clone()),
+        };
+        router
+            .route_service(&format!("{path}/"), service.clone())
+            .route_service(&format!("{path}/{{*below}}"), service)
+    }
+}
+
+/// Puts an Engine.IO server around a finished app, in front of its layers too: no tracing, compression or timeout of the
+/// app touches the server's requests.
+///
+/// # Examples
+///
+/// ```no_run
+/// use std::net::SocketAddr;
+/// use axum::{Router, ServiceExt, extract::Request, routing::get};
+/// use engineio_axum::Server;
+///
+/// # async fn run(listener: tokio::net::TcpListener) -> std::io::Result<()> {
+/// let server = Server::builder().build();
+/// let app = Router::new().route("/", get(|| async { "hello" }));
+/// let app = engineio_axum::wrap(app, server);
+/// let app = ServiceExt::<Request>::into_make_service_with_connect_info::<SocketAddr>(app);
+/// axum::serve(listener, app).await
+/// # }
+/// ```
+pub fn wrap(
+    router: Router,
+    server: Server,
+) -> impl Service<Request, Response = Response, Error = Infallible, Future: Send> + Clone + Send + Sync
+{
+    let service = EngineIoLayer::new(server).layer(router);
+    let to_axum = |response: http::Response<ResponseBody<Body>>| response.map(Body::new);
+    MapResponse::new(service, to_axum)
 }
 
 /// axum's extractors in a connect handler.

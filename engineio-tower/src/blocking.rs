@@ -5,6 +5,12 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::Thread;
 
+#[cfg(feature = "server")]
+pub use host::{Host, Stopper, serve};
+
+#[cfg(feature = "server")]
+mod host;
+
 struct Unpark(Thread);
 
 impl Wake for Unpark {

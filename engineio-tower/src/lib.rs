@@ -23,9 +23,8 @@
 //!         let _ = socket.send(message).await; // Waits while the client is slow.
 //!     })
 //!     .build();
-//! let service = EngineIoService::new(server);
-//! # let _ = service;
-//! # Ok(())
+//! let listener = tokio::net::TcpListener::bind("127.0.0.1:5000").await?;
+//! engineio_tower::serve(listener, EngineIoService::new(server)).await
 //! # }
 //! ```
 //!
@@ -65,7 +64,7 @@
 //! and a connect handler is run to its end by a task of its own.
 
 mod admission;
-mod blocking;
+pub mod blocking;
 mod body;
 mod builder;
 mod compression;
@@ -76,6 +75,7 @@ mod deadlines;
 mod driver;
 mod future;
 mod handler;
+mod host_body;
 mod io;
 mod meter;
 mod options;
@@ -87,6 +87,8 @@ mod refuse;
 mod registry;
 mod request;
 mod response;
+#[cfg(feature = "server")]
+mod serve;
 mod server;
 mod service;
 mod session;
@@ -107,10 +109,13 @@ pub use cookie::{SameSite, SidCookie};
 pub use driver::Driver;
 pub use future::ResponseFuture;
 pub use handler::{ConnectOutput, Handler, HandlerOutput};
+pub use host_body::HostBody;
 pub use options::WhenFull;
 pub use origin::{InvalidOrigin, Origins, Scheme};
 pub use refuse::Refuse;
 pub use request::{ConnectRequest, PeerAddr};
+#[cfg(feature = "server")]
+pub use serve::{Serve, serve};
 pub use server::Server;
 pub use service::{EngineIoLayer, EngineIoService, NotFound};
 pub use socket::Socket;

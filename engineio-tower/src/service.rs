@@ -140,6 +140,13 @@ impl<S> EngineIoService<S> {
         }
     }
 
+    /// Says how the host tells the address of the peer, where it is not by a [`PeerAddr`]. For adapters.
+    #[must_use]
+    pub fn peer_addr_from(mut self, lookup: fn(&Extensions) -> Option<SocketAddr>) -> Self {
+        self.peer = lookup;
+        self
+    }
+
     /// The host app.
     pub const fn inner(&self) -> &S {
         &self.inner

@@ -14,7 +14,7 @@ use crate::steps::step;
 use crate::workspace::{Workspace, cargo};
 
 /// The hosts that the `echo` example can be mounted in; every suite must pass on each.
-pub(crate) const HOSTS: &[&str] = &["axum"];
+pub(crate) const HOSTS: &[&str] = &["axum", "actix", "warp", "hyper"];
 
 /// How long a suite may take; they need a tenth of it.
 const SUITE_LIMIT: Duration = Duration::from_secs(300);
@@ -50,7 +50,7 @@ pub(crate) fn run(workspace: &Workspace, only: Option<Suite>, host: &str) -> Res
             match suite {
                 Suite::JavaScript => javascript(workspace, host)?,
                 Suite::Python => python(workspace, host)?,
-                Suite::Browser => browser(workspace)?,
+                Suite::Browser => browser(workspace, host)?,
             }
         }
     }
@@ -98,13 +98,13 @@ fn python(workspace: &Workspace, host: &str) -> Result<()> {
     })
 }
 
-fn browser(workspace: &Workspace) -> Result<()> {
+fn browser(workspace: &Workspace, host: &str) -> Result<()> {
     let (peers, chromium) = step("fetch a browser", || {
         Ok((peers::javascript(workspace)?, peers::chromium()?))
     })?;
-    step("the demo page in Chromium", || {
+    step(&format!("the demo page on {host} in Chromium"), || {
         let program = workspace.target.join("release/demo");
-        let server = Server::start("demo", &program, &[], &logs(workspace))?;
+        let server = Server::start("demo", &program, &["--host", host], &logs(workspace))?;
         let mut node = Command::new("node");
         node.args(["demo.mjs", "--url", &format!("{}/", server.url())])
             .arg("--out")

@@ -19,7 +19,7 @@ use workspace::Workspace;
 const USAGE: &str = "\
 usage: cargo xtask test
            everything that CI checks: format, lints, tests, documentation, interop
-       cargo xtask interop [--only js|python|browser] [--host axum]
+       cargo xtask interop [--only js|python|browser] [--host axum|actix|warp|hyper]
            the server against the official JavaScript client, python-engineio and a browser
        cargo xtask tidy
            the rules of the house that no compiler checks";

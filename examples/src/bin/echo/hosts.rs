@@ -1,15 +1,13 @@
 //! The hosts in which the echo server can live. Each has a small app of its own beside it, to show that it is untouched.
 
+mod actix;
+mod axum;
+mod hyper;
+mod warp;
+
 use std::io;
 use std::time::Duration;
 
-use axum::extract::ws::{Message as HostMessage, WebSocketUpgrade};
-use axum::response::Response;
-use axum::routing::{any, get};
-use axum::serve::ListenerExt;
-use axum::{Router, http::StatusCode};
-use engineio_axum::EngineIoLayer;
-use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::options::Options;
@@ -17,13 +15,21 @@ use crate::options::Options;
 /// How long clients have to fetch what is theirs when the server ends.
 const GRACE: Duration = Duration::from_secs(2);
 
+/// What the app beside the server says.
+const PAGE: &str = "hello from the host app";
+const NOT_FOUND: &str = "host: not found";
+
 /// Runs the host that the options name until SIGINT or SIGTERM.
 pub(crate) fn run(options: &Options) -> io::Result<()> {
     match options.host.as_str() {
-        "axum" => runtime(options.threads)?.block_on(axum_host(options)),
+        "axum" => runtime(options.threads)?.block_on(axum::run(options)),
+        "actix" => actix::run(options),
+        "warp" => runtime(options.threads)?.block_on(warp::run(options)),
+        "warp-filter" => runtime(options.threads)?.block_on(warp::run_filter(options)),
+        "hyper" => runtime(options.threads)?.block_on(hyper::run(options)),
         other => Err(io::Error::new(
             io::ErrorKind::InvalidInput,
-            format!("there is no host {other}; try axum"),
+            format!("there is no host {other}; try axum, actix, warp, warp-filter or hyper"),
         )),
     }
 }
@@ -41,37 +47,6 @@ fn runtime(threads: Option<usize>) -> io::Result<tokio::runtime::Runtime> {
             builder.enable_all().build()
         }
     }
-}
-
-async fn axum_host(options: &Options) -> io::Result<()> {
-    let server = crate::server(options);
-    let app = Router::new()
-        .route("/", get(|| async { "hello from the host app" }))
-        .route("/host/ws", any(host_websocket))
-        .fallback(|| async { (StatusCode::NOT_FOUND, "host: not found") })
-        .layer(EngineIoLayer::new(server.clone()));
-    let listener = TcpListener::bind(options.listen).await?;
-    println!("listening on http://{}", listener.local_addr()?);
-    let listener = listener.tap_io(|stream| {
-        let _ = stream.set_nodelay(true);
-    });
-    axum::serve(listener, app)
-        .with_graceful_shutdown(async move {
-            let _ = stopped().await;
-            server.shutdown(GRACE).await;
-        })
-        .await
-}
-
-async fn host_websocket(upgrade: WebSocketUpgrade) -> Response {
-    upgrade.on_upgrade(|mut socket| async move {
-        while let Some(Ok(message)) = socket.recv().await {
-            let echo = matches!(message, HostMessage::Text(_) | HostMessage::Binary(_));
-            if echo && socket.send(message).await.is_err() {
-                return;
-            }
-        }
-    })
 }
 
 /// Waits for SIGINT or SIGTERM.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use engineio_axum::{Origins, ServerBuilder, Transport};
 
 /// How it is called.
-pub(crate) const USAGE: &str = "usage: echo [--host axum] [--listen ADDR:PORT] \
+pub(crate) const USAGE: &str = "usage: echo [--host axum|actix|warp|warp-filter|hyper] [--listen ADDR:PORT] \
 [--ping-interval-ms N] [--ping-timeout-ms N] [--max-payload BYTES] [--origins any|same|URL,URL] \
 [--transports polling,websocket] [--eio3] [--threads N]";
 

@@ -1,0 +1,66 @@
+//! Between actix-web's `http` 0.2 and `http` 1.
+
+use actix_web::body::{BodySize, BoxBody, MessageBody};
+use actix_web::dev::Payload;
+use actix_web::http::header::{HeaderName, HeaderValue};
+use actix_web::http::{StatusCode, Version};
+use actix_web::{HttpRequest, HttpResponse};
+use engineio_tower::{HostBody, HostUpgrade, PeerAddr, Scheme};
+
+/// The request as the service wants it. `None` if the path is no URI in the eyes of `http` 1.
+pub(crate) fn request(
+    from: &HttpRequest,
+    path: &str,
+    payload: Payload,
+) -> Option<http::Request<HostBody<Payload>>> {
+    // Every request that is in order has a query, so that an empty one may stand for none.
+    let target = format!("{path}?{}", from.query_string());
+    let uri = match (from.uri().scheme_str(), from.uri().authority()) {
+        // HTTP/2, where the host is in the URI and not among the headers.
+        (Some(scheme), Some(host)) => format!("{scheme}://{host}{target}"),
+        _ => target,
+    };
+    let headers = from.headers().iter().filter_map(|(name, value)| {
+        let name = http::HeaderName::from_bytes(name.as_str().as_bytes()).ok()?;
+        Some((name, http::HeaderValue::from_bytes(value.as_bytes()).ok()?))
+    });
+    let headers = http::HeaderMap::from_iter(headers);
+    let mut request = http::Request::new(HostBody::new(payload, &headers));
+    *request.headers_mut() = headers;
+    *request.uri_mut() = uri.parse().ok()?;
+    *request.method_mut() = http::Method::from_bytes(from.method().as_str().as_bytes()).ok()?;
+    *request.version_mut() = match from.version() {
+        Version::HTTP_10 => http::Version::HTTP_10,
+        Version::HTTP_2 => http::Version::HTTP_2,
+        _ => http::Version::HTTP_11,
+    };
+    let extensions = request.extensions_mut();
+    from.peer_addr()
+        .map(|peer| extensions.insert(PeerAddr(peer)));
+    if from.app_config().secure() {
+        extensions.insert(Scheme::Https);
+    }
+    // Only over HTTP/1.1 do the bytes of a WebSocket follow the head.
+    if from.version() == Version::HTTP_11 {
+        extensions.insert(HostUpgrade);
+    }
+    Some(request)
+}
+
+/// The response as actix-web wants it. A 101 gets the body that carries the WebSocket.
+pub(crate) fn response<B>(from: http::Response<B>, body: BoxBody) -> HttpResponse {
+    let status = StatusCode::from_u16(from.status().as_u16());
+    let mut builder = HttpResponse::build(status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR));
+    for (name, value) in from.headers() {
+        let name = HeaderName::from_bytes(name.as_str().as_bytes());
+        let value = HeaderValue::from_bytes(value.as_bytes());
+        if let (Ok(name), Ok(value)) = (name, value) {
+            builder.append_header((name, value));
+        }
+    }
+    if body.size() == BodySize::Stream {
+        // Says that the bytes of the body are the connection's from here on.
+        builder.upgrade("websocket");
+    }
+    builder.body(body)
+}

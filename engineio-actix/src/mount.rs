@@ -1,0 +1,172 @@
+//! The places in an app.
+
+use std::any::Any;
+use std::future::{Ready, ready};
+
+use actix_web::body::{BoxBody, EitherBody, MessageBody};
+use actix_web::dev::{Extensions, Payload, Service, ServiceRequest, ServiceResponse, Transform};
+use actix_web::http::Method;
+use actix_web::rt::net::TcpStream;
+use actix_web::web::{self, ServiceConfig};
+use actix_web::{Error, HttpRequest, HttpResponse};
+use engineio_tower::{Driver, EngineIoService, Server};
+use futures_util::future::{Either, FutureExt, LocalBoxFuture, MapOk, TryFutureExt};
+
+use crate::convert;
+use crate::io::bridge;
+
+/// Adds the server to an app or a scope, at its path and below it, with or without a trailing slash.
+///
+/// # Examples
+///
+/// ```
+/// use actix_web::{App, web};
+/// use engineio_actix::Server;
+///
+/// let server = Server::builder().path("/realtime").build();
+/// let app = App::new()
+///     .configure(engineio_actix::configure(&server))
+///     .service(web::scope("/api").configure(engineio_actix::configure(&server)));
+/// # let _ = app;
+/// ```
+pub fn configure(server: &Server) -> impl FnOnce(&mut ServiceConfig) + use<> {
+    let server = server.clone();
+    move |config| {
+        // A scope's prefix is compared as text; a resource for all that is below would be a regular expression, and run
+        // for every request of the app.
+        let scope = web::scope(server.path());
+        let handler = move |request: HttpRequest, payload: web::Payload| {
+            let path = format!("{}{}", server.path(), request.match_info().unprocessed());
+            respond(server.clone(), request, path, payload.into_inner())
+                .map(|(_, response)| response)
+        };
+        config.service(scope.default_service(web::to(handler)));
+    }
+}
+
+/// A middleware that serves the server's path and forwards every other request untouched.
+///
+/// # Examples
+///
+/// ```
+/// use actix_web::App;
+/// use engineio_actix::{EngineIo, Server};
+///
+/// let server = Server::builder().build();
+/// let app = App::new().wrap(EngineIo::new(&server));
+/// # let _ = app;
+/// ```
+#[derive(Clone, Debug)]
+pub struct EngineIo(Server);
+
+impl EngineIo {
+    /// A middleware for this server.
+    #[must_use]
+    pub fn new(server: &Server) -> Self {
+        Self(server.clone())
+    }
+}
+
+impl<S, B> Transform<S, ServiceRequest> for EngineIo
+where
+    S: Service<ServiceRequest, Response = ServiceResponse<B>, Error = Error>,
+    B: MessageBody,
+{
+    type Response = ServiceResponse<EitherBody<B>>;
+    type Error = Error;
+    type Transform = EngineIoMiddleware<S>;
+    type InitError = ();
+    type Future = Ready<Result<Self::Transform, ()>>;
+
+    fn new_transform(&self, inner: S) -> Self::Future {
+        let server = self.0.clone();
+        ready(Ok(EngineIoMiddleware { server, inner }))
+    }
+}
+
+/// An app with an [`EngineIo`] around it. Never named by users.
+#[derive(Debug)]
+pub struct EngineIoMiddleware<S> {
+    server: Server,
+    inner: S,
+}
+
+type Answer<B> = Result<ServiceResponse<EitherBody<B>>, Error>;
+type ToLeft<B> = fn(ServiceResponse<B>) -> ServiceResponse<EitherBody<B>>;
+
+impl<S, B> Service<ServiceRequest> for EngineIoMiddleware<S>
+where
+    S: Service<ServiceRequest, Response = ServiceResponse<B>, Error = Error>,
+    B: MessageBody,
+{
+    type Response = ServiceResponse<EitherBody<B>>;
+    type Error = Error;
+    // Requests of the app cost no box.
+    type Future = Either<MapOk<S::Future, ToLeft<B>>, LocalBoxFuture<'static, Answer<B>>>;
+
+    actix_web::dev::forward_ready!(inner);
+
+    fn call(&self, request: ServiceRequest) -> Self::Future {
+        // What is left after the prefix of a scope.
+        let path = request.match_info().unprocessed();
+        if !self.server.claims(path) {
+            let answer = self.inner.call(request);
+            return Either::Left(answer.map_ok(ServiceResponse::map_into_left_body));
+        }
+        let (server, path) = (self.server.clone(), path.to_owned());
+        let (request, payload) = request.into_parts();
+        let answer = respond(server, request, path, payload).map(|(request, response)| {
+            Ok(ServiceResponse::new(request, response).map_into_right_body())
+        });
+        Either::Right(answer.boxed_local())
+    }
+}
+
+/// Serves a request for the server's path.
+async fn respond(
+    server: Server,
+    request: HttpRequest,
+    path: String,
+    mut payload: Payload,
+) -> (HttpRequest, HttpResponse) {
+    // What follows the head of a GET is no body: nothing, or a WebSocket.
+    let body = match *request.method() {
+        Method::GET => Payload::None,
+        _ => payload.take(),
+    };
+    let Some(converted) = convert::request(&request, &path, body) else {
+        return (request, HttpResponse::BadRequest().finish());
+    };
+    let mut service = EngineIoService::new(server);
+    let Ok(mut answer) = tower_service::Service::call(&mut service, converted).await;
+    let bytes = std::mem::take(answer.body_mut()).into_bytes();
+    let body = match Driver::take(&mut answer) {
+        Some(driver) => {
+            let (io, body) = bridge(payload);
+            actix_web::rt::spawn(driver.run(io));
+            body
+        }
+        None => BoxBody::new(bytes.unwrap_or_default()),
+    };
+    (request, convert::response(answer, body))
+}
+
+/// Switches Nagle's algorithm off for connections without TLS, as a hook for
+/// [`HttpServer::on_connect`](actix_web::HttpServer::on_connect).
+///
+/// With it, the second of two small packets waits for the peer's delayed acknowledgement, some 40 ms.
+///
+/// # Examples
+///
+/// ```
+/// use actix_web::{App, HttpServer};
+///
+/// let server = HttpServer::new(|| App::new()).on_connect(engineio_actix::on_connect);
+/// # let _ = server;
+/// ```
+pub fn on_connect(connection: &dyn Any, _: &mut Extensions) {
+    if let Some(stream) = connection.downcast_ref::<TcpStream>() {
+        // A connection that is broken already shows that at the first read.
+        let _ = stream.set_nodelay(true);
+    }
+}

@@ -1,0 +1,388 @@
+//! Serves a service on a TCP listener, over HTTP/1 and HTTP/2.
+
+use std::error::Error;
+use std::future::{Future, Pending, Ready, pending, poll_fn, ready};
+use std::io;
+use std::net::SocketAddr;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::Poll;
+use std::time::Duration;
+
+use http::{Request, Response};
+use http_body::Body;
+use hyper::body::Incoming;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use hyper_util::server::graceful::{GracefulShutdown, Watcher};
+use hyper_util::service::TowerToHyperService;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+use tower_service::Service;
+
+use crate::origin::Scheme;
+use crate::request::PeerAddr;
+
+/// How long nothing is accepted after the system refused to: mostly it is out of file descriptors, and the loop would
+/// spin until a connection ends.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Serves a service on a listener until the process ends, or until a signal of
+/// [`with_graceful_shutdown`](Serve::with_graceful_shutdown).
+///
+/// It speaks HTTP/1 and HTTP/2 (without TLS by prior knowledge), upgrades to WebSocket over both, switches Nagle's
+/// algorithm off, drops clients that connect and ask nothing, and tells the address of the peer as a [`PeerAddr`]. The
+/// service may be an [`EngineIoService`](crate::EngineIoService), or any other one that wants a [`hyper`] body, such as
+/// an axum `Router` with a layer.
+///
+/// # Errors
+///
+/// The future never fails: what cannot be accepted is logged, and it goes on. (It is a `Result` so that it ends a `main`
+/// well, and that of axum's `serve` can be exchanged for it.)
+///
+/// # Cancel safety
+///
+/// Dropping the future ends the connections that have not become WebSockets, at once.
+///
+/// # Examples
+///
+/// ```no_run
+/// use engineio_tower::{EngineIoService, Message, Server, Socket};
+/// use std::time::Duration;
+/// use tokio::net::TcpListener;
+///
+/// #[tokio::main]
+/// async fn main() -> std::io::Result<()> {
+///     let server = Server::builder()
+///         .on_message(|socket: Socket, message: Message| async move {
+///             let _ = socket.send(message).await;
+///         })
+///         .build();
+///     let listener = TcpListener::bind("127.0.0.1:5000").await?;
+///     engineio_tower::serve(listener, EngineIoService::new(server)).await
+/// }
+/// ```
+pub fn serve<S>(listener: TcpListener, service: S) -> Serve<S> {
+    Serve {
+        listener,
+        service,
+        handshake: plain,
+        signal: pending(),
+        options: Options {
+            nodelay: true,
+            scheme: None,
+            header_read_timeout: Duration::from_secs(30),
+            shutdown_timeout: Duration::from_secs(30),
+        },
+    }
+}
+
+fn plain(stream: TcpStream) -> Ready<io::Result<TcpStream>> {
+    ready(Ok(stream))
+}
+
+/// The handshake of a connection without TLS: none.
+type Plain = fn(TcpStream) -> Ready<io::Result<TcpStream>>;
+
+/// What [`serve`] returns: options first, then `.await`.
+#[must_use = "nothing is served until it is awaited"]
+pub struct Serve<S, H = Plain, F = Pending<()>> {
+    listener: TcpListener,
+    service: S,
+    handshake: H,
+    signal: F,
+    options: Options,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Options {
+    nodelay: bool,
+    /// Without TLS of ours the scheme is unknown: a proxy in front may speak it.
+    scheme: Option<Scheme>,
+    header_read_timeout: Duration,
+    shutdown_timeout: Duration,
+}
+
+impl<S, H, F> Serve<S, H, F> {
+    /// Whether Nagle's algorithm is switched off. Default `true`: with it, the second of two small packets waits for
+    /// the peer's delayed acknowledgement, some 40 ms.
+    pub const fn nodelay(mut self, nodelay: bool) -> Self {
+        self.options.nodelay = nodelay;
+        self
+    }
+
+    /// How long a client may take from connecting (or over HTTP/1, from the end of a response) to the end of the next
+    /// request's head, the handshake of TLS included. Default 30 s.
+    ///
+    /// An HTTP/2 connection that has made its first request is asked for a sign of life after so long a silence.
+    pub const fn header_read_timeout(mut self, timeout: Duration) -> Self {
+        self.options.header_read_timeout = timeout;
+        self
+    }
+
+    /// How long requests that are under way may take after the signal to shut down. Default 30 s.
+    pub const fn shutdown_timeout(mut self, timeout: Duration) -> Self {
+        self.options.shutdown_timeout = timeout;
+        self
+    }
+
+    /// Speaks TLS: the closure makes the handshake. The requests carry [`Scheme::Https`] then.
+    ///
+    /// The handshake runs in the connection's own task, so that a slow client delays nobody else. For HTTP/2, let ALPN
+    /// offer `h2`; browsers open WebSockets over it then.
+    ///
+    /// ```
+    /// use std::io;
+    /// use engineio_tower::{EngineIoService, Serve, Server};
+    /// use tokio::io::{AsyncRead, AsyncWrite};
+    /// use tokio::net::{TcpListener, TcpStream};
+    /// # struct TlsAcceptor;
+    /// # impl TlsAcceptor {
+    /// #     async fn accept(&self, stream: TcpStream) -> io::Result<TcpStream> { Ok(stream) }
+    /// # }
+    ///
+    /// // `TlsAcceptor` of tokio-rustls, for example.
+    /// async fn run(listener: TcpListener, server: Server, acceptor: &'static TlsAcceptor) -> io::Result<()> {
+    ///     engineio_tower::serve(listener, EngineIoService::new(server))
+    ///         .tls(move |stream| acceptor.accept(stream))
+    ///         .await
+    /// }
+    /// ```
+    pub fn tls<H2, Fut, IO>(self, handshake: H2) -> Serve<S, H2, F>
+    where
+        H2: Fn(TcpStream) -> Fut,
+        Fut: Future<Output = io::Result<IO>>,
+        IO: AsyncRead + AsyncWrite,
+    {
+        Serve {
+            listener: self.listener,
+            service: self.service,
+            handshake,
+            signal: self.signal,
+            options: Options {
+                scheme: Some(Scheme::Https),
+                ..self.options
+            },
+        }
+    }
+
+    /// Shuts down when the future is done: nothing more is accepted, idle connections are closed, and requests that are
+    /// under way are finished. The clients of the Engine.IO server should be gone by then, since a poll that waits is a
+    /// request under way, and a WebSocket is no HTTP connection any more and is not waited for: let the signal
+    /// disconnect them.
+    ///
+    /// ```no_run
+    /// # use std::time::Duration;
+    /// # use engineio_tower::{EngineIoService, Server};
+    /// # async fn run(listener: tokio::net::TcpListener, server: Server, stopped: tokio::sync::oneshot::Receiver<()>) -> std::io::Result<()> {
+    /// engineio_tower::serve(listener, EngineIoService::new(server.clone()))
+    ///     .with_graceful_shutdown(async move {
+    ///         let _ = stopped.await;
+    ///         server.shutdown(Duration::from_secs(10)).await;
+    ///     })
+    ///     .await
+    /// # }
+    /// ```
+    pub fn with_graceful_shutdown<F2>(self, signal: F2) -> Serve<S, H, F2>
+    where
+        F2: Future<Output = ()>,
+    {
+        Serve {
+            listener: self.listener,
+            service: self.service,
+            handshake: self.handshake,
+            signal,
+            options: self.options,
+        }
+    }
+
+    /// The address of the listener.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the system cannot tell it.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.listener.local_addr()
+    }
+}
+
+impl<S, H, F> std::fmt::Debug for Serve<S, H, F> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Serve")
+            .field("listener", &self.listener)
+            .field("options", &self.options)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<S, B, H, Fut, IO, F> IntoFuture for Serve<S, H, F>
+where
+    S: Service<Request<Incoming>, Response = Response<B>> + Clone + Send + 'static,
+    S::Error: Into<Box<dyn Error + Send + Sync>>,
+    S::Future: Send + 'static,
+    B: Body<Data: Send, Error: Into<Box<dyn Error + Send + Sync>>> + Send + 'static,
+    H: Fn(TcpStream) -> Fut + Send + 'static,
+    Fut: Future<Output = io::Result<IO>> + Send + 'static,
+    IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    F: Future<Output = ()> + Send + 'static,
+{
+    type Output = io::Result<()>;
+    type IntoFuture = Pin<Box<dyn Future<Output = io::Result<()>> + Send>>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        Box::pin(run(self))
+    }
+}
+
+/// What the accept loop wakes up for.
+enum Event {
+    Accepted(io::Result<(TcpStream, SocketAddr)>),
+    Stop,
+}
+
+async fn run<S, B, H, Fut, IO, F>(serve: Serve<S, H, F>) -> io::Result<()>
+where
+    S: Service<Request<Incoming>, Response = Response<B>> + Clone + Send + 'static,
+    S::Error: Into<Box<dyn Error + Send + Sync>>,
+    S::Future: Send + 'static,
+    B: Body<Data: Send, Error: Into<Box<dyn Error + Send + Sync>>> + Send + 'static,
+    H: Fn(TcpStream) -> Fut,
+    Fut: Future<Output = io::Result<IO>> + Send + 'static,
+    IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    F: Future<Output = ()>,
+{
+    let Serve {
+        listener,
+        service,
+        handshake,
+        signal,
+        options,
+    } = serve;
+    let http = Arc::new(http(options));
+    let graceful = GracefulShutdown::new();
+    // The tasks end with the set, so that nothing outlives a server that is dropped.
+    let mut connections = JoinSet::new();
+    let mut signal = pin!(signal);
+    loop {
+        let event = poll_fn(|cx| {
+            // A panic has been told by its hook, and is the end of its connection only.
+            while let Poll::Ready(Some(_)) = connections.poll_join_next(cx) {}
+            if signal.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(Event::Stop);
+            }
+            listener.poll_accept(cx).map(Event::Accepted)
+        })
+        .await;
+        match event {
+            Event::Stop => break,
+            Event::Accepted(Ok((stream, peer))) => {
+                // A connection that is broken already shows that at the first read.
+                let _ = stream.set_nodelay(options.nodelay);
+                let connection = Connection {
+                    http: Arc::clone(&http),
+                    service: service.clone(),
+                    peer,
+                    options,
+                    watcher: graceful.watcher(),
+                };
+                connections.spawn(connection.serve(handshake(stream)));
+            }
+            Event::Accepted(Err(error)) if is_of_one_connection(&error) => {}
+            Event::Accepted(Err(error)) => {
+                tracing::error!(target: "engineio::serve", %error, "the system accepts no connections for now");
+                if timeout(ACCEPT_PAUSE, signal.as_mut()).await.is_ok() {
+                    break;
+                }
+            }
+        }
+    }
+    drop(listener);
+    if timeout(options.shutdown_timeout, graceful.shutdown())
+        .await
+        .is_err()
+    {
+        tracing::warn!(target: "engineio::serve", connections = connections.len(), "requests were still under way; their connections are dropped");
+    }
+    Ok(())
+}
+
+fn http(options: Options) -> auto::Builder<TokioExecutor> {
+    let mut http = auto::Builder::new(TokioExecutor::new());
+    http.http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(options.header_read_timeout);
+    http.http2()
+        .timer(TokioTimer::new())
+        // WebSockets (RFC 8441).
+        .enable_connect_protocol()
+        // A peer that is gone without a word leaves a connection that nothing else would end.
+        .keep_alive_interval(options.header_read_timeout);
+    http
+}
+
+/// The client gave up before it was accepted, which concerns nobody else.
+fn is_of_one_connection(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionRefused
+            | io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::ConnectionReset
+    )
+}
+
+struct Connection<S> {
+    http: Arc<auto::Builder<TokioExecutor>>,
+    service: S,
+    peer: SocketAddr,
+    options: Options,
+    watcher: Watcher,
+}
+
+impl<S> Connection<S> {
+    async fn serve<B, IO>(self, handshake: impl Future<Output = io::Result<IO>>)
+    where
+        S: Service<Request<Incoming>, Response = Response<B>> + Clone + Send + 'static,
+        S::Error: Into<Box<dyn Error + Send + Sync>>,
+        S::Future: Send + 'static,
+        B: Body<Data: Send, Error: Into<Box<dyn Error + Send + Sync>>> + Send + 'static,
+        IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let (peer, scheme) = (self.peer, self.options.scheme);
+        let asked = Arc::new(AtomicBool::new(false));
+        let heard = Arc::clone(&asked);
+        let service = hyper::service::service_fn(move |mut request: Request<Incoming>| {
+            heard.store(true, Ordering::Relaxed);
+            let extensions = request.extensions_mut();
+            extensions.insert(PeerAddr(peer));
+            scheme.map(|scheme| extensions.insert(scheme));
+            hyper::service::Service::call(&TowerToHyperService::new(self.service.clone()), request)
+        });
+        let connection = async {
+            match handshake.await {
+                Ok(io) => {
+                    let io = TokioIo::new(io);
+                    let connection = self.http.serve_connection_with_upgrades(io, service);
+                    if let Err(error) = self.watcher.watch(connection).await {
+                        tracing::debug!(target: "engineio::serve", %peer, error, "a connection failed");
+                    }
+                }
+                Err(error) => {
+                    tracing::debug!(target: "engineio::serve", %peer, %error, "a handshake failed");
+                }
+            }
+        };
+        let mut connection = pin!(connection);
+        // hyper's own timeout begins only when it knows the version of HTTP.
+        let first = timeout(self.options.header_read_timeout, connection.as_mut()).await;
+        if first.is_err() {
+            if !asked.load(Ordering::Relaxed) {
+                tracing::debug!(target: "engineio::serve", %peer, "a client connected and asked nothing");
+                return;
+            }
+            connection.await;
+        }
+    }
+}

@@ -1,0 +1,108 @@
+//! The server as a filter.
+
+use std::pin::Pin;
+
+use bytes::Bytes;
+use engineio_tower::{EngineIoService, HostBody, PeerAddr, Server};
+use http::header::HOST;
+use http::uri::Authority;
+use http::{HeaderMap, HeaderValue, Method, Request, Response};
+use hyper::upgrade::OnUpgrade;
+use warp::{Filter, Rejection};
+
+/// The server as a filter, for `warp::serve`. It goes first, before the routes.
+///
+/// It rejects with "not found" whatever is not the server's, so that the routes get it. Below a prefix
+/// (`warp::path("api").and(filter)`) it looks at what is left of the path.
+///
+/// # Limits
+///
+/// They are `warp::serve`'s; [`layer`](crate::layer) has none of them.
+///
+/// - No WebSockets over HTTP/2 (RFC 8441), which `warp::serve` does not offer. Browsers use HTTP/1 for them then, by
+///   themselves.
+/// - Nagle's algorithm is on for polling, which delays the second of two small responses by some 40 ms. A WebSocket of
+///   ours switches it off.
+/// - A client that connects and asks nothing keeps its connection for as long as it likes.
+/// - The connect handler sees the URI's path and query only, and nothing that layers attached to the request.
+///
+/// # Examples
+///
+/// ```no_run
+/// use engineio_warp::Server;
+/// use warp::Filter;
+///
+/// # async fn run() {
+/// let server = Server::builder().build();
+/// let routes = warp::path::end().map(|| "hello");
+/// warp::serve(engineio_warp::filter(&server).or(routes)).run(([127, 0, 0, 1], 5000)).await;
+/// # }
+/// ```
+pub fn filter(
+    server: &Server,
+) -> impl Filter<Extract = (Response<Bytes>,), Error = Rejection> + Clone + Send + Sync + 'static + use<>
+{
+    let claimed = server.clone();
+    let server = server.clone();
+    // First of all the path: the body of a request can be taken only once.
+    warp::path::peek()
+        .and_then(move |rest: warp::path::Peek| {
+            let path = format!("/{}", rest.as_str());
+            let claims = claimed.claims(&path);
+            async move { claims.then_some(path).ok_or_else(warp::reject::not_found) }
+        })
+        .and(warp::method())
+        .and(warp::query::raw().or_else(|_| async { Ok::<_, Rejection>((String::new(),)) }))
+        .and(headers())
+        .and(warp::addr::remote())
+        .and(warp::ext::optional::<OnUpgrade>())
+        .and(warp::body::stream())
+        .then(
+            move |path, method, query, headers, peer: Option<_>, upgrade: Option<_>, body| {
+                let request = request(path, method, query, headers, body);
+                let mut service = EngineIoService::new(server.clone());
+                async move {
+                    let Some(mut request) = request else {
+                        let mut response = Response::new(Bytes::new());
+                        *response.status_mut() = http::StatusCode::BAD_REQUEST;
+                        return response;
+                    };
+                    let extensions = request.extensions_mut();
+                    peer.map(|peer| extensions.insert(PeerAddr(peer)));
+                    upgrade.map(|upgrade: OnUpgrade| extensions.insert(upgrade));
+                    let Ok(response) = tower_service::Service::call(&mut service, request).await;
+                    response.map(|body| body.into_bytes().unwrap_or_default())
+                }
+            },
+        )
+}
+
+/// The headers, with the host among them: HTTP/2 has it in the URI, which no filter gives.
+fn headers() -> impl Filter<Extract = (HeaderMap,), Error = Rejection> + Copy {
+    let host = warp::host::optional().or_else(|_| async { Ok::<_, Rejection>((None,)) });
+    let headers = warp::header::headers_cloned().and(host);
+    headers.map(|mut headers: HeaderMap, host: Option<Authority>| {
+        if let Some(host) = host.and_then(|host| HeaderValue::try_from(host.as_str()).ok()) {
+            headers.entry(HOST).or_insert(host);
+        }
+        headers
+    })
+}
+
+fn request<S>(
+    path: String,
+    method: Method,
+    query: String,
+    headers: HeaderMap,
+    stream: S,
+) -> Option<Request<HostBody<Pin<Box<S>>>>> {
+    let uri = match query.as_str() {
+        "" => path.parse(),
+        query => format!("{path}?{query}").parse(),
+    };
+    let mut request = Request::new(HostBody::new(Box::pin(stream), &headers));
+    *request.method_mut() = method;
+    *request.uri_mut() = uri.ok()?;
+    *request.headers_mut() = headers;
+    Some(request)
+}

@@ -1,0 +1,86 @@
+//! Engine.IO for warp: long-polling, WebSocket and the upgrade between them, in front of a set of filters.
+//!
+//! ```no_run
+//! use engineio_warp::{Message, Server, Socket};
+//! use warp::Filter;
+//!
+//! #[tokio::main]
+//! async fn main() -> std::io::Result<()> {
+//!     let server = Server::builder()
+//!         .on_message(|socket: Socket, message: Message| async move {
+//!             let _ = socket.send(message).await; // Waits while the client is slow; `Err` gives the message back.
+//!         })
+//!         .build();
+//!     let routes = warp::path::end().map(|| "hello");
+//!
+//!     let listener = tokio::net::TcpListener::bind("127.0.0.1:5000").await?;
+//!     engineio_warp::serve(listener, engineio_warp::layer(server, routes)).await
+//! }
+//! ```
+//!
+//! # Two ways
+//!
+//! - [`layer`] puts the server around the routes, and [`serve`] serves both. Requests for other paths reach the routes
+//!   untouched, `warp::ws()` included. This is the way without limits: WebSockets over HTTP/2, no Nagle's algorithm, a
+//!   timeout for clients that connect and ask nothing, an orderly shutdown
+//!   ([`with_graceful_shutdown`](Serve::with_graceful_shutdown)). One thing differs from `warp::serve` for the routes:
+//!   `warp::addr::remote()` gives nothing, since only warp itself can feed it; `warp::ext::optional::<`[`PeerAddr`]`>()`
+//!   does.
+//!   With the feature `static-files`, `layer(server, routes).static_files(files)` puts files between the two.
+//! - [`filter`] is a filter among others, for `warp::serve`, with that server's limits.
+
+use std::convert::Infallible;
+
+use http::{Request, Response};
+use hyper::body::Incoming;
+use tower_service::Service;
+use warp::{Filter, Rejection, Reply};
+
+pub use engineio_tower::{
+    Config, ConnectRequest, DisconnectReason, EngineIoService, Handler, InvalidOrigin, Message,
+    Origins, PeerAddr, Refusal, Refuse, Revision, SameSite, Scheme, SendError, SendManyError,
+    SendOptions, Serve, Server, ServerBuilder, Sid, SidCookie, Socket, Text, Transport, Transports,
+    WhenFull, serve,
+};
+#[cfg(feature = "static-files")]
+pub use engineio_tower::{StaticFiles, StaticFilesLayer, StaticTarget};
+
+pub use filter::filter;
+
+mod filter;
+
+/// Puts the server in front of routes, as a service for [`serve`], or for any other host of tower services.
+///
+/// # Examples
+///
+/// ```no_run
+/// use engineio_warp::Server;
+/// use warp::Filter;
+///
+/// # async fn run(listener: tokio::net::TcpListener) -> std::io::Result<()> {
+/// let server = Server::builder().path("/realtime").build();
+/// let hello = warp::path!("hello" / String).map(|name| format!("Hello, {name}!"));
+/// let echo = warp::path("upload").and(warp::body::bytes()).map(|body: warp::hyper::body::Bytes| body.to_vec());
+/// engineio_warp::serve(listener, engineio_warp::layer(server, hello.or(echo))).await
+/// # }
+/// ```
+pub fn layer<F>(
+    server: Server,
+    routes: F,
+) -> EngineIoService<
+    impl Service<
+        Request<Incoming>,
+        Response = Response<impl http_body::Body<Data = bytes::Bytes, Error = warp::Error> + Send>,
+        Error = Infallible,
+        Future: Send,
+    > + Clone
+    + Send
+    + Sync,
+>
+where
+    F: Filter<Extract: Reply + Send, Error: Into<Rejection>> + Send + Sync + 'static,
+{
+    // Boxed, since it makes one type of filters that can fail and of those that cannot; warp keeps the trait that says
+    // so to itself.
+    EngineIoService::with_inner(server, warp::service(routes.boxed()))
+}

@@ -1,0 +1,139 @@
+//! The hosts that can serve the page.
+
+use std::io;
+use std::time::Duration;
+
+use axum::Router;
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use axum::routing::get;
+use axum::serve::ListenerExt;
+use engineio_axum::{EngineIoLayer, Server};
+use engineio_tower::EngineIoService;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use warp::{Filter, Reply};
+
+/// Path, type and text of what the page consists of.
+const ASSETS: [(&str, &str, &str); 4] = [
+    (
+        "/",
+        "text/html; charset=utf-8",
+        include_str!("../../../demo/index.html"),
+    ),
+    (
+        "/style.css",
+        "text/css",
+        include_str!("../../../demo/style.css"),
+    ),
+    (
+        "/app.js",
+        "text/javascript",
+        include_str!("../../../demo/app.js"),
+    ),
+    (
+        "/engineio.js",
+        "text/javascript",
+        include_str!("../../../demo/engineio.js"),
+    ),
+];
+
+/// How long clients have to fetch what is theirs when the server ends.
+const GRACE: Duration = Duration::from_secs(2);
+
+/// Runs a host until SIGINT or SIGTERM.
+pub(crate) async fn run(host: &str, listener: TcpListener, server: Server) -> io::Result<()> {
+    let leaving = server.clone();
+    let leave = async move {
+        let _ = stopped().await;
+        leaving.shutdown(GRACE).await;
+    };
+    match host {
+        "axum" => {
+            let app = app().layer(EngineIoLayer::new(server));
+            let listener = listener.tap_io(|stream| {
+                let _ = stream.set_nodelay(true);
+            });
+            axum::serve(listener, app)
+                .with_graceful_shutdown(leave)
+                .await
+        }
+        "hyper" => {
+            let service = EngineIoService::with_inner(server, app());
+            engineio_tower::serve(listener, service)
+                .with_graceful_shutdown(leave)
+                .await
+        }
+        "warp" => {
+            let service = engineio_warp::layer(server, warp::path::full().and_then(asset));
+            engineio_warp::serve(listener, service)
+                .with_graceful_shutdown(leave)
+                .await
+        }
+        "actix" => actix(listener.into_std()?, server, leave).await,
+        other => Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            format!("there is no host {other}; try axum, actix, warp or hyper"),
+        )),
+    }
+}
+
+fn app() -> Router {
+    ASSETS
+        .into_iter()
+        .fold(Router::new(), |app, (path, kind, text)| {
+            let headers = [(CONTENT_TYPE, kind), (CACHE_CONTROL, "no-cache")];
+            app.route(path, get(async move || (headers, text)))
+        })
+}
+
+async fn asset(path: warp::path::FullPath) -> Result<impl Reply, warp::Rejection> {
+    let asset = ASSETS
+        .into_iter()
+        .find(|(known, ..)| *known == path.as_str());
+    let (_, kind, text) = asset.ok_or_else(warp::reject::not_found)?;
+    let reply = warp::reply::with_header(text, CONTENT_TYPE, kind);
+    Ok(warp::reply::with_header(reply, CACHE_CONTROL, "no-cache"))
+}
+
+async fn actix(
+    listener: std::net::TcpListener,
+    server: Server,
+    leave: impl Future<Output = ()> + 'static,
+) -> io::Result<()> {
+    use actix_web::{App, HttpResponse, HttpServer, web};
+    let app = move || {
+        let app = App::new().configure(engineio_actix::configure(&server));
+        ASSETS.into_iter().fold(app, |app, (path, kind, text)| {
+            let respond = move || {
+                let mut response = HttpResponse::Ok();
+                response.content_type(kind);
+                response.insert_header(("cache-control", "no-cache"));
+                std::future::ready(response.body(text))
+            };
+            app.route(path, web::get().to(respond))
+        })
+    };
+    let http = HttpServer::new(app)
+        .on_connect(engineio_actix::on_connect)
+        .h1_allow_half_closed(false)
+        .shutdown_timeout(GRACE.as_secs())
+        .disable_signals()
+        .listen(listener)?
+        .run();
+    let handle = http.handle();
+    let stop = async move {
+        leave.await;
+        handle.stop(true).await;
+    };
+    // actix-web runs on threads of its own, and its server may be awaited anywhere.
+    tokio::join!(http, stop).0
+}
+
+/// Waits for SIGINT or SIGTERM.
+async fn stopped() -> io::Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    tokio::select! {
+        result = tokio::signal::ctrl_c() => result,
+        _ = terminate.recv() => Ok(()),
+    }
+}

@@ -1,0 +1,66 @@
+//! actix-web.
+
+use std::io;
+
+use actix_web::rt::System;
+use actix_web::web::{self, ServiceConfig};
+use actix_web::{App, HttpRequest, HttpResponse, HttpServer};
+use actix_ws::Message;
+use engineio_actix::{EngineIo, Server};
+use futures_util::StreamExt;
+
+use super::{GRACE, NOT_FOUND, PAGE, stopped};
+use crate::options::Options;
+
+/// The app beside the server.
+fn routes(config: &mut ServiceConfig) {
+    config
+        .route("/", web::get().to(async || PAGE))
+        .route("/host/ws", web::get().to(websocket))
+        .default_service(web::to(async || HttpResponse::NotFound().body(NOT_FOUND)));
+}
+
+async fn websocket(request: HttpRequest, body: web::Payload) -> actix_web::Result<HttpResponse> {
+    let (response, mut session, mut stream) = actix_ws::handle(&request, body)?;
+    actix_web::rt::spawn(async move {
+        while let Some(Ok(message)) = stream.next().await {
+            let sent = match message {
+                Message::Text(text) => session.text(text).await,
+                Message::Binary(bytes) => session.binary(bytes).await,
+                Message::Close(_) => break,
+                _ => Ok(()),
+            };
+            if sent.is_err() {
+                return;
+            }
+        }
+        let _ = session.close(None).await;
+    });
+    Ok(response)
+}
+
+pub(super) fn run(options: &Options) -> io::Result<()> {
+    System::new().block_on(serve(options, crate::server(options)))
+}
+
+async fn serve(options: &Options, server: Server) -> io::Result<()> {
+    let engine = EngineIo::new(&server);
+    let mut http = HttpServer::new(move || App::new().configure(routes).wrap(engine.clone()))
+        .on_connect(engineio_actix::on_connect)
+        .h1_allow_half_closed(false)
+        .shutdown_timeout(GRACE.as_secs())
+        .disable_signals();
+    if let Some(threads) = options.threads {
+        http = http.workers(threads);
+    }
+    let http = http.bind(options.listen)?;
+    println!("listening on http://{}", http.addrs()[0]);
+    let http = http.run();
+    let handle = http.handle();
+    actix_web::rt::spawn(async move {
+        let _ = stopped().await;
+        server.shutdown(GRACE).await;
+        handle.stop(true).await;
+    });
+    http.await
+}

@@ -1,0 +1,84 @@
+//! WebSocket frames (RFC 6455 § 5.2), as a client writes and reads them.
+
+use bytes::{Buf, Bytes, BytesMut};
+
+/// A frame of a server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Frame {
+    /// Opcode 1.
+    Text(String),
+    /// Opcode 2.
+    Binary(Bytes),
+    /// Opcode 8, with its code.
+    Close(Option<u16>),
+    /// Any other opcode.
+    Other(u8),
+}
+
+/// The bytes of a text frame.
+#[must_use]
+pub fn text(text: &str) -> Vec<u8> {
+    masked(1, text.as_bytes())
+}
+
+/// The bytes of a binary frame.
+#[must_use]
+pub fn binary(bytes: &[u8]) -> Vec<u8> {
+    masked(2, bytes)
+}
+
+/// The bytes of a close frame.
+#[must_use]
+pub fn close(code: u16) -> Vec<u8> {
+    masked(8, &code.to_be_bytes())
+}
+
+/// A whole frame with a mask, as a client must send it.
+fn masked(opcode: u8, payload: &[u8]) -> Vec<u8> {
+    const MASK: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
+    let mut frame = vec![0x80 | opcode];
+    match payload.len() {
+        len @ 0..=125 => frame.push(0x80 | len as u8),
+        len @ 126..=0xffff => {
+            frame.push(0x80 | 126);
+            frame.extend((len as u16).to_be_bytes());
+        }
+        len => {
+            frame.push(0x80 | 127);
+            frame.extend((len as u64).to_be_bytes());
+        }
+    }
+    frame.extend(MASK);
+    let mask = MASK.iter().cycle();
+    frame.extend(payload.iter().zip(mask).map(|(byte, mask)| byte ^ mask));
+    frame
+}
+
+/// Takes the next frame out of what a server sent, if it is there as a whole.
+pub fn take(buffer: &mut BytesMut) -> Option<Frame> {
+    let (&first, &second) = (buffer.first()?, buffer.get(1)?);
+    assert!(second & 0x80 == 0, "a server's frame has a mask");
+    assert!(first & 0xf0 == 0x80, "a fragment, or a reserved bit");
+    let (head, len) = match second {
+        126 => (
+            4,
+            usize::from(u16::from_be_bytes(*buffer.get(2..)?.first_chunk()?)),
+        ),
+        127 => (
+            10,
+            u64::from_be_bytes(*buffer.get(2..)?.first_chunk()?) as usize,
+        ),
+        len => (2, usize::from(len)),
+    };
+    if buffer.len() < head + len {
+        return None;
+    }
+    buffer.advance(head);
+    let payload = buffer.split_to(len).freeze();
+    Some(match first & 0x0f {
+        1 => Frame::Text(String::from_utf8(payload.into()).unwrap()),
+        2 => Frame::Binary(payload),
+        8 => Frame::Close(payload.first_chunk().map(|code| u16::from_be_bytes(*code))),
+        opcode => Frame::Other(opcode),
+    })
+}

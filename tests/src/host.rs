@@ -1,0 +1,89 @@
+//! The hosts. Each runs an app of its own beside the server: a page, a POST route that echoes, and a WebSocket.
+
+mod actix;
+mod axum;
+mod hyper;
+mod warp;
+
+use std::net::SocketAddr;
+use std::pin::Pin;
+
+use engineio_tower::Server;
+
+pub use actix::{ActixConfigure, ActixHttp2, ActixPlain, ActixWrap};
+pub use axum::{Axum, AxumRoutes, AxumWrap, app as axum_app};
+pub use hyper::{Hyper, HyperHttp1};
+pub use warp::{WarpFilter, WarpLayer, routes as warp_routes};
+
+/// What the app answers at `/`.
+pub const PAGE: &str = "hello from the host app";
+
+/// What the app answers at `/engine.iox`, which is not the server's.
+pub const NEIGHBOUR: &str = "the host's own";
+
+/// What the app answers, with 404, everywhere else.
+pub const NOT_FOUND: &str = "host: not found";
+
+/// A way to run a server.
+pub trait Host {
+    /// Whether a FIN while a poll waits ends the session at once. Otherwise the heartbeat ends it.
+    const FIN_ENDS_POLL: bool = true;
+
+    /// Starts it on a free port.
+    fn start(server: Server) -> impl Future<Output = Running>;
+}
+
+type Stop = Box<dyn FnOnce() -> Pin<Box<dyn Future<Output = ()>>>>;
+
+/// A host that runs.
+pub struct Running {
+    /// Where it listens.
+    pub address: SocketAddr,
+    stop: Option<Stop>,
+}
+
+impl Running {
+    fn new<F>(address: SocketAddr, stop: impl FnOnce() -> F + 'static) -> Self
+    where
+        F: Future<Output = ()> + 'static,
+    {
+        Self {
+            address,
+            stop: Some(Box::new(move || Box::pin(stop()))),
+        }
+    }
+
+    /// A host that is a task of this runtime and stops when it is told so.
+    fn task<F>(
+        address: SocketAddr,
+        serve: impl FnOnce(Pin<Box<dyn Future<Output = ()> + Send>>) -> F,
+    ) -> Self
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+        let task = tokio::spawn(serve(Box::pin(async {
+            // An error is a stop too: the scenario is over.
+            let _ = stopped.await;
+        })));
+        Self::new(address, move || async move {
+            let _ = stop.send(());
+            task.await.unwrap();
+        })
+    }
+
+    /// Shuts it down in the host's own way, and waits until it is down.
+    pub async fn stop(mut self) {
+        if let Some(stop) = self.stop.take() {
+            stop().await;
+        }
+    }
+}
+
+impl std::fmt::Debug for Running {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Running")
+            .field("address", &self.address)
+            .finish_non_exhaustive()
+    }
+}

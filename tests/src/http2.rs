@@ -1,0 +1,163 @@
+//! A connection of HTTP/2 without TLS, whose streams may become WebSockets (RFC 8441).
+
+use std::net::SocketAddr;
+
+use bytes::{Bytes, BytesMut};
+use h2::client::SendRequest;
+use h2::ext::Protocol;
+use h2::{RecvStream, SendStream};
+use http::header::ORIGIN;
+use http::{Method, Request, StatusCode};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+
+use crate::frame::{self, Frame};
+use crate::within;
+
+/// One connection to a host.
+#[derive(Debug)]
+pub struct Http2 {
+    requests: SendRequest<Bytes>,
+    authority: String,
+}
+
+impl Http2 {
+    /// Connects by prior knowledge.
+    pub async fn connect(address: SocketAddr) -> Self {
+        let stream = TcpStream::connect(address).await.unwrap();
+        Self::over(stream, address.to_string()).await
+    }
+
+    /// Speaks HTTP/2 over a stream of bytes.
+    pub async fn over<IO>(stream: IO, authority: String) -> Self
+    where
+        IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let (requests, connection) = within("HTTP/2", h2::client::handshake(stream))
+            .await
+            .unwrap();
+        tokio::spawn(async move {
+            // How it ends concerns the requests, which are told.
+            let _ = connection.await;
+        });
+        Self {
+            requests,
+            authority,
+        }
+    }
+
+    /// Whether the host has offered WebSockets. Known after the first response.
+    #[must_use]
+    pub fn offers_websockets(&self) -> bool {
+        self.requests.is_extended_connect_protocol_enabled()
+    }
+
+    fn request(&self, method: Method, target: &str) -> Request<()> {
+        let uri = format!("http://{}{target}", self.authority);
+        Request::builder().method(method).uri(uri).body(()).unwrap()
+    }
+
+    /// A GET, and the status and text of its response.
+    pub async fn get(&mut self, target: &str) -> (StatusCode, String) {
+        let request = self.request(Method::GET, target);
+        self.send(request, None).await
+    }
+
+    /// A GET of a page of this origin, and its status.
+    pub async fn get_from(&mut self, target: &str, origin: &str) -> StatusCode {
+        let mut request = self.request(Method::GET, target);
+        request
+            .headers_mut()
+            .insert(ORIGIN, origin.parse().unwrap());
+        self.send(request, None).await.0
+    }
+
+    /// A POST, and the status and text of its response.
+    pub async fn post(&mut self, target: &str, body: &str) -> (StatusCode, String) {
+        let request = self.request(Method::POST, target);
+        self.send(request, Some(body.to_owned().into())).await
+    }
+
+    async fn send(&mut self, request: Request<()>, body: Option<Bytes>) -> (StatusCode, String) {
+        let (response, mut stream) = self.requests.send_request(request, body.is_none()).unwrap();
+        if let Some(body) = body {
+            stream.send_data(body, true).unwrap();
+        }
+        let (head, mut stream) = within("a response", response).await.unwrap().into_parts();
+        let mut body = Vec::new();
+        while let Some(chunk) = within("a body", stream.data()).await {
+            body.extend_from_slice(&chunk.unwrap());
+        }
+        (head.status, String::from_utf8(body).unwrap())
+    }
+
+    /// Asks for a WebSocket.
+    ///
+    /// # Errors
+    ///
+    /// Returns the status with which it was refused.
+    pub async fn websocket(&mut self, target: &str) -> Result<Http2WebSocket, StatusCode> {
+        let mut request = self.request(Method::CONNECT, target);
+        request
+            .extensions_mut()
+            .insert(Protocol::from_static("websocket"));
+        request
+            .headers_mut()
+            .insert("sec-websocket-version", "13".parse().unwrap());
+        let (response, send) = self.requests.send_request(request, false).unwrap();
+        let (head, receive) = within("a response", response).await.unwrap().into_parts();
+        match head.status {
+            StatusCode::OK => Ok(Http2WebSocket {
+                send,
+                receive,
+                buffer: BytesMut::new(),
+            }),
+            status => Err(status),
+        }
+    }
+}
+
+/// A stream that is a WebSocket.
+#[derive(Debug)]
+pub struct Http2WebSocket {
+    send: SendStream<Bytes>,
+    receive: RecvStream,
+    buffer: BytesMut,
+}
+
+impl Http2WebSocket {
+    /// Sends a frame.
+    pub fn send(&mut self, frame: Vec<u8>) {
+        self.send.send_data(frame.into(), false).unwrap();
+    }
+
+    /// Sends a text frame.
+    pub fn say(&mut self, text: &str) {
+        self.send(frame::text(text));
+    }
+
+    /// The next frame; `None` if the stream ended.
+    pub async fn frame(&mut self) -> Option<Frame> {
+        loop {
+            if let Some(frame) = frame::take(&mut self.buffer) {
+                return Some(frame);
+            }
+            let chunk = within("a frame", self.receive.data()).await?.ok()?;
+            let _ = self.receive.flow_control().release_capacity(chunk.len());
+            self.buffer.extend_from_slice(&chunk);
+        }
+    }
+
+    /// The next frame, which must be a text.
+    pub async fn hear(&mut self) -> String {
+        match self.frame().await {
+            Some(Frame::Text(text)) => text,
+            other => panic!("expected a text, got {other:?}"),
+        }
+    }
+
+    /// Resets the stream, as a browser does whose page is gone.
+    pub fn reset(mut self) {
+        self.send.send_reset(h2::Reason::CANCEL);
+    }
+}
