@@ -8,6 +8,7 @@ use engineio_tower::{
     Transport,
 };
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::time::MissedTickBehavior;
 
 use crate::within;
 
@@ -81,9 +82,12 @@ pub fn echo(configure: impl FnOnce(ServerBuilder) -> ServerBuilder) -> (Server, 
 /// then a hundred more and `end`, anything else by itself.
 async fn answer(socket: Socket, message: Message) {
     let text = message.as_text().unwrap_or_default().to_owned();
+    let mut pace = tokio::time::interval(Duration::from_millis(1));
+    pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
     if text == "twice" {
+        pace.tick().await;
         let _ = socket.send("first").await;
-        a_millisecond().await;
+        pace.tick().await;
         let _ = socket.send("second").await;
     } else if text == "flood" {
         let mut rest = 100;
@@ -95,16 +99,11 @@ async fn answer(socket: Socket, message: Message) {
                 rest -= 1;
             } else if number % 10 == 9 {
                 // Leisure enough for requests to come in between.
-                a_millisecond().await;
+                pace.tick().await;
             }
         }
         let _ = socket.send("end").await;
     } else {
         let _ = socket.send(message).await;
     }
-}
-
-/// Lets a millisecond pass: what the application takes between two messages, not what a test waits for.
-async fn a_millisecond() {
-    let _ = tokio::time::timeout(Duration::from_millis(1), std::future::pending::<()>()).await;
 }
