@@ -40,8 +40,8 @@ pub struct Config {
     /// Whether [`Event::Drained`](crate::server::Event::Drained) is told. Default `false`: few applications look at it,
     /// and all would pay for it.
     pub drain_events: bool,
-    /// How many bytes of received messages may wait for the application. Default 1 MiB. Beyond it a WebSocket is not
-    /// read and a POST is not answered until there is room.
+    /// How many bytes of received messages may wait for the application, packet overhead included. Default 1 MiB. Beyond
+    /// it, and one message more, a WebSocket is not read and a POST neither decoded nor answered until there is room.
     pub inbox_limit: usize,
     /// The transports that are served. Default: both.
     pub transports: Transports,

@@ -74,12 +74,12 @@ fn the_application_hears_when_everything_has_left() {
     };
     let (mut session, now) = opened(config.clone(), false);
     session.send_many(texts(&["a", "b"])).unwrap();
-    assert_eq!(session.take_event(), None);
+    assert_eq!(session.take_event(now), None);
     let poll = session.next_exchange();
     session.handle_input(now, Input::PollOpened(poll));
     session.take_payload(now, poll).unwrap();
-    assert_eq!(session.take_event(), Some(Event::Drained));
-    assert_eq!(session.take_event(), None);
+    assert_eq!(session.take_event(now), Some(Event::Drained));
+    assert_eq!(session.take_event(now), None);
 
     let (mut session, now) = opened(config, true);
     session.send_many(texts(&["a", "b"])).unwrap();
@@ -89,5 +89,5 @@ fn the_application_hears_when_everything_has_left() {
         None,
         "another WebSocket"
     );
-    assert_eq!(session.take_event(), None);
+    assert_eq!(session.take_event(now), None);
 }

@@ -124,6 +124,10 @@ impl Machine {
         !self.inbox.is_empty()
     }
 
+    pub(super) const fn inbox_bytes(&self) -> usize {
+        self.inbox_bytes
+    }
+
     pub(super) fn inbox_has_room(&self) -> bool {
         self.inbox_bytes <= self.config.inbox_limit
     }

@@ -82,6 +82,29 @@ impl State {
         }
     }
 
+    /// Whether a POST waits for room in the inbox.
+    pub(super) const fn has_packets_waiting(&self) -> bool {
+        match self {
+            Self::Open(link) | Self::Closing(link, _) => link.has_packets_waiting(),
+            Self::Opening | Self::Closed(_) => false,
+        }
+    }
+
+    /// Goes on with the POST that waits for room.
+    pub(super) fn resume_post(self, now: Instant, machine: &mut Machine) -> Self {
+        match self {
+            Self::Open(link) => match link.resume_post(now, machine) {
+                Ok(link) => Self::Open(link),
+                Err((link, reason)) => Self::end(now, link, reason, machine),
+            },
+            Self::Closing(link, reason) => {
+                let next = link.resume_post(now, machine);
+                Self::closing(now, next, reason, machine)
+            }
+            state => state,
+        }
+    }
+
     /// A closing session that breaks ends for the reason for which it was closed.
     fn closing(now: Instant, next: Next, reason: DisconnectReason, machine: &mut Machine) -> Self {
         match next {
