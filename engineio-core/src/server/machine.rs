@@ -136,9 +136,14 @@ impl Machine {
         self.room = true;
     }
 
-    /// A message left the outbox; tells the application when it was the last.
+    /// A message left the outbox; tells the application when it was the last. One event is enough for an application
+    /// that has not looked at the one before.
     pub(super) fn message_taken(&mut self) {
-        if self.config.drain_events && !self.deaf && !self.outbox.has_messages() {
+        if self.config.drain_events
+            && !self.deaf
+            && !self.outbox.has_messages()
+            && self.inbox.back() != Some(&Event::Drained)
+        {
             self.inbox.push_back(Event::Drained);
         }
     }
