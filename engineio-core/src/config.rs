@@ -6,6 +6,9 @@ use crate::{Transport, Transports};
 
 /// The rules of a server's sessions. Every field is public; start from [`Config::default`].
 ///
+/// Durations below a millisecond count as one, and beyond ten days as ten days: longer heartbeats are more than the
+/// timers of JavaScript can wait for.
+///
 /// ```
 /// use std::time::Duration;
 /// use engineio_core::Config;

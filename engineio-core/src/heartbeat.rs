@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use crate::timer::{Timer, Timers};
+use crate::timer::{Timer, Timers, after};
 use crate::{Config, Revision};
 
 /// The server's side of the heartbeat: it pings in revision 4 and is pinged in revision 3.
@@ -43,17 +43,14 @@ impl Heartbeat {
     ) -> Self {
         match revision {
             Revision::V4 => {
-                timers.set(Timer::Ping, now + config.ping_interval);
+                timers.set(Timer::Ping, after(now, config.ping_interval));
                 Self::Pinger {
                     awaiting_pong: false,
                     excused: false,
                 }
             }
             Revision::V3 => {
-                timers.set(
-                    Timer::PingTimeout,
-                    now + config.ping_interval + config.ping_timeout,
-                );
+                timers.set(Timer::PingTimeout, silence(now, config));
                 Self::Ponger { stopped: false }
             }
         }
@@ -76,7 +73,7 @@ impl Heartbeat {
             awaiting_pong: true,
             excused: false,
         };
-        timers.set(Timer::PingTimeout, now + config.ping_timeout);
+        timers.set(Timer::PingTimeout, after(now, config.ping_timeout));
     }
 
     /// A pong came. One that nobody asked for changes nothing, so that a peer cannot put pings off.
@@ -86,7 +83,7 @@ impl Heartbeat {
             Self::Pinger { awaiting_pong, .. } => {
                 if std::mem::take(awaiting_pong) {
                     timers.stop(Timer::PingTimeout);
-                    timers.set(Timer::Ping, now + config.ping_interval);
+                    timers.set(Timer::Ping, after(now, config.ping_interval));
                 }
                 Beat::Fine
             }
@@ -99,10 +96,7 @@ impl Heartbeat {
             Self::Pinger { .. } => Beat::WrongDirection,
             Self::Ponger { stopped } => {
                 if !stopped {
-                    timers.set(
-                        Timer::PingTimeout,
-                        now + config.ping_interval + config.ping_timeout,
-                    );
+                    timers.set(Timer::PingTimeout, silence(now, config));
                 }
                 Beat::Answer
             }
@@ -118,7 +112,12 @@ impl Heartbeat {
         } = self
         {
             *excused = true;
-            timers.set(Timer::PingTimeout, now + config.ping_timeout);
+            timers.set(Timer::PingTimeout, after(now, config.ping_timeout));
         }
     }
+}
+
+/// When a peer is taken for dead that has not pinged since `now`.
+fn silence(now: Instant, config: &Config) -> Instant {
+    after(after(now, config.ping_interval), config.ping_timeout)
 }

@@ -8,7 +8,7 @@ use super::input::{Event, ExchangeId, Output};
 use crate::codec::Coding;
 use crate::heartbeat::{Beat, Heartbeat};
 use crate::outbox::{self, Batch, Outbox};
-use crate::timer::{Timer, Timers};
+use crate::timer::{Timer, Timers, after};
 use crate::{Config, DisconnectReason, Handshake, Message, Packet, Payload, Sid, Transport};
 
 #[derive(Debug)]
@@ -169,7 +169,7 @@ impl Machine {
         if excused {
             self.unread = !self.inbox_has_room();
             self.outbox.ping = matches!(self.heartbeat, Heartbeat::Pinger { .. });
-            self.set_timer(Timer::PingTimeout, now + self.config.ping_timeout);
+            self.set_timer(Timer::PingTimeout, after(now, self.config.ping_timeout));
         }
         excused
     }

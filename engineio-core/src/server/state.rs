@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use super::input::{ExchangeId, First, Input, Output};
 use super::link::{Link, Next};
 use super::machine::Machine;
-use crate::timer::Timer;
+use crate::timer::{Timer, after};
 use crate::{DisconnectReason, Packet, Refusal, Transport};
 
 /// How long a session that its client closed by POST still answers the poll that was sent before that POST but came
@@ -124,7 +124,7 @@ impl State {
             Self::Open(link) => {
                 machine.deaf = true;
                 machine.stop_heartbeat();
-                machine.set_timer(Timer::Close, now + machine.config.close_timeout);
+                machine.set_timer(Timer::Close, after(now, machine.config.close_timeout));
                 Self::Closing(link, reason)
             }
             Self::Opening => Self::never_opened(reason, machine),
@@ -165,7 +165,7 @@ impl State {
         machine.close(reason);
         let farewell = by_polling && client_closed && last.is_none();
         if farewell {
-            machine.set_timer(Timer::Close, now + FAREWELL);
+            machine.set_timer(Timer::Close, after(now, FAREWELL));
         } else {
             machine.finished = true;
         }
