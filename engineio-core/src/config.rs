@@ -21,7 +21,8 @@ use crate::{Transport, Transports};
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
-    /// The time between a pong and the next ping. Default 25 s. Shorter notices dead peers sooner and costs more
+    /// The time between a pong and the next ping; less where the pong took longer than half the timeout, because the
+    /// client counts from ping to ping. Default 25 s. Shorter notices dead peers sooner and costs more
     /// traffic; longer than a proxy's idle timeout loses polls and WebSockets to that proxy.
     pub ping_interval: Duration,
     /// How long a pong may take. Default 20 s. A peer that is silent for `ping_interval + ping_timeout` is closed.

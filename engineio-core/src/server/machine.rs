@@ -150,25 +150,21 @@ impl Machine {
 
     pub(super) fn ping(&mut self, now: Instant) {
         self.outbox.ping = true;
-        self.unread = !self.inbox_has_room();
         self.shrink();
-        let Self {
-            heartbeat,
-            config,
-            timers,
-            ..
-        } = self;
-        heartbeat.on_ping_due(now, config, timers);
+        let begins = self
+            .heartbeat
+            .on_ping_due(now, &self.config, &mut self.timers);
+        if begins {
+            self.unread = !self.inbox_has_room();
+        }
     }
 
     /// Bears the silence of a client that was not listened to: while the inbox is full, a WebSocket is not read and
-    /// a POST not answered, so no pong can come. It has the whole timeout again once there is room, and another ping
-    /// lest it take the server for dead.
+    /// a POST not answered, so no pong can come. It has the whole timeout again once there is room.
     pub(super) fn excuse_silence(&mut self, now: Instant) -> bool {
         let excused = self.unread;
         if excused {
             self.unread = !self.inbox_has_room();
-            self.outbox.ping = matches!(self.heartbeat, Heartbeat::Pinger { .. });
             self.set_timer(Timer::PingTimeout, after(now, self.config.ping_timeout));
         }
         excused

@@ -76,7 +76,7 @@ use crate::{
 /// | 27 | WebSocket | frame that is no packet | Closed (parse error) | WebSocket closed |
 /// | 28 | WebSocket | `WebSocketClosed` | Closed (its reason) | – |
 /// | 29 | any open | ping timer | same | ping; ping timeout armed |
-/// | 30 | any open | pong | same | next ping armed; one that was not asked for changes nothing |
+/// | 30 | any open | pong | same | next ping armed, so that the client hears it in time; one that was not asked for changes nothing |
 /// | 31 | any open | ping timeout | Closed (ping timeout) | everything released |
 /// | 32 | any open | another packet while a pong is due | same | ping timeout restarts, once a ping |
 /// | 33 | any open, revision 4 | `2` | Closed (transport error) | the client must not ping |
@@ -92,7 +92,7 @@ use crate::{
 /// | 43 | Closing | link breaks | Closed (server) | the first reason stays |
 /// | 44 | any open | `abort` | Closed (its reason) | everything released, queue dropped |
 /// | 45 | Closed | anything | Closed | refused; no second event |
-/// | 46 | any open | ping timeout after the inbox was full | same | another ping; ping timeout restarts, as nobody listened to the client |
+/// | 46 | any open | ping timeout after the inbox was full | same | ping timeout restarts, as nobody listened to the client |
 /// | 47 | any open, revision 4 | `PostReceived` of bytes | Closed (transport error) | POST refused |
 /// | 48 | any open, revision 3 | `2` | same | `3` without data; ping timeout restarts |
 /// | 49 | any open, revision 3 | pong | Closed (transport error) | the client must not answer |
@@ -105,6 +105,7 @@ use crate::{
 /// | 56 | any open (post, packets wait) | event taken, malformed packet next | Closed (parse error) | packets before it are events, POST refused |
 /// | 57 | any open (post, packets wait) | event taken, `1` next | Closed (client) | POST accepted |
 /// | 58 | any open (post, packets wait) | the session ends | Closed (its reason) | POST refused, unless its last packet is decoded |
+/// | 59 | any open, revision 4 | ping timer while a pong is due | same | another ping; ping timeout goes on |
 ///
 /// # Examples
 ///

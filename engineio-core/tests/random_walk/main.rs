@@ -76,8 +76,8 @@ impl Walk {
         let app_stalls_one_in = [100, 1_000_000][random.below(2)];
         let upgrades = !random.one_in(3);
         let by_websocket = random.one_in(5);
-        // A pong may be late by one timeout more, for which another packet of the client stood in.
-        let silence = config.ping_interval + 2 * config.ping_timeout + ms(500);
+        // After which the official client gives up.
+        let silence = config.ping_interval + config.ping_timeout;
         let mut walk = Self {
             world: World::new(random),
             server: Server::new(config, app_stalls_one_in),
