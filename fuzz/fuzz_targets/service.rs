@@ -16,7 +16,7 @@ use hyper_util::rt::TokioIo;
 use hyper_util::service::TowerToHyperService;
 use libfuzzer_sys::fuzz_target;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, WriteHalf};
-use tokio::task::JoinSet;
+use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{sleep, timeout};
 
 /// More than any chain of timeouts and graces takes.
@@ -42,36 +42,41 @@ async fn run(options: u8, story: &[u8]) {
     let clients = Arc::new(AtomicUsize::new(0));
     let server = server(options, &clients);
     let mut connections = JoinSet::new();
-    let mut ends: Vec<WriteHalf<DuplexStream>> = Vec::new();
+    let mut ends: Vec<Client> = Vec::new();
     for piece in pieces(story) {
         match (piece.split_first(), ends.last_mut()) {
             (Some((b'@', time)), _) => sleep(Duration::from_secs(time.len() as u64)).await,
-            (Some((b'+', more)), Some(end)) => write(end, more).await,
+            (Some((b'+', more)), Some(end)) => end.write(more).await,
             _ => {
-                let mut end = connect(&server, &mut connections);
-                write(&mut end, piece).await;
+                let mut end = Client::connect(&server, &mut connections);
+                end.write(piece).await;
                 ends.push(end);
             }
         }
     }
-    // Every other client hangs up; the rest is there when the server leaves.
-    let mut odd = false;
-    ends.retain(|_| {
-        odd = !odd;
-        odd
+    // Every other client is gone at once; the rest is there when the server leaves.
+    let mut stays = false;
+    ends.retain(|end| {
+        stays = !stays;
+        if !stays {
+            end.reader.abort();
+        }
+        stays
     });
     sleep(Duration::from_millis(100)).await;
     server.shutdown(Duration::from_secs(5)).await;
     assert!(server.is_empty(), "sessions are left");
-    drop(ends);
-    while connections
-        .join_next()
-        .await
-        .transpose()
-        .expect("no panic")
-        .is_some()
-    {}
-    assert_eq!(clients.load(Ordering::Relaxed), 0, "a client has not left");
+    for end in &mut ends {
+        let _ = end.writer.shutdown().await;
+    }
+    while let Some(connection) = connections.join_next().await {
+        let panicked = connection.is_err_and(|error| error.is_panic());
+        assert!(!panicked, "a connection panicked");
+    }
+    // Handlers that were under way at the end of the grace go on until theirs.
+    while clients.load(Ordering::Relaxed) > 0 {
+        sleep(Duration::from_secs(1)).await;
+    }
 }
 
 /// An echo with a handler that waits now and then.
@@ -94,7 +99,7 @@ fn server(options: u8, clients: &Arc<AtomicUsize>) -> Server {
         })
         .on_message(|socket: Socket, message: Message| async move {
             match message.as_text() {
-                Some("wait") => sleep(Duration::from_secs(10)).await,
+                Some("wait") => sleep(Duration::from_secs(1)).await,
                 Some("close") => socket.close(),
                 Some("abort") => socket.abort(),
                 _ => {
@@ -111,28 +116,37 @@ fn server(options: u8, clients: &Arc<AtomicUsize>) -> Server {
     builder.build()
 }
 
-fn connect(server: &Server, connections: &mut JoinSet<()>) -> WriteHalf<DuplexStream> {
-    let (ours, theirs) = tokio::io::duplex(16 * 1024);
-    let service = TowerToHyperService::new(EngineIoService::new(server.clone()));
-    let connection = http1::Builder::new()
-        .serve_connection(TokioIo::new(theirs), service)
-        .with_upgrades();
-    connections.spawn(async move {
-        // What a peer does wrong is its own affair.
-        let _ = connection.await;
-    });
-    let (mut read, write) = tokio::io::split(ours);
-    connections.spawn(async move {
-        let mut buffer = vec![0; 4_096];
-        while matches!(read.read(&mut buffer).await, Ok(1..)) {}
-    });
-    write
+/// The other end of a connection.
+struct Client {
+    writer: WriteHalf<DuplexStream>,
+    /// Reads whatever comes, until there is no more.
+    reader: AbortHandle,
 }
 
-/// Writes for as long as the server reads, and lets it do what follows.
-async fn write(end: &mut WriteHalf<DuplexStream>, bytes: &[u8]) {
-    let _ = timeout(Duration::from_millis(1), end.write_all(bytes)).await;
-    sleep(Duration::from_millis(1)).await;
+impl Client {
+    fn connect(server: &Server, connections: &mut JoinSet<()>) -> Self {
+        let (ours, theirs) = tokio::io::duplex(16 * 1024);
+        let service = TowerToHyperService::new(EngineIoService::new(server.clone()));
+        let connection = http1::Builder::new()
+            .serve_connection(TokioIo::new(theirs), service)
+            .with_upgrades();
+        connections.spawn(async move {
+            // What a peer does wrong is its own affair.
+            let _ = connection.await;
+        });
+        let (mut reader, writer) = tokio::io::split(ours);
+        let reader = connections.spawn(async move {
+            let mut buffer = vec![0; 4_096];
+            while matches!(reader.read(&mut buffer).await, Ok(1..)) {}
+        });
+        Self { writer, reader }
+    }
+
+    /// Writes for as long as the server reads, and lets it do what follows.
+    async fn write(&mut self, bytes: &[u8]) {
+        let _ = timeout(Duration::from_millis(1), self.writer.write_all(bytes)).await;
+        sleep(Duration::from_millis(1)).await;
+    }
 }
 
 fn pieces(mut story: &[u8]) -> impl Iterator<Item = &[u8]> {
