@@ -1,6 +1,7 @@
 //! A driver that does what the session asks for when the story says so, and checks that it asks for nothing wrong.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -36,6 +37,10 @@ pub struct Driver {
     pub peer: Peer,
     exchanges: HashMap<ExchangeId, Exchange>,
     posts: Vec<ExchangeId>,
+    /// The numbers of the messages in the body of a POST.
+    bodies: HashMap<ExchangeId, RangeInclusive<u32>>,
+    /// Messages that were accepted, and that the application has to hear of.
+    owed: BTreeSet<u32>,
     websockets: Vec<(WebSocketId, WebSocket)>,
     sent: u32,
     heard: u32,
@@ -56,6 +61,8 @@ impl Driver {
             peer: Peer::new(revision),
             exchanges: HashMap::new(),
             posts: Vec::new(),
+            bodies: HashMap::new(),
+            owed: BTreeSet::new(),
             websockets: Vec::new(),
             sent: 0,
             heard: 0,
@@ -107,6 +114,15 @@ impl Driver {
     pub fn input(&mut self, input: Input) {
         self.session.handle_input(self.now, input);
         self.drain();
+    }
+
+    /// The body of a POST comes, which counts once.
+    pub fn receive_post(&mut self, id: ExchangeId, script: &mut Script<'_>) {
+        let before = self.peer.sent();
+        let payload = self.peer.payload(script);
+        let numbers = before + 1..=self.peer.sent();
+        self.bodies.entry(id).or_insert(numbers);
+        self.input(Input::PostReceived(id, payload));
     }
 
     /// A driver reads a WebSocket for as long as the session wants to, and until its end.
@@ -230,7 +246,11 @@ impl Driver {
         );
         assert!(!self.closed, "{event:?} after the end");
         match event {
-            Event::Message(message) => in_order(&message, &mut self.heard),
+            Event::Message(message) => {
+                if let Some(number) = in_order(&message, &mut self.heard) {
+                    self.owed.remove(&number);
+                }
+            }
             Event::Closed(reason) => {
                 assert_eq!(self.session.closed(), Some(reason));
                 assert!(!self.session.has_events(), "the end comes last");
@@ -285,9 +305,15 @@ impl Driver {
         match output {
             Output::AnswerPoll(id) => self.settle(id, Exchange::Ready),
             Output::RefusePoll(id, _) => self.settle(id, Exchange::Answered),
-            Output::AnswerPost(id, _) => {
+            Output::AnswerPost(id, answer) => {
                 assert!(self.posts.contains(&id));
                 self.settle(id, Exchange::Answered);
+                // Some of it may have been handled already, while the rest waited for room.
+                let heard = self.heard;
+                let numbers = self.bodies.remove(&id).into_iter().flatten();
+                if answer.is_ok() && self.session.is_open() {
+                    self.owed.extend(numbers.filter(|&number| number > heard));
+                }
             }
             Output::SendFrames(id) => {
                 assert!(self.is_open(id), "frames for a WebSocket that is gone");
@@ -328,7 +354,8 @@ impl Driver {
         assert!(
             session.queued_bytes() <= self.config.outbox_limit || session.queued_messages() == 1
         );
-        let largest = Config::PACKET_OVERHEAD + 32;
+        // 31 bytes of a script are up to as many characters of three bytes.
+        let largest = Config::PACKET_OVERHEAD + 93;
         assert!(session.inbox_bytes() <= self.config.inbox_limit + largest);
         assert!(!session.has_events() || self.told, "nobody was told");
         assert!(!self.finished || session.closed().is_some());
@@ -339,6 +366,7 @@ impl Driver {
         self.abort();
         self.take_all_events();
         self.write();
+        assert!(self.owed.is_empty(), "lost: {:?}", self.owed);
         for (id, state) in &self.exchanges {
             let settled = matches!(state, Exchange::Answered | Exchange::GivenUp);
             assert!(settled, "{id:?} hangs: {state:?}");

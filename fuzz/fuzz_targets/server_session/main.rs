@@ -71,13 +71,11 @@ fn step(script: &mut Script<'_>, driver: &mut Driver) {
         3 => {
             let id = driver.open_post();
             driver.input(Input::PostOpened(id));
-            let payload = driver.peer.payload(script);
-            driver.input(Input::PostReceived(id, payload));
+            driver.receive_post(id, script);
         }
         4 => {
             if let Some(id) = driver.some_post(script) {
-                let payload = driver.peer.payload(script);
-                driver.input(Input::PostReceived(id, payload));
+                driver.receive_post(id, script);
             }
         }
         5 => {

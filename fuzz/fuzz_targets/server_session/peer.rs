@@ -19,6 +19,11 @@ impl Peer {
         }
     }
 
+    /// The number of the last message.
+    pub const fn sent(&self) -> u32 {
+        self.sent
+    }
+
     /// One packet in text form.
     fn packet(&mut self, script: &mut Script<'_>) -> String {
         match script.below(12) {
@@ -107,12 +112,11 @@ impl Peer {
 }
 
 /// Numbered messages come in the order in which they were sent, and none comes twice.
-pub fn in_order(message: &Message, last: &mut u32) {
-    let number = message.as_text().and_then(|text| text.strip_prefix('#'));
-    if let Some(number) = number {
-        let digits = number.split('.').next().unwrap_or_default();
-        let number = digits.parse().expect("only numbers begin so");
-        assert!(number > *last, "{number} after {last}");
-        *last = number;
-    }
+pub fn in_order(message: &Message, last: &mut u32) -> Option<u32> {
+    let number = message.as_text()?.strip_prefix('#')?;
+    let digits = number.split('.').next()?;
+    let number = digits.parse().expect("only numbers begin so");
+    assert!(number > *last, "{number} after {last}");
+    *last = number;
+    Some(number)
 }
