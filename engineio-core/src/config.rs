@@ -6,6 +6,9 @@ use crate::{Transport, Transports};
 
 /// The rules of a server's sessions. Every field is public; start from [`Config::default`].
 ///
+/// Durations below a millisecond count as one, and beyond ten days as ten days: longer heartbeats are more than the
+/// timers of JavaScript can wait for.
+///
 /// ```
 /// use std::time::Duration;
 /// use engineio_core::Config;
@@ -18,7 +21,8 @@ use crate::{Transport, Transports};
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
-    /// The time between a pong and the next ping. Default 25 s. Shorter notices dead peers sooner and costs more
+    /// The time between a pong and the next ping; less where the pong took longer than half the timeout, because the
+    /// client counts from ping to ping. Default 25 s. Shorter notices dead peers sooner and costs more
     /// traffic; longer than a proxy's idle timeout loses polls and WebSockets to that proxy.
     pub ping_interval: Duration,
     /// How long a pong may take. Default 20 s. A peer that is silent for `ping_interval + ping_timeout` is closed.
@@ -40,8 +44,8 @@ pub struct Config {
     /// Whether [`Event::Drained`](crate::server::Event::Drained) is told. Default `false`: few applications look at it,
     /// and all would pay for it.
     pub drain_events: bool,
-    /// How many bytes of received messages may wait for the application. Default 1 MiB. Beyond it a WebSocket is not
-    /// read and a POST is not answered until there is room.
+    /// How many bytes of received messages may wait for the application, packet overhead included. Default 1 MiB. Beyond
+    /// it, and one message more, a WebSocket is not read and a POST neither decoded nor answered until there is room.
     pub inbox_limit: usize,
     /// The transports that are served. Default: both.
     pub transports: Transports,

@@ -5,6 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use crate::timer;
 use crate::{Config, Sid, Transport};
 
 /// The contents of the open packet (engine.io-protocol § Handshake).
@@ -60,8 +61,8 @@ impl Handshake {
             } else {
                 Vec::new()
             },
-            ping_interval: config.ping_interval,
-            ping_timeout: config.ping_timeout,
+            ping_interval: timer::bounded(config.ping_interval),
+            ping_timeout: timer::bounded(config.ping_timeout),
             max_payload: config.max_payload,
         }
     }

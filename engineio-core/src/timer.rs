@@ -1,6 +1,23 @@
 //! The deadlines of a session.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
+
+/// A timer that is due at once could fire for ever.
+const SHORTEST: Duration = Duration::from_millis(1);
+
+/// Clients wait for the sum of two announced durations, and the timers of JavaScript end after 24 days.
+const LONGEST: Duration = Duration::from_secs(10 * 24 * 60 * 60);
+
+/// What a configured duration counts as: every one is waited for, and none for ever.
+pub(crate) fn bounded(wait: Duration) -> Duration {
+    wait.clamp(SHORTEST, LONGEST)
+}
+
+/// When a configured duration is over.
+pub(crate) fn after(now: Instant, wait: Duration) -> Instant {
+    // No clock tells a time after which ten days cannot be told.
+    now.checked_add(bounded(wait)).unwrap_or(now)
+}
 
 /// What a session can wait for; each may have one deadline.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -124,6 +124,7 @@ where
             let limit = session.server.config.max_payload;
             let outcome = ready!(poll_body(this.body.as_mut(), this.collected, limit, cx));
             *this.read = true;
+            let broken = matches!(outcome, Err(Failure::Broken));
             let input = match outcome {
                 Ok(body) => match this.form {
                     Form::Text => Input::PostReceived(id, Payload::text(body)),
@@ -140,6 +141,11 @@ where
                 session.handle_input(crate::session::now(), input);
             });
             signal = session.poll_signal(party, cx);
+            if broken && signal.is_none() {
+                // The session answers nobody who gave up. But hyper keeps the request of a malformed body, and would
+                // keep it for ever.
+                signal = Some(Signal::Refused(Refusal::BadRequest));
+            }
         }
         let answer = match signal {
             Some(Signal::Accepted) => Answer::Posted,

@@ -19,6 +19,9 @@ use crate::registry::Registry;
 use crate::session::{Shared, now};
 use crate::socket::Socket;
 
+/// A longer patience than this is patience without end, for which no instant stands.
+const LONGEST_GRACE: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+
 /// An Engine.IO server: the connected clients and what is done with them.
 ///
 /// A handle: cloning costs a reference count, and it may be used from any task or thread. It serves requests through
@@ -232,7 +235,7 @@ impl Server {
     /// ```
     pub async fn shutdown(&self, grace: Duration) {
         self.inner.leaving.store(true, Ordering::SeqCst);
-        let deadline = Instant::now() + grace;
+        let deadline = Instant::now() + grace.min(LONGEST_GRACE);
         let reason = DisconnectReason::Shutdown;
         if tokio::time::timeout_at(deadline, self.close_all(reason))
             .await

@@ -172,7 +172,7 @@ impl Shared {
     /// The next event for the handlers; gives the right to run them back when there is none.
     pub(crate) fn next_event(self: &Arc<Self>) -> Option<Event> {
         self.change(|state| {
-            let event = state.session.take_event();
+            let event = state.session.take_event(now());
             state.pumping = event.is_some();
             event
         })
@@ -185,7 +185,7 @@ impl Shared {
         if self.server.options.concurrent_messages {
             return None;
         }
-        let message = self.update(Session::take_message);
+        let message = self.update(|session| session.take_message(now()));
         message.inspect(|message| meter::received(message.len()))
     }
 

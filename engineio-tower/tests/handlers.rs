@@ -283,3 +283,10 @@ async fn a_slow_handler_goes_on_while_its_client_is_closed() {
     finished.recv().await.unwrap();
     assert_eq!(start.elapsed().as_secs(), 3);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_shutdown_may_have_all_the_time_there_is() {
+    let server = Server::builder().build();
+    server.shutdown(Duration::MAX).await;
+    assert!(server.is_shutting_down());
+}

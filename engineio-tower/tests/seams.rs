@@ -147,3 +147,34 @@ async fn a_driver_runs_over_a_stream_that_is_not_send() {
     };
     tokio::join!(run, talk);
 }
+
+/// A body that cannot be read to its end.
+struct BrokenBody;
+
+impl Body for BrokenBody {
+    type Data = Bytes;
+    type Error = std::io::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, std::io::Error>>> {
+        Poll::Ready(Some(Err(std::io::ErrorKind::InvalidData.into())))
+    }
+}
+
+/// A host that has answered a request lets go of it. hyper neither drops one whose chunks are malformed nor notices that
+/// its client leaves.
+#[tokio::test(start_paused = true)]
+async fn a_post_whose_body_breaks_is_answered_and_ends_the_session() {
+    let server = echo();
+    let (sid, _) = support::open(&server).await;
+    let request = Request::post(format!("/engine.io/?EIO=4&transport=polling&sid={sid}"))
+        .body(BrokenBody)
+        .unwrap();
+    let post = EngineIoService::new(server.clone()).oneshot(request);
+    let response = tokio::time::timeout(std::time::Duration::from_secs(600), post).await;
+    let response = response.expect("an answer").unwrap();
+    assert_eq!(response.status(), StatusCode::BAD_REQUEST);
+    assert!(server.is_empty());
+}

@@ -3,6 +3,7 @@
 //! A task is a plain program instead of a script, so that it works the same for everybody who can
 //! build the workspace, and so that CI has nothing to do but to call it.
 
+mod fuzz;
 mod interop;
 mod peers;
 mod process;
@@ -21,6 +22,8 @@ usage: cargo xtask test
            everything that CI checks: format, lints, tests, documentation, interop
        cargo xtask interop [--only js|python|browser] [--host axum|actix|warp|hyper]
            the server against the official JavaScript client, python-engineio and a browser
+       cargo xtask fuzz [--seconds N] [--target NAME]
+           every fuzz target for 20 s, or one of them, or for longer
        cargo xtask tidy
            the rules of the house that no compiler checks";
 
@@ -30,6 +33,10 @@ enum Task {
     Interop {
         only: Option<Suite>,
         host: &'static str,
+    },
+    Fuzz {
+        target: Option<&'static str>,
+        seconds: u32,
     },
     Tidy,
     Help,
@@ -61,6 +68,7 @@ fn run(task: &Task) -> anyhow::Result<()> {
         }
         Task::Test => steps::test(&Workspace::load()?),
         Task::Interop { only, host } => interop::run(&Workspace::load()?, *only, host),
+        Task::Fuzz { target, seconds } => fuzz::run(&Workspace::load()?, *target, *seconds),
         Task::Tidy => tidy::run(&Workspace::load()?),
     }
 }
@@ -70,6 +78,7 @@ fn parse(arguments: &[String]) -> Result<Task, String> {
     let task = match words.next() {
         Some("test") => Task::Test,
         Some("interop") => return parse_interop(words),
+        Some("fuzz") => return parse_fuzz(words),
         Some("tidy") => Task::Tidy,
         Some("help" | "--help" | "-h") => Task::Help,
         Some(other) => return Err(format!("there is no task `{other}`")),
@@ -105,6 +114,35 @@ fn parse_interop<'a>(mut words: impl Iterator<Item = &'a str>) -> Result<Task, S
     Ok(Task::Interop { only, host })
 }
 
+fn parse_fuzz<'a>(mut words: impl Iterator<Item = &'a str>) -> Result<Task, String> {
+    let mut target = None;
+    let mut seconds = fuzz::SECONDS;
+    while let Some(option) = words.next() {
+        let mut value = || {
+            words
+                .next()
+                .ok_or_else(|| format!("`{option}` needs a value"))
+        };
+        match option {
+            "--target" => {
+                let name = value()?;
+                let known = fuzz::TARGETS.iter().find(|target| **target == name);
+                let names = || fuzz::TARGETS.join(", ");
+                target = Some(
+                    *known.ok_or_else(|| format!("no target `{name}`; there is {}", names()))?,
+                );
+            }
+            "--seconds" => {
+                let number = value()?;
+                let parsed = number.parse().ok().filter(|seconds| *seconds > 0);
+                seconds = parsed.ok_or_else(|| format!("`{number}` is no number of seconds"))?;
+            }
+            _ => return Err(format!("unknown argument `{option}`")),
+        }
+    }
+    Ok(Task::Fuzz { target, seconds })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -125,6 +163,13 @@ mod tests {
                 host: "axum"
             })
         );
+        assert_eq!(
+            parse_line("fuzz --target query --seconds 3600"),
+            Ok(Task::Fuzz {
+                target: Some("query"),
+                seconds: 3_600
+            })
+        );
     }
 
     #[test]
@@ -136,6 +181,8 @@ mod tests {
             "interop --only",
             "interop --only perl",
             "interop --host nginx",
+            "fuzz --target frames",
+            "fuzz --seconds 0",
         ] {
             assert!(parse_line(line).is_err(), "{line:?}");
         }

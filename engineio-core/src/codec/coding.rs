@@ -64,6 +64,16 @@ pub(crate) enum Packets {
     V4(v4::Packets),
 }
 
+impl Packets {
+    /// Whether nothing is left, not even an error.
+    pub(crate) fn is_finished(&self) -> bool {
+        match self {
+            Self::V3(packets) => packets.is_finished(),
+            Self::V4(packets) => packets.is_finished(),
+        }
+    }
+}
+
 impl Iterator for Packets {
     type Item = Result<Packet, DecodeError>;
 

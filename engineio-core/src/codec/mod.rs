@@ -7,7 +7,7 @@ mod payload;
 pub mod v3;
 pub mod v4;
 
-pub(crate) use coding::{Coding, PayloadSize};
+pub(crate) use coding::{Coding, Packets, PayloadSize};
 pub use error::{DecodeError, DecodeErrorKind};
 pub use frame::{Frame, Utf8};
 pub use payload::Payload;

@@ -157,6 +157,10 @@ pub struct Packets {
 }
 
 impl Packets {
+    pub(crate) fn is_finished(&self) -> bool {
+        self.rest.is_empty() && self.failed.is_none()
+    }
+
     /// Cuts the next packet off what follows.
     fn cut(&mut self) -> Result<Cut, DecodeErrorKind> {
         let (form, header, len) = if self.binary {

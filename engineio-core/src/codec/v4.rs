@@ -120,6 +120,12 @@ pub struct Packets {
     valid: usize,
 }
 
+impl Packets {
+    pub(crate) const fn is_finished(&self) -> bool {
+        self.body.is_none()
+    }
+}
+
 impl Iterator for Packets {
     type Item = Result<Packet, DecodeError>;
 

@@ -8,8 +8,9 @@ use std::time::Instant;
 
 use super::input::{ExchangeId, First, Input, Output, WebSocketId};
 use super::machine::Machine;
+use super::post::{self, Post, Progress};
 use super::upgrade::Upgrading;
-use crate::heartbeat::Beat;
+use crate::codec::Packets;
 use crate::timer::Timer;
 use crate::{DisconnectReason, Frame, Packet, Payload, Refusal};
 
@@ -25,7 +26,7 @@ pub(super) enum Link {
 pub(super) struct Polling {
     /// The GET that waits.
     pub(super) poll: Option<Poll>,
-    /// The POST that is being read, or waits for room in the inbox.
+    /// The POST that is being read, or whose packets wait for room in the inbox.
     pub(super) post: Option<Post>,
 }
 
@@ -36,13 +37,6 @@ pub(super) struct Poll {
     pub(super) ready: bool,
     /// To be answered even if there is nothing to send.
     pub(super) noop: bool,
-}
-
-#[derive(Debug)]
-pub(super) struct Post {
-    id: ExchangeId,
-    /// Its packets are in the inbox, which has to become shorter before it is answered.
-    received: bool,
 }
 
 /// Reached by WebSocket.
@@ -82,7 +76,9 @@ impl Link {
             }
             Input::PostReceived(id, payload) => self.on_payload(now, id, payload, machine),
             Input::PostWithoutPayload(id) => {
-                let _ = self.complete_post(id);
+                if self.is_coming(id) {
+                    self.accept_post(machine);
+                }
                 Ok(self)
             }
             Input::PostAborted(id) => self.on_post_failed(id, DisconnectReason::TransportError),
@@ -172,10 +168,7 @@ impl Link {
             machine.output(Output::AnswerPost(id, Err(Refusal::BadRequest)));
             return Err((self, DisconnectReason::TransportError));
         }
-        polling.post = Some(Post {
-            id,
-            received: false,
-        });
+        polling.post = Some(Post::new(id));
         Ok(self)
     }
 
@@ -186,15 +179,10 @@ impl Link {
         }
     }
 
-    /// Notes that the body of the POST is complete. Returns `false` if it was complete before, or is not known.
-    fn complete_post(&mut self, id: ExchangeId) -> bool {
-        match self.post_slot() {
-            Some(post) if post.id == id && !post.received => {
-                post.received = true;
-                true
-            }
-            _ => false,
-        }
+    /// Whether the body of this POST is still to come.
+    fn is_coming(&mut self, id: ExchangeId) -> bool {
+        let post = self.post_slot().as_ref();
+        post.is_some_and(|post| post.is_coming(id))
     }
 
     fn on_payload(
@@ -204,21 +192,79 @@ impl Link {
         payload: Payload,
         machine: &mut Machine,
     ) -> Next {
-        if !self.complete_post(id) {
+        if !self.is_coming(id) {
             return Ok(self);
         }
-        match on_packets(now, payload, machine) {
-            Ok(()) => Ok(self),
-            Err(reason) => {
-                *self.post_slot() = None;
-                let answer = match reason {
-                    DisconnectReason::Client => Ok(()),
-                    _ => Err(Refusal::BadRequest),
-                };
-                machine.output(Output::AnswerPost(id, answer));
-                Err((self, reason))
-            }
+        if payload.binary && !machine.coding.has_binary_payloads() {
+            // The reference's "invalid content": what revision 4 sends by POST is text.
+            return self.end_post(DisconnectReason::TransportError, machine);
         }
+        let mut packets = machine.coding.decode_payload(payload);
+        let progress = post::take_in(now, &mut packets, machine);
+        self.settle_post(progress, || Box::new(packets), machine)
+    }
+
+    /// Whether packets of a POST wait for room in the inbox.
+    pub(super) const fn has_packets_waiting(&self) -> bool {
+        let post = match self {
+            Self::Polling(polling) => &polling.post,
+            Self::Upgrading(upgrading) => &upgrading.polling.post,
+            Self::WebSocket(websocket) => &websocket.post,
+        };
+        matches!(post, Some(Post { rest: Some(_), .. }))
+    }
+
+    /// Goes on with a POST whose packets wait, as far as there is room now.
+    pub(super) fn resume_post(mut self, now: Instant, machine: &mut Machine) -> Next {
+        let post = self.post_slot().as_mut();
+        let Some(mut packets) = post.and_then(|post| post.rest.take()) else {
+            return Ok(self);
+        };
+        let progress = post::take_in(now, &mut packets, machine);
+        self.settle_post(progress, || packets, machine)
+    }
+
+    fn settle_post(
+        mut self,
+        progress: Result<Progress, DisconnectReason>,
+        rest: impl FnOnce() -> Box<Packets>,
+        machine: &mut Machine,
+    ) -> Next {
+        match progress {
+            Ok(Progress::Full) => {
+                if let Some(post) = self.post_slot() {
+                    post.rest = Some(rest());
+                }
+                Ok(self)
+            }
+            Ok(Progress::Done) => {
+                self.accept_post(machine);
+                Ok(self)
+            }
+            Err(reason) => self.end_post(reason, machine),
+        }
+    }
+
+    fn accept_post(&mut self, machine: &mut Machine) {
+        if let Some(post) = self.post_slot().take() {
+            machine.output(Output::AnswerPost(post.id, Ok(())));
+        }
+        if let Self::WebSocket(websocket) = self {
+            // Wakes a driver that held frames back for this POST.
+            websocket.tell(machine);
+        }
+    }
+
+    /// Answers the POST whose packets end the session.
+    fn end_post(mut self, reason: DisconnectReason, machine: &mut Machine) -> Next {
+        if let Some(post) = self.post_slot().take() {
+            let answer = match reason {
+                DisconnectReason::Client => Ok(()),
+                _ => Err(Refusal::BadRequest),
+            };
+            machine.output(Output::AnswerPost(post.id, answer));
+        }
+        Err((self, reason))
     }
 
     fn on_websocket(self, now: Instant, id: WebSocketId, machine: &mut Machine) -> Self {
@@ -235,7 +281,7 @@ impl Link {
         match self {
             Self::WebSocket(websocket) if websocket.id == id => {
                 let outcome = match machine.coding.decode_frame(frame) {
-                    Ok(packet) => on_packet(now, packet, machine),
+                    Ok(packet) => post::on_packet(now, packet, machine),
                     Err(_) => Err(DisconnectReason::ParseError),
                 };
                 let link = Self::WebSocket(websocket);
@@ -281,11 +327,7 @@ impl Link {
             // has sent its `5`, it will not poll again.
             Self::Upgrading(_) => true,
             // They would overtake a POST that the client began before it moved.
-            Self::WebSocket(websocket)
-                if websocket.post.as_ref().is_some_and(|post| !post.received) =>
-            {
-                false
-            }
+            Self::WebSocket(WebSocket { post: Some(_), .. }) => false,
             Self::Polling(_) | Self::WebSocket(_) => machine.inbox_has_room(),
         }
     }
@@ -311,20 +353,11 @@ impl Link {
 
     /// Tells the driver what can be sent and answered now; called after every change.
     pub(super) fn flush(&mut self, closing: bool, machine: &mut Machine) {
-        let mut pending = machine.outbox.is_pending() || closing;
-        if machine.inbox_has_room() {
-            let answered = self.post_slot().take_if(|post| post.received);
-            if let Some(post) = answered {
-                machine.output(Output::AnswerPost(post.id, Ok(())));
-                // Wakes a driver that held frames back for this POST.
-                pending |= matches!(self, Self::WebSocket(_));
-            }
-        }
+        let pending = machine.outbox.is_pending() || closing;
         match self {
             Self::WebSocket(websocket) => {
-                if pending && !websocket.told {
-                    websocket.told = true;
-                    machine.output(Output::SendFrames(websocket.id));
+                if pending {
+                    websocket.tell(machine);
                 }
             }
             Self::Polling(polling) => polling.flush(pending, machine),
@@ -379,13 +412,7 @@ impl Link {
         machine: &mut Machine,
     ) -> Option<ExchangeId> {
         if let Some(post) = self.post_slot().take() {
-            // What was received counts, even if the session ended while it waited for room.
-            let answer = if post.received {
-                Ok(())
-            } else {
-                Err(Refusal::BadRequest)
-            };
-            machine.output(Output::AnswerPost(post.id, answer));
+            machine.output(Output::AnswerPost(post.id, post.last_answer()));
         }
         match self {
             Self::WebSocket(websocket) => {
@@ -419,6 +446,13 @@ impl WebSocket {
             told: false,
         }
     }
+
+    fn tell(&mut self, machine: &mut Machine) {
+        if !self.told {
+            self.told = true;
+            machine.output(Output::SendFrames(self.id));
+        }
+    }
 }
 
 impl Polling {
@@ -438,49 +472,5 @@ impl Polling {
             machine.output(Output::AnswerPoll(poll.id));
         }
         Some(poll.id)
-    }
-}
-
-/// Takes in the packets of a POST, up to the first that ends the session.
-fn on_packets(
-    now: Instant,
-    payload: Payload,
-    machine: &mut Machine,
-) -> Result<(), DisconnectReason> {
-    if payload.binary && !machine.coding.has_binary_payloads() {
-        // The reference's "invalid content": what revision 4 sends by POST is text.
-        return Err(DisconnectReason::TransportError);
-    }
-    for packet in machine.coding.decode_payload(payload) {
-        let packet = packet.map_err(|_| DisconnectReason::ParseError)?;
-        on_packet(now, packet, machine)?;
-    }
-    Ok(())
-}
-
-/// What a packet of the client means once the link that brought it is settled.
-fn on_packet(now: Instant, packet: Packet, machine: &mut Machine) -> Result<(), DisconnectReason> {
-    let beat = match packet {
-        Packet::Message(message) => {
-            machine.on_other_packet(now);
-            machine.receive(message);
-            Beat::Fine
-        }
-        Packet::Close => return Err(DisconnectReason::Client),
-        Packet::Ping(_) => machine.on_ping(now),
-        Packet::Pong(_) => machine.on_pong(now),
-        // Out of place but harmless, and ignored by the reference too.
-        Packet::Open(_) | Packet::Upgrade | Packet::Noop => {
-            machine.on_other_packet(now);
-            Beat::Fine
-        }
-    };
-    match beat {
-        Beat::Fine => Ok(()),
-        Beat::Answer => {
-            machine.outbox.pong = true;
-            Ok(())
-        }
-        Beat::WrongDirection => Err(DisconnectReason::TransportError),
     }
 }

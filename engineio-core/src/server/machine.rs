@@ -8,7 +8,7 @@ use super::input::{Event, ExchangeId, Output};
 use crate::codec::Coding;
 use crate::heartbeat::{Beat, Heartbeat};
 use crate::outbox::{self, Batch, Outbox};
-use crate::timer::{Timer, Timers};
+use crate::timer::{Timer, Timers, after};
 use crate::{Config, DisconnectReason, Handshake, Message, Packet, Payload, Sid, Transport};
 
 #[derive(Debug)]
@@ -124,6 +124,10 @@ impl Machine {
         !self.inbox.is_empty()
     }
 
+    pub(super) const fn inbox_bytes(&self) -> usize {
+        self.inbox_bytes
+    }
+
     pub(super) fn inbox_has_room(&self) -> bool {
         self.inbox_bytes <= self.config.inbox_limit
     }
@@ -132,35 +136,36 @@ impl Machine {
         self.room = true;
     }
 
-    /// A message left the outbox; tells the application when it was the last.
+    /// A message left the outbox; tells the application when it was the last. One event is enough for an application
+    /// that has not looked at the one before.
     pub(super) fn message_taken(&mut self) {
-        if self.config.drain_events && !self.deaf && !self.outbox.has_messages() {
+        if self.config.drain_events
+            && !self.deaf
+            && !self.outbox.has_messages()
+            && self.inbox.back() != Some(&Event::Drained)
+        {
             self.inbox.push_back(Event::Drained);
         }
     }
 
     pub(super) fn ping(&mut self, now: Instant) {
         self.outbox.ping = true;
-        self.unread = !self.inbox_has_room();
         self.shrink();
-        let Self {
-            heartbeat,
-            config,
-            timers,
-            ..
-        } = self;
-        heartbeat.on_ping_due(now, config, timers);
+        let begins = self
+            .heartbeat
+            .on_ping_due(now, &self.config, &mut self.timers);
+        if begins {
+            self.unread = !self.inbox_has_room();
+        }
     }
 
     /// Bears the silence of a client that was not listened to: while the inbox is full, a WebSocket is not read and
-    /// a POST not answered, so no pong can come. It has the whole timeout again once there is room, and another ping
-    /// lest it take the server for dead.
+    /// a POST not answered, so no pong can come. It has the whole timeout again once there is room.
     pub(super) fn excuse_silence(&mut self, now: Instant) -> bool {
         let excused = self.unread;
         if excused {
             self.unread = !self.inbox_has_room();
-            self.outbox.ping = matches!(self.heartbeat, Heartbeat::Pinger { .. });
-            self.set_timer(Timer::PingTimeout, now + self.config.ping_timeout);
+            self.set_timer(Timer::PingTimeout, after(now, self.config.ping_timeout));
         }
         excused
     }

@@ -3,6 +3,7 @@
 mod input;
 mod link;
 mod machine;
+mod post;
 mod send;
 mod state;
 #[cfg(test)]
@@ -42,7 +43,7 @@ use crate::{
 ///
 /// # Transitions
 ///
-/// Each row has a scenario of its own in `tests/transitions`, those from 47 in `tests/session_v3`.
+/// Each row has a scenario of its own in `tests/transitions`, those from 47 to 53 in `tests/session_v3`.
 ///
 /// | # | from | input | to | outputs |
 /// |---|---|---|---|---|
@@ -54,12 +55,12 @@ use crate::{
 /// | 6 | Polling (poll) | `send` | Polling | poll answered |
 /// | 7 | Polling (poll) | `PollOpened` | Closed (transport error) | new one refused, old one gets the close packet |
 /// | 8 | Polling (poll) | `PollAborted` | Closed (transport error) | – |
-/// | 9 | Polling | `PostReceived` | Polling | messages are events, POST accepted |
+/// | 9 | Polling (post) | `PostReceived` | Polling | messages are events, POST accepted |
 /// | 10 | Polling (post) | `PostOpened` | Closed (transport error) | both refused, poll gets the close packet |
 /// | 11 | Polling (post) | `PostAborted` | Closed (transport error) | – |
 /// | 12 | Polling (post) | `PostTooLarge` | Closed (payload too large) | POST refused with 413 |
 /// | 13 | Polling (post) | malformed payload | Closed (parse error) | packets before it are events, POST refused |
-/// | 14 | Polling (post) | payload beyond the inbox | Polling (post) | POST accepted once there is room |
+/// | 14 | Polling (post) | payload beyond the inbox | Polling (post) | POST accepted once its last packet has found room |
 /// | 15 | Polling | `WebSocketOpened` | Upgrading | upgrade timer |
 /// | 16 | Upgrading | `2probe` | Upgrading (probed) | `3probe`; poll gets a noop |
 /// | 17 | Upgrading (probed) | `PollOpened` | Upgrading (probed) | noop, at most every 100 ms |
@@ -69,13 +70,13 @@ use crate::{
 /// | 21 | Upgrading | `WebSocketClosed` | Polling | nothing lost |
 /// | 22 | Upgrading, WebSocket | `WebSocketOpened` | same | new one closed |
 /// | 23 | Upgrading | `send` | Upgrading | leaves by the poll |
-/// | 24 | Upgrading (post) | `5`, then `PostReceived` | WebSocket | its messages are events, before those of frames |
+/// | 24 | Upgrading (post) | `5`, then `PostReceived` | WebSocket | its messages are events, before those of frames, however long they wait for room |
 /// | 25 | WebSocket | `PollOpened`, `PostOpened` | WebSocket | refused |
 /// | 26 | WebSocket | message frame | WebSocket | event |
 /// | 27 | WebSocket | frame that is no packet | Closed (parse error) | WebSocket closed |
 /// | 28 | WebSocket | `WebSocketClosed` | Closed (its reason) | – |
 /// | 29 | any open | ping timer | same | ping; ping timeout armed |
-/// | 30 | any open | pong | same | next ping armed; one that was not asked for changes nothing |
+/// | 30 | any open | pong | same | next ping armed, so that the client hears it in time; one that was not asked for changes nothing |
 /// | 31 | any open | ping timeout | Closed (ping timeout) | everything released |
 /// | 32 | any open | another packet while a pong is due | same | ping timeout restarts, once a ping |
 /// | 33 | any open, revision 4 | `2` | Closed (transport error) | the client must not ping |
@@ -91,7 +92,7 @@ use crate::{
 /// | 43 | Closing | link breaks | Closed (server) | the first reason stays |
 /// | 44 | any open | `abort` | Closed (its reason) | everything released, queue dropped |
 /// | 45 | Closed | anything | Closed | refused; no second event |
-/// | 46 | any open | ping timeout after the inbox was full | same | another ping; ping timeout restarts, as nobody listened to the client |
+/// | 46 | any open | ping timeout after the inbox was full | same | ping timeout restarts, as nobody listened to the client |
 /// | 47 | any open, revision 4 | `PostReceived` of bytes | Closed (transport error) | POST refused |
 /// | 48 | any open, revision 3 | `2` | same | `3` without data; ping timeout restarts |
 /// | 49 | any open, revision 3 | pong | Closed (transport error) | the client must not answer |
@@ -100,6 +101,11 @@ use crate::{
 /// | 52 | Closing | a heartbeat packet | Closing | sets no deadline but the close timer |
 /// | 53 | Closing | a poll that the close packet does not fit into | Closing | the next poll gets it |
 /// | 54 | WebSocket | ping timeout, ping not taken | Closed (slow consumer) | everything released: the connection takes nothing |
+/// | 55 | any open (post, packets wait) | event taken | same | more packets are decoded, as far as there is room |
+/// | 56 | any open (post, packets wait) | event taken, malformed packet next | Closed (parse error) | packets before it are events, POST refused |
+/// | 57 | any open (post, packets wait) | event taken, `1` next | Closed (client) | POST accepted |
+/// | 58 | any open (post, packets wait) | the session ends | Closed (its reason) | POST refused, unless its last packet is decoded |
+/// | 59 | any open, revision 4 | ping timer while a pong is due | same | another ping; ping timeout goes on |
 ///
 /// # Examples
 ///
@@ -296,20 +302,18 @@ impl Session {
     }
 
     /// Takes the next event for the application. `None` if there is none now; [`Output::Events`] tells when there is.
-    pub fn take_event(&mut self) -> Option<Event> {
+    ///
+    /// The room that it leaves is filled from a POST that waits, which can end the session; hence the time.
+    pub fn take_event(&mut self, now: Instant) -> Option<Event> {
         let event = self.machine.take_event();
-        if event.is_some() {
-            self.state.flush(&mut self.machine);
-        }
+        self.resume_post(now);
         event
     }
 
     /// Takes the next event if it is a message, so that a handler that has just finished one can go on with the next.
-    pub fn take_message(&mut self) -> Option<Message> {
+    pub fn take_message(&mut self, now: Instant) -> Option<Message> {
         let message = self.machine.take_message();
-        if message.is_some() {
-            self.state.flush(&mut self.machine);
-        }
+        self.resume_post(now);
         message
     }
 
@@ -404,6 +408,19 @@ impl Session {
     #[must_use]
     pub const fn queued_bytes(&self) -> usize {
         self.machine.outbox.bytes()
+    }
+
+    /// How many bytes of received messages wait for the application, packet overhead included. At most
+    /// [`Config::inbox_limit`], and one message more.
+    #[must_use]
+    pub const fn inbox_bytes(&self) -> usize {
+        self.machine.inbox_bytes()
+    }
+
+    fn resume_post(&mut self, now: Instant) {
+        if self.state.has_packets_waiting() && self.machine.inbox_has_room() {
+            self.transition(|state, machine| state.resume_post(now, machine));
+        }
     }
 
     fn finish_closing(&mut self, now: Instant) {

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use super::input::{ExchangeId, First, Input, Output};
 use super::link::{Link, Next};
 use super::machine::Machine;
-use crate::timer::Timer;
+use crate::timer::{Timer, after};
 use crate::{DisconnectReason, Packet, Refusal, Transport};
 
 /// How long a session that its client closed by POST still answers the poll that was sent before that POST but came
@@ -82,6 +82,29 @@ impl State {
         }
     }
 
+    /// Whether a POST waits for room in the inbox.
+    pub(super) const fn has_packets_waiting(&self) -> bool {
+        match self {
+            Self::Open(link) | Self::Closing(link, _) => link.has_packets_waiting(),
+            Self::Opening | Self::Closed(_) => false,
+        }
+    }
+
+    /// Goes on with the POST that waits for room.
+    pub(super) fn resume_post(self, now: Instant, machine: &mut Machine) -> Self {
+        match self {
+            Self::Open(link) => match link.resume_post(now, machine) {
+                Ok(link) => Self::Open(link),
+                Err((link, reason)) => Self::end(now, link, reason, machine),
+            },
+            Self::Closing(link, reason) => {
+                let next = link.resume_post(now, machine);
+                Self::closing(now, next, reason, machine)
+            }
+            state => state,
+        }
+    }
+
     /// A closing session that breaks ends for the reason for which it was closed.
     fn closing(now: Instant, next: Next, reason: DisconnectReason, machine: &mut Machine) -> Self {
         match next {
@@ -101,7 +124,7 @@ impl State {
             Self::Open(link) => {
                 machine.deaf = true;
                 machine.stop_heartbeat();
-                machine.set_timer(Timer::Close, now + machine.config.close_timeout);
+                machine.set_timer(Timer::Close, after(now, machine.config.close_timeout));
                 Self::Closing(link, reason)
             }
             Self::Opening => Self::never_opened(reason, machine),
@@ -142,7 +165,7 @@ impl State {
         machine.close(reason);
         let farewell = by_polling && client_closed && last.is_none();
         if farewell {
-            machine.set_timer(Timer::Close, now + FAREWELL);
+            machine.set_timer(Timer::Close, after(now, FAREWELL));
         } else {
             machine.finished = true;
         }

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::{First, Input, Output, Session, WebSocketId};
-use crate::{Config, Frame, Message, Revision, Sid};
+use super::{Event, First, Input, Output, Session, WebSocketId};
+use crate::{Config, Frame, Message, Payload, Revision, Sid};
 
 fn session() -> Session {
     let sid = Sid::from_random([0; 15]);
@@ -57,7 +57,7 @@ fn the_memory_of_a_burst_is_given_back_with_the_next_ping() {
     }
     drain(&mut session);
     take_frames(&mut session, now, websocket);
-    while session.take_event().is_some() {}
+    while session.take_event(now).is_some() {}
     let [outbox, inbox, ..] = session.machine.capacities();
     assert!(outbox >= 1_000 && inbox >= 1_000, "that was the burst");
 
@@ -67,6 +67,39 @@ fn the_memory_of_a_burst_is_given_back_with_the_next_ping() {
     let [outbox, inbox, noops, outputs] = session.machine.capacities();
     assert_eq!([outbox, inbox, noops], [0; 3]);
     assert!(outputs * size_of::<Output>() <= 64, "{outputs} outputs");
+}
+
+/// A body of a million bytes that holds as many messages as possible takes no more memory than the limit of the inbox
+/// says, and every one of them arrives.
+#[test]
+fn a_post_of_tiny_messages_costs_no_more_than_the_inbox_may() {
+    const MESSAGES: usize = 500_000;
+    let config = Config {
+        inbox_limit: 100_000,
+        ..Config::default()
+    };
+    let now = Instant::now();
+    let sid = Sid::from_random([0; 15]);
+    let mut session = Session::new(Arc::new(config), sid, Revision::V4, false);
+    let handshake = session.next_exchange();
+    session.handle_input(now, Input::Accepted(First::Polling(handshake)));
+    drain(&mut session);
+    let post = session.next_exchange();
+    session.handle_input(now, Input::PostOpened(post));
+    let body = "4\u{1e}".repeat(MESSAGES - 1) + "4";
+    session.handle_input(now, Input::PostReceived(post, Payload::text(body)));
+
+    let mut taken = 0;
+    while session.take_event(now).is_some() {
+        taken += 1;
+        let [_, inbox, ..] = session.machine.capacities();
+        assert!(inbox * size_of::<Event>() <= 2 * 100_000);
+        let answered = session.poll_output() == Some(Output::AnswerPost(post, Ok(())));
+        let left = MESSAGES - taken;
+        assert_eq!(answered, left == 100_000 / Config::PACKET_OVERHEAD);
+        drain(&mut session);
+    }
+    assert_eq!(taken, MESSAGES);
 }
 
 #[test]
@@ -88,5 +121,5 @@ fn what_waits_when_the_ping_is_due_keeps_its_place() {
     let queued = session.take_frame(now, websocket);
     assert_eq!(ping, Some(Frame::text("2")));
     assert_eq!(queued, Some(Frame::text("4queued")));
-    assert!(session.take_event().is_some());
+    assert!(session.take_event(now).is_some());
 }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use super::input::{Output, WebSocketId};
 use super::link::{Link, Polling, WebSocket};
 use super::machine::Machine;
-use crate::timer::Timer;
+use crate::timer::{Timer, after};
 use crate::{DisconnectReason, Frame, Packet};
 
 /// How often a poll that comes during an upgrade is answered with a noop (the reference's pace). The first one is
@@ -40,7 +40,7 @@ impl Upgrading {
         to: WebSocketId,
         machine: &mut Machine,
     ) -> Self {
-        machine.set_timer(Timer::Upgrade, now + machine.config.upgrade_timeout);
+        machine.set_timer(Timer::Upgrade, after(now, machine.config.upgrade_timeout));
         Self {
             polling,
             to,
@@ -98,7 +98,7 @@ impl Upgrading {
             && !machine.has_timer(Timer::Noop)
         {
             poll.noop = true;
-            machine.set_timer(Timer::Noop, now + NOOP_PACE);
+            machine.set_timer(Timer::Noop, after(now, NOOP_PACE));
         }
     }
 }

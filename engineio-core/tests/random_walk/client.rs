@@ -33,7 +33,8 @@ pub(crate) struct Client {
     upgrade_began: u64,
     last_ping: u64,
     longest_silence: u64,
-    closing: bool,
+    /// The packet with which it wants to end the session.
+    closing: Option<Packet>,
     close_sent: bool,
     /// The server said that the session is over.
     pub(crate) was_closed: bool,
@@ -54,7 +55,7 @@ impl Client {
             upgrade_began: 0,
             last_ping: 0,
             longest_silence,
-            closing: false,
+            closing: None,
             close_sent: false,
             was_closed: false,
             was_refused: false,
@@ -79,17 +80,20 @@ impl Client {
     }
 
     pub(crate) fn send(&mut self, world: &mut World) {
-        if self.is_gone() || self.closing {
+        if self.is_gone() || self.closing.is_some() {
             return;
         }
         let message = world.to_server.next_message(&mut world.random);
         world.to_server.sent.push(message.clone());
         self.out.push_back(Packet::Message(message));
+        if world.random.one_in(10) {
+            self.out.push_back(Packet::Noop);
+        }
     }
 
-    /// Closes in good order.
-    pub(crate) fn close(&mut self) {
-        self.closing = true;
+    /// Sends what is left, and a last packet that ends the session.
+    pub(crate) fn close(&mut self, last: Packet) {
+        self.closing = Some(last);
     }
 
     /// Is switched off, without a word to anybody.
@@ -104,7 +108,7 @@ impl Client {
     }
 
     pub(crate) fn begin_upgrade(&mut self, world: &mut World) {
-        if self.state != State::Polling || self.closing {
+        if self.state != State::Polling || self.closing.is_some() {
             return;
         }
         let websocket = self.request();
@@ -205,13 +209,15 @@ impl Client {
             return;
         }
         assert!(
-            self.closing || world.now <= self.last_ping + self.longest_silence,
+            self.closing.is_some() || world.now <= self.last_ping + self.longest_silence,
             "the server was silent for too long"
         );
         self.go_on_with_upgrade(world);
-        if self.closing && !self.close_sent && !self.is_upgrading() {
+        if !self.is_upgrading()
+            && let Some(last) = self.closing.clone().filter(|_| !self.close_sent)
+        {
             self.close_sent = true;
-            self.out.push_back(Packet::Close);
+            self.out.push_back(last);
         }
         self.flush(world);
         let polls = matches!(self.state, State::Polling | State::Probing(_));
@@ -250,7 +256,8 @@ impl Client {
                     // A pong that stood behind several POSTs would come too late.
                     self.out.len()
                 } else {
-                    self.out.len().min(1 + world.random.below(20))
+                    let most = [20, 500][usize::from(world.random.one_in(10))];
+                    self.out.len().min(1 + world.random.below(most))
                 };
                 let packets: Vec<_> = self.out.drain(..count).collect();
                 let post = self.request();

@@ -11,13 +11,14 @@ mod world;
 
 use std::time::Duration;
 
-use engineio_core::{Config, DisconnectReason};
+use engineio_core::{Config, DisconnectReason, Packet};
 
 use self::client::Client;
 use self::server::Server;
 use self::world::{Happening, World};
 use self::xorshift::Xorshift;
 
+/// How many steps are made if the environment names no other number in `WALK_STEPS`.
 const STEPS: usize = 1_000_000;
 
 /// How a walk ends; only the first two are good order.
@@ -26,15 +27,17 @@ enum Ending {
     ServerCloses,
     ClientCloses,
     ServerAborts,
+    ClientErrs,
     PollIsAborted,
     WebSocketIsCut,
     ClientVanishes,
 }
 
-const ENDINGS: [Ending; 6] = [
+const ENDINGS: [Ending; 7] = [
     Ending::ServerCloses,
     Ending::ClientCloses,
     Ending::ServerAborts,
+    Ending::ClientErrs,
     Ending::PollIsAborted,
     Ending::WebSocketIsCut,
     Ending::ClientVanishes,
@@ -48,6 +51,8 @@ struct Walk {
     /// Why the session may end, once it may.
     reasons: Vec<DisconnectReason>,
     quiet: bool,
+    /// When everything must have arrived.
+    patience: u64,
     steps: usize,
 }
 
@@ -71,8 +76,8 @@ impl Walk {
         let app_stalls_one_in = [100, 1_000_000][random.below(2)];
         let upgrades = !random.one_in(3);
         let by_websocket = random.one_in(5);
-        // A pong may be late by one timeout more, for which another packet of the client stood in.
-        let silence = config.ping_interval + 2 * config.ping_timeout + ms(500);
+        // After which the official client gives up.
+        let silence = config.ping_interval + config.ping_timeout;
         let mut walk = Self {
             world: World::new(random),
             server: Server::new(config, app_stalls_one_in),
@@ -80,6 +85,7 @@ impl Walk {
             ending,
             reasons: Vec::new(),
             quiet: false,
+            patience: 0,
             steps: 0,
         };
         if by_websocket {
@@ -132,6 +138,9 @@ impl Walk {
                 assert!(!self.client.was_refused, "a poll that the close overtook");
                 assert!(self.world.to_server.all_arrived(), "what was sent");
             }
+            Ending::ClientErrs => {
+                assert!(self.world.to_server.all_arrived(), "what was sent before");
+            }
             _ => {}
         }
         assert!(self.client.is_gone());
@@ -154,7 +163,11 @@ impl Walk {
             }
             H::ClientSends => {
                 if !self.quiet {
-                    self.client.send(world);
+                    // Now and then far more at once than an inbox takes.
+                    let burst = [1, 100][usize::from(world.random.one_in(50))];
+                    for _ in 0..burst {
+                        self.client.send(world);
+                    }
                 }
                 self.again(60, H::ClientSends);
             }
@@ -170,9 +183,15 @@ impl Walk {
             }
             H::Quiet => {
                 self.quiet = true;
-                world.at(world.now + 30_000, H::Settled);
+                self.patience = world.now + 200_000;
+                world.at(world.now + 5_000, H::Settled);
             }
             H::Settled => {
+                let settled = world.to_client.all_arrived() && world.to_server.all_arrived();
+                if !settled && world.now < self.patience {
+                    world.at(world.now + 1_000, H::Settled);
+                    return;
+                }
                 assert!(world.to_client.all_arrived(), "lost on the way out");
                 assert!(world.to_server.all_arrived(), "lost on the way in");
                 self.quiet = world.random.one_in(2);
@@ -209,8 +228,12 @@ impl Walk {
                 self.reasons = vec![DisconnectReason::Server];
             }
             Ending::ClientCloses => {
-                client.close();
+                client.close(Packet::Close);
                 self.reasons = vec![DisconnectReason::Client];
+            }
+            Ending::ClientErrs => {
+                client.close(Packet::ping());
+                self.reasons = vec![DisconnectReason::TransportError];
             }
             Ending::ServerAborts => {
                 server.abort(world);
@@ -256,11 +279,12 @@ impl Drop for Seed {
 
 #[test]
 fn whatever_happens_no_message_is_lost_doubled_or_overtaken_and_nothing_hangs() {
+    let wanted = std::env::var("WALK_STEPS").map_or(STEPS, |steps| steps.parse().unwrap());
     let mut steps = 0;
     let mut seeds = 0..;
     let mut ended = std::collections::HashMap::new();
     let mut upgraded = 0;
-    while steps < STEPS {
+    while steps < wanted {
         let seed = Seed(seeds.next().unwrap());
         let mut walk = Walk::new(seed.0);
         walk.run();
@@ -280,4 +304,5 @@ fn whatever_happens_no_message_is_lost_doubled_or_overtaken_and_nothing_hangs() 
         assert!(ended.contains_key(&Some(reason)), "never {reason:?}");
     }
     assert!(upgraded > 10, "{upgraded} upgrades");
+    println!("{steps} steps, {} walks, {ended:?}", seeds.start);
 }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use engineio_core::server::{Event, ExchangeId, First, Input, Output, Session, WebSocketId};
-use engineio_core::{Config, DisconnectReason, Frame, Payload, Revision, Sid, Transport};
+use engineio_core::{Config, DisconnectReason, Frame, Payload, Revision, Sid};
 
 use crate::world::{Happening, Pipe, World};
 
@@ -253,7 +253,8 @@ impl Server {
 
     fn app_takes(&mut self, world: &mut World) {
         for _ in 0..1 + world.random.below(5) {
-            let Some(event) = self.session.take_event() else {
+            let now = self.time(world);
+            let Some(event) = self.session.take_event(now) else {
                 self.app_was_told = false;
                 self.drain(world);
                 self.read(world);
@@ -341,13 +342,13 @@ impl Server {
             !poll_waits || self.session.queued_messages() == 0,
             "a poll waits beside messages"
         );
-        let upgrading =
-            self.session.transport() == Transport::Polling && self.session.may_upgrade().is_err();
-        let room = self.session.wants_input() && !upgrading;
+        let inbox = self.session.inbox_bytes();
         assert!(
-            !room || self.unanswered.is_disjoint(&self.received),
+            inbox > self.config.inbox_limit || self.unanswered.is_disjoint(&self.received),
             "a POST waits though there is room"
         );
+        let largest = Config::PACKET_OVERHEAD + 80;
+        assert!(inbox <= self.config.inbox_limit + largest, "{inbox} bytes");
         if live {
             assert_eq!(self.app_heard, None, "the end was told too early");
         }

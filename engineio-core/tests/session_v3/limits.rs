@@ -94,6 +94,30 @@ fn a_post_is_taken_in_once_and_answered_when_there_is_room() {
     assert_eq!(driver.post_answer(post), Some(Ok(())));
 }
 
+#[test]
+fn a_payload_of_either_kind_is_decoded_as_the_inbox_has_room() {
+    let text = Payload::text("2:4a2:4b0:2:4c1:22:4d");
+    let binary = &b"\x00\x02\xff4a\x00\x02\xff4b\x00\x02\xff4c\x00\x01\xff2\x00\x02\xff4d"[..];
+    for payload in [text, Payload::binary(binary)] {
+        let config = Config {
+            inbox_limit: 0,
+            ..config()
+        };
+        let mut driver = Driver::polling_with(Revision::V3, false, config);
+        let post = driver.session.next_exchange();
+        driver.input(Input::PostOpened(post));
+        driver.input(Input::PostReceived(post, payload));
+        for text in ["a", "b", "c", "d"] {
+            assert_eq!(driver.post_answer(post), None);
+            assert_eq!(driver.session.inbox_bytes(), 1 + Config::PACKET_OVERHEAD);
+            let event = driver.session.take_event(driver.now);
+            assert_eq!(event, Some(Event::Message(Message::from(text))));
+        }
+        assert_eq!(driver.post_answer(post), Some(Ok(())));
+        assert_eq!(driver.poll_and_answer(), Payload::text("1:3"));
+    }
+}
+
 /// The packets of one poll never exceed what was announced, and could not have been more, in any mixture and form.
 #[test]
 fn polls_fill_max_payload_exactly() {

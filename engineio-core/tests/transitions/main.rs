@@ -8,6 +8,7 @@ mod support;
 mod closing;
 mod ending;
 mod heartbeat;
+mod inbox;
 mod opening;
 mod polling;
 mod upgrading;
@@ -53,6 +54,7 @@ fn every_row_of_the_transition_table_has_a_scenario() {
         include_str!("closing.rs"),
         include_str!("ending.rs"),
         include_str!("heartbeat.rs"),
+        include_str!("inbox.rs"),
         include_str!("opening.rs"),
         include_str!("polling.rs"),
         include_str!("upgrading.rs"),

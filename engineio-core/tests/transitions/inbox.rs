@@ -1,0 +1,266 @@
+//! A POST of more than the inbox takes, rows 55 to 58.
+
+use engineio_core::server::Input;
+use engineio_core::{Config, DisconnectReason, Refusal};
+
+use crate::support::{Rig, Seen, message, payload, secs, text};
+
+/// A session whose inbox takes one message, and one more that makes it overfull; nobody takes them out.
+fn narrow() -> Rig {
+    let mut rig = Rig::polling_with(Config {
+        inbox_limit: 1 + Config::PACKET_OVERHEAD,
+        ..Config::default()
+    });
+    rig.app_is_busy = true;
+    rig
+}
+
+fn messages(texts: &[&str]) -> Vec<Seen> {
+    texts.iter().map(|text| message(text)).collect()
+}
+
+// row 55
+#[test]
+fn a_post_is_decoded_as_the_inbox_has_room() {
+    let mut rig = narrow();
+    let post = rig.post("4a\u{1e}4b\u{1e}4c\u{1e}6\u{1e}4d\u{1e}4e");
+    let limit = 1 + Config::PACKET_OVERHEAD;
+    let mut seen = Vec::new();
+    while seen.last() != Some(&message("e")) {
+        assert!(rig.session.inbox_bytes() <= 2 * limit, "one packet more");
+        rig.take_event();
+        seen.extend(rig.seen());
+    }
+    let mut expected = messages(&["a", "b", "c", "d", "e"]);
+    // With one message left in it, the inbox has room.
+    expected.insert(4, Seen::PostOk(post));
+    assert_eq!(seen, expected);
+    assert_eq!(rig.session.inbox_bytes(), 0);
+
+    let next = rig.post("4f");
+    assert_eq!(rig.seen(), [Seen::PostOk(next)], "the POST is over");
+}
+
+#[test]
+fn a_handler_that_asks_for_messages_one_by_one_gets_those_that_wait_too() {
+    let mut rig = narrow();
+    let post = rig.post("4a\u{1e}4b\u{1e}4c\u{1e}4d");
+    let now = rig.now;
+    let mut taken = Vec::new();
+    while let Some(message) = rig.session.take_message(now) {
+        taken.push(message);
+    }
+    assert_eq!(
+        taken,
+        ["a", "b", "c", "d"].map(engineio_core::Message::from)
+    );
+    rig.drive();
+    assert_eq!(rig.seen(), [Seen::PostOk(post)]);
+}
+
+// row 56
+#[test]
+fn a_malformed_packet_ends_the_session_when_its_turn_comes() {
+    let mut rig = narrow();
+    let poll = rig.poll();
+    let post = rig.post("4a\u{1e}4b\u{1e}4c\u{1e}x\u{1e}4d");
+    rig.take_event();
+    assert_eq!(rig.seen(), [message("a")]);
+    assert!(rig.session.is_open(), "nobody has seen it yet");
+    for _ in 0..3 {
+        rig.take_event();
+    }
+    assert_eq!(
+        rig.seen(),
+        [
+            message("b"),
+            Seen::PostRefused(post, Refusal::BadRequest),
+            payload(poll, "1"),
+            Seen::Finished,
+            message("c"),
+            Seen::Closed(DisconnectReason::ParseError),
+        ]
+    );
+}
+
+// row 57
+#[test]
+fn a_close_packet_is_honoured_when_its_turn_comes() {
+    let mut rig = narrow();
+    let poll = rig.poll();
+    let post = rig.post("4a\u{1e}4b\u{1e}4c\u{1e}1");
+    for _ in 0..2 {
+        rig.take_event();
+    }
+    assert_eq!(
+        rig.seen(),
+        [
+            message("a"),
+            message("b"),
+            Seen::PostOk(post),
+            payload(poll, "6"),
+            Seen::Finished,
+        ]
+    );
+    for _ in 0..2 {
+        rig.take_event();
+    }
+    assert_eq!(
+        rig.seen(),
+        [message("c"), Seen::Closed(DisconnectReason::Client)]
+    );
+}
+
+#[test]
+fn a_heartbeat_packet_that_waits_is_heard_when_its_turn_comes() {
+    let mut rig = narrow();
+    let poll = rig.poll();
+    rig.wait(secs(25));
+    assert_eq!(rig.seen(), [payload(poll, "2")]);
+    let post = rig.post("4a\u{1e}4b\u{1e}3\u{1e}4c");
+    rig.poll();
+    rig.wait(secs(100));
+    assert!(rig.session.is_open(), "its pong was not looked at yet");
+    rig.seen();
+    rig.take_event();
+    assert_eq!(rig.seen(), [message("a")]);
+    assert_eq!(
+        rig.session.timeout_reason(),
+        Some(engineio_core::Timer::Ping),
+        "the pong counts, at the time at which it was read"
+    );
+    rig.take_event();
+    assert_eq!(rig.seen(), [message("b"), Seen::PostOk(post)]);
+
+    // One that the client must not send ends the session then, and not before.
+    let mut rig = narrow();
+    let post = rig.post("4a\u{1e}4b\u{1e}2");
+    assert!(rig.session.is_open());
+    rig.take_event();
+    assert_eq!(
+        rig.seen(),
+        [
+            message("a"),
+            Seen::PostRefused(post, Refusal::BadRequest),
+            Seen::Finished,
+        ]
+    );
+    assert_eq!(rig.session.closed(), Some(DisconnectReason::TransportError));
+}
+
+// row 58
+#[test]
+fn a_session_that_ends_refuses_the_post_whose_packets_it_did_not_take() {
+    type End = fn(&mut Rig);
+    let ends: [(End, DisconnectReason); 4] = [
+        (
+            |rig| rig.abort(DisconnectReason::Shutdown),
+            DisconnectReason::Shutdown,
+        ),
+        (
+            |rig| {
+                let poll = rig.poll();
+                rig.input(Input::PollAborted(poll));
+            },
+            DisconnectReason::TransportError,
+        ),
+        (
+            |rig| {
+                rig.close();
+                rig.wait(secs(30));
+            },
+            DisconnectReason::Server,
+        ),
+        (
+            |rig| {
+                rig.close();
+                rig.poll();
+            },
+            DisconnectReason::Server,
+        ),
+    ];
+    for (end, reason) in ends {
+        let mut rig = narrow();
+        let post = rig.post("4a\u{1e}4b\u{1e}4c");
+        end(&mut rig);
+        let seen = rig.seen();
+        assert!(seen.contains(&Seen::PostRefused(post, Refusal::BadRequest)));
+        assert_eq!(rig.session.closed(), Some(reason));
+        rig.app_is_busy = false;
+        rig.drive();
+        let mut expected = messages(&["a", "b"]);
+        expected.push(Seen::Closed(reason));
+        assert_eq!(rig.seen(), expected, "what was taken in is handed over");
+    }
+}
+
+#[test]
+fn a_client_that_gives_up_a_post_that_waits_is_gone() {
+    let mut rig = narrow();
+    let post = rig.post("4a\u{1e}4b\u{1e}4c");
+    rig.input(Input::PostAborted(post));
+    assert_eq!(rig.seen(), [Seen::Finished]);
+    rig.app_is_busy = false;
+    rig.drive();
+    let mut expected = messages(&["a", "b"]);
+    expected.push(Seen::Closed(DisconnectReason::TransportError));
+    assert_eq!(rig.seen(), expected);
+}
+
+#[test]
+fn a_closing_session_drops_what_it_did_not_take_and_accepts_the_post() {
+    let mut rig = narrow();
+    let post = rig.post("4a\u{1e}4b\u{1e}4c\u{1e}4d\u{1e}4e");
+    rig.close();
+    rig.take_event();
+    assert_eq!(rig.seen(), [message("a"), Seen::PostOk(post)]);
+    rig.take_event();
+    assert_eq!(rig.take_event(), None);
+    assert_eq!(rig.seen(), [message("b")]);
+}
+
+#[test]
+fn frames_after_an_upgrade_do_not_overtake_a_post_that_waits() {
+    let mut rig = narrow();
+    let post = rig.post("4a\u{1e}4b\u{1e}4c\u{1e}4d");
+    let websocket = rig.open_websocket();
+    rig.frame(websocket, "2probe");
+    rig.frame(websocket, "5");
+    assert_eq!(rig.seen(), [text(websocket, "3probe")]);
+    let mut seen = Vec::new();
+    while !rig.session.wants_input() {
+        rig.take_event();
+        seen.extend(rig.seen());
+    }
+    rig.frame(websocket, "4frame");
+    rig.app_is_busy = false;
+    rig.drive();
+    rig.take_event();
+    seen.extend(rig.seen());
+    let order: Vec<_> = seen
+        .iter()
+        .filter(|seen| matches!(seen, Seen::Message(_)))
+        .cloned()
+        .collect();
+    assert_eq!(order, messages(&["a", "b", "c", "d", "frame"]));
+    assert!(seen.contains(&Seen::PostOk(post)));
+    assert!(seen.contains(&Seen::Upgraded));
+}
+
+#[test]
+fn a_websocket_that_ends_releases_a_post_that_waits() {
+    let mut rig = narrow();
+    let post = rig.post("4a\u{1e}4b\u{1e}4c");
+    let websocket = rig.open_websocket();
+    rig.frame(websocket, "2probe");
+    rig.frame(websocket, "5");
+    rig.seen();
+    rig.input(Input::WebSocketClosed(
+        websocket,
+        DisconnectReason::TransportClose,
+    ));
+    assert_eq!(
+        rig.seen(),
+        [Seen::PostRefused(post, Refusal::BadRequest), Seen::Finished,]
+    );
+}

@@ -1,0 +1,7 @@
+//! What the targets have in common: the properties of every payload, and the bytes of a script.
+
+mod payload;
+mod script;
+
+pub use payload::{check_frames, check_v3, packets};
+pub use script::Script;

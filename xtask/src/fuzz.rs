@@ -1,0 +1,199 @@
+//! `cargo xtask fuzz`: every target of `fuzz/` for some time, with what it reached.
+//!
+//! The targets are those of cargo-fuzz, and `cargo fuzz run TARGET` works too. Here they are built with the same
+//! instrumentation, but without a sanitizer, which guards unsafe code of which there is none; so there is no tool to
+//! install.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+
+use crate::process::{self, Reach};
+use crate::steps::step;
+use crate::workspace::{Workspace, cargo};
+
+pub(crate) const TARGETS: &[&str] = &[
+    "v4_payload",
+    "v3_text_payload",
+    "v3_binary_payload",
+    "query",
+    "jsonp_body",
+    "open_packet",
+    "server_session",
+    "service",
+];
+
+/// How long each target runs if nothing else is said: enough to see that it works.
+pub(crate) const SECONDS: u32 = 20;
+
+/// What libFuzzer needs to see which way the program went.
+const INSTRUMENTATION: &[&str] = &[
+    "--cfg=fuzzing",
+    "-Cpasses=sancov-module",
+    "-Cllvm-args=-sanitizer-coverage-level=4",
+    "-Cllvm-args=-sanitizer-coverage-inline-8bit-counters",
+    "-Cllvm-args=-sanitizer-coverage-pc-table",
+    "-Cllvm-args=-sanitizer-coverage-trace-compares",
+    "-Ccodegen-units=1",
+    // Assertions and overflows are what is looked for.
+    "-Cdebug-assertions",
+    "-Coverflow-checks",
+];
+
+const BUILD_LIMIT: Duration = Duration::from_secs(20 * 60);
+
+/// How long an input may take, and how much memory the run; more is a finding.
+const SLOWEST_INPUT_SECONDS: u32 = 10;
+const MOST_MEMORY_MIB: u32 = 1_024;
+
+/// Runs one target, or every one after the other, for so many seconds each.
+pub(crate) fn run(workspace: &Workspace, target: Option<&str>, seconds: u32) -> Result<()> {
+    let build = workspace.target.join("fuzz");
+    step("build the fuzz targets", || compile(workspace, &build))?;
+    let targets = match &target {
+        Some(target) => std::slice::from_ref(target),
+        None => TARGETS,
+    };
+    let mut reached = Vec::new();
+    for target in targets {
+        let heading = format!("fuzz {target} for {seconds} s");
+        reached.push(step(&heading, || fuzz(workspace, &build, target, seconds))?);
+    }
+    println!(
+        "\n{:<20}{:>14}{:>12}{:>10}",
+        "target", "executions", "edges", "inputs"
+    );
+    for (target, reached) in targets.iter().zip(reached) {
+        println!(
+            "{target:<20}{:>14}{:>12}{:>10}",
+            reached.executions, reached.edges, reached.inputs
+        );
+    }
+    Ok(())
+}
+
+fn compile(workspace: &Workspace, build: &Path) -> Result<()> {
+    let mut command = cargo();
+    // Flags for one target triple only, so that build scripts run without a fuzzer around them.
+    command
+        .args(["build", "--release", "--locked", "--bins", "--target"])
+        .arg(host_triple()?)
+        .arg("--target-dir")
+        .arg(build)
+        .env("CARGO_ENCODED_RUSTFLAGS", INSTRUMENTATION.join("\u{1f}"))
+        .current_dir(workspace.root.join("fuzz"));
+    process::run(&mut command, Reach::Program, BUILD_LIMIT)
+}
+
+fn host_triple() -> Result<String> {
+    let output = Command::new("rustc").arg("-vV").output();
+    let output = output.context("cannot run rustc")?;
+    let text = String::from_utf8(output.stdout).context("rustc prints no text")?;
+    let host = text.lines().find_map(|line| line.strip_prefix("host: "));
+    host.map(str::to_owned).context("rustc names no host")
+}
+
+/// How far a run came.
+#[derive(Debug, Default, PartialEq)]
+struct Reached {
+    executions: String,
+    edges: String,
+    /// How many inputs are kept because each goes a way of its own.
+    inputs: String,
+}
+
+impl Reached {
+    /// Reads a line of libFuzzer's: `#123 DONE cov: 45 ft: 67 corp: 8/9b …`.
+    fn parse(line: &str) -> Option<Self> {
+        let mut words = line.split_whitespace();
+        let executions = words.next()?.strip_prefix('#')?.to_owned();
+        let mut reached = Self {
+            executions,
+            ..Self::default()
+        };
+        while let Some(word) = words.next() {
+            match word {
+                "cov:" => reached.edges = words.next()?.to_owned(),
+                "corp:" => reached.inputs = words.next()?.split('/').next()?.to_owned(),
+                _ => {}
+            }
+        }
+        (!reached.edges.is_empty()).then_some(reached)
+    }
+}
+
+/// New inputs go to the build directory; the corpus that is committed is only read.
+fn fuzz(workspace: &Workspace, build: &Path, target: &str, seconds: u32) -> Result<Reached> {
+    let found = build.join("corpus").join(target);
+    let crashes = build.join("artifacts").join(target);
+    fs::create_dir_all(&found)?;
+    fs::create_dir_all(&crashes)?;
+    let log = build.join(format!("{target}.log"));
+    let mut command = Command::new(program(build, target)?);
+    command
+        .arg(format!("-max_total_time={seconds}"))
+        .arg(format!("-timeout={SLOWEST_INPUT_SECONDS}"))
+        .arg(format!("-rss_limit_mb={MOST_MEMORY_MIB}"))
+        .arg(format!("-artifact_prefix={}/", crashes.display()))
+        .arg(&found)
+        .arg(workspace.root.join("fuzz/corpus").join(target))
+        .stdout(Stdio::null())
+        .stderr(fs::File::create(&log)?);
+    let dictionary = workspace
+        .root
+        .join(format!("fuzz/dictionaries/{target}.txt"));
+    if dictionary.is_file() {
+        command.arg(format!("-dict={}", dictionary.display()));
+    }
+    let began = Instant::now();
+    let limit = Duration::from_secs(u64::from(seconds) + 120);
+    let outcome = process::run(&mut command, Reach::Program, limit);
+    let text = String::from_utf8_lossy(&fs::read(&log)?).into_owned();
+    if let Err(error) = outcome {
+        let lines: Vec<&str> = text.lines().collect();
+        eprintln!("{}", lines[lines.len().saturating_sub(40)..].join("\n"));
+        bail!("{target}: {error}; the input is in {}", crashes.display());
+    }
+    let Some(reached) = text.lines().filter_map(Reached::parse).next_back() else {
+        bail!(
+            "{target} ran for {:.0} s and reached nothing",
+            began.elapsed().as_secs_f64()
+        );
+    };
+    Ok(reached)
+}
+
+/// The binary lies below the name of the triple.
+fn program(build: &Path, target: &str) -> Result<PathBuf> {
+    Ok(build.join(host_triple()?).join("release").join(target))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_figures_of_a_run_are_read() {
+        let line = "#123\tDONE   cov: 45 ft: 67 corp: 8/9b lim: 4096 exec/s: 5 rss: 30Mb";
+        let reached = Reached::parse(line).unwrap();
+        assert_eq!(
+            [reached.executions, reached.edges, reached.inputs],
+            ["123", "45", "8"]
+        );
+        assert_eq!(Reached::parse("INFO: seed corpus"), None);
+    }
+
+    #[test]
+    fn the_list_of_targets_is_that_of_the_manifest() {
+        let manifest = include_str!("../../fuzz/Cargo.toml");
+        let (_, binaries) = manifest.split_once("[[bin]]").unwrap();
+        let names: Vec<_> = binaries
+            .lines()
+            .filter_map(|line| line.strip_prefix("name = \"")?.strip_suffix('"'))
+            .collect();
+        assert_eq!(names, TARGETS);
+    }
+}
