@@ -1,4 +1,4 @@
-//! `cargo xtask interop`: our server, and clients that other people wrote.
+//! `cargo xtask interop`: our server and clients that other people wrote, our client and their servers.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Result, bail};
 
+use crate::client;
 use crate::peers;
 use crate::process::{self, Reach};
 use crate::server::Server;
@@ -17,40 +18,55 @@ use crate::workspace::{Workspace, cargo};
 pub(crate) const HOSTS: &[&str] = &["axum", "actix", "warp", "hyper"];
 
 /// How long a suite may take; they need a tenth of it.
-const SUITE_LIMIT: Duration = Duration::from_secs(300);
+pub(crate) const SUITE_LIMIT: Duration = Duration::from_secs(300);
 
-const BUILD_LIMIT: Duration = Duration::from_secs(20 * 60);
+/// The `maxPayload` that has room for the base64 form of a message of one megabyte.
+pub(crate) const ROOM: &str = "2000000";
 
-/// A set of tests that one foreign client runs.
+pub(crate) const BUILD_LIMIT: Duration = Duration::from_secs(20 * 60);
+
+/// A set of tests that one client runs.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Suite {
     JavaScript,
     Python,
     Browser,
+    /// Ours, and it is the server that is foreign.
+    Client,
 }
 
 impl Suite {
-    const ALL: [Self; 3] = [Self::JavaScript, Self::Python, Self::Browser];
+    const ALL: [Self; 4] = [Self::JavaScript, Self::Python, Self::Browser, Self::Client];
 
     pub(crate) fn parse(name: &str) -> Result<Self, String> {
         match name {
             "js" => Ok(Self::JavaScript),
             "python" => Ok(Self::Python),
             "browser" => Ok(Self::Browser),
-            _ => Err(format!("no suite `{name}`; there is js, python, browser")),
+            "client" => Ok(Self::Client),
+            _ => Err(format!(
+                "no suite `{name}`; there is js, python, browser, client"
+            )),
         }
     }
 }
 
-/// Runs one suite, or all of them, against the server mounted in `host`.
-pub(crate) fn run(workspace: &Workspace, only: Option<Suite>, host: &str) -> Result<()> {
-    step("build the servers under test", || build(workspace))?;
-    for suite in Suite::ALL {
-        if only.is_none_or(|wanted| wanted == suite) {
+/// Runs one suite, or all of them, against the servers mounted in `hosts`.
+pub(crate) fn run(workspace: &Workspace, only: Option<Suite>, hosts: &[&str]) -> Result<()> {
+    step("build the programs under test", || build(workspace))?;
+    let is_wanted = |suite| only.is_none_or(|wanted| wanted == suite);
+    for suite in Suite::ALL.into_iter().filter(|suite| is_wanted(*suite)) {
+        // The client has servers enough to be run once, with all of them beside each other.
+        if suite == Suite::Client {
+            client::run(workspace, hosts)?;
+            continue;
+        }
+        for host in hosts {
             match suite {
                 Suite::JavaScript => javascript(workspace, host)?,
                 Suite::Python => python(workspace, host)?,
                 Suite::Browser => browser(workspace, host)?,
+                Suite::Client => {}
             }
         }
     }
@@ -128,8 +144,7 @@ fn with_echo(workspace: &Workspace, host: &str, suite: &mut Command) -> Result<(
         Ok((variable.to_owned(), server))
     };
     let servers = [
-        // Room for the base64 form of a message of one megabyte.
-        start("ECHO_URL", &["--max-payload", "2000000"])?,
+        start("ECHO_URL", &["--max-payload", ROOM])?,
         // What the official protocol suite asks for.
         start(
             "ECHO_QUICK_URL",
@@ -147,7 +162,7 @@ fn with_echo(workspace: &Workspace, host: &str, suite: &mut Command) -> Result<(
 }
 
 /// The outcome of a suite together with that of its servers, each of which must stop in good order.
-fn finish(suite: Result<()>, servers: impl IntoIterator<Item = Server>) -> Result<()> {
+pub(crate) fn finish(suite: Result<()>, servers: impl IntoIterator<Item = Server>) -> Result<()> {
     let mut result = suite;
     for server in servers {
         match result {
@@ -175,6 +190,6 @@ fn test_files(directory: &Path) -> Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-fn logs(workspace: &Workspace) -> PathBuf {
+pub(crate) fn logs(workspace: &Workspace) -> PathBuf {
     workspace.target.join("peers/logs")
 }

@@ -3,6 +3,7 @@
 //! A task is a plain program instead of a script, so that it works the same for everybody who can
 //! build the workspace, and so that CI has nothing to do but to call it.
 
+mod client;
 mod fuzz;
 mod interop;
 mod peers;
@@ -20,8 +21,9 @@ use workspace::Workspace;
 const USAGE: &str = "\
 usage: cargo xtask test
            everything that CI checks: format, lints, tests, documentation, interop
-       cargo xtask interop [--only js|python|browser] [--host axum|actix|warp|hyper]
-           the server against the official JavaScript client, python-engineio and a browser
+       cargo xtask interop [--only js|python|browser|client] [--host axum|actix|warp|hyper]
+           the server against the official JavaScript client, python-engineio and a browser;
+           the client against the official server, python-engineio and ours
        cargo xtask fuzz [--seconds N] [--target NAME]
            every fuzz target for 20 s, or one of them, or for longer
        cargo xtask tidy
@@ -67,7 +69,7 @@ fn run(task: &Task) -> anyhow::Result<()> {
             Ok(())
         }
         Task::Test => steps::test(&Workspace::load()?),
-        Task::Interop { only, host } => interop::run(&Workspace::load()?, *only, host),
+        Task::Interop { only, host } => interop::run(&Workspace::load()?, *only, &[host]),
         Task::Fuzz { target, seconds } => fuzz::run(&Workspace::load()?, *target, *seconds),
         Task::Tidy => tidy::run(&Workspace::load()?),
     }
@@ -156,6 +158,13 @@ mod tests {
     fn tasks_are_recognised() {
         assert_eq!(parse_line("test"), Ok(Task::Test));
         assert_eq!(parse_line("tidy"), Ok(Task::Tidy));
+        assert_eq!(
+            parse_line("interop --only client"),
+            Ok(Task::Interop {
+                only: Some(Suite::Client),
+                host: "axum"
+            })
+        );
         assert_eq!(
             parse_line("interop --host axum --only python"),
             Ok(Task::Interop {

@@ -1,4 +1,4 @@
-//! The foreign clients, fetched by the command that needs them and kept under `target/peers`.
+//! The foreign clients and servers, fetched by the command that needs them and kept under `target/peers`.
 //!
 //! What is missing and cannot be fetched is an error of one line that says how to get it: a run that
 //! skips a client would look like one that passed.
@@ -30,7 +30,7 @@ pub(crate) fn javascript(workspace: &Workspace) -> Result<PathBuf> {
         fs::copy(source.join(file), peers.join(file))
             .with_context(|| format!("cannot copy {file}"))?;
     }
-    for directory in ["js", "browser"] {
+    for directory in ["js", "browser", "servers"] {
         copy_afresh(&source.join(directory), &peers.join(directory))?;
     }
     // `npm ci` begins by deleting node_modules, and the stamp with it: no half-done install is kept.
@@ -43,7 +43,7 @@ pub(crate) fn javascript(workspace: &Workspace) -> Result<PathBuf> {
         npm.args(["ci", "--no-audit", "--no-fund"])
             .current_dir(&peers);
         process::run(&mut npm, Reach::Group, FETCH_LIMIT)
-            .context("cannot install the JavaScript clients")?;
+            .context("cannot install the JavaScript peers")?;
         stamp.write()?;
     }
     Ok(peers)
@@ -75,7 +75,7 @@ pub(crate) fn python(workspace: &Workspace) -> Result<PathBuf> {
         ])
         .arg(&requirements);
         process::run(&mut pip, Reach::Group, FETCH_LIMIT)
-            .context("cannot install the Python clients")?;
+            .context("cannot install the Python peers")?;
         stamp.write()?;
     }
     Ok(interpreter)

@@ -1,4 +1,4 @@
-//! A server under test: one of our example programs, as a process of its own.
+//! A server of a test: one of our example programs or a foreign one, as a process of its own.
 
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Write};
@@ -40,18 +40,24 @@ impl Server {
         arguments: &[&str],
         logs: &Path,
     ) -> Result<Self> {
+        let mut command = Command::new(program);
+        command.args(arguments);
+        Self::start_command(name, command, logs)
+    }
+
+    /// The same for a program with whatever it needs to be run, an interpreter for instance.
+    pub(crate) fn start_command(name: &str, mut command: Command, logs: &Path) -> Result<Self> {
         fs::create_dir_all(logs)?;
         let log = logs.join(format!("{name}.log"));
         let file = File::create(&log)?;
-        let mut child = Command::new(program)
+        let mut child = command
             .args(["--listen", "127.0.0.1:0"])
-            .args(arguments)
             .env("RUST_BACKTRACE", "1")
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(file.try_clone()?)
             .spawn()
-            .with_context(|| format!("cannot run {}", program.display()))?;
+            .with_context(|| format!("cannot run server `{name}`"))?;
         let stdout = child.stdout.take().context("the server has no stdout")?;
         // Made before waiting, so that a server that never becomes ready is killed on the way out.
         let mut server = Self {
