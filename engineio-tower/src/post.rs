@@ -124,6 +124,7 @@ where
             let limit = session.server.config.max_payload;
             let outcome = ready!(poll_body(this.body.as_mut(), this.collected, limit, cx));
             *this.read = true;
+            let broken = matches!(outcome, Err(Failure::Broken));
             let input = match outcome {
                 Ok(body) => match this.form {
                     Form::Text => Input::PostReceived(id, Payload::text(body)),
@@ -139,6 +140,12 @@ where
             session.update_and_pump(cx, |session| {
                 session.handle_input(crate::session::now(), input);
             });
+            if broken {
+                // To the session the client is gone, and it answers nobody. But a body breaks off without the
+                // connection too, in chunks that are malformed for example, and the host waits for an answer then.
+                this.ticket.answered = true;
+                return Poll::Ready(Answer::Refusal(Refusal::BadRequest));
+            }
             signal = session.poll_signal(party, cx);
         }
         let answer = match signal {
