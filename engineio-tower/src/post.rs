@@ -140,6 +140,12 @@ where
             session.update_and_pump(cx, |session| {
                 session.handle_input(crate::session::now(), input);
             });
+            if broken {
+                // To the session the client is gone, and it answers nobody. But a body breaks off without the
+                // connection too, in chunks that are malformed for example, and the host waits for an answer then.
+                this.ticket.answered = true;
+                return Poll::Ready(Answer::Refusal(Refusal::BadRequest));
+            }
             signal = session.poll_signal(party, cx);
             if broken && signal.is_none() {
                 // The session answers nobody who gave up. But hyper keeps the request of a malformed body, and would

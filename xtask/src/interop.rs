@@ -133,7 +133,7 @@ fn browser(workspace: &Workspace, host: &str) -> Result<()> {
     })
 }
 
-/// Runs `suite` with three echo servers at hand, and stops them whatever comes of it.
+/// Runs `suite` with the echo servers at hand, and stops them whatever comes of it.
 fn with_echo(workspace: &Workspace, host: &str, suite: &mut Command) -> Result<()> {
     let program = workspace.target.join("release/echo");
     let logs = logs(workspace);
@@ -151,6 +151,16 @@ fn with_echo(workspace: &Workspace, host: &str, suite: &mut Command) -> Result<(
             &["--ping-interval-ms", "300", "--ping-timeout-ms", "200"],
         )?,
         start("ECHO_SMALL_URL", &["--max-payload", "1000"])?,
+        start(
+            "ECHO_EIO3_URL",
+            &[
+                "--eio3",
+                "--ping-interval-ms",
+                "300",
+                "--ping-timeout-ms",
+                "200",
+            ],
+        )?,
     ];
     suite.envs(
         servers

@@ -2,6 +2,7 @@
 //!
 //! It is also a test, so that whoever runs `cargo test` has run it.
 
+mod conformance;
 mod dependencies;
 mod manifests;
 mod sources;
@@ -28,6 +29,7 @@ pub(crate) fn run(workspace: &Workspace) -> Result<()> {
 fn violations(workspace: &Workspace) -> Result<Vec<String>> {
     let mut found = Vec::new();
     sources::check(workspace, &mut found)?;
+    conformance::check(workspace, &mut found)?;
     manifests::check(workspace, &mut found)?;
     dependencies::check(&workspace.metadata, &mut found);
     Ok(found)

@@ -2,12 +2,20 @@
 
 #![allow(dead_code)]
 
+use std::time::Duration;
+
 use bytes::Bytes;
-use engineio_tower::{Driver, EngineIoService, HostUpgrade, Server};
+use engineio_tower::{
+    DisconnectReason, Driver, EngineIoService, HostUpgrade, Message as EngineMessage, Server,
+    ServerBuilder, Socket,
+};
 use futures_util::{SinkExt, StreamExt};
 use http::{Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
 use tokio::io::DuplexStream;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::Role;
 use tokio_tungstenite::tungstenite::{Error, Message};
@@ -121,4 +129,101 @@ pub(crate) async fn receive_text(client: &mut Client) -> String {
 
 pub(crate) async fn send(client: &mut Client, text: &str) {
     client.send(Message::text(text)).await.unwrap();
+}
+
+/// The query of a handshake by polling.
+pub(crate) const HANDSHAKE: &str = "EIO=4&transport=polling";
+
+/// The query of a handshake by WebSocket.
+pub(crate) const WEBSOCKET: &str = "EIO=4&transport=websocket";
+
+/// The query that moves a session to a WebSocket.
+pub(crate) fn upgrade_query(sid: &str) -> String {
+    format!("{WEBSOCKET}&sid={sid}")
+}
+
+/// A server that sends every message back, and does more when a message asks for it.
+pub(crate) fn echo() -> ServerBuilder {
+    Server::builder().on_message(|socket: Socket, message: EngineMessage| async move {
+        match message.as_text() {
+            Some("kick") => socket.close(),
+            Some("twenty") => {
+                for n in 0..20 {
+                    let _ = socket.send(n.to_string()).await;
+                }
+            }
+            Some("panic") => panic!("asked for"),
+            _ => {
+                let _ = socket.send(message).await;
+            }
+        }
+    })
+}
+
+/// A server, and how its clients leave.
+pub(crate) fn watched(
+    builder: ServerBuilder,
+) -> (Server, mpsc::UnboundedReceiver<DisconnectReason>) {
+    let (left, leaving) = mpsc::unbounded_channel();
+    let server = builder.on_disconnect(move |_: Socket, reason| {
+        let _ = left.send(reason);
+    });
+    (server.build(), leaving)
+}
+
+/// Opens a session by WebSocket.
+pub(crate) async fn open_websocket(server: &Server) -> Client {
+    let mut client = websocket(server, WEBSOCKET).await;
+    assert!(receive_text(&mut client).await.starts_with('0'));
+    client
+}
+
+/// Begins an upgrade, up to and including the answer to the probe.
+pub(crate) async fn probed(server: &Server, sid: &str) -> Client {
+    let mut client = websocket(server, &upgrade_query(sid)).await;
+    send(&mut client, "2probe").await;
+    assert_eq!(receive_text(&mut client).await, "3probe");
+    client
+}
+
+/// A poll that waits at the server when this returns.
+pub(crate) async fn parked(server: &Server, sid: &str) -> JoinHandle<Response<Bytes>> {
+    let (server, sid) = (server.clone(), sid.to_owned());
+    let waiting = tokio::spawn(async move { poll(&server, &sid).await });
+    tokio::task::yield_now().await;
+    waiting
+}
+
+/// The code of a refusal.
+pub(crate) fn code(response: &Response<Bytes>) -> u64 {
+    assert_eq!(response.headers()["content-type"], "application/json");
+    let body: serde_json::Value = serde_json::from_slice(response.body()).unwrap();
+    body["code"].as_u64().unwrap()
+}
+
+/// Status and body.
+pub(crate) fn seen(response: &Response<Bytes>) -> (u16, String) {
+    (response.status().as_u16(), text(response))
+}
+
+/// The same request by another method.
+pub(crate) fn by(method: &str, mut request: Request<Body>) -> Request<Body> {
+    *request.method_mut() = method.parse().unwrap();
+    request
+}
+
+/// The same request with one header more.
+pub(crate) fn with(name: &'static str, value: &str, mut request: Request<Body>) -> Request<Body> {
+    request.headers_mut().insert(name, value.parse().unwrap());
+    request
+}
+
+/// The handle of the client with this id.
+pub(crate) fn socket(server: &Server, sid: &str) -> Socket {
+    server.socket(&sid.parse().unwrap()).unwrap()
+}
+
+/// Lets time pass, with everything that is due in between.
+pub(crate) async fn pass(millis: u64) {
+    tokio::time::sleep_until(Instant::now() + Duration::from_millis(millis)).await;
 }

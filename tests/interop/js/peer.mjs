@@ -11,6 +11,9 @@ export const MODES = {
 };
 
 export class Peer {
+  /** The client under test; a class that extends this one may put another in its place. */
+  static Client = Socket;
+
   inbox = new Inbox();
   #opened = deferred();
   #upgraded = deferred();
@@ -20,7 +23,7 @@ export class Peer {
 
   /** Begins to connect; `open` is the comfortable way. */
   constructor(url, options) {
-    this.socket = new Socket(url, options);
+    this.socket = new this.constructor.Client(url, options);
     this.socket.on('open', () => this.#opened.resolve());
     this.socket.on('upgrade', () => this.#upgraded.resolve());
     // An empty text message carries no data in this client: it hands out `undefined`.
@@ -41,7 +44,7 @@ export class Peer {
 
   /** Connects, and upgrades too if the options allow it; closed when the test `t` ends. */
   static async open(t, url, options) {
-    const peer = new Peer(url, options);
+    const peer = new this(url, options);
     t.after(() => peer.socket.close());
     await within(peer.#opened.promise, 'open');
     if (options.transports.length > 1) await peer.upgraded();

@@ -22,7 +22,7 @@ export class Lane {
 
 /**
  * Starts a request, on a connection of its own unless a lane is given.
- * `sent` resolves when the kernel has taken it, `answer` with `{ status, headers, body }`.
+ * `sent` resolves when the kernel has taken it, `answer` with `{ status, headers, body, bytes }`.
  */
 export function start(url, { method = 'GET', body, headers = {}, lane } = {}) {
   const sent = deferred();
@@ -38,13 +38,15 @@ export function start(url, { method = 'GET', body, headers = {}, lane } = {}) {
     const chunks = [];
     response.on('data', (chunk) => chunks.push(chunk));
     response.on('error', answer.reject);
-    response.on('end', () =>
+    response.on('end', () => {
+      const bytes = Buffer.concat(chunks);
       answer.resolve({
         status: response.statusCode,
         headers: response.headers,
-        body: Buffer.concat(chunks).toString('utf8'),
-      }),
-    );
+        body: bytes.toString('utf8'),
+        bytes,
+      });
+    });
   });
   request.end(body);
   const what = `${method} ${url}`;
@@ -76,16 +78,17 @@ export class RawSession {
   #lane = new Lane();
   #server;
 
-  static async open(t, server) {
+  /** `query` is that of the handshake; the open packet begins at the first brace in either revision. */
+  static async open(t, server, query = POLLING) {
     const session = new RawSession();
     session.#server = server;
     t.after(() => session.#lane.close());
-    const answer = await call(`${server}/engine.io/?${POLLING}`, { lane: session.#lane });
+    const answer = await call(`${server}/engine.io/?${query}`, { lane: session.#lane });
     if (answer.status !== 200) throw new Error(`no handshake: ${answer.status} ${answer.body}`);
-    session.handshake = JSON.parse(answer.body.slice(1));
+    session.handshake = JSON.parse(answer.body.slice(answer.body.indexOf('{')));
     session.sid = session.handshake.sid;
-    session.url = `${server}/engine.io/?${POLLING}&sid=${session.sid}`;
-    session.socketUrl = `${server.replace(/^http/, 'ws')}/engine.io/?${WEBSOCKET}&sid=${session.sid}`;
+    session.url = `${server}/engine.io/?${query}&sid=${session.sid}`;
+    session.socketUrl = socketUrl(server, `${query.replace('polling', 'websocket')}&sid=${session.sid}`);
     return session;
   }
 

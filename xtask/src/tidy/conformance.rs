@@ -1,0 +1,176 @@
+//! Whether every row of `docs/CONFORMANCE.md` has the tests that it promises.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+
+use anyhow::Result;
+
+use super::{read, rust_files};
+use crate::workspace::Workspace;
+
+/// Where the numbers of rows stand in comments above tests.
+const ROWS: &str = "engineio-tower/tests/rows";
+
+/// The rows of this column's text are tested beside the client.
+const OF_THE_CLIENT: &str = "of `engineio-client`";
+
+pub(super) fn check(workspace: &Workspace, found: &mut Vec<String>) -> Result<()> {
+    let page = read(&workspace.root.join("docs/CONFORMANCE.md"))?;
+    let mut sources = Vec::new();
+    for path in rust_files(&workspace.root.join(ROWS))? {
+        sources.push(read(&path)?);
+    }
+    let tested: BTreeSet<String> = sources.iter().flat_map(|text| markers(text)).collect();
+    let rows = rows(&page, found);
+    for (row, here) in &rows {
+        if here == OF_THE_CLIENT {
+            continue;
+        }
+        if !tested.contains(row) {
+            found.push(format!("docs/CONFORMANCE.md: no test names row {row}"));
+        }
+    }
+    for row in tested.iter().filter(|row| !rows.contains_key(*row)) {
+        found.push(format!("{ROWS}: a test names row {row}, which is none"));
+    }
+    let mut expected: BTreeSet<String> = (1..=99).map(|row| row.to_string()).collect();
+    expected.insert("75b".to_owned());
+    expected.extend((1..=17).map(|row| format!("B{row}")));
+    for row in expected.iter().filter(|row| !rows.contains_key(*row)) {
+        found.push(format!("docs/CONFORMANCE.md: row {row} is missing"));
+    }
+    let known = functions(workspace)?;
+    for (behaviour, name) in promised_tests(&page) {
+        let Some(name) = name else {
+            found.push(format!("docs/CONFORMANCE.md: no test for: {behaviour}"));
+            continue;
+        };
+        let exists = if name.contains('/') {
+            workspace.root.join(name).is_file()
+        } else {
+            known.contains(name)
+        };
+        if !exists {
+            found.push(format!("docs/CONFORMANCE.md: there is no test `{name}`"));
+        }
+    }
+    Ok(())
+}
+
+/// The cells of the tables, line by line.
+fn table_lines(page: &str) -> impl Iterator<Item = Vec<&str>> {
+    page.lines().filter_map(|line| {
+        let line = line.strip_prefix("| ")?.strip_suffix('|')?;
+        Some(line.split(" |").map(str::trim).collect())
+    })
+}
+
+/// The numbered rows and what their last column says.
+fn rows(page: &str, found: &mut Vec<String>) -> BTreeMap<String, String> {
+    let mut rows = BTreeMap::new();
+    for cells in table_lines(page) {
+        let Some(number) = cells.first().filter(|cell| is_row(cell)) else {
+            continue;
+        };
+        let here = cells.iter().rfind(|cell| !cell.is_empty());
+        let here = here.copied().unwrap_or_default().to_owned();
+        if rows.insert((*number).to_owned(), here).is_some() {
+            found.push(format!("docs/CONFORMANCE.md: row {number} is there twice"));
+        }
+    }
+    rows
+}
+
+/// A number, with a `B` before it or a small letter behind it.
+fn is_row(cell: &str) -> bool {
+    let number = cell.strip_prefix('B').unwrap_or(cell);
+    let number = number.trim_end_matches(|letter: char| letter.is_ascii_lowercase());
+    !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+/// The rows that comments above a test name. One that stands elsewhere would promise what nobody checks.
+fn markers(source: &str) -> Vec<String> {
+    let mut waiting = Vec::new();
+    let mut rows = Vec::new();
+    for line in source.lines().map(str::trim) {
+        let comment = line.strip_prefix("// ").unwrap_or_default();
+        let row = comment.strip_prefix("python row ").unwrap_or(comment);
+        if is_row(row) && row != comment || row.starts_with('B') && is_row(row) {
+            waiting.push(row.to_owned());
+        } else if line.starts_with("#[test]") || line.starts_with("#[tokio::test") {
+            rows.append(&mut waiting);
+        } else {
+            waiting.clear();
+        }
+    }
+    rows
+}
+
+/// The tests in the last column of the table without numbers: of every behaviour, or `None` if it has none.
+fn promised_tests(page: &str) -> impl Iterator<Item = (&str, Option<&str>)> {
+    table_lines(page)
+        .filter(|cells| cells.len() == 3 && !["behaviour", "#"].contains(&cells[0]))
+        .filter(|cells| !is_row(cells[0]) && cells[1] != "later work")
+        .flat_map(|cells| {
+            let mut names: Vec<_> = cells[2].split('`').skip(1).step_by(2).map(Some).collect();
+            if names.is_empty() {
+                names.push(None);
+            }
+            names.into_iter().map(move |name| (cells[0], name))
+        })
+}
+
+/// The functions without arguments of the library crates, tests among them.
+fn functions(workspace: &Workspace) -> Result<BTreeSet<String>> {
+    let mut names = BTreeSet::new();
+    for entry in fs::read_dir(&workspace.root)? {
+        let directory = entry?.path();
+        let name = directory.file_name().unwrap_or_default().to_string_lossy();
+        if !name.starts_with("engineio-") {
+            continue;
+        }
+        for path in rust_files(&directory)? {
+            let text = read(&path)?;
+            let functions = text.lines().filter_map(|line| {
+                let (_, rest) = line.split_once("fn ")?;
+                Some(rest.split_once("()")?.0.to_owned())
+            });
+            names.extend(functions);
+        }
+    }
+    Ok(names)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_are_numbers_with_at_most_a_letter() {
+        for row in ["1", "99", "75b", "B17"] {
+            assert!(is_row(row), "{row}");
+        }
+        for other in ["", "#", "---", "B", "b", "the same", "1.5"] {
+            assert!(!is_row(other), "{other}");
+        }
+    }
+
+    #[test]
+    fn markers_count_above_a_test_only() {
+        let source = "// python row 1\n// python row 2\n#[tokio::test]\nfn a() {}\n// python row 3\nfn b() {}\n\
+                      // B4\n#[test]\nfn c() {}\n// 5\n#[test]\nfn d() {}\n";
+        assert_eq!(markers(source), ["1", "2", "B4"]);
+    }
+
+    #[test]
+    fn tests_are_taken_from_the_last_column_of_the_table_without_numbers() {
+        let page =
+            "| 1 | `a` | `b` |\n| `c` | x | `d`, `e/f` |\n| g | `h` | |\n| i | later work | |\n";
+        let promised: Vec<_> = promised_tests(page).collect();
+        assert_eq!(
+            promised,
+            [("`c`", Some("d")), ("`c`", Some("e/f")), ("g", None)]
+        );
+        assert_eq!(rows(page, &mut Vec::new())["1"], "`b`");
+    }
+}
