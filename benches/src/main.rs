@@ -5,12 +5,14 @@
 //! cargo run --release -p engineio-bench -- full        every server, every mode
 //! cargo run --release -p engineio-bench -- run --modes ws-echo-32-p1,connect --servers ours,engineioxide --rounds 5
 //! cargo run --release -p engineio-bench -- list        the modes and the servers
+//! cargo run --release -p engineio-bench -- instructions            what our code costs a message, counted by valgrind
 //! ```
 //!
 //! The driver runs this same program again as the server (`serve NAME`) and as the load generator (`load MODE`), each
 //! pinned to a processor of its own. `docs/BENCHMARKS.md` describes the method.
 
 mod driver;
+mod instructions;
 mod load;
 mod options;
 mod serve;
@@ -32,6 +34,8 @@ fn main() -> Result<()> {
             println!("{}", load::run(&load)?);
             Ok(())
         }
+        "instructions" => instructions::count(options),
+        "work" => instructions::work(&mut options),
         command => driver::run(command, options),
     }
 }

@@ -59,6 +59,11 @@ impl Load {
     }
 }
 
+/// A client's masked text frame.
+pub(crate) fn text_frame(text: &[u8]) -> Vec<u8> {
+    frames::frame(1, text)
+}
+
 /// Runs the load and gives what was measured.
 pub(crate) fn run(load: &Load) -> Result<Value> {
     let runtime = tokio::runtime::Builder::new_current_thread()
