@@ -190,10 +190,15 @@ impl Shared {
     }
 
     /// The watcher says that the time may have come.
+    ///
+    /// An entry of the watcher that was overtaken by an earlier one is left over. If it were followed by a new one, each
+    /// heartbeat would leave one more of them, wherever the interval is shorter than the timeout.
     pub(crate) fn on_deadline(self: &Arc<Self>, now: Instant) {
         self.change(|state| {
-            state.watched = None;
-            state.session.handle_input(now, Input::Timeout);
+            if state.watched.is_some_and(|watched| watched <= now) {
+                state.watched = None;
+                state.session.handle_input(now, Input::Timeout);
+            }
         });
     }
 
