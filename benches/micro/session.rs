@@ -6,7 +6,7 @@ use std::time::Instant;
 use divan::counter::ItemsCount;
 use divan::{Bencher, black_box};
 use engineio_core::server::{Event, First, Input, Session, WebSocketId};
-use engineio_core::{Config, Frame, Revision, Sid};
+use engineio_core::{Config, Frame, Payload, Revision, Sid};
 
 #[global_allocator]
 static ALLOCATIONS: divan::AllocProfiler = divan::AllocProfiler::system();
@@ -81,7 +81,7 @@ fn polling_round_trip(bencher: Bencher<'_, '_>) {
         for input in [
             Input::PollOpened(poll),
             Input::PostOpened(post),
-            Input::PostReceived(post, body.clone()),
+            Input::PostReceived(post, Payload::text(body.clone())),
         ] {
             session.handle_input(now, input);
             drain(&mut session);

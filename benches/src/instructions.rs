@@ -135,8 +135,9 @@ async fn echo_frames(server: &Server, size: usize, batch: usize, times: usize) -
     let (mut client, host) = tokio::io::duplex(4 << 20);
     tokio::spawn(driver.run(host));
     let mut answer = vec![0; 4096];
-    // The open packet.
-    client.read(&mut answer).await?;
+    if client.read(&mut answer).await? == 0 {
+        bail!("no open packet");
+    }
 
     let text = format!("4{:size$}", "");
     let frame = crate::load::text_frame(text.as_bytes());
