@@ -225,7 +225,7 @@ async fn close<IO: AsyncRead + AsyncWrite + Unpin>(
     let say = poll_fn(|cx| {
         if !said {
             said = true;
-            socket.close(reason.websocket_code(), cx);
+            socket.close(reason.websocket_code());
         }
         heard = heard || poll_close(&mut socket, cx);
         match socket.poll_flush(cx) {
