@@ -163,6 +163,11 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> WebSocket<IO> {
             Frame::Text(text) => self.queue(0x81, text.into_bytes()),
             Frame::Binary(bytes) => self.queue(0x82, bytes),
         }
+        self.poll_room(cx)
+    }
+
+    /// Ready while less than a buffer is waiting to be written; writes if it is more.
+    pub(crate) fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.out.len() - self.written + self.tail.len() < WRITE_BUFFER {
             return Poll::Ready(Ok(()));
         }
