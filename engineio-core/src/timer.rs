@@ -37,7 +37,11 @@ pub enum Timer {
 
 /// A table of deadlines.
 #[derive(Debug, Default)]
-pub(crate) struct Timers([Option<Instant>; 5]);
+pub(crate) struct Timers {
+    at: [Option<Instant>; 5],
+    /// The earliest of them. It is asked for after every change of a session, and hardly ever another one.
+    next: Option<(Instant, Timer)>,
+}
 
 impl Timers {
     const ALL: [Timer; 5] = [
@@ -48,28 +52,33 @@ impl Timers {
         Timer::Close,
     ];
 
-    pub(crate) const fn set(&mut self, timer: Timer, at: Instant) {
-        self.0[timer as usize] = Some(at);
+    pub(crate) fn set(&mut self, timer: Timer, at: Instant) {
+        self.put(timer, Some(at));
     }
 
-    pub(crate) const fn stop(&mut self, timer: Timer) {
-        self.0[timer as usize] = None;
+    pub(crate) fn stop(&mut self, timer: Timer) {
+        self.put(timer, None);
+    }
+
+    fn put(&mut self, timer: Timer, at: Option<Instant>) {
+        self.at[timer as usize] = at;
+        self.next = Self::ALL
+            .into_iter()
+            .filter_map(|timer| Some((self.at[timer as usize]?, timer)))
+            .min_by_key(|&(at, _)| at);
     }
 
     pub(crate) const fn is_set(&self, timer: Timer) -> bool {
-        self.0[timer as usize].is_some()
+        self.at[timer as usize].is_some()
     }
 
     pub(crate) fn clear(&mut self) {
-        self.0 = Default::default();
+        *self = Self::default();
     }
 
     /// The next deadline and what waits for it.
-    pub(crate) fn next(&self) -> Option<(Instant, Timer)> {
-        Self::ALL
-            .into_iter()
-            .filter_map(|timer| Some((self.0[timer as usize]?, timer)))
-            .min_by_key(|&(at, _)| at)
+    pub(crate) const fn next(&self) -> Option<(Instant, Timer)> {
+        self.next
     }
 
     /// Takes a timer that is due.

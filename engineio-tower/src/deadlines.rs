@@ -4,12 +4,16 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use engineio_core::Sid;
 use tokio::sync::Notify;
 
 use crate::server::ServerInner;
+
+/// How long the watcher rests after it has woken sessions. A lone deadline is met at once; those of a crowd are met
+/// together, so that thousands of pings a second cost a hundred wake-ups of the thread and not thousands.
+const REST: Duration = Duration::from_millis(10);
 
 /// A heap of (deadline, session id).
 ///
@@ -71,6 +75,7 @@ struct Watcher(Arc<Deadlines>);
 
 impl Watcher {
     async fn run(self, server: Weak<ServerInner>) {
+        let mut rested = tokio::time::Instant::now().into_std();
         loop {
             let now = tokio::time::Instant::now().into_std();
             match self.0.pop_due(now) {
@@ -78,6 +83,7 @@ impl Watcher {
                     let Some(server) = server.upgrade() else {
                         return;
                     };
+                    rested = now + REST;
                     // Thousands may be due at once; requests want the thread too.
                     tokio::task::consume_budget().await;
                     if let Some(session) = server.registry.get(&sid) {
@@ -91,6 +97,7 @@ impl Watcher {
                     let earlier = self.0.earlier.notified();
                     match next {
                         Some(at) => {
+                            let at = at.max(rested);
                             let _ = tokio::time::timeout_at(at.into(), earlier).await;
                         }
                         None => earlier.await,

@@ -17,6 +17,9 @@ use crate::websocket::{Received, WebSocket};
 /// How many frames are read before handlers and writes get their turn, and before other tasks get theirs.
 const READ_BATCH: usize = 64;
 
+/// How many frames are taken out of the session at once, to be written together.
+const WRITE_BATCH: usize = 8;
+
 /// How long a peer may take to answer a close frame before the connection is dropped.
 const CLOSE_HANDSHAKE: Duration = Duration::from_secs(2);
 
@@ -128,13 +131,23 @@ impl Driver {
 
             self.poll_pump(cx);
 
-            // What the handlers sent goes out together.
-            let mut blocked = false;
-            while !blocked && let Some(frame) = self.session.take_frame(now, self.id) {
-                match socket.poll_write(frame, cx) {
-                    Poll::Ready(Ok(())) => {}
-                    Poll::Ready(Err(_)) => return self.broken(),
-                    Poll::Pending => blocked = true,
+            // What the handlers sent goes out together. Nothing is taken for a connection that is still full: the
+            // outbox is what bounds a client that does not read.
+            let mut blocked = match socket.poll_room(cx) {
+                Poll::Ready(Ok(())) => false,
+                Poll::Ready(Err(_)) => return self.broken(),
+                Poll::Pending => true,
+            };
+            let mut more = true;
+            while more && !blocked {
+                let mut frames = [const { None }; WRITE_BATCH];
+                more = self.session.take_frames(now, self.id, &mut frames);
+                for frame in frames.iter_mut().map_while(Option::take) {
+                    match socket.poll_write(frame, cx) {
+                        Poll::Ready(Ok(())) => {}
+                        Poll::Ready(Err(_)) => return self.broken(),
+                        Poll::Pending => blocked = true,
+                    }
                 }
             }
             match socket.poll_flush(cx) {
@@ -225,7 +238,7 @@ async fn close<IO: AsyncRead + AsyncWrite + Unpin>(
     let say = poll_fn(|cx| {
         if !said {
             said = true;
-            socket.close(reason.websocket_code(), cx);
+            socket.close(reason.websocket_code());
         }
         heard = heard || poll_close(&mut socket, cx);
         match socket.poll_flush(cx) {

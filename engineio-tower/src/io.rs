@@ -42,6 +42,12 @@ impl HyperIo {
         let stream = stream.into_inner();
         // A connection that is broken already shows that at the first read.
         let _ = stream.set_nodelay(true);
+        // Even an empty slice keeps the 8 KiB alive into which hyper read the request.
+        let early = if early.is_empty() {
+            Bytes::new()
+        } else {
+            early
+        };
         Self::Tcp { stream, early }
     }
 }

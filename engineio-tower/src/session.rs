@@ -23,6 +23,9 @@ use crate::options::WhenFull;
 use crate::pump::Pump;
 use crate::server::ServerInner;
 
+/// No more frames are taken out of a session at once when those that were taken have this many bytes.
+const BATCH_BYTES: usize = 16 * 1024;
+
 /// The time that the machines are told; stands still in tests that pause it.
 pub(crate) fn now() -> Instant {
     tokio::time::Instant::now().into_std()
@@ -190,10 +193,15 @@ impl Shared {
     }
 
     /// The watcher says that the time may have come.
+    ///
+    /// An entry of the watcher that was overtaken by an earlier one is left over. If it were followed by a new one, each
+    /// heartbeat would leave one more of them, wherever the interval is shorter than the timeout.
     pub(crate) fn on_deadline(self: &Arc<Self>, now: Instant) {
         self.change(|state| {
-            state.watched = None;
-            state.session.handle_input(now, Input::Timeout);
+            if state.watched.is_some_and(|watched| watched <= now) {
+                state.watched = None;
+                state.session.handle_input(now, Input::Timeout);
+            }
         });
     }
 
@@ -294,9 +302,28 @@ impl Shared {
         self.lock().driver = Some(id);
     }
 
-    /// Takes the next frame for a WebSocket.
-    pub(crate) fn take_frame(self: &Arc<Self>, now: Instant, id: WebSocketId) -> Option<Frame> {
-        self.update(|session| session.take_frame(now, id))
+    /// Takes the next frames for a WebSocket, a few at a time: what has left the outbox and cannot be written yet stays
+    /// small, and a batch costs one lock. Whether there may be more.
+    pub(crate) fn take_frames(
+        self: &Arc<Self>,
+        now: Instant,
+        id: WebSocketId,
+        into: &mut [Option<Frame>],
+    ) -> bool {
+        self.update(|session| {
+            let mut bytes = 0;
+            for slot in into {
+                let Some(frame) = session.take_frame(now, id) else {
+                    return false;
+                };
+                bytes += frame.as_bytes().len();
+                *slot = Some(frame);
+                if bytes >= BATCH_BYTES {
+                    break;
+                }
+            }
+            true
+        })
     }
 
     pub(crate) fn try_send(

@@ -1,32 +1,64 @@
-//! Frames over a byte stream. The only module that knows tungstenite.
+//! Frames over a byte stream: the server's side of RFC 6455, without extensions.
+//!
+//! Written for many connections that are mostly idle. A connection that waits holds no buffer to read into, and none to
+//! write from: bytes are read into a buffer of the thread and written out of another one, and a connection keeps only
+//! what is left when it must wait. (tungstenite, which we used before, keeps at least its read buffer in every
+//! connection, and fills all of it with zeroes before each read.)
 
-use std::io::{self, ErrorKind, Read, Write};
-use std::pin::Pin;
-use std::task::{Context, Poll};
+mod parser;
 
+use std::cell::Cell;
+use std::io::{self, ErrorKind, IoSlice};
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll, ready};
+
+use bytes::{Bytes, BytesMut};
 use engineio_core::{DisconnectReason, Frame};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio_tungstenite::tungstenite::protocol::frame::coding::{Data, OpCode};
-use tokio_tungstenite::tungstenite::protocol::frame::{self, CloseFrame};
-use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig, WebSocketContext};
-use tokio_tungstenite::tungstenite::{Error, Message};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 
-/// tungstenite zero-fills this much before every read and keeps it while idle; its default of 128 KiB would cost as
-/// much memory a connection.
-const READ_BUFFER: usize = 4 * 1024;
+use self::parser::{Parsed, Parser};
+
+/// How much is read at once. One buffer of this size belongs to each thread.
+const READ_BUFFER: usize = 64 * 1024;
+
+/// When a frame lacks more than this, it is read to its place, without a copy.
+const READ_IN_PLACE: usize = 4 * 1024;
+
+/// A buffer for received bytes up to this size is kept while the connection waits.
+const KEPT: usize = 1024;
 
 /// Frames gather up to this size before they are written, so that a batch is one system call.
-const WRITE_BUFFER: usize = 16 * 1024;
+const WRITE_BUFFER: usize = 64 * 1024;
+
+/// Payloads from this size on are written from where they are, not copied among the others.
+const WRITE_IN_PLACE: usize = 16 * 1024;
+
+thread_local! {
+    static READ: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+    static WRITE: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
 
 /// A WebSocket of the server's side.
-///
-/// It drives tungstenite's context directly, with the waker of the current poll. tokio-tungstenite's own stream keeps
-/// two shared waker proxies for each connection to make it a `Stream` and a `Sink`, which one task does not need.
 pub(crate) struct WebSocket<IO> {
     io: IO,
-    context: WebSocketContext,
-    /// Something was written that is not flushed.
-    dirty: bool,
+    parser: Parser,
+    /// What was read and is not parsed.
+    raw: BytesMut,
+    /// The buffer behind `raw` is too large to be kept.
+    large: bool,
+    /// Encoded frames, the first `written` bytes of which are on their way; borrowed from the thread while there are any.
+    out: Vec<u8>,
+    written: usize,
+    /// A large payload, which follows `out`.
+    tail: Bytes,
+    /// The latest ping that is to be answered; earlier ones need no answer then (RFC 6455 § 5.5.3).
+    pong: Option<Bytes>,
+    /// Something was written that the stream may still hold.
+    unflushed: bool,
+    /// Our close frame was queued; nothing may follow it.
+    closing: bool,
+    /// Nothing more is to be read.
+    ended: Option<DisconnectReason>,
     /// The code that the close frame must carry because of what the peer did.
     fault: Option<u16>,
 }
@@ -40,53 +72,80 @@ pub(crate) enum Received {
 
 impl<IO: AsyncRead + AsyncWrite + Unpin> WebSocket<IO> {
     pub(crate) fn new(io: IO, max_payload: usize) -> Self {
-        let config = WebSocketConfig::default()
-            .read_buffer_size(READ_BUFFER)
-            .write_buffer_size(WRITE_BUFFER)
-            // The outbox is the bound; this one only must not be in the way of a single large message.
-            .max_write_buffer_size(usize::MAX)
-            .max_message_size(Some(max_payload))
-            .max_frame_size(Some(max_payload));
         Self {
             io,
-            context: WebSocketContext::new(Role::Server, Some(config)),
-            dirty: false,
+            parser: Parser::new(max_payload),
+            raw: BytesMut::new(),
+            large: false,
+            out: Vec::new(),
+            written: 0,
+            tail: Bytes::new(),
+            pong: None,
+            unflushed: false,
+            closing: false,
+            ended: None,
             fault: None,
         }
     }
 
-    /// The next frame. Pings of the WebSocket layer are answered on the way.
+    /// The next frame. Pings of the WebSocket layer are answered by the next flush.
     pub(crate) fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Received> {
         loop {
-            let mut stream = Stream {
-                io: &mut self.io,
-                cx,
-            };
-            let received = match self.context.read(&mut stream) {
-                Ok(Message::Text(text)) => Received::Frame(Frame::text(text)),
-                Ok(Message::Binary(bytes)) => Received::Frame(Frame::Binary(bytes)),
-                // The answer is queued; the next read or flush sends it.
-                Ok(Message::Ping(_)) => {
-                    self.dirty = true;
-                    continue;
+            if let Some(reason) = self.ended {
+                return Poll::Ready(Received::Closed(reason));
+            }
+            match self.parser.next(&mut self.raw) {
+                Ok(Some(Parsed::Message(frame))) => return Poll::Ready(Received::Frame(frame)),
+                Ok(Some(Parsed::Ping(data))) => self.pong = Some(data),
+                Ok(Some(Parsed::Pong)) => {}
+                Ok(Some(Parsed::Close(code))) => {
+                    self.queue_close(code);
+                    self.ended = Some(DisconnectReason::TransportClose);
                 }
-                Ok(Message::Pong(_) | Message::Frame(_)) => continue,
-                Ok(Message::Close(_)) => {
-                    self.dirty = true;
-                    Received::Closed(DisconnectReason::TransportClose)
+                Err(fault) => {
+                    tracing::debug!(target: "engineio::websocket", ?fault, "the WebSocket ended");
+                    let (reason, code) = fault.outcome();
+                    self.fault = Some(code);
+                    self.ended = Some(reason);
                 }
-                Err(Error::Io(error)) if error.kind() == ErrorKind::WouldBlock => {
-                    return Poll::Pending;
-                }
-                Err(error) => {
-                    let (reason, fault) = classify(&error);
-                    self.fault = fault;
-                    tracing::debug!(target: "engineio::websocket", %error, "the WebSocket ended");
-                    Received::Closed(reason)
-                }
-            };
-            return Poll::Ready(received);
+                Ok(None) => match ready!(self.poll_fill(cx)) {
+                    Ok(0) => self.ended = Some(DisconnectReason::TransportClose),
+                    Ok(_) => {}
+                    Err(error) => {
+                        tracing::debug!(target: "engineio::websocket", %error, "the WebSocket ended");
+                        self.ended = Some(DisconnectReason::TransportClose);
+                    }
+                },
+            }
         }
+    }
+
+    /// Reads what is there. Gives 0 at the end.
+    fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        let missing = self.parser.missing(&self.raw);
+        if missing > READ_IN_PLACE {
+            // What is announced is not trusted with memory all at once: it doubles as bytes come.
+            let step = self.raw.len().max(READ_BUFFER);
+            self.raw.reserve(missing.min(step));
+            self.large = true;
+            return pin!(self.io.read_buf(&mut self.raw)).poll(cx);
+        }
+        if self.large && self.raw.is_empty() {
+            self.raw = BytesMut::new();
+            self.large = false;
+        }
+        let mut buffer = READ.take();
+        if buffer.is_empty() {
+            buffer.resize(READ_BUFFER, 0);
+        }
+        let mut read = ReadBuf::new(&mut buffer);
+        let outcome = Pin::new(&mut self.io).poll_read(cx, &mut read);
+        let bytes = read.filled();
+        let len = bytes.len();
+        self.raw.extend_from_slice(bytes);
+        self.large |= self.raw.len() > KEPT;
+        READ.set(buffer);
+        outcome.map_ok(|()| len)
     }
 
     /// Puts a frame into the buffer, which is written when it is full.
@@ -96,106 +155,116 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> WebSocket<IO> {
         &mut self,
         frame: Frame,
         cx: &mut Context<'_>,
-    ) -> Poll<Result<(), Error>> {
-        let (bytes, kind) = match frame {
-            Frame::Text(text) => (text.into_bytes(), Data::Text),
-            Frame::Binary(bytes) => (bytes, Data::Binary),
-        };
-        // A raw frame: the text is known to be UTF-8 and is not checked again.
-        let frame = frame::Frame::message(bytes, OpCode::Data(kind), true);
-        self.dirty = true;
-        let mut stream = Stream {
-            io: &mut self.io,
-            cx,
-        };
-        pending(self.context.write(&mut stream, Message::Frame(frame)))
+    ) -> Poll<io::Result<()>> {
+        if self.closing {
+            return Poll::Ready(Ok(()));
+        }
+        match frame {
+            Frame::Text(text) => self.queue(0x81, text.into_bytes()),
+            Frame::Binary(bytes) => self.queue(0x82, bytes),
+        }
+        self.poll_room(cx)
+    }
+
+    /// Ready while less than a buffer is waiting to be written; writes if it is more.
+    pub(crate) fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.out.len() - self.written + self.tail.len() < WRITE_BUFFER {
+            return Poll::Ready(Ok(()));
+        }
+        self.poll_drain(cx)
+    }
+
+    /// Encodes a frame, without a mask, behind what is queued.
+    fn queue(&mut self, first: u8, payload: Bytes) {
+        if self.out.capacity() == 0 {
+            self.out = WRITE.take();
+        }
+        if !self.tail.is_empty() {
+            self.out.drain(..self.written);
+            self.written = 0;
+            self.out.extend_from_slice(&self.tail);
+        }
+        self.tail = Bytes::new();
+        self.out.push(first);
+        match payload.len() {
+            len @ 0..126 => self.out.push(len as u8),
+            len @ 126..65_536 => {
+                self.out.push(126);
+                self.out.extend_from_slice(&(len as u16).to_be_bytes());
+            }
+            len => {
+                self.out.push(127);
+                self.out.extend_from_slice(&(len as u64).to_be_bytes());
+            }
+        }
+        if payload.len() < WRITE_IN_PLACE {
+            self.out.extend_from_slice(&payload);
+        } else {
+            self.tail = payload;
+        }
+    }
+
+    /// Hands everything that is encoded to the stream.
+    fn poll_drain(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while self.written < self.out.len() || !self.tail.is_empty() {
+            let head = &self.out[self.written..];
+            let io = Pin::new(&mut self.io);
+            let written = ready!(if self.tail.is_empty() {
+                io.poll_write(cx, head)
+            } else {
+                io.poll_write_vectored(cx, &[IoSlice::new(head), IoSlice::new(&self.tail)])
+            })?;
+            if written == 0 {
+                return Poll::Ready(Err(ErrorKind::WriteZero.into()));
+            }
+            self.unflushed = true;
+            let of_head = written.min(head.len());
+            self.written += of_head;
+            let _ = self.tail.split_to(written - of_head);
+        }
+        if self.out.capacity() > 0 {
+            self.out.clear();
+            self.written = 0;
+            // A stream that is copied and not written in place leaves a large one behind.
+            let out = std::mem::take(&mut self.out);
+            if out.capacity() <= 2 * WRITE_BUFFER {
+                WRITE.set(out);
+            }
+        }
+        self.tail = Bytes::new();
+        Poll::Ready(Ok(()))
     }
 
     /// Writes out what is buffered.
-    pub(crate) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        if !self.dirty {
-            return Poll::Ready(Ok(()));
+    pub(crate) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if let Some(data) = self.pong.take()
+            && !self.closing
+        {
+            self.queue(0x8a, data);
         }
-        let mut stream = Stream {
-            io: &mut self.io,
-            cx,
-        };
-        let flushed = pending(self.context.flush(&mut stream));
-        self.dirty = flushed.is_pending();
-        flushed
+        ready!(self.poll_drain(cx))?;
+        if self.unflushed {
+            ready!(Pin::new(&mut self.io).poll_flush(cx))?;
+            self.unflushed = false;
+        }
+        Poll::Ready(Ok(()))
     }
 
-    /// Queues the close frame; the peer's own fault, if any, decides its code.
-    pub(crate) fn close(&mut self, code: u16, cx: &mut Context<'_>) {
-        let frame = CloseFrame {
-            code: self.fault.unwrap_or(code).into(),
-            reason: Default::default(),
-        };
-        let mut stream = Stream {
-            io: &mut self.io,
-            cx,
-        };
-        self.dirty = true;
-        // The frame is queued even if it cannot be written yet; a broken connection is noticed by the flush.
-        let _ = self.context.close(&mut stream, Some(frame));
+    /// Queues the close frame, unless there was one; the peer's own fault, if any, decides its code.
+    pub(crate) fn close(&mut self, code: u16) {
+        self.queue_close(Some(self.fault.unwrap_or(code)));
+    }
+
+    fn queue_close(&mut self, code: Option<u16>) {
+        if !std::mem::replace(&mut self.closing, true) {
+            let code = code.map(u16::to_be_bytes);
+            let payload = code.map_or_else(Bytes::new, |code| Bytes::copy_from_slice(&code));
+            self.queue(0x88, payload);
+        }
     }
 
     /// Closes the connection below, so that the peer sees an end rather than a reset.
     pub(crate) fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.io).poll_shutdown(cx)
-    }
-}
-
-fn pending(result: Result<(), Error>) -> Poll<Result<(), Error>> {
-    match result {
-        Err(Error::Io(error)) if error.kind() == ErrorKind::WouldBlock => Poll::Pending,
-        result => Poll::Ready(result),
-    }
-}
-
-/// Why the session ends, and the close code that tells the peer what it did wrong (RFC 6455 § 7.4.1).
-fn classify(error: &Error) -> (DisconnectReason, Option<u16>) {
-    use tokio_tungstenite::tungstenite::error::ProtocolError;
-    match error {
-        Error::Capacity(_) => (DisconnectReason::PayloadTooLarge, Some(1009)),
-        Error::Utf8(_) => (DisconnectReason::TransportError, Some(1007)),
-        Error::ConnectionClosed
-        | Error::AlreadyClosed
-        | Error::Io(_)
-        | Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => {
-            (DisconnectReason::TransportClose, None)
-        }
-        _ => (DisconnectReason::TransportError, Some(1002)),
-    }
-}
-
-/// An async stream as tungstenite wants it: what would wait is `WouldBlock`, and the task is woken.
-struct Stream<'a, 'b, IO> {
-    io: &'a mut IO,
-    cx: &'a mut Context<'b>,
-}
-
-fn ready<T>(poll: Poll<io::Result<T>>) -> io::Result<T> {
-    match poll {
-        Poll::Ready(result) => result,
-        Poll::Pending => Err(ErrorKind::WouldBlock.into()),
-    }
-}
-
-impl<IO: AsyncRead + Unpin> Read for Stream<'_, '_, IO> {
-    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        let mut buf = ReadBuf::new(buf);
-        ready(Pin::new(&mut *self.io).poll_read(self.cx, &mut buf))?;
-        Ok(buf.filled().len())
-    }
-}
-
-impl<IO: AsyncWrite + Unpin> Write for Stream<'_, '_, IO> {
-    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
-        ready(Pin::new(&mut *self.io).poll_write(self.cx, buf))
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        ready(Pin::new(&mut *self.io).poll_flush(self.cx))
     }
 }

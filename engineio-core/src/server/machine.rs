@@ -196,7 +196,7 @@ impl Machine {
         self.heartbeat.on_other(now, &self.config, &mut self.timers);
     }
 
-    pub(super) const fn set_timer(&mut self, timer: Timer, at: Instant) {
+    pub(super) fn set_timer(&mut self, timer: Timer, at: Instant) {
         self.timers.set(timer, at);
     }
 
@@ -204,7 +204,7 @@ impl Machine {
         self.timers.is_set(timer)
     }
 
-    pub(super) const fn stop_upgrade_timers(&mut self) {
+    pub(super) fn stop_upgrade_timers(&mut self) {
         self.timers.stop(Timer::Upgrade);
         self.timers.stop(Timer::Noop);
     }

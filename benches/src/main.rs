@@ -1,0 +1,41 @@
+//! Measures Engine.IO servers beside each other.
+//!
+//! ```text
+//! cargo run --release -p engineio-bench -- quick       a table in a few minutes: ours, the Rust peer and the limits
+//! cargo run --release -p engineio-bench -- full        every server, every mode
+//! cargo run --release -p engineio-bench -- run --modes ws-echo-32-p1,connect --servers ours,engineioxide --rounds 5
+//! cargo run --release -p engineio-bench -- list        the modes and the servers
+//! cargo run --release -p engineio-bench -- instructions            what our code costs a message, counted by valgrind
+//! ```
+//!
+//! The driver runs this same program again as the server (`serve NAME`) and as the load generator (`load MODE`), each
+//! pinned to a processor of its own. `docs/BENCHMARKS.md` describes the method.
+
+mod driver;
+mod instructions;
+mod load;
+mod options;
+mod serve;
+
+use anyhow::{Context, Result};
+
+use crate::options::Options;
+
+fn main() -> Result<()> {
+    let mut options = Options::parse(std::env::args().skip(1))?;
+    let command = options
+        .word()
+        .context("quick, full, run, list, serve or load?")?;
+    match command.as_str() {
+        "serve" => serve::run(&mut options),
+        "load" => {
+            let load = load::Load::parse(&mut options)?;
+            options.finish()?;
+            println!("{}", load::run(&load)?);
+            Ok(())
+        }
+        "instructions" => instructions::count(options),
+        "work" => instructions::work(&mut options),
+        command => driver::run(command, options),
+    }
+}

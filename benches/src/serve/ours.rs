@@ -1,0 +1,67 @@
+//! Our server, with every limit at its default.
+
+use anyhow::Result;
+use engineio_axum::EngineIoLayer;
+use engineio_tower::{EngineIoService, Message, Server, Socket};
+use tokio::net::TcpListener;
+use tower_service::Service;
+
+use super::Settings;
+
+/// The messages that are sent to everybody begin so.
+const BROADCAST: &str = "bcast:";
+
+fn broadcasts(message: &Message) -> bool {
+    matches!(message, Message::Text(text) if text.as_bytes().starts_with(BROADCAST.as_bytes()))
+}
+
+/// An echo whose handler answers at once.
+pub(super) fn plain(settings: Settings) -> Server {
+    Server::builder()
+        .ping_interval(settings.ping_interval)
+        .ping_timeout(settings.ping_timeout)
+        .on_message(|socket: Socket, message: Message| {
+            if broadcasts(&message) {
+                socket.server().broadcast(message);
+            } else if socket.try_send(message).is_err() {
+                // The generator counts: a message that is lost fails the run.
+                socket.abort();
+            }
+        })
+        .build()
+}
+
+/// An echo whose handler waits for room, as most applications would write it.
+pub(super) fn asynchronous(settings: Settings) -> Server {
+    Server::builder()
+        .ping_interval(settings.ping_interval)
+        .ping_timeout(settings.ping_timeout)
+        .on_message(|socket: Socket, message: Message| async move {
+            if broadcasts(&message) {
+                socket.server().broadcast(message);
+            } else {
+                let _ = socket.send(message).await;
+            }
+        })
+        .build()
+}
+
+/// On bare hyper.
+pub(super) async fn hyper(listener: TcpListener, server: Server) -> Result<()> {
+    let service = EngineIoService::new(server);
+    super::accept_http(listener, move |request| service.clone().call(request)).await
+}
+
+/// In an axum app that has a route of its own.
+pub(super) async fn axum(listener: TcpListener, server: Server) -> Result<()> {
+    use axum::serve::ListenerExt;
+
+    let app = axum::Router::new()
+        .route("/", axum::routing::get(|| async { "hello" }))
+        .layer(EngineIoLayer::new(server));
+    let listener = listener.tap_io(|stream| {
+        // As on bare hyper. A connection that is broken already shows that at the first read.
+        let _ = stream.set_nodelay(true);
+    });
+    Ok(axum::serve(listener, app).await?)
+}
