@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use engineio_core::client;
 use engineio_core::server::{First, Input, Session};
 use engineio_core::{
     Config, DisconnectReason, Frame, Handshake, Payload, Revision, Sid, Transport,
@@ -95,4 +96,29 @@ fn what_is_announced_fits_the_timers_of_javascript() {
         // A longer timeout fires at once there.
         assert!(silence.as_millis() < 1 << 31);
     }
+}
+
+/// A server can announce no time at all; a client that is slow must not spin for it.
+#[test]
+fn a_client_whose_server_announces_no_time_does_not_spin() {
+    let now = Instant::now();
+    let config = client::Config {
+        inbox_limit: 0,
+        ..client::Config::default()
+    };
+    let mut session = client::Session::new(now, config, Transport::WebSocket);
+    let Some(client::Output::OpenWebSocket(id)) = session.poll_output() else {
+        panic!("a client begins with its WebSocket");
+    };
+    session.handle_input(now, client::Input::WebSocketOpened(id));
+    for frame in [
+        r#"0{"sid":"a","upgrades":[],"pingInterval":0,"pingTimeout":0}"#,
+        "4a",
+    ] {
+        let frame = client::Input::WebSocketFrame(id, Frame::text(frame));
+        session.handle_input(now, frame);
+    }
+    assert_eq!(session.poll_timeout(), Some(now));
+    session.handle_input(now, client::Input::Timeout);
+    assert!(session.poll_timeout().is_some_and(|at| at > now));
 }

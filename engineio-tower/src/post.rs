@@ -147,11 +147,6 @@ where
                 return Poll::Ready(Answer::Refusal(Refusal::BadRequest));
             }
             signal = session.poll_signal(party, cx);
-            if broken && signal.is_none() {
-                // The session answers nobody who gave up. But hyper keeps the request of a malformed body, and would
-                // keep it for ever.
-                signal = Some(Signal::Refused(Refusal::BadRequest));
-            }
         }
         let answer = match signal {
             Some(Signal::Accepted) => Answer::Posted,

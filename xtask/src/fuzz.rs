@@ -77,9 +77,10 @@ pub(crate) fn run(workspace: &Workspace, target: Option<&str>, seconds: u32) -> 
 
 fn compile(workspace: &Workspace, build: &Path) -> Result<()> {
     let mut command = cargo();
-    // Flags for one target triple only, so that build scripts run without a fuzzer around them.
+    // Flags for one target triple only, so that build scripts run without a fuzzer around them. The lock file follows
+    // the crates of the main workspace, which have dependencies of their own to change.
     command
-        .args(["build", "--release", "--locked", "--bins", "--target"])
+        .args(["build", "--release", "--bins", "--target"])
         .arg(host_triple()?)
         .arg("--target-dir")
         .arg(build)

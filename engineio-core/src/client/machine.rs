@@ -10,7 +10,7 @@ use super::input::{Event, Fault, Output, RequestId, WebSocketId};
 use super::opened::Opened;
 use crate::codec::{Coding, DecodeError, Frame, Payload, Revision};
 use crate::outbox::{self, Batch, Outbox};
-use crate::timer::{Timer, Timers};
+use crate::timer::{Timer, Timers, after};
 use crate::{DisconnectReason, Message, Packet, Transport};
 
 /// The shortest time between two pings of a client, whatever the server asks for.
@@ -160,6 +160,11 @@ impl Machine {
         let excused = self.stalled || !self.inbox_has_room();
         if excused {
             self.watch(now);
+            if let Some(opened) = &self.opened {
+                // A server that leaves no time at all must not be excused over and over in one moment.
+                let end = after(now, opened.patience());
+                self.timers.set(Timer::PingTimeout, end);
+            }
         }
         excused
     }
