@@ -137,9 +137,55 @@ impl ServerBuilder {
         self
     }
 
-    /// One type that answers all of it, in place of the closures that were given before.
+    /// What is done once, when the server meets its runtime: at [`Server::start`], or else at the first handshake. An
+    /// async closure that takes the [`Server`]; it runs in a task that is aborted when the server has shut down, so it
+    /// is also the place for work that goes on in the background.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use engineio_tower::Server;
+    ///
+    /// let server = Server::builder()
+    ///     .on_start(|server| async move {
+    ///         let mut tick = tokio::time::interval(Duration::from_secs(1));
+    ///         loop {
+    ///             tick.tick().await;
+    ///             server.broadcast("tick");
+    ///         }
+    ///     })
+    ///     .build();
+    /// # let _ = server;
+    /// ```
+    pub fn on_start<F, Fut>(mut self, hook: F) -> Self
+    where
+        F: Fn(Server) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = ()> + Send + 'static,
+    {
+        self.handlers.start = Some(Box::new(move |server| Box::pin(hook(server))));
+        self
+    }
+
+    /// What is done when the server begins to shut down, while its clients are still connected: an async closure that
+    /// takes the [`Server`]. [`Server::shutdown`] waits for it, within the grace period.
+    pub fn on_shutdown<F, Fut>(mut self, hook: F) -> Self
+    where
+        F: Fn(Server) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = ()> + Send + 'static,
+    {
+        self.handlers.shutdown = Some(Box::new(move |server| Box::pin(hook(server))));
+        self
+    }
+
+    /// One type that answers all of it, in place of the closures for clients that were given before.
     pub fn handler<H: Handler>(mut self, handler: H) -> Self {
-        self.handlers = Handlers::of(handler);
+        let Handlers {
+            start, shutdown, ..
+        } = self.handlers;
+        self.handlers = Handlers {
+            start,
+            shutdown,
+            ..Handlers::of(handler)
+        };
         self
     }
 

@@ -8,6 +8,7 @@ use engineio_core::{DisconnectReason, Message};
 
 use crate::refuse::Refuse;
 use crate::request::ConnectRequest;
+use crate::server::Server;
 use crate::socket::Socket;
 
 pub(crate) type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
@@ -95,6 +96,7 @@ pub(crate) enum Started<T> {
 
 type Connect = dyn Fn(Socket, ConnectRequest) -> Started<Result<(), Refuse>> + Send + Sync;
 type OnMessage = dyn Fn(&Socket, Message) -> Started<()> + Send + Sync;
+type OnServer = dyn Fn(Server) -> BoxFuture<()> + Send + Sync;
 type OnSocket = dyn Fn(Socket) -> Started<()> + Send + Sync;
 type Disconnect = dyn Fn(Socket, DisconnectReason) -> Started<()> + Send + Sync;
 
@@ -106,6 +108,8 @@ pub(crate) struct Handlers {
     pub(crate) upgraded: Option<Box<OnSocket>>,
     pub(crate) drained: Option<Box<OnSocket>>,
     pub(crate) disconnect: Option<Box<Disconnect>>,
+    pub(crate) start: Option<Box<OnServer>>,
+    pub(crate) shutdown: Option<Box<OnServer>>,
 }
 
 impl std::fmt::Debug for Handlers {
@@ -149,6 +153,8 @@ impl Handlers {
                 Started::Running(Box::pin(async move { handler.upgraded(&socket).await }))
             })),
             drained: None,
+            start: None,
+            shutdown: None,
             disconnect: Some(Box::new(move |socket, reason| {
                 let handler = Arc::clone(&on_disconnect);
                 Started::Running(Box::pin(async move {

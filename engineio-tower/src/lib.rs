@@ -55,7 +55,8 @@
 //! # Logs
 //!
 //! Events of `tracing` have targets below `engineio`: `session`, `connect`, `refusal`, `upgrade`, `post`, `websocket`.
-//! Session ids are cut to six characters, and messages are never logged.
+//! The handlers of a client run in a span `session`, with its `sid`. Session ids are cut to six characters, and messages
+//! are never logged.
 //!
 //! # Cancel safety
 //!

@@ -35,6 +35,9 @@ impl std::fmt::Debug for Pump {
 impl Pump {
     /// Runs handlers until there are no events left, and gives the claim back then.
     pub(crate) fn poll(&mut self, session: &Arc<Shared>, cx: &mut Context<'_>) -> Poll<()> {
+        // What handlers log names the client that it concerns. Costs one look where nobody listens.
+        let sid = session.sid.short();
+        let _span = tracing::debug_span!(target: "engineio::session", "session", sid).entered();
         loop {
             if let Some(running) = &mut self.running {
                 let result = catch_unwind(AssertUnwindSafe(|| running.as_mut().poll(cx)));

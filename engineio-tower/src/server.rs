@@ -234,8 +234,11 @@ impl Server {
     /// # }
     /// ```
     pub async fn shutdown(&self, grace: Duration) {
-        self.inner.leaving.store(true, Ordering::SeqCst);
+        let first = !self.inner.leaving.swap(true, Ordering::SeqCst);
         let deadline = Instant::now() + grace.min(LONGEST_GRACE);
+        if let Some(hook) = self.inner.handlers.shutdown.as_ref().filter(|_| first) {
+            let _ = tokio::time::timeout_at(deadline, hook(self.clone())).await;
+        }
         let reason = DisconnectReason::Shutdown;
         if tokio::time::timeout_at(deadline, self.close_all(reason))
             .await
@@ -247,6 +250,16 @@ impl Server {
         }
         let _ = tokio::time::timeout_at(deadline, self.inner.settled()).await;
         self.inner.end_background_tasks();
+    }
+
+    /// Gives the server the runtime of the caller and runs [`on_start`](crate::ServerBuilder::on_start), before the first
+    /// client would. Does nothing the second time.
+    ///
+    /// # Panics
+    ///
+    /// Panics outside a tokio runtime.
+    pub fn start(&self) {
+        self.inner.enter_runtime();
     }
 
     /// Whether [`shutdown`](Self::shutdown) was called: new clients are refused.
@@ -281,7 +294,12 @@ impl Server {
 impl ServerInner {
     /// Called by every request that opens a session.
     pub(crate) fn enter_runtime(self: &Arc<Self>) {
-        self.runtime.get_or_init(Handle::current);
+        if self.runtime.get().is_none() && self.runtime.set(Handle::current()).is_ok() {
+            let server = Server::from_inner(Arc::clone(self));
+            if let Some(hook) = &self.handlers.start {
+                drop(server.spawn(hook(server.clone())));
+            }
+        }
         self.deadlines.watch(self);
     }
 

@@ -159,6 +159,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> WebSocket<IO> {
         if self.closing {
             return Poll::Ready(Ok(()));
         }
+        self.queue_pong();
         match frame {
             Frame::Text(text) => self.queue(0x81, text.into_bytes()),
             Frame::Binary(bytes) => self.queue(0x82, bytes),
@@ -237,11 +238,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> WebSocket<IO> {
 
     /// Writes out what is buffered.
     pub(crate) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if let Some(data) = self.pong.take()
-            && !self.closing
-        {
-            self.queue(0x8a, data);
-        }
+        self.queue_pong();
         ready!(self.poll_drain(cx))?;
         if self.unflushed {
             ready!(Pin::new(&mut self.io).poll_flush(cx))?;
@@ -253,6 +250,15 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> WebSocket<IO> {
     /// Queues the close frame, unless there was one; the peer's own fault, if any, decides its code.
     pub(crate) fn close(&mut self, code: u16) {
         self.queue_close(Some(self.fault.unwrap_or(code)));
+    }
+
+    /// The answer to a ping comes before whatever is sent after it.
+    fn queue_pong(&mut self) {
+        if let Some(data) = self.pong.take()
+            && !self.closing
+        {
+            self.queue(0x8a, data);
+        }
     }
 
     fn queue_close(&mut self, code: Option<u16>) {

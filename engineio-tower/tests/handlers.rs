@@ -290,3 +290,45 @@ async fn a_shutdown_may_have_all_the_time_there_is() {
     server.shutdown(Duration::MAX).await;
     assert!(server.is_shutting_down());
 }
+
+#[tokio::test(start_paused = true)]
+async fn the_application_may_work_at_the_start_and_at_the_end() {
+    let (told, mut tell) = mpsc::unbounded_channel();
+    let (at_start, at_end) = (told.clone(), told);
+    let server = Server::builder()
+        .on_start(move |server| {
+            at_start.send(format!("start {}", server.len())).unwrap();
+            async move {
+                let mut tick = tokio::time::interval(Duration::from_secs(1));
+                loop {
+                    tick.tick().await;
+                    server.broadcast("tick");
+                }
+            }
+        })
+        .on_shutdown(move |server| {
+            let at_end = at_end.clone();
+            async move {
+                server.broadcast("last");
+                at_end.send(format!("end {}", server.len())).unwrap();
+            }
+        })
+        .build();
+    server.start();
+    server.start();
+    let (sid, _) = open(&server).await;
+    assert_eq!(text(&poll(&server, &sid).await), "4tick");
+    let shutdown = tokio::spawn({
+        let server = server.clone();
+        async move {
+            server.shutdown(Duration::from_secs(5)).await;
+            server.shutdown(Duration::from_secs(5)).await;
+        }
+    });
+    tokio::task::yield_now().await;
+    assert!(text(&poll(&server, &sid).await).ends_with("4last\x1e1"));
+    shutdown.await.unwrap();
+    assert_eq!(tell.recv().await.unwrap(), "start 0");
+    assert_eq!(tell.recv().await.unwrap(), "end 1");
+    assert!(tell.try_recv().is_err(), "each runs once");
+}
