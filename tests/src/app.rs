@@ -52,7 +52,7 @@ impl Events {
     }
 }
 
-/// A server that echoes, except for what [`answer`] knows, and what it tells.
+/// A server that echoes, except for what `answer` knows, and what it tells.
 #[must_use]
 pub fn echo(configure: impl FnOnce(ServerBuilder) -> ServerBuilder) -> (Server, Events) {
     let (told, events) = unbounded_channel();
