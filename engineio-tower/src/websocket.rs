@@ -5,6 +5,8 @@
 //! what is left when it must wait. (tungstenite, which we used before, keeps at least its read buffer in every
 //! connection, and fills all of it with zeroes before each read.)
 
+#[cfg(test)]
+mod oracle;
 mod parser;
 
 use std::cell::Cell;
