@@ -1,7 +1,7 @@
 //! The task of one WebSocket: reads, handlers and writes, polled together.
 
 use std::future::poll_fn;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -12,6 +12,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::pump::Pump;
 use crate::session::{PartyId, Shared, Signal, now};
+use crate::sync::Mutex;
 use crate::websocket::{Received, WebSocket};
 
 /// How many frames are read before handlers and writes get their turn, and before other tasks get theirs.

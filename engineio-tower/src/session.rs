@@ -4,7 +4,7 @@ mod data;
 mod state;
 
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::task::Context;
 use std::time::Instant;
 
@@ -22,6 +22,7 @@ use crate::meter;
 use crate::options::WhenFull;
 use crate::pump::Pump;
 use crate::server::ServerInner;
+use crate::sync::{Mutex, MutexGuard};
 
 /// No more frames are taken out of a session at once when those that were taken have this many bytes.
 const BATCH_BYTES: usize = 16 * 1024;
