@@ -2,8 +2,10 @@
 
 mod client_support;
 
+use std::time::Instant;
+
 use client_support::{Client, OPEN_UPGRADABLE, message, secs, text};
-use engineio_core::client::{Config, Event, Input, Output, ProbeFailure};
+use engineio_core::client::{Config, Event, Input, Output, ProbeFailure, Session};
 use engineio_core::{DisconnectReason, Message, Payload, Revision, SendError, Timer, Transport};
 
 #[test]
@@ -108,6 +110,17 @@ fn row_33_a_close_packet_of_a_poll_ends_the_session() {
     let closed = Event::Closed(DisconnectReason::Server);
     assert_eq!(client.events(), [message("a"), closed]);
     assert_eq!(client.outputs(), [Output::Finished]);
+}
+
+#[test]
+fn row_33_nothing_is_asked_for_after_the_end() {
+    let mut session = Session::new(Instant::now(), Config::default(), Transport::Polling);
+    assert!(matches!(session.poll_output(), Some(Output::Poll(_))));
+    session.send(Message::from("a")).unwrap();
+    session.abort(DisconnectReason::Client);
+    let outputs: Vec<_> = std::iter::from_fn(|| session.poll_output()).collect();
+    assert!(outputs.contains(&Output::Events) && outputs.contains(&Output::Room));
+    assert_eq!(outputs.last(), Some(&Output::Finished));
 }
 
 #[test]

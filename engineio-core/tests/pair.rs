@@ -214,6 +214,9 @@ fn an_orderly_close_of_the_server_brings_everything_out() {
     }
 }
 
+/// How many steps are made if the environment names no other number in `WALK_STEPS`.
+const STEPS: usize = 200_000;
+
 /// SplitMix64: small, seedable, and good enough to wander with.
 struct Random(u64);
 
@@ -233,6 +236,7 @@ struct Census {
     fell_back: usize,
     closed: [usize; 4],
     delivered: usize,
+    steps: usize,
 }
 
 /// One life of a session, with whatever happens to it.
@@ -311,12 +315,16 @@ fn wander(random: &mut Random, census: &mut Census) {
     census.delivered += pair.texts_of_client().len() + pair.texts_of_server().len();
     pair.advance(secs(200));
     pair.check();
+    census.steps += pair.steps;
 }
 
 #[test]
 fn a_random_walk_breaks_no_invariant() {
+    let wanted = std::env::var("WALK_STEPS").map_or(STEPS, |steps| steps.parse().unwrap());
     let mut census = Census::default();
-    for seed in 0..2000 {
+    let mut seeds = 0..;
+    while census.steps < wanted {
+        let seed = seeds.next().unwrap();
         let outcome = std::panic::catch_unwind(|| {
             let mut census = Census::default();
             wander(&mut Random(seed), &mut census);
@@ -326,6 +334,7 @@ fn a_random_walk_breaks_no_invariant() {
         census.upgraded += one.upgraded;
         census.fell_back += one.fell_back;
         census.delivered += one.delivered;
+        census.steps += one.steps;
         for (sum, n) in census.closed.iter_mut().zip(one.closed) {
             *sum += n;
         }
@@ -334,4 +343,5 @@ fn a_random_walk_breaks_no_invariant() {
     assert!(census.upgraded > 300 && census.fell_back > 50, "{census:?}");
     assert!(census.closed.iter().all(|&n| n > 50), "{census:?}");
     assert!(census.delivered > 50_000, "{census:?}");
+    println!("{} walks, {census:?}", seeds.start);
 }

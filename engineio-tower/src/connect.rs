@@ -271,11 +271,28 @@ impl Handling {
             return (Answer::Refused(refuse), None);
         }
         let server = Arc::clone(&session.server);
-        if server.is_leaving() || !server.registry.insert(session.sid, Arc::clone(&session)) {
+        // A shutdown that begins after the look at it finds the session in the registry, and one that began before it
+        // is seen here.
+        let has_place = server.registry.insert(session.sid, Arc::clone(&session));
+        if !has_place || server.is_leaving() {
+            server.registry.remove(&session);
             session.never_accepted();
             return (Answer::Refusal(Refusal::Unavailable), None);
         }
-        server.connected();
+        let (first, party) = match &via {
+            Via::Polling(id) => (First::Polling(*id), PartyId::Exchange(*id)),
+            Via::WebSocket(id, _) => (First::WebSocket(*id), PartyId::WebSocket(*id)),
+        };
+        if !session.accept(first, party) {
+            // Closed by a handle that the connect handler gave away, or by a shutdown; perhaps before it was entered.
+            server.registry.remove(&session);
+            session.never_accepted();
+            let answer = match server.is_leaving() {
+                true => Answer::Refusal(Refusal::Unavailable),
+                false => Answer::Refused(Refuse::default()),
+            };
+            return (answer, None);
+        }
         tracing::debug!(target: "engineio::session", sid = session.sid.short(), ?via, "connected");
         let headers = cookie.map(|cookie| {
             let mut headers = HeaderMap::with_capacity(1);
@@ -284,7 +301,6 @@ impl Handling {
         });
         let answer = match via {
             Via::Polling(id) => {
-                session.accept(First::Polling(id), PartyId::Exchange(id));
                 let mut answer = PollFuture::waiting(session, id);
                 match Pin::new(&mut answer).poll(cx) {
                     Poll::Ready(answer) => answer,
@@ -293,7 +309,6 @@ impl Handling {
                 }
             }
             Via::WebSocket(id, handshake) => {
-                session.accept(First::WebSocket(id), PartyId::WebSocket(id));
                 Answer::Response(handshake.accept(Driver::new(session, id)))
             }
         };

@@ -2,14 +2,16 @@
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use engineio_core::Sid;
+use tokio::runtime::Handle;
 use tokio::sync::Notify;
 
 use crate::server::ServerInner;
+use crate::sync::Mutex;
+use crate::sync::atomic::{AtomicBool, Ordering};
 
 /// How long the watcher rests after it has woken sessions. A lone deadline is met at once; those of a crowd are met
 /// together, so that thousands of pings a second cost a hundred wake-ups of the thread and not thousands.
@@ -46,7 +48,7 @@ impl Deadlines {
             return;
         }
         let watcher = Watcher(Arc::clone(self));
-        tokio::spawn(watcher.run(Arc::downgrade(server)));
+        crate::sync::spawn(&Handle::current(), watcher.run(Arc::downgrade(server)));
     }
 
     /// Ends the task of a server that is gone.

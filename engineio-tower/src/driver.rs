@@ -2,7 +2,7 @@
 
 use std::future::poll_fn;
 use std::io;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
@@ -13,6 +13,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::pump::Pump;
 use crate::session::{Done, PartyId, Rest, Shared, now};
+use crate::sync::Mutex;
 use crate::websocket::{Received, WebSocket};
 
 /// How many frames are read before handlers and writes get their turn, and before other tasks get theirs.

@@ -96,6 +96,7 @@ mod session;
 mod socket;
 #[cfg(feature = "static-files")]
 mod static_files;
+mod sync;
 mod upgrade;
 mod websocket;
 

@@ -2,13 +2,14 @@
 
 use std::collections::HashMap;
 use std::hash::BuildHasher;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError};
 
 use engineio_core::Sid;
 use foldhash::fast::RandomState;
 
 use crate::session::Shared;
+use crate::sync::RwLock;
+use crate::sync::atomic::{AtomicUsize, Ordering};
 
 /// Enough that the threads of one machine rarely meet at a lock.
 const SHARDS: usize = 32;
@@ -64,20 +65,25 @@ impl Registry {
             .cloned()
     }
 
-    pub(crate) fn remove(&self, sid: &Sid) {
+    /// Removes this session; another one that has its id stays.
+    pub(crate) fn remove(&self, session: &Arc<Shared>) {
+        let sid = &session.sid;
         let mut shard = self
             .shard(sid)
             .write()
             .unwrap_or_else(PoisonError::into_inner);
+        if !shard.get(sid).is_some_and(|own| Arc::ptr_eq(own, session)) {
+            return;
+        }
         let removed = shard.remove(sid);
         // Memory comes back after a crowd has left.
         if shard.capacity() > 64 && shard.len() * 4 < shard.capacity() {
             shard.shrink_to_fit();
         }
         drop(shard);
-        if removed.is_some() {
-            self.len.fetch_sub(1, Ordering::Relaxed);
-        }
+        self.len.fetch_sub(1, Ordering::Relaxed);
+        // What it holds is dropped outside the lock.
+        drop(removed);
     }
 
     pub(crate) fn len(&self) -> usize {

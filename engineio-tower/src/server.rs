@@ -1,7 +1,6 @@
 //! The server: a handle that is cloned freely, and what all handles share.
 
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock, PoisonError};
 use std::time::Duration;
 
 use engineio_core::{Config, DisconnectReason, Message, SendError, SendOptions, Sid};
@@ -18,6 +17,8 @@ use crate::options::Options;
 use crate::registry::Registry;
 use crate::session::{Shared, now};
 use crate::socket::Socket;
+use crate::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use crate::sync::{self, Mutex, MutexGuard};
 
 /// A longer patience than this is patience without end, for which no instant stands.
 const LONGEST_GRACE: Duration = Duration::from_secs(365 * 24 * 60 * 60);
@@ -312,7 +313,7 @@ impl ServerInner {
     /// Runs what must outlive its caller. Without a runtime there has been no request, so there is nothing to run.
     pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         if let Some(runtime) = self.runtime() {
-            runtime.spawn(task);
+            sync::spawn(&runtime, task);
         }
     }
 
@@ -354,7 +355,7 @@ impl ServerInner {
         self.leaving.load(Ordering::Relaxed)
     }
 
-    fn lock_background(&self) -> std::sync::MutexGuard<'_, Vec<AbortHandle>> {
+    fn lock_background(&self) -> MutexGuard<'_, Vec<AbortHandle>> {
         self.background
             .lock()
             .unwrap_or_else(PoisonError::into_inner)

@@ -4,7 +4,7 @@ mod data;
 mod state;
 
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Instant;
 
@@ -22,6 +22,7 @@ use crate::meter;
 use crate::options::WhenFull;
 use crate::pump::Pump;
 use crate::server::ServerInner;
+use crate::sync::{Mutex, MutexGuard};
 
 /// The time that the machines are told; stands still in tests that pause it.
 pub(crate) fn now() -> Instant {
@@ -139,7 +140,7 @@ impl Shared {
             self.server.disconnected();
         }
         if then.finished {
-            self.server.registry.remove(&self.sid);
+            self.server.registry.remove(self);
         }
         if then.pump {
             self.pump_elsewhere();
@@ -222,9 +223,15 @@ impl Shared {
         });
     }
 
-    /// The application accepted the client: from now on there is a deadline, and `on_disconnect` is owed.
-    pub(crate) fn accept(self: &Arc<Self>, first: First, party: PartyId) {
+    /// The application accepted the client: from now on there is a deadline, and `on_disconnect` is owed. Returns
+    /// `false`, and changes nothing, if somebody has closed the session first.
+    pub(crate) fn accept(self: &Arc<Self>, first: First, party: PartyId) -> bool {
         self.change(|state| {
+            if state.session.closed().is_some() {
+                return false;
+            }
+            // Under the lock, since the end may come as soon as it is given back.
+            self.server.connected();
             state.accepted = Some(now());
             let transport = match first {
                 First::Polling(_) => Transport::Polling,
@@ -234,7 +241,8 @@ impl Shared {
             meter::connected(transport);
             state.enter(party);
             state.session.handle_input(now(), Input::Accepted(first));
-        });
+            true
+        })
     }
 
     /// The application refused the client. For those who keep a handle of the socket it is closed.

@@ -10,7 +10,7 @@ use engineio_tower::{
     ConnectRequest, Message, Origins, PeerAddr, Server, ServerBuilder, Sid, SidCookie, Socket,
 };
 use http::{Method, Response, StatusCode};
-use support::{call, get, get_request, open, poll, post, receive_text, send, text};
+use support::{call, get, get_request, open, poll, post, receive_text, send, text, watched};
 
 mod support;
 
@@ -218,6 +218,26 @@ async fn a_connect_handler_that_hangs_is_given_up() {
     assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
     assert_eq!(start.elapsed().as_secs(), 3);
     assert!(server.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_two_clients_that_are_let_in_under_one_id_the_first_keeps_it() {
+    let builder = Server::builder()
+        .generate_sid(|_| async { Sid::from_random([7; 15]) })
+        .on_connect(|_: Socket, _: ConnectRequest| tokio::task::yield_now());
+    let (server, mut leaving) = watched(builder);
+    let (one, other) = tokio::join!(get(&server, HANDSHAKE), get(&server, HANDSHAKE));
+    let mut statuses = [one.status(), other.status()];
+    statuses.sort();
+    assert_eq!(statuses, [StatusCode::OK, StatusCode::SERVICE_UNAVAILABLE]);
+    let sid = Sid::from_random([7; 15]);
+    let socket = server.socket(&sid).unwrap();
+    socket.send("hello").await.unwrap();
+    assert_eq!(text(&poll(&server, sid.as_str()).await), "4hello");
+    socket.abort();
+    leaving.recv().await.unwrap();
+    server.shutdown(Duration::from_secs(1)).await;
+    assert!(leaving.try_recv().is_err());
 }
 
 #[tokio::test]

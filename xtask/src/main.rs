@@ -8,6 +8,7 @@ mod fuzz;
 mod interop;
 mod peers;
 mod process;
+mod races;
 mod server;
 mod steps;
 mod tidy;
@@ -20,12 +21,14 @@ use workspace::Workspace;
 
 const USAGE: &str = "\
 usage: cargo xtask test
-           everything that CI checks: format, lints, tests, documentation, interop
+           everything that CI checks: format, lints, tests, documentation, races, fuzzing, interop
        cargo xtask interop [--only js|python|browser|client] [--host axum|actix|warp|hyper]
            the server against the official JavaScript client, python-engineio and a browser;
            the client against the official server, python-engineio and ours
        cargo xtask fuzz [--seconds N] [--target NAME]
            every fuzz target for 20 s, or one of them, or for longer
+       cargo xtask races [--rounds N] [--seed N]
+           the server under a scheduler that tries out who goes first
        cargo xtask tidy
            the rules of the house that no compiler checks";
 
@@ -39,6 +42,10 @@ enum Task {
     Fuzz {
         target: Option<&'static str>,
         seconds: u32,
+    },
+    Races {
+        rounds: u32,
+        seed: u32,
     },
     Tidy,
     Help,
@@ -71,6 +78,7 @@ fn run(task: &Task) -> anyhow::Result<()> {
         Task::Test => steps::test(&Workspace::load()?),
         Task::Interop { only, host } => interop::run(&Workspace::load()?, *only, &[host]),
         Task::Fuzz { target, seconds } => fuzz::run(&Workspace::load()?, *target, *seconds),
+        Task::Races { rounds, seed } => races::run(&Workspace::load()?, *rounds, *seed),
         Task::Tidy => tidy::run(&Workspace::load()?),
     }
 }
@@ -81,6 +89,7 @@ fn parse(arguments: &[String]) -> Result<Task, String> {
         Some("test") => Task::Test,
         Some("interop") => return parse_interop(words),
         Some("fuzz") => return parse_fuzz(words),
+        Some("races") => return parse_races(words),
         Some("tidy") => Task::Tidy,
         Some("help" | "--help" | "-h") => Task::Help,
         Some(other) => return Err(format!("there is no task `{other}`")),
@@ -145,6 +154,25 @@ fn parse_fuzz<'a>(mut words: impl Iterator<Item = &'a str>) -> Result<Task, Stri
     Ok(Task::Fuzz { target, seconds })
 }
 
+fn parse_races<'a>(mut words: impl Iterator<Item = &'a str>) -> Result<Task, String> {
+    let mut rounds = races::ROUNDS;
+    let mut seed = 0;
+    while let Some(option) = words.next() {
+        let mut number = || {
+            let value = words.next();
+            let value = value.ok_or_else(|| format!("`{option}` needs a value"))?;
+            let parsed = value.parse::<u32>();
+            parsed.map_err(|_| format!("`{value}` is no number"))
+        };
+        match option {
+            "--rounds" => rounds = number()?.max(1),
+            "--seed" => seed = number()?,
+            _ => return Err(format!("unknown argument `{option}`")),
+        }
+    }
+    Ok(Task::Races { rounds, seed })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -173,6 +201,13 @@ mod tests {
             })
         );
         assert_eq!(
+            parse_line("races --seed 7"),
+            Ok(Task::Races {
+                rounds: races::ROUNDS,
+                seed: 7
+            })
+        );
+        assert_eq!(
             parse_line("fuzz --target query --seconds 3600"),
             Ok(Task::Fuzz {
                 target: Some("query"),
@@ -192,6 +227,7 @@ mod tests {
             "interop --host nginx",
             "fuzz --target frames",
             "fuzz --seconds 0",
+            "races --rounds many",
         ] {
             assert!(parse_line(line).is_err(), "{line:?}");
         }

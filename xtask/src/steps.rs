@@ -4,8 +4,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 
+use crate::fuzz;
 use crate::interop::{self, HOSTS};
 use crate::process::{self, Reach};
+use crate::races;
 use crate::workspace::{Workspace, cargo};
 
 /// No step of cargo needs this on a slow machine with an empty cache; one that does hangs.
@@ -33,6 +35,8 @@ pub(crate) fn test(workspace: &Workspace) -> Result<()> {
         "doc --workspace --no-deps --locked",
         &[("RUSTDOCFLAGS", "-Dwarnings")],
     )?;
+    races::run(workspace, races::ROUNDS, 0)?;
+    fuzz::run(workspace, None, fuzz::SECONDS)?;
     interop::run(workspace, None, HOSTS)?;
     println!("\n== all passed in {:.1} s", began.elapsed().as_secs_f64());
     Ok(())

@@ -40,6 +40,8 @@ pub(super) struct Machine {
     events_told: bool,
     /// Somebody should hear that the outbox became shorter.
     room: bool,
+    /// The session is over, and the driver is still to be told so, after all else.
+    finished: bool,
     /// Messages of the server are no longer passed on.
     pub(super) deaf: bool,
     requests: u32,
@@ -82,6 +84,7 @@ impl Machine {
             outputs: VecDeque::new(),
             events_told: false,
             room: false,
+            finished: false,
             deaf: false,
             requests: 0,
             websockets: 0,
@@ -110,7 +113,10 @@ impl Machine {
             self.events_told = true;
             return Some(Output::Events);
         }
-        std::mem::take(&mut self.room).then_some(Output::Room)
+        if std::mem::take(&mut self.room) {
+            return Some(Output::Room);
+        }
+        std::mem::take(&mut self.finished).then_some(Output::Finished)
     }
 
     /// Takes an open packet in; the heartbeat is watched from here on.
@@ -319,6 +325,6 @@ impl Machine {
         self.pong = None;
         self.room = true;
         self.inbox.push_back(Event::Closed(reason));
-        self.output(Output::Finished);
+        self.finished = true;
     }
 }

@@ -46,6 +46,8 @@ pub(crate) struct Pair {
     /// The next WebSocket is refused, as by a proxy.
     pub(crate) refuse_websocket: bool,
     wire: Vec<(Instant, Parcel)>,
+    /// What has arrived, and how often time has passed.
+    pub(crate) steps: usize,
     /// By the server's name for them.
     exchanges: HashMap<ExchangeId, Exchange>,
     /// Requests that the client has neither seen answered nor given up.
@@ -78,6 +80,7 @@ impl Pair {
             is_cut: false,
             refuse_websocket: false,
             wire: Vec::new(),
+            steps: 0,
             exchanges: HashMap::new(),
             in_flight: Vec::new(),
             websockets: HashMap::new(),
@@ -189,6 +192,7 @@ impl Pair {
 
     fn advance_to(&mut self, now: Instant) {
         self.now = now;
+        self.steps += 1;
         // Those of one instant arrive in the order in which they were sent.
         while let Some(at) = self.wire.iter().position(|(at, _)| *at <= now) {
             let first = (0..self.wire.len())
@@ -197,6 +201,7 @@ impl Pair {
             let (_, parcel) = self.wire.remove(first.unwrap_or(at));
             self.deliver(parcel);
             self.settle();
+            self.steps += 1;
         }
         self.client.handle_input(now, client::Input::Timeout);
         if let Some(server) = &mut self.server {

@@ -1,7 +1,9 @@
 //! What the application attaches to a client.
 
 use std::any::{Any, TypeId};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, PoisonError};
+
+use crate::sync::{Mutex, MutexGuard};
 
 type Values = Vec<(TypeId, Arc<dyn Any + Send + Sync>)>;
 
@@ -38,7 +40,7 @@ impl Data {
         drop(values);
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Values> {
+    fn lock(&self) -> MutexGuard<'_, Values> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,0 +1,21 @@
+//! Locks, counters and tasks. The tests of races put those of shuttle in their place, which decides at each of them
+//! who goes on (`cargo xtask races`).
+
+#[cfg(engineio_shuttle)]
+pub(crate) use shuttle::sync::{Mutex, MutexGuard, RwLock, atomic};
+#[cfg(not(engineio_shuttle))]
+pub(crate) use std::sync::{Mutex, MutexGuard, RwLock, atomic};
+
+/// Runs a task that nobody waits for.
+pub(crate) fn spawn(
+    runtime: &tokio::runtime::Handle,
+    task: impl Future<Output = ()> + Send + 'static,
+) {
+    #[cfg(engineio_shuttle)]
+    {
+        let _ = runtime;
+        drop(shuttle::future::spawn(task));
+    }
+    #[cfg(not(engineio_shuttle))]
+    drop(runtime.spawn(task));
+}
