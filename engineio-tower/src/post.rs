@@ -12,7 +12,7 @@ use http_body::Body;
 use pin_project_lite::pin_project;
 
 use crate::response::Answer;
-use crate::session::{PartyId, Shared, Signal};
+use crate::session::{PartyId, Shared};
 
 pin_project! {
     /// Reads the body, never beyond the limit, and answers when its packets have found room.
@@ -39,7 +39,7 @@ pub(crate) enum Form {
     Jsonp,
 }
 
-/// The POST as the session knows it; leaves when dropped.
+/// The POST as the session knows it; leaves when dropped without an answer.
 struct Ticket {
     session: Arc<Shared>,
     id: ExchangeId,
@@ -48,8 +48,11 @@ struct Ticket {
 
 impl Drop for Ticket {
     fn drop(&mut self) {
-        let input = (!self.answered).then_some(Input::PostAborted(self.id));
-        self.session.leave(PartyId::Exchange(self.id), input);
+        if !self.answered {
+            let aborted = Input::PostAborted(self.id);
+            self.session
+                .leave(PartyId::Exchange(self.id), Some(aborted));
+        }
     }
 }
 
@@ -118,8 +121,8 @@ where
         let session = &this.ticket.session;
         let id = this.ticket.id;
         // First of all: a session that is over, or refuses the POST, must not make us read on.
-        let mut signal = session.poll_signal(id, cx);
-        if signal.is_none() && !*this.read {
+        let mut answer = session.poll_posted(id, cx);
+        if answer.is_pending() && !*this.read {
             let limit = session.server.config.max_payload;
             let outcome = ready!(poll_body(this.body.as_mut(), this.collected, limit, cx));
             *this.read = true;
@@ -142,19 +145,16 @@ where
             if broken {
                 // To the session the client is gone, and it answers nobody. But a body breaks off without the
                 // connection too, in chunks that are malformed for example, and the host waits for an answer then.
-                this.ticket.answered = true;
                 return Poll::Ready(Answer::Refusal(Refusal::BadRequest));
             }
-            signal = session.poll_signal(id, cx);
+            answer = session.poll_posted(id, cx);
         }
-        let answer = match signal {
-            Some(Signal::Accepted) => Answer::Posted,
-            Some(Signal::Refused(refusal)) => Answer::Refusal(refusal),
-            Some(_) => Answer::Refusal(Refusal::BadRequest),
-            None => return Poll::Pending,
-        };
+        let answer = ready!(answer);
         this.ticket.answered = true;
-        Poll::Ready(answer)
+        Poll::Ready(match answer {
+            Ok(()) => Answer::Posted,
+            Err(refusal) => Answer::Refusal(refusal),
+        })
     }
 }
 

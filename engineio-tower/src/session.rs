@@ -15,8 +15,8 @@ use engineio_core::{
 };
 
 use self::data::Data;
-use self::state::{Consequences, State};
-pub(crate) use self::state::{PartyId, Signal};
+pub(crate) use self::state::PartyId;
+use self::state::{Consequences, Signal, State};
 use crate::admission::Permit;
 use crate::meter;
 use crate::options::WhenFull;
@@ -287,15 +287,28 @@ impl Shared {
         })
     }
 
-    /// What the session wants of the request. Without an answer, its task is woken when there is one.
-    pub(crate) fn poll_signal(&self, id: ExchangeId, cx: &Context<'_>) -> Option<Signal> {
+    /// With what the POST is answered, when it is time; the session has let go of it then. Otherwise its task is woken.
+    pub(crate) fn poll_posted(
+        &self,
+        id: ExchangeId,
+        cx: &Context<'_>,
+    ) -> Poll<Result<(), Refusal>> {
+        let id = PartyId::Exchange(id);
         let mut state = self.lock();
-        let party = state.party(PartyId::Exchange(id))?;
-        let signal = party.take_signal();
-        if signal.is_none() {
-            party.sleep(cx);
-        }
-        signal
+        let Some(party) = state.party(id) else {
+            return Poll::Pending;
+        };
+        let answer = match party.take_signal() {
+            None => {
+                party.sleep(cx);
+                return Poll::Pending;
+            }
+            Some(Signal::Accepted) => Ok(()),
+            Some(Signal::Refused(refusal)) => Err(refusal),
+            Some(_) => Err(Refusal::BadRequest),
+        };
+        state.leave(id);
+        Poll::Ready(answer)
     }
 
     /// What the poll is answered with, when it is time; the session has let go of it then. Packets leave the queue at
