@@ -91,3 +91,8 @@ pub use engineio_tower::{
 };
 
 pub use mount::{EngineIo, EngineIoMiddleware, configure, on_connect};
+
+/// The code of the README, compiled as documentation tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

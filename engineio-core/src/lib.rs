@@ -48,3 +48,8 @@ pub use sid::{InvalidSid, Sid};
 pub use text::Text;
 pub use timer::Timer;
 pub use transport::{Transport, Transports};
+
+/// The code of the README, compiled as documentation tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
