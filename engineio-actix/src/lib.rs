@@ -80,6 +80,9 @@
 //! # }
 //! ```
 
+// On docs.rs, each item says which feature it needs.
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
 mod convert;
 mod io;
 mod mount;

@@ -18,6 +18,9 @@
 //!
 //! Nothing here waits, so nothing here can be cancelled.
 
+// On docs.rs, each item says which feature it needs.
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
 pub mod client;
 pub mod codec;
 pub mod jsonp;

@@ -64,6 +64,9 @@
 //! (the packets it would have carried are not lost silently), a POST that is dropped while its body is read ends it too,
 //! and a connect handler is run to its end by a task of its own.
 
+// On docs.rs, each item says which feature it needs.
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
 mod admission;
 pub mod blocking;
 mod body;
