@@ -145,6 +145,16 @@ pub enum Method {
 }
 
 /// What a request asks for.
+///
+/// ```
+/// use engineio_core::{Action, Config, Method, Query, Refusal, Revision, Transport};
+///
+/// let config = Config::default();
+/// let opening = Query::parse("EIO=4&transport=polling");
+/// let action = opening.action(Method::Get, false, &config);
+/// assert_eq!(action, Ok(Action::Open(Transport::Polling, Revision::V4)));
+/// assert_eq!(opening.action(Method::Post, false, &config), Err(Refusal::BadHandshakeMethod));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action {
     /// Open a session over this transport in this revision.
