@@ -94,8 +94,3 @@ pub use engineio_tower::{
 };
 
 pub use mount::{EngineIo, EngineIoMiddleware, configure, on_connect};
-
-/// The code of the README, compiled as documentation tests.
-#[cfg(doctest)]
-#[doc = include_str!("../README.md")]
-struct Readme;

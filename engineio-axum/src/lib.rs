@@ -266,8 +266,3 @@ impl ConnectRequestExt for ConnectRequest {
         E::from_request_parts(&mut head, state).await
     }
 }
-
-/// The code of the README, compiled as documentation tests.
-#[cfg(doctest)]
-#[doc = include_str!("../README.md")]
-struct Readme;

@@ -162,8 +162,3 @@ pub use reconnect::Reconnect;
 
 /// The target of the log.
 const TARGET: &str = "engineio::client";
-
-/// The code of the README, compiled as documentation tests.
-#[cfg(doctest)]
-#[doc = include_str!("../README.md")]
-struct Readme;

@@ -86,8 +86,3 @@ pub use sid::{InvalidSid, Sid};
 pub use text::Text;
 pub use timer::Timer;
 pub use transport::{Transport, Transports};
-
-/// The code of the README, compiled as documentation tests.
-#[cfg(doctest)]
-#[doc = include_str!("../README.md")]
-struct Readme;

@@ -30,7 +30,7 @@ pub struct Query {
 }
 
 /// The `sid` query parameter.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum SidParameter {
     /// Not there, or empty: the request opens a session.
     Absent,
@@ -134,7 +134,7 @@ impl Query {
 }
 
 /// The methods that the protocol tells apart. HEAD is another method: it must not eat the packets of a poll.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Method {
     /// GET, or the CONNECT of a WebSocket over HTTP/2.
     Get,
@@ -155,7 +155,7 @@ pub enum Method {
 /// assert_eq!(action, Ok(Action::Open(Transport::Polling, Revision::V4)));
 /// assert_eq!(opening.action(Method::Post, false, &config), Err(Refusal::BadHandshakeMethod));
 /// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Action {
     /// Open a session over this transport in this revision.
     Open(Transport, Revision),

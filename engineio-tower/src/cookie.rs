@@ -62,7 +62,7 @@ type Write = dyn Fn(&Sid, &Parts) -> Option<HeaderValue> + Send + Sync;
 /// let cookie = SidCookie::new("io").same_site(SameSite::None);
 /// # let _ = cookie;
 /// ```
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum SameSite {
     /// Never.
     Strict,

@@ -223,8 +223,3 @@ pub use static_files::{
     StaticFilesService, StaticTarget,
 };
 pub use upgrade::HostUpgrade;
-
-/// The code of the README, compiled as documentation tests.
-#[cfg(doctest)]
-#[doc = include_str!("../README.md")]
-struct Readme;

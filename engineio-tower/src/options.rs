@@ -24,7 +24,7 @@ pub(crate) type SidSource = dyn Fn(&Parts) -> Naming + Send + Sync;
 /// let server = Server::builder().outbox_limit(64 * 1024).when_full(WhenFull::Disconnect).build();
 /// # let _ = server;
 /// ```
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum WhenFull {
     /// `send().await` waits, and `try_send` and `broadcast` leave the client out. The default: what is sent is paced by

@@ -98,7 +98,7 @@ pub(crate) enum Verdict {
 /// let mut request = http::Request::new(());
 /// request.extensions_mut().insert(engineio_tower::Scheme::Https);
 /// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Scheme {
     /// Plain HTTP, from the browser to this server.
     Http,

@@ -20,7 +20,7 @@ use http::{Extensions, HeaderMap, Method, Uri};
 /// }
 /// # let _ = tell::<()>;
 /// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct PeerAddr(pub SocketAddr);
 
 /// The head of the request that asks for a session.

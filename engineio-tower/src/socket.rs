@@ -16,7 +16,8 @@ use crate::session::{Shared, now};
 
 /// One connected client.
 ///
-/// A handle: cloning costs a reference count, and it may be kept and used from any task or thread. After the client is
+/// A handle: cloning costs a reference count, and it may be kept and used from any task or thread. Clones are equal; a
+/// room is a `HashMap<Sid, Socket>`. After the client is
 /// gone, sending returns the message in an error; everything else still answers.
 ///
 /// # Examples

@@ -87,8 +87,3 @@ where
     // so to itself.
     EngineIoService::with_inner(server, warp::service(routes.boxed()))
 }
-
-/// The code of the README, compiled as documentation tests.
-#[cfg(doctest)]
-#[doc = include_str!("../README.md")]
-struct Readme;

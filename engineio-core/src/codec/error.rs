@@ -19,7 +19,7 @@ pub struct DecodeError {
 }
 
 /// What is wrong with the bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum DecodeErrorKind {
     /// A packet without a type: an empty body or frame, or a separator with nothing beside it.

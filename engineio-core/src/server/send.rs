@@ -10,7 +10,7 @@ use crate::Message;
 /// let already_compressed = SendOptions::new().compress(false);
 /// # let _ = already_compressed;
 /// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct SendOptions {
     pub(super) compress: bool,
 }
