@@ -9,6 +9,9 @@ use crate::workspace::{Member, Workspace};
 
 const API: &str = "docs/API.md";
 
+/// A whole program in the README of a crate is shorter: what a user copies to see the first message come back.
+const MOST_PROGRAM_LINES: usize = 15;
+
 pub(super) fn check(workspace: &Workspace, found: &mut Vec<String>) -> Result<()> {
     let readme = read(&workspace.root.join("README.md"))?;
     let api = read(&workspace.root.join(API))?;
@@ -19,8 +22,14 @@ pub(super) fn check(workspace: &Workspace, found: &mut Vec<String>) -> Result<()
             continue;
         }
         let name = &member.name;
-        if !member.directory.join("README.md").is_file() {
-            found.push(format!("{name}: no README.md"));
+        match read(&member.directory.join("README.md")) {
+            Ok(text) if longest_program(&text) >= MOST_PROGRAM_LINES => {
+                found.push(format!(
+                    "{name}/README.md: a program of {MOST_PROGRAM_LINES} lines or more"
+                ));
+            }
+            Ok(_) => {}
+            Err(_) => found.push(format!("{name}: no README.md")),
         }
         if !readme.contains(&format!("`{name}`")) {
             found.push(format!("README.md: does not name {name}"));
@@ -81,6 +90,17 @@ fn programs_in(text: &str) -> impl Iterator<Item = &str> {
     text.lines()
         .filter(|line| line.contains("engineio-examples"))
         .filter_map(|line| line.split_once("--bin ")?.1.split_whitespace().next())
+}
+
+/// The lines of the longest program in a text, one with a `main`.
+fn longest_program(text: &str) -> usize {
+    let blocks = text.split("\n```rust").skip(1);
+    let programs = blocks.filter_map(|rest| rest.split_once('\n')?.1.split("```").next());
+    programs
+        .filter(|program| program.contains("fn main"))
+        .map(|program| program.lines().count())
+        .max()
+        .unwrap_or_default()
 }
 
 /// The names that a `lib.rs` exports by `pub use`, modules by `pub mod`.
@@ -147,6 +167,14 @@ mod tests {
             "[a](docs/A.md#part) [b](https://b) [c](#part) [d](`x`) f[0](\"x\") ![e](images/e.png)";
         let found: Vec<_> = links(text).collect();
         assert_eq!(found, ["docs/A.md", "images/e.png"]);
+    }
+
+    #[test]
+    fn a_program_is_as_long_as_its_code() {
+        let text =
+            "Text.\n\n```rust,no_run\nfn main() {\n    run();\n}\n```\n\n```rust\nfn f() {}\n```\n";
+        assert_eq!(longest_program(text), 3);
+        assert_eq!(longest_program("None."), 0);
     }
 
     #[test]
