@@ -30,7 +30,7 @@
 //!
 //! # Two places
 //!
-//! - [`configure`] adds a resource for the server's path and everything below it. Routes are tried in the order in
+//! - [`configure`] adds a scope for the server's path and everything below it. Routes are tried in the order in
 //!   which they were added, so it goes first. The middleware of the app runs for it too.
 //! - [`EngineIo`] is a middleware. It takes the server's path before any routing; every other request goes on
 //!   untouched, the WebSockets of `actix-ws` included. The last `.wrap` is the outermost.
@@ -79,6 +79,9 @@
 //! http.await
 //! # }
 //! ```
+
+// On docs.rs, each item says which feature it needs.
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod convert;
 mod io;

@@ -96,6 +96,9 @@
 //! # }
 //! ```
 
+// On docs.rs, each item says which feature it needs.
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
 use std::convert::Infallible;
 use std::future::Future;
 use std::net::SocketAddr;

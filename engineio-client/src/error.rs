@@ -39,6 +39,18 @@ struct Inner {
 }
 
 /// The kinds of [`Error`], by who can do something about it.
+///
+/// ```no_run
+/// use engineio_client::{Client, ErrorKind};
+///
+/// # async fn run() {
+/// match Client::connect("http://localhost:5000").await {
+///     Ok(_) => println!("connected"),
+///     Err(error) if error.kind() == ErrorKind::Refused => println!("sent away: {:?}", error.status()),
+///     Err(error) => println!("{error}"),
+/// }
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ErrorKind {

@@ -138,6 +138,9 @@
 //! it would be there twice, and differ. What else reqwest offers is small here: cookies of one host, two encodings that
 //! have to be bounded anyway, and redirects that must not be followed.
 
+// On docs.rs, each item says which feature it needs.
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
 #[cfg(feature = "blocking")]
 pub mod blocking;
 mod builder;

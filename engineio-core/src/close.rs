@@ -3,6 +3,16 @@
 use std::fmt;
 
 /// Why a session is over; told exactly once for each session that was accepted.
+///
+/// ```
+/// use engineio_core::DisconnectReason;
+///
+/// fn was_meant(reason: DisconnectReason) -> bool {
+///     matches!(reason, DisconnectReason::Client | DisconnectReason::Server)
+/// }
+/// assert!(!was_meant(DisconnectReason::PingTimeout));
+/// assert_eq!(DisconnectReason::PingTimeout.to_string(), "ping timeout");
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum DisconnectReason {

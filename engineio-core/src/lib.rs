@@ -14,9 +14,47 @@
 //!   [`client::Session`] is its mirror.
 //! - [`Config`] holds the numbers: intervals, timeouts, limits.
 //!
+//! # Example
+//!
+//! A server's session, opened by polling, that echoes one message. Who waits for bytes and who writes them is the
+//! driver's business; [`server::Session`] has the contract between the two.
+//!
+//! ```
+//! use std::{sync::Arc, time::Instant};
+//! use engineio_core::server::{Event, First, Input, Output, Session};
+//! use engineio_core::{Config, Payload, Revision, Sid};
+//!
+//! let now = Instant::now();
+//! let mut session = Session::new(Arc::new(Config::default()), Sid::from_random([0; 15]), Revision::V4, false);
+//! let handshake = session.next_exchange();
+//! session.handle_input(now, Input::Accepted(First::Polling(handshake)));
+//! while session.poll_output().is_some() {}
+//! session.take_payload(now, handshake); // The open packet.
+//!
+//! let post = session.next_exchange();
+//! session.handle_input(now, Input::PostOpened(post));
+//! session.handle_input(now, Input::PostReceived(post, Payload::text("4hello")));
+//! while let Some(output) = session.poll_output() {
+//!     println!("{output:?}");
+//! }
+//! while let Some(event) = session.take_event(now) {
+//!     if let Event::Message(message) = event {
+//!         session.send(message).unwrap();
+//!     }
+//! }
+//!
+//! let poll = session.next_exchange();
+//! session.handle_input(now, Input::PollOpened(poll));
+//! assert_eq!(session.take_payload(now, poll).unwrap().body, "4hello");
+//! assert!(session.poll_timeout().is_some()); // The next ping.
+//! ```
+//!
 //! # Cancel safety
 //!
 //! Nothing here waits, so nothing here can be cancelled.
+
+// On docs.rs, each item says which feature it needs.
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 pub mod client;
 pub mod codec;

@@ -165,6 +165,14 @@ impl<const N: usize> From<[u8; N]> for Message {
 ///
 /// The data that a packet of another type than these carries has no meaning in the protocol and is dropped when
 /// it is read.
+///
+/// ```
+/// use engineio_core::{Frame, Message, Packet, codec::v4};
+///
+/// let packet = v4::decode_frame(Frame::text("4hello")).unwrap();
+/// assert_eq!(packet, Packet::Message(Message::from("hello")));
+/// assert_eq!(packet.digit(), b'4');
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Packet {

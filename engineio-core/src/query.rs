@@ -30,7 +30,7 @@ pub struct Query {
 }
 
 /// The `sid` query parameter.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum SidParameter {
     /// Not there, or empty: the request opens a session.
     Absent,
@@ -149,7 +149,7 @@ impl Query {
 }
 
 /// The methods that the protocol tells apart. HEAD is another method: it must not eat the packets of a poll.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Method {
     /// GET, or the CONNECT of a WebSocket over HTTP/2.
     Get,
@@ -160,7 +160,17 @@ pub enum Method {
 }
 
 /// What a request asks for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+///
+/// ```
+/// use engineio_core::{Action, Config, Method, Query, Refusal, Revision, Transport};
+///
+/// let config = Config::default();
+/// let opening = Query::parse("EIO=4&transport=polling");
+/// let action = opening.action(Method::Get, false, &config);
+/// assert_eq!(action, Ok(Action::Open(Transport::Polling, Revision::V4)));
+/// assert_eq!(opening.action(Method::Post, false, &config), Err(Refusal::BadHandshakeMethod));
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Action {
     /// Open a session over this transport in this revision.
     Open(Transport, Revision),

@@ -20,7 +20,7 @@ pub(crate) fn after(now: Instant, wait: Duration) -> Instant {
 }
 
 /// What a session can wait for; each may have one deadline.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Timer {
     /// When due, a ping is sent.

@@ -3,6 +3,13 @@
 use std::fmt;
 
 /// How packets travel between client and server.
+///
+/// ```
+/// use engineio_core::Transport;
+///
+/// assert_eq!(Transport::from_name("websocket"), Some(Transport::WebSocket));
+/// assert_eq!(Transport::Polling.name(), "polling");
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Transport {

@@ -10,6 +10,19 @@ use pin_project_lite::pin_project;
 pin_project! {
     /// The body of a response of [`EngineIoService`](crate::EngineIoService): what the inner service answered, or the
     /// answer of the Engine.IO server, which is one buffer of known length.
+    ///
+    /// ```
+    /// use bytes::Bytes;
+    /// use engineio_tower::ResponseBody;
+    /// use http::Response;
+    ///
+    /// // A host that treats the two differently, as the adapter for actix-web does.
+    /// fn length<B>(response: Response<ResponseBody<B>>) -> Option<usize> {
+    ///     let body: Result<Bytes, B> = response.into_body().into_bytes();
+    ///     body.ok().map(|bytes| bytes.len())
+    /// }
+    /// # let _ = length::<()>;
+    /// ```
     #[derive(Debug)]
     pub struct ResponseBody<B> {
         #[pin]

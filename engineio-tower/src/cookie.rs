@@ -54,7 +54,15 @@ struct Function(Arc<Write>);
 type Write = dyn Fn(&Sid, &Parts) -> Option<HeaderValue> + Send + Sync;
 
 /// When a browser sends the cookie along with requests that another site has caused; RFC 6265bis § 5.2.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+///
+/// ```
+/// use engineio_tower::{SameSite, SidCookie};
+///
+/// // For pages of another site that embed this one.
+/// let cookie = SidCookie::new("io").same_site(SameSite::None);
+/// # let _ = cookie;
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum SameSite {
     /// Never.
     Strict,

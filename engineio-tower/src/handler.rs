@@ -221,6 +221,22 @@ pub struct Plain(());
     message = "a handler returns `()` or a future whose output is `()`, not `{Self}`",
     note = "handle the error inside the handler, for example with `let _ = socket.send(message).await;`"
 )]
+///
+/// ```
+/// use engineio_tower::{Message, Server, Socket};
+///
+/// fn plain(_: Socket, message: Message) {
+///     println!("{message:?}");
+/// }
+///
+/// async fn echo(socket: Socket, message: Message) {
+///     let _ = socket.send(message).await;
+/// }
+///
+/// let server = Server::builder().on_message(echo).on_upgrade(|_| println!("faster now")).build();
+/// let server = Server::builder().on_message(plain).build();
+/// # let _ = server;
+/// ```
 pub trait HandlerOutput<K>: sealed::Sealed<K> {
     /// What is left to do.
     #[doc(hidden)]
@@ -282,6 +298,22 @@ impl<Fut: Future<Output = ()> + Send + 'static> HandlerOutput<Async> for Fut {
 #[diagnostic::on_unimplemented(
     message = "a connect handler returns `()` or `Result<(), Refuse>`, or a future of one of them, not `{Self}`"
 )]
+///
+/// ```
+/// use engineio_tower::{ConnectRequest, Refuse, Server, Socket};
+///
+/// async fn knows_the_word(socket: Socket, request: ConnectRequest) -> Result<(), Refuse> {
+///     if request.query("word").as_deref() != Some("sesame") {
+///         return Err(Refuse::forbidden());
+///     }
+///     socket.send("come in").await?;
+///     Ok(())
+/// }
+///
+/// let server = Server::builder().on_connect(knows_the_word).build();
+/// let server = Server::builder().on_connect(|socket: Socket, _| println!("{} is here", socket.sid())).build();
+/// # let _ = server;
+/// ```
 pub trait ConnectOutput<K>: sealed::Sealed<(K, Refuse)> {
     #[doc(hidden)]
     fn decide(self) -> Decided;

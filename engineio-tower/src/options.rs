@@ -17,7 +17,14 @@ pub(crate) type Naming = Pin<Box<dyn Future<Output = Sid> + Send>>;
 pub(crate) type SidSource = dyn Fn(&Parts) -> Naming + Send + Sync;
 
 /// What happens when a message is sent to a client whose outbox is full.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+///
+/// ```
+/// use engineio_tower::{Server, WhenFull};
+///
+/// let server = Server::builder().outbox_limit(64 * 1024).when_full(WhenFull::Disconnect).build();
+/// # let _ = server;
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum WhenFull {
     /// `send().await` waits, and `try_send` and `broadcast` leave the client out. The default: what is sent is paced by

@@ -98,7 +98,7 @@ pub(crate) enum Verdict {
 /// let mut request = http::Request::new(());
 /// request.extensions_mut().insert(engineio_tower::Scheme::Https);
 /// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Scheme {
     /// Plain HTTP, from the browser to this server.
     Http,
@@ -112,6 +112,13 @@ pub enum Scheme {
     "{0:?} is not an origin: write scheme://host or scheme://host:port in ASCII, without a path; \
      for every origin use Origins::any(), for patterns Origins::predicate()"
 )]
+///
+/// ```
+/// use engineio_tower::Origins;
+///
+/// let error = Origins::try_list(["app.example.com"]).unwrap_err();
+/// assert!(error.to_string().starts_with("\"app.example.com\" is not an origin"));
+/// ```
 pub struct InvalidOrigin(String);
 
 impl Origins {

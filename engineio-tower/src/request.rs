@@ -9,7 +9,18 @@ use http::{Extensions, HeaderMap, Method, Uri};
 /// The address of the peer, as a request extension.
 ///
 /// A host that knows it inserts it; the adapters and [`serve`](crate::serve) do. Everything works without.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+///
+/// ```
+/// use std::net::SocketAddr;
+/// use engineio_tower::PeerAddr;
+///
+/// // In a host of your own, before the request goes to the service:
+/// fn tell<B>(request: &mut http::Request<B>, peer: SocketAddr) {
+///     request.extensions_mut().insert(PeerAddr(peer));
+/// }
+/// # let _ = tell::<()>;
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct PeerAddr(pub SocketAddr);
 
 /// The head of the request that asks for a session.

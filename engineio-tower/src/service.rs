@@ -102,6 +102,24 @@ impl<S> Layer<S> for EngineIoLayer {
 /// `poll_ready` asks the inner service. If that one hands out permits, as tower's `ConcurrencyLimit` does, a request for
 /// the Engine.IO server keeps the permit until the next call of the same clone: put such limits outside of this service,
 /// or on single routes.
+///
+/// # Examples
+///
+/// ```
+/// use engineio_tower::{EngineIoService, Server};
+/// use http::{Request, StatusCode};
+/// use http_body_util::Empty;
+/// use tower::ServiceExt;
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let service = EngineIoService::new(Server::builder().build());
+/// let request = Request::get("/engine.io/?EIO=4&transport=polling").body(Empty::<bytes::Bytes>::new())?;
+/// let response = service.oneshot(request).await?;
+/// assert_eq!(response.status(), StatusCode::OK);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 pub struct EngineIoService<S = NotFound> {
     server: Server,

@@ -16,8 +16,32 @@ use crate::session::{Shared, now};
 
 /// One connected client.
 ///
-/// A handle: cloning costs a reference count, and it may be kept and used from any task or thread. After the client is
+/// A handle: cloning costs a reference count, and it may be kept and used from any task or thread. Clones are equal; a
+/// room is a `HashMap<Sid, Socket>`. After the client is
 /// gone, sending returns the message in an error; everything else still answers.
+///
+/// # Examples
+///
+/// ```
+/// use engineio_tower::{Message, Server, Socket};
+///
+/// struct Name(String);
+///
+/// let server = Server::builder()
+///     .on_connect(|socket: Socket, _| {
+///         socket.set(Name("Ada".into()));
+///     })
+///     .on_message(|socket: Socket, message: Message| async move {
+///         if let (Some(name), Some(text)) = (socket.get::<Name>(), message.as_text()) {
+///             let _ = socket.send(format!("{} over {}: {text}", name.0, socket.transport())).await;
+///         }
+///         if message.is_empty() {
+///             socket.close();
+///         }
+///     })
+///     .build();
+/// # let _ = server;
+/// ```
 #[derive(Clone)]
 pub struct Socket {
     session: Arc<Shared>,

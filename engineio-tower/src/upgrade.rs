@@ -22,6 +22,22 @@ const HAND_OVER: std::time::Duration = std::time::Duration::from_secs(30);
 ///
 /// Such a host inserts it into the request, takes the driver out of the response with
 /// [`Driver::take`], and runs it over the bytes that follow the 101.
+///
+/// ```
+/// use engineio_tower::{Driver, EngineIoService, HostUpgrade};
+/// use http::Request;
+/// use tower::ServiceExt;
+/// # use http_body_util::Empty;
+///
+/// async fn answer(service: EngineIoService, mut request: Request<Empty<bytes::Bytes>>) {
+///     request.extensions_mut().insert(HostUpgrade);
+///     let Ok(mut response) = service.oneshot(request).await;
+///     // Write the response; if it is a 101, run the driver over the bytes that follow.
+///     let driver: Option<Driver> = Driver::take(&mut response);
+///     # let _ = driver;
+/// }
+/// # let _ = answer;
+/// ```
 #[derive(Clone, Copy, Debug)]
 pub struct HostUpgrade;
 

@@ -29,6 +29,9 @@
 //!   With the feature `static-files`, `layer(server, routes).static_files(files)` puts files between the two.
 //! - [`filter`] is a filter among others, for `warp::serve`, with that server's limits.
 
+// On docs.rs, each item says which feature it needs.
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
 use std::convert::Infallible;
 
 use http::{Request, Response};

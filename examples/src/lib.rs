@@ -1,4 +1,39 @@
-//! The Rust code of the guides in `docs`, compiled and run as documentation tests.
+//! The Rust code of the READMEs and of the guides in `docs`, compiled and run as documentation tests.
+
+/// See `README.md`.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+pub struct Readme;
+
+/// See `engineio-core/README.md`.
+#[cfg(doctest)]
+#[doc = include_str!("../../engineio-core/README.md")]
+pub struct ReadmeCore;
+
+/// See `engineio-tower/README.md`.
+#[cfg(doctest)]
+#[doc = include_str!("../../engineio-tower/README.md")]
+pub struct ReadmeTower;
+
+/// See `engineio-axum/README.md`.
+#[cfg(doctest)]
+#[doc = include_str!("../../engineio-axum/README.md")]
+pub struct ReadmeAxum;
+
+/// See `engineio-actix/README.md`.
+#[cfg(doctest)]
+#[doc = include_str!("../../engineio-actix/README.md")]
+pub struct ReadmeActix;
+
+/// See `engineio-warp/README.md`.
+#[cfg(doctest)]
+#[doc = include_str!("../../engineio-warp/README.md")]
+pub struct ReadmeWarp;
+
+/// See `engineio-client/README.md`.
+#[cfg(doctest)]
+#[doc = include_str!("../../engineio-client/README.md")]
+pub struct ReadmeClient;
 
 /// See `docs/FROM_PYTHON.md`.
 #[cfg(doctest)]
@@ -14,3 +49,18 @@ pub struct FromEngineIo;
 #[cfg(doctest)]
 #[doc = include_str!("../../docs/FROM_ENGINEIOXIDE.md")]
 pub struct FromEngineioxide;
+
+/// See `docs/DEPLOYMENT.md`.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/DEPLOYMENT.md")]
+pub struct Deployment;
+
+/// See `docs/SCALING.md`.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/SCALING.md")]
+pub struct Scaling;
+
+/// See `docs/PROTOCOL.md`.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/PROTOCOL.md")]
+pub struct Protocol;

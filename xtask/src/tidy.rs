@@ -4,6 +4,7 @@
 
 mod conformance;
 mod dependencies;
+mod documents;
 mod manifests;
 mod sources;
 
@@ -30,6 +31,7 @@ fn violations(workspace: &Workspace) -> Result<Vec<String>> {
     let mut found = Vec::new();
     sources::check(workspace, &mut found)?;
     conformance::check(workspace, &mut found)?;
+    documents::check(workspace, &mut found)?;
     manifests::check(workspace, &mut found)?;
     dependencies::check(&workspace.metadata, &mut found);
     Ok(found)

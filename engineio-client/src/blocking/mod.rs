@@ -102,6 +102,21 @@ pub struct Handle {
 }
 
 /// Why there is no message.
+///
+/// ```no_run
+/// use std::time::Duration;
+/// use engineio_client::blocking::{Client, RecvError};
+///
+/// # fn run() -> Result<(), Box<dyn std::error::Error>> {
+/// let mut client = Client::connect("http://localhost:5000")?;
+/// match client.recv_timeout(Duration::from_secs(5)) {
+///     Ok(message) => println!("{message:?}"),
+///     Err(RecvError::Timeout) => println!("nothing for five seconds"),
+///     Err(error) => println!("{error}"),
+/// }
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RecvError {

@@ -3,6 +3,15 @@
 use std::fmt;
 
 /// Bytes that are not a packet or a payload, with the place where that was noticed.
+///
+/// ```
+/// use bytes::Bytes;
+/// use engineio_core::codec::{DecodeErrorKind, v4};
+///
+/// let error = v4::decode_payload(Bytes::from("4a\u{1e}x")).find_map(Result::err).unwrap();
+/// assert_eq!((error.kind(), error.offset()), (DecodeErrorKind::UnknownType, 3));
+/// assert_eq!(error.to_string(), "unknown packet type at byte 3");
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DecodeError {
     kind: DecodeErrorKind,
@@ -10,7 +19,7 @@ pub struct DecodeError {
 }
 
 /// What is wrong with the bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum DecodeErrorKind {
     /// A packet without a type: an empty body or frame, or a separator with nothing beside it.

@@ -3,6 +3,15 @@
 use bytes::Bytes;
 
 /// One WebSocket message that carries one packet.
+///
+/// ```
+/// use engineio_core::Frame;
+///
+/// let text = Frame::text("4hello");
+/// let bytes = Frame::Binary(vec![1, 2, 3].into());
+/// assert_eq!(text.as_bytes(), "4hello");
+/// assert_ne!(text, bytes);
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Frame {
     /// A text message.
@@ -30,6 +39,12 @@ impl Frame {
 /// Bytes that are known to be UTF-8, because they came from a string.
 ///
 /// It lets a WebSocket library, which has to check the encoding anyway, hand text over without a second check.
+///
+/// ```
+/// use engineio_core::codec::Utf8;
+///
+/// assert_eq!(Utf8::new(String::from("4hello")).into_bytes(), "4hello");
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Utf8(Bytes);
 

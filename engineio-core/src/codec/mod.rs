@@ -15,6 +15,13 @@ pub use payload::Payload;
 /// The revision of the protocol that a session speaks, as announced by the `EIO` query parameter.
 ///
 /// Fixed at the handshake; a request with another revision on the same session is refused.
+///
+/// ```
+/// use engineio_core::Revision;
+///
+/// assert_eq!(Revision::V4.number(), 4);
+/// assert!(Revision::V3 < Revision::V4);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum Revision {

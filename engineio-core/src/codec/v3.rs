@@ -83,6 +83,15 @@ fn from_raw(kind: u8, data: Bytes, offset: usize) -> Result<Packet, DecodeError>
 /// # Errors
 ///
 /// Fails if the frame is empty, begins with no packet type, or holds base64 that is none.
+///
+/// # Examples
+///
+/// ```
+/// use engineio_core::{Frame, Message, Packet, codec::v3};
+///
+/// assert_eq!(v3::decode_frame(Frame::text("b4AQID")), Ok(Packet::Message(Message::from([1, 2, 3]))));
+/// assert!(v3::decode_frame(Frame::text("")).is_err());
+/// ```
 pub fn decode_frame(frame: Frame) -> Result<Packet, DecodeError> {
     match frame {
         Frame::Binary(bytes) => decode_binary(&bytes, 0),
@@ -93,6 +102,14 @@ pub fn decode_frame(frame: Frame) -> Result<Packet, DecodeError> {
 /// Encodes a packet as one WebSocket message. Text is not copied; binary data is, to put the type in front of it.
 ///
 /// With `base64`, a binary message travels as text (a session that was opened with `b64`).
+///
+/// ```
+/// use engineio_core::{Frame, Message, Packet, codec::v3};
+///
+/// let packet = Packet::Message(Message::from([1, 2, 3]));
+/// assert_eq!(v3::encode_frame(packet.clone(), false).as_bytes()[..], [4, 1, 2, 3]);
+/// assert_eq!(v3::encode_frame(packet, true), Frame::text("b4AQID"));
+/// ```
 #[must_use]
 pub fn encode_frame(packet: Packet, base64: bool) -> Frame {
     match &packet {

@@ -55,6 +55,15 @@ pub(super) fn decode_base64(data: &[u8], offset: usize) -> Result<Bytes, DecodeE
 /// # Errors
 ///
 /// Fails if the frame is empty text, begins with no packet type, or holds `b` and something that is not base64.
+///
+/// # Examples
+///
+/// ```
+/// use engineio_core::{Frame, Message, Packet, codec::v4};
+///
+/// assert_eq!(v4::decode_frame(Frame::text("bAQID")), Ok(Packet::Message(Message::from([1, 2, 3]))));
+/// assert!(v4::decode_frame(Frame::text("")).is_err());
+/// ```
 pub fn decode_frame(frame: Frame) -> Result<Packet, DecodeError> {
     match frame {
         Frame::Binary(bytes) => Ok(Packet::Message(Message::Binary(bytes))),
@@ -65,6 +74,14 @@ pub fn decode_frame(frame: Frame) -> Result<Packet, DecodeError> {
 /// Encodes a packet as one WebSocket message; nothing is copied but the data of a ping or an open packet.
 ///
 /// With `base64`, a binary message travels as text (a session that was opened with `b64`).
+///
+/// ```
+/// use engineio_core::{Frame, Message, Packet, codec::v4};
+///
+/// let packet = Packet::Message(Message::from([1, 2, 3]));
+/// assert_eq!(v4::encode_frame(packet.clone(), false).as_bytes()[..], [1, 2, 3]);
+/// assert_eq!(v4::encode_frame(packet, true), Frame::text("bAQID"));
+/// ```
 #[must_use]
 pub fn encode_frame(packet: Packet, base64: bool) -> Frame {
     match packet {

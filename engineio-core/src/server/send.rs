@@ -10,7 +10,7 @@ use crate::Message;
 /// let already_compressed = SendOptions::new().compress(false);
 /// # let _ = already_compressed;
 /// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct SendOptions {
     pub(super) compress: bool,
 }
@@ -38,6 +38,14 @@ impl Default for SendOptions {
 }
 
 /// A message that was not queued, handed back.
+///
+/// ```
+/// use engineio_core::{Message, SendError};
+///
+/// let error = SendError::Full(Message::from("too much"));
+/// assert_eq!(error.to_string(), "the outbox is full");
+/// assert_eq!(error.into_message(), Message::from("too much"));
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SendError {
@@ -50,6 +58,13 @@ pub enum SendError {
 }
 
 /// Messages that were not queued, handed back together.
+///
+/// ```
+/// use engineio_core::{Message, SendManyError};
+///
+/// let error = SendManyError::Closed(vec![Message::from("a"), Message::from("b")]);
+/// assert_eq!(error.into_messages().len(), 2);
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SendManyError {

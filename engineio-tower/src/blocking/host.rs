@@ -79,6 +79,21 @@ pub struct Host<S> {
 }
 
 /// Stops a [`Host`], from any thread.
+///
+/// ```no_run
+/// use engineio_tower::{EngineIoService, Server, blocking::Host};
+///
+/// # fn run() -> std::io::Result<()> {
+/// let host = Host::bind("127.0.0.1:5000", EngineIoService::new(Server::builder().build()))?;
+/// let stopper = host.stopper();
+/// std::thread::spawn(move || {
+///     let mut line = String::new();
+///     let _ = std::io::stdin().read_line(&mut line); // Enter ends the server.
+///     stopper.stop();
+/// });
+/// host.run()
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 pub struct Stopper(Arc<Notify>);
 

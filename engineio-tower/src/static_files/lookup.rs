@@ -212,7 +212,7 @@ fn finish(
                     | ErrorKind::InvalidFilename
             );
             if !is_absent {
-                tracing::warn!(%error, "a static file could not be opened");
+                tracing::warn!(target: "engineio::static_files", %error, "a static file could not be opened");
             }
             return None;
         }

@@ -1,5 +1,7 @@
 //! Rules about `Cargo.toml` files, and about what must agree with them.
 
+use std::fmt::Display;
+
 use anyhow::Result;
 
 use super::read;
@@ -12,6 +14,10 @@ pub(super) fn check(workspace: &Workspace, found: &mut Vec<String>) -> Result<()
         return Ok(());
     };
     for member in workspace.members()? {
+        let readme = member.directory.join("README.md");
+        if readme.exists() && !member.directory.ends_with("examples") {
+            check_readme(workspace.relative(&readme), &read(&readme)?, minimum, found);
+        }
         let name = workspace.relative(&member.manifest);
         let manifest = read(&member.manifest)?;
         if !inherits_lints(&manifest) {
@@ -29,7 +35,8 @@ pub(super) fn check(workspace: &Workspace, found: &mut Vec<String>) -> Result<()
     if clippy.exists() && read(&clippy)?.contains("msrv") {
         found.push("clippy.toml: states a minimum Rust version of its own".to_owned());
     }
-    check_readme(&read(&workspace.root.join("README.md"))?, minimum, found);
+    let readme = read(&workspace.root.join("README.md"))?;
+    check_readme("README.md", &readme, minimum, found);
     Ok(())
 }
 
@@ -54,19 +61,19 @@ fn inherits_lints(manifest: &str) -> bool {
     }
 }
 
-/// The README says `Rust 1.NN`, at least once, and never another version than the manifest.
-fn check_readme(readme: &str, minimum: &str, found: &mut Vec<String>) {
+/// A README says `Rust 1.NN`, at least once, and never another version than the manifest.
+fn check_readme(name: impl Display, readme: &str, minimum: &str, found: &mut Vec<String>) {
     let stated: Vec<String> = readme
         .match_indices("Rust 1.")
         .map(version_at(readme))
         .collect();
     if stated.is_empty() {
-        found.push(format!("README.md: does not say `Rust {minimum}`"));
+        found.push(format!("{name}: does not say `Rust {minimum}`"));
     }
     for version in stated {
         if version != minimum {
             found.push(format!(
-                "README.md: says Rust {version}, the manifest {minimum}"
+                "{name}: says Rust {version}, the manifest {minimum}"
             ));
         }
     }
@@ -105,7 +112,7 @@ mod tests {
     fn the_readme_states_the_same_version_everywhere() {
         let complaints = |readme: &str| {
             let mut found = Vec::new();
-            check_readme(readme, "1.95", &mut found);
+            check_readme("README.md", readme, "1.95", &mut found);
             found.len()
         };
         assert_eq!(complaints("Needs Rust 1.95. Also on Rust 1.95, yes."), 0);
