@@ -12,37 +12,61 @@ use crate::server::Server;
 use crate::steps::step;
 use crate::workspace::Workspace;
 
-/// A program of ours with its arguments, and the test that is driven against it.
-struct Subject<'a> {
-    program: &'a str,
-    arguments: &'a [&'a str],
+/// A test, and our programs that it is driven against, each with the option that tells the test its address.
+struct Drive<'a> {
     test: &'a str,
+    servers: &'a [(&'a str, &'a str, &'a [&'a str])],
 }
+
+const QUICK: &[&str] = &["--ping-interval-ms", "300", "--ping-timeout-ms", "200"];
 
 /// What is the same for every host: WebSockets over HTTP/2, for which browsers want TLS.
 pub(crate) fn run_once(workspace: &Workspace) -> Result<()> {
-    let subject = Subject {
-        program: "tls",
-        arguments: &[],
-        test: "h2.mjs",
-    };
     let fetched = fetch(workspace)?;
     step("WebSockets over HTTP/2 in Chromium", || {
-        drive(workspace, &fetched, &subject)
+        let drive = Drive {
+            test: "h2.mjs",
+            servers: &[("--url", "tls", &[])],
+        };
+        run_one(workspace, &fetched, &drive)
     })
 }
 
 /// The tests for one host.
 pub(crate) fn run(workspace: &Workspace, host: &str) -> Result<()> {
     let fetched = fetch(workspace)?;
-    let subject = Subject {
-        program: "demo",
-        arguments: &["--host", host],
-        test: "demo.mjs",
-    };
-    step(&format!("the demo page on {host} in Chromium"), || {
-        drive(workspace, &fetched, &subject)
-    })
+    let on_host = ["--host", host];
+    let quick = [&on_host, QUICK].concat();
+    let guarded = ["--origins", "http://app.example.test", "--cookie", "io"];
+    let guarded = [&on_host[..], &guarded].concat();
+    let drives = [
+        Drive {
+            test: "demo.mjs",
+            servers: &[("--url", "demo", &on_host)],
+        },
+        Drive {
+            test: "transports.mjs",
+            servers: &[("--url", "echo", &on_host)],
+        },
+        Drive {
+            test: "origins.mjs",
+            servers: &[("--url", "echo", &guarded)],
+        },
+        Drive {
+            test: "lifetime.mjs",
+            servers: &[("--url", "echo", &on_host), ("--quick", "echo", &quick)],
+        },
+        Drive {
+            test: "background.mjs",
+            servers: &[("--url", "echo", &quick)],
+        },
+    ];
+    for drive in drives {
+        step(&format!("{} on {host} in Chromium", drive.test), || {
+            run_one(workspace, &fetched, &drive)
+        })?;
+    }
+    Ok(())
 }
 
 /// The directory of the JavaScript peers, and the browser.
@@ -54,18 +78,23 @@ fn fetch(workspace: &Workspace) -> Result<Fetched> {
     })
 }
 
-fn drive(workspace: &Workspace, (peers, chromium): &Fetched, subject: &Subject<'_>) -> Result<()> {
-    let program = workspace.target.join("release").join(subject.program);
-    let logs = logs(workspace);
-    let server = Server::start(subject.program, &program, subject.arguments, &logs)?;
+fn run_one(workspace: &Workspace, (peers, chromium): &Fetched, drive: &Drive<'_>) -> Result<()> {
     let mut node = Command::new("node");
-    node.args([subject.test, "--url", &format!("{}/", server.url())])
+    node.arg(drive.test)
         .arg("--chromium")
         .arg(chromium)
         .current_dir(peers.join("browser"));
-    if subject.program == "demo" {
+    if drive.test == "demo.mjs" {
         node.arg("--out").arg(workspace.target.join("screenshots"));
     }
+    let mut servers = Vec::new();
+    for (option, program, arguments) in drive.servers {
+        let name = format!("{program}{option}");
+        let program = workspace.target.join("release").join(program);
+        let server = Server::start(&name, &program, arguments, &logs(workspace))?;
+        node.args([option, format!("{}/", server.url()).as_str()]);
+        servers.push(server);
+    }
     let result = process::run(&mut node, Reach::Group, SUITE_LIMIT);
-    finish(result, [server])
+    finish(result, servers)
 }

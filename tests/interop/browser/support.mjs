@@ -5,19 +5,24 @@
 
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 
 import { chromium } from "playwright-core";
 import { Socket } from "engine.io-client";
 
 export const LIMIT = 15_000; // ms for any single thing that is waited for
+const CHECK = 30_000; // ms for one check
 const TOTAL = 120_000; // ms for a whole program
 
 /** The directory of the bundles for browsers. */
 const BUNDLES = join(dirname(createRequire(import.meta.url).resolve("engine.io-client/package.json")), "dist");
 export const bundle = (name) => join(BUNDLES, name);
 
-/** The options of the command line; each of `names` must be given. */
+/** What every page has besides. */
+export const helpers = fileURLToPath(new URL("page.js", import.meta.url));
+
+/** The options of the command line; each of `names`, which are URLs, must be given. */
 export function options(...names) {
   const known = Object.fromEntries(names.map((name) => [name, { type: "string" }]));
   const { values } = parseArgs({ options: { ...known, chromium: { type: "string", default: "/usr/bin/chromium" } } });
@@ -26,6 +31,8 @@ export function options(...names) {
     console.error(`missing: ${missing.map((name) => `--${name}`).join(", ")}`);
     process.exit(2);
   }
+  // With the slash at its end that browsers give it.
+  for (const name of names) values[name] = new URL(values[name]).href;
   return values;
 }
 
@@ -34,13 +41,15 @@ let failures = 0;
 /** Runs one check and prints what came of it; the others are run all the same. */
 export async function check(name, run) {
   try {
-    await run();
+    await within(run(), "the check", CHECK);
     console.log(`ok - ${name}`);
   } catch (error) {
     failures += 1;
-    console.log(`not ok - ${name}: ${String(error?.message ?? error).split("\n").slice(0, 3).join(" ").trim()}`);
+    console.log(`not ok - ${name}: ${brief(error)}`);
   }
 }
+
+const brief = (error) => String(error?.message ?? error).split("\n").slice(0, 3).join(" ").trim().slice(0, 500);
 
 export function assert(condition, message) {
   if (!condition) throw new Error(message);
@@ -72,7 +81,8 @@ export function within(promise, what, limit = LIMIT) {
   return Promise.race([promise, late]).finally(() => clearTimeout(timer));
 }
 
-const ARGS = [
+/** Switches for a browser that does nothing of its own accord. */
+export const ARGS = [
   "--no-sandbox",
   "--disable-gpu",
   "--disable-quic",
@@ -93,7 +103,7 @@ export async function open(browser, url, settings = {}) {
   const context = await browser.newContext(settings);
   context.setDefaultTimeout(LIMIT);
   await context.addInitScript({ path: bundle("engine.io.min.js") });
-  await context.addInitScript({ path: join(import.meta.dirname ?? dirname(new URL(import.meta.url).pathname), "page.js") });
+  await context.addInitScript({ path: helpers });
   const page = await context.newPage();
   await page.goto(url, { timeout: LIMIT });
   return page;
@@ -139,7 +149,7 @@ export async function main(run) {
     await run((browser) => (open.push(browser), browser));
   } catch (error) {
     failures += 1;
-    console.log(`not ok - the test itself: ${String(error?.message ?? error).split("\n")[0]}`);
+    console.log(`not ok - the test itself: ${brief(error)}`);
   }
   await Promise.race([Promise.all(open.map((browser) => browser.close())), new Promise((done) => setTimeout(done, 5_000))]);
   clearTimeout(overall);
