@@ -5,12 +5,12 @@ use std::process::Command;
 
 use anyhow::Result;
 
-use crate::interop::{SUITE_LIMIT, finish, logs};
+use crate::interop::{BUILD_LIMIT, SUITE_LIMIT, finish, logs};
 use crate::peers;
 use crate::process::{self, Reach};
 use crate::server::Server;
 use crate::steps::step;
-use crate::workspace::Workspace;
+use crate::workspace::{Workspace, cargo};
 
 /// A test, and our programs that it is driven against, each with the option that tells the test its address.
 struct Drive<'a> {
@@ -20,7 +20,10 @@ struct Drive<'a> {
 
 const QUICK: &[&str] = &["--ping-interval-ms", "300", "--ping-timeout-ms", "200"];
 
-/// What is the same for every host: WebSockets over HTTP/2, for which browsers want TLS.
+/// The examples of one file that have a page.
+const PAGES: &[&str] = &["metrics", "chat", "auth", "static_site", "axum_app"];
+
+/// What is the same for every host: WebSockets over HTTP/2, for which browsers want TLS, and the pages of the examples.
 pub(crate) fn run_once(workspace: &Workspace) -> Result<()> {
     let fetched = fetch(workspace)?;
     step("WebSockets over HTTP/2 in Chromium", || {
@@ -29,7 +32,38 @@ pub(crate) fn run_once(workspace: &Workspace) -> Result<()> {
             servers: &[("--url", "tls", &[])],
         };
         run_one(workspace, &fetched, &drive)
+    })?;
+    step("the pages of the examples in Chromium", || {
+        pages(workspace, &fetched)
     })
+}
+
+fn pages(workspace: &Workspace, (peers, chromium): &Fetched) -> Result<()> {
+    // As the tests have built them: nothing is measured here.
+    let mut build = cargo();
+    build
+        .args("build --locked -p engineio-examples --examples".split(' '))
+        .current_dir(&workspace.root);
+    process::run(&mut build, Reach::Program, BUILD_LIMIT)?;
+    let mut node = Command::new("node");
+    node.args(["pages.mjs", "--chromium"])
+        .arg(chromium)
+        .arg("--out")
+        .arg(workspace.target.join("screenshots"))
+        .current_dir(peers.join("browser"));
+    // They are killed when they are dropped: most of them do not wait for a signal.
+    let mut servers = Vec::new();
+    for name in PAGES {
+        let program = workspace.target.join("debug/examples").join(name);
+        let server = Server::start_example(&program, &logs(workspace))?;
+        node.args([format!("--{name}").as_str(), server.url()]);
+        servers.push(server);
+    }
+    let result = process::run(&mut node, Reach::Group, SUITE_LIMIT);
+    if result.is_err() {
+        servers.iter().for_each(Server::show_log);
+    }
+    result
 }
 
 /// The tests for one host.
