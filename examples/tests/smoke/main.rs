@@ -33,11 +33,20 @@ async fn chat_tells_those_who_are_in_the_room() {
             json!({ "from": "Ben", "say": "hello" })
         );
     }
-    ben.close().await;
+    // Who moves to another room hears that one, and no longer the old.
+    let enter = json!({ "enter": "blue", "name": "Ben" });
+    ben.send(enter.to_string()).await.unwrap();
     assert_eq!(heard(ada).await, json!({ "left": "Ben" }));
-    // The next that the other room hears is its own: nothing of the above reached it.
-    cleo.send(r#"{"say":"alone"}"#).await.unwrap();
-    assert_eq!(heard(cleo).await, json!({ "from": "Cleo", "say": "alone" }));
+    ada.send(r#"{"say":"alone"}"#).await.unwrap();
+    assert_eq!(heard(ada).await, json!({ "from": "Ada", "say": "alone" }));
+    cleo.send(r#"{"say":"welcome"}"#).await.unwrap();
+    for client in [&mut *ben, &mut *cleo] {
+        assert_eq!(heard(client).await, json!({ "entered": "Ben" }));
+        let welcome = json!({ "from": "Cleo", "say": "welcome" });
+        assert_eq!(heard(client).await, welcome);
+    }
+    ben.close().await;
+    assert_eq!(heard(cleo).await, json!({ "left": "Ben" }));
 }
 
 async fn heard(client: &mut Client) -> Value {
