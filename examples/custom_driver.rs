@@ -94,10 +94,11 @@ impl Client {
         }
         state.obey(Instant::now());
         self.decided.notify_all();
-        let undecided = |state: &mut State| !state.answers.contains_key(&id);
+        let undecided = |state: &mut State| !state.answers.contains_key(&id) && !state.is_finished;
         let waiting = self.decided.wait_while(state, undecided);
         let mut state = waiting.unwrap_or_else(PoisonError::into_inner);
-        state.answers.remove(&id).unwrap_or(Ok(()))?;
+        let answer = state.answers.remove(&id);
+        answer.unwrap_or(Err(Refusal::UnknownSid))?;
         let payload = take(&mut state.session, id);
         state.obey(Instant::now());
         Ok(payload)

@@ -12,8 +12,8 @@ import { chromium } from "playwright-core";
 import { Socket } from "engine.io-client";
 
 export const LIMIT = 15_000; // ms for any single thing that is waited for
-const CHECK = 30_000; // ms for one check
-const TOTAL = 120_000; // ms for a whole program
+const CHECK = 60_000; // ms for one check
+const TOTAL = 150_000; // ms for a whole program
 
 /** The directory of the bundles for browsers. */
 const BUNDLES = join(dirname(createRequire(import.meta.url).resolve("engine.io-client/package.json")), "dist");
