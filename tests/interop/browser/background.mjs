@@ -1,5 +1,5 @@
 // Sessions of a background tab and of a page in the back/forward cache, in a real browser against the example `echo` with a heartbeat of 300 ms
-// (`--ping-interval-ms 300 --ping-timeout-ms 200`):
+// (`--ping-interval-ms 300 --ping-timeout-ms 2000`):
 //
 //   node background.mjs --url http://127.0.0.1:3001/ [--chromium PATH]
 //

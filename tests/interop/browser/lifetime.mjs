@@ -4,7 +4,7 @@
 //   node lifetime.mjs --url http://127.0.0.1:3000/ --quick http://127.0.0.1:3001/ [--chromium PATH]
 //
 // The first server has the usual heartbeat of 25 s, so that whatever it notices at once it was told. The second has one
-// of 300 ms (`--ping-interval-ms 300 --ping-timeout-ms 200`).
+// of 300 ms (`--ping-interval-ms 300 --ping-timeout-ms 2000`).
 
 import { createServer } from "node:http";
 
