@@ -14,7 +14,7 @@ import { createInterface } from "node:readline";
 
 import { WebSocket } from "ws";
 
-import { ARGS, assert, bundle, check, equal, helpers, LIMIT, main, observe, options, within } from "./support.mjs";
+import { ARGS, assert, bundle, check, equal, LIMIT, main, observe, options, pageScript, within } from "./support.mjs";
 
 const { url, chromium } = options("url");
 
@@ -76,7 +76,7 @@ async function open(browser) {
   await send("Page.enable");
   await send("Page.navigate", { url });
   await until(`location.href === ${JSON.stringify(url)} && document.readyState === "complete"`);
-  for (const script of [bundle("engine.io.min.js"), helpers]) await evaluate(`${readFileSync(script, "utf8")}; true`);
+  for (const script of [bundle("engine.io.min.js"), pageScript]) await evaluate(`${readFileSync(script, "utf8")}; true`);
   return { targetId, send, evaluate, until };
 }
 

@@ -20,7 +20,7 @@ const BUNDLES = join(dirname(createRequire(import.meta.url).resolve("engine.io-c
 export const bundle = (name) => join(BUNDLES, name);
 
 /** What every page has besides. */
-export const helpers = fileURLToPath(new URL("page.js", import.meta.url));
+export const pageScript = fileURLToPath(new URL("page.js", import.meta.url));
 
 /** The options of the command line; each of `names`, which are URLs, must be given. */
 export function options(...names) {
@@ -98,12 +98,12 @@ export function launch(executablePath, { args = [], ...settings } = {}) {
   return chromium.launch({ executablePath, timeout: LIMIT, args: ["--headless=new", ...ARGS, ...args], ...settings });
 }
 
-/** A page with the official client in it (as `eio`) and the helpers of `page.js`, after each navigation again. */
+/** A page with the official client in it (as `eio`) and what `page.js` has, after each navigation again. */
 export async function open(browser, url, settings = {}) {
   const context = await browser.newContext(settings);
   context.setDefaultTimeout(LIMIT);
   await context.addInitScript({ path: bundle("engine.io.min.js") });
-  await context.addInitScript({ path: helpers });
+  await context.addInitScript({ path: pageScript });
   const page = await context.newPage();
   await page.goto(url, { timeout: LIMIT });
   return page;
