@@ -37,7 +37,7 @@
 //! while let Some(output) = session.poll_output() {
 //!     println!("{output:?}");
 //! }
-//! while let Some(event) = session.take_event(now) {
+//! while let Some(event) = session.take_event(|| now) {
 //!     if let Event::Message(message) = event {
 //!         session.send(message).unwrap();
 //!     }

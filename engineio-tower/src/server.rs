@@ -23,6 +23,9 @@ use crate::sync::{self, Mutex, MutexGuard};
 /// A longer patience than this is patience without end, for which no instant stands.
 const LONGEST_GRACE: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
+/// The most that a shutdown keeps of its grace for the handlers of those whom it cuts off.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
 /// An Engine.IO server: the connected clients and what is done with them.
 ///
 /// A handle: cloning costs a reference count, and it may be used from any task or thread. It serves requests through
@@ -216,7 +219,7 @@ impl Server {
     /// the server closes, and the handlers that run are waited for. Then the background tasks are ended.
     ///
     /// What is not done after `grace` is dropped; a client that does not fetch its last messages cannot hold the server
-    /// up. The host must still serve requests meanwhile, so that polling clients can fetch them: call this before, or
+    /// up. The last tenth of the grace, at most a second, is for `on_disconnect` of those who had to be cut off. The host must still serve requests meanwhile, so that polling clients can fetch them: call this before, or
     /// as the signal of, the host's own graceful shutdown.
     ///
     /// # Cancel safety
@@ -236,12 +239,14 @@ impl Server {
     /// ```
     pub async fn shutdown(&self, grace: Duration) {
         let first = !self.inner.leaving.swap(true, Ordering::SeqCst);
-        let deadline = Instant::now() + grace.min(LONGEST_GRACE);
+        let grace = grace.min(LONGEST_GRACE);
+        let deadline = Instant::now() + grace;
+        let cut_off = deadline - LAST_WORDS.min(grace / 10);
         if let Some(hook) = self.inner.handlers.shutdown.as_ref().filter(|_| first) {
             let _ = tokio::time::timeout_at(deadline, hook(self.clone())).await;
         }
         let reason = DisconnectReason::Shutdown;
-        if tokio::time::timeout_at(deadline, self.close_all(reason))
+        if tokio::time::timeout_at(cut_off, self.close_all(reason))
             .await
             .is_err()
         {

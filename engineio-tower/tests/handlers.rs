@@ -247,15 +247,36 @@ async fn shutdown_delivers_tells_everybody_and_waits_for_handlers() {
     assert_eq!(u16::from(frame.code), 1001);
     let start = tokio::time::Instant::now();
     shutdown.await.unwrap();
-    // The client that never polled used the grace up; the handlers of the others were waited for.
+    // The client that never polled used the grace up; the handlers of all were waited for.
     assert_eq!(start.elapsed().as_secs(), 10);
-    assert_eq!(leaving.recv().await, Some(DisconnectReason::Shutdown));
-    assert_eq!(leaving.recv().await, Some(DisconnectReason::Shutdown));
+    for _ in 0..3 {
+        assert_eq!(leaving.recv().await, Some(DisconnectReason::Shutdown));
+    }
     assert_eq!(
         poll(&server, &silent).await.status(),
         StatusCode::BAD_REQUEST
     );
     assert!(background.await.unwrap_err().is_cancelled());
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_handlers_of_clients_that_a_shutdown_cuts_off_run_within_the_grace() {
+    let (left, mut leaving) = mpsc::unbounded_channel();
+    let server = Server::builder()
+        .on_disconnect(move |_: Socket, reason| {
+            let left = left.clone();
+            async move {
+                tokio::task::yield_now().await;
+                left.send(reason).unwrap();
+            }
+        })
+        .build();
+    open(&server).await;
+    let start = tokio::time::Instant::now();
+    server.shutdown(Duration::from_secs(5)).await;
+    // A program may end now, so whatever has not happened never will.
+    assert_eq!(leaving.try_recv(), Ok(DisconnectReason::Shutdown));
+    assert!(start.elapsed() <= Duration::from_secs(5));
 }
 
 #[tokio::test(start_paused = true)]

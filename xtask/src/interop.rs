@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Result, bail};
 
+use crate::browser;
 use crate::client;
 use crate::peers;
 use crate::process::{self, Reach};
@@ -61,11 +62,14 @@ pub(crate) fn run(workspace: &Workspace, only: Option<Suite>, hosts: &[&str]) ->
             client::run(workspace, hosts)?;
             continue;
         }
+        if suite == Suite::Browser {
+            browser::run_once(workspace)?;
+        }
         for host in hosts {
             match suite {
                 Suite::JavaScript => javascript(workspace, host)?,
                 Suite::Python => python(workspace, host)?,
-                Suite::Browser => browser(workspace, host)?,
+                Suite::Browser => browser::run(workspace, host)?,
                 Suite::Client => {}
             }
         }
@@ -111,25 +115,6 @@ fn python(workspace: &Workspace, host: &str) -> Result<()> {
             .env("PYTHONDONTWRITEBYTECODE", "1")
             .current_dir(&workspace.root);
         with_echo(workspace, host, &mut python)
-    })
-}
-
-fn browser(workspace: &Workspace, host: &str) -> Result<()> {
-    let (peers, chromium) = step("fetch a browser", || {
-        Ok((peers::javascript(workspace)?, peers::chromium()?))
-    })?;
-    step(&format!("the demo page on {host} in Chromium"), || {
-        let program = workspace.target.join("release/demo");
-        let server = Server::start("demo", &program, &["--host", host], &logs(workspace))?;
-        let mut node = Command::new("node");
-        node.args(["demo.mjs", "--url", &format!("{}/", server.url())])
-            .arg("--out")
-            .arg(workspace.target.join("screenshots"))
-            .arg("--chromium")
-            .arg(chromium)
-            .current_dir(peers.join("browser"));
-        let result = process::run(&mut node, Reach::Group, SUITE_LIMIT);
-        finish(result, vec![server])
     })
 }
 

@@ -3,6 +3,7 @@
 //! A task is a plain program instead of a script, so that it works the same for everybody who can
 //! build the workspace, and so that CI has nothing to do but to call it.
 
+mod browser;
 mod client;
 mod fuzz;
 mod interop;

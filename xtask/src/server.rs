@@ -47,11 +47,23 @@ impl Server {
 
     /// The same for a program with whatever it needs to be run, an interpreter for instance.
     pub(crate) fn start_command(name: &str, mut command: Command, logs: &Path) -> Result<Self> {
+        command.args(["--listen", "127.0.0.1:0"]);
+        Self::start_ready(name, command, logs)
+    }
+
+    /// The same for an example of one file, whose only argument is its address.
+    pub(crate) fn start_example(program: &Path, logs: &Path) -> Result<Self> {
+        let name = program.file_name().unwrap_or_default().to_string_lossy();
+        let mut command = Command::new(program);
+        command.arg("127.0.0.1:0");
+        Self::start_ready(&name, command, logs)
+    }
+
+    fn start_ready(name: &str, mut command: Command, logs: &Path) -> Result<Self> {
         fs::create_dir_all(logs)?;
         let log = logs.join(format!("{name}.log"));
         let file = File::create(&log)?;
         let mut child = command
-            .args(["--listen", "127.0.0.1:0"])
             .env("RUST_BACKTRACE", "1")
             .stdin(Stdio::null())
             .stdout(Stdio::piped())

@@ -15,6 +15,7 @@ use axum::routing::get;
 use engineio_axum::{ConnectRequest, EngineIoLayer, Message, Server, Socket};
 use rcgen::CertifiedKey;
 use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::pki_types::PrivatePkcs8KeyDer;
@@ -64,11 +65,20 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     engineio_axum::serve(listener, app)
         .tls(move |stream| acceptor.accept(stream))
         .with_graceful_shutdown(async move {
-            let _ = tokio::signal::ctrl_c().await;
+            let _ = stopped().await;
             server.shutdown(std::time::Duration::from_secs(2)).await;
         })
         .await?;
     Ok(())
+}
+
+/// Waits for SIGINT or SIGTERM.
+async fn stopped() -> std::io::Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    tokio::select! {
+        result = tokio::signal::ctrl_c() => result,
+        _ = terminate.recv() => Ok(()),
+    }
 }
 
 /// A certificate that nobody has signed, and HTTP/2 first.

@@ -2,14 +2,13 @@
 //
 //   node demo.mjs --url http://127.0.0.1:3000/ [--out DIR] [--chromium PATH]
 //
-// One line per check, `ok - …` or `not ok - …`; the exit status is 0 if every
-// check passed. `playwright-core` must be resolvable from here or from the
-// current directory.
+// With `--out`, pictures of the page are put there.
 
 import { mkdirSync } from "node:fs";
-import { createRequire } from "node:module";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
+
+import { assert, check, launch, LIMIT, main } from "./support.mjs";
 
 const { values: options } = parseArgs({
   options: {
@@ -23,29 +22,6 @@ if (!options.url) {
   process.exit(2);
 }
 if (options.out) mkdirSync(options.out, { recursive: true });
-
-const { chromium } = await import("playwright-core").catch(() =>
-  Promise.resolve(createRequire(join(process.cwd(), "package.json"))("playwright-core")),
-);
-
-const LIMIT = 15_000; // ms for any single thing that is waited for
-const TOTAL = 150_000; // ms for everything
-
-let failures = 0;
-
-async function check(name, run) {
-  try {
-    await run();
-    console.log(`ok - ${name}`);
-  } catch (error) {
-    failures += 1;
-    console.log(`not ok - ${name}: ${error.message.split("\n").slice(0, 3).join(" ").trim()}`);
-  }
-}
-
-function assert(condition, message) {
-  if (!condition) throw new Error(message);
-}
 
 // Waits until `probe` (run in the page) returns something true.
 async function until(page, what, probe, argument, limit = LIMIT) {
@@ -300,34 +276,4 @@ async function fits(page) {
   assert(cut.length === 0, `cut off: ${cut.join(", ")}`);
 }
 
-const overall = setTimeout(() => {
-  console.log(`not ok - everything within ${TOTAL / 1000} s`);
-  process.exit(1);
-}, TOTAL);
-
-let browser;
-try {
-  browser = await chromium.launch({
-    executablePath: options.chromium,
-    timeout: LIMIT,
-    args: [
-      "--headless",
-      "--no-sandbox",
-      "--disable-gpu",
-      "--disable-quic",
-      "--no-first-run",
-      "--disable-background-networking",
-      "--disable-component-update",
-      "--disable-sync",
-    ],
-  });
-  await run(browser);
-} catch (error) {
-  failures += 1;
-  console.log(`not ok - the test itself: ${error.message.split("\n")[0]}`);
-} finally {
-  await Promise.race([browser?.close(), new Promise((done) => setTimeout(done, 5_000))]);
-  clearTimeout(overall);
-}
-console.log(failures ? `${failures} failed` : "all passed");
-process.exit(failures ? 1 : 0);
+await main(async (track) => run(track(await launch(options.chromium))));

@@ -3,12 +3,12 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use engineio_axum::{Origins, ServerBuilder, Transport};
+use engineio_axum::{Origins, ServerBuilder, SidCookie, Transport};
 
 /// How it is called.
 pub(crate) const USAGE: &str = "usage: echo [--host axum|actix|warp|warp-filter|hyper] [--listen ADDR:PORT] \
 [--ping-interval-ms N] [--ping-timeout-ms N] [--max-payload BYTES] [--origins any|same|URL,URL] \
-[--transports polling,websocket] [--eio3] [--threads N]";
+[--transports polling,websocket] [--cookie NAME] [--eio3] [--threads N]";
 
 /// What the command line says.
 #[derive(Debug)]
@@ -21,6 +21,7 @@ pub(crate) struct Options {
     max_payload: Option<usize>,
     transports: Option<Vec<Transport>>,
     origins: Option<Origins>,
+    cookie: Option<String>,
     eio3: bool,
 }
 
@@ -35,6 +36,7 @@ impl Options {
             max_payload: None,
             transports: None,
             origins: None,
+            cookie: None,
             eio3: false,
         };
         let mut arguments = arguments;
@@ -60,6 +62,7 @@ impl Options {
                     })?);
                 }
                 "--origins" => options.origins = Some(origins(&value()?)?),
+                "--cookie" => options.cookie = Some(value()?),
                 "--eio3" => options.eio3 = true,
                 _ => return Err(format!("unknown option {name}")),
             }
@@ -83,6 +86,9 @@ impl Options {
         }
         if let Some(origins) = &self.origins {
             builder = builder.origins(origins.clone());
+        }
+        if let Some(name) = &self.cookie {
+            builder = builder.cookie(SidCookie::new(name.clone()));
         }
         builder.allow_eio3(self.eio3)
     }

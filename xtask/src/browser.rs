@@ -1,0 +1,135 @@
+//! The part of `cargo xtask interop` that needs a browser: the demo page, and the official client in pages of its own.
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use anyhow::Result;
+
+use crate::interop::{BUILD_LIMIT, SUITE_LIMIT, finish, logs};
+use crate::peers;
+use crate::process::{self, Reach};
+use crate::server::Server;
+use crate::steps::step;
+use crate::workspace::{Workspace, cargo};
+
+/// A test, and our programs that it is driven against, each with the option that tells the test its address.
+struct Drive<'a> {
+    test: &'a str,
+    servers: &'a [(&'a str, &'a str, &'a [&'a str])],
+}
+
+/// Many pings in a short time, with patience for a browser on a busy machine.
+const QUICK: &[&str] = &["--ping-interval-ms", "300", "--ping-timeout-ms", "2000"];
+
+/// The examples of one file that have a page.
+const PAGES: &[&str] = &["metrics", "chat", "auth", "static_site", "axum_app"];
+
+/// What is the same for every host: WebSockets over HTTP/2, for which browsers want TLS, and the pages of the examples.
+pub(crate) fn run_once(workspace: &Workspace) -> Result<()> {
+    let fetched = fetch(workspace)?;
+    step("WebSockets over HTTP/2 in Chromium", || {
+        let drive = Drive {
+            test: "h2.mjs",
+            servers: &[("--url", "tls", &[])],
+        };
+        run_one(workspace, &fetched, &drive)
+    })?;
+    step("the pages of the examples in Chromium", || {
+        pages(workspace, &fetched)
+    })
+}
+
+fn pages(workspace: &Workspace, (peers, chromium): &Fetched) -> Result<()> {
+    // As the tests have built them: nothing is measured here.
+    let mut build = cargo();
+    build
+        .args("build --locked -p engineio-examples --examples".split(' '))
+        .current_dir(&workspace.root);
+    process::run(&mut build, Reach::Program, BUILD_LIMIT)?;
+    let mut node = Command::new("node");
+    node.args(["pages.mjs", "--chromium"])
+        .arg(chromium)
+        .arg("--out")
+        .arg(workspace.target.join("screenshots"))
+        .current_dir(peers.join("browser"));
+    // They are killed when they are dropped: most of them do not wait for a signal.
+    let mut servers = Vec::new();
+    for name in PAGES {
+        let program = workspace.target.join("debug/examples").join(name);
+        let server = Server::start_example(&program, &logs(workspace))?;
+        node.args([format!("--{name}").as_str(), server.url()]);
+        servers.push(server);
+    }
+    let result = process::run(&mut node, Reach::Group, SUITE_LIMIT);
+    if result.is_err() {
+        servers.iter().for_each(Server::show_log);
+    }
+    result
+}
+
+/// The tests for one host.
+pub(crate) fn run(workspace: &Workspace, host: &str) -> Result<()> {
+    let fetched = fetch(workspace)?;
+    let on_host = ["--host", host];
+    let quick = [&on_host, QUICK].concat();
+    let guarded = ["--origins", "http://app.example.test", "--cookie", "io"];
+    let guarded = [&on_host[..], &guarded].concat();
+    let drives = [
+        Drive {
+            test: "demo.mjs",
+            servers: &[("--url", "demo", &on_host)],
+        },
+        Drive {
+            test: "transports.mjs",
+            servers: &[("--url", "echo", &on_host)],
+        },
+        Drive {
+            test: "origins.mjs",
+            servers: &[("--url", "echo", &guarded)],
+        },
+        Drive {
+            test: "lifetime.mjs",
+            servers: &[("--url", "echo", &on_host), ("--quick", "echo", &quick)],
+        },
+        Drive {
+            test: "background.mjs",
+            servers: &[("--url", "echo", &quick)],
+        },
+    ];
+    for drive in drives {
+        step(&format!("{} on {host} in Chromium", drive.test), || {
+            run_one(workspace, &fetched, &drive)
+        })?;
+    }
+    Ok(())
+}
+
+/// The directory of the JavaScript peers, and the browser.
+type Fetched = (PathBuf, PathBuf);
+
+fn fetch(workspace: &Workspace) -> Result<Fetched> {
+    step("fetch a browser", || {
+        Ok((peers::javascript(workspace)?, peers::chromium()?))
+    })
+}
+
+fn run_one(workspace: &Workspace, (peers, chromium): &Fetched, drive: &Drive<'_>) -> Result<()> {
+    let mut node = Command::new("node");
+    node.arg(drive.test)
+        .arg("--chromium")
+        .arg(chromium)
+        .current_dir(peers.join("browser"));
+    if drive.test == "demo.mjs" {
+        node.arg("--out").arg(workspace.target.join("screenshots"));
+    }
+    let mut servers = Vec::new();
+    for (option, program, arguments) in drive.servers {
+        let name = format!("{program}{option}");
+        let program = workspace.target.join("release").join(program);
+        let server = Server::start(&name, &program, arguments, &logs(workspace))?;
+        node.args([option, format!("{}/", server.url()).as_str()]);
+        servers.push(server);
+    }
+    let result = process::run(&mut node, Reach::Group, SUITE_LIMIT);
+    finish(result, servers)
+}
