@@ -83,7 +83,7 @@ fn a_silent_client_is_closed_after_interval_plus_timeout() {
     assert_eq!(
         rig.seen(),
         [
-            Seen::PostRefused(post, engineio_core::Refusal::BadRequest),
+            Seen::PostRefused(post, Refusal::BadRequest),
             payload(poll, "1"),
             Seen::Closed(DisconnectReason::PingTimeout),
             Seen::Finished,
@@ -149,7 +149,7 @@ fn a_ping_of_the_client_closes_the_session() {
     assert_eq!(
         rig.seen(),
         [
-            Seen::PostRefused(post, engineio_core::Refusal::BadRequest),
+            Seen::PostRefused(post, Refusal::BadRequest),
             payload(poll, "1"),
             message("a"),
             Seen::Closed(DisconnectReason::TransportError),
