@@ -73,7 +73,8 @@ pub(crate) fn run(workspace: &Workspace, only: Option<Suite>, hosts: &[&str]) ->
     Ok(())
 }
 
-fn build(workspace: &Workspace) -> Result<()> {
+/// Builds the example programs, which are what is tested.
+pub(crate) fn build(workspace: &Workspace) -> Result<()> {
     // As users run it: optimised, so that the timing of heartbeats is that of the real thing.
     let mut command = cargo();
     command

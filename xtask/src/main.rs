@@ -9,6 +9,7 @@ mod interop;
 mod peers;
 mod process;
 mod server;
+mod soak;
 mod steps;
 mod tidy;
 mod workspace;
@@ -26,6 +27,8 @@ usage: cargo xtask test
            the client against the official server, python-engineio and ours
        cargo xtask fuzz [--seconds N] [--target NAME]
            every fuzz target for 20 s, or one of them, or for longer
+       cargo xtask soak [--minutes N | --seconds N] [--host axum|actix|warp|hyper]
+           every host under mixed load for 15 s each, or one of them, or for longer; every message is counted
        cargo xtask tidy
            the rules of the house that no compiler checks";
 
@@ -39,6 +42,10 @@ enum Task {
     Fuzz {
         target: Option<&'static str>,
         seconds: u32,
+    },
+    Soak {
+        host: Option<&'static str>,
+        seconds: u64,
     },
     Tidy,
     Help,
@@ -71,6 +78,10 @@ fn run(task: &Task) -> anyhow::Result<()> {
         Task::Test => steps::test(&Workspace::load()?),
         Task::Interop { only, host } => interop::run(&Workspace::load()?, *only, &[host]),
         Task::Fuzz { target, seconds } => fuzz::run(&Workspace::load()?, *target, *seconds),
+        Task::Soak { host, seconds } => {
+            let hosts = host.as_ref().map_or(HOSTS, std::slice::from_ref);
+            soak::run(&Workspace::load()?, hosts, *seconds)
+        }
         Task::Tidy => tidy::run(&Workspace::load()?),
     }
 }
@@ -81,6 +92,7 @@ fn parse(arguments: &[String]) -> Result<Task, String> {
         Some("test") => Task::Test,
         Some("interop") => return parse_interop(words),
         Some("fuzz") => return parse_fuzz(words),
+        Some("soak") => return parse_soak(words),
         Some("tidy") => Task::Tidy,
         Some("help" | "--help" | "-h") => Task::Help,
         Some(other) => return Err(format!("there is no task `{other}`")),
@@ -103,17 +115,43 @@ fn parse_interop<'a>(mut words: impl Iterator<Item = &'a str>) -> Result<Task, S
         };
         match option {
             "--only" => only = Some(Suite::parse(value()?)?),
-            "--host" => {
-                let name = value()?;
-                host = HOSTS
-                    .iter()
-                    .find(|host| **host == name)
-                    .ok_or_else(|| format!("no host `{name}`; there is {}", HOSTS.join(", ")))?;
-            }
+            "--host" => host = parse_host(value()?)?,
             _ => return Err(format!("unknown argument `{option}`")),
         }
     }
     Ok(Task::Interop { only, host })
+}
+
+fn parse_host(name: &str) -> Result<&'static str, String> {
+    let known = HOSTS.iter().copied().find(|host| *host == name);
+    known.ok_or_else(|| format!("no host `{name}`; there is {}", HOSTS.join(", ")))
+}
+
+fn parse_soak<'a>(mut words: impl Iterator<Item = &'a str>) -> Result<Task, String> {
+    let mut host = None;
+    let mut seconds = soak::SECONDS;
+    while let Some(option) = words.next() {
+        let mut value = || {
+            words
+                .next()
+                .ok_or_else(|| format!("`{option}` needs a value"))
+        };
+        let unit = match option {
+            "--host" => {
+                host = Some(parse_host(value()?)?);
+                continue;
+            }
+            "--minutes" => 60,
+            "--seconds" => 1,
+            _ => return Err(format!("unknown argument `{option}`")),
+        };
+        let number = value()?;
+        let parsed = number.parse::<u32>().ok().filter(|number| *number > 0);
+        let parsed =
+            parsed.ok_or_else(|| format!("`{number}` is no number of {}", &option[2..]))?;
+        seconds = u64::from(parsed) * unit;
+    }
+    Ok(Task::Soak { host, seconds })
 }
 
 fn parse_fuzz<'a>(mut words: impl Iterator<Item = &'a str>) -> Result<Task, String> {
@@ -173,6 +211,13 @@ mod tests {
             })
         );
         assert_eq!(
+            parse_line("soak --minutes 10 --host warp"),
+            Ok(Task::Soak {
+                host: Some("warp"),
+                seconds: 600
+            })
+        );
+        assert_eq!(
             parse_line("fuzz --target query --seconds 3600"),
             Ok(Task::Fuzz {
                 target: Some("query"),
@@ -192,6 +237,9 @@ mod tests {
             "interop --host nginx",
             "fuzz --target frames",
             "fuzz --seconds 0",
+            "soak --minutes",
+            "soak --minutes half",
+            "soak --host nginx",
         ] {
             assert!(parse_line(line).is_err(), "{line:?}");
         }

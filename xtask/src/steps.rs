@@ -6,6 +6,7 @@ use anyhow::{Context, Result};
 
 use crate::interop::{self, HOSTS};
 use crate::process::{self, Reach};
+use crate::soak;
 use crate::workspace::{Workspace, cargo};
 
 /// No step of cargo needs this on a slow machine with an empty cache; one that does hangs.
@@ -34,6 +35,7 @@ pub(crate) fn test(workspace: &Workspace) -> Result<()> {
         &[("RUSTDOCFLAGS", "-Dwarnings")],
     )?;
     interop::run(workspace, None, HOSTS)?;
+    soak::run(workspace, HOSTS, soak::SECONDS)?;
     println!("\n== all passed in {:.1} s", began.elapsed().as_secs_f64());
     Ok(())
 }
