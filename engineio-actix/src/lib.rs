@@ -56,8 +56,7 @@
 //!
 //! A WebSocket client that does not read is disconnected as everywhere, after `ping_interval` and `ping_timeout`. But
 //! actix-web has no time limit for writing: it keeps the connection, and drops what the client goes on sending, until
-//! the client reads or leaves. What that costs is a descriptor and some 100 KiB; a proxy in front with a time limit for
-//! writing ends it.
+//! the client reads or leaves.
 //!
 //! # HTTP/2
 //!
