@@ -69,7 +69,7 @@ async fn main() -> ExitCode {
 }
 
 async fn soak(options: Options) -> Result<(), String> {
-    let mut watcher = watcher::Watcher::connect(&options).await?;
+    let watcher = watcher::Watcher::connect(&options).await?;
     let mut gauge = gauge::Gauge::new(options.pid)?;
     println!(
         "   {} clients and {} saboteurs for {} s, seed {}",

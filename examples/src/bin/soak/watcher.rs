@@ -85,7 +85,7 @@ impl Watcher {
     }
 
     /// Waits until the server has no other client than this one: it must have given up all that are silent.
-    pub(crate) async fn wait_until_alone(&mut self, run: &Run) {
+    pub(crate) async fn wait_until_alone(&self, run: &Run) {
         let end = Instant::now() + run.options.life + PATIENCE;
         loop {
             match self.ask().await {

@@ -40,7 +40,7 @@ impl Saboteur {
         Ok(())
     }
 
-    pub(super) async fn reset_handshake(&mut self) -> Outcome {
+    pub(super) async fn reset_handshake(&self) -> Outcome {
         let mut raw = self.connect().await?;
         let head = raw.head("GET", "EIO=4&transport=polling", "");
         raw.send(head).await.map_err(failed("the head"))?;
@@ -70,7 +70,7 @@ impl Saboteur {
 
     /// Says that it has nothing more to say, while a poll waits. Hosts differ in what they make of it, see the scenarios;
     /// here it must not stay.
-    pub(super) async fn half_close(&mut self) -> Outcome {
+    pub(super) async fn half_close(&self) -> Outcome {
         let mut raw = self.connect().await?;
         let query = raw.open().await.map_err(failed("the handshake"))?;
         let head = raw.head("GET", &query, "");
@@ -83,7 +83,7 @@ impl Saboteur {
         Ok(())
     }
 
-    pub(super) async fn refused(&mut self, query: &str, code: u8) -> Outcome {
+    pub(super) async fn refused(&self, query: &str, code: u8) -> Outcome {
         let mut raw = self.connect().await?;
         let response = raw.get(query).await.map_err(failed("no answer"))?;
         let code = format!("\"code\":{code}");
@@ -91,7 +91,7 @@ impl Saboteur {
         expect(is_right, &format!("a refusal with {code}"), response)
     }
 
-    pub(super) async fn bad_body(&mut self, body: &[u8]) -> Outcome {
+    pub(super) async fn bad_body(&self, body: &[u8]) -> Outcome {
         let mut raw = self.connect().await?;
         let query = raw.open().await.map_err(failed("the handshake"))?;
         let response = raw.post(&query, body).await.map_err(failed("no answer"))?;
@@ -99,7 +99,7 @@ impl Saboteur {
     }
 
     /// Announces much, and does not wait for the answer with the first part of it.
-    pub(super) async fn too_large(&mut self, length: u64) -> Outcome {
+    pub(super) async fn too_large(&self, length: u64) -> Outcome {
         let mut raw = self.connect().await?;
         let query = raw.open().await.map_err(failed("the handshake"))?;
         let head = raw.head("POST", &query, &format!("content-length: {length}\r\n"));
@@ -110,7 +110,7 @@ impl Saboteur {
         expect(response.status == 413, "a large body is refused", response)
     }
 
-    pub(super) async fn two_polls(&mut self) -> Outcome {
+    pub(super) async fn two_polls(&self) -> Outcome {
         let mut first = self.connect().await?;
         let mut second = self.connect().await?;
         let query = first.open().await.map_err(failed("the handshake"))?;
@@ -129,14 +129,14 @@ impl Saboteur {
         expect(refused >= 1, "one of two polls is refused", (one, other))
     }
 
-    pub(super) async fn never_polls(&mut self) -> Outcome {
+    pub(super) async fn never_polls(&self) -> Outcome {
         let mut raw = self.connect().await?;
         raw.open().await.map_err(failed("the handshake"))?;
         Ok(())
     }
 
     /// The echoes wait for a poll that does not come: it must not be let in for ever.
-    pub(super) async fn never_polls_but_posts(&mut self) -> Outcome {
+    pub(super) async fn never_polls_but_posts(&self) -> Outcome {
         let mut raw = self.connect().await?;
         let query = raw.open().await.map_err(failed("the handshake"))?;
         let body = [b"4".as_slice(), &vec![b'x'; 64 << 10]].concat();

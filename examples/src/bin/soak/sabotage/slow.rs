@@ -12,7 +12,7 @@ const PAUSE: Duration = Duration::from_millis(50);
 
 impl Saboteur {
     /// How long a head may take is the host's matter; this one gives up first.
-    pub(super) async fn slow_head(&mut self) -> Outcome {
+    pub(super) async fn slow_head(&self) -> Outcome {
         let mut raw = self.connect().await?;
         let head = raw.head("GET", "EIO=4&transport=polling", "");
         for byte in head.bytes().take(40) {
@@ -25,7 +25,7 @@ impl Saboteur {
     }
 
     /// The session dies meanwhile, since it is not polled, and the body must be read no longer than that.
-    pub(super) async fn slow_body(&mut self) -> Outcome {
+    pub(super) async fn slow_body(&self) -> Outcome {
         let mut raw = self.connect().await?;
         let query = raw.open().await.map_err(failed("the handshake"))?;
         let head = raw.head("POST", &query, "content-length: 100000\r\n");
@@ -34,7 +34,7 @@ impl Saboteur {
     }
 
     /// Nor is a ping answered within the frame.
-    pub(super) async fn slow_frame(&mut self) -> Outcome {
+    pub(super) async fn slow_frame(&self) -> Outcome {
         let mut raw = self.connect().await?;
         raw.open_websocket()
             .await

@@ -22,7 +22,7 @@ impl Saboteur {
         Ok(())
     }
 
-    pub(super) async fn reset_after_upgrade(&mut self) -> Outcome {
+    pub(super) async fn reset_after_upgrade(&self) -> Outcome {
         let mut raw = self.connect().await?;
         let upgraded = raw.upgrade("EIO=4&transport=websocket").await;
         upgraded.map_err(failed("the handshake"))?;
@@ -31,7 +31,7 @@ impl Saboteur {
     }
 
     /// The session must live on by polling, and lose nothing.
-    pub(super) async fn failed_upgrade(&mut self, instead: Option<&str>) -> Outcome {
+    pub(super) async fn failed_upgrade(&self, instead: Option<&str>) -> Outcome {
         let mut polls = self.connect().await?;
         let query = polls.open().await.map_err(failed("the handshake"))?;
         let posted = polls
@@ -84,7 +84,7 @@ impl Saboteur {
         expect(left.status == 200, "the close is taken", left)
     }
 
-    pub(super) async fn bad_text_in_frame(&mut self) -> Outcome {
+    pub(super) async fn bad_text_in_frame(&self) -> Outcome {
         let mut raw = self.connect().await?;
         raw.open_websocket()
             .await
@@ -115,7 +115,7 @@ impl Saboteur {
         )
     }
 
-    pub(super) async fn frame_without_mask(&mut self) -> Outcome {
+    pub(super) async fn frame_without_mask(&self) -> Outcome {
         let mut raw = self.connect().await?;
         raw.open_websocket()
             .await
@@ -131,7 +131,7 @@ impl Saboteur {
     }
 
     /// Many pings, whose pongs are not read for a while.
-    pub(super) async fn ping_flood(&mut self) -> Outcome {
+    pub(super) async fn ping_flood(&self) -> Outcome {
         let mut raw = self.connect().await?;
         raw.open_websocket()
             .await
@@ -144,7 +144,7 @@ impl Saboteur {
     }
 
     /// Sends and does not read. The server must stop to take more, and drop the connection when its ping is not answered.
-    pub(super) async fn never_reads(&mut self) -> Outcome {
+    pub(super) async fn never_reads(&self) -> Outcome {
         let mut raw = self.connect().await?;
         raw.open_websocket()
             .await
