@@ -8,6 +8,7 @@ mod fuzz;
 mod interop;
 mod peers;
 mod process;
+mod proxies;
 mod server;
 mod soak;
 mod steps;
@@ -22,9 +23,9 @@ use workspace::Workspace;
 const USAGE: &str = "\
 usage: cargo xtask test
            everything that CI checks: format, lints, tests, documentation, interop
-       cargo xtask interop [--only js|python|browser|client] [--host axum|actix|warp|hyper]
+       cargo xtask interop [--only js|python|browser|client|proxies] [--host axum|actix|warp|hyper]
            the server against the official JavaScript client, python-engineio and a browser;
-           the client against the official server, python-engineio and ours
+           the client against the official server, python-engineio and ours; both through nginx and HAProxy
        cargo xtask fuzz [--seconds N] [--target NAME]
            every fuzz target for 20 s, or one of them, or for longer
        cargo xtask soak [--minutes N | --seconds N] [--host axum|actix|warp|hyper]
