@@ -22,10 +22,10 @@ pub(crate) fn test(workspace: &Workspace) -> Result<()> {
         "clippy --workspace --all-targets --locked -- -D warnings",
         &[],
     )?;
-    // No target of a plain `cargo test`, and so none of the above.
+    // No targets of a plain `cargo test`, and so none of the above.
     cargo_step(
         workspace,
-        "clippy --workspace --test interop --locked -- -D warnings",
+        "clippy --workspace --test interop --test proxies --locked -- -D warnings",
         &[],
     )?;
     cargo_step(workspace, "test --workspace --locked", &[])?;

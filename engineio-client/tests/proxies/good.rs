@@ -76,7 +76,7 @@ async fn nginx_leads_addresses_to_servers_and_sessions_wherever_they_come_from()
             let answer = get("nginx", from, HANDSHAKE, "").await;
             let server = sid(&answer).split_once('.').unwrap().0.to_owned();
             assert_eq!(
-                first.get_or_insert(server.clone()),
+                first.get_or_insert_with(|| server.clone()),
                 &server,
                 "one address, one server"
             );

@@ -49,7 +49,7 @@ pub(crate) fn messages() -> Vec<Message> {
     let sizes = [0, 20, 1_000, 30_000, 200_000];
     let message = |n: usize| {
         let size = if n % 50 == 49 { sizes[4] } else { sizes[n % 4] };
-        if n % 2 == 0 {
+        if n.is_multiple_of(2) {
             Message::from(format!("{n}:{}", "é".repeat(size / 2)))
         } else {
             let bytes: Vec<u8> = (0..size).map(|at| (at * 7 + n) as u8).collect();
