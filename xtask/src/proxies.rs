@@ -229,7 +229,11 @@ impl Proxy {
 
 impl Drop for Proxy {
     fn drop(&mut self) {
-        // Asked, because a killed nginx leaves its workers behind; both fail if it has ended already.
+        // Once it was waited for, its number may be another program's.
+        if !matches!(self.child.try_wait(), Ok(None)) {
+            return;
+        }
+        // Asked, because a killed nginx leaves its workers behind.
         let _ = process::terminate(&self.child);
         if !matches!(process::wait(&mut self.child, START_LIMIT), Ok(Some(_))) {
             let _ = self.child.kill();
