@@ -52,6 +52,12 @@
 //!   `ping_interval` and `ping_timeout` at the latest. A WebSocket that is closed, and a connection that is reset, are
 //!   noticed at once either way.
 //!
+//! # Clients that do not read
+//!
+//! A WebSocket client that does not read is disconnected as everywhere, after `ping_interval` and `ping_timeout`. But
+//! actix-web has no time limit for writing: it keeps the connection, and drops what the client goes on sending, until
+//! the client reads or leaves.
+//!
 //! # HTTP/2
 //!
 //! Polling works. actix-web does not offer WebSockets over HTTP/2 (RFC 8441): browsers open theirs over HTTP/1 then, by

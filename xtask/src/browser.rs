@@ -109,7 +109,7 @@ type Fetched = (PathBuf, PathBuf);
 
 fn fetch(workspace: &Workspace) -> Result<Fetched> {
     step("fetch a browser", || {
-        Ok((peers::javascript(workspace)?, peers::chromium()?))
+        Ok((peers::javascript(workspace)?, peers::debian("chromium")?))
     })
 }
 

@@ -11,6 +11,7 @@ use crate::browser;
 use crate::client;
 use crate::peers;
 use crate::process::{self, Reach};
+use crate::proxies;
 use crate::server::Server;
 use crate::steps::step;
 use crate::workspace::{Workspace, cargo};
@@ -34,10 +35,18 @@ pub(crate) enum Suite {
     Browser,
     /// Ours, and it is the server that is foreign.
     Client,
+    /// Ours and a foreign one, with foreign proxies between them and our servers.
+    Proxies,
 }
 
 impl Suite {
-    const ALL: [Self; 4] = [Self::JavaScript, Self::Python, Self::Browser, Self::Client];
+    const ALL: [Self; 5] = [
+        Self::JavaScript,
+        Self::Python,
+        Self::Browser,
+        Self::Client,
+        Self::Proxies,
+    ];
 
     pub(crate) fn parse(name: &str) -> Result<Self, String> {
         match name {
@@ -45,8 +54,9 @@ impl Suite {
             "python" => Ok(Self::Python),
             "browser" => Ok(Self::Browser),
             "client" => Ok(Self::Client),
+            "proxies" => Ok(Self::Proxies),
             _ => Err(format!(
-                "no suite `{name}`; there is js, python, browser, client"
+                "no suite `{name}`; there is js, python, browser, client, proxies"
             )),
         }
     }
@@ -57,27 +67,27 @@ pub(crate) fn run(workspace: &Workspace, only: Option<Suite>, hosts: &[&str]) ->
     step("build the programs under test", || build(workspace))?;
     let is_wanted = |suite| only.is_none_or(|wanted| wanted == suite);
     for suite in Suite::ALL.into_iter().filter(|suite| is_wanted(*suite)) {
-        // The client has servers enough to be run once, with all of them beside each other.
-        if suite == Suite::Client {
-            client::run(workspace, hosts)?;
-            continue;
-        }
-        if suite == Suite::Browser {
-            browser::run_once(workspace)?;
-        }
-        for host in hosts {
-            match suite {
-                Suite::JavaScript => javascript(workspace, host)?,
-                Suite::Python => python(workspace, host)?,
-                Suite::Browser => browser::run(workspace, host)?,
-                Suite::Client => {}
+        match suite {
+            // These have servers enough to be run once.
+            Suite::Client => client::run(workspace, hosts)?,
+            Suite::Proxies => proxies::run(workspace)?,
+            Suite::JavaScript => on_each(hosts, |host| javascript(workspace, host))?,
+            Suite::Python => on_each(hosts, |host| python(workspace, host))?,
+            Suite::Browser => {
+                browser::run_once(workspace)?;
+                on_each(hosts, |host| browser::run(workspace, host))?;
             }
         }
     }
     Ok(())
 }
 
-fn build(workspace: &Workspace) -> Result<()> {
+fn on_each(hosts: &[&str], suite: impl Fn(&str) -> Result<()>) -> Result<()> {
+    hosts.iter().try_for_each(|host| suite(host))
+}
+
+/// Builds the example programs, which are what is tested.
+pub(crate) fn build(workspace: &Workspace) -> Result<()> {
     // As users run it: optimised, so that the timing of heartbeats is that of the real thing.
     let mut command = cargo();
     command
@@ -169,7 +179,7 @@ pub(crate) fn finish(suite: Result<()>, servers: impl IntoIterator<Item = Server
     result
 }
 
-fn test_files(directory: &Path) -> Result<Vec<PathBuf>> {
+pub(crate) fn test_files(directory: &Path) -> Result<Vec<PathBuf>> {
     let mut files = Vec::new();
     for entry in fs::read_dir(directory)? {
         let path = entry?.path();

@@ -9,8 +9,10 @@ mod fuzz;
 mod interop;
 mod peers;
 mod process;
+mod proxies;
 mod races;
 mod server;
+mod soak;
 mod steps;
 mod tidy;
 mod workspace;
@@ -22,14 +24,16 @@ use workspace::Workspace;
 
 const USAGE: &str = "\
 usage: cargo xtask test
-           everything that CI checks: format, lints, tests, documentation, races, fuzzing, interop
-       cargo xtask interop [--only js|python|browser|client] [--host axum|actix|warp|hyper]
+           everything that CI checks: format, lints, tests, documentation, races, fuzzing, interop, soak
+       cargo xtask interop [--only js|python|browser|client|proxies] [--host axum|actix|warp|hyper]
            the server against the official JavaScript client, python-engineio and a browser;
-           the client against the official server, python-engineio and ours
+           the client against the official server, python-engineio and ours; both through nginx and HAProxy
        cargo xtask fuzz [--seconds N] [--target NAME]
            every fuzz target for 20 s, or one of them, or for longer
        cargo xtask races [--rounds N] [--seed N]
            the server under a scheduler that tries out who goes first
+       cargo xtask soak [--minutes N | --seconds N] [--host axum|actix|warp|hyper]
+           every host under mixed load for 15 s each, or one of them, or for longer; every message is counted
        cargo xtask tidy
            the rules of the house that no compiler checks";
 
@@ -47,6 +51,10 @@ enum Task {
     Races {
         rounds: u32,
         seed: u32,
+    },
+    Soak {
+        host: Option<&'static str>,
+        seconds: u64,
     },
     Tidy,
     Help,
@@ -80,6 +88,10 @@ fn run(task: &Task) -> anyhow::Result<()> {
         Task::Interop { only, host } => interop::run(&Workspace::load()?, *only, &[host]),
         Task::Fuzz { target, seconds } => fuzz::run(&Workspace::load()?, *target, *seconds),
         Task::Races { rounds, seed } => races::run(&Workspace::load()?, *rounds, *seed),
+        Task::Soak { host, seconds } => {
+            let hosts = host.as_ref().map_or(HOSTS, std::slice::from_ref);
+            soak::run(&Workspace::load()?, hosts, *seconds)
+        }
         Task::Tidy => tidy::run(&Workspace::load()?),
     }
 }
@@ -91,6 +103,7 @@ fn parse(arguments: &[String]) -> Result<Task, String> {
         Some("interop") => return parse_interop(words),
         Some("fuzz") => return parse_fuzz(words),
         Some("races") => return parse_races(words),
+        Some("soak") => return parse_soak(words),
         Some("tidy") => Task::Tidy,
         Some("help" | "--help" | "-h") => Task::Help,
         Some(other) => return Err(format!("there is no task `{other}`")),
@@ -113,17 +126,43 @@ fn parse_interop<'a>(mut words: impl Iterator<Item = &'a str>) -> Result<Task, S
         };
         match option {
             "--only" => only = Some(Suite::parse(value()?)?),
-            "--host" => {
-                let name = value()?;
-                host = HOSTS
-                    .iter()
-                    .find(|host| **host == name)
-                    .ok_or_else(|| format!("no host `{name}`; there is {}", HOSTS.join(", ")))?;
-            }
+            "--host" => host = parse_host(value()?)?,
             _ => return Err(format!("unknown argument `{option}`")),
         }
     }
     Ok(Task::Interop { only, host })
+}
+
+fn parse_host(name: &str) -> Result<&'static str, String> {
+    let known = HOSTS.iter().copied().find(|host| *host == name);
+    known.ok_or_else(|| format!("no host `{name}`; there is {}", HOSTS.join(", ")))
+}
+
+fn parse_soak<'a>(mut words: impl Iterator<Item = &'a str>) -> Result<Task, String> {
+    let mut host = None;
+    let mut seconds = soak::SECONDS;
+    while let Some(option) = words.next() {
+        let mut value = || {
+            words
+                .next()
+                .ok_or_else(|| format!("`{option}` needs a value"))
+        };
+        let unit = match option {
+            "--host" => {
+                host = Some(parse_host(value()?)?);
+                continue;
+            }
+            "--minutes" => 60,
+            "--seconds" => 1,
+            _ => return Err(format!("unknown argument `{option}`")),
+        };
+        let number = value()?;
+        let parsed = number.parse::<u32>().ok().filter(|number| *number > 0);
+        let parsed =
+            parsed.ok_or_else(|| format!("`{number}` is no number of {}", &option[2..]))?;
+        seconds = u64::from(parsed) * unit;
+    }
+    Ok(Task::Soak { host, seconds })
 }
 
 fn parse_fuzz<'a>(mut words: impl Iterator<Item = &'a str>) -> Result<Task, String> {
@@ -209,6 +248,13 @@ mod tests {
             })
         );
         assert_eq!(
+            parse_line("soak --minutes 10 --host warp"),
+            Ok(Task::Soak {
+                host: Some("warp"),
+                seconds: 600
+            })
+        );
+        assert_eq!(
             parse_line("fuzz --target query --seconds 3600"),
             Ok(Task::Fuzz {
                 target: Some("query"),
@@ -229,6 +275,9 @@ mod tests {
             "fuzz --target frames",
             "fuzz --seconds 0",
             "races --rounds many",
+            "soak --minutes",
+            "soak --minutes half",
+            "soak --host nginx",
         ] {
             assert!(parse_line(line).is_err(), "{line:?}");
         }

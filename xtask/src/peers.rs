@@ -30,7 +30,7 @@ pub(crate) fn javascript(workspace: &Workspace) -> Result<PathBuf> {
         fs::copy(source.join(file), peers.join(file))
             .with_context(|| format!("cannot copy {file}"))?;
     }
-    for directory in ["js", "browser", "servers"] {
+    for directory in ["js", "browser", "servers", "proxies"] {
         copy_afresh(&source.join(directory), &peers.join(directory))?;
     }
     // `npm ci` begins by deleting node_modules, and the stamp with it: no half-done install is kept.
@@ -81,30 +81,35 @@ pub(crate) fn python(workspace: &Workspace) -> Result<PathBuf> {
     Ok(interpreter)
 }
 
-/// Debian's Chromium, installed if it is missing and we may.
-pub(crate) fn chromium() -> Result<PathBuf> {
-    if let Some(path) = find_chromium() {
+/// A program from the Debian package of the same name, installed if it is missing and we may.
+pub(crate) fn debian(name: &str) -> Result<PathBuf> {
+    if let Some(path) = find(name) {
         return Ok(path);
     }
     let is_root = first_line("id", &["-u"]).as_deref() == Some("0");
     if !is_root || first_line("apt-get", &["--version"]).is_none() {
-        bail!("chromium is missing: install it (Debian: apt-get install chromium) and try again");
+        bail!("{name} is missing: install it (Debian: apt-get install {name}) and try again");
     }
     // The list of packages of a fresh container is empty.
-    for arguments in [&["update"][..], &["install", "-y", "chromium"]] {
+    for arguments in [&["update"][..], &["install", "-y", name]] {
         let mut apt = Command::new("apt-get");
-        apt.args(arguments).env("DEBIAN_FRONTEND", "noninteractive");
-        process::run(&mut apt, Reach::Group, FETCH_LIMIT).context("cannot install chromium")?;
+        apt.args(arguments)
+            .env("DEBIAN_FRONTEND", "noninteractive")
+            // No service is started in it, and a proxy is one.
+            .env("RUNLEVEL", "1");
+        process::run(&mut apt, Reach::Group, FETCH_LIMIT)
+            .with_context(|| format!("cannot install {name}"))?;
     }
-    find_chromium().context("chromium was installed, and still there is no program of that name")
+    find(name).with_context(|| format!("{name} was installed, and still there is no such program"))
 }
 
-fn find_chromium() -> Option<PathBuf> {
+fn find(name: &str) -> Option<PathBuf> {
     let path = env::var_os("PATH").unwrap_or_default();
-    [PathBuf::from("/usr/bin")]
+    // Programs of the administrator's are not in everybody's path.
+    [PathBuf::from("/usr/bin"), PathBuf::from("/usr/sbin")]
         .into_iter()
         .chain(env::split_paths(&path))
-        .map(|directory| directory.join("chromium"))
+        .map(|directory| directory.join(name))
         .find(|program| program.is_file())
 }
 

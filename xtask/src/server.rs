@@ -86,6 +86,11 @@ impl Server {
         &self.url
     }
 
+    /// The process.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Ends the server in good order: asked by SIGTERM it exits with 0, soon, and without having panicked.
     pub(crate) fn stop(mut self) -> Result<()> {
         self.try_stop().map_err(|error| self.blame(error))

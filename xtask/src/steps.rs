@@ -8,6 +8,7 @@ use crate::fuzz;
 use crate::interop::{self, HOSTS};
 use crate::process::{self, Reach};
 use crate::races;
+use crate::soak;
 use crate::workspace::{Workspace, cargo};
 
 /// No step of cargo needs this on a slow machine with an empty cache; one that does hangs.
@@ -23,10 +24,10 @@ pub(crate) fn test(workspace: &Workspace) -> Result<()> {
         "clippy --workspace --all-targets --locked -- -D warnings",
         &[],
     )?;
-    // No target of a plain `cargo test`, and so none of the above.
+    // No targets of a plain `cargo test`, and so none of the above.
     cargo_step(
         workspace,
-        "clippy --workspace --test interop --locked -- -D warnings",
+        "clippy --workspace --test interop --test proxies --locked -- -D warnings",
         &[],
     )?;
     cargo_step(workspace, "test --workspace --locked", &[])?;
@@ -38,6 +39,7 @@ pub(crate) fn test(workspace: &Workspace) -> Result<()> {
     races::run(workspace, races::ROUNDS, 0)?;
     fuzz::run(workspace, None, fuzz::SECONDS)?;
     interop::run(workspace, None, HOSTS)?;
+    soak::run(workspace, HOSTS, soak::SECONDS)?;
     println!("\n== all passed in {:.1} s", began.elapsed().as_secs_f64());
     Ok(())
 }

@@ -32,6 +32,10 @@ pub(super) struct Machine {
     pub(super) finished: bool,
     /// The inbox was full since the ping timeout was set, so the pong may stand behind what was not read.
     unread: bool,
+    /// A message found no room in the outbox, and the client has taken nothing since.
+    refused: bool,
+    /// That was so when the ping timeout was set, and still is.
+    untaken: bool,
     /// Messages of the client are no longer passed on.
     pub(super) deaf: bool,
     /// The transport over which the session was opened, for the open packet.
@@ -55,6 +59,8 @@ impl Machine {
             room: false,
             finished: false,
             unread: false,
+            refused: false,
+            untaken: false,
             deaf: false,
             opened_by: Transport::Polling,
         }
@@ -132,6 +138,11 @@ impl Machine {
         self.inbox_bytes <= self.config.inbox_limit
     }
 
+    /// The outbox has no room for a message.
+    pub(super) const fn refuse_message(&mut self) {
+        self.refused = true;
+    }
+
     pub(super) fn outbox_shortened(&mut self) {
         self.room = true;
     }
@@ -155,16 +166,26 @@ impl Machine {
             .heartbeat
             .on_ping_due(now, &self.config, &mut self.timers);
         if begins {
-            self.unread = !self.inbox_has_room();
+            self.note_who_waits();
         }
+    }
+
+    /// The ping timeout was set: who has not listened to whom, from here on?
+    fn note_who_waits(&mut self) {
+        self.unread = !self.inbox_has_room();
+        self.untaken = self.refused;
     }
 
     /// Bears the silence of a client that was not listened to: while the inbox is full, a WebSocket is not read and
     /// a POST not answered, so no pong can come. It has the whole timeout again once there is room.
+    ///
+    /// Not if it has not listened either, and the outbox is full too. Then the inbox may be full because the application
+    /// waits for room in the outbox, and would wait for ever. (A client that moves to WebSocket listens to neither
+    /// transport until its POST is answered, but that has a timeout of its own.)
     pub(super) fn excuse_silence(&mut self, now: Instant) -> bool {
-        let excused = self.unread;
+        let excused = self.unread && (!self.untaken || self.has_timer(Timer::Upgrade));
         if excused {
-            self.unread = !self.inbox_has_room();
+            self.note_who_waits();
             self.set_timer(Timer::PingTimeout, after(now, self.config.ping_timeout));
         }
         excused
@@ -187,7 +208,7 @@ impl Machine {
     }
 
     pub(super) fn on_ping(&mut self, now: Instant) -> Beat {
-        self.unread = !self.inbox_has_room();
+        self.note_who_waits();
         self.shrink();
         self.heartbeat.on_ping(now, &self.config, &mut self.timers)
     }
@@ -207,10 +228,15 @@ impl Machine {
     pub(super) fn stop_upgrade_timers(&mut self) {
         self.timers.stop(Timer::Upgrade);
         self.timers.stop(Timer::Noop);
+        // From here on the client can listen again.
+        self.untaken = false;
     }
 
     /// The control packets that are due, ahead of every message.
     pub(super) fn next_control(&mut self) -> Option<Packet> {
+        // Whoever asks takes what there is, this or else a message.
+        self.refused = false;
+        self.untaken = false;
         if std::mem::take(&mut self.outbox.open) {
             let handshake = Handshake::new(self.sid, self.opened_by, &self.config);
             return Some(Packet::Open(handshake.to_json()));

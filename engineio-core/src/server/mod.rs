@@ -92,7 +92,7 @@ use crate::{
 /// | 43 | Closing | link breaks | Closed (server) | the first reason stays |
 /// | 44 | any open | `abort` | Closed (its reason) | everything released, queue dropped |
 /// | 45 | Closed | anything | Closed | refused; no second event |
-/// | 46 | any open | ping timeout after the inbox was full | same | ping timeout restarts, as nobody listened to the client |
+/// | 46 | any open | ping timeout after the inbox was full | same | ping timeout restarts, as nobody listened to the client; not if the outbox is full too and it takes nothing |
 /// | 47 | any open, revision 4 | `PostReceived` of bytes | Closed (transport error) | POST refused |
 /// | 48 | any open, revision 3 | `2` | same | `3` without data; ping timeout restarts |
 /// | 49 | any open, revision 3 | pong | Closed (transport error) | the client must not answer |
@@ -200,6 +200,7 @@ impl Session {
             return Err(SendError::Closed(message));
         }
         if !self.has_room(outbox::cost(&message)) {
+            self.machine.refuse_message();
             return Err(SendError::Full(message));
         }
         self.machine.outbox.push(message, options.compress);
@@ -220,6 +221,7 @@ impl Session {
             sum.saturating_add(outbox::cost(message))
         });
         if !self.has_room(cost) {
+            self.machine.refuse_message();
             return Err(SendManyError::Full(messages));
         }
         for message in messages {

@@ -130,6 +130,11 @@ impl Walk {
         }
         self.server.check_the_end();
         match self.ending {
+            // It polls no more, and its last POST waits for an application that is slow: that is borne, but not while the
+            // outbox is full too. Nothing tells it from a client that never polls.
+            Ending::ClientCloses | Ending::ClientErrs if self.was_given_up() => {
+                assert!(self.server.was_full, "a slow application is borne");
+            }
             Ending::ServerCloses => {
                 assert!(self.client.was_closed, "the client was told");
                 assert!(self.world.to_client.all_arrived(), "what was queued");
@@ -144,6 +149,10 @@ impl Walk {
             _ => {}
         }
         assert!(self.client.is_gone());
+    }
+
+    fn was_given_up(&self) -> bool {
+        self.server.session.closed() == Some(DisconnectReason::PingTimeout)
     }
 
     fn wake(&mut self, deadline: u64) {
@@ -229,11 +238,14 @@ impl Walk {
             }
             Ending::ClientCloses => {
                 client.close(Packet::Close);
-                self.reasons = vec![DisconnectReason::Client];
+                self.reasons = vec![DisconnectReason::Client, DisconnectReason::PingTimeout];
             }
             Ending::ClientErrs => {
                 client.close(Packet::ping());
-                self.reasons = vec![DisconnectReason::TransportError];
+                self.reasons = vec![
+                    DisconnectReason::TransportError,
+                    DisconnectReason::PingTimeout,
+                ];
             }
             Ending::ServerAborts => {
                 server.abort(world);

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use engineio_core::server::{Event, ExchangeId, First, Input, Output, Session, WebSocketId};
-use engineio_core::{Config, DisconnectReason, Frame, Payload, Revision, Sid};
+use engineio_core::{Config, DisconnectReason, Frame, Payload, Revision, SendError, Sid};
 
 use crate::world::{Happening, Pipe, World};
 
@@ -31,6 +31,8 @@ pub(crate) struct Server {
     /// POSTs whose body has come.
     received: HashSet<ExchangeId>,
     app_stalls_one_in: usize,
+    /// A message found no room, and the client has taken nothing since.
+    pub(crate) was_full: bool,
     app_was_told: bool,
     pub(crate) app_heard: Option<DisconnectReason>,
     finished: bool,
@@ -56,6 +58,7 @@ impl Server {
             listens: true,
             received: HashSet::new(),
             app_stalls_one_in,
+            was_full: false,
             app_was_told: false,
             app_heard: None,
             finished: false,
@@ -85,8 +88,10 @@ impl Server {
 
     pub(crate) fn send(&mut self, world: &mut World) {
         let message = world.to_client.next_message(&mut world.random);
-        if self.session.send(message.clone()).is_ok() {
-            world.to_client.sent.push(message);
+        match self.session.send(message.clone()) {
+            Ok(()) => world.to_client.sent.push(message),
+            Err(SendError::Full(_)) => self.was_full = true,
+            Err(_) => {}
         }
         self.drain(world);
     }
@@ -232,6 +237,7 @@ impl Server {
             .expect("an announced answer")
             .body;
         assert!(!body.is_empty());
+        self.was_full = false;
         world.travel(Happening::GetDone(self.exchanges[&poll], Some(body)));
         self.drain(world);
     }
@@ -240,6 +246,7 @@ impl Server {
         self.read(world);
         let now = self.time(world);
         while let Some(frame) = self.session.take_frame(now, websocket) {
+            self.was_full = false;
             let (name, pipe) = self.websockets.get_mut(&websocket).unwrap();
             world.flow(pipe, Happening::FrameOut(*name, frame));
             if world.random.one_in(4) {

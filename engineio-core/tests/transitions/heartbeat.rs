@@ -1,6 +1,6 @@
 //! Pings, pongs and their absence, rows 29 to 33, 46, 54 and 59.
 
-use engineio_core::{Config, DisconnectReason, Message, Timer};
+use engineio_core::{Config, DisconnectReason, Message, Refusal, Timer};
 
 use crate::support::{Rig, Seen, message, ms, payload, secs, text};
 
@@ -83,7 +83,7 @@ fn a_silent_client_is_closed_after_interval_plus_timeout() {
     assert_eq!(
         rig.seen(),
         [
-            Seen::PostRefused(post, engineio_core::Refusal::BadRequest),
+            Seen::PostRefused(post, Refusal::BadRequest),
             payload(poll, "1"),
             Seen::Closed(DisconnectReason::PingTimeout),
             Seen::Finished,
@@ -149,7 +149,7 @@ fn a_ping_of_the_client_closes_the_session() {
     assert_eq!(
         rig.seen(),
         [
-            Seen::PostRefused(post, engineio_core::Refusal::BadRequest),
+            Seen::PostRefused(post, Refusal::BadRequest),
             payload(poll, "1"),
             message("a"),
             Seen::Closed(DisconnectReason::TransportError),
@@ -219,6 +219,57 @@ fn an_inbox_that_was_full_before_the_ping_excuses_nothing() {
     rig.frame(websocket, "4a");
     rig.wait(secs(45));
     assert_eq!(rig.session.closed(), Some(DisconnectReason::PingTimeout));
+}
+
+/// Fills inbox and outbox as an echo does whose client sends and does not read.
+fn fill_both(rig: &mut Rig) {
+    rig.app_is_busy = true;
+    let limit = Config::default().outbox_limit;
+    let messages = ["x".repeat(limit).into(), "no room".into()];
+    let sent = messages.map(|message: Message| rig.try_send(message).is_ok());
+    assert_eq!(sent, [true, false]);
+}
+
+#[test]
+fn an_inbox_that_is_full_does_not_excuse_a_client_that_never_polls() {
+    let mut rig = Rig::polling_with(Config {
+        inbox_limit: 0,
+        ..Config::default()
+    });
+    fill_both(&mut rig);
+    let post = rig.post("4b\u{1e}4c");
+    rig.seen();
+    rig.wait(secs(25));
+    rig.wait(secs(20));
+    assert_eq!(rig.session.closed(), Some(DisconnectReason::PingTimeout));
+    assert_eq!(
+        rig.seen()[0],
+        Seen::PostRefused(post, Refusal::BadRequest),
+        "the POST that waited is answered"
+    );
+}
+
+#[test]
+fn an_inbox_that_is_full_does_not_excuse_a_websocket_that_is_not_read() {
+    let (mut rig, websocket) = overfull_websocket();
+    rig.client_is_slow = true;
+    fill_both(&mut rig);
+    rig.frame(websocket, "4b");
+    rig.wait(secs(25));
+    rig.wait(secs(20));
+    assert_eq!(rig.session.closed(), Some(DisconnectReason::SlowConsumer));
+}
+
+#[test]
+fn a_client_that_stops_to_read_later_is_found_out_too() {
+    let (mut rig, _) = overfull_websocket();
+    rig.wait(secs(300));
+    assert!(rig.session.is_open(), "it takes its pings");
+    rig.client_is_slow = true;
+    fill_both(&mut rig);
+    // The timeout that runs already, and one more.
+    rig.wait(secs(40));
+    assert!(rig.session.closed().is_some());
 }
 
 // row 54

@@ -117,8 +117,8 @@ export async function observe(url) {
   const answer = new Promise((done, fail) => {
     socket.on("open", () => socket.send("watch"));
     socket.on("message", (text) => {
-      if (text === "watching") return done();
-      const [, sid, reason] = /^left (\S+) (.*)$/.exec(text) ?? [];
+      if (text.startsWith("watching ")) return done();
+      const [, sid, reason] = /^gone (\S+) (.*)$/.exec(text) ?? [];
       if (sid) left.set(sid, { reason, at: performance.now() });
       news();
     });

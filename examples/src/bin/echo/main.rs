@@ -4,24 +4,18 @@
 //! cargo run --release -p engineio-examples --bin echo -- --host axum --listen 127.0.0.1:3000
 //! ```
 //!
-//! Every message comes back unchanged. Some texts are commands: `bcast:…` goes to all clients instead, the sender once
+//! Every message comes back unchanged. Five texts are commands: `bcast:…` goes to all clients instead, the sender once
 //! among them; `close-me` disconnects the sender; `whoami` is answered with the session id; `watch` is answered with
-//! `watching` and from then on with `left SID REASON` for every client that is gone. A connect with `reject=1` in its
-//! query is refused with 401.
+//! `watching N`, the number of clients, and from then on the sender is told `gone SID REASON` of each client that goes.
+//! A connect with `reject=1` in its query is refused with 401.
 
 mod hosts;
 mod options;
+mod watch;
 
-use std::sync::atomic::{AtomicBool, Ordering};
-
-use engineio_axum::{ConnectRequest, DisconnectReason, Message, Refuse, Server, Socket};
+use engineio_axum::{ConnectRequest, DisconnectReason, Message, Refuse, Server, Sid, Socket};
 use options::Options;
-
-/// What `watch` attaches to its sender.
-struct Watcher;
-
-/// Whether anybody ever said `watch`: with thousands of clients it would be slow to look for watchers in vain.
-static IS_WATCHED: AtomicBool = AtomicBool::new(false);
+use watch::Watchers;
 
 fn main() -> std::process::ExitCode {
     tracing_subscriber::fmt()
@@ -45,49 +39,53 @@ fn main() -> std::process::ExitCode {
 }
 
 fn server(options: &Options) -> Server {
-    options
-        .apply(Server::builder())
+    let watchers = Watchers::default();
+    let told = watchers.clone();
+    let mut builder = options.apply(Server::builder());
+    if let Some(name) = options.name.clone() {
+        builder = builder.generate_sid(move |_| {
+            let sid = named(&name);
+            async move { sid }
+        });
+    }
+    builder
         .on_connect(|_: Socket, request: ConnectRequest| {
             if request.query("reject").as_deref() == Some("1") {
                 return Err(Refuse::unauthorized().json("rejected"));
             }
             Ok(())
         })
-        .on_message(|socket: Socket, message: Message| async move {
-            match message.as_bytes() {
-                _ if message.is_binary() => {}
-                b"close-me" => return socket.close(),
-                b"whoami" => {
-                    let _ = socket.send(socket.sid().as_str()).await;
-                    return;
+        .on_message(move |socket: Socket, message: Message| {
+            let watchers = watchers.clone();
+            async move {
+                match message.as_bytes() {
+                    _ if message.is_binary() => {}
+                    b"close-me" => return socket.close(),
+                    b"whoami" => {
+                        let _ = socket.send(socket.sid().as_str()).await;
+                        return;
+                    }
+                    b"watch" => return watchers.add(socket).await,
+                    text if text.starts_with(b"bcast:") => {
+                        socket.server().broadcast(message);
+                        return;
+                    }
+                    _ => {}
                 }
-                b"watch" => {
-                    socket.set(Watcher);
-                    IS_WATCHED.store(true, Ordering::Relaxed);
-                    let _ = socket.send("watching").await;
-                    return;
-                }
-                text if text.starts_with(b"bcast:") => {
-                    socket.server().broadcast(message);
-                    return;
-                }
-                _ => {}
-            }
-            // Waits while the client is slow; fails only when it is gone.
-            let _ = socket.send(message).await;
-        })
-        .on_disconnect(|socket: Socket, reason: DisconnectReason| {
-            if IS_WATCHED.load(Ordering::Relaxed) {
-                tell_watchers(&socket, reason);
+                // Waits while the client is slow; fails only when it is gone.
+                let _ = socket.send(message).await;
             }
         })
+        .on_disconnect(move |socket: Socket, reason: DisconnectReason| told.tell(&socket, reason))
         .build()
 }
 
-fn tell_watchers(gone: &Socket, reason: DisconnectReason) {
-    for socket in gone.server().sockets() {
-        if socket.get::<Watcher>().is_some() {
-            let _ = socket.try_send(format!("left {} {reason}", gone.sid()));
-        }
-    }
+/// An id that begins with the name of this server, by which a load balancer finds it again. Behind the dot, which is in
+/// no random id, it is as hard to guess as any.
+fn named(name: &str) -> Sid {
+    let mut random = [0; 15];
+    // A system without randomness can open no sessions.
+    getrandom::fill(&mut random).expect("the system's random source");
+    let id = format!("{name}.{}", Sid::from_random(random).as_str());
+    id.parse().expect("options take only names that fit")
 }

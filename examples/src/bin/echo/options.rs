@@ -8,7 +8,7 @@ use engineio_axum::{Origins, ServerBuilder, SidCookie, Transport};
 /// How it is called.
 pub(crate) const USAGE: &str = "usage: echo [--host axum|actix|warp|warp-filter|hyper] [--listen ADDR:PORT] \
 [--ping-interval-ms N] [--ping-timeout-ms N] [--max-payload BYTES] [--origins any|same|URL,URL] \
-[--transports polling,websocket] [--cookie NAME] [--eio3] [--threads N]";
+[--transports polling,websocket] [--cookie NAME] [--eio3] [--threads N] [--name NAME]";
 
 /// What the command line says.
 #[derive(Debug)]
@@ -16,6 +16,8 @@ pub(crate) struct Options {
     pub(crate) host: String,
     pub(crate) listen: SocketAddr,
     pub(crate) threads: Option<usize>,
+    /// What session ids begin with, so that a load balancer can tell several servers apart.
+    pub(crate) name: Option<String>,
     ping_interval: Option<Duration>,
     ping_timeout: Option<Duration>,
     max_payload: Option<usize>,
@@ -31,6 +33,7 @@ impl Options {
             host: "axum".into(),
             listen: SocketAddr::from(([127, 0, 0, 1], 3000)),
             threads: None,
+            name: None,
             ping_interval: None,
             ping_timeout: None,
             max_payload: None,
@@ -53,6 +56,7 @@ impl Options {
                 "--ping-timeout-ms" => options.ping_timeout = Some(millis(&name, &value()?)?),
                 "--max-payload" => options.max_payload = Some(parsed(&name, &value()?)?),
                 "--threads" => options.threads = Some(parsed(&name, &value()?)?),
+                "--name" => options.name = Some(server_name(value()?)?),
                 "--transports" => {
                     let names = value()?;
                     let transports: Option<Vec<_>> =
@@ -99,6 +103,18 @@ fn origins(value: &str) -> Result<Origins, String> {
         "any" => Ok(Origins::any()),
         "same" => Ok(Origins::same()),
         list => Origins::try_list(list.split(',')).map_err(|error| format!("--origins: {error}")),
+    }
+}
+
+/// Letters and digits, few enough to leave room for the random part of a session id.
+fn server_name(name: String) -> Result<String, String> {
+    let fits = (1..=16).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_alphanumeric());
+    if fits {
+        Ok(name)
+    } else {
+        Err(format!(
+            "--name takes up to 16 letters and digits, not {name}"
+        ))
     }
 }
 

@@ -1,0 +1,112 @@
+//! A load that goes on for long: clients that behave and clients that do not, and a count of every message.
+//!
+//! `soak --url http://127.0.0.1:3000 [--pid N] [--seconds N] [--clients N] [--saboteurs N] [--eio3] [--life-ms N]
+//! [--lingers] [--seed N]`
+//!
+//! The server is `echo`, on any host. A line every ten seconds tells how far it is; the last ones tell all. It fails if a
+//! message was lost, doubled, reordered or changed, if anything hung, if the server did what it must not, and, where `--pid`
+//! names its process, if its memory or its descriptors grew. `cargo xtask soak` starts both on every host.
+
+mod book;
+mod client;
+mod gauge;
+mod message;
+mod options;
+mod raw;
+mod report;
+mod sabotage;
+mod watcher;
+
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use options::Options;
+use report::Report;
+use tokio::task::JoinSet;
+use tokio::time::sleep;
+
+/// What nothing takes nearly as long as, on a busy machine too.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// How often the server's process is looked at.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+
+/// How often a line is printed.
+const TELL_EVERY: Duration = Duration::from_secs(10);
+
+/// What all tasks share.
+#[derive(Debug)]
+struct Run {
+    options: Options,
+    report: Report,
+    end: Instant,
+}
+
+impl Run {
+    fn is_over(&self) -> bool {
+        Instant::now() >= self.end
+    }
+}
+
+// One thread, so that the server has the rest of the machine.
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> ExitCode {
+    let options = match Options::parse(std::env::args().skip(1)) {
+        Ok(options) => options,
+        Err(error) => {
+            eprintln!("soak: {error}\n{}", options::USAGE);
+            return ExitCode::from(2);
+        }
+    };
+    match soak(options).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("soak: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn soak(options: Options) -> Result<(), String> {
+    let watcher = watcher::Watcher::connect(&options).await?;
+    let mut gauge = gauge::Gauge::new(options.pid)?;
+    println!(
+        "   {} clients and {} saboteurs for {} s, seed {}",
+        options.clients,
+        options.saboteurs,
+        options.time.as_secs(),
+        options.seed
+    );
+    let run = Arc::new(Run {
+        end: Instant::now() + options.time,
+        report: Report::default(),
+        options,
+    });
+    let mut tasks = JoinSet::new();
+    for number in 0..run.options.clients {
+        tasks.spawn(client::behave(Arc::clone(&run), number));
+    }
+    for number in 0..run.options.saboteurs {
+        tasks.spawn(sabotage::go_on(Arc::clone(&run), number));
+    }
+    let mut told = Instant::now();
+    while !run.is_over() {
+        sleep(LOOK_EVERY).await;
+        gauge.look()?;
+        if told.elapsed() >= TELL_EVERY || run.is_over() {
+            told = Instant::now();
+            let text = run.report.line(&gauge, watcher.gone());
+            println!("   {text}");
+        }
+    }
+    // Each ends what it is about, which has a limit of its own.
+    while let Some(outcome) = tasks.join_next().await {
+        outcome.map_err(|error| format!("a task of the load program failed: {error}"))?;
+    }
+    watcher.wait_until_alone(&run).await;
+    gauge.wait_until_calm(&run.report).await?;
+    gauge.judge(&run.report);
+    println!("{}", run.report.summary(&gauge, &watcher));
+    run.report.verdict()
+}

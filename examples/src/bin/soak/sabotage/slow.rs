@@ -1,0 +1,60 @@
+//! One byte after the other.
+
+use std::time::{Duration, Instant};
+
+use tokio::time::{sleep, timeout};
+
+use super::{Outcome, Saboteur, expect, failed};
+use crate::raw::{Raw, frame_head};
+
+/// Between two bytes.
+const PAUSE: Duration = Duration::from_millis(50);
+
+impl Saboteur {
+    /// How long a head may take is the host's matter; this one gives up first.
+    pub(super) async fn slow_head(&self) -> Outcome {
+        let mut raw = self.connect().await?;
+        let head = raw.head("GET", "EIO=4&transport=polling", "");
+        for byte in head.bytes().take(40) {
+            let sent = raw.send([byte]).await;
+            sent.map_err(failed("a byte of a head"))?;
+            sleep(PAUSE).await;
+        }
+        raw.reset();
+        Ok(())
+    }
+
+    /// The session dies meanwhile, since it is not polled, and the body must be read no longer than that.
+    pub(super) async fn slow_body(&self) -> Outcome {
+        let mut raw = self.connect().await?;
+        let query = raw.open().await.map_err(failed("the handshake"))?;
+        let head = raw.head("POST", &query, "content-length: 100000\r\n");
+        raw.send(head).await.map_err(failed("the head"))?;
+        self.dribble(&mut raw).await
+    }
+
+    /// Nor is a ping answered within the frame.
+    pub(super) async fn slow_frame(&self) -> Outcome {
+        let mut raw = self.connect().await?;
+        raw.open_websocket()
+            .await
+            .map_err(failed("the handshake"))?;
+        let head = frame_head(1, 100_000);
+        raw.send(head)
+            .await
+            .map_err(failed("the head of a frame"))?;
+        self.dribble(&mut raw).await
+    }
+
+    /// Sends bytes until the server ends the connection, or some seconds after it should have.
+    async fn dribble(&self, raw: &mut Raw) -> Outcome {
+        let end = Instant::now() + self.life + Duration::from_secs(10);
+        while Instant::now() < end {
+            // What it says is read meanwhile; at the end of that it is over.
+            if timeout(PAUSE, raw.ended()).await.is_ok() || raw.send(b"x").await.is_err() {
+                return Ok(());
+            }
+        }
+        expect(false, "the connection ends with its session", "it did not")
+    }
+}

@@ -1,0 +1,70 @@
+// The official client through proxies that are configured well and badly, each with two servers behind it.
+
+import assert from 'node:assert/strict';
+import { randomBytes } from 'node:crypto';
+import { describe, test } from 'node:test';
+import { MODES, Peer } from '../js/peer.mjs';
+
+const PROXIES = new Map((process.env.PROXIES ?? '').split('\n').map((line) => line.split('\t')));
+
+function url(name) {
+  const found = PROXIES.get(name);
+  if (!found) throw new Error(`no ${name}: run these tests with \`cargo xtask interop --only proxies\``);
+  return found;
+}
+
+/** Text and binary in turn, small and large. */
+const MESSAGES = Array.from({ length: 200 }, (_, n) => {
+  const size = n % 50 === 49 ? 200_000 : [0, 20, 1_000, 30_000][n % 4];
+  return n % 2 === 0 ? `${n}:${'é'.repeat(size / 2)}` : randomBytes(size);
+});
+
+async function echo(peer) {
+  for (const message of MESSAGES) peer.send(message);
+  assert.deepEqual(await peer.take(MESSAGES.length, 'every message', 40_000), MESSAGES);
+  // A second copy of anything would come before this.
+  assert.equal(await peer.ask('nothing between'), 'nothing between');
+}
+
+// Outside of browsers this client keeps cookies only if it is told to.
+const COOKIES = { 'without cookies': false, 'with cookies': true };
+
+for (const proxy of ['nginx', 'nginx-by-address', 'haproxy', 'haproxy-by-cookie', 'buffering']) {
+  describe(`through ${proxy}`, () => {
+    for (const [mode, options] of Object.entries(MODES)) {
+      for (const [cookies, withCredentials] of Object.entries(COOKIES)) {
+        if (proxy === 'haproxy-by-cookie' && !withCredentials) continue;
+        test(`every message comes once and in order, ${mode}, ${cookies}`, async (t) => {
+          const peer = await Peer.open(t, url(proxy), { ...options, withCredentials });
+          await echo(peer);
+          assert.equal(peer.transport, options.transports.at(-1));
+        });
+      }
+    }
+  });
+}
+
+test('without the upgrade headers a session stays on polling', async (t) => {
+  const peer = new Peer(url('no-upgrade'), MODES.upgrade);
+  t.after(() => peer.socket.close());
+  await echo(peer);
+  assert.equal(peer.transport, 'polling');
+});
+
+test('a WebSocket that is cut is a clear end, and a new session works', async (t) => {
+  const peer = await Peer.open(t, url('cut'), MODES['websocket only']);
+  const { reason } = await peer.closed(15_000);
+  assert.equal(reason, 'transport close');
+  const again = await Peer.open(t, url('cut'), MODES['websocket only']);
+  assert.equal(await again.ask('again'), 'again');
+});
+
+test('without stickiness polling fails with 400, and a WebSocket alone works', async (t) => {
+  const peer = new Peer(url('round-robin'), MODES['polling only']);
+  t.after(() => peer.socket.close());
+  const { reason, details } = await peer.closed();
+  assert.equal(reason, 'transport error');
+  assert.equal(details.description, 400);
+  const alone = await Peer.open(t, url('round-robin'), MODES['websocket only']);
+  await echo(alone);
+});
