@@ -93,6 +93,12 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Puppet<IO> {
             .unwrap();
     }
 
+    /// Writes bytes to a host that may have had enough. `false` if it takes no more.
+    pub async fn try_write(&mut self, bytes: impl AsRef<[u8]>) -> bool {
+        let write = self.stream.write_all(bytes.as_ref());
+        within("a write", write).await.is_ok()
+    }
+
     /// Sends a GET, and waits for nothing.
     pub async fn send_get(&mut self, target: &str) {
         let head = format!("GET {target} HTTP/1.1\r\nhost: {}\r\n\r\n", self.address);
@@ -188,10 +194,8 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Puppet<IO> {
 
     /// The next response.
     pub async fn response(&mut self) -> Response {
-        let status = self.line().await;
-        let status = status.split(' ').nth(1).unwrap().parse().unwrap();
         let mut response = Response {
-            status,
+            status: self.status().await,
             headers: Vec::new(),
             body: Bytes::new(),
         };
@@ -220,6 +224,22 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Puppet<IO> {
             response.body = self.buffer.split_to(len).freeze();
         }
         response
+    }
+
+    /// The status of the next response, of which nothing else is read.
+    pub async fn status(&mut self) -> u16 {
+        let status = self.line().await;
+        status.split(' ').nth(1).unwrap().parse().unwrap()
+    }
+
+    /// The next response, if the host has one for this client before it ends the connection.
+    pub async fn answer(&mut self) -> Option<Response> {
+        while !self.buffer.windows(4).any(|bytes| bytes == b"\r\n\r\n") {
+            if !self.fill().await {
+                return None;
+            }
+        }
+        Some(self.response().await)
     }
 
     /// Sends a text frame.

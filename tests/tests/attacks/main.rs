@@ -1,0 +1,42 @@
+//! Attacks over real sockets, on every host: a client does what none should, and the others notice nothing.
+//!
+//! Every scenario is run by [`siege::withstand`], which holds a bystander on each transport against the server meanwhile.
+
+mod bodies;
+mod bystander;
+mod crowds;
+mod frames;
+mod heads;
+mod identity;
+mod siege;
+mod slow;
+mod stalled;
+mod strict;
+
+/// The list, for one host.
+macro_rules! attacks {
+    ($name:ident $host:ident [$($group:ident: $($attack:ident)*;)*]) => {
+        mod $name {
+            $(mod $group {$(
+                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn $attack() {
+                    use crate::$group::{$attack as attack, rules};
+                    crate::siege::withstand::<engineio_tests::host::$host>(rules, attack).await;
+                }
+            )*})*
+        }
+    };
+}
+
+engineio_tests::on_every_host! { attacks! [
+    bodies: ten_gigabytes_announced endless_chunks tiny_chunks tiny_packets no_packets compressed;
+    slow: fifty_bodies body_beside_a_websocket frame_of_bytes heads;
+    frames: forbidden not_utf8 no_packets too_large pings tiny_messages endless_fragments;
+    heads: huge two_lengths two_origins broken_handshakes injection paths;
+    identity: guessed_sids two_transports foreign_origin other_revision other_methods;
+    stalled: echo_over_websocket echo_over_polling broadcast_over_websocket broadcast_over_polling answers handshakes;
+    strict: broadcast;
+    crowds: handshaken_reset handshaken_half_closed waiting_reset waiting_half_closed posting_reset
+        posting_half_closed websockets_reset websockets_half_closed opening_reset opening_half_closed upgrading_reset
+        upgrading_half_closed half_closed_requests;
+] }
