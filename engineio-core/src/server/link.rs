@@ -111,8 +111,10 @@ impl Link {
                 machine.ping(now);
                 Ok(self)
             }
-            Timer::PingTimeout if machine.excuse_silence(now) => Ok(self),
             Timer::PingTimeout => {
+                if machine.excuse_silence(now, matches!(self, Self::Upgrading(_))) {
+                    return Ok(self);
+                }
                 // A WebSocket that could not even take the ping is not silent, it does not read.
                 let unread = machine.outbox.ping && matches!(self, Self::WebSocket(_));
                 let reason = if unread {

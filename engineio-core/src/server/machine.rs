@@ -32,6 +32,10 @@ pub(super) struct Machine {
     pub(super) finished: bool,
     /// The inbox was full since the ping timeout was set, so the pong may stand behind what was not read.
     unread: bool,
+    /// The client has taken nothing since the ping timeout was set, though something waited for it.
+    unmoved: bool,
+    /// A message found no room in the outbox, and none has left it since.
+    pub(super) overfull: bool,
     /// Messages of the client are no longer passed on.
     pub(super) deaf: bool,
     /// The transport over which the session was opened, for the open packet.
@@ -55,6 +59,8 @@ impl Machine {
             room: false,
             finished: false,
             unread: false,
+            unmoved: false,
+            overfull: false,
             deaf: false,
             opened_by: Transport::Polling,
         }
@@ -139,6 +145,8 @@ impl Machine {
     /// A message left the outbox; tells the application when it was the last. One event is enough for an application
     /// that has not looked at the one before.
     pub(super) fn message_taken(&mut self) {
+        self.unmoved = false;
+        self.overfull = false;
         if self.config.drain_events
             && !self.deaf
             && !self.outbox.has_messages()
@@ -156,15 +164,22 @@ impl Machine {
             .on_ping_due(now, &self.config, &mut self.timers);
         if begins {
             self.unread = !self.inbox_has_room();
+            self.unmoved = true;
         }
     }
 
     /// Bears the silence of a client that was not listened to: while the inbox is full, a WebSocket is not read and
     /// a POST not answered, so no pong can come. It has the whole timeout again once there is room.
-    pub(super) fn excuse_silence(&mut self, now: Instant) -> bool {
-        let excused = self.unread;
+    ///
+    /// Unless it takes nothing while its outbox is full: then the application may well wait for room there, and the inbox
+    /// is full because of the client itself. Nothing else would ever end that. A client that upgrades takes nothing for a
+    /// while, which has a deadline of its own.
+    pub(super) fn excuse_silence(&mut self, now: Instant, upgrading: bool) -> bool {
+        let reads = !self.unmoved || !self.overfull || upgrading;
+        let excused = self.unread && reads;
         if excused {
             self.unread = !self.inbox_has_room();
+            self.unmoved = self.outbox.ping || self.outbox.has_messages();
             self.set_timer(Timer::PingTimeout, after(now, self.config.ping_timeout));
         }
         excused
@@ -207,6 +222,7 @@ impl Machine {
     pub(super) fn stop_upgrade_timers(&mut self) {
         self.timers.stop(Timer::Upgrade);
         self.timers.stop(Timer::Noop);
+        self.unmoved = false;
     }
 
     /// The control packets that are due, ahead of every message.
@@ -216,6 +232,7 @@ impl Machine {
             return Some(Packet::Open(handshake.to_json()));
         }
         if std::mem::take(&mut self.outbox.ping) {
+            self.unmoved = false;
             return Some(Packet::ping());
         }
         std::mem::take(&mut self.outbox.pong).then(Packet::pong)

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use engineio_core::server::{Event, ExchangeId, First, Input, Output, Session, WebSocketId};
-use engineio_core::{Config, DisconnectReason, Frame, Payload, Revision, Sid};
+use engineio_core::{Config, DisconnectReason, Frame, Payload, Revision, SendError, Sid};
 
 use crate::world::{Happening, Pipe, World};
 
@@ -33,6 +33,8 @@ pub(crate) struct Server {
     app_stalls_one_in: usize,
     app_was_told: bool,
     pub(crate) app_heard: Option<DisconnectReason>,
+    /// A message found no room.
+    pub(crate) was_full: bool,
     finished: bool,
     pub(crate) upgraded: bool,
 }
@@ -58,6 +60,7 @@ impl Server {
             app_stalls_one_in,
             app_was_told: false,
             app_heard: None,
+            was_full: false,
             finished: false,
             upgraded: false,
         }
@@ -85,8 +88,9 @@ impl Server {
 
     pub(crate) fn send(&mut self, world: &mut World) {
         let message = world.to_client.next_message(&mut world.random);
-        if self.session.send(message.clone()).is_ok() {
-            world.to_client.sent.push(message);
+        match self.session.send(message.clone()) {
+            Ok(()) => world.to_client.sent.push(message),
+            Err(error) => self.was_full |= matches!(error, SendError::Full(_)),
         }
         self.drain(world);
     }
