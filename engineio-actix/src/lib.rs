@@ -80,6 +80,7 @@
 //! # }
 //! ```
 
+mod body;
 mod convert;
 mod io;
 mod mount;
