@@ -116,7 +116,10 @@ async fn stand_by(
                 } else if packet.starts_with(&news) {
                     progress.news += 1;
                 } else {
-                    assert!(packet == message && !echoed, "expected {message}, got {packet}");
+                    assert!(
+                        packet == message && !echoed,
+                        "expected {message}, got {packet}"
+                    );
                     echoed = true;
                     progress.rounds += 1;
                     progress.slowest = progress.slowest.max(begun.elapsed());

@@ -51,7 +51,10 @@ pub(crate) async fn forbidden(siege: &mut Siege) {
         ("large ping", of(0x89, &[0; 126])),
         ("large close", of(0x88, &[3; 300])),
         ("nothing to continue", of(0x80, b"4")),
-        ("message in message", [of(0x01, b"4"), of(0x81, b"4")].concat()),
+        (
+            "message in message",
+            [of(0x01, b"4"), of(0x81, b"4")].concat(),
+        ),
         ("half a close code", of(0x88, b"\x03")),
         ("a code that none may send", frame::close(1006)),
         ("a code that there is not", frame::close(65_535)),
@@ -155,7 +158,9 @@ pub(crate) async fn tiny_messages(siege: &mut Siege) {
 pub(crate) async fn endless_fragments(siege: &mut Siege) {
     let (_, mut socket) = siege.websocket().await;
     socket.write(frame::of_head(0x01, b"4still")).await;
-    socket.write(frame::of_head(0x00, b"").repeat(100_000)).await;
+    socket
+        .write(frame::of_head(0x00, b"").repeat(100_000))
+        .await;
     socket.write(frame::of_head(0x80, b" here")).await;
     assert_eq!(socket.hear().await, "4still here");
 }

@@ -80,18 +80,12 @@ pub(crate) async fn two_origins(siege: &mut Siege) {
     for headers in both {
         let mut client = siege.connect().await;
         let answer = client.request("GET", POLLING, &headers).await;
-        assert!(
-            (400..500).contains(&answer.status),
-            "{headers}: {answer:?}"
-        );
+        assert!((400..500).contains(&answer.status), "{headers}: {answer:?}");
         assert!(!opens(&answer));
         let mut client = siege.connect().await;
         write_handshake(&mut client, WEBSOCKET, &headers).await;
         let answer = client.response().await;
-        assert!(
-            (400..500).contains(&answer.status),
-            "{headers}: {answer:?}"
-        );
+        assert!((400..500).contains(&answer.status), "{headers}: {answer:?}");
     }
     assert_eq!(siege.strangers(), 0);
 }
@@ -192,7 +186,6 @@ pub(crate) async fn paths(siege: &mut Siege) {
         "/engine.io/below/",
         "/engine.io/../",
         "/engine.io/%2e%2e/",
-        "/engine.io/%00/",
     ];
     let of_the_host = [
         "/",
@@ -209,24 +202,23 @@ pub(crate) async fn paths(siege: &mut Siege) {
     ];
     for path in ours {
         let mut client = siege.connect().await;
-        let answer = client
-            .get(&format!("{path}?EIO=4&transport=polling"))
-            .await;
+        let answer = client.get(&format!("{path}?EIO=4&transport=polling")).await;
         assert!(opens(&answer), "{path}: {answer:?}");
     }
     for path in of_the_host {
         let mut client = siege.connect().await;
-        let answer = client
-            .get(&format!("{path}?EIO=4&transport=polling"))
-            .await;
+        let answer = client.get(&format!("{path}?EIO=4&transport=polling")).await;
         assert!(!opens(&answer), "{path}: {answer:?}");
     }
     // These mean the same to some and not to others; either way it is an answer.
-    for path in ["//engine.io/", "///engine.io", "/engine%2eio/"] {
+    for path in [
+        "//engine.io/",
+        "///engine.io",
+        "/engine%2eio/",
+        "/engine.io/%00/",
+    ] {
         let mut client = siege.connect().await;
-        let answer = client
-            .get(&format!("{path}?EIO=4&transport=polling"))
-            .await;
+        let answer = client.get(&format!("{path}?EIO=4&transport=polling")).await;
         assert!(answer.status < 500, "{path}: {answer:?}");
         println!("{path}: {} {}", answer.status, opens(&answer));
     }

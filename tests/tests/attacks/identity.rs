@@ -37,9 +37,17 @@ async fn handshake(siege: &Siege, target: &str, headers: &str) -> u16 {
 pub(crate) async fn guessed_sids(siege: &mut Siege) {
     let victim = victim(siege).await;
     let sid = victim.0.rsplit_once('=').unwrap().1.to_owned();
-    let mut guesses: Vec<String> = ["", "0", "undefined", "__proto__", "constructor", "..", "%00"]
-        .map(str::to_owned)
-        .into();
+    let mut guesses: Vec<String> = [
+        "",
+        "0",
+        "undefined",
+        "__proto__",
+        "constructor",
+        "..",
+        "%00",
+    ]
+    .map(str::to_owned)
+    .into();
     guesses.push("A".repeat(10_000));
     guesses.push(format!("{sid}A"));
     guesses.push(sid[1..].to_owned());
@@ -54,16 +62,21 @@ pub(crate) async fn guessed_sids(siege: &mut Siege) {
         }
     }
     guesses.retain(|guess| *guess != sid);
-    let mut client = siege.connect().await;
     for guess in guesses {
+        let mut client = siege.connect().await;
         // An empty id is none, and asks for a new session.
         if !guess.is_empty() {
             let get = client.get(&format!("{POLLING}&sid={guess}")).await;
             assert_eq!(get.status, 400, "{guess}: {get:?}");
             assert!(get.text().starts_with("{\"code\":1,"), "{get:?}");
-            assert_eq!(handshake(siege, &format!("{WEBSOCKET}&sid={guess}"), "").await, 400);
+            assert_eq!(
+                handshake(siege, &format!("{WEBSOCKET}&sid={guess}"), "").await,
+                400
+            );
         }
-        let post = client.post(&format!("{POLLING}&sid={guess}"), "4evil").await;
+        let post = client
+            .post(&format!("{POLLING}&sid={guess}"), "4evil")
+            .await;
         assert_eq!(post.status, 400, "{guess}: {post:?}");
     }
     is_unharmed(siege, victim).await;
@@ -114,7 +127,10 @@ pub(crate) async fn foreign_origin(siege: &mut Siege) {
         client.send_post(target, &length).await;
         client.try_write("4evil").await;
         assert_eq!(client.response().await.status, 403);
-        assert_eq!(handshake(siege, &upgrade_target(target), &headers).await, 403);
+        assert_eq!(
+            handshake(siege, &upgrade_target(target), &headers).await,
+            403
+        );
     }
     is_unharmed(siege, victim).await;
 }
@@ -139,7 +155,10 @@ pub(crate) async fn other_methods(siege: &mut Siege) {
         let mut client = siege.connect().await;
         let headers = "content-length: 0\r\nconnection: close\r\n";
         let host = siege.address;
-        let head = format!("{method} {} HTTP/1.1\r\nhost: {host}\r\n{headers}\r\n", victim.0);
+        let head = format!(
+            "{method} {} HTTP/1.1\r\nhost: {host}\r\n{headers}\r\n",
+            victim.0
+        );
         client.write(head).await;
         let status = client.status().await;
         assert!((400..500).contains(&status), "{method}: {status}");

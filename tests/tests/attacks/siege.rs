@@ -29,8 +29,6 @@ const LATE: Duration = Duration::from_millis(950);
 pub(crate) struct Siege {
     pub(crate) address: SocketAddr,
     pub(crate) server: Server,
-    /// Whether the host tells of a FIN while a poll waits; see [`Host::FIN_ENDS_POLL`].
-    pub(crate) fin_ends_poll: bool,
     events: Events,
     ended: HashMap<Sid, DisconnectReason>,
     bystanders: [Bystander; 2],
@@ -48,7 +46,6 @@ pub(crate) async fn withstand<H: Host>(
     let mut siege = Siege {
         address: host.address,
         server,
-        fin_ends_poll: H::FIN_ENDS_POLL,
         events,
         ended: HashMap::new(),
         bystanders: [

@@ -43,9 +43,7 @@ pub(crate) async fn fifty_bodies(siege: &mut Siege) {
         clients.spawn(async move {
             post.send_post(&target, "content-length: 1000\r\n").await;
             post.write("4").await;
-            let fetch = async {
-                while poll.get(&target).await.status == 200 {}
-            };
+            let fetch = async { while poll.get(&target).await.status == 200 {} };
             tokio::join!(dribble(&mut post, 5), fetch);
             post.answer().await
         });

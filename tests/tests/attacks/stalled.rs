@@ -11,6 +11,8 @@ use crate::siege::{POLLING, Siege};
 /// What the outbox of a client may hold here.
 const OUTBOX: usize = 100_000;
 const MESSAGE: usize = 10_000;
+/// Large enough that a few dozen fill the buffers of a connection.
+const NEWS: usize = 60_000;
 const BEAT: Duration = Duration::from_millis(300);
 
 pub(crate) fn rules(builder: ServerBuilder) -> ServerBuilder {
@@ -74,11 +76,14 @@ async fn broadcast_until_gone(siege: &mut Siege, sid: engineio_tower::Sid) {
     let socket = siege.server.socket(&sid).unwrap();
     let mut missed = false;
     while socket.is_connected() {
-        missed |= siege.broadcast(MESSAGE).await < 3 && socket.is_connected();
+        missed |= siege.broadcast(NEWS).await < 3 && socket.is_connected();
         let queued = socket.queued_bytes();
         assert!(queued <= OUTBOX + Config::PACKET_OVERHEAD, "{queued}");
     }
-    assert!(missed, "it was never left out, so its outbox was never full");
+    assert!(
+        missed,
+        "it was never left out, so its outbox was never full"
+    );
     siege.all_gone().await;
 }
 
