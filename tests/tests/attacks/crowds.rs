@@ -79,12 +79,12 @@ async fn opening(siege: &Siege) -> Vec<Puppet> {
 async fn upgrading(siege: &Siege) -> Vec<Puppet> {
     let mut crowd = Vec::new();
     for _ in 0..CROWD {
-        let (_, target, poll) = siege.poller().await;
+        let (_, target, _) = siege.poller().await;
         let mut socket = siege.connect().await;
         socket.upgrade(&upgrade_target(&target)).await;
         socket.say("2probe").await;
         assert_eq!(socket.hear().await, "3probe");
-        crowd.extend([poll, socket]);
+        crowd.push(socket);
     }
     crowd
 }

@@ -5,9 +5,12 @@
 mod bodies;
 mod bystander;
 mod crowds;
+mod faults;
 mod frames;
 mod heads;
 mod identity;
+mod process;
+mod resources;
 mod siege;
 mod slow;
 mod stalled;
@@ -15,7 +18,7 @@ mod strict;
 
 /// The list, for one host.
 macro_rules! attacks {
-    ($name:ident $host:ident [$($group:ident: $($attack:ident)*;)*]) => {
+    ($name:ident $host:ident [in a process: $($costly:ident)*; $($group:ident: $($attack:ident)*;)*]) => {
         mod $name {
             $(mod $group {$(
                 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -24,11 +27,18 @@ macro_rules! attacks {
                     crate::siege::withstand::<engineio_tests::host::$host>(rules, attack).await;
                 }
             )*})*
+            mod resources {$(
+                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn $costly() {
+                    crate::resources::$costly(stringify!($name)).await;
+                }
+            )*}
         }
     };
 }
 
 engineio_tests::on_every_host! { attacks! [
+    in a process: handshakes stalled_readers descriptors;
     bodies: ten_gigabytes_announced endless_chunks tiny_chunks tiny_packets no_packets compressed;
     slow: fifty_bodies body_beside_a_websocket frame_of_bytes heads;
     frames: forbidden not_utf8 no_packets too_large pings tiny_messages endless_fragments;
@@ -39,4 +49,6 @@ engineio_tests::on_every_host! { attacks! [
     crowds: handshaken_reset handshaken_half_closed waiting_reset waiting_half_closed posting_reset
         posting_half_closed websockets_reset websockets_half_closed opening_reset opening_half_closed upgrading_reset
         upgrading_half_closed half_closed_requests;
+    faults: message_handler_panics connect_handler_panics connect_handler_hangs upgrade_handler_panics
+        message_handler_hangs;
 ] }

@@ -19,7 +19,7 @@ pub(crate) const POLLING: &str = "/engine.io/?EIO=4&transport=polling";
 pub(crate) const WEBSOCKET: &str = "/engine.io/?EIO=4&transport=websocket";
 
 /// How long a round trip of a bystander may take, whatever is done to the server meanwhile.
-const ROUND_TRIP: Duration = Duration::from_millis(500);
+pub(crate) const ROUND_TRIP: Duration = Duration::from_millis(500);
 
 /// How long the server may take to shut down, whatever was done to it, and how late the machine may be with that.
 const GRACE: Duration = Duration::from_millis(50);

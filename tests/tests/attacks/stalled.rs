@@ -61,7 +61,9 @@ pub(crate) async fn echo_over_polling(siege: &mut Siege) {
 pub(crate) async fn broadcast_over_websocket(siege: &mut Siege) {
     let (sid, client) = siege.websocket().await;
     broadcast_until_gone(siege, sid).await;
-    assert_eq!(siege.ended(sid).await, SlowConsumer);
+    // Whether it has taken a ping before the buffers on the way were full is chance.
+    let reason = siege.ended(sid).await;
+    assert!(matches!(reason, SlowConsumer | PingTimeout), "{reason}");
     drop(client);
 }
 
