@@ -104,3 +104,14 @@ macro_rules! on_every_host {
         $run! { hyper_http1 HyperHttp1 $list }
     };
 }
+
+/// The same for one mounting of each kind of host, for what is too costly to be shown of all.
+#[macro_export]
+macro_rules! on_one_host_of_each_kind {
+    ($run:ident! $list:tt) => {
+        $run! { axum Axum $list }
+        $run! { actix_configure ActixConfigure $list }
+        $run! { warp_layer WarpLayer $list }
+        $run! { hyper Hyper $list }
+    };
+}

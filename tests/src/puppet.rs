@@ -4,8 +4,8 @@ use std::net::SocketAddr;
 
 use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::net::TcpStream;
 use tokio::net::tcp::{ReadHalf, WriteHalf};
+use tokio::net::{TcpSocket, TcpStream};
 
 use crate::frame::{self, Frame};
 use crate::within;
@@ -54,6 +54,13 @@ impl Puppet {
         let stream = TcpStream::connect(address).await.unwrap();
         stream.set_nodelay(true).unwrap();
         Self::over(stream, address)
+    }
+
+    /// Connects with a small buffer for what comes from the host, so that the way from there is soon full.
+    pub async fn connect_narrow(address: SocketAddr) -> Self {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.set_recv_buffer_size(8 * 1024).unwrap();
+        Self::over(socket.connect(address).await.unwrap(), address)
     }
 
     /// The address of this end.

@@ -9,10 +9,14 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::MissedTickBehavior;
 
+use crate::machine::Machine;
 use crate::siege::{POLLING, WEBSOCKET, sid};
 
 /// How often a bystander says something.
 const PACE: Duration = Duration::from_millis(5);
+
+/// How long a round trip of a bystander may take, whatever is done to the server meanwhile.
+const ROUND_TRIP: Duration = Duration::from_millis(500);
 
 /// How a bystander has fared so far.
 #[derive(Clone, Copy, Debug, Default)]
@@ -80,11 +84,14 @@ impl Bystander {
         self.reach(|progress| progress.rounds >= rounds + 2).await
     }
 
-    /// It says goodbye.
-    pub(crate) async fn leave(self) -> Progress {
+    /// It says goodbye. None of its round trips took long.
+    pub(crate) async fn leave(self, machine: &Machine) -> Progress {
         self.leave.send_replace(true);
         within("a bystander's end", self.task).await.unwrap();
-        *self.progress.borrow()
+        let progress = *self.progress.borrow();
+        let limit = ROUND_TRIP + machine.allowance();
+        assert!(progress.slowest < limit, "{progress:?}, limit {limit:?}");
+        progress
     }
 }
 

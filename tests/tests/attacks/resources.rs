@@ -6,6 +6,7 @@ use engineio_tests::frame;
 use engineio_tests::puppet::Puppet;
 
 use crate::bystander::Bystander;
+use crate::machine::Machine;
 use crate::process::Process;
 use crate::siege::{POLLING, sid};
 
@@ -21,11 +22,10 @@ async fn bystanders(process: &Process) -> [Bystander; 2] {
     bystanders
 }
 
-async fn leave(bystanders: [Bystander; 2]) {
+async fn leave(bystanders: [Bystander; 2], machine: &Machine) {
     for mut bystander in bystanders {
         bystander.is_well().await;
-        let progress = bystander.leave().await;
-        assert!(progress.slowest < crate::siege::ROUND_TRIP, "{progress:?}");
+        bystander.leave(machine).await;
     }
 }
 
@@ -34,6 +34,7 @@ async fn leave(bystanders: [Bystander; 2]) {
 pub(crate) async fn handshakes(host: &str) {
     const COUNT: usize = 5_000;
     let mut process = Process::start(host, Duration::from_millis(1000)).await;
+    let machine = Machine::watch();
     let bystanders = bystanders(&process).await;
     let mut resident = Vec::new();
     for _ in 0..2 {
@@ -54,7 +55,7 @@ pub(crate) async fn handshakes(host: &str) {
         println!("{most} at once, then {} KiB", resident[resident.len() - 1]);
     }
     assert!(resident[1] < resident[0] * 6 / 5, "KiB: {resident:?}");
-    leave(bystanders).await;
+    leave(bystanders, &machine).await;
 }
 
 /// Clients that send and read nothing. What they can make the process hold is their limits, not what they send.
@@ -62,6 +63,7 @@ pub(crate) async fn stalled_readers(host: &str) {
     const CLIENTS: usize = 20;
     const MESSAGE: usize = 10_000;
     let mut process = Process::start(host, Duration::from_millis(500)).await;
+    let machine = Machine::watch();
     let bystanders = bystanders(&process).await;
     let (memory, descriptors) = (process.resident_kib(), process.descriptors());
     let mut clients = tokio::task::JoinSet::new();
@@ -104,7 +106,7 @@ pub(crate) async fn stalled_readers(host: &str) {
     end.send_replace(true);
     drop(clients.join_all().await);
     process.has_descriptors(descriptors).await;
-    leave(bystanders).await;
+    leave(bystanders, &machine).await;
 }
 
 /// More connections than the process may have descriptors. Whoever is connected notices nothing, and when they are gone
@@ -112,6 +114,7 @@ pub(crate) async fn stalled_readers(host: &str) {
 pub(crate) async fn descriptors(host: &str) {
     const LIMIT: usize = 64;
     let process = Process::start_narrow(host, Duration::from_secs(25), LIMIT).await;
+    let machine = Machine::watch();
     let bystanders = bystanders(&process).await;
     let mut clients = Vec::new();
     for _ in 0..2 * LIMIT {
@@ -134,5 +137,5 @@ pub(crate) async fn descriptors(host: &str) {
     let target = format!("{POLLING}&sid={}", sid(open.text()));
     assert_eq!(client.post(&target, "4still here").await.text(), "ok");
     assert_eq!(client.get(&target).await.text(), "4still here");
-    leave(bystanders).await;
+    leave(bystanders, &machine).await;
 }

@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use engineio_tests::frame;
+use engineio_tests::puppet::Puppet;
 use engineio_tower::DisconnectReason::{PingTimeout, SlowConsumer};
-use engineio_tower::{Config, ServerBuilder};
+use engineio_tower::{Config, ServerBuilder, Sid};
 
-use crate::siege::{POLLING, Siege};
+use crate::siege::{Siege, WEBSOCKET, sid};
 
 /// What the outbox of a client may hold here.
 const OUTBOX: usize = 100_000;
@@ -23,9 +24,16 @@ pub(crate) fn rules(builder: ServerBuilder) -> ServerBuilder {
         .ping_timeout(BEAT)
 }
 
+/// A WebSocket whose way back is soon full.
+async fn narrow(siege: &Siege) -> (Sid, Puppet) {
+    let mut socket = Puppet::connect_narrow(siege.address).await;
+    socket.upgrade(WEBSOCKET).await;
+    (sid(&socket.hear().await).parse().unwrap(), socket)
+}
+
 /// Its own echo fills the way back, then the outbox, then the inbox; then it is read no more, and the heartbeat ends it.
 pub(crate) async fn echo_over_websocket(siege: &mut Siege) {
-    let (sid, mut client) = siege.websocket().await;
+    let (sid, mut client) = narrow(siege).await;
     let socket = siege.server.socket(&sid).unwrap();
     let flood = async {
         let message = frame::binary(&[0; MESSAGE]);
@@ -59,7 +67,7 @@ pub(crate) async fn echo_over_polling(siege: &mut Siege) {
 
 /// News for everybody. It misses what does not fit, and everybody else misses nothing.
 pub(crate) async fn broadcast_over_websocket(siege: &mut Siege) {
-    let (sid, client) = siege.websocket().await;
+    let (sid, client) = narrow(siege).await;
     broadcast_until_gone(siege, sid).await;
     // Whether it has taken a ping before the buffers on the way were full is chance.
     let reason = siege.ended(sid).await;
@@ -74,7 +82,7 @@ pub(crate) async fn broadcast_over_polling(siege: &mut Siege) {
     drop(client);
 }
 
-async fn broadcast_until_gone(siege: &mut Siege, sid: engineio_tower::Sid) {
+async fn broadcast_until_gone(siege: &mut Siege, sid: Sid) {
     let socket = siege.server.socket(&sid).unwrap();
     let mut missed = false;
     while socket.is_connected() {
@@ -112,7 +120,7 @@ pub(crate) async fn handshakes(siege: &mut Siege) {
     let mut clients = Vec::new();
     for _ in 0..50 {
         let mut client = siege.connect().await;
-        let handshake = client.handshake(&POLLING.replace("polling", "websocket"));
+        let handshake = client.handshake(WEBSOCKET);
         client.write(handshake).await;
         clients.push(client);
     }
