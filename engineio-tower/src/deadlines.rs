@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use engineio_core::Sid;
+use tokio::runtime::Handle;
 use tokio::sync::Notify;
 
 use crate::server::ServerInner;
@@ -40,13 +41,18 @@ impl Deadlines {
         }
     }
 
-    /// Starts the task that watches, unless it runs. Must be called within a runtime.
+    /// Starts the task that watches, unless it runs or there is no runtime here.
     pub(crate) fn watch(self: &Arc<Self>, server: &Arc<ServerInner>) {
-        if self.watched.load(Ordering::Relaxed) || self.watched.swap(true, Ordering::AcqRel) {
+        if self.watched.load(Ordering::Relaxed) {
             return;
         }
-        let watcher = Watcher(Arc::clone(self));
-        tokio::spawn(watcher.run(Arc::downgrade(server)));
+        let Ok(runtime) = Handle::try_current() else {
+            return;
+        };
+        if !self.watched.swap(true, Ordering::AcqRel) {
+            let watcher = Watcher(Arc::clone(self));
+            runtime.spawn(watcher.run(Arc::downgrade(server)));
+        }
     }
 
     /// Ends the task of a server that is gone.
