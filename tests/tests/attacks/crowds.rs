@@ -9,7 +9,7 @@ use engineio_tower::ServerBuilder;
 use crate::siege::{POLLING, Siege, WEBSOCKET, upgrade_target};
 
 const CROWD: usize = 300;
-const BEAT: Duration = Duration::from_millis(400);
+const BEAT: Duration = Duration::from_millis(250);
 
 pub(crate) fn rules(builder: ServerBuilder) -> ServerBuilder {
     builder.ping_interval(BEAT).ping_timeout(BEAT)

@@ -33,7 +33,7 @@ async fn leave(bystanders: [Bystander; 2], machine: &Machine) {
 /// memory of the first.
 pub(crate) async fn handshakes(host: &str) {
     const COUNT: usize = 5_000;
-    let mut process = Process::start(host, Duration::from_millis(1000)).await;
+    let mut process = Process::start(host, Duration::from_millis(600)).await;
     let machine = Machine::watch();
     let bystanders = bystanders(&process).await;
     let mut resident = Vec::new();

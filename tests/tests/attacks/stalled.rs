@@ -14,7 +14,7 @@ const OUTBOX: usize = 100_000;
 const MESSAGE: usize = 10_000;
 /// Large enough that a few dozen fill the buffers of a connection.
 const NEWS: usize = 60_000;
-const BEAT: Duration = Duration::from_millis(300);
+const BEAT: Duration = Duration::from_millis(200);
 
 pub(crate) fn rules(builder: ServerBuilder) -> ServerBuilder {
     builder
