@@ -1,7 +1,7 @@
 //! Between actix-web's `http` 0.2 and `http` 1.
 
+use crate::body::Lent;
 use actix_web::body::{BodySize, BoxBody, MessageBody};
-use actix_web::dev::Payload;
 use actix_web::http::header::{HeaderName, HeaderValue};
 use actix_web::http::{StatusCode, Version};
 use actix_web::{HttpRequest, HttpResponse};
@@ -11,8 +11,8 @@ use engineio_tower::{HostBody, HostUpgrade, PeerAddr, Scheme};
 pub(crate) fn request(
     from: &HttpRequest,
     path: &str,
-    payload: Payload,
-) -> Option<http::Request<HostBody<Payload>>> {
+    body: Lent,
+) -> Option<http::Request<HostBody<Lent>>> {
     // Every request that is in order has a query, so that an empty one may stand for none.
     let target = format!("{path}?{}", from.query_string());
     let uri = match (from.uri().scheme_str(), from.uri().authority()) {
@@ -25,7 +25,7 @@ pub(crate) fn request(
         Some((name, http::HeaderValue::from_bytes(value.as_bytes()).ok()?))
     });
     let headers = http::HeaderMap::from_iter(headers);
-    let mut request = http::Request::new(HostBody::new(payload, &headers));
+    let mut request = http::Request::new(HostBody::new(body, &headers));
     *request.headers_mut() = headers;
     *request.uri_mut() = uri.parse().ok()?;
     *request.method_mut() = http::Method::from_bytes(from.method().as_str().as_bytes()).ok()?;

@@ -24,6 +24,9 @@ struct Shared {
     finished: bool,
     /// The connection is gone.
     gone: bool,
+    /// What the client still sends when the WebSocket is over. It is held until the last words are written: of what nobody
+    /// holds, actix-web would read and drop as much as comes.
+    rest: Option<Payload>,
     /// The task of the WebSocket, which reads and writes.
     task: Option<Waker>,
     body: Option<Waker>,
@@ -118,7 +121,9 @@ impl AsyncWrite for ActixIo {
 
 impl Drop for ActixIo {
     fn drop(&mut self) {
+        let rest = std::mem::replace(&mut self.payload, Payload::None);
         let mut shared = self.shared.borrow_mut();
+        shared.rest = Some(rest);
         shared.finished = true;
         wake(&mut shared.body);
     }

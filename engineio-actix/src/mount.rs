@@ -12,6 +12,7 @@ use actix_web::{Error, HttpRequest, HttpResponse};
 use engineio_tower::{Driver, EngineIoService, Server};
 use futures_util::future::{Either, FutureExt, LocalBoxFuture, MapOk, TryFutureExt};
 
+use crate::body::{Holding, Lent};
 use crate::convert;
 use crate::io::bridge;
 
@@ -130,11 +131,11 @@ async fn respond(
     mut payload: Payload,
 ) -> (HttpRequest, HttpResponse) {
     // What follows the head of a GET is no body: nothing, or a WebSocket.
-    let body = match *request.method() {
+    let body = Lent::new(match *request.method() {
         Method::GET => Payload::None,
         _ => payload.take(),
-    };
-    let Some(converted) = convert::request(&request, &path, body) else {
+    });
+    let Some(converted) = convert::request(&request, &path, body.clone()) else {
         return (request, HttpResponse::BadRequest().finish());
     };
     let mut service = EngineIoService::new(server);
@@ -146,7 +147,11 @@ async fn respond(
             actix_web::rt::spawn(driver.run(io));
             body
         }
-        None => BoxBody::new(bytes.unwrap_or_default()),
+        None if *request.method() == Method::GET => BoxBody::new(bytes.unwrap_or_default()),
+        None => BoxBody::new(Holding {
+            bytes: bytes.unwrap_or_default(),
+            _request: body,
+        }),
     };
     (request, convert::response(answer, body))
 }

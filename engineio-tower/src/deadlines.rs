@@ -42,13 +42,18 @@ impl Deadlines {
         }
     }
 
-    /// Starts the task that watches, unless it runs. Must be called within a runtime.
+    /// Starts the task that watches, unless it runs or there is no runtime here.
     pub(crate) fn watch(self: &Arc<Self>, server: &Arc<ServerInner>) {
-        if self.watched.load(Ordering::Relaxed) || self.watched.swap(true, Ordering::AcqRel) {
+        if self.watched.load(Ordering::Relaxed) {
             return;
         }
-        let watcher = Watcher(Arc::clone(self));
-        crate::sync::spawn(&Handle::current(), watcher.run(Arc::downgrade(server)));
+        let Ok(runtime) = Handle::try_current() else {
+            return;
+        };
+        if !self.watched.swap(true, Ordering::AcqRel) {
+            let watcher = Watcher(Arc::clone(self));
+            crate::sync::spawn(&runtime, watcher.run(Arc::downgrade(server)));
+        }
     }
 
     /// Ends the task of a server that is gone.

@@ -317,8 +317,10 @@ impl ServerInner {
     }
 
     /// The session of a request, which must be of the kind that it was opened for.
-    fn find(&self, sid: &Sid, query: &Query) -> Result<Arc<Shared>, Refusal> {
+    fn find(self: &Arc<Self>, sid: &Sid, query: &Query) -> Result<Arc<Shared>, Refusal> {
         let session = self.registry.get(sid).ok_or(Refusal::UnknownSid)?;
+        // The runtime that watched the deadlines may be gone: in actix-web each worker has one of its own.
+        self.deadlines.watch(self);
         // A session that may be answered with bytes cannot be asked for scripts.
         let scripts = query.jsonp.is_none() || session.base64 || session.revision == Revision::V4;
         if query.revision != Some(session.revision) || !scripts {

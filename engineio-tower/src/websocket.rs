@@ -190,6 +190,11 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> WebSocket<IO> {
         if self.out.capacity() == 0 {
             self.out = WRITE.take();
         }
+        // A connection that always takes a part and never all would leave everything here that was ever written.
+        if self.written >= WRITE_BUFFER {
+            self.out.drain(..self.written);
+            self.written = 0;
+        }
         if !self.tail.is_empty() {
             self.out.drain(..self.written);
             self.written = 0;
@@ -282,5 +287,36 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> WebSocket<IO> {
     /// Closes the connection below, so that the peer sees an end rather than a reset.
     pub(crate) fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.io).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::task::{Context, Waker};
+
+    use bytes::Bytes;
+    use engineio_core::Frame;
+    use tokio::io::AsyncReadExt;
+
+    use super::{WRITE_BUFFER, WebSocket};
+
+    #[tokio::test]
+    async fn a_connection_that_never_takes_all_does_not_fill_memory() {
+        let (mut peer, io) = tokio::io::duplex(1000);
+        let mut socket = WebSocket::new(io, 1000);
+        let cx = &mut Context::from_waker(Waker::noop());
+        let mut taken = [0; 900];
+        for _ in 0..10_000 {
+            // Each round is a new turn of the task, as in life; a turn may not go on for ever.
+            tokio::task::yield_now().await;
+            while socket.poll_room(cx).is_ready() {
+                let frame = Frame::Binary(Bytes::from_static(&[0; 500]));
+                socket.write(frame);
+            }
+            let _ = socket.poll_flush(cx);
+            peer.read_exact(&mut taken).await.unwrap();
+            let capacity = socket.out.capacity();
+            assert!(capacity <= 4 * WRITE_BUFFER, "{capacity} bytes");
+        }
     }
 }

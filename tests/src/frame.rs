@@ -11,6 +11,8 @@ pub enum Frame {
     Binary(Bytes),
     /// Opcode 8, with its code.
     Close(Option<u16>),
+    /// Opcode 10, with the data of the ping that it answers.
+    Pong(Bytes),
     /// Any other opcode.
     Other(u8),
 }
@@ -35,8 +37,14 @@ pub fn close(code: u16) -> Vec<u8> {
 
 /// A whole frame with a mask, as a client must send it.
 fn masked(opcode: u8, payload: &[u8]) -> Vec<u8> {
+    of_head(0x80 | opcode, payload)
+}
+
+/// The bytes of a frame with a mask and any first byte: the end of a message, three reserved bits, and the opcode.
+#[must_use]
+pub fn of_head(first: u8, payload: &[u8]) -> Vec<u8> {
     const MASK: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
-    let mut frame = vec![0x80 | opcode];
+    let mut frame = vec![first];
     match payload.len() {
         len @ 0..=125 => frame.push(0x80 | len as u8),
         len @ 126..=0xffff => {
@@ -78,6 +86,7 @@ pub fn take(buffer: &mut BytesMut) -> Option<Frame> {
     Some(match first & 0x0f {
         1 => Frame::Text(String::from_utf8(payload.into()).unwrap()),
         2 => Frame::Binary(payload),
+        10 => Frame::Pong(payload),
         8 => Frame::Close(payload.first_chunk().map(|code| u16::from_be_bytes(*code))),
         opcode => Frame::Other(opcode),
     })

@@ -87,3 +87,31 @@ impl std::fmt::Debug for Running {
             .finish_non_exhaustive()
     }
 }
+
+/// Gives a macro the name of a module, the name of a [`Host`](crate::host::Host) and a list, once for every mounting that
+/// serves WebSockets over HTTP/1.1.
+#[macro_export]
+macro_rules! on_every_host {
+    ($run:ident! $list:tt) => {
+        $run! { axum Axum $list }
+        $run! { axum_routes AxumRoutes $list }
+        $run! { axum_wrap AxumWrap $list }
+        $run! { actix_configure ActixConfigure $list }
+        $run! { actix_wrap ActixWrap $list }
+        $run! { warp_layer WarpLayer $list }
+        $run! { warp_filter WarpFilter $list }
+        $run! { hyper Hyper $list }
+        $run! { hyper_http1 HyperHttp1 $list }
+    };
+}
+
+/// The same for one mounting of each kind of host, for what is too costly to be shown of all.
+#[macro_export]
+macro_rules! on_one_host_of_each_kind {
+    ($run:ident! $list:tt) => {
+        $run! { axum Axum $list }
+        $run! { actix_configure ActixConfigure $list }
+        $run! { warp_layer WarpLayer $list }
+        $run! { hyper Hyper $list }
+    };
+}

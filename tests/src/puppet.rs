@@ -4,8 +4,8 @@ use std::net::SocketAddr;
 
 use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::net::TcpStream;
 use tokio::net::tcp::{ReadHalf, WriteHalf};
+use tokio::net::{TcpSocket, TcpStream};
 
 use crate::frame::{self, Frame};
 use crate::within;
@@ -56,6 +56,13 @@ impl Puppet {
         Self::over(stream, address)
     }
 
+    /// Connects with a small buffer for what comes from the host, so that the way from there is soon full.
+    pub async fn connect_narrow(address: SocketAddr) -> Self {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.set_recv_buffer_size(8 * 1024).unwrap();
+        Self::over(socket.connect(address).await.unwrap(), address)
+    }
+
     /// The address of this end.
     #[must_use]
     pub fn local_addr(&self) -> SocketAddr {
@@ -91,6 +98,12 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Puppet<IO> {
         within("a write", self.stream.write_all(bytes.as_ref()))
             .await
             .unwrap();
+    }
+
+    /// Writes bytes to a host that may have had enough. `false` if it takes no more.
+    pub async fn try_write(&mut self, bytes: impl AsRef<[u8]>) -> bool {
+        let write = self.stream.write_all(bytes.as_ref());
+        within("a write", write).await.is_ok()
     }
 
     /// Sends a GET, and waits for nothing.
@@ -188,10 +201,8 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Puppet<IO> {
 
     /// The next response.
     pub async fn response(&mut self) -> Response {
-        let status = self.line().await;
-        let status = status.split(' ').nth(1).unwrap().parse().unwrap();
         let mut response = Response {
-            status,
+            status: self.status().await,
             headers: Vec::new(),
             body: Bytes::new(),
         };
@@ -220,6 +231,22 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Puppet<IO> {
             response.body = self.buffer.split_to(len).freeze();
         }
         response
+    }
+
+    /// The status of the next response, of which nothing else is read.
+    pub async fn status(&mut self) -> u16 {
+        let status = self.line().await;
+        status.split(' ').nth(1).unwrap().parse().unwrap()
+    }
+
+    /// The next response, if the host has one for this client before it ends the connection.
+    pub async fn answer(&mut self) -> Option<Response> {
+        while !self.buffer.windows(4).any(|bytes| bytes == b"\r\n\r\n") {
+            if !self.fill().await {
+                return None;
+            }
+        }
+        Some(self.response().await)
     }
 
     /// Sends a text frame.

@@ -92,7 +92,7 @@ use crate::{
 /// | 43 | Closing | link breaks | Closed (server) | the first reason stays |
 /// | 44 | any open | `abort` | Closed (its reason) | everything released, queue dropped |
 /// | 45 | Closed | anything | Closed | refused; no second event |
-/// | 46 | any open | ping timeout after the inbox was full | same | ping timeout restarts, as nobody listened to the client; not if the outbox is full too and it takes nothing |
+/// | 46 | any open | ping timeout after the inbox was full | same | ping timeout restarts, as nobody listened to the client; but see 60 |
 /// | 47 | any open, revision 4 | `PostReceived` of bytes | Closed (transport error) | POST refused |
 /// | 48 | any open, revision 3 | `2` | same | `3` without data; ping timeout restarts |
 /// | 49 | any open, revision 3 | pong | Closed (transport error) | the client must not answer |
@@ -106,6 +106,7 @@ use crate::{
 /// | 57 | any open (post, packets wait) | event taken, `1` next | Closed (client) | POST accepted |
 /// | 58 | any open (post, packets wait) | the session ends | Closed (its reason) | POST refused, unless its last packet is decoded |
 /// | 59 | any open, revision 4 | ping timer while a pong is due | same | another ping; ping timeout goes on |
+/// | 60 | any open | ping timeout after the inbox was full, nothing was taken out of a full outbox meanwhile | Closed (slow consumer, ping timeout) | everything released: the inbox may be full because the client does not read |
 ///
 /// # Examples
 ///

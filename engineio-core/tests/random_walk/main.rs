@@ -139,6 +139,13 @@ impl Walk {
                 assert!(self.client.was_closed, "the client was told");
                 assert!(self.world.to_client.all_arrived(), "what was queued");
             }
+            // It has stopped to poll, and so filled its outbox: its last words may wait for an application that waits for
+            // it, which must end.
+            Ending::ClientCloses | Ending::ClientErrs
+                if self.server.app_heard == Some(DisconnectReason::PingTimeout) =>
+            {
+                assert!(self.server.was_full);
+            }
             Ending::ClientCloses => {
                 assert!(!self.client.was_refused, "a poll that the close overtook");
                 assert!(self.world.to_server.all_arrived(), "what was sent");

@@ -1,4 +1,4 @@
-//! Pings, pongs and their absence, rows 29 to 33, 46, 54 and 59.
+//! Pings, pongs and their absence, rows 29 to 33, 46, 54, 59 and 60.
 
 use engineio_core::{Config, DisconnectReason, Message, Refusal, Timer};
 
@@ -334,4 +334,58 @@ fn a_client_whose_pong_is_still_waited_for_hears_another_ping() {
     // It changes nothing for one that is gone.
     rig.wait(secs(20));
     assert_eq!(rig.session.closed(), Some(DisconnectReason::PingTimeout));
+}
+
+/// A session whose application answers messages, and waits for room in the outbox as soon as it is full.
+fn overfull_both_ways() -> Config {
+    Config {
+        inbox_limit: 0,
+        outbox_limit: 1,
+        ..Config::default()
+    }
+}
+
+// row 60
+#[test]
+fn a_client_that_reads_nothing_is_not_excused_by_the_inbox_that_it_filled() {
+    let (mut rig, websocket) = Rig::websocket_with(overfull_both_ways());
+    rig.app_is_busy = true;
+    rig.wait(secs(25));
+    assert_eq!(rig.seen(), [text(websocket, "2")], "this ping is read");
+    rig.client_is_slow = true;
+    rig.send("an answer");
+    assert!(rig.try_send("another".into()).is_err());
+    rig.frame(websocket, "4a");
+    assert!(!rig.session.wants_input(), "so that no pong would be read");
+    // One whole timeout in which it takes nothing out of a full outbox, and no more.
+    rig.wait(secs(20));
+    rig.wait(secs(20));
+    assert_eq!(rig.session.closed(), Some(DisconnectReason::SlowConsumer));
+
+    let mut rig = Rig::polling_with(overfull_both_ways());
+    rig.app_is_busy = true;
+    rig.wait(secs(25));
+    rig.send("an answer");
+    assert!(rig.try_send("another".into()).is_err());
+    rig.post("4a\u{1e}4b");
+    rig.wait(secs(20));
+    rig.wait(secs(20));
+    assert_eq!(rig.session.closed(), Some(DisconnectReason::PingTimeout));
+}
+
+#[test]
+fn a_client_that_reads_slowly_is_excused_by_a_full_inbox() {
+    let (mut rig, websocket) = Rig::websocket_with(overfull_both_ways());
+    rig.app_is_busy = true;
+    rig.wait(secs(25));
+    rig.frame(websocket, "4a");
+    for _ in 0..20 {
+        rig.client_is_slow = true;
+        rig.send("an answer");
+        assert!(rig.try_send("another".into()).is_err());
+        rig.wait(secs(19));
+        rig.client_is_slow = false;
+        rig.drive();
+        assert!(rig.session.is_open());
+    }
 }

@@ -18,7 +18,14 @@ fn routes(config: &mut ServiceConfig) {
         .route("/engine.iox", web::get().to(async || NEIGHBOUR))
         .route("/host/echo", web::post().to(async |body: Bytes| body))
         .route("/host/ws", web::get().to(websocket))
+        .route("/host/lose-worker", web::post().to(lose_worker))
         .default_service(web::to(async || HttpResponse::NotFound().body(NOT_FOUND)));
+}
+
+/// Ends the worker that serves the request, with all its connections. actix-web starts another one.
+async fn lose_worker() -> &'static str {
+    actix_rt::Arbiter::current().stop();
+    "lost"
 }
 
 async fn websocket(request: HttpRequest, body: web::Payload) -> actix_web::Result<HttpResponse> {

@@ -1,6 +1,7 @@
 //! Bare hyper: the server's own accept loop, and one of a user who wants nothing but HTTP/1.
 
 use std::pin::pin;
+use std::time::Duration;
 
 use engineio_tower::{EngineIoService, PeerAddr, Server};
 use http::Request;
@@ -12,6 +13,7 @@ use hyper_util::service::TowerToHyperService;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 
 use super::{Host, Running, axum};
 
@@ -55,7 +57,15 @@ async fn own_loop(
     let mut connections = JoinSet::new();
     loop {
         let (stream, peer) = tokio::select! {
-            accepted = listener.accept() => accepted.unwrap(),
+            accepted = listener.accept() => match accepted {
+                Ok(accepted) => accepted,
+                // Out of descriptors, mostly. Until one is free there is nothing to do.
+                Err(_) => {
+                    let later = Instant::now() + Duration::from_millis(50);
+                    tokio::time::sleep_until(later).await;
+                    continue;
+                }
+            },
             () = &mut stopped => break,
         };
         let service = TowerToHyperService::new(service.clone());

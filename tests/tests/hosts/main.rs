@@ -10,41 +10,25 @@ mod support;
 
 /// The list, for one host.
 macro_rules! scenarios {
-    ($name:ident, $host:ty: $($group:ident: $($scenario:ident)*;)*) => {
+    ($name:ident $host:ident [$($group:ident: $($scenario:ident)*;)*]) => {
         mod $name {
             $($(
                 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
                 async fn $scenario() {
-                    crate::$group::$scenario::<$host>().await;
+                    crate::$group::$scenario::<engineio_tests::host::$host>().await;
                 }
             )*)*
         }
     };
 }
 
-macro_rules! hosts {
-    ($($name:ident: $host:ident,)*) => {
-        $(scenarios! { $name, engineio_tests::host::$host:
-            opening: handshake early_frame refused_websocket peer_address polling_echo websocket_echo upgrade
-                upgrade_under_load;
-            limits: too_large_by_length too_large_chunked chunked_post;
-            endings: poll_fin poll_reset idle_poller_lives post_fin post_reset websocket_fin websocket_reset
-                websocket_close probe_fin probe_reset;
-            neighbours: host_page host_post host_websocket host_not_found host_neighbour;
-            policies: own_origin foreign_origin preflight cookie compression;
-            mixed: pushed_without_delay slow_reader shutdown;
-        })*
-    };
-}
-
-hosts! {
-    axum: Axum,
-    axum_routes: AxumRoutes,
-    axum_wrap: AxumWrap,
-    actix_configure: ActixConfigure,
-    actix_wrap: ActixWrap,
-    warp_layer: WarpLayer,
-    warp_filter: WarpFilter,
-    hyper: Hyper,
-    hyper_http1: HyperHttp1,
-}
+engineio_tests::on_every_host! { scenarios! [
+    opening: handshake early_frame refused_websocket peer_address polling_echo websocket_echo upgrade
+        upgrade_under_load;
+    limits: too_large_by_length too_large_chunked chunked_post;
+    endings: poll_fin poll_reset idle_poller_lives post_fin post_reset websocket_fin websocket_reset
+        websocket_close probe_fin probe_reset;
+    neighbours: host_page host_post host_websocket host_not_found host_neighbour;
+    policies: own_origin foreign_origin preflight cookie compression;
+    mixed: pushed_without_delay slow_reader shutdown;
+] }
