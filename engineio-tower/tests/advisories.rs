@@ -139,17 +139,15 @@ async fn a_flood_of_pings_is_answered_with_few_pongs_when_nobody_reads_them() {
         sent += 1;
     }
     assert!(sent > 10);
-    // The client never answers the heartbeat.
-    let reason = leaving.recv().await.unwrap();
-    let gone = [
-        DisconnectReason::SlowConsumer,
-        DisconnectReason::PingTimeout,
-    ];
-    assert!(gone.contains(&reason), "{reason:?}");
-    let mut rest = Vec::new();
-    stream.read_to_end(&mut rest).await.unwrap();
-    let pongs = rest.len() / 102;
-    assert!(pongs < 200, "{pongs} pongs for {sent} pings");
+    let mut pongs = Vec::new();
+    let patience = Duration::from_secs(1);
+    while let Ok(read) = tokio::time::timeout(patience, stream.read_buf(&mut pongs)).await {
+        assert!(read.unwrap() > 0);
+    }
+    let pongs = pongs.len() / 102;
+    assert!(pongs < 50, "{pongs} pongs for {sent} pings");
+    drop(stream);
+    leaving.recv().await.unwrap();
 }
 
 // CVE-2026-48802.
