@@ -52,7 +52,7 @@ fn websocket_echo(bencher: Bencher<'_, '_>, batch: usize) {
             session.handle_input(now, Input::WebSocketFrame(id, frame.clone()));
             drain(&mut session);
         }
-        while let Some(event) = session.take_event(now) {
+        while let Some(event) = session.take_event(|| now) {
             if let Event::Message(message) = event {
                 assert!(session.send(message).is_ok());
             }
@@ -86,7 +86,7 @@ fn polling_round_trip(bencher: Bencher<'_, '_>) {
             session.handle_input(now, input);
             drain(&mut session);
         }
-        while let Some(event) = session.take_event(now) {
+        while let Some(event) = session.take_event(|| now) {
             if let Event::Message(message) = event {
                 assert!(session.send(message).is_ok());
             }

@@ -74,12 +74,12 @@ fn the_application_hears_when_everything_has_left() {
     };
     let (mut session, now) = opened(config.clone(), false);
     session.send_many(texts(&["a", "b"])).unwrap();
-    assert_eq!(session.take_event(now), None);
+    assert_eq!(session.take_event(|| now), None);
     let poll = session.next_exchange();
     session.handle_input(now, Input::PollOpened(poll));
     session.take_payload(now, poll).unwrap();
-    assert_eq!(session.take_event(now), Some(Event::Drained));
-    assert_eq!(session.take_event(now), None);
+    assert_eq!(session.take_event(|| now), Some(Event::Drained));
+    assert_eq!(session.take_event(|| now), None);
 
     // An application that does not look at its events must not be told ever more of them.
     for _ in 0..3 {
@@ -88,8 +88,8 @@ fn the_application_hears_when_everything_has_left() {
         session.handle_input(now, Input::PollOpened(poll));
         session.take_payload(now, poll).unwrap();
     }
-    assert_eq!(session.take_event(now), Some(Event::Drained));
-    assert_eq!(session.take_event(now), None);
+    assert_eq!(session.take_event(|| now), Some(Event::Drained));
+    assert_eq!(session.take_event(|| now), None);
 
     let (mut session, now) = opened(config, true);
     session.send_many(texts(&["a", "b"])).unwrap();
@@ -99,5 +99,5 @@ fn the_application_hears_when_everything_has_left() {
         None,
         "another WebSocket"
     );
-    assert_eq!(session.take_event(now), None);
+    assert_eq!(session.take_event(|| now), None);
 }

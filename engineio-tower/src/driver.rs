@@ -1,25 +1,23 @@
 //! The task of one WebSocket: reads, handlers and writes, polled together.
 
 use std::future::poll_fn;
+use std::io;
 use std::sync::{Arc, PoisonError};
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use engineio_core::DisconnectReason;
-use engineio_core::server::{Input, Session, WebSocketId};
+use engineio_core::server::{Input, WebSocketId};
 use http::Response;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::pump::Pump;
-use crate::session::{PartyId, Shared, Signal, now};
+use crate::session::{Done, PartyId, Rest, Shared, now};
 use crate::sync::Mutex;
 use crate::websocket::{Received, WebSocket};
 
 /// How many frames are read before handlers and writes get their turn, and before other tasks get theirs.
 const READ_BATCH: usize = 64;
-
-/// How many frames are taken out of the session at once, to be written together.
-const WRITE_BATCH: usize = 8;
 
 /// How long a peer may take to answer a close frame before the connection is dropped.
 const CLOSE_HANDSHAKE: Duration = Duration::from_secs(2);
@@ -51,6 +49,8 @@ pub struct Driver {
     pump: Pump,
     /// This task has the right to run the handlers.
     pumping: bool,
+    /// The session takes what is read.
+    hungry: bool,
 }
 
 /// The place of a driver in a response's extensions, whose values must be `Clone`.
@@ -66,6 +66,7 @@ impl Driver {
             id,
             pump: Pump::default(),
             pumping: false,
+            hungry: true,
         }
     }
 
@@ -106,77 +107,86 @@ impl Driver {
         socket: &mut WebSocket<IO>,
         cx: &mut Context<'_>,
     ) -> Poll<DisconnectReason> {
+        let mut budget = READ_BATCH;
         loop {
             let now = now();
-            let mut read = 0;
-            let mut hungry = self.session.ask(Session::wants_input);
-            while hungry && read < READ_BATCH {
-                let (input, closed) = match socket.poll_read(cx) {
-                    Poll::Pending => break,
-                    Poll::Ready(Received::Frame(frame)) => {
-                        (Input::WebSocketFrame(self.id, frame), None)
-                    }
-                    Poll::Ready(Received::Closed(reason)) => {
-                        (Input::WebSocketClosed(self.id, reason), Some(reason))
-                    }
-                };
-                read += 1;
-                hungry = self.session.update(|session| {
-                    session.handle_input(now, input);
-                    session.wants_input()
-                });
-                if let Some(reason) = closed {
-                    return Poll::Ready(reason);
-                }
+            if let Some(reason) = self.poll_read(now, &mut budget, socket, cx) {
+                return Poll::Ready(reason);
             }
-
             self.poll_pump(cx);
-
-            // What the handlers sent goes out together. Nothing is taken for a connection that is still full: the
-            // outbox is what bounds a client that does not read.
-            let mut blocked = match socket.poll_room(cx) {
-                Poll::Ready(Ok(())) => false,
-                Poll::Ready(Err(_)) => return self.broken(),
-                Poll::Pending => true,
+            let Ok(blocked) = self.poll_write(now, socket, cx) else {
+                return self.broken();
             };
-            let mut more = true;
-            while more && !blocked {
-                let mut frames = [const { None }; WRITE_BATCH];
-                more = self.session.take_frames(now, self.id, &mut frames);
-                for frame in frames.iter_mut().map_while(Option::take) {
-                    match socket.poll_write(frame, cx) {
-                        Poll::Ready(Ok(())) => {}
-                        Poll::Ready(Err(_)) => return self.broken(),
-                        Poll::Pending => blocked = true,
-                    }
-                }
-            }
-            match socket.poll_flush(cx) {
-                Poll::Ready(Ok(())) => {}
-                Poll::Ready(Err(_)) => return self.broken(),
-                Poll::Pending => blocked = true,
-            }
-
-            // The loop ends when the session knows whom to wake; what was signalled in between is looked at first.
-            let mut again = false;
-            while let Some(signal) = self.session.poll_signal(PartyId::WebSocket(self.id), cx) {
-                if let Signal::Close(reason) = signal {
-                    return Poll::Ready(reason);
-                }
-                // A connection that takes nothing wakes the task itself when it does.
-                again = !blocked;
-            }
-            // The handlers may have made room for what was not read.
-            again |= !hungry && self.session.ask(Session::wants_input);
-            if read == READ_BATCH {
+            if budget == 0 {
                 // Other tasks want the thread too.
                 cx.waker().wake_by_ref();
                 return Poll::Pending;
             }
-            if !again {
-                return Poll::Pending;
+            let done = Done {
+                blocked,
+                hungry: self.hungry,
+                pumping: self.pumping,
+            };
+            match self.session.rest(self.id, done, cx) {
+                Rest::Asleep => return Poll::Pending,
+                Rest::Close(reason) => return Poll::Ready(reason),
+                // The handlers may have made room for what was not read.
+                Rest::Again => self.hungry = true,
             }
         }
+    }
+
+    /// Reads what is there, as far as the session takes it. Returns why, if the WebSocket is over.
+    fn poll_read<IO: AsyncRead + AsyncWrite + Unpin>(
+        &mut self,
+        now: Instant,
+        budget: &mut usize,
+        socket: &mut WebSocket<IO>,
+        cx: &mut Context<'_>,
+    ) -> Option<DisconnectReason> {
+        while self.hungry && *budget > 0 {
+            let Poll::Ready(first) = socket.poll_read(cx) else {
+                break;
+            };
+            let mut next = Some(first);
+            let mut closed = None;
+            self.hungry = self.session.feed(self.id, now, || {
+                if closed.is_some() || *budget == 0 {
+                    return None;
+                }
+                let received = next.take().or_else(|| socket.parse())?;
+                *budget -= 1;
+                Some(match received {
+                    Received::Frame(frame) => Input::WebSocketFrame(self.id, frame),
+                    Received::Closed(reason) => {
+                        closed = Some(reason);
+                        Input::WebSocketClosed(self.id, reason)
+                    }
+                })
+            });
+            if closed.is_some() {
+                return closed;
+            }
+        }
+        None
+    }
+
+    /// Sends out together what there is by now. Returns whether the connection takes no more for now: nothing is taken
+    /// for it then, since the outbox is what bounds a client that does not read.
+    fn poll_write<IO: AsyncRead + AsyncWrite + Unpin>(
+        &self,
+        now: Instant,
+        socket: &mut WebSocket<IO>,
+        cx: &mut Context<'_>,
+    ) -> io::Result<bool> {
+        let mut more = true;
+        while more && socket.poll_room(cx)?.is_ready() {
+            more = self.session.take_frames(self.id, now, |frame| {
+                socket.write(frame);
+                socket.has_room()
+            });
+        }
+        Ok(socket.poll_flush(cx)?.is_pending())
     }
 
     fn poll_pump(&mut self, cx: &mut Context<'_>) {

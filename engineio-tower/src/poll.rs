@@ -2,12 +2,12 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use engineio_core::server::{ExchangeId, Input};
 
 use crate::response::Answer;
-use crate::session::{PartyId, Shared, Signal};
+use crate::session::{PartyId, Shared};
 
 /// The answer to a poll. Dropping it before it is answered tells the session that the client gave up.
 #[derive(Debug)]
@@ -38,21 +38,12 @@ impl Future for PollFuture {
     type Output = Answer;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Answer> {
-        let party = PartyId::Exchange(self.id);
-        let answer = loop {
-            match self.session.poll_signal(party, cx) {
-                Some(Signal::Refused(refusal)) => break Answer::Refusal(refusal),
-                // Packets leave the queue at the moment at which the response is made, with no wait in between.
-                Some(_) => match self.session.take_payload(self.id) {
-                    Some(payload) => break Answer::Payload(payload),
-                    None => continue,
-                },
-                None => return Poll::Pending,
-            }
-        };
+        let outcome = ready!(self.session.poll_payload(self.id, cx));
         self.answered = true;
-        self.session.leave(party, None);
-        Poll::Ready(answer)
+        Poll::Ready(match outcome {
+            Ok(payload) => Answer::Payload(payload),
+            Err(refusal) => Answer::Refusal(refusal),
+        })
     }
 }
 

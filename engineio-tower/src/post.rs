@@ -117,9 +117,8 @@ where
         let mut this = self.project();
         let session = &this.ticket.session;
         let id = this.ticket.id;
-        let party = PartyId::Exchange(id);
         // First of all: a session that is over, or refuses the POST, must not make us read on.
-        let mut signal = session.poll_signal(party, cx);
+        let mut signal = session.poll_signal(id, cx);
         if signal.is_none() && !*this.read {
             let limit = session.server.config.max_payload;
             let outcome = ready!(poll_body(this.body.as_mut(), this.collected, limit, cx));
@@ -146,7 +145,7 @@ where
                 this.ticket.answered = true;
                 return Poll::Ready(Answer::Refusal(Refusal::BadRequest));
             }
-            signal = session.poll_signal(party, cx);
+            signal = session.poll_signal(id, cx);
         }
         let answer = match signal {
             Some(Signal::Accepted) => Answer::Posted,

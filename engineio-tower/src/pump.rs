@@ -36,8 +36,10 @@ impl Pump {
     /// Runs handlers until there are no events left, and gives the claim back then.
     pub(crate) fn poll(&mut self, session: &Arc<Shared>, cx: &mut Context<'_>) -> Poll<()> {
         // What handlers log names the client that it concerns. Costs one look where nobody listens.
-        let sid = session.sid.short();
-        let _span = tracing::debug_span!(target: "engineio::session", "session", sid).entered();
+        let _span =
+            tracing::debug_span!(target: "engineio::session", "session", sid = session.sid.short())
+                .entered();
+        let mut socket = None;
         loop {
             if let Some(running) = &mut self.running {
                 let result = catch_unwind(AssertUnwindSafe(|| running.as_mut().poll(cx)));
@@ -55,7 +57,8 @@ impl Pump {
                 return Poll::Ready(());
             };
             self.last = matches!(event, Event::Closed(_));
-            match catch_unwind(AssertUnwindSafe(|| start(session, event))) {
+            let socket = socket.get_or_insert_with(|| Socket::new(Arc::clone(session)));
+            match catch_unwind(AssertUnwindSafe(|| start(session, socket, event))) {
                 Ok(Started::Running(running)) => self.running = Some(running),
                 Ok(Started::Done(())) => {}
                 Err(_) => panicked(session),
@@ -64,13 +67,12 @@ impl Pump {
     }
 }
 
-fn start(session: &Arc<Shared>, event: Event) -> Started<()> {
+fn start(session: &Arc<Shared>, socket: &Socket, event: Event) -> Started<()> {
     let handlers = &session.server.handlers;
-    let socket = Socket::new(Arc::clone(session));
     match event {
         Event::Message(message) => {
             meter::received(message.len());
-            let handler = handlers.message(&socket, message);
+            let handler = handlers.message(socket, message);
             match handler {
                 Started::Running(handler) if session.server.options.concurrent_messages => {
                     run_beside(session, handler);
@@ -79,11 +81,11 @@ fn start(session: &Arc<Shared>, event: Event) -> Started<()> {
                 handler => handler,
             }
         }
-        Event::Upgraded => handlers.upgraded(socket),
-        Event::Drained => handlers.drained(socket),
+        Event::Upgraded => handlers.upgraded(socket.clone()),
+        Event::Drained => handlers.drained(socket.clone()),
         Event::Closed(reason) => {
             tracing::debug!(target: "engineio::session", sid = session.sid.short(), %reason, "closed");
-            handlers.disconnect(socket, reason)
+            handlers.disconnect(socket.clone(), reason)
         }
         _ => Started::Done(()),
     }

@@ -1,10 +1,11 @@
 //! The sessions of a server, by id.
 
 use std::collections::HashMap;
-use std::hash::{BuildHasher, RandomState};
+use std::hash::BuildHasher;
 use std::sync::{Arc, PoisonError};
 
 use engineio_core::Sid;
+use foldhash::fast::RandomState;
 
 use crate::session::Shared;
 use crate::sync::RwLock;
@@ -17,7 +18,8 @@ type Shard = RwLock<HashMap<Sid, Arc<Shared>, RandomState>>;
 
 /// A map in shards, so that requests of different sessions do not wait for each other.
 ///
-/// A lock is held for one look-up only, and never while a session is locked.
+/// A lock is held for one look-up only, and never while a session is locked. The hash is a fast one: the ids that are
+/// stored are the server's own, so no client can choose such as meet in one bucket.
 #[derive(Debug)]
 pub(crate) struct Registry {
     shards: Box<[Shard]>,
@@ -27,18 +29,18 @@ pub(crate) struct Registry {
 
 impl Registry {
     pub(crate) fn new() -> Self {
-        let hasher = RandomState::new();
+        let hasher = RandomState::default();
         let shard = || RwLock::new(HashMap::with_hasher(hasher.clone()));
         Self {
             shards: std::iter::repeat_with(shard).take(SHARDS).collect(),
-            hasher: hasher.clone(),
+            hasher,
             len: AtomicUsize::new(0),
         }
     }
 
     fn shard(&self, sid: &Sid) -> &Shard {
-        // The maps use the low bits of the hash for their buckets; the shards take high ones.
-        &self.shards[(self.hasher.hash_one(sid) >> 57) as usize % SHARDS]
+        // The maps use the low bits of the hash for their buckets and the highest for their tags.
+        &self.shards[(self.hasher.hash_one(sid) >> 40) as usize % SHARDS]
     }
 
     /// Adds a session. Returns `false`, and changes nothing, if the id is taken.

@@ -85,6 +85,7 @@ impl Reply {
     /// Puts the answer into HTTP.
     pub(crate) fn write(&mut self, server: &ServerInner, answer: Answer) -> EngineResponse {
         let accepted = matches!(answer, Answer::Payload(_) | Answer::Response(_));
+        let encoded = matches!(answer, Answer::Payload(_)) && server.options.compression.is_on();
         let mut response = match answer {
             Answer::Payload(payload) => self.payload(server, payload),
             // In lower case and as HTML: what clients of the reference know.
@@ -102,6 +103,10 @@ impl Reply {
         // A refusal opens no session, so it sets no cookie.
         if let Some(more) = self.headers.take().filter(|_| accepted) {
             headers.extend(*more);
+        }
+        // Added to what the application says, which knows nothing of ours.
+        if let Some(names) = self.cors.vary(encoded) {
+            headers.append(VARY, names);
         }
         response
     }
@@ -126,9 +131,6 @@ impl Reply {
         };
         let mut response = response(StatusCode::OK, content_type, body);
         let headers = response.headers_mut();
-        if compression.is_on() {
-            headers.append(VARY, HeaderValue::from_static("Accept-Encoding"));
-        }
         if let Some(encoding) = encoding {
             headers.insert(CONTENT_ENCODING, encoding);
         }

@@ -5,7 +5,7 @@ mod state;
 
 use std::net::SocketAddr;
 use std::sync::{Arc, PoisonError};
-use std::task::Context;
+use std::task::{Context, Poll};
 use std::time::Instant;
 
 use engineio_core::server::{Event, ExchangeId, First, Input, Session, WebSocketId};
@@ -24,12 +24,26 @@ use crate::pump::Pump;
 use crate::server::ServerInner;
 use crate::sync::{Mutex, MutexGuard};
 
-/// No more frames are taken out of a session at once when those that were taken have this many bytes.
-const BATCH_BYTES: usize = 16 * 1024;
-
 /// The time that the machines are told; stands still in tests that pause it.
 pub(crate) fn now() -> Instant {
     tokio::time::Instant::now().into_std()
+}
+
+/// How far the task of a WebSocket got.
+pub(crate) struct Done {
+    /// The connection takes no more for now.
+    pub(crate) blocked: bool,
+    /// There was room for what was read.
+    pub(crate) hungry: bool,
+    /// A handler is running, whose own wake-ups come to the task.
+    pub(crate) pumping: bool,
+}
+
+/// What the task of a WebSocket is to do next.
+pub(crate) enum Rest {
+    Asleep,
+    Again,
+    Close(DisconnectReason),
 }
 
 /// What the handles of a client, its requests, its WebSocket and the deadline watcher share.
@@ -71,6 +85,7 @@ impl Shared {
                 waiting: Vec::new(),
                 pumping: false,
                 driver: None,
+                starved: false,
                 watched: None,
                 accepted: None,
                 counted_as: None,
@@ -95,15 +110,20 @@ impl Shared {
     }
 
     fn change<R>(self: &Arc<Self>, change: impl FnOnce(&mut State) -> R) -> R {
-        let mut then = Consequences::default();
         let mut state = self.lock();
         let queued = state.session.queued_bytes();
         let result = change(&mut state);
-        state.dispatch(&mut then);
         meter::queued(queued, state.session.queued_bytes());
-        state.count(now, &mut then);
-        let accepted = state.accepted.is_some();
-        drop(state);
+        if let Some(then) = state.settle() {
+            let accepted = state.accepted.is_some();
+            drop(state);
+            self.follow(then, accepted);
+        }
+        result
+    }
+
+    /// Does what follows from a change, without the lock.
+    fn follow(self: &Arc<Self>, then: Consequences, accepted: bool) {
         if let Some(at) = then.watch
             && accepted
         {
@@ -125,7 +145,6 @@ impl Shared {
         if then.pump {
             self.pump_elsewhere();
         }
-        result
     }
 
     /// Runs the handlers in a task of their own, if there are events and nobody runs them already.
@@ -150,19 +169,17 @@ impl Shared {
         cx: &mut Context<'_>,
         change: impl FnOnce(&mut Session),
     ) {
-        let claimed = self.claim_pump();
-        self.update(change);
+        let claimed = self.change(|state| {
+            let claimed = !std::mem::replace(&mut state.pumping, true);
+            change(&mut state.session);
+            claimed
+        });
         if claimed {
             let mut pump = Pump::default();
             if pump.poll(self, cx).is_pending() {
                 self.pump_on(pump);
             }
         }
-    }
-
-    /// Takes the right to run the handlers, if nobody has it.
-    fn claim_pump(&self) -> bool {
-        !std::mem::replace(&mut self.lock().pumping, true)
     }
 
     /// Takes the right to run the handlers, if nobody has it and there is something to do.
@@ -176,7 +193,7 @@ impl Shared {
     /// The next event for the handlers; gives the right to run them back when there is none.
     pub(crate) fn next_event(self: &Arc<Self>) -> Option<Event> {
         self.change(|state| {
-            let event = state.session.take_event(now());
+            let event = state.session.take_event(now);
             state.pumping = event.is_some();
             event
         })
@@ -189,7 +206,7 @@ impl Shared {
         if self.server.options.concurrent_messages {
             return None;
         }
-        let message = self.update(|session| session.take_message(now()));
+        let message = self.update(|session| session.take_message(now));
         message.inspect(|message| meter::received(message.len()))
     }
 
@@ -270,39 +287,56 @@ impl Shared {
         })
     }
 
-    /// What the session wants of the party. Without an answer, the party is woken when there is one.
-    pub(crate) fn poll_signal(&self, id: PartyId, cx: &Context<'_>) -> Option<Signal> {
+    /// What the session wants of the request. Without an answer, its task is woken when there is one.
+    pub(crate) fn poll_signal(&self, id: ExchangeId, cx: &Context<'_>) -> Option<Signal> {
         let mut state = self.lock();
-        let party = state.party(id)?;
-        let signal = party.signal.take();
+        let party = state.party(PartyId::Exchange(id))?;
+        let signal = party.take_signal();
         if signal.is_none() {
-            match &mut party.waker {
-                Some(waker) => waker.clone_from(cx.waker()),
-                none => *none = Some(cx.waker().clone()),
-            }
+            party.sleep(cx);
         }
         signal
+    }
+
+    /// What the poll is answered with, when it is time; the session has let go of it then. Packets leave the queue at
+    /// the moment at which the response is made, with no wait in between.
+    pub(crate) fn poll_payload(
+        self: &Arc<Self>,
+        id: ExchangeId,
+        cx: &Context<'_>,
+    ) -> Poll<Result<Payload, Refusal>> {
+        let party = PartyId::Exchange(id);
+        self.change(|state| {
+            let answer = loop {
+                let Some(waiting) = state.party(party) else {
+                    return Poll::Pending;
+                };
+                match waiting.take_signal() {
+                    Some(Signal::Refused(refusal)) => break Err(refusal),
+                    Some(_) => {
+                        if let Some(payload) = state.session.take_payload(now(), id) {
+                            break Ok(payload);
+                        }
+                    }
+                    None => {
+                        waiting.sleep(cx);
+                        return Poll::Pending;
+                    }
+                }
+            };
+            state.leave(party);
+            Poll::Ready(answer)
+        })
     }
 
     /// The party has its answer, or has given up, which the input tells.
     pub(crate) fn leave(self: &Arc<Self>, id: PartyId, input: Option<Input>) {
         self.change(|state| {
-            state.parties.retain(|party| party.id != id);
-            if state.parties.is_empty() && !state.session.is_open() {
-                state.parties = Vec::new();
-            }
-            if state.driver.map(PartyId::WebSocket) == Some(id) {
-                state.driver = None;
-            }
+            state.leave(id);
             if let Some(input) = input {
                 state.session.handle_input(now(), input);
             }
         });
-    }
-
-    /// Takes the body with which the poll is answered.
-    pub(crate) fn take_payload(self: &Arc<Self>, id: ExchangeId) -> Option<Payload> {
-        self.update(|session| session.take_payload(now(), id))
     }
 
     /// The task of this WebSocket runs the handlers from now on.
@@ -310,28 +344,69 @@ impl Shared {
         self.lock().driver = Some(id);
     }
 
-    /// Takes the next frames for a WebSocket, a few at a time: what has left the outbox and cannot be written yet stays
-    /// small, and a batch costs one lock. Whether there may be more.
-    pub(crate) fn take_frames(
+    /// The task of the WebSocket runs, and looks for itself what there is to do until it [rests](Self::rest).
+    ///
+    /// It passes on what was read: as much as is there, under one lock. Returns whether more is wanted.
+    pub(crate) fn feed(
         self: &Arc<Self>,
-        now: Instant,
         id: WebSocketId,
-        into: &mut [Option<Frame>],
+        now: Instant,
+        mut read: impl FnMut() -> Option<Input>,
     ) -> bool {
-        self.update(|session| {
-            let mut bytes = 0;
-            for slot in into {
-                let Some(frame) = session.take_frame(now, id) else {
+        self.change(|state| {
+            state.wake_up(id);
+            loop {
+                if !state.session.wants_input() {
                     return false;
-                };
-                bytes += frame.as_bytes().len();
-                *slot = Some(frame);
-                if bytes >= BATCH_BYTES {
-                    break;
+                }
+                match read() {
+                    Some(input) => state.session.handle_input(now, input),
+                    None => return true,
                 }
             }
-            true
         })
+    }
+
+    /// Takes the next frames for a WebSocket, under one lock, until `take` has enough of them: what has left the outbox
+    /// and cannot be written yet stays small. Whether there may be more.
+    pub(crate) fn take_frames(
+        self: &Arc<Self>,
+        id: WebSocketId,
+        now: Instant,
+        mut take: impl FnMut(Frame) -> bool,
+    ) -> bool {
+        self.change(|state| {
+            state.wake_up(id);
+            while let Some(frame) = state.session.take_frame(now, id) {
+                if !take(frame) {
+                    return true;
+                }
+            }
+            false
+        })
+    }
+
+    /// The task of a WebSocket has done what it could. Unless something came up meanwhile, it is woken when there is
+    /// more.
+    pub(crate) fn rest(&self, id: WebSocketId, done: Done, cx: &Context<'_>) -> Rest {
+        let mut state = self.lock();
+        let events = !done.pumping && !state.pumping && state.session.has_events();
+        let starved = !done.hungry && !state.session.wants_input();
+        let Some(party) = state.party(PartyId::WebSocket(id)) else {
+            return Rest::Asleep;
+        };
+        match party.take_signal() {
+            Some(Signal::Close(reason)) => return Rest::Close(reason),
+            // A connection that takes nothing wakes the task itself when it does.
+            Some(_) if !done.blocked => return Rest::Again,
+            _ => {}
+        }
+        if events || (!done.hungry && !starved) {
+            return Rest::Again;
+        }
+        party.sleep(cx);
+        state.starved = starved;
+        Rest::Asleep
     }
 
     pub(crate) fn try_send(

@@ -93,31 +93,41 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> WebSocket<IO> {
     /// The next frame. Pings of the WebSocket layer are answered by the next flush.
     pub(crate) fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Received> {
         loop {
+            if let Some(received) = self.parse() {
+                return Poll::Ready(received);
+            }
+            match ready!(self.poll_fill(cx)) {
+                Ok(0) => self.ended = Some(DisconnectReason::TransportClose),
+                Ok(_) => {}
+                Err(error) => {
+                    tracing::debug!(target: "engineio::websocket", %error, "the WebSocket ended");
+                    self.ended = Some(DisconnectReason::TransportClose);
+                }
+            }
+        }
+    }
+
+    /// The next frame of those that were read already, without reading.
+    pub(crate) fn parse(&mut self) -> Option<Received> {
+        loop {
             if let Some(reason) = self.ended {
-                return Poll::Ready(Received::Closed(reason));
+                return Some(Received::Closed(reason));
             }
             match self.parser.next(&mut self.raw) {
-                Ok(Some(Parsed::Message(frame))) => return Poll::Ready(Received::Frame(frame)),
+                Ok(Some(Parsed::Message(frame))) => return Some(Received::Frame(frame)),
                 Ok(Some(Parsed::Ping(data))) => self.pong = Some(data),
                 Ok(Some(Parsed::Pong)) => {}
                 Ok(Some(Parsed::Close(code))) => {
                     self.queue_close(code);
                     self.ended = Some(DisconnectReason::TransportClose);
                 }
+                Ok(None) => return None,
                 Err(fault) => {
                     tracing::debug!(target: "engineio::websocket", ?fault, "the WebSocket ended");
                     let (reason, code) = fault.outcome();
                     self.fault = Some(code);
                     self.ended = Some(reason);
                 }
-                Ok(None) => match ready!(self.poll_fill(cx)) {
-                    Ok(0) => self.ended = Some(DisconnectReason::TransportClose),
-                    Ok(_) => {}
-                    Err(error) => {
-                        tracing::debug!(target: "engineio::websocket", %error, "the WebSocket ended");
-                        self.ended = Some(DisconnectReason::TransportClose);
-                    }
-                },
             }
         }
     }
@@ -150,28 +160,26 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> WebSocket<IO> {
         outcome.map_ok(|()| len)
     }
 
-    /// Puts a frame into the buffer, which is written when it is full.
-    ///
-    /// `Pending` says that the connection takes no more for now; the frame is kept all the same.
-    pub(crate) fn poll_write(
-        &mut self,
-        frame: Frame,
-        cx: &mut Context<'_>,
-    ) -> Poll<io::Result<()>> {
+    /// Puts a frame into the buffer, which is to be written when it has no room any more.
+    pub(crate) fn write(&mut self, frame: Frame) {
         if self.closing {
-            return Poll::Ready(Ok(()));
+            return;
         }
         self.queue_pong();
         match frame {
             Frame::Text(text) => self.queue(0x81, text.into_bytes()),
             Frame::Binary(bytes) => self.queue(0x82, bytes),
         }
-        self.poll_room(cx)
     }
 
-    /// Ready while less than a buffer is waiting to be written; writes if it is more.
+    /// Whether less than a buffer waits to be written.
+    pub(crate) fn has_room(&self) -> bool {
+        self.out.len() - self.written + self.tail.len() < WRITE_BUFFER
+    }
+
+    /// Ready while there is room in the buffer; writes if there is none.
     pub(crate) fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.out.len() - self.written + self.tail.len() < WRITE_BUFFER {
+        if self.has_room() {
             return Poll::Ready(Ok(()));
         }
         self.poll_drain(cx)

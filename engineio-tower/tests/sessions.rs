@@ -1,5 +1,6 @@
 //! Sessions over the service in memory, with time that is told: what clients and handlers see.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -7,8 +8,11 @@ use engineio_tower::{
     DisconnectReason, Message, SendError, Server, ServerBuilder, Socket, Transport,
 };
 use http::StatusCode;
-use support::{get, open, poll, post, receive, receive_text, send, text, try_websocket, websocket};
-use tokio::sync::mpsc;
+use support::{
+    get, open, pass, poll, post, probed, receive, receive_text, send, text, try_websocket,
+    websocket,
+};
+use tokio::sync::{Semaphore, mpsc};
 
 mod support;
 
@@ -337,4 +341,44 @@ async fn send_waits_for_room_and_try_send_hands_back() {
     assert_eq!(poll(&server, &sid).await.body().len(), 137);
     waiting.await.unwrap().unwrap();
     assert_eq!(text(&poll(&server, &sid).await), "4y");
+}
+
+/// The handlers are run by the task of a POST until it is done with them, also after the upgrade.
+#[tokio::test(start_paused = true)]
+async fn a_websocket_reads_on_when_a_handler_from_before_the_upgrade_makes_room() {
+    let gate = Arc::new(Semaphore::new(0));
+    let opened = Arc::clone(&gate);
+    let (heard, mut hearing) = mpsc::unbounded_channel();
+    // It answers nothing: an answer would wake the task of the WebSocket too.
+    let server = Server::builder()
+        .inbox_limit(200)
+        .on_message(move |_: Socket, message: Message| {
+            let (gate, heard) = (Arc::clone(&opened), heard.clone());
+            async move {
+                let text = message.as_text().unwrap().to_owned();
+                if text == "first" {
+                    gate.acquire().await.unwrap().forget();
+                }
+                heard.send(text).unwrap();
+            }
+        })
+        .build();
+    let (sid, _) = open(&server).await;
+    assert_eq!(text(&post(&server, &sid, "4first").await), "ok");
+    let mut client = probed(&server, &sid).await;
+    send(&mut client, "5").await;
+    for n in 0..20 {
+        send(&mut client, &format!("4{n}")).await;
+    }
+    pass(1).await;
+    gate.add_permits(1);
+    let all = async {
+        assert_eq!(hearing.recv().await.unwrap(), "first");
+        for n in 0..20 {
+            assert_eq!(hearing.recv().await.unwrap(), n.to_string());
+        }
+    };
+    // Long before the next heartbeat, which would set it going again.
+    let soon = tokio::time::timeout(Duration::from_secs(5), all).await;
+    soon.expect("all messages");
 }

@@ -170,6 +170,7 @@ impl Table {
 pub(super) fn markdown(head: &str, tables: &[Table]) -> String {
     let mut out = format!("{head}\n");
     out += &summary(tables);
+    out += &hosts(tables);
     for table in tables {
         out.push('\n');
         out += &table.markdown();
@@ -215,6 +216,35 @@ fn summary(tables: &[Table]) -> String {
         );
     }
     out
+}
+
+/// What a framework costs beside ours on hyper alone.
+fn hosts(tables: &[Table]) -> String {
+    const HOSTS: [&str; 3] = ["axum", "actix", "warp"];
+    let mut rows = String::new();
+    for table in tables {
+        let Some(bare) = table.row("ours") else {
+            continue;
+        };
+        let ratios = HOSTS.map(|host| table.row(host).and_then(|row| row.ratio(bare)));
+        if ratios.iter().all(Option::is_none) {
+            continue;
+        }
+        let _ = write!(rows, "| {} |", table.mode.what);
+        for ratio in ratios {
+            match ratio {
+                Some(ratio) => {
+                    let _ = write!(rows, " {:.2} |", ratio.median);
+                }
+                None => rows += " – |",
+            }
+        }
+        rows.push('\n');
+    }
+    if rows.is_empty() {
+        return rows;
+    }
+    format!("\n| work | axum ÷ bare hyper | actix-web | warp |\n|---|---|---|---|\n{rows}")
 }
 
 /// The whole report for programs.

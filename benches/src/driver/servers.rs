@@ -69,6 +69,8 @@ pub(super) const SERVERS: &[Server] = &[
     Server::own("ours-async", "ours on hyper, async handler", false),
     Server::own("axum", "ours in axum, plain handler", false),
     Server::own("axum-async", "ours in axum, async handler", false),
+    Server::own("actix", "ours in actix-web, plain handler", false),
+    Server::own("warp", "ours before warp, plain handler", false),
     Server {
         limit: Some("websocket"),
         ..Server::own("tungstenite", "limit: tokio-tungstenite alone", true)

@@ -51,6 +51,8 @@ pub(crate) fn run(options: &mut Options) -> Result<()> {
             "ours-async" => ours::hyper(listener, ours::asynchronous(settings)).await,
             "axum" => ours::axum(listener, ours::plain(settings)).await,
             "axum-async" => ours::axum(listener, ours::asynchronous(settings)).await,
+            "actix" => ours::actix(listener, ours::plain(settings)).await,
+            "warp" => ours::warp(listener, ours::plain(settings)).await,
             "engineioxide" => engineioxide::run(listener, settings).await,
             "tungstenite" => bare_websocket::run(listener, settings).await,
             "hyper" => bare_hyper::run(listener, settings).await,

@@ -65,3 +65,32 @@ pub(super) async fn axum(listener: TcpListener, server: Server) -> Result<()> {
     });
     Ok(axum::serve(listener, app).await?)
 }
+
+/// In an actix app that has a route of its own, on one worker.
+pub(super) async fn actix(listener: TcpListener, server: Server) -> Result<()> {
+    use actix_web::{App, HttpServer, web};
+
+    let app = move || {
+        App::new()
+            .configure(engineio_actix::configure(&server))
+            .route("/", web::get().to(async || "hello"))
+    };
+    Ok(HttpServer::new(app)
+        .on_connect(engineio_actix::on_connect)
+        .workers(1)
+        // As many at once as the other hosts take.
+        .max_connections(100_000)
+        .backlog(1024)
+        .disable_signals()
+        .listen(listener.into_std()?)?
+        .run()
+        .await?)
+}
+
+/// In front of warp routes.
+pub(super) async fn warp(listener: TcpListener, server: Server) -> Result<()> {
+    use warp::Filter;
+
+    let hello = warp::path::end().map(|| "hello");
+    Ok(engineio_warp::serve(listener, engineio_warp::layer(server, hello)).await?)
+}

@@ -40,7 +40,7 @@ const BINARY_MESSAGE: u8 = 4;
 const BASE64_MESSAGE: &[u8] = b"b4";
 
 /// Decodes one packet in text form, which must be UTF-8; `offset` is its place in the payload, for the error.
-fn decode_text(packet: &Bytes, offset: usize) -> Result<Packet, DecodeError> {
+fn decode_text(packet: Bytes, offset: usize) -> Result<Packet, DecodeError> {
     if packet.first() != Some(&v4::BASE64_PREFIX) {
         return v4::decode_text(packet, offset);
     }
@@ -86,7 +86,7 @@ fn from_raw(kind: u8, data: Bytes, offset: usize) -> Result<Packet, DecodeError>
 pub fn decode_frame(frame: Frame) -> Result<Packet, DecodeError> {
     match frame {
         Frame::Binary(bytes) => decode_binary(&bytes, 0),
-        Frame::Text(text) => decode_text(text.as_bytes(), 0),
+        Frame::Text(text) => decode_text(text.into_bytes(), 0),
     }
 }
 
@@ -217,7 +217,7 @@ impl Cut {
                 if !checked && std::str::from_utf8(&self.packet).is_err() {
                     return Err(DecodeError::new(DecodeErrorKind::InvalidUtf8, self.offset));
                 }
-                decode_text(&self.packet, self.offset)
+                decode_text(self.packet.clone(), self.offset)
             }
         }
     }

@@ -25,7 +25,7 @@ const STANDARD_ALPHABET: GeneralPurpose = GeneralPurpose::new(&alphabet::STANDAR
 const URL_SAFE_ALPHABET: GeneralPurpose = GeneralPurpose::new(&alphabet::URL_SAFE, DECODING);
 
 /// Decodes one packet in text form, which must be UTF-8; `offset` is its place in the payload, for the error.
-pub(super) fn decode_text(packet: &Bytes, offset: usize) -> Result<Packet, DecodeError> {
+pub(super) fn decode_text(packet: Bytes, offset: usize) -> Result<Packet, DecodeError> {
     let Some(&first) = packet.first() else {
         return Err(DecodeError::new(DecodeErrorKind::EmptyPacket, offset));
     };
@@ -34,7 +34,7 @@ pub(super) fn decode_text(packet: &Bytes, offset: usize) -> Result<Packet, Decod
         b'1' => Packet::Close,
         b'2' => Packet::Ping(packet.slice(1..)),
         b'3' => Packet::Pong(packet.slice(1..)),
-        b'4' => Packet::Message(Message::Text(Text::from_checked(packet.clone()))),
+        b'4' => Packet::Message(Message::Text(Text::from_checked(packet))),
         b'5' => Packet::Upgrade,
         b'6' => Packet::Noop,
         BASE64_PREFIX => Packet::Message(Message::Binary(decode_base64(&packet[1..], offset)?)),
@@ -58,7 +58,7 @@ pub(super) fn decode_base64(data: &[u8], offset: usize) -> Result<Bytes, DecodeE
 pub fn decode_frame(frame: Frame) -> Result<Packet, DecodeError> {
     match frame {
         Frame::Binary(bytes) => Ok(Packet::Message(Message::Binary(bytes))),
-        Frame::Text(text) => decode_text(text.as_bytes(), 0),
+        Frame::Text(text) => decode_text(text.into_bytes(), 0),
     }
 }
 
@@ -143,7 +143,7 @@ impl Iterator for Packets {
             None => body,
         };
         let decoded = if offset + packet.len() <= self.valid {
-            decode_text(&packet, offset)
+            decode_text(packet, offset)
         } else {
             Err(DecodeError::new(DecodeErrorKind::InvalidUtf8, offset))
         };

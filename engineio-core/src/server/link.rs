@@ -280,12 +280,8 @@ impl Link {
     fn on_frame(self, now: Instant, id: WebSocketId, frame: Frame, machine: &mut Machine) -> Next {
         match self {
             Self::WebSocket(websocket) if websocket.id == id => {
-                let outcome = match machine.coding.decode_frame(frame) {
-                    Ok(packet) => post::on_packet(now, packet, machine),
-                    Err(_) => Err(DisconnectReason::ParseError),
-                };
                 let link = Self::WebSocket(websocket);
-                match outcome {
+                match post::on_frame(now, frame, machine) {
                     Ok(()) => Ok(link),
                     Err(reason) => Err((link, reason)),
                 }
@@ -445,6 +441,10 @@ impl WebSocket {
             post,
             told: false,
         }
+    }
+
+    pub(super) fn is(&self, id: WebSocketId) -> bool {
+        self.id == id
     }
 
     fn tell(&mut self, machine: &mut Machine) {

@@ -169,6 +169,13 @@ impl Session {
                 }
             }
             Input::PollAborted(id) if self.machine.take_noop(id) => {}
+            // By far the most frequent input, and one that leaves the state as it is.
+            Input::WebSocketFrame(id, frame) if self.state.is_reached_by(id) => {
+                match post::on_frame(now, frame, &mut self.machine) {
+                    Ok(()) => self.state.flush(&mut self.machine),
+                    Err(reason) => self.abort(now, reason),
+                }
+            }
             input => self.transition(|state, machine| state.step(now, input, machine)),
         }
     }
@@ -303,15 +310,16 @@ impl Session {
 
     /// Takes the next event for the application. `None` if there is none now; [`Output::Events`] tells when there is.
     ///
-    /// The room that it leaves is filled from a POST that waits, which can end the session; hence the time.
-    pub fn take_event(&mut self, now: Instant) -> Option<Event> {
+    /// The room that it leaves is filled from a POST that waits, which can end the session; only then is the time asked
+    /// for.
+    pub fn take_event(&mut self, now: impl FnOnce() -> Instant) -> Option<Event> {
         let event = self.machine.take_event();
         self.resume_post(now);
         event
     }
 
     /// Takes the next event if it is a message, so that a handler that has just finished one can go on with the next.
-    pub fn take_message(&mut self, now: Instant) -> Option<Message> {
+    pub fn take_message(&mut self, now: impl FnOnce() -> Instant) -> Option<Message> {
         let message = self.machine.take_message();
         self.resume_post(now);
         message
@@ -417,8 +425,9 @@ impl Session {
         self.machine.inbox_bytes()
     }
 
-    fn resume_post(&mut self, now: Instant) {
+    fn resume_post(&mut self, now: impl FnOnce() -> Instant) {
         if self.state.has_packets_waiting() && self.machine.inbox_has_room() {
+            let now = now();
             self.transition(|state, machine| state.resume_post(now, machine));
         }
     }

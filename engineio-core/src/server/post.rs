@@ -9,7 +9,7 @@ use super::input::ExchangeId;
 use super::machine::Machine;
 use crate::codec::Packets;
 use crate::heartbeat::Beat;
-use crate::{DisconnectReason, Packet, Refusal};
+use crate::{DisconnectReason, Frame, Packet, Refusal};
 
 /// A POST without an answer.
 #[derive(Debug)]
@@ -61,6 +61,18 @@ pub(super) fn take_in(
         }
     }
     Ok(Progress::Full)
+}
+
+/// Takes in what a frame of the session's WebSocket brings.
+pub(super) fn on_frame(
+    now: Instant,
+    frame: Frame,
+    machine: &mut Machine,
+) -> Result<(), DisconnectReason> {
+    match machine.coding.decode_frame(frame) {
+        Ok(packet) => on_packet(now, packet, machine),
+        Err(_) => Err(DisconnectReason::ParseError),
+    }
 }
 
 /// What a packet of the client means once the link that brought it is settled.

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::input::{ExchangeId, First, Input, Output};
+use super::input::{ExchangeId, First, Input, Output, WebSocketId};
 use super::link::{Link, Next};
 use super::machine::Machine;
 use crate::timer::{Timer, after};
@@ -80,6 +80,11 @@ impl State {
             }
             Self::Opening => Self::Opening,
         }
+    }
+
+    /// Whether the session is open and this WebSocket is its transport.
+    pub(super) fn is_reached_by(&self, id: WebSocketId) -> bool {
+        matches!(self, Self::Open(Link::WebSocket(websocket)) if websocket.is(id))
     }
 
     /// Whether a POST waits for room in the inbox.

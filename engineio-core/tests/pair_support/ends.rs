@@ -242,7 +242,7 @@ impl Pair {
                 }
             }
             server::Output::Events => {
-                let events = std::iter::from_fn(|| server.take_event(self.now));
+                let events = std::iter::from_fn(|| server.take_event(|| self.now));
                 self.server_events.extend(events);
             }
             _ => {}

@@ -254,7 +254,7 @@ impl Server {
     fn app_takes(&mut self, world: &mut World) {
         for _ in 0..1 + world.random.below(5) {
             let now = self.time(world);
-            let Some(event) = self.session.take_event(now) else {
+            let Some(event) = self.session.take_event(|| now) else {
                 self.app_was_told = false;
                 self.drain(world);
                 self.read(world);

@@ -67,7 +67,7 @@ impl Driver {
     }
 
     pub(crate) fn events(&mut self) -> Vec<Event> {
-        std::iter::from_fn(|| self.session.take_event(self.now)).collect()
+        std::iter::from_fn(|| self.session.take_event(|| self.now)).collect()
     }
 
     /// The frames that the session announces for the WebSocket.

@@ -110,7 +110,7 @@ fn a_payload_of_either_kind_is_decoded_as_the_inbox_has_room() {
         for text in ["a", "b", "c", "d"] {
             assert_eq!(driver.post_answer(post), None);
             assert_eq!(driver.session.inbox_bytes(), 1 + Config::PACKET_OVERHEAD);
-            let event = driver.session.take_event(driver.now);
+            let event = driver.session.take_event(|| driver.now);
             assert_eq!(event, Some(Event::Message(Message::from(text))));
         }
         assert_eq!(driver.post_answer(post), Some(Ok(())));

@@ -234,7 +234,7 @@ impl Rig {
 
     /// The application handles one event.
     pub(crate) fn take_event(&mut self) -> Option<Event> {
-        let event = self.session.take_event(self.now);
+        let event = self.session.take_event(|| self.now);
         match event.clone() {
             Some(event) => self.see_event(event),
             None => self.events_wait = false,
@@ -315,7 +315,7 @@ impl Rig {
 
     fn take_events(&mut self) {
         while self.events_wait && !self.app_is_busy {
-            match self.session.take_event(self.now) {
+            match self.session.take_event(|| self.now) {
                 Some(event) => self.see_event(event),
                 None => self.events_wait = false,
             }

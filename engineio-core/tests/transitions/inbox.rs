@@ -47,7 +47,7 @@ fn a_handler_that_asks_for_messages_one_by_one_gets_those_that_wait_too() {
     let post = rig.post("4a\u{1e}4b\u{1e}4c\u{1e}4d");
     let now = rig.now;
     let mut taken = Vec::new();
-    while let Some(message) = rig.session.take_message(now) {
+    while let Some(message) = rig.session.take_message(|| now) {
         taken.push(message);
     }
     assert_eq!(

@@ -21,6 +21,8 @@ pub(super) struct State {
     pub(super) pumping: bool,
     /// The WebSocket's task runs the handlers and is woken instead of starting another task.
     pub(super) driver: Option<WebSocketId>,
+    /// The task of the WebSocket waits for room in the inbox before it reads on.
+    pub(super) starved: bool,
     /// The earliest time at which the watcher will look at the session.
     pub(super) watched: Option<Instant>,
     /// When the session was accepted; `on_disconnect` is owed since.
@@ -38,8 +40,39 @@ pub(crate) enum PartyId {
 /// A request or a WebSocket, and what the session wants of it.
 pub(super) struct Party {
     pub(super) id: PartyId,
-    pub(super) waker: Option<Waker>,
-    pub(super) signal: Option<Signal>,
+    waker: Option<Waker>,
+    /// Its task waits and must be woken. While it runs, it looks for itself before it waits again.
+    asleep: bool,
+    signal: Option<Signal>,
+}
+
+impl Party {
+    pub(super) const fn take_signal(&mut self) -> Option<Signal> {
+        self.signal.take()
+    }
+
+    /// The task waits from now on.
+    pub(super) fn sleep(&mut self, cx: &Context<'_>) {
+        self.asleep = true;
+        match &mut self.waker {
+            Some(waker) => waker.clone_from(cx.waker()),
+            none => *none = Some(cx.waker().clone()),
+        }
+    }
+
+    /// The task runs, and is about to see what it was told.
+    const fn stay_awake(&mut self) {
+        self.asleep = false;
+        if matches!(self.signal, Some(Signal::Ready)) {
+            self.signal = None;
+        }
+    }
+
+    fn wake(&mut self, then: &mut Consequences) {
+        if std::mem::take(&mut self.asleep) {
+            then.wake(self.waker.clone());
+        }
+    }
 }
 
 /// What a party is told.
@@ -80,19 +113,50 @@ impl State {
         self.parties.iter_mut().find(|party| party.id == id)
     }
 
+    /// The WebSocket whose task runs the handlers.
+    pub(super) fn driver(&mut self) -> Option<&mut Party> {
+        let id = PartyId::WebSocket(self.driver?);
+        self.party(id)
+    }
+
     fn signal(&mut self, id: PartyId, signal: Signal, then: &mut Consequences) {
         if let Some(party) = self.party(id) {
             // A close stands until it is seen; frames that are still to be sent are looked for anyway.
             if !matches!(party.signal, Some(Signal::Close(_))) {
                 party.signal = Some(signal);
             }
-            then.wake(party.waker.take());
+            party.wake(then);
         }
     }
 
+    /// What follows from a change, if anything does. Most messages have no consequence beyond the queue that they are
+    /// put into, so to see that quickly is worth a look of its own.
+    #[inline]
+    pub(super) fn settle(&mut self) -> Option<Consequences> {
+        let output = self.session.poll_output();
+        let sooner = match (self.session.poll_timeout(), self.watched) {
+            (Some(at), Some(watched)) => at < watched,
+            (at, _) => at.is_some(),
+        };
+        let counted = match self.counted_as {
+            Some(counted_as) => {
+                counted_as == self.session.transport() && self.session.closed().is_none()
+            }
+            None => true,
+        };
+        if output.is_none() && !sooner && counted && !self.starved {
+            return None;
+        }
+        let mut then = Consequences::default();
+        self.dispatch(output, &mut then);
+        self.count(&mut then);
+        Some(then)
+    }
+
     /// Passes on what the machine wants.
-    pub(super) fn dispatch(&mut self, then: &mut Consequences) {
-        while let Some(output) = self.session.poll_output() {
+    fn dispatch(&mut self, first: Option<Output>, then: &mut Consequences) {
+        let mut next = first;
+        while let Some(output) = next {
             match output {
                 Output::AnswerPoll(id) => {
                     self.signal(PartyId::Exchange(id), Signal::Ready, then);
@@ -109,16 +173,20 @@ impl State {
                 Output::CloseWebSocket(id, reason) => {
                     self.signal(PartyId::WebSocket(id), Signal::Close(reason), then);
                 }
-                Output::Events => {
-                    let driver = self.driver.map(PartyId::WebSocket);
-                    match driver.and_then(|id| self.party(id)) {
-                        Some(party) => then.wake(party.waker.take()),
-                        None => then.pump = true,
-                    }
-                }
+                Output::Events => match self.driver() {
+                    Some(party) => party.wake(then),
+                    None => then.pump = true,
+                },
                 Output::Room => then.wake_more.append(&mut self.waiting),
                 Output::Finished => then.finished = true,
                 _ => {}
+            }
+            next = self.session.poll_output();
+        }
+        if self.starved && self.session.wants_input() {
+            self.starved = false;
+            if let Some(party) = self.driver() {
+                party.wake(then);
             }
         }
         if let Some(at) = self.session.poll_timeout()
@@ -133,7 +201,7 @@ impl State {
 impl State {
     /// Keeps the counts: a client is counted by the transport that it uses, from its acceptance to its end, however
     /// long its handlers take.
-    pub(super) fn count(&mut self, now: impl FnOnce() -> Instant, then: &mut Consequences) {
+    fn count(&mut self, then: &mut Consequences) {
         let Some(counted_as) = self.counted_as else {
             return;
         };
@@ -141,7 +209,7 @@ impl State {
             self.counted_as = None;
             meter::disconnected(counted_as, reason);
             if let Some(accepted) = self.accepted {
-                meter::stayed(now().saturating_duration_since(accepted));
+                meter::stayed(super::now().saturating_duration_since(accepted));
             }
             then.gone = Some(self.permit.take());
         } else if counted_as != self.session.transport() {
@@ -161,8 +229,28 @@ impl State {
         self.parties.push(Party {
             id,
             waker: None,
+            asleep: false,
             signal: None,
         });
+    }
+
+    /// Lets go of a request or a WebSocket.
+    pub(super) fn leave(&mut self, id: PartyId) {
+        self.parties.retain(|party| party.id != id);
+        if self.parties.is_empty() && !self.session.is_open() {
+            self.parties = Vec::new();
+        }
+        if self.driver.map(PartyId::WebSocket) == Some(id) {
+            self.driver = None;
+        }
+    }
+
+    /// The task of the WebSocket runs: that there are frames to be sent it sees without being told.
+    pub(super) fn wake_up(&mut self, id: WebSocketId) {
+        self.starved = false;
+        if let Some(party) = self.party(PartyId::WebSocket(id)) {
+            party.stay_awake();
+        }
     }
 
     pub(super) fn wait(&mut self, cx: &Context<'_>) {

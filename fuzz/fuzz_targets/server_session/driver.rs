@@ -218,7 +218,7 @@ impl Driver {
     }
 
     pub fn take_event(&mut self) {
-        match self.session.take_event(self.now) {
+        match self.session.take_event(|| self.now) {
             Some(event) => self.hear(event),
             None => self.told = false,
         }
@@ -226,7 +226,7 @@ impl Driver {
     }
 
     pub fn take_message(&mut self) {
-        if let Some(message) = self.session.take_message(self.now) {
+        if let Some(message) = self.session.take_message(|| self.now) {
             self.hear(Event::Message(message));
         }
         self.drain();
