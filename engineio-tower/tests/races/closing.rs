@@ -60,7 +60,7 @@ fn a_close_meets_polls_posts_and_senders() {
             for user in users {
                 user.await.unwrap();
             }
-            watched.is_clean_after(1).await;
+            watched.clean_after(1).await;
         });
     }
 }
@@ -84,7 +84,7 @@ fn a_close_meets_a_websocket() {
             for user in users {
                 user.await.unwrap();
             }
-            watched.is_clean_after(1).await;
+            watched.clean_after(1).await;
         });
     }
 }
@@ -120,7 +120,7 @@ fn a_close_meets_an_upgrade() {
             for user in users {
                 user.await.unwrap();
             }
-            watched.is_clean_after(1).await;
+            watched.clean_after(1).await;
         });
     }
 }
@@ -144,7 +144,7 @@ fn a_websocket_that_vanishes_meets_a_close() {
             let reason = waiting.await.unwrap();
             assert_eq!(socket.disconnect_reason(), Some(reason));
             drop(socket);
-            watched.is_clean_after(1).await;
+            watched.clean_after(1).await;
         });
     }
 }

@@ -120,7 +120,7 @@ impl Watched {
     }
 
     /// As [`gone`](Self::gone), where so many clients were let in.
-    pub(crate) async fn is_clean_after(self, clients: usize) {
+    pub(crate) async fn clean_after(self, clients: usize) {
         assert_eq!(self.gone().await.len(), clients);
     }
 }

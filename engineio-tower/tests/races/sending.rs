@@ -20,7 +20,7 @@ fn messages_sent_while_polls_arrive_are_fetched_once_and_in_order() {
         });
         assert_eq!(poll_to_the_end(&watched.server, &sid).await, numbers(4));
         sender.join().unwrap();
-        watched.is_clean_after(1).await;
+        watched.clean_after(1).await;
     });
 }
 
@@ -47,7 +47,7 @@ fn who_waits_for_room_goes_on_when_a_poll_has_made_it() {
             sender.await.unwrap();
         }
         socket(&watched.server, &sid).abort();
-        watched.is_clean_after(1).await;
+        watched.clean_after(1).await;
     });
 }
 
@@ -80,7 +80,7 @@ fn a_poll_that_is_given_up_while_a_message_is_sent_ends_the_session_once() {
         }
         socket.closed().await;
         drop(socket);
-        watched.is_clean_after(1).await;
+        watched.clean_after(1).await;
     });
 }
 
@@ -106,6 +106,6 @@ fn messages_of_posts_are_handled_in_order_whoever_runs_the_handlers() {
         assert_eq!(post(&watched.server, &sid, "1").await.status(), 200);
         polling.await.unwrap();
         assert_eq!(watched.messages(), ["0", "1", "2", "3", "1"]);
-        watched.is_clean_after(1).await;
+        watched.clean_after(1).await;
     });
 }

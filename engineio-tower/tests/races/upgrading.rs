@@ -74,7 +74,7 @@ fn messages_sent_during_an_upgrade_arrive_once_and_in_order() {
         messages.extend(texts(&packets));
         driver.await.unwrap();
         assert_eq!(messages, numbers(5));
-        watched.is_clean_after(1).await;
+        watched.clean_after(1).await;
     });
 }
 
@@ -105,7 +105,7 @@ fn who_waits_for_room_goes_on_when_the_session_has_moved_to_its_websocket() {
         closing.await.unwrap();
         driver.await.unwrap();
         assert_eq!(messages, numbers(5));
-        watched.is_clean_after(1).await;
+        watched.clean_after(1).await;
     });
 }
 
@@ -137,7 +137,7 @@ fn messages_of_a_last_post_and_of_first_frames_are_handled_in_order() {
         receive_to_the_end(client).await;
         driver.await.unwrap();
         assert_eq!(watched.messages(), numbers(5));
-        watched.is_clean_after(1).await;
+        watched.clean_after(1).await;
     });
 }
 
@@ -170,6 +170,6 @@ fn an_upgrade_that_breaks_off_loses_nothing() {
         breaking.await.unwrap();
         assert_eq!(messages, numbers(3));
         sender.join().unwrap().abort();
-        watched.is_clean_after(1).await;
+        watched.clean_after(1).await;
     });
 }
