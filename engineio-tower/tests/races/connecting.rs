@@ -75,9 +75,7 @@ fn places_are_given_to_no_more_than_there_are_and_come_back() {
         }
         let late = try_open(&watched.server).await.unwrap();
         support::socket(&watched.server, &late).abort();
-        watched
-            .clean_after(2 + usize::from(early.is_some()))
-            .await;
+        watched.clean_after(2 + usize::from(early.is_some())).await;
     });
 }
 
