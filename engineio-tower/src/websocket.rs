@@ -253,8 +253,14 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> WebSocket<IO> {
 
     /// Writes out what is buffered.
     pub(crate) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.queue_pong();
-        ready!(self.poll_drain(cx))?;
+        loop {
+            self.queue_pong();
+            ready!(self.poll_drain(cx))?;
+            // One that had to wait for that finds an empty buffer now.
+            if self.pong.is_none() {
+                break;
+            }
+        }
         if self.unflushed {
             ready!(Pin::new(&mut self.io).poll_flush(cx))?;
             self.unflushed = false;
@@ -267,8 +273,12 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> WebSocket<IO> {
         self.queue_close(Some(self.fault.unwrap_or(code)));
     }
 
-    /// The answer to a ping comes before whatever is sent after it.
+    /// The answer to a ping comes before whatever is sent after it. Behind what the peer does not take only the last
+    /// ping is remembered, or a flood of them would fill the buffer.
     fn queue_pong(&mut self) {
+        if self.written < self.out.len() || !self.tail.is_empty() {
+            return;
+        }
         if let Some(data) = self.pong.take()
             && !self.closing
         {

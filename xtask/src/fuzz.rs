@@ -5,8 +5,12 @@
 //! install.
 
 use std::fs;
+use std::num::NonZero;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
@@ -23,6 +27,7 @@ pub(crate) const TARGETS: &[&str] = &[
     "jsonp_body",
     "open_packet",
     "server_session",
+    "client_session",
     "service",
 ];
 
@@ -49,7 +54,7 @@ const BUILD_LIMIT: Duration = Duration::from_secs(20 * 60);
 const SLOWEST_INPUT_SECONDS: u32 = 10;
 const MOST_MEMORY_MIB: u32 = 1_024;
 
-/// Runs one target, or every one after the other, for so many seconds each.
+/// Runs one target or all of them for so many seconds each, as many at a time as there are processors.
 pub(crate) fn run(workspace: &Workspace, target: Option<&str>, seconds: u32) -> Result<()> {
     let build = workspace.target.join("fuzz");
     step("build the fuzz targets", || compile(workspace, &build))?;
@@ -57,11 +62,8 @@ pub(crate) fn run(workspace: &Workspace, target: Option<&str>, seconds: u32) -> 
         Some(target) => std::slice::from_ref(target),
         None => TARGETS,
     };
-    let mut reached = Vec::new();
-    for target in targets {
-        let heading = format!("fuzz {target} for {seconds} s");
-        reached.push(step(&heading, || fuzz(workspace, &build, target, seconds))?);
-    }
+    let heading = format!("fuzz {} for {seconds} s each", targets.join(", "));
+    let reached = step(&heading, || fuzz_all(workspace, &build, targets, seconds))?;
     println!(
         "\n{:<20}{:>14}{:>12}{:>10}",
         "target", "executions", "edges", "inputs"
@@ -73,6 +75,32 @@ pub(crate) fn run(workspace: &Workspace, target: Option<&str>, seconds: u32) -> 
         );
     }
     Ok(())
+}
+
+fn fuzz_all(
+    workspace: &Workspace,
+    build: &Path,
+    targets: &[&str],
+    seconds: u32,
+) -> Result<Vec<Reached>> {
+    let next = AtomicUsize::new(0);
+    let reached: Vec<OnceLock<Result<Reached>>> = targets.iter().map(|_| OnceLock::new()).collect();
+    let work = || {
+        while let index = next.fetch_add(1, Ordering::Relaxed)
+            && let Some(target) = targets.get(index)
+        {
+            let _ = reached[index].set(fuzz(workspace, build, target, seconds));
+        }
+    };
+    let workers = thread::available_parallelism().map_or(1, NonZero::get);
+    thread::scope(|scope| {
+        for _ in 0..workers {
+            scope.spawn(work);
+        }
+    });
+    // Each was run, and each that failed is named before the first of them ends this.
+    let reached = reached.into_iter().filter_map(OnceLock::into_inner);
+    reached.collect()
 }
 
 fn compile(workspace: &Workspace, build: &Path) -> Result<()> {

@@ -1,9 +1,11 @@
 //! The end of a session, while everything else goes on.
 
-use engineio_tower::{Server, Socket};
+use std::time::Duration;
+
+use engineio_tower::{DisconnectReason, Server, Socket};
 use shuttle::{future, thread};
 
-use crate::explore::{Watched, explore, numbers, poll_to_the_end};
+use crate::explore::{Watched, explore, in_time, numbers, poll_to_the_end};
 use crate::support::{self, open, post, socket};
 use crate::upgrading::{receive_to_the_end, websocket};
 
@@ -58,7 +60,7 @@ fn a_close_meets_polls_posts_and_senders() {
             for user in users {
                 user.await.unwrap();
             }
-            watched.is_clean_after(1).await;
+            watched.clean_after(1).await;
         });
     }
 }
@@ -82,7 +84,7 @@ fn a_close_meets_a_websocket() {
             for user in users {
                 user.await.unwrap();
             }
-            watched.is_clean_after(1).await;
+            watched.clean_after(1).await;
         });
     }
 }
@@ -118,7 +120,7 @@ fn a_close_meets_an_upgrade() {
             for user in users {
                 user.await.unwrap();
             }
-            watched.is_clean_after(1).await;
+            watched.clean_after(1).await;
         });
     }
 }
@@ -142,7 +144,39 @@ fn a_websocket_that_vanishes_meets_a_close() {
             let reason = waiting.await.unwrap();
             assert_eq!(socket.disconnect_reason(), Some(reason));
             drop(socket);
-            watched.is_clean_after(1).await;
+            watched.clean_after(1).await;
         });
     }
+}
+
+#[test]
+fn a_deadline_meets_polls_and_pongs() {
+    const BEAT: Duration = Duration::from_millis(100);
+    explore(|| async {
+        let builder = Server::builder().ping_interval(BEAT).ping_timeout(BEAT);
+        let watched = Watched::new(builder);
+        let (sid, _) = open(&watched.server).await;
+        let waiting = {
+            let socket = socket(&watched.server, &sid);
+            future::spawn(async move { socket.closed().await })
+        };
+        let polling = {
+            let (server, sid) = (watched.server.clone(), sid.clone());
+            future::spawn(async move { poll_to_the_end(&server, &sid).await })
+        };
+        let answering = {
+            let server = watched.server.clone();
+            future::spawn(async move {
+                // Some come too early, some in time, and perhaps some too late.
+                for _ in 0..5 {
+                    post(&server, &sid, "3").await;
+                    future::yield_now().await;
+                }
+            })
+        };
+        assert_eq!(in_time(waiting).await, DisconnectReason::PingTimeout);
+        polling.await.unwrap();
+        answering.await.unwrap();
+        assert_eq!(watched.gone().await, [DisconnectReason::PingTimeout]);
+    });
 }

@@ -47,7 +47,7 @@ fn a_client_that_comes_during_a_shutdown_is_refused_or_told_of_it() {
         for client in clients {
             accepted += client.await.unwrap();
         }
-        watched.is_clean_after(accepted).await;
+        watched.clean_after(accepted).await;
     });
 }
 
@@ -75,9 +75,7 @@ fn places_are_given_to_no_more_than_there_are_and_come_back() {
         }
         let late = try_open(&watched.server).await.unwrap();
         support::socket(&watched.server, &late).abort();
-        watched
-            .is_clean_after(2 + usize::from(early.is_some()))
-            .await;
+        watched.clean_after(2 + usize::from(early.is_some())).await;
     });
 }
 
@@ -111,7 +109,7 @@ fn sessions_are_found_until_they_are_gone() {
         assert!(looking.join().unwrap() <= 2);
         assert_eq!(watched.server.sockets().len(), 1);
         socket(&watched.server, &second).abort();
-        watched.is_clean_after(2).await;
+        watched.clean_after(2).await;
     });
 }
 
@@ -145,7 +143,7 @@ fn a_handle_that_is_closed_while_its_client_is_let_in_leaves_nothing_behind() {
             }
             watched.server.shutdown(GRACE).await;
             drop(kept.lock().unwrap().take());
-            watched.is_clean_after(usize::from(is_let_in)).await;
+            watched.clean_after(usize::from(is_let_in)).await;
         });
     }
 }

@@ -90,15 +90,41 @@ struct Seen {
     left: Mutex<Vec<DisconnectReason>>,
 }
 
+impl Seen {
+    fn hear(&self, message: &Message) {
+        let text = message.as_text().unwrap_or_default().to_owned();
+        self.messages.lock().unwrap().push(text);
+    }
+}
+
 impl Watched {
     pub(crate) fn new(builder: ServerBuilder) -> Self {
         let seen = Arc::new(Seen::default());
-        let (for_messages, for_ends) = (Arc::clone(&seen), Arc::clone(&seen));
+        let for_messages = Arc::clone(&seen);
+        let builder = builder.on_message(move |_: Socket, message: Message| {
+            for_messages.hear(&message);
+        });
+        Self::build(builder, seen)
+    }
+
+    /// One whose application takes its time for each message.
+    pub(crate) fn slow(builder: ServerBuilder) -> Self {
+        let seen = Arc::new(Seen::default());
+        let for_messages = Arc::clone(&seen);
+        let builder = builder.on_message(move |_: Socket, message: Message| {
+            let seen = Arc::clone(&for_messages);
+            async move {
+                future::yield_now().await;
+                seen.hear(&message);
+                future::yield_now().await;
+            }
+        });
+        Self::build(builder, seen)
+    }
+
+    fn build(builder: ServerBuilder, seen: Arc<Seen>) -> Self {
+        let for_ends = Arc::clone(&seen);
         let server = builder
-            .on_message(move |_: Socket, message: Message| {
-                let text = message.as_text().unwrap_or_default().to_owned();
-                for_messages.messages.lock().unwrap().push(text);
-            })
             .on_disconnect(move |_: Socket, reason| for_ends.left.lock().unwrap().push(reason))
             .build();
         Self { server, seen }
@@ -107,6 +133,11 @@ impl Watched {
     /// The messages that the application got.
     pub(crate) fn messages(&self) -> Vec<String> {
         self.seen.messages.lock().unwrap().clone()
+    }
+
+    /// Waits until the application has heard of the end of a client, and so of all its messages.
+    pub(crate) async fn goodbye(&self) {
+        until(|| !self.seen.left.lock().unwrap().is_empty()).await;
     }
 
     /// Waits until every client has left and nothing keeps the server alive but this handle; gives the reasons for
@@ -120,7 +151,7 @@ impl Watched {
     }
 
     /// As [`gone`](Self::gone), where so many clients were let in.
-    pub(crate) async fn is_clean_after(self, clients: usize) {
+    pub(crate) async fn clean_after(self, clients: usize) {
         assert_eq!(self.gone().await.len(), clients);
     }
 }

@@ -4,7 +4,8 @@ use engineio_tower::Server;
 use shuttle::{future, thread};
 
 use crate::explore::{Watched, explore, numbers, poll, poll_to_the_end, texts};
-use crate::support::{open, post, socket};
+use crate::support::{self, open, post, socket};
+use crate::upgrading::{receive_to_the_end, websocket};
 
 #[test]
 fn messages_sent_while_polls_arrive_are_fetched_once_and_in_order() {
@@ -20,7 +21,7 @@ fn messages_sent_while_polls_arrive_are_fetched_once_and_in_order() {
         });
         assert_eq!(poll_to_the_end(&watched.server, &sid).await, numbers(4));
         sender.join().unwrap();
-        watched.is_clean_after(1).await;
+        watched.clean_after(1).await;
     });
 }
 
@@ -47,7 +48,7 @@ fn who_waits_for_room_goes_on_when_a_poll_has_made_it() {
             sender.await.unwrap();
         }
         socket(&watched.server, &sid).abort();
-        watched.is_clean_after(1).await;
+        watched.clean_after(1).await;
     });
 }
 
@@ -80,7 +81,7 @@ fn a_poll_that_is_given_up_while_a_message_is_sent_ends_the_session_once() {
         }
         socket.closed().await;
         drop(socket);
-        watched.is_clean_after(1).await;
+        watched.clean_after(1).await;
     });
 }
 
@@ -106,6 +107,42 @@ fn messages_of_posts_are_handled_in_order_whoever_runs_the_handlers() {
         assert_eq!(post(&watched.server, &sid, "1").await.status(), 200);
         polling.await.unwrap();
         assert_eq!(watched.messages(), ["0", "1", "2", "3", "1"]);
-        watched.is_clean_after(1).await;
+        watched.clean_after(1).await;
+    });
+}
+
+#[test]
+fn what_waits_for_the_application_is_read_on_when_there_is_room() {
+    explore(|| async {
+        let watched = Watched::slow(Server::builder().inbox_limit(0));
+        let opened = websocket(&watched.server, support::WEBSOCKET).await;
+        let (mut client, driver) = opened.unwrap();
+        for text in ["40", "41", "42", "43", "44", "45", "1"] {
+            support::send(&mut client, text).await;
+        }
+        receive_to_the_end(client).await;
+        driver.await.unwrap();
+        watched.goodbye().await;
+        assert_eq!(watched.messages(), numbers(6));
+        watched.clean_after(1).await;
+    });
+}
+
+#[test]
+fn a_post_that_waits_for_the_application_is_answered_when_there_is_room() {
+    explore(|| async {
+        let watched = Watched::slow(Server::builder().inbox_limit(0));
+        let (sid, _) = open(&watched.server).await;
+        let polling = {
+            let (server, sid) = (watched.server.clone(), sid.clone());
+            future::spawn(async move { poll_to_the_end(&server, &sid).await })
+        };
+        for text in ["40\x1e41\x1e42", "43\x1e44", "45\x1e1"] {
+            assert_eq!(post(&watched.server, &sid, text).await.status(), 200);
+        }
+        polling.await.unwrap();
+        watched.goodbye().await;
+        assert_eq!(watched.messages(), numbers(6));
+        watched.clean_after(1).await;
     });
 }

@@ -74,7 +74,7 @@ fn messages_sent_during_an_upgrade_arrive_once_and_in_order() {
         messages.extend(texts(&packets));
         driver.await.unwrap();
         assert_eq!(messages, numbers(5));
-        watched.is_clean_after(1).await;
+        watched.clean_after(1).await;
     });
 }
 
@@ -105,40 +105,47 @@ fn who_waits_for_room_goes_on_when_the_session_has_moved_to_its_websocket() {
         closing.await.unwrap();
         driver.await.unwrap();
         assert_eq!(messages, numbers(5));
-        watched.is_clean_after(1).await;
+        watched.clean_after(1).await;
     });
 }
 
 #[test]
 fn messages_of_a_last_post_and_of_first_frames_are_handled_in_order() {
-    explore(|| async {
-        let watched = Watched::new(Server::builder());
-        let server = &watched.server;
-        let (sid, _) = open(server).await;
-        let polling = future::spawn(poll_until_noop(server.clone(), sid.clone()));
-        let posting = {
-            let (server, sid) = (server.clone(), sid.clone());
-            future::spawn(async move {
-                for text in ["40", "41\x1e42"] {
-                    assert_eq!(post(&server, &sid, text).await.status(), 200);
-                }
-            })
-        };
-        let query = support::upgrade_query(&sid);
-        let (mut client, driver) = websocket(server, &query).await.unwrap();
-        send(&mut client, "2probe").await;
-        assert_eq!(receive_text(&mut client).await, "3probe");
-        in_time(polling).await;
-        posting.await.unwrap();
-        for text in ["5", "43", "44"] {
-            send(&mut client, text).await;
-        }
-        client.send(Message::Close(None)).await.unwrap();
-        receive_to_the_end(client).await;
-        driver.await.unwrap();
-        assert_eq!(watched.messages(), numbers(5));
-        watched.is_clean_after(1).await;
-    });
+    explore(|| last_post_and_first_frames(Watched::new(Server::builder())));
+}
+
+#[test]
+fn a_slow_application_gets_messages_of_a_last_post_and_of_first_frames_in_order() {
+    explore(|| last_post_and_first_frames(Watched::slow(Server::builder().inbox_limit(0))));
+}
+
+async fn last_post_and_first_frames(watched: Watched) {
+    let server = &watched.server;
+    let (sid, _) = open(server).await;
+    let polling = future::spawn(poll_until_noop(server.clone(), sid.clone()));
+    let posting = {
+        let (server, sid) = (server.clone(), sid.clone());
+        future::spawn(async move {
+            for text in ["40", "41\x1e42"] {
+                assert_eq!(post(&server, &sid, text).await.status(), 200);
+            }
+        })
+    };
+    let query = support::upgrade_query(&sid);
+    let (mut client, driver) = websocket(server, &query).await.unwrap();
+    send(&mut client, "2probe").await;
+    assert_eq!(receive_text(&mut client).await, "3probe");
+    in_time(polling).await;
+    posting.await.unwrap();
+    for text in ["5", "43", "44", "45"] {
+        send(&mut client, text).await;
+    }
+    client.send(Message::Close(None)).await.unwrap();
+    receive_to_the_end(client).await;
+    driver.await.unwrap();
+    watched.goodbye().await;
+    assert_eq!(watched.messages(), numbers(6));
+    watched.clean_after(1).await;
 }
 
 #[test]
@@ -170,6 +177,6 @@ fn an_upgrade_that_breaks_off_loses_nothing() {
         breaking.await.unwrap();
         assert_eq!(messages, numbers(3));
         sender.join().unwrap().abort();
-        watched.is_clean_after(1).await;
+        watched.clean_after(1).await;
     });
 }

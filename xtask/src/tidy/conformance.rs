@@ -1,4 +1,4 @@
-//! Whether every row of `docs/CONFORMANCE.md` has the tests that it promises.
+//! Whether every row of `docs/CONFORMANCE.md` and `SECURITY.md` has the tests that it promises.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -10,6 +10,9 @@ use crate::workspace::Workspace;
 
 /// Where the numbers of rows stand in comments above tests.
 const ROWS: &str = "engineio-tower/tests/rows";
+
+/// The page whose table of advisories names tests.
+const SECURITY: &str = "SECURITY.md";
 
 /// The rows of this column's text are tested beside the client.
 const OF_THE_CLIENT: &str = "of `engineio-client`";
@@ -40,9 +43,25 @@ pub(super) fn check(workspace: &Workspace, found: &mut Vec<String>) -> Result<()
         found.push(format!("docs/CONFORMANCE.md: row {row} is missing"));
     }
     let known = functions(workspace)?;
-    for (behaviour, name) in promised_tests(&page) {
+    check_promises(workspace, "docs/CONFORMANCE.md", &page, &known, found);
+    let page = read(&workspace.root.join(SECURITY))?;
+    check_promises(workspace, SECURITY, &page, &known, found);
+    if promised_tests(&page).next().is_none() {
+        found.push(format!("{SECURITY}: no table of advisories"));
+    }
+    Ok(())
+}
+
+fn check_promises(
+    workspace: &Workspace,
+    file: &str,
+    page: &str,
+    known: &BTreeSet<String>,
+    found: &mut Vec<String>,
+) {
+    for (behaviour, name) in promised_tests(page) {
         let Some(name) = name else {
-            found.push(format!("docs/CONFORMANCE.md: no test for: {behaviour}"));
+            found.push(format!("{file}: no test for: {behaviour}"));
             continue;
         };
         let exists = if name.contains('/') {
@@ -51,10 +70,9 @@ pub(super) fn check(workspace: &Workspace, found: &mut Vec<String>) -> Result<()
             known.contains(name)
         };
         if !exists {
-            found.push(format!("docs/CONFORMANCE.md: there is no test `{name}`"));
+            found.push(format!("{file}: there is no test `{name}`"));
         }
     }
-    Ok(())
 }
 
 /// The cells of the tables, line by line.
@@ -109,7 +127,7 @@ fn markers(source: &str) -> Vec<String> {
 /// The tests in the last column of the table without numbers: of every behaviour, or `None` if it has none.
 fn promised_tests(page: &str) -> impl Iterator<Item = (&str, Option<&str>)> {
     table_lines(page)
-        .filter(|cells| cells.len() == 3 && !["behaviour", "#"].contains(&cells[0]))
+        .filter(|cells| cells.len() == 3 && !["behaviour", "advisory", "#"].contains(&cells[0]))
         .filter(|cells| !is_row(cells[0]) && cells[1] != "later work")
         .flat_map(|cells| {
             let mut names: Vec<_> = cells[2].split('`').skip(1).step_by(2).map(Some).collect();
@@ -120,13 +138,13 @@ fn promised_tests(page: &str) -> impl Iterator<Item = (&str, Option<&str>)> {
         })
 }
 
-/// The functions without arguments of the library crates, tests among them.
+/// The functions without arguments of the library crates and of the crate of the tests.
 fn functions(workspace: &Workspace) -> Result<BTreeSet<String>> {
     let mut names = BTreeSet::new();
     for entry in fs::read_dir(&workspace.root)? {
         let directory = entry?.path();
         let name = directory.file_name().unwrap_or_default().to_string_lossy();
-        if !name.starts_with("engineio-") {
+        if !name.starts_with("engineio-") && name != "tests" {
             continue;
         }
         for path in rust_files(&directory)? {
