@@ -89,7 +89,6 @@
 // On docs.rs, each item says which feature it needs.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
-mod body;
 mod convert;
 mod io;
 mod mount;

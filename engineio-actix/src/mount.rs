@@ -1,9 +1,14 @@
 //! The places in an app.
 
 use std::any::Any;
+use std::cell::RefCell;
 use std::future::{Ready, ready};
+use std::io;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::Poll;
 
-use actix_web::body::{BoxBody, EitherBody, MessageBody};
+use actix_web::body::{BoxBody, EitherBody, MessageBody, SizedStream};
 use actix_web::dev::{Extensions, Payload, Service, ServiceRequest, ServiceResponse, Transform};
 use actix_web::http::Method;
 use actix_web::rt::net::TcpStream;
@@ -11,8 +16,8 @@ use actix_web::web::{self, ServiceConfig};
 use actix_web::{Error, HttpRequest, HttpResponse};
 use engineio_tower::{Driver, EngineIoService, Server};
 use futures_util::future::{Either, FutureExt, LocalBoxFuture, MapOk, TryFutureExt};
+use futures_util::stream::{Stream, poll_fn};
 
-use crate::body::{Holding, Lent};
 use crate::convert;
 use crate::io::bridge;
 
@@ -131,27 +136,38 @@ async fn respond(
     mut payload: Payload,
 ) -> (HttpRequest, HttpResponse) {
     // What follows the head of a GET is no body: nothing, or a WebSocket.
-    let body = Lent::new(match *request.method() {
-        Method::GET => Payload::None,
-        _ => payload.take(),
-    });
-    let Some(converted) = convert::request(&request, &path, body.clone()) else {
+    let is_get = *request.method() == Method::GET;
+    let body = Rc::new(RefCell::new(match is_get {
+        true => Payload::None,
+        false => payload.take(),
+    }));
+    let lent = Rc::clone(&body);
+    let read = poll_fn(move |cx| Pin::new(&mut *lent.borrow_mut()).poll_next(cx));
+    let Some(converted) = convert::request(&request, &path, read) else {
         return (request, HttpResponse::BadRequest().finish());
     };
     let mut service = EngineIoService::new(server);
     let Ok(mut answer) = tower_service::Service::call(&mut service, converted).await;
     let bytes = std::mem::take(answer.body_mut()).into_bytes();
+    let mut bytes = bytes.unwrap_or_default();
     let body = match Driver::take(&mut answer) {
         Some(driver) => {
             let (io, body) = bridge(payload);
             actix_web::rt::spawn(driver.run(io));
             body
         }
-        None if *request.method() == Method::GET => BoxBody::new(bytes.unwrap_or_default()),
-        None => BoxBody::new(Holding {
-            bytes: bytes.unwrap_or_default(),
-            _request: body,
-        }),
+        None if is_get => BoxBody::new(bytes),
+        // actix-web reads the rest of a chunked body that nobody holds any more for as long as it comes, to keep the
+        // connection. Of one that is still held it reads no more than it must to close the connection in good order.
+        // So the response holds it.
+        None => BoxBody::new(SizedStream::new(
+            bytes.len() as u64,
+            poll_fn(move |_| {
+                let _held = &body;
+                let bytes = std::mem::take(&mut bytes);
+                Poll::Ready((!bytes.is_empty()).then_some(io::Result::Ok(bytes)))
+            }),
+        )),
     };
     (request, convert::response(answer, body))
 }
