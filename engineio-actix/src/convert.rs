@@ -1,6 +1,5 @@
 //! Between actix-web's `http` 0.2 and `http` 1.
 
-use crate::body::Lent;
 use actix_web::body::{BodySize, BoxBody, MessageBody};
 use actix_web::http::header::{HeaderName, HeaderValue};
 use actix_web::http::{StatusCode, Version};
@@ -8,11 +7,11 @@ use actix_web::{HttpRequest, HttpResponse};
 use engineio_tower::{HostBody, HostUpgrade, PeerAddr, Scheme};
 
 /// The request as the service wants it. `None` if the path is no URI in the eyes of `http` 1.
-pub(crate) fn request(
+pub(crate) fn request<S>(
     from: &HttpRequest,
     path: &str,
-    body: Lent,
-) -> Option<http::Request<HostBody<Lent>>> {
+    body: S,
+) -> Option<http::Request<HostBody<S>>> {
     // Every request that is in order has a query, so that an empty one may stand for none.
     let target = format!("{path}?{}", from.query_string());
     let uri = match (from.uri().scheme_str(), from.uri().authority()) {

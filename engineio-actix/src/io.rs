@@ -121,7 +121,7 @@ impl AsyncWrite for ActixIo {
 
 impl Drop for ActixIo {
     fn drop(&mut self) {
-        let rest = std::mem::replace(&mut self.payload, Payload::None);
+        let rest = self.payload.take();
         let mut shared = self.shared.borrow_mut();
         shared.rest = Some(rest);
         shared.finished = true;

@@ -80,7 +80,6 @@
 //! # }
 //! ```
 
-mod body;
 mod convert;
 mod io;
 mod mount;

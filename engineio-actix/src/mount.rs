@@ -1,9 +1,11 @@
 //! The places in an app.
 
 use std::any::Any;
+use std::cell::RefCell;
 use std::future::{Ready, ready};
+use std::rc::Rc;
 
-use actix_web::body::{BoxBody, EitherBody, MessageBody};
+use actix_web::body::{BoxBody, EitherBody, MessageBody, SizedStream};
 use actix_web::dev::{Extensions, Payload, Service, ServiceRequest, ServiceResponse, Transform};
 use actix_web::http::Method;
 use actix_web::rt::net::TcpStream;
@@ -11,8 +13,8 @@ use actix_web::web::{self, ServiceConfig};
 use actix_web::{Error, HttpRequest, HttpResponse};
 use engineio_tower::{Driver, EngineIoService, Server};
 use futures_util::future::{Either, FutureExt, LocalBoxFuture, MapOk, TryFutureExt};
+use futures_util::stream::{self, StreamExt};
 
-use crate::body::{Holding, Lent};
 use crate::convert;
 use crate::io::bridge;
 
@@ -131,11 +133,13 @@ async fn respond(
     mut payload: Payload,
 ) -> (HttpRequest, HttpResponse) {
     // What follows the head of a GET is no body: nothing, or a WebSocket.
-    let body = Lent::new(match *request.method() {
+    let body = Rc::new(RefCell::new(match *request.method() {
         Method::GET => Payload::None,
-        _ => payload.take(),
-    });
-    let Some(converted) = convert::request(&request, &path, body.clone()) else {
+        _ => Payload::take(&mut payload),
+    }));
+    let lent = Rc::clone(&body);
+    let chunks = stream::poll_fn(move |cx| lent.borrow_mut().poll_next_unpin(cx));
+    let Some(converted) = convert::request(&request, &path, chunks) else {
         return (request, HttpResponse::BadRequest().finish());
     };
     let mut service = EngineIoService::new(server);
@@ -147,11 +151,14 @@ async fn respond(
             actix_web::rt::spawn(driver.run(io));
             body
         }
-        None if *request.method() == Method::GET => BoxBody::new(bytes.unwrap_or_default()),
-        None => BoxBody::new(Holding {
-            bytes: bytes.unwrap_or_default(),
-            _request: body,
-        }),
+        None => {
+            let bytes = bytes.unwrap_or_default();
+            let len = bytes.len() as u64;
+            // The response holds the request's body: of a chunked one that nobody holds, actix-web would read the rest
+            // for as long as it comes.
+            let held = stream::iter([Ok::<_, Error>(bytes)]).map(move |bytes| (bytes, &body).0);
+            BoxBody::new(SizedStream::new(len, held))
+        }
     };
     (request, convert::response(answer, body))
 }
