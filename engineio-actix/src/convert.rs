@@ -1,7 +1,6 @@
 //! Between actix-web's `http` 0.2 and `http` 1.
 
 use actix_web::body::{BodySize, BoxBody, MessageBody};
-use actix_web::http::header::{HeaderName, HeaderValue};
 use actix_web::http::{StatusCode, Version};
 use actix_web::{HttpRequest, HttpResponse};
 use engineio_tower::{HostBody, HostUpgrade, PeerAddr, Scheme};
@@ -51,11 +50,7 @@ pub(crate) fn response<B>(from: http::Response<B>, body: BoxBody) -> HttpRespons
     let status = StatusCode::from_u16(from.status().as_u16());
     let mut builder = HttpResponse::build(status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR));
     for (name, value) in from.headers() {
-        let name = HeaderName::from_bytes(name.as_str().as_bytes());
-        let value = HeaderValue::from_bytes(value.as_bytes());
-        if let (Ok(name), Ok(value)) = (name, value) {
-            builder.append_header((name, value));
-        }
+        builder.append_header((name.as_str(), value.as_bytes()));
     }
     if body.size() == BodySize::Stream {
         // Says that the bytes of the body are the connection's from here on.

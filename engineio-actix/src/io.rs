@@ -53,15 +53,12 @@ pub(crate) fn bridge(payload: Payload) -> (ActixIo, BoxBody) {
     let shared = Rc::<RefCell<Shared>>::default();
     let outlet = Outlet(Rc::clone(&shared));
     let body = BodyStream::new(poll_fn(move |cx| outlet.poll_next(cx)));
-    let chunk = Bytes::new();
-    (
-        ActixIo {
-            payload,
-            chunk,
-            shared,
-        },
-        BoxBody::new(body),
-    )
+    let io = ActixIo {
+        payload,
+        chunk: Bytes::new(),
+        shared,
+    };
+    (io, BoxBody::new(body))
 }
 
 impl AsyncRead for ActixIo {
@@ -121,7 +118,7 @@ impl AsyncWrite for ActixIo {
 
 impl Drop for ActixIo {
     fn drop(&mut self) {
-        let rest = std::mem::replace(&mut self.payload, Payload::None);
+        let rest = self.payload.take();
         let mut shared = self.shared.borrow_mut();
         shared.rest = Some(rest);
         shared.finished = true;

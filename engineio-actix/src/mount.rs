@@ -3,10 +3,7 @@
 use std::any::Any;
 use std::cell::RefCell;
 use std::future::{Ready, ready};
-use std::io;
-use std::pin::Pin;
 use std::rc::Rc;
-use std::task::Poll;
 
 use actix_web::body::{BoxBody, EitherBody, MessageBody, SizedStream};
 use actix_web::dev::{Extensions, Payload, Service, ServiceRequest, ServiceResponse, Transform};
@@ -16,7 +13,7 @@ use actix_web::web::{self, ServiceConfig};
 use actix_web::{Error, HttpRequest, HttpResponse};
 use engineio_tower::{Driver, EngineIoService, Server};
 use futures_util::future::{Either, FutureExt, LocalBoxFuture, MapOk, TryFutureExt};
-use futures_util::stream::{Stream, poll_fn};
+use futures_util::stream::{self, StreamExt};
 
 use crate::convert;
 use crate::io::bridge;
@@ -133,41 +130,31 @@ async fn respond(
     server: Server,
     request: HttpRequest,
     path: String,
-    mut payload: Payload,
+    payload: Payload,
 ) -> (HttpRequest, HttpResponse) {
-    // What follows the head of a GET is no body: nothing, or a WebSocket.
-    let is_get = *request.method() == Method::GET;
-    let body = Rc::new(RefCell::new(match is_get {
-        true => Payload::None,
-        false => payload.take(),
-    }));
-    let lent = Rc::clone(&body);
-    let read = poll_fn(move |cx| Pin::new(&mut *lent.borrow_mut()).poll_next(cx));
-    let Some(converted) = convert::request(&request, &path, read) else {
+    let payload = Rc::new(RefCell::new(payload));
+    let lent = Rc::clone(&payload);
+    let chunks = stream::poll_fn(move |cx| lent.borrow_mut().poll_next_unpin(cx));
+    let Some(converted) = convert::request(&request, &path, chunks) else {
         return (request, HttpResponse::BadRequest().finish());
     };
     let mut service = EngineIoService::new(server);
     let Ok(mut answer) = tower_service::Service::call(&mut service, converted).await;
     let bytes = std::mem::take(answer.body_mut()).into_bytes();
-    let mut bytes = bytes.unwrap_or_default();
-    let body = match Driver::take(&mut answer) {
-        Some(driver) => {
-            let (io, body) = bridge(payload);
-            actix_web::rt::spawn(driver.run(io));
-            body
-        }
-        None if is_get => BoxBody::new(bytes),
-        // actix-web reads the rest of a chunked body that nobody holds any more for as long as it comes, to keep the
-        // connection. Of one that is still held it reads no more than it must to close the connection in good order.
-        // So the response holds it.
-        None => BoxBody::new(SizedStream::new(
-            bytes.len() as u64,
-            poll_fn(move |_| {
-                let _held = &body;
-                let bytes = std::mem::take(&mut bytes);
-                Poll::Ready((!bytes.is_empty()).then_some(io::Result::Ok(bytes)))
-            }),
-        )),
+    let bytes = bytes.unwrap_or_default();
+    let body = if let Some(driver) = Driver::take(&mut answer) {
+        // What follows the head of a GET is no body but the WebSocket.
+        let (io, body) = bridge(Payload::take(&mut payload.borrow_mut()));
+        actix_web::rt::spawn(driver.run(io));
+        body
+    } else if *request.method() == Method::GET {
+        BoxBody::new(bytes)
+    } else {
+        let len = bytes.len() as u64;
+        // The response holds the request's body: of a chunked one that nobody holds, actix-web would read the rest for
+        // as long as it comes.
+        let held = stream::iter([Ok::<_, Error>(bytes)]).map(move |bytes| (bytes, &payload).0);
+        BoxBody::new(SizedStream::new(len, held))
     };
     (request, convert::response(answer, body))
 }

@@ -15,12 +15,12 @@ pub(crate) fn rules(builder: ServerBuilder) -> ServerBuilder {
     builder.ping_interval(BEAT).ping_timeout(BEAT)
 }
 
-async fn reset(siege: &mut Siege, crowd: Vec<Puppet>) {
+async fn reset(siege: &Siege, crowd: Vec<Puppet>) {
     crowd.into_iter().for_each(Puppet::reset);
     siege.all_gone().await;
 }
 
-async fn finish(siege: &mut Siege, mut crowd: Vec<Puppet>) {
+async fn finish(siege: &Siege, mut crowd: Vec<Puppet>) {
     for client in &mut crowd {
         client.finish().await;
     }

@@ -111,11 +111,15 @@ impl Siege {
         }
     }
 
-    /// Waits until there are none but the bystanders.
-    pub(crate) async fn all_gone(&mut self) {
-        while self.strangers() > 0 {
-            self.next_end().await;
-        }
+    /// Waits until there are none but the bystanders. A client may be counted for a moment after its end was told.
+    pub(crate) async fn all_gone(&self) {
+        let mut look = tokio::time::interval(Duration::from_millis(10));
+        let gone = async {
+            while self.strangers() > 0 {
+                look.tick().await;
+            }
+        };
+        within("the end of all sessions", gone).await;
     }
 
     /// The reason of the next session that ends.

@@ -89,7 +89,10 @@ fn links(text: &str) -> impl Iterator<Item = &str> {
 fn programs_in(text: &str) -> impl Iterator<Item = &str> {
     text.lines()
         .filter(|line| line.contains("engineio-examples"))
-        .filter_map(|line| line.split_once("--bin ")?.1.split_whitespace().next())
+        .filter_map(|line| {
+            let end = |letter: char| letter.is_whitespace() || letter == '`';
+            line.split_once("--bin ")?.1.split(end).next()
+        })
 }
 
 /// The lines of the longest program in a text, one with a `main`.
