@@ -3,7 +3,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 
 use engineio_core::DisconnectReason;
 use engineio_core::server::Event;
@@ -33,6 +33,15 @@ impl std::fmt::Debug for Pump {
 }
 
 impl Pump {
+    /// A task that runs handlers until there are no events left.
+    pub(crate) fn run(self, session: Arc<Shared>) -> impl Future<Output = ()> + Send {
+        Task {
+            pump: self,
+            session,
+            done: false,
+        }
+    }
+
     /// Runs handlers until there are no events left, and gives the claim back then.
     pub(crate) fn poll(&mut self, session: &Arc<Shared>, cx: &mut Context<'_>) -> Poll<()> {
         // What handlers log names the client that it concerns. Costs one look where nobody listens.
@@ -63,6 +72,35 @@ impl Pump {
                 Ok(Started::Done(())) => {}
                 Err(_) => panicked(session),
             }
+        }
+    }
+}
+
+/// See [`Pump::run`].
+struct Task {
+    pump: Pump,
+    session: Arc<Shared>,
+    done: bool,
+}
+
+impl Future for Task {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let this = self.get_mut();
+        ready!(this.pump.poll(&this.session, cx));
+        this.done = true;
+        Poll::Ready(())
+    }
+}
+
+impl Drop for Task {
+    /// The runtime is gone: with the program, or with one of the threads of a host that has a runtime for each. What is
+    /// owed to the application is done here, as far as it gets without waiting.
+    fn drop(&mut self) {
+        let cx = &mut Context::from_waker(Waker::noop());
+        while !self.done && self.pump.poll(&self.session, cx).is_pending() {
+            self.pump.running = None;
         }
     }
 }

@@ -155,11 +155,9 @@ impl Shared {
     }
 
     /// Goes on with the handlers in a task of their own; the caller has claimed the right to run them.
-    pub(crate) fn pump_on(self: &Arc<Self>, mut pump: Pump) {
-        let session = Arc::clone(self);
-        self.server.spawn(async move {
-            std::future::poll_fn(|cx| pump.poll(&session, cx)).await;
-        });
+    pub(crate) fn pump_on(self: &Arc<Self>, pump: Pump) {
+        let task = pump.run(Arc::clone(self));
+        self.server.spawn(task);
     }
 
     /// Makes a change that brings events, and runs their handlers here as far as they get without waiting; a task gets

@@ -6,7 +6,7 @@ use engineio_tests::app::{self, Event};
 use engineio_tests::frame::{self, Frame};
 use engineio_tests::host::{ActixConfigure, Host};
 use engineio_tests::puppet::{Puppet, Response};
-use engineio_tower::DisconnectReason::PingTimeout;
+use engineio_tower::DisconnectReason::{PingTimeout, TransportClose};
 
 use crate::siege::{POLLING, WEBSOCKET, sid};
 
@@ -76,7 +76,8 @@ async fn sessions_outlive_the_workers_of_actix() {
         assert_eq!(ask(host, "POST", &target, "3").await.text(), "ok");
     }
     socket.await.unwrap();
-    // (Its `on_disconnect` was to run on the runtime that was lost as well.)
+    let lost = events.next().await;
+    assert_eq!(lost, Event::Disconnected(over_websocket, TransportClose));
     assert!(server.socket(&over_websocket).is_none());
     // And the one that falls silent is given up.
     assert_eq!(events.disconnected().await, PingTimeout);
