@@ -24,8 +24,6 @@ const MAX_AGE_SECONDS: HeaderValue = HeaderValue::from_static("7200");
 /// What a request adds to the headers of its answer. The default adds nothing.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct CorsReply {
-    /// Whether answers depend on the origin at all: they do even where the request has none, for the caches between.
-    vary: bool,
     credentials: bool,
     origin: Option<HeaderValue>,
 }
@@ -44,7 +42,6 @@ impl Origins {
         }
         let origin = head.headers.get(ORIGIN);
         CorsReply {
-            vary: true,
             credentials: self.sends_credentials(),
             // What is too long is refused and thus never echoed.
             origin: origin
@@ -85,12 +82,15 @@ impl CorsReply {
             );
         }
     }
+}
 
+impl Origins {
     /// On what of the request an answer depends, for the caches between; in one value, since a second one costs an
     /// allocation. `encoded` tells whether it may be compressed.
-    pub(crate) const fn vary(&self, encoded: bool) -> Option<HeaderValue> {
-        let names = match (self.vary, encoded) {
+    pub(crate) fn vary(&self, encoded: bool) -> Option<HeaderValue> {
+        let names = match (!self.is_off(), encoded) {
             (true, true) => "Origin, Accept-Encoding",
+            // They do even where the request has no origin.
             (true, false) => "Origin",
             (false, true) => "Accept-Encoding",
             (false, false) => return None,
@@ -181,9 +181,11 @@ mod tests {
         for (headers, allowed) in [(&[][..], true), (&[PAGE][..], false)] {
             let head = head(Method::GET, headers);
             assert!(written(&Origins::any(), &head, allowed).is_empty());
-            let reply = Origins::any().reply(&head);
-            assert_eq!(reply.vary(false).unwrap(), "Origin");
-            assert_eq!(reply.vary(true).unwrap(), "Origin, Accept-Encoding");
+            assert_eq!(Origins::any().vary(false).unwrap(), "Origin");
+            assert_eq!(
+                Origins::any().vary(true).unwrap(),
+                "Origin, Accept-Encoding"
+            );
         }
     }
 
@@ -195,8 +197,8 @@ mod tests {
             &[PAGE, ("access-control-request-method", "POST")],
         );
         assert!(written(&origins, &head, true).is_empty());
-        assert_eq!(origins.reply(&head).vary(false), None);
-        assert_eq!(origins.reply(&head).vary(true).unwrap(), "Accept-Encoding");
+        assert_eq!(origins.vary(false), None);
+        assert_eq!(origins.vary(true).unwrap(), "Accept-Encoding");
         assert!(origins.preflight(&head).is_none());
     }
 

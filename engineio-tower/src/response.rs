@@ -12,6 +12,7 @@ use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use crate::compression::{Accepted, Encoding};
 use crate::cors::{CorsReply, Preflight};
 use crate::meter;
+use crate::options::Options;
 use crate::refuse::Refuse;
 use crate::server::ServerInner;
 
@@ -43,7 +44,34 @@ const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=UTF-8");
 const BINARY: HeaderValue = HeaderValue::from_static("application/octet-stream");
 const SCRIPT: HeaderValue = HeaderValue::from_static("text/javascript; charset=UTF-8");
 const HTML: HeaderValue = HeaderValue::from_static("text/html");
+const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
+
+/// The headers of the two most frequent answers. They are made once, since a copy costs a quarter of making them.
+#[derive(Debug)]
+pub(crate) struct Heads {
+    payload: HeaderMap,
+    posted: HeaderMap,
+}
+
+impl Heads {
+    pub(crate) fn new(options: &Options) -> Self {
+        let head = |kind, encoded| {
+            let mut headers = HeaderMap::new();
+            headers.insert(CONTENT_TYPE, kind);
+            headers.insert(CACHE_CONTROL, NO_STORE);
+            if let Some(names) = options.origins.vary(encoded) {
+                headers.insert(VARY, names);
+            }
+            headers
+        };
+        Self {
+            payload: head(TEXT, options.compression.is_on()),
+            // In lower case and as HTML: what clients of the reference know.
+            posted: head(HTML, false),
+        }
+    }
+}
 
 /// What the answer needs to know of its request, whose head is not kept.
 #[derive(Debug)]
@@ -85,11 +113,9 @@ impl Reply {
     /// Puts the answer into HTTP.
     pub(crate) fn write(&mut self, server: &ServerInner, answer: Answer) -> EngineResponse {
         let accepted = matches!(answer, Answer::Payload(_) | Answer::Response(_));
-        let encoded = matches!(answer, Answer::Payload(_)) && server.options.compression.is_on();
         let mut response = match answer {
             Answer::Payload(payload) => self.payload(server, payload),
-            // In lower case and as HTML: what clients of the reference know.
-            Answer::Posted => response(StatusCode::OK, HTML, Bytes::from_static(b"ok")),
+            Answer::Posted => with_head(server.heads.posted.clone(), Bytes::from_static(b"ok")),
             Answer::Refusal(refusal) => refused(refusal),
             Answer::Refused(refuse) => {
                 meter::turned_away();
@@ -101,12 +127,18 @@ impl Reply {
         let headers = response.headers_mut();
         self.cors.write(self.allowed, headers);
         // A refusal opens no session, so it sets no cookie.
-        if let Some(more) = self.headers.take().filter(|_| accepted) {
-            headers.extend(*more);
+        if !headers.contains_key(VARY)
+            && let Some(names) = server.options.origins.vary(false)
+        {
+            headers.insert(VARY, names);
         }
-        // Added to what the application says, which knows nothing of ours.
-        if let Some(names) = self.cors.vary(encoded) {
-            headers.append(VARY, names);
+        if let Some(more) = self.headers.take().filter(|_| accepted) {
+            // Added to what the application says, which knows nothing of ours.
+            let names = headers.remove(VARY);
+            headers.extend(*more);
+            if let Some(names) = names {
+                headers.append(VARY, names);
+            }
         }
         response
     }
@@ -116,9 +148,9 @@ impl Reply {
             .ok()
             .filter(|_| !payload.binary);
         let (content_type, body) = match (self.jsonp, text) {
-            (Some(index), Some(text)) => (SCRIPT, jsonp::wrap(index, text)),
-            _ if payload.binary => (BINARY, payload.body),
-            _ => (TEXT, payload.body),
+            (Some(index), Some(text)) => (Some(SCRIPT), jsonp::wrap(index, text)),
+            _ if payload.binary => (Some(BINARY), payload.body),
+            _ => (None, payload.body),
         };
         let compression = server.options.compression;
         let compressed = match payload.compress {
@@ -129,8 +161,11 @@ impl Reply {
             Some((body, encoding)) => (body, Some(encoding)),
             None => (body, None),
         };
-        let mut response = response(StatusCode::OK, content_type, body);
+        let mut response = with_head(server.heads.payload.clone(), body);
         let headers = response.headers_mut();
+        if let Some(content_type) = content_type {
+            headers.insert(CONTENT_TYPE, content_type);
+        }
         if let Some(encoding) = encoding {
             headers.insert(CONTENT_ENCODING, encoding);
         }
@@ -142,12 +177,18 @@ impl Reply {
     }
 }
 
+fn with_head(head: HeaderMap, body: Bytes) -> EngineResponse {
+    let mut response = Response::new(body);
+    *response.headers_mut() = head;
+    response
+}
+
 fn response(status: StatusCode, content_type: HeaderValue, body: Bytes) -> EngineResponse {
     let mut response = Response::new(body);
     *response.status_mut() = status;
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, content_type);
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(CACHE_CONTROL, NO_STORE);
     response
 }
 

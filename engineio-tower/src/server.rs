@@ -15,6 +15,7 @@ use crate::deadlines::Deadlines;
 use crate::handler::{Handler, Handlers};
 use crate::options::Options;
 use crate::registry::Registry;
+use crate::response::Heads;
 use crate::session::{Shared, now};
 use crate::socket::Socket;
 use crate::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -52,6 +53,7 @@ pub struct Server {
 pub(crate) struct ServerInner {
     pub(crate) config: Arc<Config>,
     pub(crate) options: Options,
+    pub(crate) heads: Heads,
     pub(crate) admission: Arc<Admission>,
     pub(crate) path: String,
     pub(crate) handlers: Handlers,
@@ -83,6 +85,7 @@ impl Server {
         Self {
             inner: Arc::new(ServerInner {
                 admission: Admission::new(options.max_sockets, options.max_sockets_per_peer),
+                heads: Heads::new(&options),
                 options,
                 config: Arc::new(config),
                 path,
