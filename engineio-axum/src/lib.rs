@@ -212,7 +212,10 @@ pub fn wrap(
 ) -> impl Service<Request, Response = Response, Error = Infallible, Future: Send> + Clone + Send + Sync
 {
     let service = EngineIoLayer::new(server).layer(router);
-    let to_axum = |response: http::Response<ResponseBody<Body>>| response.map(Body::new);
+    let to_axum = |response: http::Response<ResponseBody<Body>>| {
+        // The app's own bodies stay as they are, without another box.
+        response.map(|body| body.into_bytes().map_or_else(|body| body, Body::from))
+    };
     MapResponse::new(service, to_axum)
 }
 

@@ -19,6 +19,7 @@ use hyper::body::{Body, Incoming};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
+use tower::layer::util::Identity;
 use tower_service::Service;
 
 /// How often the two are measured, one after the other, so that what else the machine does meets both.
@@ -34,6 +35,10 @@ async fn main() {
     let plain = start(axum_app()).await;
     let layer = start(axum_app().layer(EngineIoLayer::new(server.clone()))).await;
     compare("axum, layer", plain, layer).await;
+    // Each layer on a router costs a box for the future and one for the body; this is what is left to us.
+    let empty = start(axum_app().layer(Identity::new())).await;
+    compare("axum, empty layer", plain, empty).await;
+    compare("axum, layer ÷ empty", empty, layer).await;
     compare(
         "axum, routes",
         plain,
