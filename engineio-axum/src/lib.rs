@@ -102,11 +102,12 @@
 use std::convert::Infallible;
 use std::future::Future;
 use std::net::SocketAddr;
+use std::task::{Context, Poll};
 
-use axum::Router;
-use axum::body::Body;
+use axum::body::{Body, Bytes, HttpBody};
 use axum::extract::{ConnectInfo, FromRequestParts, Request};
 use axum::response::Response;
+use axum::{BoxError, Router};
 use engineio_tower::ResponseBody;
 use http::Extensions;
 use tower::util::MapResponse;
@@ -144,11 +145,46 @@ fn peer(extensions: &Extensions) -> Option<SocketAddr> {
 }
 
 impl<S> Layer<S> for EngineIoLayer {
-    type Service = EngineIoService<S>;
+    type Service = EngineIo<S>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        self.0.layer(inner)
+        EngineIo(self.0.layer(inner))
     }
+}
+
+/// An app with an [`EngineIoLayer`] around it. Never named by users.
+///
+/// Its responses have axum's own body: of any other, axum would put each into a box.
+#[derive(Clone, Debug)]
+pub struct EngineIo<S>(EngineIoService<S>);
+
+impl<S, B, R> Service<http::Request<B>> for EngineIo<S>
+where
+    S: Service<http::Request<B>, Response = http::Response<R>>,
+    B: HttpBody<Error: Into<BoxError>>,
+    R: HttpBody<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
+{
+    type Response = Response;
+    type Error = S::Error;
+    type Future = <MapResponse<EngineIoService<S>, ToAxum<R>> as Service<http::Request<B>>>::Future;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.0.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: http::Request<B>) -> Self::Future {
+        MapResponse::new(&mut self.0, to_axum as ToAxum<R>).call(request)
+    }
+}
+
+type ToAxum<R> = fn(http::Response<ResponseBody<R>>) -> Response;
+
+fn to_axum<R>(response: http::Response<ResponseBody<R>>) -> Response
+where
+    R: HttpBody<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
+{
+    // A body of axum's stays as it is.
+    response.map(|body| body.into_bytes().map_or_else(Body::new, Body::from))
 }
 
 /// An Engine.IO server among the routes of a router.
@@ -211,12 +247,7 @@ pub fn wrap(
     server: Server,
 ) -> impl Service<Request, Response = Response, Error = Infallible, Future: Send> + Clone + Send + Sync
 {
-    let service = EngineIoLayer::new(server).layer(router);
-    let to_axum = |response: http::Response<ResponseBody<Body>>| {
-        // The app's own bodies stay as they are, without another box.
-        response.map(|body| body.into_bytes().map_or_else(|body| body, Body::from))
-    };
-    MapResponse::new(service, to_axum)
+    EngineIoLayer::new(server).layer(router)
 }
 
 /// axum's extractors in a connect handler.
