@@ -1,8 +1,10 @@
 //! A connection of HTTP/1.1, which may become a WebSocket.
 
 use std::net::SocketAddr;
+use std::sync::Once;
 
 use bytes::{Bytes, BytesMut};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::tcp::{ReadHalf, WriteHalf};
 use tokio::net::{TcpSocket, TcpStream};
@@ -51,6 +53,7 @@ sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
 impl Puppet {
     /// Connects.
     pub async fn connect(address: SocketAddr) -> Self {
+        allow_descriptors();
         let stream = TcpStream::connect(address).await.unwrap();
         stream.set_nodelay(true).unwrap();
         Self::over(stream, address)
@@ -320,4 +323,21 @@ impl Writer<'_> {
             .await
             .unwrap();
     }
+}
+
+/// Lets this process have as many descriptors as the system grants: hundreds of clients and their server live in it, and
+/// a usual shell allows 1,024.
+fn allow_descriptors() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        const ENOUGH: u64 = 65_536;
+        let limit = getrlimit(Resource::Nofile);
+        let most = limit.maximum.map_or(ENOUGH, |most| most.min(ENOUGH));
+        let raised = Rlimit {
+            current: Some(limit.current.map_or(ENOUGH, |now| now.max(most))),
+            ..limit
+        };
+        // Without it the tests say what they lack.
+        let _ = setrlimit(Resource::Nofile, raised);
+    });
 }
