@@ -21,6 +21,7 @@ impl PollFuture {
     /// A request that begins to wait.
     pub(crate) fn open(session: Arc<Shared>) -> Self {
         let id = session.open_poll();
+        tracing::trace!(target: "engineio::poll", sid = session.sid.short(), "a poll came");
         Self::waiting(session, id)
     }
 

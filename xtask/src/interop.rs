@@ -135,7 +135,13 @@ fn with_echo(workspace: &Workspace, host: &str, suite: &mut Command) -> Result<(
     let start = |variable: &str, options: &[&str]| -> Result<(String, Server)> {
         let arguments = [&["--host", host], options].concat();
         let name = variable.to_lowercase().replace("_url", "");
-        let server = Server::start(&name, &program, &arguments, &logs)?;
+        let mut command = Command::new(&program);
+        // Each poll that came leaves a line, by which a test knows that it waits.
+        command
+            .args(arguments)
+            .env("RUST_LOG", "engineio::poll=trace")
+            .env("NO_COLOR", "1");
+        let server = Server::start_command(&name, command, &logs)?;
         Ok((variable.to_owned(), server))
     };
     let servers = [
@@ -157,11 +163,10 @@ fn with_echo(workspace: &Workspace, host: &str, suite: &mut Command) -> Result<(
             ],
         )?,
     ];
-    suite.envs(
-        servers
-            .iter()
-            .map(|(variable, server)| (variable, server.url())),
-    );
+    for (variable, server) in &servers {
+        suite.env(variable, server.url());
+        suite.env(variable.replace("_URL", "_LOG"), server.log());
+    }
     let result = process::run(suite, Reach::Group, SUITE_LIMIT);
     finish(result, servers.into_iter().map(|(_, server)| server))
 }

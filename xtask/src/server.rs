@@ -86,6 +86,11 @@ impl Server {
         &self.url
     }
 
+    /// The file with everything that it prints.
+    pub(crate) fn log(&self) -> &Path {
+        &self.log
+    }
+
     /// The process.
     pub(crate) fn id(&self) -> u32 {
         self.child.id()

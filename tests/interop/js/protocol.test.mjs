@@ -32,7 +32,7 @@ async function isGone(session) {
 
 /** A session on its way from polling to WebSocket, up to and including the upgrade packet. */
 async function upgraded(t) {
-  const session = await RawSession.open(t, QUICK);
+  const session = await RawSession.open(QUICK);
   const socket = await RawSocket.open(t, session.socketUrl);
   socket.send('2probe');
   assert.equal(await socket.next('the answer to the probe'), '3probe');
@@ -109,8 +109,8 @@ describe('handshake', () => {
 
 describe('message', () => {
   describe('HTTP long-polling', () => {
-    test('sends and receives a payload containing one plain text packet', async (t) => {
-      const session = await RawSession.open(t, QUICK);
+    test('sends and receives a payload containing one plain text packet', async () => {
+      const session = await RawSession.open(QUICK);
       const post = await session.post('4hello');
       assert.equal(post.status, 200);
       assert.equal(post.body, 'ok');
@@ -119,8 +119,8 @@ describe('message', () => {
       assert.equal(poll.body, '4hello');
     });
 
-    test('sends and receives a payload containing several plain text packets', async (t) => {
-      const session = await RawSession.open(t, QUICK);
+    test('sends and receives a payload containing several plain text packets', async () => {
+      const session = await RawSession.open(QUICK);
       const payload = ['4test1', '4test2', '4test3'].join(SEPARATOR);
       const post = await session.post(payload);
       assert.equal(post.status, 200);
@@ -128,8 +128,8 @@ describe('message', () => {
       assert.equal((await session.poll()).body, payload);
     });
 
-    test('sends and receives a payload containing plain text and binary packets', async (t) => {
-      const session = await RawSession.open(t, QUICK);
+    test('sends and receives a payload containing plain text and binary packets', async () => {
+      const session = await RawSession.open(QUICK);
       const payload = ['4hello', 'bAQIDBA=='].join(SEPARATOR);
       const post = await session.post(payload);
       assert.equal(post.status, 200);
@@ -137,15 +137,15 @@ describe('message', () => {
       assert.equal((await session.poll()).body, payload);
     });
 
-    test('closes the session upon invalid packet format', async (t) => {
-      const session = await RawSession.open(t, QUICK);
+    test('closes the session upon invalid packet format', async () => {
+      const session = await RawSession.open(QUICK);
       // Stricter than the official case, which lets any status pass.
       assert.equal((await session.post('abc')).status, 400);
       await isGone(session);
     });
 
-    test('closes the session upon duplicate poll requests', async (t) => {
-      const session = await RawSession.open(t, QUICK);
+    test('closes the session upon duplicate poll requests', async () => {
+      const session = await RawSession.open(QUICK);
       const parked = await session.park();
       assert.equal((await session.poll()).status, 400);
       const first = await parked.answer;
@@ -154,8 +154,8 @@ describe('message', () => {
       await isGone(session);
     });
 
-    test('closes the session upon cancelled polling request', async (t) => {
-      const session = await RawSession.open(t, QUICK);
+    test('closes the session upon cancelled polling request', async () => {
+      const session = await RawSession.open(QUICK);
       const parked = await session.park();
       parked.abort();
       await assert.rejects(parked.answer);
@@ -187,8 +187,8 @@ describe('message', () => {
 
 describe('heartbeat', () => {
   describe('HTTP long-polling', () => {
-    test('sends ping/pong packets', async (t) => {
-      const session = await RawSession.open(t, QUICK);
+    test('sends ping/pong packets', async () => {
+      const session = await RawSession.open(QUICK);
       for (let round = 0; round < 3; round++) {
         const poll = await session.poll();
         assert.equal(poll.status, 200);
@@ -197,8 +197,8 @@ describe('heartbeat', () => {
       }
     });
 
-    test('closes the session upon ping timeout', async (t) => {
-      const session = await RawSession.open(t, QUICK);
+    test('closes the session upon ping timeout', async () => {
+      const session = await RawSession.open(QUICK);
       await letTimePass(PAST_THE_PING_TIMEOUT_MS);
       await isGone(session);
     });
@@ -223,8 +223,8 @@ describe('heartbeat', () => {
 
 describe('close', () => {
   describe('HTTP long-polling', () => {
-    test('forcefully closes the session', async (t) => {
-      const session = await RawSession.open(t, QUICK);
+    test('forcefully closes the session', async () => {
+      const session = await RawSession.open(QUICK);
       const parked = await session.park();
       assert.equal((await session.post('1')).status, 200);
       const get = await parked.answer;

@@ -1,13 +1,20 @@
 // Where the servers under test listen. `cargo xtask interop` starts them and says so in the
 // environment; a missing address is an error, because a suite that finds no server must not pass.
 
+const logs = new Map();
+
 function required(name) {
   const url = process.env[name];
   if (!url) {
     throw new Error(`${name} is not set: run these tests with \`cargo xtask interop --only js\``);
   }
-  return url.replace(/\/$/, '');
+  const server = url.replace(/\/$/, '');
+  logs.set(server, process.env[name.replace('_URL', '_LOG')]);
+  return server;
 }
+
+/** The file in which `server` leaves a line for each poll that reaches its session. */
+export const logOf = (server) => logs.get(server);
 
 /** Default heartbeat (25 s / 20 s), and room for the base64 form of the largest binary message. */
 export const ECHO = required('ECHO_URL');

@@ -140,7 +140,7 @@ const at = (query) => `${EIO3}/engine.io/?${query}`;
 /** Longer than a ping may be away. */
 const PAST_THE_PING_TIMEOUT_MS = 300 + 200 + 100;
 
-const openOld = (t, more = '') => RawSession.open(t, EIO3, `${OLD_POLLING}${more}`);
+const openOld = (more = '') => RawSession.open(EIO3, `${OLD_POLLING}${more}`);
 
 async function openOldSocket(t) {
   const socket = await RawSocket.open(t, socketUrl(EIO3, OLD_WEBSOCKET));
@@ -185,7 +185,7 @@ function isOpenPacket(packet, upgrades) {
 }
 
 async function upgraded(t) {
-  const session = await openOld(t);
+  const session = await openOld();
   const socket = await RawSocket.open(t, session.socketUrl);
   socket.send('2probe');
   assert.equal(await socket.next('the answer to the probe'), '3probe');
@@ -234,26 +234,26 @@ describe('revision 3: handshake', () => {
 
 describe('revision 3: message', () => {
   describe('HTTP long-polling', () => {
-    test('sends and receives a payload containing one plain text packet', async (t) => {
-      const session = await openOld(t);
+    test('sends and receives a payload containing one plain text packet', async () => {
+      const session = await openOld();
       await posts(session, '6:4hello');
       await polls(session, '6:4hello');
     });
 
-    test('sends and receives a payload containing several plain text packets', async (t) => {
-      const session = await openOld(t);
+    test('sends and receives a payload containing several plain text packets', async () => {
+      const session = await openOld();
       await posts(session, '6:4test16:4test26:4test3');
       await polls(session, '6:4test16:4test26:4test3');
     });
 
-    test('sends and receives a payload containing plain text and binary packets (base64 encoded)', async (t) => {
-      const session = await openOld(t, '&b64=1');
+    test('sends and receives a payload containing plain text and binary packets (base64 encoded)', async () => {
+      const session = await openOld('&b64=1');
       await posts(session, '6:4hello10:b4AQIDBA==');
       await polls(session, '6:4hello10:b4AQIDBA==');
     });
 
-    test('sends and receives a payload containing plain text and binary packets (binary)', async (t) => {
-      const session = await openOld(t);
+    test('sends and receives a payload containing plain text and binary packets (binary)', async () => {
+      const session = await openOld();
       await posts(session, '6:4hello10:b4AQIDBA==');
       const answer = await session.poll();
       assert.equal(answer.status, 200);
@@ -266,23 +266,23 @@ describe('revision 3: message', () => {
       assert.deepEqual((await session.poll()).bytes, expected);
     });
 
-    test('closes the session upon invalid packet format', async (t) => {
-      const session = await openOld(t);
+    test('closes the session upon invalid packet format', async () => {
+      const session = await openOld();
       assert.equal((await session.post('abc')).status, 400);
       await isGone(session);
     });
 
     // The official suite skips this one.
-    test('closes the session upon duplicate poll requests', async (t) => {
-      const session = await openOld(t);
+    test('closes the session upon duplicate poll requests', async () => {
+      const session = await openOld();
       const parked = await session.park();
       assert.equal((await session.poll()).status, 400);
       assert.equal((await parked.answer).body, '1:1');
       await isGone(session);
     });
 
-    test('closes the session upon cancelled polling request', async (t) => {
-      const session = await openOld(t);
+    test('closes the session upon cancelled polling request', async () => {
+      const session = await openOld();
       const parked = await session.park();
       parked.abort();
       await assert.rejects(parked.answer);
@@ -312,16 +312,16 @@ describe('revision 3: message', () => {
 
 describe('revision 3: heartbeat', () => {
   describe('HTTP long-polling', () => {
-    test('sends ping/pong packets', async (t) => {
-      const session = await openOld(t);
+    test('sends ping/pong packets', async () => {
+      const session = await openOld();
       for (let round = 0; round < 3; round++) {
         await posts(session, '1:2');
         await polls(session, '1:3');
       }
     });
 
-    test('closes the session upon ping timeout', async (t) => {
-      const session = await openOld(t);
+    test('closes the session upon ping timeout', async () => {
+      const session = await openOld();
       await letTimePass(PAST_THE_PING_TIMEOUT_MS);
       assert.equal((await session.post('1:2')).status, 400);
     });
@@ -344,8 +344,8 @@ describe('revision 3: heartbeat', () => {
 });
 
 describe('revision 3: close', () => {
-  test('forcefully closes the session (HTTP long-polling)', async (t) => {
-    const session = await openOld(t);
+  test('forcefully closes the session (HTTP long-polling)', async () => {
+    const session = await openOld();
     const parked = await session.park();
     assert.equal((await session.post('1:1')).status, 200);
     const get = await parked.answer;
@@ -384,8 +384,8 @@ describe('revision 3: upgrade', () => {
 
 describe('two revisions on one server', () => {
   test('a session is reached in the revision in which it was opened', async (t) => {
-    const old = await openOld(t);
-    const young = await RawSession.open(t, EIO3);
+    const old = await openOld();
+    const young = await RawSession.open(EIO3);
     for (const query of [`${POLLING}&sid=${old.sid}`, `${OLD_POLLING}&sid=${young.sid}`]) {
       const answer = await call(at(query));
       assert.equal(answer.status, 400, query);

@@ -1,9 +1,12 @@
 // Engine.IO spoken by hand, over plain node:http and bare WebSockets: for what a well-behaved client
 // never does, and for bytes that it hides.
 
+import { readFile } from 'node:fs/promises';
 import http from 'node:http';
+import { setTimeout as delay } from 'node:timers/promises';
 import { WebSocket } from 'ws';
 import { Inbox, deferred, within } from './bounded.mjs';
+import { logOf } from './servers.mjs';
 
 export const POLLING = 'EIO=4&transport=polling';
 export const WEBSOCKET = 'EIO=4&transport=websocket';
@@ -11,24 +14,15 @@ export const WEBSOCKET = 'EIO=4&transport=websocket';
 /** Parts the packets of one payload. */
 export const SEPARATOR = '\x1e';
 
-/** One TCP connection, kept and used again: what is sent on it first arrives first. */
-export class Lane {
-  agent = new http.Agent({ keepAlive: true, maxSockets: 1 });
-
-  close() {
-    this.agent.destroy();
-  }
-}
-
 /**
- * Starts a request, on a connection of its own unless a lane is given.
+ * Starts a request, on a connection of its own.
  * `sent` resolves when the kernel has taken it, `answer` with `{ status, headers, body, bytes }`.
  */
-export function start(url, { method = 'GET', body, headers = {}, lane } = {}) {
+export function start(url, { method = 'GET', body, headers = {} } = {}) {
   const sent = deferred();
   const answer = deferred();
   const all = body === undefined ? headers : { 'Content-Length': Buffer.byteLength(body), ...headers };
-  const request = http.request(url, { method, headers: all, agent: lane ? lane.agent : false });
+  const request = http.request(url, { method, headers: all, agent: false });
   request.on('finish', () => sent.resolve());
   request.on('error', (error) => {
     sent.reject(error);
@@ -75,15 +69,13 @@ export function json(answer) {
 
 /** A polling session made by hand. */
 export class RawSession {
-  #lane = new Lane();
   #server;
 
   /** `query` is that of the handshake; the open packet begins at the first brace in either revision. */
-  static async open(t, server, query = POLLING) {
+  static async open(server, query = POLLING) {
     const session = new RawSession();
     session.#server = server;
-    t.after(() => session.#lane.close());
-    const answer = await call(`${server}/engine.io/?${query}`, { lane: session.#lane });
+    const answer = await call(`${server}/engine.io/?${query}`);
     if (answer.status !== 200) throw new Error(`no handshake: ${answer.status} ${answer.body}`);
     session.handshake = JSON.parse(answer.body.slice(answer.body.indexOf('{')));
     session.sid = session.handshake.sid;
@@ -94,15 +86,19 @@ export class RawSession {
 
   /**
    * Leaves a GET waiting at the server, to be followed by a request on another connection. Two
-   * connections have no order between them, so the GET travels on that of the handshake, which the
-   * server is already reading, and the server then answers something else on a new one.
+   * connections have no order between them, so this ends when the server's log has the poll.
    */
   async park() {
-    const get = start(this.url, { lane: this.#lane });
+    const log = logOf(this.#server);
+    const before = await readFile(log);
+    const get = start(this.url);
     get.answer.catch(() => {});
     await get.sent;
-    await call(`${this.#server}/`);
-    return get;
+    const line = `a poll came sid="${this.sid.slice(0, 6)}"`;
+    for (const late = Date.now() + 5_000; Date.now() < late; await delay(1)) {
+      if ((await readFile(log)).subarray(before.length).includes(line)) return get;
+    }
+    throw new Error(`the server did not log \`${line}\` within 5 s`);
   }
 
   /** A GET and its answer. */

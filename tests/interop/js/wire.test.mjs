@@ -45,12 +45,12 @@ describe('handshake', () => {
     assert.equal(open.pingTimeout, 20_000);
   });
 
-  test('heartbeat and limit are announced as configured', async (t) => {
-    const quick = await RawSession.open(t, QUICK);
+  test('heartbeat and limit are announced as configured', async () => {
+    const quick = await RawSession.open(QUICK);
     assert.equal(quick.handshake.pingInterval, 300);
     assert.equal(quick.handshake.pingTimeout, 200);
     assert.equal(quick.handshake.maxPayload, 1_000_000);
-    const small = await RawSession.open(t, SMALL);
+    const small = await RawSession.open(SMALL);
     assert.equal(small.handshake.maxPayload, 1_000);
   });
 
@@ -118,8 +118,8 @@ describe('refused before the 101', () => {
 });
 
 describe('a polling session', () => {
-  test('answers a POST with a lower-case ok', async (t) => {
-    const session = await RawSession.open(t, ECHO);
+  test('answers a POST with a lower-case ok', async () => {
+    const session = await RawSession.open(ECHO);
     const answer = await session.post('4hello');
     assert.equal(answer.status, 200);
     assert.equal(answer.body, 'ok');
@@ -130,8 +130,8 @@ describe('a polling session', () => {
   });
 
   for (const method of ['PUT', 'DELETE', 'HEAD']) {
-    test(`survives a ${method}, which is 405`, async (t) => {
-      const session = await RawSession.open(t, ECHO);
+    test(`survives a ${method}, which is 405`, async () => {
+      const session = await RawSession.open(ECHO);
       assert.equal((await session.post('4waiting')).status, 200);
       assert.equal((await call(session.url, { method })).status, 405);
       // In particular the message that waits for a poll was not given to it.
@@ -140,8 +140,8 @@ describe('a polling session', () => {
     });
   }
 
-  test('ends when two GETs wait at once', async (t) => {
-    const session = await RawSession.open(t, ECHO);
+  test('ends when two GETs wait at once', async () => {
+    const session = await RawSession.open(ECHO);
     const parked = await session.park();
     const later = await session.poll();
     assert.equal(later.status, 400);
@@ -151,14 +151,14 @@ describe('a polling session', () => {
     await isGone(session);
   });
 
-  test('ends when a POST is no payload, which is 400', async (t) => {
-    const session = await RawSession.open(t, ECHO);
+  test('ends when a POST is no payload, which is 400', async () => {
+    const session = await RawSession.open(ECHO);
     assert.equal((await session.post('abc')).status, 400);
     await isGone(session);
   });
 
-  test('ends when the client says so, and the waiting GET is released', async (t) => {
-    const session = await RawSession.open(t, ECHO);
+  test('ends when the client says so, and the waiting GET is released', async () => {
+    const session = await RawSession.open(ECHO);
     const parked = await session.park();
     const post = await session.post('1');
     assert.equal(post.status, 200);
@@ -169,21 +169,21 @@ describe('a polling session', () => {
     await isGone(session);
   });
 
-  test('takes a body of exactly maxPayload bytes', async (t) => {
-    const session = await RawSession.open(t, SMALL);
+  test('takes a body of exactly maxPayload bytes', async () => {
+    const session = await RawSession.open(SMALL);
     const body = '4'.padEnd(1_000, 'x');
     assert.equal((await session.post(body)).status, 200);
     assert.equal((await session.poll()).body, body);
   });
 
-  test('ends with 413 at one byte more', async (t) => {
-    const session = await RawSession.open(t, SMALL);
+  test('ends with 413 at one byte more', async () => {
+    const session = await RawSession.open(SMALL);
     assert.equal((await session.post('4'.padEnd(1_001, 'x'))).status, 413);
     await isGone(session);
   });
 
-  test('counts bytes, not characters', async (t) => {
-    const session = await RawSession.open(t, SMALL);
+  test('counts bytes, not characters', async () => {
+    const session = await RawSession.open(SMALL);
     // 501 characters of two bytes each, the packet type apart.
     assert.equal((await session.post(`4${'é'.repeat(500)}`)).status, 413);
   });
