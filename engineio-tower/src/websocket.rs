@@ -26,7 +26,7 @@ const READ_BUFFER: usize = 64 * 1024;
 /// When a frame lacks more than this, it is read to its place, without a copy.
 const READ_IN_PLACE: usize = 4 * 1024;
 
-/// A buffer for received bytes up to this size is kept while the connection waits.
+/// A buffer for received bytes up to this size is kept, by the thread, when a connection has parsed all of them.
 const KEPT: usize = 1024;
 
 /// Frames gather up to this size before they are written, so that a batch is one system call.
@@ -37,6 +37,9 @@ const WRITE_IN_PLACE: usize = 16 * 1024;
 
 thread_local! {
     static READ: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+    /// What a connection parsed from last, for the next one that has something to parse. What it read is gone by then as
+    /// a rule, so that this costs no allocation, and it is in the processor's cache, where a connection's own would not be.
+    static PARSE: Cell<Option<BytesMut>> = const { Cell::new(None) };
     static WRITE: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
 }
 
@@ -46,7 +49,7 @@ pub(crate) struct WebSocket<IO> {
     parser: Parser,
     /// What was read and is not parsed.
     raw: BytesMut,
-    /// The buffer behind `raw` is too large to be kept.
+    /// The buffer behind `raw` is too large to be kept, and not given to the thread.
     large: bool,
     /// Encoded frames, the first `written` bytes of which are on their way; borrowed from the thread while there are any.
     out: Vec<u8>,
@@ -142,9 +145,13 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> WebSocket<IO> {
             self.large = true;
             return pin!(self.io.read_buf(&mut self.raw)).poll(cx);
         }
-        if self.large && self.raw.is_empty() {
-            self.raw = BytesMut::new();
-            self.large = false;
+        if self.raw.is_empty() {
+            if std::mem::take(&mut self.large) {
+                self.raw = BytesMut::new();
+            }
+            if let Some(shared) = PARSE.take() {
+                self.raw = shared;
+            }
         }
         let mut buffer = READ.take();
         if buffer.is_empty() {
@@ -157,6 +164,9 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> WebSocket<IO> {
         self.raw.extend_from_slice(bytes);
         self.large |= self.raw.len() > KEPT;
         READ.set(buffer);
+        if self.raw.is_empty() {
+            PARSE.set(Some(std::mem::take(&mut self.raw)));
+        }
         outcome.map_ok(|()| len)
     }
 
@@ -306,7 +316,7 @@ mod tests {
 
     use bytes::Bytes;
     use engineio_core::Frame;
-    use tokio::io::AsyncReadExt;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
     use super::{WRITE_BUFFER, WebSocket};
 
@@ -327,6 +337,22 @@ mod tests {
             peer.read_exact(&mut taken).await.unwrap();
             let capacity = socket.out.capacity();
             assert!(capacity <= 4 * WRITE_BUFFER, "{capacity} bytes");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_waits_holds_no_buffer() {
+        let (mut peer, io) = tokio::io::duplex(1000);
+        let mut socket = WebSocket::new(io, 1000);
+        let cx = &mut Context::from_waker(Waker::noop());
+        // A masked text frame, whole and then in two parts.
+        let frame = [0x81, 0x82, 0, 0, 0, 0, b'4', b'a'];
+        for part in [&frame[..], &frame[..3], &frame[3..]] {
+            peer.write_all(part).await.unwrap();
+            let received = socket.poll_read(cx);
+            assert_eq!(received.is_ready(), part.ends_with(b"a"));
+            assert!(socket.poll_read(cx).is_pending());
+            assert_eq!(socket.raw.capacity() == 0, part.ends_with(b"a"));
         }
     }
 }
