@@ -17,15 +17,27 @@ mod load;
 mod options;
 mod serve;
 
+use std::process::ExitCode;
+
 use anyhow::{Context, Result};
 
 use crate::options::Options;
 
-fn main() -> Result<()> {
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> Result<()> {
     let mut options = Options::parse(std::env::args().skip(1))?;
     let command = options
         .word()
-        .context("quick, full, run, list, serve or load?")?;
+        .context("quick, full, run, list or instructions?")?;
     match command.as_str() {
         "serve" => serve::run(&mut options),
         "load" => {

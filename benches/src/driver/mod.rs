@@ -43,7 +43,9 @@ impl Plan {
             "quick" => (true, 3, 1_000, 270),
             "full" => (false, 5, 3_000, 3 * 3600),
             "run" => (false, 5, 2_000, 3 * 3600),
-            command => bail!("there is no command {command}: quick, full, run or list"),
+            command => {
+                bail!("there is no command {command}: quick, full, run, list or instructions")
+            }
         };
         let pick = |names: Option<Vec<String>>, all: Vec<(&'static str, bool)>| match names {
             Some(names) => match names
