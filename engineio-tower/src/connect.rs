@@ -8,8 +8,8 @@ use std::task::{Context, Poll, ready};
 
 use engineio_core::server::{ExchangeId, First, Session, WebSocketId};
 use engineio_core::{DisconnectReason, Refusal, Revision, Sid, Transport};
+use http::HeaderValue;
 use http::request::Parts;
-use http::{HeaderMap, HeaderValue};
 use tokio::time::Sleep;
 
 use crate::admission::Permit;
@@ -112,8 +112,8 @@ impl ConnectFuture {
         })
     }
 
-    /// Goes on; with an answer come the headers that it adds.
-    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<(Answer, Option<HeaderMap>)> {
+    /// Goes on; with an answer comes the cookie that it sets.
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<(Answer, Option<HeaderValue>)> {
         let decision = loop {
             match &mut self.stage {
                 Stage::Naming(naming, draws, _) => {
@@ -173,7 +173,7 @@ impl ConnectFuture {
             .poll(cx)
     }
 
-    fn refused(&mut self, refuse: Refuse) -> Poll<(Answer, Option<HeaderMap>)> {
+    fn refused(&mut self, refuse: Refuse) -> Poll<(Answer, Option<HeaderValue>)> {
         self.stage = Stage::Done;
         Poll::Ready((Answer::Refused(refuse), None))
     }
@@ -254,7 +254,7 @@ impl Handling {
         self,
         decision: Result<(), Refuse>,
         cx: &mut Context<'_>,
-    ) -> (Answer, Option<HeaderMap>) {
+    ) -> (Answer, Option<HeaderValue>) {
         let Self {
             session,
             via,
@@ -294,11 +294,6 @@ impl Handling {
             return (answer, None);
         }
         tracing::debug!(target: "engineio::session", sid = session.sid.short(), ?via, "connected");
-        let headers = cookie.map(|cookie| {
-            let mut headers = HeaderMap::with_capacity(1);
-            headers.insert(http::header::SET_COOKIE, cookie);
-            headers
-        });
         let answer = match via {
             Via::Polling(id) => {
                 let mut answer = PollFuture::waiting(session, id);
@@ -312,7 +307,7 @@ impl Handling {
                 Answer::Response(handshake.accept(Driver::new(session, id)))
             }
         };
-        (answer, headers)
+        (answer, cookie)
     }
 }
 

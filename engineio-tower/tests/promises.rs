@@ -1,0 +1,22 @@
+//! What the documentation promises, where it is easily broken.
+
+use engineio_tower::{Server, SidCookie};
+use http::HeaderValue;
+use support::{HANDSHAKE, get};
+
+mod support;
+
+#[tokio::test]
+async fn a_cookie_of_the_application_and_that_of_the_server_are_both_set() {
+    let server = Server::builder()
+        .cookie(SidCookie::new("io"))
+        .initial_headers(|_, headers| {
+            headers.append("set-cookie", HeaderValue::from_static("app=1"));
+        })
+        .build();
+    let response = get(&server, HANDSHAKE).await;
+    let cookies: Vec<_> = response.headers().get_all("set-cookie").iter().collect();
+    assert_eq!(cookies.len(), 2, "{cookies:?}");
+    assert_eq!(cookies[0], "app=1");
+    assert!(cookies[1].to_str().unwrap().starts_with("io="));
+}
