@@ -112,7 +112,10 @@ impl Reply {
 
     /// Puts the answer into HTTP.
     pub(crate) fn write(&mut self, server: &ServerInner, answer: Answer) -> EngineResponse {
-        let accepted = matches!(answer, Answer::Payload(_) | Answer::Response(_));
+        let accepted = matches!(
+            answer,
+            Answer::Payload(_) | Answer::Posted | Answer::Response(_)
+        );
         let mut response = match answer {
             Answer::Payload(payload) => self.payload(server, payload),
             Answer::Posted => with_head(server.heads.posted.clone(), Bytes::from_static(b"ok")),

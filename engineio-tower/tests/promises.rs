@@ -2,7 +2,7 @@
 
 use engineio_tower::{Server, SidCookie};
 use http::HeaderValue;
-use support::{HANDSHAKE, get};
+use support::{HANDSHAKE, get, open, post};
 
 mod support;
 
@@ -19,4 +19,15 @@ async fn a_cookie_of_the_application_and_that_of_the_server_are_both_set() {
     assert_eq!(cookies.len(), 2, "{cookies:?}");
     assert_eq!(cookies[0], "app=1");
     assert!(cookies[1].to_str().unwrap().starts_with("io="));
+}
+
+#[tokio::test]
+async fn the_hook_for_headers_is_for_posts_too() {
+    let server = Server::builder()
+        .headers(|_, headers| {
+            headers.insert("x-node", HeaderValue::from_static("a"));
+        })
+        .build();
+    let (sid, _) = open(&server).await;
+    assert_eq!(post(&server, &sid, "4x").await.headers()["x-node"], "a");
 }
