@@ -1,8 +1,8 @@
 //! What the documentation promises, where it is easily broken.
 
 use engineio_tower::{Server, SidCookie};
-use http::HeaderValue;
-use support::{HANDSHAKE, get, open, post};
+use http::{HeaderValue, StatusCode};
+use support::{HANDSHAKE, WEBSOCKET, get, open, post, websocket_request, with};
 
 mod support;
 
@@ -30,4 +30,15 @@ async fn the_hook_for_headers_is_for_posts_too() {
         .build();
     let (sid, _) = open(&server).await;
     assert_eq!(post(&server, &sid, "4x").await.headers()["x-node"], "a");
+}
+
+#[tokio::test]
+async fn a_handshake_of_another_version_is_told_what_to_upgrade_to() {
+    let server = Server::builder().build();
+    let request = with("sec-websocket-version", "8", websocket_request(WEBSOCKET));
+    let response = support::call(&server, request).await;
+    assert_eq!(response.status(), StatusCode::UPGRADE_REQUIRED);
+    // RFC 9110 § 15.5.22 and § 7.8.
+    assert_eq!(response.headers()["upgrade"], "websocket");
+    assert_eq!(response.headers()["connection"], "Upgrade");
 }
