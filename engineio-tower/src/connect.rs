@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use engineio_core::server::{ExchangeId, First, Session, WebSocketId};
-use engineio_core::{DisconnectReason, Refusal, Revision, Sid, Transport};
+use engineio_core::{DisconnectReason, Refusal, Revision, SendOptions, Sid, Transport};
 use http::HeaderValue;
 use http::request::Parts;
 use tokio::time::Sleep;
@@ -223,15 +223,15 @@ impl Request {
             base64,
         } = opening;
         let mut session = Session::new(Arc::clone(&server.config), sid, revision, base64);
-        if let Some(message) = &server.options.initial_message {
-            // An empty queue takes any message.
-            let _ = session.send(message.clone());
-        }
         let via = match handshake {
             Some(handshake) => Via::WebSocket(session.next_websocket(), handshake),
             None => Via::Polling(session.next_exchange()),
         };
         let session = Shared::new(Arc::clone(server), session, base64, peer, permit);
+        if let Some(message) = &server.options.initial_message {
+            // An empty queue takes any message.
+            let _ = session.try_send(message.clone(), SendOptions::new());
+        }
         let cookie = server.options.cookie.as_ref();
         let cookie = cookie.and_then(|cookie| cookie.header(&sid, &head));
         let socket = Socket::new(Arc::clone(&session));

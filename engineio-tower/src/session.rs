@@ -1,6 +1,7 @@
 //! One client: the protocol's machine behind a lock, and who waits for it.
 
 mod data;
+mod sending;
 mod state;
 
 use std::net::SocketAddr;
@@ -9,17 +10,13 @@ use std::task::{Context, Poll};
 use std::time::Instant;
 
 use engineio_core::server::{Event, ExchangeId, First, Input, Session, WebSocketId};
-use engineio_core::{
-    DisconnectReason, Frame, Message, Payload, Refusal, Revision, SendError, SendOptions, Sid,
-    Transport,
-};
+use engineio_core::{DisconnectReason, Frame, Message, Payload, Refusal, Revision, Sid, Transport};
 
 use self::data::Data;
 pub(crate) use self::state::PartyId;
 use self::state::{Consequences, Signal, State};
 use crate::admission::Permit;
 use crate::meter;
-use crate::options::WhenFull;
 use crate::pump::Pump;
 use crate::server::ServerInner;
 use crate::sync::{Mutex, MutexGuard};
@@ -418,69 +415,5 @@ impl Shared {
         party.sleep(cx);
         state.starved = starved;
         Rest::Asleep
-    }
-
-    pub(crate) fn try_send(
-        self: &Arc<Self>,
-        message: Message,
-        options: SendOptions,
-    ) -> Result<(), SendError> {
-        let when_full = self.server.options.when_full;
-        let bytes = message.len();
-        self.update(|session| match session.send_with(message, options) {
-            Err(SendError::Full(message)) if when_full == WhenFull::Disconnect => {
-                session.abort(now(), DisconnectReason::SlowConsumer);
-                Err(SendError::Closed(message))
-            }
-            result => result,
-        })
-        .inspect(|()| meter::sent(1, bytes))
-    }
-
-    /// Sends, or has the task woken when it is worth trying again.
-    ///
-    /// While the application has not accepted the client yet, nobody takes anything out of the outbox, so a full one
-    /// is an error at once.
-    pub(crate) fn poll_send(
-        self: &Arc<Self>,
-        message: Message,
-        options: SendOptions,
-        cx: &Context<'_>,
-    ) -> Result<(), (SendError, bool)> {
-        if self.server.options.when_full != WhenFull::Wait {
-            let sent = self.try_send(message, options);
-            return sent.map_err(|error| (error, false));
-        }
-        let bytes = message.len();
-        self.change(|state| {
-            let sent = state.session.send_with(message, options);
-            sent.inspect(|()| meter::sent(1, bytes)).map_err(|error| {
-                let wait = state.accepted.is_some() && matches!(error, SendError::Full(_));
-                if wait {
-                    state.wait(cx);
-                }
-                (error, wait)
-            })
-        })
-    }
-
-    /// Why the session is closed, or has the task woken when it may be.
-    pub(crate) fn poll_closed(&self, cx: &Context<'_>) -> Option<DisconnectReason> {
-        let mut state = self.lock();
-        let closed = state.session.closed();
-        if closed.is_none() {
-            state.wait(cx);
-        }
-        closed
-    }
-
-    /// Whether the outbox is empty, or has the task woken when it may be.
-    pub(crate) fn poll_flushed(&self, cx: &Context<'_>) -> bool {
-        let mut state = self.lock();
-        let flushed = state.session.queued_messages() == 0 || state.session.closed().is_some();
-        if !flushed {
-            state.wait(cx);
-        }
-        flushed
     }
 }

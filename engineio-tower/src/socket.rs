@@ -135,7 +135,7 @@ impl Socket {
         messages: impl IntoIterator<Item = M>,
     ) -> Result<(), SendManyError> {
         let messages = messages.into_iter().map(Into::into).collect();
-        self.session.update(|session| session.send_many(messages))
+        self.session.send_many(messages)
     }
 
     /// Sends a message if it leaves at once, and drops it otherwise: for what is worth nothing when it is late, such as

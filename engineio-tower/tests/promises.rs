@@ -1,8 +1,8 @@
 //! What the documentation promises, where it is easily broken.
 
-use engineio_tower::{Server, SidCookie};
+use engineio_tower::{DisconnectReason, SendManyError, Server, SidCookie, WhenFull};
 use http::{HeaderValue, StatusCode};
-use support::{HANDSHAKE, WEBSOCKET, get, open, post, websocket_request, with};
+use support::{HANDSHAKE, WEBSOCKET, get, open, post, watched, websocket_request, with};
 
 mod support;
 
@@ -41,4 +41,19 @@ async fn a_handshake_of_another_version_is_told_what_to_upgrade_to() {
     // RFC 9110 § 15.5.22 and § 7.8.
     assert_eq!(response.headers()["upgrade"], "websocket");
     assert_eq!(response.headers()["connection"], "Upgrade");
+}
+
+#[tokio::test]
+async fn a_client_that_is_too_slow_for_many_messages_is_disconnected_as_for_one() {
+    let (server, mut leaving) = watched(
+        Server::builder()
+            .outbox_limit(100)
+            .when_full(WhenFull::Disconnect),
+    );
+    let (sid, _) = open(&server).await;
+    let socket = support::socket(&server, &sid);
+    socket.send_many(["one"]).unwrap();
+    let error = socket.send_many(["two", "three"]).unwrap_err();
+    assert!(matches!(error, SendManyError::Closed(messages) if messages.len() == 2));
+    assert_eq!(leaving.recv().await, Some(DisconnectReason::SlowConsumer));
 }
