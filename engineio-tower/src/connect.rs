@@ -313,11 +313,12 @@ impl Handling {
 
 impl Drop for ConnectFuture {
     fn drop(&mut self) {
+        // A plain handler has run even if nobody has polled since. A runtime that shuts down drops the task as well; that
+        // is the end of it.
         let Stage::Handling(handling) = &self.stage else {
             return;
         };
-        // A runtime that shuts down drops the task as well; that is the end of it.
-        if self.orphaned || matches!(handling.handler, Started::Done(_)) {
+        if self.orphaned {
             return;
         }
         let session = Arc::clone(&handling.session);

@@ -1,8 +1,18 @@
 //! What the documentation promises, where it is easily broken.
 
-use engineio_tower::{DisconnectReason, SendManyError, Server, SidCookie, WhenFull};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use engineio_tower::{
+    DisconnectReason, EngineIoService, SendManyError, Server, SidCookie, Socket, WhenFull,
+};
 use http::{HeaderValue, StatusCode};
-use support::{HANDSHAKE, WEBSOCKET, get, open, post, watched, websocket_request, with};
+use support::{
+    HANDSHAKE, WEBSOCKET, get, get_request, open, post, watched, websocket_request, with,
+};
+use tokio::time::timeout;
+use tower_service::Service;
 
 mod support;
 
@@ -41,6 +51,22 @@ async fn a_handshake_of_another_version_is_told_what_to_upgrade_to() {
     // RFC 9110 § 15.5.22 and § 7.8.
     assert_eq!(response.headers()["upgrade"], "websocket");
     assert_eq!(response.headers()["connection"], "Upgrade");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_whose_request_is_dropped_at_once_is_still_told_to_disconnect() {
+    let came = Arc::new(AtomicUsize::new(0));
+    let coming = Arc::clone(&came);
+    let (server, mut leaving) = watched(Server::builder().on_connect(move |socket: Socket, _| {
+        coming.fetch_add(1, Ordering::Relaxed);
+        socket.try_send("welcome").unwrap();
+    }));
+    // A layer in front that gives up before it has polled.
+    drop(EngineIoService::new(server.clone()).call(get_request(HANDSHAKE)));
+    assert_eq!(came.load(Ordering::Relaxed), 1);
+    let left = timeout(Duration::from_secs(60), leaving.recv()).await;
+    assert_eq!(left, Ok(Some(DisconnectReason::TransportClose)));
+    assert!(server.is_empty());
 }
 
 #[tokio::test]
