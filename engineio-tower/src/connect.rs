@@ -20,7 +20,7 @@ use crate::poll::PollFuture;
 use crate::refuse::Refuse;
 use crate::request::ConnectRequest;
 use crate::response::Answer;
-use crate::server::ServerInner;
+use crate::server::{Debt, ServerInner};
 use crate::session::{PartyId, Shared, now};
 use crate::socket::Socket;
 use crate::upgrade;
@@ -71,6 +71,8 @@ struct Handling {
     handler: Started<Result<(), Refuse>>,
     /// The cookie with the session's id.
     cookie: Option<HeaderValue>,
+    /// Held until the client is let in or not.
+    _debt: Debt,
 }
 
 /// How the session is reached once it is accepted.
@@ -234,6 +236,7 @@ impl Request {
         }
         let cookie = server.options.cookie.as_ref();
         let cookie = cookie.and_then(|cookie| cookie.header(&sid, &head));
+        let debt = Debt::new(server);
         let socket = Socket::new(Arc::clone(&session));
         let request = ConnectRequest::new(head, transport, revision, peer);
         let handler = catch_unwind(AssertUnwindSafe(|| {
@@ -245,6 +248,7 @@ impl Request {
             via,
             handler,
             cookie,
+            _debt: debt,
         }
     }
 }
@@ -271,11 +275,8 @@ impl Handling {
             return (Answer::Refused(refuse), None);
         }
         let server = Arc::clone(&session.server);
-        // A shutdown that begins after the look at it finds the session in the registry, and one that began before it
-        // is seen here.
-        let has_place = server.registry.insert(session.sid, Arc::clone(&session));
-        if !has_place || server.is_leaving() {
-            server.registry.remove(&session);
+        if !server.registry.insert(session.sid, Arc::clone(&session)) {
+            // The end of this one would be taken for that of the client that has the id.
             session.never_accepted();
             return (Answer::Refusal(Refusal::Unavailable), None);
         }
@@ -284,14 +285,17 @@ impl Handling {
             Via::WebSocket(id, _) => (First::WebSocket(*id), PartyId::WebSocket(*id)),
         };
         if !session.accept(first, party) {
-            // Closed by a handle that the connect handler gave away, or by a shutdown; perhaps before it was entered.
+            // Closed by a handle that the connect handler gave away, perhaps before it was entered.
             server.registry.remove(&session);
             session.never_accepted();
-            let answer = match server.is_leaving() {
-                true => Answer::Refusal(Refusal::Unavailable),
-                false => Answer::Refused(Refuse::default()),
-            };
-            return (answer, None);
+            return (Answer::Refused(Refuse::default()), None);
+        }
+        if server.is_leaving() {
+            // A shutdown that begins after this look finds the accepted session in the registry. The application has
+            // accepted the client, so it hears of its end.
+            session.leave(party, None);
+            session.update(|session| session.abort(now(), DisconnectReason::Shutdown));
+            return (Answer::Refusal(Refusal::Unavailable), None);
         }
         tracing::debug!(target: "engineio::session", sid = session.sid.short(), ?via, "connected");
         let answer = match via {

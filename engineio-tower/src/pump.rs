@@ -10,6 +10,7 @@ use engineio_core::server::Event;
 
 use crate::handler::{BoxFuture, Started};
 use crate::meter;
+use crate::server::Debt;
 use crate::session::{Shared, now};
 use crate::socket::Socket;
 
@@ -133,7 +134,9 @@ fn start(session: &Arc<Shared>, socket: &Socket, event: Event) -> Started<()> {
 fn run_beside(session: &Arc<Shared>, mut handler: BoxFuture<()>) {
     let session = Arc::clone(session);
     let server = Arc::clone(&session.server);
+    let debt = Debt::new(&server);
     server.spawn(async move {
+        let _debt = debt;
         let run = std::future::poll_fn(|cx| {
             match catch_unwind(AssertUnwindSafe(|| handler.as_mut().poll(cx))) {
                 Ok(poll) => poll.map(Ok),

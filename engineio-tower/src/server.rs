@@ -62,7 +62,7 @@ pub(crate) struct ServerInner {
     /// The runtime of the first request, for what is done from threads that belong to none.
     runtime: OnceLock<Handle>,
     connected: AtomicUsize,
-    /// The clients whose `on_disconnect` is still owed, and the WebSockets that still talk.
+    /// The clients whose `on_disconnect` is still owed, the WebSockets that still talk, and the handlers that run beside.
     owed: AtomicUsize,
     nothing_owed: Notify,
     leaving: AtomicBool,
@@ -209,10 +209,8 @@ impl Server {
     }
 
     async fn close_all(&self, reason: DisconnectReason) {
-        let sessions = self.inner.registry.snapshot();
-        for session in &sessions {
-            session.update(|session| session.close(now(), reason));
-        }
+        let mut sessions = self.inner.registry.snapshot();
+        sessions.retain(|session| session.end_if_accepted(|session| session.close(now(), reason)));
         for session in sessions {
             Socket::new(session).closed().await;
         }
@@ -254,7 +252,7 @@ impl Server {
             .is_err()
         {
             for session in self.inner.registry.snapshot() {
-                session.update(|session| session.abort(now(), reason));
+                session.end_if_accepted(|session| session.abort(now(), reason));
             }
         }
         let _ = tokio::time::timeout_at(deadline, self.inner.settled()).await;
@@ -373,6 +371,22 @@ impl ServerInner {
         for task in self.lock_background().drain(..) {
             task.abort();
         }
+    }
+}
+
+/// A handler that is not the end of a client, and for which a shutdown waits.
+pub(crate) struct Debt(Arc<ServerInner>);
+
+impl Debt {
+    pub(crate) fn new(server: &Arc<ServerInner>) -> Self {
+        server.owes();
+        Self(Arc::clone(server))
+    }
+}
+
+impl Drop for Debt {
+    fn drop(&mut self) {
+        self.0.forgotten();
     }
 }
 

@@ -240,6 +240,20 @@ impl Shared {
         })
     }
 
+    /// Ends the session, unless it is in the registry and not accepted yet. If it were closed, the application would not
+    /// hear of the end of a client that it has accepted; whoever lets it in looks for a shutdown afterwards.
+    ///
+    /// Returns whether it was accepted.
+    pub(crate) fn end_if_accepted(self: &Arc<Self>, end: impl FnOnce(&mut Session)) -> bool {
+        self.change(|state| {
+            let accepted = state.accepted.is_some();
+            if accepted {
+                end(&mut state.session);
+            }
+            accepted
+        })
+    }
+
     /// The application refused the client. For those who keep a handle of the socket it is closed.
     pub(crate) fn never_accepted(self: &Arc<Self>) {
         let permit = self.change(|state| {

@@ -5,13 +5,15 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use engineio_tower::{
-    DisconnectReason, EngineIoService, SendManyError, Server, SidCookie, Socket, WhenFull,
+    ConnectRequest, DisconnectReason, EngineIoService, Message, SendManyError, Server, SidCookie,
+    Socket, WhenFull,
 };
 use http::{HeaderValue, StatusCode};
 use support::{
-    HANDSHAKE, WEBSOCKET, get, get_request, open, post, watched, websocket_request, with,
+    HANDSHAKE, WEBSOCKET, get, get_request, open, post, receive, try_websocket, watched, websocket,
+    websocket_request, with,
 };
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep, timeout};
 use tower_service::Service;
 
 mod support;
@@ -67,6 +69,58 @@ async fn a_client_whose_request_is_dropped_at_once_is_still_told_to_disconnect()
     let left = timeout(Duration::from_secs(60), leaving.recv()).await;
     assert_eq!(left, Ok(Some(DisconnectReason::TransportClose)));
     assert!(server.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_is_accepted_during_a_shutdown_is_told_to_disconnect() {
+    let builder = Server::builder().on_connect(|_: Socket, _: ConnectRequest| async {
+        sleep(Duration::from_secs(2)).await;
+    });
+    let (server, mut leaving) = watched(builder);
+    for query in [HANDSHAKE, WEBSOCKET] {
+        let server = server.clone();
+        tokio::spawn(async move {
+            let status = match query {
+                HANDSHAKE => get(&server, query).await.status(),
+                _ => try_websocket(&server, query).await.unwrap_err().status(),
+            };
+            assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
+        });
+    }
+    sleep(Duration::from_secs(1)).await;
+    server.shutdown(Duration::from_secs(5)).await;
+    assert!(server.is_empty());
+    // What the connect handler has counted up is counted down, before the program may end.
+    for _ in 0..2 {
+        assert_eq!(leaving.try_recv(), Ok(DisconnectReason::Shutdown));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_shutdown_waits_for_handlers_that_run_concurrently() {
+    let done = Arc::new(AtomicUsize::new(0));
+    let doing = Arc::clone(&done);
+    let server = Server::builder()
+        .concurrent_messages()
+        .on_message(move |_: Socket, _: Message| {
+            let doing = Arc::clone(&doing);
+            async move {
+                sleep(Duration::from_secs(3)).await;
+                doing.fetch_add(1, Ordering::Relaxed);
+            }
+        })
+        .build();
+    let mut client = websocket(&server, WEBSOCKET).await;
+    receive(&mut client).await;
+    support::send(&mut client, "4a").await;
+    support::send(&mut client, "4b").await;
+    tokio::task::yield_now().await;
+    drop(client);
+    tokio::task::yield_now().await;
+    let start = Instant::now();
+    server.shutdown(Duration::from_secs(10)).await;
+    assert_eq!(done.load(Ordering::Relaxed), 2);
+    assert_eq!(start.elapsed().as_secs(), 3);
 }
 
 #[tokio::test]
