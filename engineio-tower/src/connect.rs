@@ -229,7 +229,7 @@ impl Request {
             Some(handshake) => Via::WebSocket(session.next_websocket(), handshake),
             None => Via::Polling(session.next_exchange()),
         };
-        let session = Shared::new(Arc::clone(server), session, base64, peer, permit);
+        let session = Shared::new(Arc::clone(server), session, opening, peer, permit);
         if let Some(message) = &server.options.initial_message {
             // An empty queue takes any message.
             let _ = session.try_send(message.clone(), SendOptions::new());

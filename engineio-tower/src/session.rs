@@ -16,6 +16,7 @@ use self::data::Data;
 pub(crate) use self::state::PartyId;
 use self::state::{Consequences, Signal, State};
 use crate::admission::Permit;
+use crate::connect::Opening;
 use crate::meter;
 use crate::pump::Pump;
 use crate::server::ServerInner;
@@ -51,6 +52,8 @@ pub(crate) struct Shared {
     /// Binary data travels as text, so that every transport can carry it.
     pub(crate) base64: bool,
     pub(crate) peer: Option<SocketAddr>,
+    /// The transport over which the session begins.
+    opened_by: Transport,
     state: Mutex<State>,
     pub(crate) data: Data,
 }
@@ -65,7 +68,7 @@ impl Shared {
     pub(crate) fn new(
         server: Arc<ServerInner>,
         session: Session,
-        base64: bool,
+        opening: Opening,
         peer: Option<SocketAddr>,
         permit: Permit,
     ) -> Arc<Self> {
@@ -73,8 +76,9 @@ impl Shared {
             sid: session.sid(),
             revision: session.revision(),
             server,
-            base64,
+            base64: opening.base64,
             peer,
+            opened_by: opening.transport,
             state: Mutex::new(State {
                 session,
                 permit: Some(permit),
@@ -99,6 +103,15 @@ impl Shared {
     /// Asks the machine.
     pub(crate) fn ask<R>(&self, question: impl FnOnce(&Session) -> R) -> R {
         question(&self.lock().session)
+    }
+
+    /// By what the client is reached, or was at last.
+    pub(crate) fn transport(&self) -> Transport {
+        let state = self.lock();
+        match state.accepted {
+            Some(_) => state.session.transport(),
+            None => self.opened_by,
+        }
     }
 
     /// Changes the machine and does what follows.

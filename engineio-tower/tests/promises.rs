@@ -6,13 +6,14 @@ use std::time::Duration;
 
 use engineio_tower::{
     ConnectRequest, DisconnectReason, EngineIoService, Message, SendManyError, Server, SidCookie,
-    Socket, WhenFull,
+    Socket, Transport, WhenFull,
 };
 use http::{HeaderValue, StatusCode};
 use support::{
     HANDSHAKE, WEBSOCKET, get, get_request, open, post, receive, try_websocket, watched, websocket,
     websocket_request, with,
 };
+use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, timeout};
 use tower_service::Service;
 
@@ -96,6 +97,23 @@ async fn a_client_that_is_accepted_during_a_shutdown_is_told_to_disconnect() {
     }
 }
 
+#[tokio::test]
+async fn the_transport_is_right_from_the_first_handler_to_the_last() {
+    let (told, mut tell) = mpsc::unbounded_channel();
+    let telling = told.clone();
+    let server = Server::builder()
+        .on_connect(move |socket: Socket, _| telling.send(socket.transport()).unwrap())
+        .on_disconnect(move |socket: Socket, _| told.send(socket.transport()).unwrap())
+        .build();
+    drop(websocket(&server, WEBSOCKET).await);
+    assert_eq!(tell.recv().await, Some(Transport::WebSocket));
+    assert_eq!(tell.recv().await, Some(Transport::WebSocket));
+    let (sid, _) = open(&server).await;
+    post(&server, &sid, "1").await;
+    assert_eq!(tell.recv().await, Some(Transport::Polling));
+    assert_eq!(tell.recv().await, Some(Transport::Polling));
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_shutdown_waits_for_handlers_that_run_concurrently() {
     let done = Arc::new(AtomicUsize::new(0));
@@ -123,6 +141,20 @@ async fn a_shutdown_waits_for_handlers_that_run_concurrently() {
     assert_eq!(start.elapsed().as_secs(), 3);
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_connect_handler_that_flushes_does_not_wait_for_itself() {
+    let server = Server::builder()
+        .on_connect(|socket: Socket, _: ConnectRequest| async move {
+            let _ = socket.send("welcome").await;
+            socket.flush().await;
+        })
+        .build();
+    let start = Instant::now();
+    let (_, packets) = open(&server).await;
+    assert_eq!(packets, ["4welcome"]);
+    assert_eq!(start.elapsed(), Duration::ZERO);
+}
+
 #[tokio::test]
 async fn a_client_that_is_too_slow_for_many_messages_is_disconnected_as_for_one() {
     let (server, mut leaving) = watched(
@@ -136,4 +168,17 @@ async fn a_client_that_is_too_slow_for_many_messages_is_disconnected_as_for_one(
     let error = socket.send_many(["two", "three"]).unwrap_err();
     assert!(matches!(error, SendManyError::Closed(messages) if messages.len() == 2));
     assert_eq!(leaving.recv().await, Some(DisconnectReason::SlowConsumer));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_attached_to_a_client_that_is_gone_is_dropped() {
+    let (server, mut leaving) = watched(Server::builder());
+    let (sid, _) = open(&server).await;
+    let socket = support::socket(&server, &sid);
+    post(&server, &sid, "1").await;
+    leaving.recv().await.unwrap();
+    let value = Arc::new(());
+    // A handle of the client in its own data would keep both for ever.
+    socket.set((socket.clone(), Arc::clone(&value)));
+    assert_eq!(Arc::strong_count(&value), 1);
 }

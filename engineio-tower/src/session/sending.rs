@@ -81,7 +81,10 @@ impl Shared {
     /// Whether the outbox is empty, or has the task woken when it may be.
     pub(crate) fn poll_flushed(&self, cx: &Context<'_>) -> bool {
         let mut state = self.lock();
-        let flushed = state.session.queued_messages() == 0 || state.session.closed().is_some();
+        // Nobody takes anything before the application has accepted the client; it would wait for itself.
+        let flushed = state.accepted.is_none()
+            || state.session.queued_messages() == 0
+            || state.session.closed().is_some();
         if !flushed {
             state.wait(cx);
         }
