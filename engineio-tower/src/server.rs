@@ -292,7 +292,12 @@ impl Server {
         };
         let task = runtime.spawn(task);
         let mut background = self.inner.lock_background();
-        background.retain(|task| !task.is_finished());
+        if background.len() == background.capacity() {
+            // Not each time: thousands of tasks that go on would all be looked at for each one more.
+            background.retain(|task| !task.is_finished());
+            let kept = background.len();
+            background.reserve(kept + 1);
+        }
         background.push(task.abort_handle());
         task
     }
@@ -412,5 +417,23 @@ impl std::fmt::Debug for ServerInner {
             .field("config", &self.config)
             .field("handlers", &self.handlers)
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Server;
+
+    #[tokio::test]
+    async fn background_tasks_that_are_done_are_forgotten() {
+        let server = Server::builder().build();
+        let goes_on = server.spawn(std::future::pending::<()>());
+        for _ in 0..1_000 {
+            server.spawn(async {}).await.unwrap();
+        }
+        let kept = server.inner.lock_background().capacity();
+        assert!(kept <= 16, "{kept}");
+        server.inner.end_background_tasks();
+        assert!(goes_on.await.unwrap_err().is_cancelled());
     }
 }
