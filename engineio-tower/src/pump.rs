@@ -11,7 +11,7 @@ use engineio_core::server::Event;
 use crate::handler::{BoxFuture, Started};
 use crate::meter;
 use crate::server::Debt;
-use crate::session::{Shared, now};
+use crate::session::{Next, Shared, now};
 use crate::socket::Socket;
 
 /// The running handler of a client, if one is running.
@@ -50,6 +50,7 @@ impl Pump {
             tracing::debug_span!(target: "engineio::session", "session", sid = session.sid.short())
                 .entered();
         let mut socket = None;
+        let mut first = true;
         loop {
             if let Some(running) = &mut self.running {
                 let result = catch_unwind(AssertUnwindSafe(|| running.as_mut().poll(cx)));
@@ -63,8 +64,13 @@ impl Pump {
                 session.data.clear();
                 session.server.forgotten();
             }
-            let Some(event) = session.next_event() else {
-                return Poll::Ready(());
+            let event = match session.next_event(std::mem::take(&mut first)) {
+                Next::Event(event) => event,
+                Next::Nothing => return Poll::Ready(()),
+                Next::Later => {
+                    cx.waker().wake_by_ref();
+                    return Poll::Pending;
+                }
             };
             self.last = matches!(event, Event::Closed(_));
             let socket = socket.get_or_insert_with(|| Socket::new(Arc::clone(session)));

@@ -44,6 +44,17 @@ pub(crate) enum Rest {
     Close(DisconnectReason),
 }
 
+/// How many events are handled before other tasks get their turn: a POST of a million bytes brings half a million.
+const TURN: usize = 256;
+
+/// What the handlers have to do.
+pub(crate) enum Next {
+    Event(Event),
+    /// There is more, but other tasks come first.
+    Later,
+    Nothing,
+}
+
 /// What the handles of a client, its requests, its WebSocket and the deadline watcher share.
 pub(crate) struct Shared {
     pub(crate) server: Arc<ServerInner>,
@@ -85,6 +96,7 @@ impl Shared {
                 parties: Vec::new(),
                 waiting: Vec::new(),
                 pumping: false,
+                turn: 0,
                 driver: None,
                 starved: false,
                 watched: None,
@@ -198,23 +210,35 @@ impl Shared {
         claim
     }
 
-    /// The next event for the handlers; gives the right to run them back when there is none.
-    pub(crate) fn next_event(self: &Arc<Self>) -> Option<Event> {
+    /// The next event for the handlers; gives the right to run them back when there is none. The first one begins a turn.
+    pub(crate) fn next_event(self: &Arc<Self>, first: bool) -> Next {
         self.change(|state| {
+            if first {
+                state.turn = 0;
+            } else if state.turn >= TURN && state.session.has_events() {
+                return Next::Later;
+            }
             let event = state.session.take_event(now);
             state.pumping = event.is_some();
-            event
+            state.turn += 1;
+            event.map_or(Next::Nothing, Next::Event)
         })
     }
 
-    /// The next message, if the next event is one.
+    /// The next message, if the next event is one and the turn is not over.
     ///
     /// Where messages are handled concurrently, each has a handler of its own.
     pub(crate) fn next_message(self: &Arc<Self>) -> Option<Message> {
         if self.server.options.concurrent_messages {
             return None;
         }
-        let message = self.update(|session| session.take_message(now));
+        let message = self.change(|state| {
+            if state.turn >= TURN {
+                return None;
+            }
+            state.turn += 1;
+            state.session.take_message(now)
+        });
         message.inspect(|message| meter::received(message.len()))
     }
 

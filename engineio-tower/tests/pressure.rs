@@ -1,5 +1,6 @@
 //! Clients that send faster than the application takes, while the application sends too.
 
+use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -7,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 
 use engineio_tower::{Driver, EngineIoService, Message, Server, Socket};
-use support::{WEBSOCKET, receive_text, send, websocket_request};
+use support::{WEBSOCKET, open, post, receive_text, send, websocket_request};
 use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf};
 use tokio::sync::{Notify, mpsc};
 use tokio_tungstenite::WebSocketStream;
@@ -88,5 +89,43 @@ async fn what_is_sent_while_the_inbox_is_full_loses_no_message_of_the_client() {
     for n in 0..10 {
         assert_eq!(coming.recv().await.unwrap(), n.to_string());
         opening.notify_one();
+    }
+}
+
+#[tokio::test]
+async fn a_post_of_many_messages_leaves_others_their_turn() {
+    let handled = Arc::new(AtomicUsize::new(0));
+    let (plain, async_) = (Arc::clone(&handled), Arc::clone(&handled));
+    let plain = Server::builder().on_message(move |_: Socket, _: Message| {
+        plain.fetch_add(1, Ordering::Relaxed);
+    });
+    let async_ = Server::builder().on_message(move |_: Socket, _: Message| {
+        async_.fetch_add(1, Ordering::Relaxed);
+        async {}
+    });
+    for builder in [plain, async_] {
+        let server = builder.build();
+        let (sid, _) = open(&server).await;
+        let body = "4\u{1e}".repeat(99_999) + "4";
+        let posting = tokio::spawn(async move { post(&server, &sid, body).await });
+        handled.store(0, Ordering::Relaxed);
+        let handled = Arc::clone(&handled);
+        let another = tokio::spawn(async move {
+            let mut seen = 0;
+            poll_fn(|cx| {
+                let now = handled.load(Ordering::Relaxed);
+                assert!(now - seen <= 1_000, "{} at once", now - seen);
+                seen = now;
+                if now == 100_000 {
+                    return Poll::Ready(());
+                }
+                // Behind those that are ready, without a pause in which tokio looks for others first.
+                cx.waker().wake_by_ref();
+                Poll::Pending
+            })
+            .await;
+        });
+        another.await.unwrap();
+        assert_eq!(posting.await.unwrap().status(), 200);
     }
 }

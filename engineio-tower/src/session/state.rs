@@ -19,6 +19,8 @@ pub(super) struct State {
     pub(super) waiting: Vec<Waker>,
     /// Somebody runs the handlers; nobody else may, so that messages stay in order.
     pub(super) pumping: bool,
+    /// How many events were handled since the task of the handlers got its turn.
+    pub(super) turn: usize,
     /// The WebSocket's task runs the handlers and is woken instead of starting another task.
     pub(super) driver: Option<WebSocketId>,
     /// The task of the WebSocket waits for room in the inbox before it reads on.
