@@ -10,11 +10,11 @@ use engineio_tower::{
 };
 use http::{HeaderValue, StatusCode};
 use support::{
-    HANDSHAKE, WEBSOCKET, get, get_request, open, post, receive, try_websocket, watched, websocket,
-    websocket_request, with,
+    HANDSHAKE, WEBSOCKET, get, get_request, open, pass, post, receive, try_websocket, watched,
+    websocket, websocket_request, with,
 };
 use tokio::sync::mpsc;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, timeout};
 use tower_service::Service;
 
 mod support;
@@ -75,7 +75,7 @@ async fn a_client_whose_request_is_dropped_at_once_is_still_told_to_disconnect()
 #[tokio::test(start_paused = true)]
 async fn a_client_that_is_accepted_during_a_shutdown_is_told_to_disconnect() {
     let builder = Server::builder().on_connect(|_: Socket, _: ConnectRequest| async {
-        sleep(Duration::from_secs(2)).await;
+        pass(2_000).await;
     });
     let (server, mut leaving) = watched(builder);
     for query in [HANDSHAKE, WEBSOCKET] {
@@ -88,7 +88,7 @@ async fn a_client_that_is_accepted_during_a_shutdown_is_told_to_disconnect() {
             assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
         });
     }
-    sleep(Duration::from_secs(1)).await;
+    pass(1_000).await;
     server.shutdown(Duration::from_secs(5)).await;
     assert!(server.is_empty());
     // What the connect handler has counted up is counted down, before the program may end.
@@ -123,7 +123,7 @@ async fn a_shutdown_waits_for_handlers_that_run_concurrently() {
         .on_message(move |_: Socket, _: Message| {
             let doing = Arc::clone(&doing);
             async move {
-                sleep(Duration::from_secs(3)).await;
+                pass(3_000).await;
                 doing.fetch_add(1, Ordering::Relaxed);
             }
         })
