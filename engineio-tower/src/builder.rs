@@ -370,7 +370,8 @@ impl ServerBuilder {
         self
     }
 
-    /// Headers for every response to a poll or a handshake, the 101 included, as [`initial_headers`](Self::initial_headers).
+    /// Headers for every response to a poll, a POST or a handshake, the 101 included, as
+    /// [`initial_headers`](Self::initial_headers). A refusal gets none.
     pub fn headers<F>(mut self, hook: F) -> Self
     where
         F: Fn(&Parts, &mut HeaderMap) + Send + Sync + 'static,

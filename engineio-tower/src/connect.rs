@@ -7,9 +7,9 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use engineio_core::server::{ExchangeId, First, Session, WebSocketId};
-use engineio_core::{DisconnectReason, Refusal, Revision, Sid, Transport};
+use engineio_core::{DisconnectReason, Refusal, Revision, SendOptions, Sid, Transport};
+use http::HeaderValue;
 use http::request::Parts;
-use http::{HeaderMap, HeaderValue};
 use tokio::time::Sleep;
 
 use crate::admission::Permit;
@@ -20,7 +20,7 @@ use crate::poll::PollFuture;
 use crate::refuse::Refuse;
 use crate::request::ConnectRequest;
 use crate::response::Answer;
-use crate::server::ServerInner;
+use crate::server::{Debt, ServerInner};
 use crate::session::{PartyId, Shared, now};
 use crate::socket::Socket;
 use crate::upgrade;
@@ -71,6 +71,8 @@ struct Handling {
     handler: Started<Result<(), Refuse>>,
     /// The cookie with the session's id.
     cookie: Option<HeaderValue>,
+    /// Held until the client is let in or not.
+    _debt: Debt,
 }
 
 /// How the session is reached once it is accepted.
@@ -112,8 +114,8 @@ impl ConnectFuture {
         })
     }
 
-    /// Goes on; with an answer come the headers that it adds.
-    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<(Answer, Option<HeaderMap>)> {
+    /// Goes on; with an answer comes the cookie that it sets.
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<(Answer, Option<HeaderValue>)> {
         let decision = loop {
             match &mut self.stage {
                 Stage::Naming(naming, draws, _) => {
@@ -173,7 +175,7 @@ impl ConnectFuture {
             .poll(cx)
     }
 
-    fn refused(&mut self, refuse: Refuse) -> Poll<(Answer, Option<HeaderMap>)> {
+    fn refused(&mut self, refuse: Refuse) -> Poll<(Answer, Option<HeaderValue>)> {
         self.stage = Stage::Done;
         Poll::Ready((Answer::Refused(refuse), None))
     }
@@ -223,17 +225,18 @@ impl Request {
             base64,
         } = opening;
         let mut session = Session::new(Arc::clone(&server.config), sid, revision, base64);
-        if let Some(message) = &server.options.initial_message {
-            // An empty queue takes any message.
-            let _ = session.send(message.clone());
-        }
         let via = match handshake {
             Some(handshake) => Via::WebSocket(session.next_websocket(), handshake),
             None => Via::Polling(session.next_exchange()),
         };
-        let session = Shared::new(Arc::clone(server), session, base64, peer, permit);
+        let session = Shared::new(Arc::clone(server), session, opening, peer, permit);
+        if let Some(message) = &server.options.initial_message {
+            // An empty queue takes any message.
+            let _ = session.try_send(message.clone(), SendOptions::new());
+        }
         let cookie = server.options.cookie.as_ref();
         let cookie = cookie.and_then(|cookie| cookie.header(&sid, &head));
+        let debt = Debt::new(server);
         let socket = Socket::new(Arc::clone(&session));
         let request = ConnectRequest::new(head, transport, revision, peer);
         let handler = catch_unwind(AssertUnwindSafe(|| {
@@ -245,6 +248,7 @@ impl Request {
             via,
             handler,
             cookie,
+            _debt: debt,
         }
     }
 }
@@ -254,7 +258,7 @@ impl Handling {
         self,
         decision: Result<(), Refuse>,
         cx: &mut Context<'_>,
-    ) -> (Answer, Option<HeaderMap>) {
+    ) -> (Answer, Option<HeaderValue>) {
         let Self {
             session,
             via,
@@ -271,11 +275,8 @@ impl Handling {
             return (Answer::Refused(refuse), None);
         }
         let server = Arc::clone(&session.server);
-        // A shutdown that begins after the look at it finds the session in the registry, and one that began before it
-        // is seen here.
-        let has_place = server.registry.insert(session.sid, Arc::clone(&session));
-        if !has_place || server.is_leaving() {
-            server.registry.remove(&session);
+        if !server.registry.insert(session.sid, Arc::clone(&session)) {
+            // The end of this one would be taken for that of the client that has the id.
             session.never_accepted();
             return (Answer::Refusal(Refusal::Unavailable), None);
         }
@@ -284,21 +285,19 @@ impl Handling {
             Via::WebSocket(id, _) => (First::WebSocket(*id), PartyId::WebSocket(*id)),
         };
         if !session.accept(first, party) {
-            // Closed by a handle that the connect handler gave away, or by a shutdown; perhaps before it was entered.
+            // Closed by a handle that the connect handler gave away, perhaps before it was entered.
             server.registry.remove(&session);
             session.never_accepted();
-            let answer = match server.is_leaving() {
-                true => Answer::Refusal(Refusal::Unavailable),
-                false => Answer::Refused(Refuse::default()),
-            };
-            return (answer, None);
+            return (Answer::Refused(Refuse::default()), None);
+        }
+        if server.is_leaving() {
+            // A shutdown that begins after this look finds the accepted session in the registry. The application has
+            // accepted the client, so it hears of its end.
+            session.leave(party, None);
+            session.update(|session| session.abort(now(), DisconnectReason::Shutdown));
+            return (Answer::Refusal(Refusal::Unavailable), None);
         }
         tracing::debug!(target: "engineio::session", sid = session.sid.short(), ?via, "connected");
-        let headers = cookie.map(|cookie| {
-            let mut headers = HeaderMap::with_capacity(1);
-            headers.insert(http::header::SET_COOKIE, cookie);
-            headers
-        });
         let answer = match via {
             Via::Polling(id) => {
                 let mut answer = PollFuture::waiting(session, id);
@@ -312,17 +311,18 @@ impl Handling {
                 Answer::Response(handshake.accept(Driver::new(session, id)))
             }
         };
-        (answer, headers)
+        (answer, cookie)
     }
 }
 
 impl Drop for ConnectFuture {
     fn drop(&mut self) {
+        // A plain handler has run even if nobody has polled since. A runtime that shuts down drops the task as well; that
+        // is the end of it.
         let Stage::Handling(handling) = &self.stage else {
             return;
         };
-        // A runtime that shuts down drops the task as well; that is the end of it.
-        if self.orphaned || matches!(handling.handler, Started::Done(_)) {
+        if self.orphaned {
             return;
         }
         let session = Arc::clone(&handling.session);

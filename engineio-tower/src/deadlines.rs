@@ -120,3 +120,38 @@ impl Drop for Watcher {
         self.0.watched.store(false, Ordering::Release);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use bytes::Bytes;
+    use http::Request;
+    use http_body_util::Empty;
+    use tokio::time::{Instant, sleep_until};
+    use tower::ServiceExt;
+
+    use crate::{EngineIoService, Server};
+
+    #[tokio::test(start_paused = true)]
+    async fn clients_that_came_and_went_are_forgotten_however_long_the_heartbeat_takes() {
+        let day = Duration::from_secs(24 * 60 * 60);
+        let server = Server::builder().ping_interval(day).build();
+        for _ in 0..100 {
+            let request = Request::get("/engine.io/?EIO=4&transport=polling");
+            let request = request.body(Empty::<Bytes>::new()).unwrap();
+            let service = EngineIoService::new(server.clone());
+            service.oneshot(request).await.unwrap();
+        }
+        let sockets = server.sockets();
+        for socket in &sockets[1..] {
+            socket.abort();
+        }
+        let start = Instant::now();
+        sleep_until(start + Duration::from_secs(5 * 60)).await;
+        assert_eq!(server.inner().deadlines.heap.lock().unwrap().len(), 1);
+        // The one that stayed has its heartbeat.
+        sleep_until(start + day + Duration::from_secs(60)).await;
+        assert!(server.is_empty());
+    }
+}

@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use engineio_core::DisconnectReason;
-use engineio_core::server::{Input, WebSocketId};
+use engineio_core::server::{Input, Session, WebSocketId};
 use http::Response;
 use tokio::io::{AsyncRead, AsyncWrite};
 
@@ -130,8 +130,8 @@ impl Driver {
             match self.session.rest(self.id, done, cx) {
                 Rest::Asleep => return Poll::Pending,
                 Rest::Close(reason) => return Poll::Ready(reason),
-                // The handlers may have made room for what was not read.
-                Rest::Again => self.hungry = true,
+                // The handlers may have made room for what was not read. What is read without room would be lost.
+                Rest::Again => self.hungry = self.session.ask(Session::wants_input),
             }
         }
     }

@@ -7,6 +7,7 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use http::Response;
+use http::header::SET_COOKIE;
 use http_body::Body;
 use pin_project_lite::pin_project;
 
@@ -121,9 +122,10 @@ where
                 WorkProjection::Poll { future } => ready!(future.poll(cx)),
                 WorkProjection::Post { future } => ready!(future.poll(cx)),
                 WorkProjection::Connect { future } => {
-                    let (answer, headers) = ready!(future.poll(cx));
-                    if let Some(headers) = headers {
-                        this.reply.headers_mut().extend(headers);
+                    let (answer, cookie) = ready!(future.poll(cx));
+                    if let Some(cookie) = cookie {
+                        // Beside those of the application.
+                        this.reply.headers_mut().append(SET_COOKIE, cookie);
                     }
                     answer
                 }

@@ -10,7 +10,8 @@ use engineio_core::server::Event;
 
 use crate::handler::{BoxFuture, Started};
 use crate::meter;
-use crate::session::{Shared, now};
+use crate::server::Debt;
+use crate::session::{Next, Shared, now};
 use crate::socket::Socket;
 
 /// The running handler of a client, if one is running.
@@ -49,6 +50,7 @@ impl Pump {
             tracing::debug_span!(target: "engineio::session", "session", sid = session.sid.short())
                 .entered();
         let mut socket = None;
+        let mut first = true;
         loop {
             if let Some(running) = &mut self.running {
                 let result = catch_unwind(AssertUnwindSafe(|| running.as_mut().poll(cx)));
@@ -62,8 +64,13 @@ impl Pump {
                 session.data.clear();
                 session.server.forgotten();
             }
-            let Some(event) = session.next_event() else {
-                return Poll::Ready(());
+            let event = match session.next_event(std::mem::take(&mut first)) {
+                Next::Event(event) => event,
+                Next::Nothing => return Poll::Ready(()),
+                Next::Later => {
+                    cx.waker().wake_by_ref();
+                    return Poll::Pending;
+                }
             };
             self.last = matches!(event, Event::Closed(_));
             let socket = socket.get_or_insert_with(|| Socket::new(Arc::clone(session)));
@@ -133,7 +140,9 @@ fn start(session: &Arc<Shared>, socket: &Socket, event: Event) -> Started<()> {
 fn run_beside(session: &Arc<Shared>, mut handler: BoxFuture<()>) {
     let session = Arc::clone(session);
     let server = Arc::clone(&session.server);
+    let debt = Debt::new(&server);
     server.spawn(async move {
+        let _debt = debt;
         let run = std::future::poll_fn(|cx| {
             match catch_unwind(AssertUnwindSafe(|| handler.as_mut().poll(cx))) {
                 Ok(poll) => poll.map(Ok),

@@ -3,8 +3,8 @@
 use bytes::Bytes;
 use engineio_core::{Refusal, jsonp};
 use http::header::{
-    ALLOW, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, SEC_WEBSOCKET_VERSION, VARY,
-    X_CONTENT_TYPE_OPTIONS,
+    ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_ENCODING, CONTENT_TYPE, SEC_WEBSOCKET_VERSION,
+    UPGRADE, VARY, X_CONTENT_TYPE_OPTIONS,
 };
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
@@ -112,7 +112,10 @@ impl Reply {
 
     /// Puts the answer into HTTP.
     pub(crate) fn write(&mut self, server: &ServerInner, answer: Answer) -> EngineResponse {
-        let accepted = matches!(answer, Answer::Payload(_) | Answer::Response(_));
+        let accepted = matches!(
+            answer,
+            Answer::Payload(_) | Answer::Posted | Answer::Response(_)
+        );
         let mut response = match answer {
             Answer::Payload(payload) => self.payload(server, payload),
             Answer::Posted => with_head(server.heads.posted.clone(), Bytes::from_static(b"ok")),
@@ -203,10 +206,11 @@ fn refused(refusal: Refusal) -> EngineResponse {
             response.headers_mut().insert(ALLOW, methods);
         }
         Refusal::UpgradeRequired => {
-            let version = HeaderValue::from_static("13");
-            response
-                .headers_mut()
-                .insert(SEC_WEBSOCKET_VERSION, version);
+            let headers = response.headers_mut();
+            headers.insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
+            // RFC 9110 § 15.5.22 wants to hear what to upgrade to, and § 7.8 that it is of this connection alone.
+            headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+            headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
         }
         _ => {}
     }

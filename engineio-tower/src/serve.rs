@@ -30,6 +30,9 @@ use crate::request::PeerAddr;
 /// spin until a connection ends.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
+/// hyper adds its timeouts to the time of day, for which some are too long.
+const LONGEST: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+
 /// Serves a service on a listener until the process ends, or until a signal of
 /// [`with_graceful_shutdown`](Serve::with_graceful_shutdown).
 ///
@@ -310,16 +313,17 @@ where
 }
 
 fn http(options: Options) -> auto::Builder<TokioExecutor> {
+    let head = options.header_read_timeout.min(LONGEST);
     let mut http = auto::Builder::new(TokioExecutor::new());
     http.http1()
         .timer(TokioTimer::new())
-        .header_read_timeout(options.header_read_timeout);
+        .header_read_timeout(head);
     http.http2()
         .timer(TokioTimer::new())
         // WebSockets (RFC 8441).
         .enable_connect_protocol()
         // A peer that is gone without a word leaves a connection that nothing else would end.
-        .keep_alive_interval(options.header_read_timeout);
+        .keep_alive_interval(head);
     http
 }
 

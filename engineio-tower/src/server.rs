@@ -62,7 +62,7 @@ pub(crate) struct ServerInner {
     /// The runtime of the first request, for what is done from threads that belong to none.
     runtime: OnceLock<Handle>,
     connected: AtomicUsize,
-    /// The clients whose `on_disconnect` is still owed, and the WebSockets that still talk.
+    /// The clients whose `on_disconnect` is still owed, the WebSockets that still talk, and the handlers that run beside.
     owed: AtomicUsize,
     nothing_owed: Notify,
     leaving: AtomicBool,
@@ -209,10 +209,8 @@ impl Server {
     }
 
     async fn close_all(&self, reason: DisconnectReason) {
-        let sessions = self.inner.registry.snapshot();
-        for session in &sessions {
-            session.update(|session| session.close(now(), reason));
-        }
+        let mut sessions = self.inner.registry.snapshot();
+        sessions.retain(|session| session.end_if_accepted(|session| session.close(now(), reason)));
         for session in sessions {
             Socket::new(session).closed().await;
         }
@@ -254,7 +252,7 @@ impl Server {
             .is_err()
         {
             for session in self.inner.registry.snapshot() {
-                session.update(|session| session.abort(now(), reason));
+                session.end_if_accepted(|session| session.abort(now(), reason));
             }
         }
         let _ = tokio::time::timeout_at(deadline, self.inner.settled()).await;
@@ -294,7 +292,12 @@ impl Server {
         };
         let task = runtime.spawn(task);
         let mut background = self.inner.lock_background();
-        background.retain(|task| !task.is_finished());
+        if background.len() == background.capacity() {
+            // Not each time: thousands of tasks that go on would all be looked at for each one more.
+            background.retain(|task| !task.is_finished());
+            let kept = background.len();
+            background.reserve(kept + 1);
+        }
         background.push(task.abort_handle());
         task
     }
@@ -376,6 +379,22 @@ impl ServerInner {
     }
 }
 
+/// A handler that is not the end of a client, and for which a shutdown waits.
+pub(crate) struct Debt(Arc<ServerInner>);
+
+impl Debt {
+    pub(crate) fn new(server: &Arc<ServerInner>) -> Self {
+        server.owes();
+        Self(Arc::clone(server))
+    }
+}
+
+impl Drop for Debt {
+    fn drop(&mut self) {
+        self.0.forgotten();
+    }
+}
+
 impl Drop for ServerInner {
     fn drop(&mut self) {
         self.end_background_tasks();
@@ -398,5 +417,23 @@ impl std::fmt::Debug for ServerInner {
             .field("config", &self.config)
             .field("handlers", &self.handlers)
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Server;
+
+    #[tokio::test]
+    async fn background_tasks_that_are_done_are_forgotten() {
+        let server = Server::builder().build();
+        let goes_on = server.spawn(std::future::pending::<()>());
+        for _ in 0..1_000 {
+            server.spawn(async {}).await.unwrap();
+        }
+        let kept = server.inner.lock_background().capacity();
+        assert!(kept <= 16, "{kept}");
+        server.inner.end_background_tasks();
+        assert!(goes_on.await.unwrap_err().is_cancelled());
     }
 }

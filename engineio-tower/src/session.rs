@@ -1,6 +1,7 @@
 //! One client: the protocol's machine behind a lock, and who waits for it.
 
 mod data;
+mod sending;
 mod state;
 
 use std::net::SocketAddr;
@@ -9,17 +10,14 @@ use std::task::{Context, Poll};
 use std::time::Instant;
 
 use engineio_core::server::{Event, ExchangeId, First, Input, Session, WebSocketId};
-use engineio_core::{
-    DisconnectReason, Frame, Message, Payload, Refusal, Revision, SendError, SendOptions, Sid,
-    Transport,
-};
+use engineio_core::{DisconnectReason, Frame, Message, Payload, Refusal, Revision, Sid, Transport};
 
 use self::data::Data;
 pub(crate) use self::state::PartyId;
 use self::state::{Consequences, Signal, State};
 use crate::admission::Permit;
+use crate::connect::Opening;
 use crate::meter;
-use crate::options::WhenFull;
 use crate::pump::Pump;
 use crate::server::ServerInner;
 use crate::sync::{Mutex, MutexGuard};
@@ -46,6 +44,17 @@ pub(crate) enum Rest {
     Close(DisconnectReason),
 }
 
+/// How many events are handled before other tasks get their turn: a POST of a million bytes brings half a million.
+const TURN: usize = 256;
+
+/// What the handlers have to do.
+pub(crate) enum Next {
+    Event(Event),
+    /// There is more, but other tasks come first.
+    Later,
+    Nothing,
+}
+
 /// What the handles of a client, its requests, its WebSocket and the deadline watcher share.
 pub(crate) struct Shared {
     pub(crate) server: Arc<ServerInner>,
@@ -54,6 +63,8 @@ pub(crate) struct Shared {
     /// Binary data travels as text, so that every transport can carry it.
     pub(crate) base64: bool,
     pub(crate) peer: Option<SocketAddr>,
+    /// The transport over which the session begins.
+    opened_by: Transport,
     state: Mutex<State>,
     pub(crate) data: Data,
 }
@@ -68,7 +79,7 @@ impl Shared {
     pub(crate) fn new(
         server: Arc<ServerInner>,
         session: Session,
-        base64: bool,
+        opening: Opening,
         peer: Option<SocketAddr>,
         permit: Permit,
     ) -> Arc<Self> {
@@ -76,14 +87,16 @@ impl Shared {
             sid: session.sid(),
             revision: session.revision(),
             server,
-            base64,
+            base64: opening.base64,
             peer,
+            opened_by: opening.transport,
             state: Mutex::new(State {
                 session,
                 permit: Some(permit),
                 parties: Vec::new(),
                 waiting: Vec::new(),
                 pumping: false,
+                turn: 0,
                 driver: None,
                 starved: false,
                 watched: None,
@@ -102,6 +115,15 @@ impl Shared {
     /// Asks the machine.
     pub(crate) fn ask<R>(&self, question: impl FnOnce(&Session) -> R) -> R {
         question(&self.lock().session)
+    }
+
+    /// By what the client is reached, or was at last.
+    pub(crate) fn transport(&self) -> Transport {
+        let state = self.lock();
+        match state.accepted {
+            Some(_) => state.session.transport(),
+            None => self.opened_by,
+        }
     }
 
     /// Changes the machine and does what follows.
@@ -188,23 +210,35 @@ impl Shared {
         claim
     }
 
-    /// The next event for the handlers; gives the right to run them back when there is none.
-    pub(crate) fn next_event(self: &Arc<Self>) -> Option<Event> {
+    /// The next event for the handlers; gives the right to run them back when there is none. The first one begins a turn.
+    pub(crate) fn next_event(self: &Arc<Self>, first: bool) -> Next {
         self.change(|state| {
+            if first {
+                state.turn = 0;
+            } else if state.turn >= TURN && state.session.has_events() {
+                return Next::Later;
+            }
             let event = state.session.take_event(now);
             state.pumping = event.is_some();
-            event
+            state.turn += 1;
+            event.map_or(Next::Nothing, Next::Event)
         })
     }
 
-    /// The next message, if the next event is one.
+    /// The next message, if the next event is one and the turn is not over.
     ///
     /// Where messages are handled concurrently, each has a handler of its own.
     pub(crate) fn next_message(self: &Arc<Self>) -> Option<Message> {
         if self.server.options.concurrent_messages {
             return None;
         }
-        let message = self.update(|session| session.take_message(now));
+        let message = self.change(|state| {
+            if state.turn >= TURN {
+                return None;
+            }
+            state.turn += 1;
+            state.session.take_message(now)
+        });
         message.inspect(|message| meter::received(message.len()))
     }
 
@@ -240,6 +274,20 @@ impl Shared {
             state.enter(party);
             state.session.handle_input(now(), Input::Accepted(first));
             true
+        })
+    }
+
+    /// Ends the session, unless it is in the registry and not accepted yet. If it were closed, the application would not
+    /// hear of the end of a client that it has accepted; whoever lets it in looks for a shutdown afterwards.
+    ///
+    /// Returns whether it was accepted.
+    pub(crate) fn end_if_accepted(self: &Arc<Self>, end: impl FnOnce(&mut Session)) -> bool {
+        self.change(|state| {
+            let accepted = state.accepted.is_some();
+            if accepted {
+                end(&mut state.session);
+            }
+            accepted
         })
     }
 
@@ -418,69 +466,5 @@ impl Shared {
         party.sleep(cx);
         state.starved = starved;
         Rest::Asleep
-    }
-
-    pub(crate) fn try_send(
-        self: &Arc<Self>,
-        message: Message,
-        options: SendOptions,
-    ) -> Result<(), SendError> {
-        let when_full = self.server.options.when_full;
-        let bytes = message.len();
-        self.update(|session| match session.send_with(message, options) {
-            Err(SendError::Full(message)) if when_full == WhenFull::Disconnect => {
-                session.abort(now(), DisconnectReason::SlowConsumer);
-                Err(SendError::Closed(message))
-            }
-            result => result,
-        })
-        .inspect(|()| meter::sent(1, bytes))
-    }
-
-    /// Sends, or has the task woken when it is worth trying again.
-    ///
-    /// While the application has not accepted the client yet, nobody takes anything out of the outbox, so a full one
-    /// is an error at once.
-    pub(crate) fn poll_send(
-        self: &Arc<Self>,
-        message: Message,
-        options: SendOptions,
-        cx: &Context<'_>,
-    ) -> Result<(), (SendError, bool)> {
-        if self.server.options.when_full != WhenFull::Wait {
-            let sent = self.try_send(message, options);
-            return sent.map_err(|error| (error, false));
-        }
-        let bytes = message.len();
-        self.change(|state| {
-            let sent = state.session.send_with(message, options);
-            sent.inspect(|()| meter::sent(1, bytes)).map_err(|error| {
-                let wait = state.accepted.is_some() && matches!(error, SendError::Full(_));
-                if wait {
-                    state.wait(cx);
-                }
-                (error, wait)
-            })
-        })
-    }
-
-    /// Why the session is closed, or has the task woken when it may be.
-    pub(crate) fn poll_closed(&self, cx: &Context<'_>) -> Option<DisconnectReason> {
-        let mut state = self.lock();
-        let closed = state.session.closed();
-        if closed.is_none() {
-            state.wait(cx);
-        }
-        closed
-    }
-
-    /// Whether the outbox is empty, or has the task woken when it may be.
-    pub(crate) fn poll_flushed(&self, cx: &Context<'_>) -> bool {
-        let mut state = self.lock();
-        let flushed = state.session.queued_messages() == 0 || state.session.closed().is_some();
-        if !flushed {
-            state.wait(cx);
-        }
-        flushed
     }
 }

@@ -135,7 +135,7 @@ impl Socket {
         messages: impl IntoIterator<Item = M>,
     ) -> Result<(), SendManyError> {
         let messages = messages.into_iter().map(Into::into).collect();
-        self.session.update(|session| session.send_many(messages))
+        self.session.send_many(messages)
     }
 
     /// Sends a message if it leaves at once, and drops it otherwise: for what is worth nothing when it is late, such as
@@ -174,6 +174,8 @@ impl Socket {
     }
 
     /// Waits until everything that was sent so far has been handed to the client's connection, or the client is gone.
+    ///
+    /// In a connect handler it returns at once: what is sent there travels with the handshake.
     ///
     /// # Cancel safety
     ///
@@ -226,10 +228,10 @@ impl Socket {
         self.session.ask(engineio_core::server::Session::closed)
     }
 
-    /// By what the client is reached now.
+    /// By what the client is reached now, or was when it went.
     #[must_use]
     pub fn transport(&self) -> Transport {
-        self.session.ask(engineio_core::server::Session::transport)
+        self.session.transport()
     }
 
     /// The revision of the protocol that the client speaks.
@@ -258,7 +260,8 @@ impl Socket {
             .ask(engineio_core::server::Session::queued_bytes)
     }
 
-    /// Attaches a value to the client, one of each type. It is dropped after `on_disconnect`, even if a handle is kept.
+    /// Attaches a value to the client, one of each type. It is dropped after `on_disconnect`, even if a handle is kept, and
+    /// at once if that is over.
     ///
     /// Returns the value of that type that was attached before.
     ///

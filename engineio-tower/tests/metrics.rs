@@ -87,3 +87,32 @@ fn sessions_messages_and_refusals_are_counted() {
         assert_eq!(values.get(name), Some(&expected), "{name} in {values:#?}");
     }
 }
+
+#[test]
+fn nothing_is_left_of_what_was_queued_for_clients_that_are_gone() {
+    let recorder = DebuggingRecorder::new();
+    let snapshotter = recorder.snapshotter();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    metrics::with_local_recorder(&recorder, || {
+        runtime.block_on(async {
+            let server = Server::builder().initial_message("hello").build();
+            let (sid, _) = open(&server).await;
+            let socket = server.sockets().remove(0);
+            socket.send_many(["one", "three"]).unwrap();
+            poll(&server, &sid).await;
+            socket.send_many(["four"]).unwrap();
+            socket.abort();
+        });
+    });
+    let values = values(&snapshotter);
+    for (name, expected) in [
+        ("engineio_messages_total out", 4.0),
+        ("engineio_message_bytes_total out", 17.0),
+        ("engineio_queue_bytes ", 0.0),
+    ] {
+        assert_eq!(values.get(name), Some(&expected), "{name} in {values:#?}");
+    }
+}

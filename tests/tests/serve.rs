@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use engineio_tests::frame::{self, Frame};
 use engineio_tests::host::{PAGE, axum_app};
+use engineio_tests::http2::Http2;
 use engineio_tests::puppet::Puppet;
 use engineio_tests::{app, within};
 use engineio_tower::blocking::Host;
@@ -37,6 +38,22 @@ async fn clients_that_ask_nothing_are_dropped() {
         client.write(words).await;
         within("the end", client.ended()).await;
     }
+}
+
+#[tokio::test]
+async fn clients_may_have_all_the_time_there_is() {
+    let (listener, address) = listen().await;
+    let service = EngineIoService::new(Server::builder().build());
+    tokio::spawn(
+        serve(listener, service)
+            .header_read_timeout(Duration::MAX)
+            .shutdown_timeout(Duration::MAX)
+            .into_future(),
+    );
+    let mut client = Puppet::connect(address).await;
+    assert_eq!(client.get(POLLING).await.status, 200);
+    let mut client = Http2::connect(address).await;
+    assert_eq!(client.get(POLLING).await.0, 200);
 }
 
 #[tokio::test]

@@ -40,6 +40,8 @@ pub(super) struct Machine {
     pub(super) deaf: bool,
     /// The transport over which the session was opened, for the open packet.
     pub(super) opened_by: Transport,
+    /// By what the client is reached, or was at last.
+    pub(super) reached_by: Transport,
 }
 
 impl Machine {
@@ -63,11 +65,13 @@ impl Machine {
             untaken: false,
             deaf: false,
             opened_by: Transport::Polling,
+            reached_by: Transport::Polling,
         }
     }
 
     pub(super) fn start(&mut self, now: Instant, transport: Transport) {
         self.opened_by = transport;
+        self.reached_by = transport;
         self.outbox.open = true;
         self.heartbeat =
             Heartbeat::start(now, self.coding.revision, &self.config, &mut self.timers);
@@ -100,6 +104,7 @@ impl Machine {
     }
 
     pub(super) fn upgraded(&mut self) {
+        self.reached_by = Transport::WebSocket;
         if !self.deaf {
             self.inbox.push_back(Event::Upgraded);
         }

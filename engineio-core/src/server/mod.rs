@@ -340,15 +340,11 @@ impl Session {
         self.machine.coding.revision
     }
 
-    /// By what the client is reached. An upgrade counts once it is complete.
+    /// By what the client is reached, or was when the session ended. An upgrade counts once it is complete; before the
+    /// client is accepted it counts as reached by polling.
     #[must_use]
     pub const fn transport(&self) -> Transport {
-        match &self.state {
-            State::Open(Link::WebSocket(_)) | State::Closing(Link::WebSocket(_), _) => {
-                Transport::WebSocket
-            }
-            _ => Transport::Polling,
-        }
+        self.machine.reached_by
     }
 
     /// Whether the session was accepted and is neither closing nor closed.

@@ -1,7 +1,7 @@
 //! The client closes, the application aborts, and what comes after the end: rows 34 to 36, 44 and 45.
 
 use engineio_core::server::Input;
-use engineio_core::{DisconnectReason, Message, Refusal, SendError, Timer};
+use engineio_core::{DisconnectReason, Message, Refusal, SendError, Timer, Transport};
 
 use crate::support::{Rig, Seen, message, ms, payload, secs};
 
@@ -184,4 +184,23 @@ fn the_last_poll_given_up_before_its_answer_is_just_gone() {
         rig.seen(),
         [Seen::Closed(DisconnectReason::Server), Seen::Finished]
     );
+}
+
+#[test]
+fn by_what_the_client_was_reached_is_known_after_the_end() {
+    let (mut rig, websocket) = Rig::websocket();
+    rig.input(Input::WebSocketClosed(
+        websocket,
+        DisconnectReason::TransportClose,
+    ));
+    assert_eq!(rig.session.transport(), Transport::WebSocket);
+
+    let (mut rig, websocket) = Rig::probed();
+    rig.frame(websocket, "5");
+    rig.abort(DisconnectReason::Server);
+    assert_eq!(rig.session.transport(), Transport::WebSocket);
+
+    let mut rig = Rig::polling();
+    rig.post("1");
+    assert_eq!(rig.session.transport(), Transport::Polling);
 }

@@ -1,13 +1,17 @@
 //! What is behind the lock of a client: its machine, and who waits for it.
 
 use std::task::{Context, Waker};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use engineio_core::server::{ExchangeId, Output, Session, WebSocketId};
 use engineio_core::{DisconnectReason, Refusal, Transport};
 
 use crate::admission::Permit;
 use crate::meter;
+
+/// After this long the watcher looks at a session at the latest, so that its list forgets those that are gone: entries
+/// are not taken out, and a heartbeat may be days away.
+const LOOK: Duration = Duration::from_secs(60);
 
 pub(super) struct State {
     pub(super) session: Session,
@@ -19,6 +23,8 @@ pub(super) struct State {
     pub(super) waiting: Vec<Waker>,
     /// Somebody runs the handlers; nobody else may, so that messages stay in order.
     pub(super) pumping: bool,
+    /// How many events were handled since the task of the handlers got its turn.
+    pub(super) turn: usize,
     /// The WebSocket's task runs the handlers and is woken instead of starting another task.
     pub(super) driver: Option<WebSocketId>,
     /// The task of the WebSocket waits for room in the inbox before it reads on.
@@ -192,6 +198,7 @@ impl State {
         if let Some(at) = self.session.poll_timeout()
             && self.watched.is_none_or(|watched| at < watched)
         {
+            let at = at.min(super::now() + LOOK);
             self.watched = Some(at);
             then.watch = Some(at);
         }

@@ -104,9 +104,11 @@ async fn a_payload_may_have_any_number_of_packets() {
     for count in [16, 17, 5_000] {
         let body: Vec<_> = (0..count).map(|n| format!("4{n}")).collect();
         is(&post(&server, &sid, body.join("\x1e")).await, OK);
-        let received = received(&mut messages);
-        assert_eq!(received.len(), count);
-        assert_eq!(received[count - 1].as_text(), Some(&body[count - 1][1..]));
+        // The POST is answered when there is room for all of them; the last ones are handled a little later.
+        for packet in &body {
+            let message = messages.recv().await.unwrap();
+            assert_eq!(message.as_text(), Some(&packet[1..]));
+        }
     }
 }
 

@@ -1,0 +1,131 @@
+//! Clients that send faster than the application takes, while the application sends too.
+
+use std::future::poll_fn;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll};
+
+use engineio_tower::{Driver, EngineIoService, Message, Server, Socket};
+use support::{WEBSOCKET, open, post, receive_text, send, websocket_request};
+use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf};
+use tokio::sync::{Notify, mpsc};
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::protocol::Role;
+use tower::ServiceExt;
+
+mod support;
+
+/// A stream that lets something else happen at each write, as another thread may at any moment.
+struct Meanwhile<F>(DuplexStream, F);
+
+impl<F: Unpin> AsyncRead for Meanwhile<F> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_read(cx, buf)
+    }
+}
+
+impl<F: FnMut() + Unpin> AsyncWrite for Meanwhile<F> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.1();
+        Pin::new(&mut self.0).poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_shutdown(cx)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_sent_while_the_inbox_is_full_loses_no_message_of_the_client() {
+    let gate = Arc::new(Notify::new());
+    let opening = Arc::clone(&gate);
+    let sends = Arc::new(AtomicUsize::new(0));
+    let sending = Arc::clone(&sends);
+    let (came, mut coming) = mpsc::unbounded_channel();
+    let server = Server::builder()
+        .inbox_limit(0) // One message at a time.
+        .on_message(move |socket: Socket, message: Message| {
+            let (gate, came) = (Arc::clone(&gate), came.clone());
+            sends.store(3, Ordering::Relaxed);
+            async move {
+                let _ = socket.send("seen").await;
+                came.send(message.as_text().unwrap().to_owned()).unwrap();
+                gate.notified().await;
+            }
+        })
+        .build();
+    let request = websocket_request(WEBSOCKET);
+    let service = EngineIoService::new(server.clone());
+    let mut response = service.oneshot(request).await.unwrap();
+    let driver = Driver::take(&mut response).unwrap();
+
+    let socket = server.sockets().remove(0);
+    let (ours, theirs) = tokio::io::duplex(64 * 1024);
+    tokio::spawn(driver.run(Meanwhile(theirs, move || {
+        if sending.load(Ordering::Relaxed) > 0 {
+            sending.fetch_sub(1, Ordering::Relaxed);
+            socket.try_send("meanwhile").unwrap();
+        }
+    })));
+    let mut client = WebSocketStream::from_raw_socket(ours, Role::Client, None).await;
+    assert!(receive_text(&mut client).await.starts_with("0{"));
+    for n in 0..10 {
+        send(&mut client, &format!("4{n}")).await;
+    }
+    for n in 0..10 {
+        assert_eq!(coming.recv().await.unwrap(), n.to_string());
+        opening.notify_one();
+    }
+}
+
+#[tokio::test]
+async fn a_post_of_many_messages_leaves_others_their_turn() {
+    let handled = Arc::new(AtomicUsize::new(0));
+    let (plain, async_) = (Arc::clone(&handled), Arc::clone(&handled));
+    let plain = Server::builder().on_message(move |_: Socket, _: Message| {
+        plain.fetch_add(1, Ordering::Relaxed);
+    });
+    let async_ = Server::builder().on_message(move |_: Socket, _: Message| {
+        async_.fetch_add(1, Ordering::Relaxed);
+        async {}
+    });
+    for builder in [plain, async_] {
+        let server = builder.build();
+        let (sid, _) = open(&server).await;
+        let body = "4\u{1e}".repeat(99_999) + "4";
+        let posting = tokio::spawn(async move { post(&server, &sid, body).await });
+        handled.store(0, Ordering::Relaxed);
+        let handled = Arc::clone(&handled);
+        let another = tokio::spawn(async move {
+            let mut seen = 0;
+            poll_fn(|cx| {
+                let now = handled.load(Ordering::Relaxed);
+                assert!(now - seen <= 1_000, "{} at once", now - seen);
+                seen = now;
+                if now == 100_000 {
+                    return Poll::Ready(());
+                }
+                // Behind those that are ready, without a pause in which tokio looks for others first.
+                cx.waker().wake_by_ref();
+                Poll::Pending
+            })
+            .await;
+        });
+        another.await.unwrap();
+        assert_eq!(posting.await.unwrap().status(), 200);
+    }
+}

@@ -1,0 +1,184 @@
+//! What the documentation promises, where it is easily broken.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use engineio_tower::{
+    ConnectRequest, DisconnectReason, EngineIoService, Message, SendManyError, Server, SidCookie,
+    Socket, Transport, WhenFull,
+};
+use http::{HeaderValue, StatusCode};
+use support::{
+    HANDSHAKE, WEBSOCKET, get, get_request, open, pass, post, receive, try_websocket, watched,
+    websocket, websocket_request, with,
+};
+use tokio::sync::mpsc;
+use tokio::time::{Instant, timeout};
+use tower_service::Service;
+
+mod support;
+
+#[tokio::test]
+async fn a_cookie_of_the_application_and_that_of_the_server_are_both_set() {
+    let server = Server::builder()
+        .cookie(SidCookie::new("io"))
+        .initial_headers(|_, headers| {
+            headers.append("set-cookie", HeaderValue::from_static("app=1"));
+        })
+        .build();
+    let response = get(&server, HANDSHAKE).await;
+    let cookies: Vec<_> = response.headers().get_all("set-cookie").iter().collect();
+    assert_eq!(cookies.len(), 2, "{cookies:?}");
+    assert_eq!(cookies[0], "app=1");
+    assert!(cookies[1].to_str().unwrap().starts_with("io="));
+}
+
+#[tokio::test]
+async fn the_hook_for_headers_is_for_posts_too() {
+    let server = Server::builder()
+        .headers(|_, headers| {
+            headers.insert("x-node", HeaderValue::from_static("a"));
+        })
+        .build();
+    let (sid, _) = open(&server).await;
+    assert_eq!(post(&server, &sid, "4x").await.headers()["x-node"], "a");
+}
+
+#[tokio::test]
+async fn a_handshake_of_another_version_is_told_what_to_upgrade_to() {
+    let server = Server::builder().build();
+    let request = with("sec-websocket-version", "8", websocket_request(WEBSOCKET));
+    let response = support::call(&server, request).await;
+    assert_eq!(response.status(), StatusCode::UPGRADE_REQUIRED);
+    // RFC 9110 § 15.5.22 and § 7.8.
+    assert_eq!(response.headers()["upgrade"], "websocket");
+    assert_eq!(response.headers()["connection"], "Upgrade");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_whose_request_is_dropped_at_once_is_still_told_to_disconnect() {
+    let came = Arc::new(AtomicUsize::new(0));
+    let coming = Arc::clone(&came);
+    let (server, mut leaving) = watched(Server::builder().on_connect(move |socket: Socket, _| {
+        coming.fetch_add(1, Ordering::Relaxed);
+        socket.try_send("welcome").unwrap();
+    }));
+    // A layer in front that gives up before it has polled.
+    drop(EngineIoService::new(server.clone()).call(get_request(HANDSHAKE)));
+    assert_eq!(came.load(Ordering::Relaxed), 1);
+    let left = timeout(Duration::from_secs(60), leaving.recv()).await;
+    assert_eq!(left, Ok(Some(DisconnectReason::TransportClose)));
+    assert!(server.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_is_accepted_during_a_shutdown_is_told_to_disconnect() {
+    let builder = Server::builder().on_connect(|_: Socket, _: ConnectRequest| async {
+        pass(2_000).await;
+    });
+    let (server, mut leaving) = watched(builder);
+    for query in [HANDSHAKE, WEBSOCKET] {
+        let server = server.clone();
+        tokio::spawn(async move {
+            let status = match query {
+                HANDSHAKE => get(&server, query).await.status(),
+                _ => try_websocket(&server, query).await.unwrap_err().status(),
+            };
+            assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
+        });
+    }
+    pass(1_000).await;
+    server.shutdown(Duration::from_secs(5)).await;
+    assert!(server.is_empty());
+    // What the connect handler has counted up is counted down, before the program may end.
+    for _ in 0..2 {
+        assert_eq!(leaving.try_recv(), Ok(DisconnectReason::Shutdown));
+    }
+}
+
+#[tokio::test]
+async fn the_transport_is_right_from_the_first_handler_to_the_last() {
+    let (told, mut tell) = mpsc::unbounded_channel();
+    let telling = told.clone();
+    let server = Server::builder()
+        .on_connect(move |socket: Socket, _| telling.send(socket.transport()).unwrap())
+        .on_disconnect(move |socket: Socket, _| told.send(socket.transport()).unwrap())
+        .build();
+    drop(websocket(&server, WEBSOCKET).await);
+    assert_eq!(tell.recv().await, Some(Transport::WebSocket));
+    assert_eq!(tell.recv().await, Some(Transport::WebSocket));
+    let (sid, _) = open(&server).await;
+    post(&server, &sid, "1").await;
+    assert_eq!(tell.recv().await, Some(Transport::Polling));
+    assert_eq!(tell.recv().await, Some(Transport::Polling));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_shutdown_waits_for_handlers_that_run_concurrently() {
+    let done = Arc::new(AtomicUsize::new(0));
+    let doing = Arc::clone(&done);
+    let server = Server::builder()
+        .concurrent_messages()
+        .on_message(move |_: Socket, _: Message| {
+            let doing = Arc::clone(&doing);
+            async move {
+                pass(3_000).await;
+                doing.fetch_add(1, Ordering::Relaxed);
+            }
+        })
+        .build();
+    let mut client = websocket(&server, WEBSOCKET).await;
+    receive(&mut client).await;
+    support::send(&mut client, "4a").await;
+    support::send(&mut client, "4b").await;
+    tokio::task::yield_now().await;
+    drop(client);
+    tokio::task::yield_now().await;
+    let start = Instant::now();
+    server.shutdown(Duration::from_secs(10)).await;
+    assert_eq!(done.load(Ordering::Relaxed), 2);
+    assert_eq!(start.elapsed().as_secs(), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connect_handler_that_flushes_does_not_wait_for_itself() {
+    let server = Server::builder()
+        .on_connect(|socket: Socket, _: ConnectRequest| async move {
+            let _ = socket.send("welcome").await;
+            socket.flush().await;
+        })
+        .build();
+    let start = Instant::now();
+    let (_, packets) = open(&server).await;
+    assert_eq!(packets, ["4welcome"]);
+    assert_eq!(start.elapsed(), Duration::ZERO);
+}
+
+#[tokio::test]
+async fn a_client_that_is_too_slow_for_many_messages_is_disconnected_as_for_one() {
+    let (server, mut leaving) = watched(
+        Server::builder()
+            .outbox_limit(100)
+            .when_full(WhenFull::Disconnect),
+    );
+    let (sid, _) = open(&server).await;
+    let socket = support::socket(&server, &sid);
+    socket.send_many(["one"]).unwrap();
+    let error = socket.send_many(["two", "three"]).unwrap_err();
+    assert!(matches!(error, SendManyError::Closed(messages) if messages.len() == 2));
+    assert_eq!(leaving.recv().await, Some(DisconnectReason::SlowConsumer));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_attached_to_a_client_that_is_gone_is_dropped() {
+    let (server, mut leaving) = watched(Server::builder());
+    let (sid, _) = open(&server).await;
+    let socket = support::socket(&server, &sid);
+    post(&server, &sid, "1").await;
+    leaving.recv().await.unwrap();
+    let value = Arc::new(());
+    // A handle of the client in its own data would keep both for ever.
+    socket.set((socket.clone(), Arc::clone(&value)));
+    assert_eq!(Arc::strong_count(&value), 1);
+}
