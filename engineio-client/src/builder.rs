@@ -164,11 +164,12 @@ impl ClientBuilder {
         self
     }
 
-    /// Adds a header to every request and to the WebSocket handshake.
+    /// Adds a header to every request and to the WebSocket handshake. `user-agent` and `authorization` are replaced, since
+    /// there is one of each.
     pub fn header(mut self, name: &str, value: &str) -> Self {
         match (HeaderName::try_from(name), HeaderValue::try_from(value)) {
             (Ok(name), Ok(value)) => {
-                if name == USER_AGENT {
+                if name == USER_AGENT || name == AUTHORIZATION {
                     self.headers.insert(name, value);
                 } else {
                     self.headers.append(name, value);
@@ -217,14 +218,9 @@ impl ClientBuilder {
 
     /// Sends a cookie with every request.
     pub fn cookie(mut self, name: &str, value: &str) -> Self {
-        let mut pairs = match self.headers.get(COOKIE).map(HeaderValue::to_str) {
-            Some(Ok(pairs)) => format!("{pairs}; "),
-            _ => String::new(),
-        };
-        pairs.push_str(&format!("{name}={value}"));
-        match HeaderValue::try_from(pairs) {
-            Ok(pairs) => {
-                self.headers.insert(COOKIE, pairs);
+        match HeaderValue::try_from(format!("{name}={value}")) {
+            Ok(pair) => {
+                self.headers.append(COOKIE, pair);
             }
             Err(error) => {
                 let message = format!("the cookie `{}` cannot be sent", name.escape_debug());
@@ -293,7 +289,8 @@ impl ClientBuilder {
 
     /// Whether each polling request has a parameter that makes it unique, so that no cache answers it. Default: yes.
     pub fn timestamp_requests(mut self, timestamps: bool) -> Self {
-        self.stamp = timestamps.then(|| "t".to_owned());
+        let stamp = self.stamp.take();
+        self.stamp = timestamps.then(|| stamp.unwrap_or_else(|| "t".to_owned()));
         self
     }
 
@@ -469,7 +466,7 @@ impl ClientBuilder {
             self.connect_timeout,
         );
         let headers = Arc::new(self.headers);
-        let cookies = self.cookies.then(|| Arc::new(Cookies::default()));
+        let cookies = self.cookies.then(|| Arc::new(Cookies::new(target.path())));
         let websockets = WebSockets {
             connector: connector.clone(),
             headers: Arc::clone(&headers),
