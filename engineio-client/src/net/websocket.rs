@@ -162,10 +162,19 @@ pub(crate) type Ended = (DisconnectReason, Option<Error>);
 
 impl WebSocket {
     /// The next frame. Pings of the WebSocket itself are answered below.
+    ///
+    /// A small one is copied, because the library's would keep the whole read alive that it came with, and that may be
+    /// larger than all that the inbox counts.
     pub(crate) fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Result<Frame, Ended>> {
         loop {
             let message = ready!(Pin::new(&mut self.0).poll_next(cx));
             return Poll::Ready(match message {
+                Some(Ok(Message::Text(text))) if text.len() < READ_BUFFER => {
+                    Ok(Frame::text(String::from(text.as_str())))
+                }
+                Some(Ok(Message::Binary(bytes))) if bytes.len() < READ_BUFFER => {
+                    Ok(Frame::Binary(Bytes::copy_from_slice(&bytes)))
+                }
                 Some(Ok(Message::Text(text))) => Ok(Frame::text(Utf8(text))),
                 Some(Ok(Message::Binary(bytes))) => Ok(Frame::Binary(bytes)),
                 Some(Ok(Message::Close(_))) | None => Err((DisconnectReason::TransportClose, None)),
