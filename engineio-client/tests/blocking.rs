@@ -91,6 +91,41 @@ fn handlers_are_called_in_one_thread_and_may_block() {
     assert!(heard.iter().all(|(_, thread)| *thread == heard[0].1));
 }
 
+#[derive(Clone)]
+struct InMemory;
+
+impl tower_service::Service<http::Request<http_body_util::Full<bytes::Bytes>>> for InMemory {
+    type Response = http::Response<String>;
+    type Error = std::convert::Infallible;
+    type Future = std::future::Ready<Result<Self::Response, Self::Error>>;
+
+    fn poll_ready(
+        &mut self,
+        _: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Result<(), Self::Error>> {
+        std::task::Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: http::Request<http_body_util::Full<bytes::Bytes>>) -> Self::Future {
+        let is_handshake = !request.uri().query().unwrap().contains("sid=");
+        let body = if is_handshake {
+            OPEN_POLLING
+        } else {
+            "4a\u{1e}1"
+        };
+        std::future::ready(Ok(http::Response::new(body.to_owned())))
+    }
+}
+
+#[test]
+fn requests_go_by_a_service_of_the_applications() {
+    let builder = Client::builder("http://in.memory").http_service(InMemory);
+    let mut client = builder.connect().unwrap();
+    assert_eq!(client.recv_timeout(LONG).unwrap(), Message::from("a"));
+    client.wait().unwrap();
+    assert_eq!(client.disconnect_reason(), Some(DisconnectReason::Server));
+}
+
 #[test]
 fn inside_a_runtime_there_are_errors_and_no_panics() {
     let (runtime, server) = server();

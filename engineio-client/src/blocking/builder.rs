@@ -5,11 +5,14 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use engineio_core::client::Event;
 use engineio_core::{DisconnectReason, Message, Revision, Transport};
-use http::HeaderMap;
+use http::{HeaderMap, Request, Response};
+use http_body_util::Full;
 
 use super::{Client, Handle, runtime, wait_for};
+use crate::error::BoxError;
 use crate::shared::{Phase, Shared};
 use crate::{Error, ErrorKind, Reconnect};
 
@@ -100,6 +103,24 @@ impl ClientBuilder {
         client_identity(pem: &[u8]);
         #[cfg(feature = "tls")]
         danger_accept_invalid_certificates(accept: bool);
+    }
+
+    /// As [`http_service`](crate::ClientBuilder::http_service) of the async client; the service is called in the background
+    /// thread of the blocking clients.
+    pub fn http_service<S, B>(mut self, service: S) -> Self
+    where
+        S: tower_service::Service<Request<Full<Bytes>>, Response = Response<B>>
+            + Clone
+            + Send
+            + Sync
+            + 'static,
+        S::Future: Send,
+        S::Error: Into<BoxError>,
+        B: http_body::Body<Data: Send> + Send + 'static,
+        B::Error: Into<BoxError>,
+    {
+        self.inner = self.inner.http_service(service);
+        self
     }
 
     /// Called when a session is open, before any of its messages.
