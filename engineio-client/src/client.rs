@@ -397,7 +397,7 @@ impl Stream for Client {
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Message>> {
         loop {
-            match ready!(self.handle.shared.poll_event(cx)) {
+            match ready!(self.handle.shared.poll_stream(cx)) {
                 Some(Event::Message(message)) => return Poll::Ready(Some(message)),
                 Some(_) => {}
                 None => return Poll::Ready(None),

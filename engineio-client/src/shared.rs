@@ -10,6 +10,7 @@ use engineio_core::client::{Event, Session};
 use engineio_core::{DisconnectReason, Message};
 use tokio::sync::{Notify, watch};
 
+use crate::handlers::Handlers;
 use crate::{Error, SendError, meter};
 
 pub(crate) struct Shared {
@@ -48,8 +49,12 @@ pub(crate) struct State {
     pub(crate) life: Option<VecDeque<Event>>,
     pub(crate) driver: Option<Waker>,
     reader: Option<Waker>,
+    /// Who waits for the end of a client whose messages go to a handler.
+    watcher: Option<Waker>,
     pub(crate) flusher: Option<Waker>,
     life_reader: Option<Waker>,
+    /// Messages go to a handler.
+    is_handled: bool,
     /// The application wants no more of it: close, abort or drop.
     pub(crate) stopping: bool,
     pub(crate) was_open: bool,
@@ -81,16 +86,18 @@ pub(crate) fn now() -> Instant {
 }
 
 impl Shared {
-    pub(crate) fn new(session: Session, life: bool, may_return: bool) -> Arc<Self> {
+    pub(crate) fn new(session: Session, handlers: &Handlers, may_return: bool) -> Arc<Self> {
         Arc::new(Self {
             state: Mutex::new(State {
                 session,
                 leftover: VecDeque::new(),
-                life: life.then(VecDeque::new),
+                life: handlers.need_life().then(VecDeque::new),
                 driver: None,
                 reader: None,
+                watcher: None,
                 flusher: None,
                 life_reader: None,
+                is_handled: handlers.take_messages(),
                 stopping: false,
                 was_open: false,
                 upgraded: false,
@@ -132,9 +139,22 @@ impl Shared {
         self.room.notify_waiters();
     }
 
-    /// The next event for the application; `None` after the last one.
+    /// The next event for the handler of messages; `None` after the last one.
     pub(crate) fn poll_event(&self, cx: &Context<'_>) -> Poll<Option<Event>> {
         self.lock().poll_event(cx)
+    }
+
+    /// The next event for the stream, which has nothing but an end where a handler takes the messages.
+    pub(crate) fn poll_stream(&self, cx: &Context<'_>) -> Poll<Option<Event>> {
+        let mut state = self.lock();
+        if !state.is_handled {
+            return state.poll_event(cx);
+        }
+        if state.finished {
+            return Poll::Ready(None);
+        }
+        state.watcher = Some(cx.waker().clone());
+        Poll::Pending
     }
 
     /// The next opening or end, where no handler takes messages.
@@ -155,6 +175,7 @@ impl Shared {
         let mut state = self.lock();
         let wakers = [
             state.reader.take(),
+            state.watcher.take(),
             state.flusher.take(),
             state.life_reader.take(),
         ];

@@ -91,6 +91,25 @@ fn handlers_are_called_in_one_thread_and_may_block() {
     assert!(heard.iter().all(|(_, thread)| *thread == heard[0].1));
 }
 
+#[test]
+fn the_iterator_leaves_messages_to_their_handler() {
+    let (_runtime, server) = server();
+    let (told, hears) = mpsc::channel();
+    let (open, gate) = mpsc::channel::<()>();
+    let mut client = Client::builder(&server.url())
+        .on_message(move |_, message| {
+            told.send(message).unwrap();
+            let _ = gate.recv();
+        })
+        .connect()
+        .unwrap();
+    assert_eq!(hears.recv_timeout(LONG), Ok(Message::from("a")));
+    assert_eq!(client.next(), None);
+    drop(open);
+    assert_eq!(hears.recv_timeout(LONG), Ok(Message::from("b")));
+    client.wait().unwrap();
+}
+
 #[derive(Clone)]
 struct InMemory;
 

@@ -200,6 +200,7 @@ fn run(
         inner: crate::Handle::new(Arc::clone(shared)),
     };
     let mut is_open = false;
+    let mut has_panicked = false;
     loop {
         let next = runtime.block_on(poll_fn(|cx| {
             if need_life {
@@ -218,7 +219,8 @@ fn run(
                     connect(handle.clone());
                 }
             }
-            Event::Message(data) => {
+            // What a panic has left of the handler is not to be trusted.
+            Event::Message(data) if !has_panicked => {
                 if let Some(message) = &mut message {
                     message(handle.clone(), data);
                 }
@@ -232,6 +234,7 @@ fn run(
             _ => {}
         });
         if catch_unwind(call).is_err() {
+            has_panicked = true;
             tracing::error!(target: crate::TARGET, "a handler panicked; the client is closed");
             shared.stop(Some(DisconnectReason::HandlerPanic));
         }
