@@ -125,6 +125,18 @@ impl Shared {
         Ok(())
     }
 
+    /// The last session is over, or the handlers have returned as well, which may be known first where they run in another
+    /// thread.
+    pub(crate) fn end(&self, phase: Phase) {
+        self.phase.send_if_modified(|now| {
+            let is_news = *now != Phase::Done;
+            if is_news {
+                *now = phase;
+            }
+            is_news
+        });
+    }
+
     /// Begins an orderly close, or ends the session at once.
     pub(crate) fn stop(&self, at_once: Option<DisconnectReason>) {
         let mut state = self.lock();

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use engineio_client::{Client, DisconnectReason, ErrorKind, Transport};
+
 use http::{Method, Request, Response};
 use http_body_util::Full;
 use tokio::time::Instant;
@@ -160,6 +161,30 @@ async fn a_sessions_polls_do_not_overlap_and_do_not_spin() {
         .unwrap();
     client.wait().await;
     assert_eq!(seen.lock().unwrap().len(), 51);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_service_that_panics_ends_the_client() {
+    let service = Service::new(|number, _| match number {
+        0 => Some(OPEN),
+        _ => panic!("on purpose"),
+    });
+    let mut client = builder(service).connect().await.unwrap();
+    let limit = Duration::from_secs(3600);
+    let ended = tokio::time::timeout(limit, async {
+        assert_eq!(client.next().await, None);
+        client.wait().await;
+    });
+    ended.await.unwrap();
+    assert!(client.disconnect_error().is_some());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_service_that_always_answers_at_once_does_not_hold_its_thread() {
+    let service = Service::new(|number, _| Some(if number == 0 { OPEN } else { "6" }));
+    let client = builder(service).connect().await.unwrap();
+    client.close().await;
+    assert_eq!(client.disconnect_reason(), Some(DisconnectReason::Client));
 }
 
 #[tokio::test(start_paused = true)]

@@ -160,7 +160,7 @@ impl ClientBuilder {
             let (connect, message, disconnect) = (self.connect, self.message, self.disconnect);
             let run = move || {
                 run(&shared, need_life, connect, message, disconnect);
-                shared.phase.send_replace(Phase::Done);
+                shared.end(Phase::Done);
             };
             std::thread::Builder::new()
                 .name("engineio-handlers".to_owned())

@@ -20,7 +20,10 @@ use crate::shared::{Phase, Shared, now};
 use crate::{Error, ErrorKind, TARGET, meter};
 
 /// How many frames are read before anything else gets its turn.
-const READ_BUDGET: usize = 64;
+pub(super) const READ_BUDGET: usize = 64;
+
+/// How often everything gets its turn before other tasks do: a service that answers at once would hold the thread.
+const ROUNDS: usize = 64;
 
 type Request = (RequestId, BoxFuture<'static, Result<Payload, Error>>);
 
@@ -79,8 +82,9 @@ impl<'a> Connection<'a> {
 
     /// Goes as far as it can; ready when the session is over and the WebSocket has been closed.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        loop {
-            let progress = self.follow(cx)
+        let mut progress = true;
+        for _ in 0..ROUNDS {
+            progress = self.follow(cx)
                 | self.poll_requests(cx)
                 | self.poll_opening(cx)
                 | self.poll_socket(cx)
@@ -88,6 +92,9 @@ impl<'a> Connection<'a> {
             if !progress {
                 break;
             }
+        }
+        if progress {
+            cx.waker().wake_by_ref();
         }
         self.farewells
             .retain_mut(|farewell| farewell.poll(cx).is_pending());
@@ -330,7 +337,8 @@ impl<'a> Connection<'a> {
             self.armed = Some(at);
             self.timer.as_mut().reset(at.into());
         }
-        if self.timer.as_mut().poll(cx).is_pending() {
+        // The runtime keeps even the time from a task that has read much, and a server may send without a pause.
+        if self.timer.as_mut().poll(cx).is_pending() && now() < at {
             return false;
         }
         self.armed = None;

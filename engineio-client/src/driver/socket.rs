@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use engineio_core::client::WebSocketId;
 use engineio_core::{DisconnectReason, Frame};
-use tokio::time::Sleep;
+use tokio::time::{Instant, Sleep};
 
+use super::connection::READ_BUDGET;
 use crate::net::websocket::{Ended, WebSocket};
 
 /// How long the server may take for its part of the closing handshake.
@@ -88,14 +89,22 @@ pub(super) struct Farewell {
 
 impl Farewell {
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let is_over = self.deadline.as_mut().poll(cx).is_ready();
+        // A server that sends without a pause must not put the end off; see `Connection::poll_timer`.
+        if is_over || Instant::now() >= self.deadline.deadline() {
+            return Poll::Ready(());
+        }
         if let Poll::Ready(Err(_)) = self.websocket.poll_flush(cx) {
             return Poll::Ready(());
         }
-        while let Poll::Ready(frame) = self.websocket.poll_frame(cx) {
-            if frame.is_err() {
-                return Poll::Ready(());
+        for _ in 0..READ_BUDGET {
+            match self.websocket.poll_frame(cx) {
+                Poll::Ready(Ok(_)) => {}
+                Poll::Ready(Err(_)) => return Poll::Ready(()),
+                Poll::Pending => return Poll::Pending,
             }
         }
-        self.deadline.as_mut().poll(cx)
+        cx.waker().wake_by_ref();
+        Poll::Pending
     }
 }
