@@ -415,7 +415,7 @@ impl ClientBuilder {
         let Some(session) = settings.session(0) else {
             return Err(Error::invalid("no transport was given; give at least one"));
         };
-        let shared = Shared::new(session, &handlers, settings.reconnect.is_some());
+        let shared = Shared::new(session, &handlers, &settings);
         let mut phase = shared.phase.subscribe();
         let client = Client::new(Arc::clone(&shared));
         tokio::spawn(driver::run(shared, settings, handlers));

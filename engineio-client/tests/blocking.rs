@@ -110,6 +110,29 @@ fn the_iterator_leaves_messages_to_their_handler() {
     client.wait().unwrap();
 }
 
+#[test]
+fn a_message_waits_for_the_next_session() {
+    let runtime = Runtime::new().unwrap();
+    let server = runtime.block_on(Server::start(|number, request| {
+        match request.method.as_str() {
+            _ if request.is_handshake() => ok(OPEN_POLLING),
+            "POST" => ok("ok"),
+            _ if number < 2 => Reply::Raw(Vec::new()),
+            _ => Reply::Never,
+        }
+    }));
+    let client = Client::builder(&server.url())
+        .reconnect(engineio_client::Reconnect::new().initial_delay(Duration::from_millis(200)))
+        .connect()
+        .unwrap();
+    while client.disconnect_reason().is_none() {
+        std::thread::yield_now();
+    }
+    client.send("patient").unwrap();
+    client.close().unwrap();
+    assert_eq!(server.posts().join("\u{1e}"), "4patient\u{1e}1");
+}
+
 #[derive(Clone)]
 struct InMemory;
 

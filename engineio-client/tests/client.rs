@@ -216,6 +216,9 @@ async fn all_transports_are_tried_if_that_is_asked_for() {
         .await
         .unwrap();
     assert_eq!(client.transport(), Transport::Polling);
+    // The transport that did not do is nothing that ended a session.
+    assert_eq!(client.disconnect_reason(), None);
+    assert!(client.disconnect_error().is_none());
 }
 
 #[tokio::test]

@@ -127,17 +127,32 @@ async fn sessions(shared: &Arc<Shared>, settings: &Settings) {
     shared.wake_application();
 }
 
-/// Waits, unless the application ends the client. Returns whether to go on.
+/// Waits, also until the application has read what earlier sessions brought, unless it ends the client. Returns whether to
+/// go on.
 async fn pause(shared: &Shared, delay: Duration) -> bool {
-    let stopped = shared.stopped.notified();
-    let mut stopped = std::pin::pin!(stopped);
-    stopped.as_mut().enable();
-    if shared.lock().stopping {
-        return false;
-    }
-    tokio::select! {
-        () = stopped => false,
-        () = tokio::time::sleep(delay) => true,
+    let mut delay = std::pin::pin!(tokio::time::sleep(delay));
+    let mut is_over = false;
+    loop {
+        let news = shared.away.notified();
+        let mut news = std::pin::pin!(news);
+        news.as_mut().enable();
+        {
+            let mut state = shared.lock();
+            if state.stopping {
+                return false;
+            }
+            state.is_held = is_over && !state.has_room_to_return();
+            if is_over && !state.is_held {
+                return true;
+            }
+        }
+        if is_over {
+            shared.wake_application();
+        }
+        tokio::select! {
+            () = news => {}
+            () = &mut delay, if !is_over => is_over = true,
+        }
     }
 }
 
