@@ -2,11 +2,15 @@
 
 mod support;
 
-use engineio_client::{Client, DisconnectReason, Message, SendError, Transport};
+use std::sync::Arc;
+use std::time::Duration;
+
+use engineio_client::{Client, DisconnectReason, ErrorKind, Message, SendError, Transport};
 use futures_util::SinkExt;
-use support::{OPEN_POLLING, Reply, Server, in_time, ok, websocket};
+use support::{OPEN_POLLING, Reply, Server, echo, in_time, ok, websocket};
 use tokio::io::AsyncWriteExt;
 use tokio_tungstenite::tungstenite::Message as WsMessage;
+use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 
 /// A server that opens a session and writes these bytes for as long as they are taken, reading nothing.
 async fn flooding(open: &'static str, bytes: Vec<u8>) -> Server {
@@ -80,4 +84,107 @@ fn a_client_whose_runtime_is_gone_is_over() {
         let error = client.disconnect_error().unwrap();
         assert!(error.to_string().contains("runtime"), "{error}");
     });
+}
+
+#[tokio::test]
+async fn a_close_code_says_why() {
+    let close = |code: u16, reason: &'static str| {
+        move |mut socket: support::Socket| async move {
+            let frame = CloseFrame {
+                code: code.into(),
+                reason: reason.into(),
+            };
+            let _ = socket.close(Some(frame)).await;
+            echo(socket).await;
+        }
+    };
+    let server = Server::start(move |_, _| {
+        websocket(move |mut socket| async move {
+            socket.send(WsMessage::text(OPEN_POLLING)).await.unwrap();
+            close(1009, "too\nbig")(socket).await;
+        })
+    })
+    .await;
+    let connect = |server: &Server| {
+        let builder = Client::builder(&server.url()).transports([Transport::WebSocket]);
+        builder.connect()
+    };
+    let mut client = in_time(connect(&server)).await.unwrap();
+    assert_eq!(in_time(client.next()).await, None);
+    let reason = client.disconnect_reason();
+    assert_eq!(reason, Some(DisconnectReason::TransportClose));
+    let error = client.disconnect_error().unwrap().to_string();
+    assert!(
+        error.contains("code 1009, \"too\\nbig\"; send smaller messages"),
+        "{error}"
+    );
+
+    for code in [1000, 1008] {
+        let server = Server::start(move |_, _| websocket(close(code, "no"))).await;
+        let error = in_time(connect(&server)).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Transport, "{error}");
+        assert!(
+            error.to_string().contains("closed the WebSocket"),
+            "{error}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_pauses_gets_what_was_sent_before_the_close() {
+    // How much the sockets hold of a connection that is not read.
+    let (held, _) = pausing(usize::MAX).await;
+    // The last messages of this one wait in the client when it closes.
+    for spare in [16, 64] {
+        let sent = held.saturating_sub(spare);
+        let (_, received) = pausing(sent).await;
+        assert_eq!(received, sent, "with {spare} KiB to spare");
+    }
+}
+
+/// Sends so many messages of a kilobyte, or until there is no room, to a server that reads after a pause, and closes.
+/// Returns how many were sent, and how many arrived.
+async fn pausing(most: usize) -> (usize, usize) {
+    let (told, mut hears) = tokio::sync::mpsc::unbounded_channel();
+    let closed = Arc::new(tokio::sync::Notify::new());
+    let is_closed = Arc::clone(&closed);
+    let server = Server::start(move |_, _| {
+        let (told, is_closed) = (told.clone(), Arc::clone(&is_closed));
+        websocket(move |mut socket| async move {
+            socket.send(WsMessage::text(OPEN_POLLING)).await.unwrap();
+            // Longer than a client waits for the answer to its close frame.
+            let _ = tokio::time::timeout(Duration::from_millis(1500), is_closed.notified()).await;
+            while let Some(Ok(WsMessage::Text(text))) =
+                futures_util::StreamExt::next(&mut socket).await
+            {
+                let _ = told.send(text.len());
+            }
+            let _ = told.send(0);
+        })
+    })
+    .await;
+    let builder = Client::builder(&server.url())
+        .transports([Transport::WebSocket])
+        .outbox_limit(1);
+    let client = in_time(builder.connect()).await.unwrap();
+    let mut sent = 0;
+    let message = Message::from("x".repeat(1023));
+    while sent < most {
+        let sending = client.send(message.clone());
+        match tokio::time::timeout(Duration::from_millis(100), sending).await {
+            Ok(outcome) => outcome.unwrap(),
+            Err(_) => break,
+        }
+        sent += 1;
+    }
+    in_time(client.close()).await;
+    closed.notify_one();
+    let mut received = 0;
+    while let Some(len) = in_time(hears.recv()).await {
+        if len <= 1 {
+            break;
+        }
+        received += 1;
+    }
+    (sent, received)
 }

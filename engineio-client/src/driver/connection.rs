@@ -302,8 +302,9 @@ impl<'a> Connection<'a> {
             }
         }
         if ended.is_none() {
+            let is_closing = !shared.lock().session.is_open();
             let next = |id| shared.lock().session.take_frame(id);
-            match socket.poll_send(cx, next) {
+            match socket.poll_send(cx, is_closing, next) {
                 Ok(sent) => progress |= sent,
                 Err(end) => ended = Some(end),
             }
@@ -397,6 +398,13 @@ impl<'a> Connection<'a> {
                     patience.unwrap_or_default()
                 );
                 Some(Error::new(ErrorKind::PingTimeout, message))
+            }
+            Some(DisconnectReason::TransportClose) if !self.was_open() && self.error.is_none() => {
+                let message = format!(
+                    "{target} closed the WebSocket before it opened a session; check that the URL and the path are \
+                     those of an Engine.IO server, or see its log"
+                );
+                Some(Error::new(ErrorKind::Transport, message))
             }
             Some(DisconnectReason::Client | DisconnectReason::Server) if self.was_open() => None,
             _ => self.error,

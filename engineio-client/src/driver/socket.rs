@@ -39,14 +39,22 @@ impl Socket {
     }
 
     /// Sends what `next` gives, as fast as the server takes it. Returns whether anything was taken.
+    ///
+    /// While the session is closing, each frame is out before the next is taken: the last one ends the session, and with
+    /// it the time that a slow server has.
     pub(super) fn poll_send(
         &mut self,
         cx: &mut Context<'_>,
+        is_closing: bool,
         mut next: impl FnMut(WebSocketId) -> Option<Frame>,
     ) -> Result<bool, Ended> {
         let mut sent = false;
         while self.has_frames {
-            match self.websocket.poll_ready(cx)? {
+            let ready = match is_closing {
+                true => self.websocket.poll_flush(cx),
+                false => self.websocket.poll_ready(cx),
+            };
+            match ready? {
                 Poll::Ready(()) => {}
                 Poll::Pending => return Ok(sent),
             }
