@@ -86,6 +86,35 @@ fn a_client_whose_runtime_is_gone_is_over() {
     });
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_server_that_closes_because_of_a_large_message() {
+    let open =
+        r#"0{"sid":"abc","upgrades":[],"pingInterval":25000,"pingTimeout":20000,"maxPayload":100}"#;
+    let (posted, is_posted) = std::sync::mpsc::channel();
+    let is_posted = std::sync::Mutex::new(is_posted);
+    let server = Server::start(move |_, request| match request.method.as_str() {
+        _ if request.is_handshake() => ok(open),
+        "POST" => {
+            posted.send(()).unwrap();
+            Reply::Body(413, Vec::new())
+        }
+        _ => {
+            is_posted.lock().unwrap().recv().unwrap();
+            ok("1")
+        }
+    })
+    .await;
+    let mut client = in_time(Client::connect(&server.url())).await.unwrap();
+    client.send("x".repeat(100)).await.unwrap();
+    assert_eq!(in_time(client.next()).await, None);
+    assert_eq!(client.disconnect_reason(), Some(DisconnectReason::Server));
+    let error = client.disconnect_error().unwrap().to_string();
+    assert!(
+        error.contains("in 101 bytes, and takes 100 at most; send smaller"),
+        "{error}"
+    );
+}
+
 #[tokio::test]
 async fn a_close_code_says_why() {
     let close = |code: u16, reason: &'static str| {

@@ -45,6 +45,8 @@ pub(super) struct Connection<'a> {
     was_upgrading: bool,
     /// What the network said when it failed.
     error: Option<Error>,
+    /// The POST that is under way is larger than the server takes: its bytes, and the limit.
+    oversized: Option<(usize, usize)>,
     /// The answer to the handshake, until it is known to be one.
     first_answer: Bytes,
     finished: bool,
@@ -66,6 +68,7 @@ impl<'a> Connection<'a> {
             open_since: None,
             was_upgrading: false,
             error: None,
+            oversized: None,
             first_answer: Bytes::new(),
             finished: false,
         }
@@ -163,6 +166,9 @@ impl<'a> Connection<'a> {
             Output::Poll(id) => self.poll = Some((id, self.request(session, None))),
             Output::Post(id) => {
                 if let Some(body) = session.take_payload(id) {
+                    let limit = session.opened().and_then(|opened| opened.max_payload());
+                    let sizes = limit.map(|limit| (body.body.len(), limit));
+                    self.oversized = sizes.filter(|(len, limit)| len > limit);
                     self.post = Some((id, self.request(session, Some(body))));
                 }
             }
@@ -242,7 +248,10 @@ impl<'a> Connection<'a> {
         if let Some((id, answer)) = ready(&mut self.post, cx) {
             progress = true;
             match answer {
-                Ok(_) => self.input(Input::PostAnswered(id)),
+                Ok(_) => {
+                    self.oversized = None;
+                    self.input(Input::PostAnswered(id));
+                }
                 Err(error) => {
                     let reason = self.failed(error);
                     self.input(Input::PostFailed(id, reason));
@@ -406,7 +415,16 @@ impl<'a> Connection<'a> {
                 );
                 Some(Error::new(ErrorKind::Transport, message))
             }
-            Some(DisconnectReason::Client | DisconnectReason::Server) if self.was_open() => None,
+            // The word of the server may be here before its answer to the POST.
+            Some(DisconnectReason::Server) if self.was_open() => {
+                let (len, limit) = self.oversized?;
+                let message = format!(
+                    "{target} closed the session while it was sent a message in {len} bytes, and takes {limit} at most; \
+                     send smaller messages, or raise the server's limit"
+                );
+                Some(Error::new(ErrorKind::Refused, message))
+            }
+            Some(DisconnectReason::Client) if self.was_open() => None,
             _ => self.error,
         }
     }
