@@ -403,13 +403,18 @@ impl ClientBuilder {
     ///
     /// # Errors
     ///
-    /// Fails if an option cannot be used, the server cannot be reached or refuses, or what answers is no Engine.IO
+    /// Fails if an option cannot be used, there is no runtime, the server cannot be reached or refuses, or what answers is no Engine.IO
     /// server. The handshake takes at most [`request_timeout`](Self::request_timeout), for each transport that is tried.
     ///
     /// # Cancel safety
     ///
     /// The attempt ends if this is dropped.
     pub async fn connect(self) -> Result<Client, Error> {
+        if tokio::runtime::Handle::try_current().is_err() {
+            let message = "`connect` was called outside of a tokio runtime, which it needs: use `#[tokio::main]`, or \
+                           the blocking client";
+            return Err(Error::invalid(message));
+        }
         let (settings, handlers) = self.finish()?;
         let target = settings.target.to_string();
         let Some(session) = settings.session(0) else {

@@ -61,6 +61,16 @@ async fn a_server_that_does_not_stop_sending_owes_its_heartbeat() {
 }
 
 #[test]
+fn a_client_needs_a_runtime() {
+    let connecting = Client::connect("http://127.0.0.1:1");
+    let error = futures_util::FutureExt::now_or_never(connecting)
+        .unwrap()
+        .unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Invalid, "{error}");
+    assert!(error.to_string().contains("tokio"), "{error}");
+}
+
+#[test]
 fn a_client_whose_runtime_is_gone_is_over() {
     let runtime = || tokio::runtime::Runtime::new().unwrap();
     let (first, servers) = (runtime(), runtime());
