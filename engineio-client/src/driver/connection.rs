@@ -292,7 +292,8 @@ impl<'a> Connection<'a> {
         for _ in 0..READ_BUDGET {
             let wants_input = {
                 let session = &shared.lock().session;
-                session.wants_input() && session.closed().is_none()
+                // What comes while it is closing is dropped, and a server that waits for it to be read would not read.
+                (session.wants_input() || !session.is_open()) && session.closed().is_none()
             };
             if !wants_input {
                 break;
