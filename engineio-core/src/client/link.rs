@@ -409,9 +409,15 @@ impl Polling {
         if self.doomed.is_some() {
             return;
         }
-        // A closing session has no use for what another poll would bring. A full inbox is how a slow application
-        // slows the server down.
-        if self.poll.is_none() && !closing && machine.inbox_has_room() {
+        // A closing session has no use for what another poll would bring, but a server that waits to be read may not take
+        // what is queued. A full inbox is how a slow application slows the server down.
+        let wants_poll = if closing {
+            let is_posting = |post: &Post| post.taken && !post.last;
+            machine.outbox.has_messages() || self.post.as_ref().is_some_and(is_posting)
+        } else {
+            machine.inbox_has_room()
+        };
+        if self.poll.is_none() && wants_poll {
             let id = machine.next_request();
             self.poll = Some(id);
             machine.output(Output::Poll(id));
