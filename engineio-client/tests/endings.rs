@@ -169,14 +169,44 @@ async fn a_close_code_says_why() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_last_words_of_a_server_that_takes_nothing_more_are_heard() {
+    let server = Server::start(|_, _| {
+        websocket(|mut socket| async move {
+            socket.send(WsMessage::text(OPEN_POLLING)).await.unwrap();
+            // It waits until something is there that it will not read, so that its end is a reset.
+            let tcp = socket.get_mut();
+            tokio::io::AsyncReadExt::read_u8(tcp).await.unwrap();
+            socket.feed(WsMessage::text("4bye")).await.unwrap();
+            let frame = CloseFrame {
+                code: 1008.into(),
+                reason: "enough".into(),
+            };
+            socket.send(WsMessage::Close(Some(frame))).await.unwrap();
+        })
+    })
+    .await;
+    let builder = Client::builder(&server.url()).transports([Transport::WebSocket]);
+    let mut client = in_time(builder.connect()).await.unwrap();
+    // More than the sockets hold, so that the reset meets a write.
+    client.send(vec![0; 10_000_000]).await.unwrap();
+    assert_eq!(in_time(client.next()).await, Some(Message::from("bye")));
+    assert_eq!(in_time(client.next()).await, None);
+    let error = client.disconnect_error().unwrap().to_string();
+    assert!(
+        error.contains("code 1008"),
+        "{error} {:?}",
+        client.disconnect_error()
+    );
+}
+
 #[tokio::test]
 async fn a_server_that_pauses_gets_what_was_sent_before_the_close() {
     // How much the sockets hold of a connection that is not read.
     let (held, _) = pausing(usize::MAX).await;
     // The last messages of this one wait in the client when it closes.
     for spare in [16, 64] {
-        let sent = held.saturating_sub(spare);
-        let (_, received) = pausing(sent).await;
+        let (sent, received) = pausing(held.saturating_sub(spare)).await;
         assert_eq!(received, sent, "with {spare} KiB to spare");
     }
 }

@@ -22,6 +22,9 @@ pub(super) struct Socket {
     /// The session has announced frames.
     pub(super) has_frames: bool,
     unflushed: bool,
+    /// Nothing can be written any more: the end that this will be unless the server has said another, for which it is
+    /// waited a little.
+    broken: Option<(Ended, Pin<Box<Sleep>>)>,
 }
 
 impl Socket {
@@ -31,6 +34,7 @@ impl Socket {
             websocket,
             has_frames: false,
             unflushed: false,
+            broken: None,
         }
     }
 
@@ -43,6 +47,25 @@ impl Socket {
     /// While the session is closing, each frame is out before the next is taken: the last one ends the session, and with
     /// it the time that a slow server has.
     pub(super) fn poll_send(
+        &mut self,
+        cx: &mut Context<'_>,
+        is_closing: bool,
+        next: impl FnMut(WebSocketId) -> Option<Frame>,
+    ) -> Result<bool, Ended> {
+        if let Some((end, mut deadline)) = self.broken.take() {
+            if deadline.as_mut().poll(cx).is_ready() || Instant::now() >= deadline.deadline() {
+                return Err(end);
+            }
+            self.broken = Some((end, deadline));
+            return Ok(false);
+        }
+        self.poll_write(cx, is_closing, next).or_else(|end| {
+            self.broken = Some((end, Box::pin(tokio::time::sleep(FAREWELL))));
+            Ok(true)
+        })
+    }
+
+    fn poll_write(
         &mut self,
         cx: &mut Context<'_>,
         is_closing: bool,
