@@ -164,11 +164,12 @@ impl ClientBuilder {
         self
     }
 
-    /// Adds a header to every request and to the WebSocket handshake.
+    /// Adds a header to every request and to the WebSocket handshake. `user-agent` and `authorization` are replaced, since
+    /// there is one of each.
     pub fn header(mut self, name: &str, value: &str) -> Self {
         match (HeaderName::try_from(name), HeaderValue::try_from(value)) {
             (Ok(name), Ok(value)) => {
-                if name == USER_AGENT {
+                if name == USER_AGENT || name == AUTHORIZATION {
                     self.headers.insert(name, value);
                 } else {
                     self.headers.append(name, value);
@@ -217,14 +218,9 @@ impl ClientBuilder {
 
     /// Sends a cookie with every request.
     pub fn cookie(mut self, name: &str, value: &str) -> Self {
-        let mut pairs = match self.headers.get(COOKIE).map(HeaderValue::to_str) {
-            Some(Ok(pairs)) => format!("{pairs}; "),
-            _ => String::new(),
-        };
-        pairs.push_str(&format!("{name}={value}"));
-        match HeaderValue::try_from(pairs) {
-            Ok(pairs) => {
-                self.headers.insert(COOKIE, pairs);
+        match HeaderValue::try_from(format!("{name}={value}")) {
+            Ok(pair) => {
+                self.headers.append(COOKIE, pair);
             }
             Err(error) => {
                 let message = format!("the cookie `{}` cannot be sent", name.escape_debug());
@@ -293,7 +289,8 @@ impl ClientBuilder {
 
     /// Whether each polling request has a parameter that makes it unique, so that no cache answers it. Default: yes.
     pub fn timestamp_requests(mut self, timestamps: bool) -> Self {
-        self.stamp = timestamps.then(|| "t".to_owned());
+        let stamp = self.stamp.take();
+        self.stamp = timestamps.then(|| stamp.unwrap_or_else(|| "t".to_owned()));
         self
     }
 
@@ -406,19 +403,24 @@ impl ClientBuilder {
     ///
     /// # Errors
     ///
-    /// Fails if an option cannot be used, the server cannot be reached or refuses, or what answers is no Engine.IO
+    /// Fails if an option cannot be used, there is no runtime, the server cannot be reached or refuses, or what answers is no Engine.IO
     /// server. The handshake takes at most [`request_timeout`](Self::request_timeout), for each transport that is tried.
     ///
     /// # Cancel safety
     ///
     /// The attempt ends if this is dropped.
     pub async fn connect(self) -> Result<Client, Error> {
+        if tokio::runtime::Handle::try_current().is_err() {
+            let message = "`connect` was called outside of a tokio runtime, which it needs: use `#[tokio::main]`, or \
+                           the blocking client";
+            return Err(Error::invalid(message));
+        }
         let (settings, handlers) = self.finish()?;
         let target = settings.target.to_string();
         let Some(session) = settings.session(0) else {
             return Err(Error::invalid("no transport was given; give at least one"));
         };
-        let shared = Shared::new(session, handlers.need_life(), settings.reconnect.is_some());
+        let shared = Shared::new(session, &handlers, &settings);
         let mut phase = shared.phase.subscribe();
         let client = Client::new(Arc::clone(&shared));
         tokio::spawn(driver::run(shared, settings, handlers));
@@ -469,7 +471,7 @@ impl ClientBuilder {
             self.connect_timeout,
         );
         let headers = Arc::new(self.headers);
-        let cookies = self.cookies.then(|| Arc::new(Cookies::default()));
+        let cookies = self.cookies.then(|| Arc::new(Cookies::new(target.path())));
         let websockets = WebSockets {
             connector: connector.clone(),
             headers: Arc::clone(&headers),

@@ -122,7 +122,7 @@ impl Client {
     /// # Errors
     ///
     /// Returns the message as [`SendError::Full`] if the outbox has no room for it, or as [`SendError::Closed`] if the
-    /// session is over.
+    /// session is over; where the client comes back by itself, until the next one is open.
     pub fn try_send(&self, message: impl Into<Message>) -> Result<(), SendError> {
         self.handle.try_send(message)
     }
@@ -239,6 +239,10 @@ impl Client {
         match self.handle.try_send(message) {
             Ok(()) => Poll::Ready(Ok(())),
             Err(SendError::Full(message)) => {
+                self.unsent = Some(message);
+                Poll::Pending
+            }
+            Err(SendError::Closed(message)) if self.handle.is_coming_back() => {
                 self.unsent = Some(message);
                 Poll::Pending
             }
@@ -397,7 +401,7 @@ impl Stream for Client {
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Message>> {
         loop {
-            match ready!(self.handle.shared.poll_event(cx)) {
+            match ready!(self.handle.shared.poll_stream(cx)) {
                 Some(Event::Message(message)) => return Poll::Ready(Some(message)),
                 Some(_) => {}
                 None => return Poll::Ready(None),
@@ -421,6 +425,12 @@ impl Sink<Message> for Client {
                 this.unsent = Some(message);
                 Ok(())
             }
+            Err(SendError::Closed(message))
+                if this.unsent.is_none() && this.handle.is_coming_back() =>
+            {
+                this.unsent = Some(message);
+                Ok(())
+            }
             outcome => outcome,
         }
     }
@@ -440,7 +450,10 @@ impl Sink<Message> for Client {
     /// As [`Client::close`].
     fn poll_close(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), SendError>> {
         let this = self.get_mut();
-        ready!(this.poll_unsent(cx))?;
+        // A server that is away is not waited for.
+        if this.poll_unsent(cx)?.is_pending() && this.handle.is_open() {
+            return Poll::Pending;
+        }
         if !this.handle.shared.lock().stopping {
             this.handle.shared.stop(None);
         }

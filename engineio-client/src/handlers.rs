@@ -44,6 +44,11 @@ impl Handlers {
             && (self.connect.is_some() || self.disconnect.is_some() || self.elsewhere)
     }
 
+    /// Whether messages go to a handler, here or elsewhere.
+    pub(crate) const fn take_messages(&self) -> bool {
+        self.message.is_some() || (self.done_elsewhere && !self.elsewhere)
+    }
+
     const fn is_empty(&self) -> bool {
         self.message.is_none() && self.connect.is_none() && self.disconnect.is_none()
     }
@@ -57,6 +62,7 @@ impl Handlers {
         let handle = Handle::new(Arc::clone(shared));
         let need_life = self.need_life();
         let mut is_open = false;
+        let mut has_panicked = false;
         loop {
             let next = poll_fn(|cx| {
                 if need_life {
@@ -74,7 +80,8 @@ impl Handlers {
                     let connect = self.connect.as_mut();
                     connect.map(|connect| guarded(|| connect(handle.clone())))
                 }
-                Event::Message(message) => {
+                // What a panic has left of the handler is not to be trusted.
+                Event::Message(message) if !has_panicked => {
                     let on_message = self.message.as_mut();
                     on_message.map(|on_message| guarded(|| on_message(handle.clone(), message)))
                 }
@@ -88,6 +95,7 @@ impl Handlers {
             if let Some(call) = call
                 && call.await.is_err()
             {
+                has_panicked = true;
                 tracing::error!(target: crate::TARGET, "a handler panicked; the client is closed");
                 shared.stop(Some(DisconnectReason::HandlerPanic));
             }

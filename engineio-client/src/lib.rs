@@ -51,8 +51,8 @@
 //! | reason | what happened | error |
 //! |---|---|---|
 //! | [`Client`](DisconnectReason::Client) | `close`, `abort`, or the client was dropped | – |
-//! | [`Server`](DisconnectReason::Server) | the server said so | – |
-//! | [`TransportClose`](DisconnectReason::TransportClose) | the WebSocket was closed, or ended without a word | in the second case |
+//! | [`Server`](DisconnectReason::Server) | the server said so | if it was being sent a message larger than it takes |
+//! | [`TransportClose`](DisconnectReason::TransportClose) | the WebSocket was closed, or ended without a word | in the second case, or with an unusual close code |
 //! | [`Refused`](DisconnectReason::Refused) | an error status, often code 1 after a restart of the server | with status, code and body |
 //! | [`TransportError`](DisconnectReason::TransportError) | the network, or a timeout of a request | yes |
 //! | [`PingTimeout`](DisconnectReason::PingTimeout) | no heartbeat came in time | yes |

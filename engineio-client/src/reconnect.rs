@@ -10,7 +10,9 @@ use engineio_core::DisconnectReason;
 ///
 /// The delay doubles from attempt to attempt, up to a maximum, and is spread at random so that the clients of a server
 /// that was restarted do not all come at once. A session that was opened resets it. What was not sent when a session
-/// ended is dropped, because nobody knows how much of it the server has seen. The first connection is never repeated.
+/// ended is dropped, because nobody knows how much of it the server has seen; what is sent after that waits for the next
+/// session. The first connection is never repeated. Messages of earlier sessions can still be read; while more than
+/// [`inbox_limit`](crate::ClientBuilder::inbox_limit) of them wait for that, no new session is opened, and nothing can be sent.
 ///
 /// # Examples
 ///
@@ -67,7 +69,8 @@ impl Reconnect {
     /// By which part of itself a delay may be longer or shorter: 0 for not at all, up to 1.
     #[must_use]
     pub const fn jitter(mut self, part: f64) -> Self {
-        self.jitter = part.clamp(0.0, 1.0);
+        // What is not a number fails every comparison.
+        self.jitter = if part >= 0.0 { part.min(1.0) } else { 0.0 };
         self
     }
 
@@ -82,7 +85,8 @@ impl Reconnect {
             .saturating_mul(factor)
             .min(self.max_delay);
         let spread = 1.0 + self.jitter * (random * 2.0 - 1.0);
-        Some(delay.mul_f64(spread).min(self.max_delay))
+        let spread = Duration::try_from_secs_f64(delay.as_secs_f64() * spread);
+        Some(spread.unwrap_or(self.max_delay).min(self.max_delay))
     }
 
     /// The delay before the next attempt, or `None` if the client stays away.

@@ -31,6 +31,7 @@ pub(crate) struct Target {
 
 impl Target {
     pub(crate) fn parse(url: &str) -> Result<Self, Error> {
+        let shown = without_secrets(url);
         if url.len() > MAX_URL_LEN {
             let message = format!(
                 "the URL has {} bytes; at most {MAX_URL_LEN} are sent",
@@ -40,20 +41,21 @@ impl Target {
         }
         if !url.contains("://") {
             return Err(Error::invalid(format!(
-                "the URL `{url}` has no scheme; write `http://{url}`"
+                "the URL `{shown}` has no scheme; write `http://{shown}`"
             )));
         }
         let uri: Uri = url.parse().map_err(|error: http::uri::InvalidUri| {
             let message =
-                format!("`{url}` is not a URL; percent-encode what is not ASCII, and write host names in punycode");
+                format!("`{shown}` is not a URL; percent-encode what is not ASCII, and write host names in punycode");
             Error::invalid(message).with_source(error)
         })?;
-        let scheme = match uri.scheme_str() {
+        let scheme = uri.scheme_str().map(str::to_ascii_lowercase);
+        let scheme = match scheme.as_deref() {
             Some("http" | "ws") => Scheme::HTTP,
             Some("https" | "wss") => Scheme::HTTPS,
             _ => {
                 let message =
-                    format!("the URL `{url}` is of no known scheme; use http, https, ws or wss");
+                    format!("the URL `{shown}` is of no known scheme; use http, https, ws or wss");
                 return Err(Error::invalid(message));
             }
         };
@@ -63,13 +65,15 @@ impl Target {
             None => (None, authority),
         };
         let authority: Authority = host.parse().map_err(|error: http::uri::InvalidUri| {
-            Error::invalid(format!("the URL `{url}` has no valid host")).with_source(error)
+            Error::invalid(format!("the URL `{shown}` has no valid host")).with_source(error)
         })?;
         if authority.host().is_empty() {
-            return Err(Error::invalid(format!("the URL `{url}` has no host")));
+            return Err(Error::invalid(format!("the URL `{shown}` has no host")));
         }
         if authority.port_u16().is_none() && authority.as_str() != authority.host() {
-            return Err(Error::invalid(format!("the URL `{url}` has no valid port")));
+            return Err(Error::invalid(format!(
+                "the URL `{shown}` has no valid port"
+            )));
         }
         let path = match uri.path() {
             "" | "/" => DEFAULT_PATH,
@@ -79,7 +83,7 @@ impl Target {
             scheme,
             authority,
             path: with_slash(path),
-            query: uri.query().unwrap_or_default().to_owned(),
+            query: own_parameters(uri.query().unwrap_or_default()),
             revision: Revision::V4,
             credentials,
         })
@@ -110,7 +114,11 @@ impl Target {
         let query = std::mem::take(&mut self.query);
         let mut query = Serializer::for_suffix(query, 0);
         query.append_pair(name, value);
-        self.query = query.finish();
+        self.query = own_parameters(&query.finish());
+    }
+
+    pub(crate) fn path(&self) -> &str {
+        &self.path
     }
 
     pub(crate) fn is_secure(&self) -> bool {
@@ -162,6 +170,29 @@ impl std::fmt::Display for Target {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}://{}{}", self.scheme, self.authority, self.path)
     }
+}
+
+/// A URL as it may stand in a log: without credentials and query.
+fn without_secrets(url: &str) -> String {
+    let url = url.split('?').next().unwrap_or_default();
+    let (scheme, rest) = url.split_at(url.find("://").map_or(0, |at| at + 3));
+    let end = rest.find(['/', '#']).unwrap_or(rest.len());
+    let host = rest[..end].rfind('@').map_or(0, |at| at + 1);
+    format!("{scheme}{}", &rest[host..])
+}
+
+/// What is left of a query without the protocol's own parameters, which a URL has that was copied from a browser: a server
+/// may take the first of two.
+fn own_parameters(query: &str) -> String {
+    let is_own = |pair: &&str| {
+        let name = pair.split('=').next();
+        !matches!(name, Some("EIO" | "transport" | "sid"))
+    };
+    query
+        .split('&')
+        .filter(is_own)
+        .collect::<Vec<_>>()
+        .join("&")
 }
 
 fn with_slash(path: &str) -> String {
@@ -280,6 +311,32 @@ mod tests {
             assert_eq!(error.kind(), crate::ErrorKind::Invalid, "{url}");
         }
         assert!(Target::parse(&format!("http://h/{}", "x".repeat(9000))).is_err());
+    }
+
+    #[test]
+    fn what_is_no_url_keeps_its_secrets() {
+        for url in [
+            "user:secret@h",
+            "ftp://user:secret@h/",
+            "http://user:secret@h:x",
+            "http://user:secret@",
+            "http://h:x/?token=secret",
+            "http://user:secret@h/ x",
+        ] {
+            let error = Target::parse(url).unwrap_err().to_string();
+            assert!(!error.contains("secret"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_url_may_be_copied_from_a_browser() {
+        let copied = "HTTP://h/engine.io/?EIO=3&transport=websocket&room=1&sid=abc";
+        let expected = "http://h/engine.io/?room=1&EIO=4&transport=polling";
+        assert_eq!(uri(copied), expected);
+        assert_eq!(
+            uri("WSS://h?sid=a"),
+            "https://h/engine.io/?EIO=4&transport=polling"
+        );
     }
 
     #[test]

@@ -92,6 +92,83 @@ fn handlers_are_called_in_one_thread_and_may_block() {
 }
 
 #[test]
+fn the_iterator_leaves_messages_to_their_handler() {
+    let (_runtime, server) = server();
+    let (told, hears) = mpsc::channel();
+    let (open, gate) = mpsc::channel::<()>();
+    let mut client = Client::builder(&server.url())
+        .on_message(move |_, message| {
+            told.send(message).unwrap();
+            let _ = gate.recv();
+        })
+        .connect()
+        .unwrap();
+    assert_eq!(hears.recv_timeout(LONG), Ok(Message::from("a")));
+    assert_eq!(client.next(), None);
+    drop(open);
+    assert_eq!(hears.recv_timeout(LONG), Ok(Message::from("b")));
+    client.wait().unwrap();
+}
+
+#[test]
+fn a_message_waits_for_the_next_session() {
+    let runtime = Runtime::new().unwrap();
+    let server = runtime.block_on(Server::start(|number, request| {
+        match request.method.as_str() {
+            _ if request.is_handshake() => ok(OPEN_POLLING),
+            "POST" => ok("ok"),
+            _ if number < 2 => Reply::Raw(Vec::new()),
+            _ => Reply::Never,
+        }
+    }));
+    let client = Client::builder(&server.url())
+        .reconnect(engineio_client::Reconnect::new().initial_delay(Duration::from_millis(200)))
+        .connect()
+        .unwrap();
+    while client.disconnect_reason().is_none() {
+        std::thread::yield_now();
+    }
+    client.send("patient").unwrap();
+    client.close().unwrap();
+    assert_eq!(server.posts().join("\u{1e}"), "4patient\u{1e}1");
+}
+
+#[derive(Clone)]
+struct InMemory;
+
+impl tower_service::Service<http::Request<http_body_util::Full<bytes::Bytes>>> for InMemory {
+    type Response = http::Response<String>;
+    type Error = std::convert::Infallible;
+    type Future = std::future::Ready<Result<Self::Response, Self::Error>>;
+
+    fn poll_ready(
+        &mut self,
+        _: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Result<(), Self::Error>> {
+        std::task::Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: http::Request<http_body_util::Full<bytes::Bytes>>) -> Self::Future {
+        let is_handshake = !request.uri().query().unwrap().contains("sid=");
+        let body = if is_handshake {
+            OPEN_POLLING
+        } else {
+            "4a\u{1e}1"
+        };
+        std::future::ready(Ok(http::Response::new(body.to_owned())))
+    }
+}
+
+#[test]
+fn requests_go_by_a_service_of_the_applications() {
+    let builder = Client::builder("http://in.memory").http_service(InMemory);
+    let mut client = builder.connect().unwrap();
+    assert_eq!(client.recv_timeout(LONG).unwrap(), Message::from("a"));
+    client.wait().unwrap();
+    assert_eq!(client.disconnect_reason(), Some(DisconnectReason::Server));
+}
+
+#[test]
 fn inside_a_runtime_there_are_errors_and_no_panics() {
     let (runtime, server) = server();
     let mut client = Client::builder(&server.url())

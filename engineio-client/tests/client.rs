@@ -154,6 +154,36 @@ async fn headers_cookies_and_parameters_are_on_every_request() {
 }
 
 #[tokio::test]
+async fn headers_that_are_given_twice() {
+    let server = Server::start(|_, request| match request.is_handshake() {
+        true => Reply::With(200, "set-cookie: route=a1\r\n", OPEN_POLLING.into()),
+        false => polling(request),
+    })
+    .await;
+    let url = format!("http://user:pw@127.0.0.1:{}", server.port);
+    let builder = Client::builder(&url)
+        .header("authorization", "Token mine")
+        .header("cookie", "a=1")
+        .header("cookie", "b=2")
+        .cookie("c", "3");
+    let client = in_time(builder.connect()).await.unwrap();
+    in_time(client.close()).await;
+    for request in server.seen() {
+        let values = |name: &str| {
+            let headers = request.headers.iter().filter(|(known, _)| known == name);
+            headers.map(|(_, value)| value.clone()).collect::<Vec<_>>()
+        };
+        assert_eq!(values("authorization"), ["Token mine"]);
+        let jar = if request.is_handshake() {
+            ""
+        } else {
+            "; route=a1"
+        };
+        assert_eq!(values("cookie"), [format!("a=1; b=2; c=3{jar}")]);
+    }
+}
+
+#[tokio::test]
 async fn a_refusal_is_told_with_status_and_body() {
     let body = r#"{"code":4,"message":"token expired"}"#;
     for transport in [Transport::Polling, Transport::WebSocket] {
@@ -186,6 +216,9 @@ async fn all_transports_are_tried_if_that_is_asked_for() {
         .await
         .unwrap();
     assert_eq!(client.transport(), Transport::Polling);
+    // The transport that did not do is nothing that ended a session.
+    assert_eq!(client.disconnect_reason(), None);
+    assert!(client.disconnect_error().is_none());
 }
 
 #[tokio::test]

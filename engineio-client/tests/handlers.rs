@@ -101,6 +101,56 @@ async fn a_handler_that_panics_ends_the_client() {
 }
 
 #[tokio::test]
+async fn a_handler_that_has_panicked_gets_no_more_messages() {
+    let server = Server::start(|_, request| match request.is_handshake() {
+        true => ok(&format!("{OPEN_POLLING}\u{1e}4a\u{1e}4b\u{1e}4c")),
+        false => polling(request),
+    })
+    .await;
+    let log = Arc::new(Mutex::new(Vec::new()));
+    let (messages, ends) = (log.clone(), log.clone());
+    let builder = Client::builder(&server.url())
+        .on_message(move |_, message| {
+            let text = message.as_text().unwrap().to_owned();
+            messages.lock().unwrap().push(text);
+            async { panic!("on purpose") }
+        })
+        .on_disconnect(move |reason| {
+            ends.lock().unwrap().push(reason.to_string());
+            async {}
+        });
+    let client = in_time(builder.connect()).await.unwrap();
+    in_time(client.wait()).await;
+    let expected = ["a", &DisconnectReason::HandlerPanic.to_string()];
+    assert_eq!(*log.lock().unwrap(), expected);
+}
+
+#[tokio::test]
+async fn who_waits_for_the_next_message_does_not_take_it_from_its_handler() {
+    let server = Server::start(|_, request| match request.is_handshake() {
+        true => ok(&format!("{OPEN_POLLING}\u{1e}4a\u{1e}4b")),
+        false => ok("4c\u{1e}1"),
+    })
+    .await;
+    let (told, mut hears) = tokio::sync::mpsc::unbounded_channel();
+    let gate = Arc::new(tokio::sync::Semaphore::new(0));
+    let opened = Arc::clone(&gate);
+    let builder = Client::builder(&server.url()).on_message(move |_, message| {
+        let gate = Arc::clone(&opened);
+        let _ = told.send(message);
+        async move { gate.acquire().await.unwrap().forget() }
+    });
+    let mut client = in_time(builder.connect()).await.unwrap();
+    assert_eq!(in_time(hears.recv()).await, Some(Message::from("a")));
+    // The handler is busy, and the others wait for it.
+    assert_eq!(in_time(client.next()).await, None);
+    gate.add_permits(3);
+    assert_eq!(in_time(hears.recv()).await, Some(Message::from("b")));
+    assert_eq!(in_time(hears.recv()).await, Some(Message::from("c")));
+    in_time(client.wait()).await;
+}
+
+#[tokio::test]
 async fn a_handler_may_close_the_client() {
     let server = Server::start(|_, request| match request.is_handshake() {
         true => ok(&format!("{OPEN_POLLING}\u{1e}4a")),

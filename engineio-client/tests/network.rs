@@ -91,6 +91,23 @@ async fn a_proxy_that_asks_for_credentials() {
     assert_eq!(error.kind(), ErrorKind::Connect, "{error}");
 }
 
+#[tokio::test]
+async fn a_proxy_is_told_the_port_of_the_scheme() {
+    let proxy = Server::start(|_, _| Reply::Body(403, Vec::new())).await;
+    for (url, authority) in [
+        ("http://engine.example", "engine.example:80"),
+        ("https://engine.example", "engine.example:443"),
+        ("http://[::1]", "[::1]:80"),
+        ("https://[::1]:8443", "[::1]:8443"),
+    ] {
+        let builder = Client::builder(url)
+            .proxy(&format!("http://127.0.0.1:{}", proxy.port))
+            .transports([Transport::WebSocket]);
+        in_time(builder.connect()).await.unwrap_err();
+        assert_eq!(proxy.seen().last().unwrap().target, authority);
+    }
+}
+
 /// A SOCKS 5 proxy that asks for a user name and password and connects to this port, whatever name it is told.
 async fn socks(to: u16) -> u16 {
     let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
@@ -117,7 +134,10 @@ async fn socks(to: u16) -> u16 {
                 );
                 let mut name = vec![0; usize::from(request[4]) + 2];
                 io.read_exact(&mut name).await.unwrap();
-                assert_eq!(&name[..name.len() - 2], b"engine.example");
+                assert_eq!(
+                    &name, b"engine.example\x00\x50",
+                    "with the port of the scheme"
+                );
                 io.write_all(&[5, 0, 0, 1, 0, 0, 0, 0, 0, 0]).await.unwrap();
                 let mut server = TcpStream::connect(("127.0.0.1", to)).await.unwrap();
                 let _ = copy_bidirectional(&mut io, &mut server).await;
@@ -140,6 +160,61 @@ async fn both_transports_go_through_a_socks_proxy() {
         in_time(client.close()).await;
     }
     assert_eq!(server.posts(), ["4a\u{1e}1"]);
+}
+
+#[tokio::test]
+async fn socks_of_version_4_is_told_name_and_port_too() {
+    let server = Server::start(|_, request| either(request)).await;
+    let to = server.port;
+    let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let proxy = tokio::spawn(async move {
+        let (mut io, _) = listener.accept().await.unwrap();
+        let mut request = [0; 24];
+        io.read_exact(&mut request).await.unwrap();
+        assert_eq!(
+            &request,
+            b"\x04\x01\x00\x50\x00\x00\x00\xff\x00engine.example\x00"
+        );
+        io.write_all(&[0, 90, 0, 0, 0, 0, 0, 0]).await.unwrap();
+        let mut server = TcpStream::connect(("127.0.0.1", to)).await.unwrap();
+        let _ = copy_bidirectional(&mut io, &mut server).await;
+    });
+    let builder = Client::builder("http://engine.example")
+        .proxy(&format!("socks4://127.0.0.1:{port}"))
+        .transports([Transport::WebSocket]);
+    let client = in_time(builder.connect()).await.unwrap();
+    in_time(client.close()).await;
+    in_time(proxy).await.unwrap();
+
+    let builder = Client::builder("http://engine.example").proxy("socks4://user:secret@127.0.0.1");
+    let error = in_time(builder.connect()).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Invalid, "{error}");
+    assert!(!error.to_string().contains("secret"), "{error}");
+}
+
+#[tokio::test]
+async fn a_proxy_may_be_told_an_address_that_was_looked_up_here() {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let proxy = tokio::spawn(async move {
+        let (mut io, _) = listener.accept().await.unwrap();
+        let mut greeting = [0; 3];
+        io.read_exact(&mut greeting).await.unwrap();
+        io.write_all(&[5, 0]).await.unwrap();
+        let mut request = [0; 4];
+        io.read_exact(&mut request).await.unwrap();
+        let mut address = vec![0; if request[3] == 1 { 4 } else { 16 }];
+        io.read_exact(&mut address).await.unwrap();
+        let port = io.read_u16().await.unwrap();
+        (request[3], *address.last().unwrap(), port)
+    });
+    let builder = Client::builder("http://localhost").proxy(&format!("socks5://127.0.0.1:{port}"));
+    let error = in_time(builder.connect()).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Connect, "{error}");
+    let (kind, last, port) = in_time(proxy).await.unwrap();
+    assert!(kind == 1 || kind == 4, "an address and no name");
+    assert_eq!((last, port), (1, 80));
 }
 
 /// A private authority, a server of its making, and a client of its making.

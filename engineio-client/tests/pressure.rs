@@ -5,7 +5,7 @@ mod support;
 use std::time::Duration;
 
 use engineio_client::{Client, Transport};
-use futures_util::SinkExt;
+use futures_util::{SinkExt, StreamExt};
 use support::{OPEN_POLLING, Server, echo, in_time, websocket};
 use tokio_tungstenite::tungstenite::Message as WsMessage;
 
@@ -50,4 +50,44 @@ async fn a_websocket_is_not_read_faster_than_the_application_reads() {
         assert_eq!(message.as_bytes()[..8], n.to_be_bytes());
     }
     assert!(client.is_open());
+}
+
+#[tokio::test]
+async fn a_close_gets_past_echoes_that_nobody_reads() {
+    let (told, mut hears) = tokio::sync::mpsc::unbounded_channel();
+    let server = Server::start(move |_, _| {
+        let told = told.clone();
+        websocket(move |mut socket| async move {
+            socket.send(WsMessage::text(OPEN_POLLING)).await.unwrap();
+            let mut count = 0;
+            while let Some(Ok(message)) = socket.next().await {
+                if message.is_close() || message == WsMessage::text("1") {
+                    break;
+                }
+                count += 1;
+                // It reads no further while the client does not read.
+                if socket.send(message).await.is_err() {
+                    break;
+                }
+            }
+            let _ = told.send(count);
+        })
+    })
+    .await;
+    let builder = Client::builder(&server.url())
+        .transports([Transport::WebSocket])
+        .inbox_limit(1000)
+        .outbox_limit(1000);
+    let client = in_time(builder.connect()).await.unwrap();
+    let mut sent = 0;
+    // Until both sides are stuck.
+    while let Ok(outcome) =
+        tokio::time::timeout(Duration::from_millis(200), client.send(vec![0; SIZE])).await
+    {
+        outcome.unwrap();
+        sent += 1;
+    }
+    tokio::join!(client.close(), async {
+        assert_eq!(in_time(hears.recv()).await, Some(sent));
+    });
 }

@@ -9,8 +9,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use engineio_client::{Client, DisconnectReason, ErrorKind, Transport};
+use futures_util::FutureExt;
 use http::{Method, Request, Response};
-use http_body_util::Full;
+use http_body_util::{BodyExt, Full};
 use tokio::time::Instant;
 
 const OPEN: &str = r#"0{"sid":"abc","upgrades":[],"pingInterval":25000,"pingTimeout":20000}"#;
@@ -163,6 +164,30 @@ async fn a_sessions_polls_do_not_overlap_and_do_not_spin() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_service_that_panics_ends_the_client() {
+    let service = Service::new(|number, _| match number {
+        0 => Some(OPEN),
+        _ => panic!("on purpose"),
+    });
+    let mut client = builder(service).connect().await.unwrap();
+    let limit = Duration::from_secs(3600);
+    let ended = tokio::time::timeout(limit, async {
+        assert_eq!(client.next().await, None);
+        client.wait().await;
+    });
+    ended.await.unwrap();
+    assert!(client.disconnect_error().is_some());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_service_that_always_answers_at_once_does_not_hold_its_thread() {
+    let service = Service::new(|number, _| Some(if number == 0 { OPEN } else { "6" }));
+    let client = builder(service).connect().await.unwrap();
+    client.close().await;
+    assert_eq!(client.disconnect_reason(), Some(DisconnectReason::Client));
+}
+
+#[tokio::test(start_paused = true)]
 async fn intervals_of_zero_do_not_spin() {
     let open = r#"0{"sid":"abc","upgrades":[],"pingInterval":0,"pingTimeout":0}"#;
     let service = Service::new(move |number, _| (number == 0).then_some(open));
@@ -192,4 +217,126 @@ async fn delays_of_the_way_back_are_kept() {
     client.wait().await;
     assert_eq!(start.elapsed().as_secs(), 2 + 4 + 8);
     assert_eq!(seen.lock().unwrap().len(), 1 + 1 + 3);
+}
+
+fn policy() -> engineio_client::Reconnect {
+    engineio_client::Reconnect::new()
+        .initial_delay(Duration::from_secs(1))
+        .jitter(0.0)
+}
+
+/// The body of a request, which is there as a whole.
+fn body(request: &Request<Full<Bytes>>) -> Bytes {
+    let body = request.body().clone().collect().now_or_never();
+    body.unwrap().unwrap().to_bytes()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_message_is_not_given_to_a_session_that_does_not_come_about() {
+    let posted = Arc::new(Mutex::new(Vec::new()));
+    let posts = Arc::clone(&posted);
+    let service = Service::new(move |number, request| match number {
+        0 | 3 => Some(OPEN),
+        1 => Some("no packets"),
+        // The first attempt to come back.
+        2 => None,
+        _ if request.method() == Method::POST => {
+            posts.lock().unwrap().push(body(request));
+            Some("ok")
+        }
+        _ => None,
+    });
+    let seen = Arc::clone(&service.seen);
+    let mut client = builder(service)
+        .reconnect(policy())
+        .connect()
+        .await
+        .unwrap();
+    while seen.lock().unwrap().len() < 3 {
+        tokio::time::advance(Duration::from_millis(100)).await;
+    }
+    let handle = client.handle();
+    let sending = tokio::spawn(async move { handle.send("patient").await });
+    futures_util::SinkExt::send(&mut client, "sunk".into())
+        .await
+        .unwrap();
+    sending.await.unwrap().unwrap();
+    client.close().await;
+    let posted = posted.lock().unwrap().concat();
+    let posted = String::from_utf8(posted).unwrap();
+    assert!(
+        posted.contains("4patient") && posted.contains("4sunk"),
+        "{posted}"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_nobody_reads_does_not_grow_from_session_to_session() {
+    let open: &str = format!("{OPEN}\u{1e}4{}", "x".repeat(600)).leak();
+    let service = Service::new(move |_, request| {
+        let is_handshake = !request.uri().query().unwrap().contains("sid=");
+        Some(if is_handshake { open } else { "no packets" })
+    });
+    let seen = Arc::clone(&service.seen);
+    let mut client = builder(service)
+        .reconnect(policy())
+        .inbox_limit(1000)
+        .connect()
+        .await
+        .unwrap();
+    let _ = tokio::time::timeout(Duration::from_secs(100), client.wait()).await;
+    let requests = seen.lock().unwrap().len();
+    assert!(requests <= 6, "{requests} requests");
+    // Who reads on sees the client come back.
+    for _ in 0..10 {
+        assert_eq!(client.next().await.unwrap().len(), 600);
+    }
+    client.close().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_handler_that_sends_does_not_wait_for_a_session_that_waits_for_it() {
+    let many = format!("\u{1e}4{}", "x".repeat(600)).repeat(8);
+    let open: &str = format!("{OPEN}{many}").leak();
+    let service = Service::new(move |_, request| {
+        // No POST is answered, so the session ends while most of it is unread.
+        let is_handshake = !request.uri().query().unwrap().contains("sid=");
+        is_handshake.then_some(open)
+    });
+    let seen = Arc::clone(&service.seen);
+    let client = builder(service)
+        .reconnect(policy())
+        .inbox_limit(1000)
+        .outbox_limit(1)
+        .on_message(|client, message| async move {
+            let _ = client.send(message).await;
+        })
+        .connect()
+        .await
+        .unwrap();
+    let _ = tokio::time::timeout(Duration::from_secs(100), client.wait()).await;
+    let requests = seen.lock().unwrap().len();
+    assert!(requests > 6, "{requests} requests");
+    client.close().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_policy_makes_a_client_panic() {
+    for policy in [
+        policy().jitter(f64::NAN),
+        policy()
+            .initial_delay(Duration::MAX)
+            .max_delay(Duration::MAX)
+            .jitter(1.0),
+    ] {
+        let service = Service::new(|number, _| match number {
+            0 => Some(OPEN),
+            _ => Some("no packets"),
+        });
+        let client = builder(service).reconnect(policy).connect().await.unwrap();
+        let _ = tokio::time::timeout(Duration::from_secs(5), client.wait()).await;
+        client.close().await;
+        let error = client.disconnect_error().unwrap();
+        assert_eq!(error.kind(), ErrorKind::Protocol, "{error}");
+    }
 }

@@ -225,6 +225,23 @@ fn row_39_a_closing_client_is_deaf() {
 }
 
 #[test]
+fn row_39_and_reads_on_while_messages_are_still_to_be_taken() {
+    let mut client = Client::polling();
+    client.send("a");
+    let post = client.post().unwrap();
+    assert_eq!(client.body(post), "4a");
+    client.close();
+    // The server may wait for this to be read before it answers the POST.
+    client.answer_poll("4late");
+    client.answer_poll("4later");
+    client.input(Input::PostAnswered(post));
+    client.answer_poll("4last");
+    assert_eq!(client.poll(), None, "only the close packet is under way");
+    assert_eq!(client.answer_post(), "1");
+    assert_eq!(client.events(), [Event::Closed(DisconnectReason::Client)]);
+}
+
+#[test]
 fn row_40_the_first_reason_stays() {
     let mut client = Client::polling();
     client.close();

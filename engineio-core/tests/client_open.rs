@@ -4,6 +4,7 @@ mod client_support;
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use client_support::{Client, OPEN, OPEN_UPGRADABLE, message, secs, text};
 use engineio_core::client::{Config, Event, Fault, Input, Output};
 use engineio_core::{DisconnectReason, Message, Payload, SendError, Transport};
@@ -49,6 +50,29 @@ fn row_3_messages_may_follow_the_open_packet() {
     let mut client = Client::new(Transport::Polling);
     client.answer_poll(format!("{OPEN}\u{1e}4welcome"));
     assert_eq!(client.events(), [Event::Opened, message("welcome")]);
+}
+
+#[test]
+fn a_small_message_does_not_keep_a_large_response() {
+    let mut client = Client::new(Transport::Polling);
+    client.answer_poll(OPEN);
+    client.events();
+    let large = "x".repeat(1000);
+    let body = Bytes::from(format!("4small\u{1e}4{large}\u{1e}6"));
+    let range = body.as_ptr_range();
+    let poll = client.poll().unwrap();
+    client.input(Input::PollAnswered(poll, Payload::text(body.clone())));
+    let events = client.events();
+    assert_eq!(events, [message("small"), message(&large)]);
+    let is_part = |event: &Event| match event {
+        Event::Message(message) => range.contains(&message.as_bytes().as_ptr()),
+        _ => false,
+    };
+    // What makes up most of the response shares it, without a copy.
+    assert_eq!(
+        events.iter().map(is_part).collect::<Vec<_>>(),
+        [false, true]
+    );
 }
 
 #[test]

@@ -5,11 +5,14 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use engineio_core::client::Event;
 use engineio_core::{DisconnectReason, Message, Revision, Transport};
-use http::HeaderMap;
+use http::{HeaderMap, Request, Response};
+use http_body_util::Full;
 
 use super::{Client, Handle, runtime, wait_for};
+use crate::error::BoxError;
 use crate::shared::{Phase, Shared};
 use crate::{Error, ErrorKind, Reconnect};
 
@@ -102,6 +105,24 @@ impl ClientBuilder {
         danger_accept_invalid_certificates(accept: bool);
     }
 
+    /// As [`http_service`](crate::ClientBuilder::http_service) of the async client; the service is called in the background
+    /// thread of the blocking clients.
+    pub fn http_service<S, B>(mut self, service: S) -> Self
+    where
+        S: tower_service::Service<Request<Full<Bytes>>, Response = Response<B>>
+            + Clone
+            + Send
+            + Sync
+            + 'static,
+        S::Future: Send,
+        S::Error: Into<BoxError>,
+        B: http_body::Body<Data: Send> + Send + 'static,
+        B::Error: Into<BoxError>,
+    {
+        self.inner = self.inner.http_service(service);
+        self
+    }
+
     /// Called when a session is open, before any of its messages.
     pub fn on_connect(mut self, handler: impl FnMut(Handle) + Send + 'static) -> Self {
         self.connect = Some(Box::new(handler));
@@ -139,7 +160,7 @@ impl ClientBuilder {
             let (connect, message, disconnect) = (self.connect, self.message, self.disconnect);
             let run = move || {
                 run(&shared, need_life, connect, message, disconnect);
-                shared.phase.send_replace(Phase::Done);
+                shared.end(Phase::Done);
             };
             std::thread::Builder::new()
                 .name("engineio-handlers".to_owned())
@@ -179,6 +200,7 @@ fn run(
         inner: crate::Handle::new(Arc::clone(shared)),
     };
     let mut is_open = false;
+    let mut has_panicked = false;
     loop {
         let next = runtime.block_on(poll_fn(|cx| {
             if need_life {
@@ -197,7 +219,8 @@ fn run(
                     connect(handle.clone());
                 }
             }
-            Event::Message(data) => {
+            // What a panic has left of the handler is not to be trusted.
+            Event::Message(data) if !has_panicked => {
                 if let Some(message) = &mut message {
                     message(handle.clone(), data);
                 }
@@ -211,6 +234,7 @@ fn run(
             _ => {}
         });
         if catch_unwind(call).is_err() {
+            has_panicked = true;
             tracing::error!(target: crate::TARGET, "a handler panicked; the client is closed");
             shared.stop(Some(DisconnectReason::HandlerPanic));
         }

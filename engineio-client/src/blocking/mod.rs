@@ -147,7 +147,7 @@ impl Client {
         ClientBuilder::new(url)
     }
 
-    /// Sends a message, waiting while the outbox is full.
+    /// Sends a message, waiting while the outbox is full, and for the next session where the client comes back by itself.
     ///
     /// # Errors
     ///
@@ -299,7 +299,8 @@ impl Handle {
     /// wait, also as [`SendError::Full`].
     pub fn send(&self, message: impl Into<Message>) -> Result<(), SendError> {
         match self.inner.try_send(message) {
-            Err(SendError::Full(message)) if !is_inside_runtime() => {
+            // The session may be over for good, which that send finds out at once.
+            Err(SendError::Full(message) | SendError::Closed(message)) if !is_inside_runtime() => {
                 let Ok(runtime) = runtime() else {
                     return Err(SendError::Full(message));
                 };

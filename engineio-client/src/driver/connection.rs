@@ -20,7 +20,10 @@ use crate::shared::{Phase, Shared, now};
 use crate::{Error, ErrorKind, TARGET, meter};
 
 /// How many frames are read before anything else gets its turn.
-const READ_BUDGET: usize = 64;
+pub(super) const READ_BUDGET: usize = 64;
+
+/// How often everything gets its turn before other tasks do: a service that answers at once would hold the thread.
+const ROUNDS: usize = 64;
 
 type Request = (RequestId, BoxFuture<'static, Result<Payload, Error>>);
 
@@ -42,6 +45,8 @@ pub(super) struct Connection<'a> {
     was_upgrading: bool,
     /// What the network said when it failed.
     error: Option<Error>,
+    /// The POST that is under way is larger than the server takes: its bytes, and the limit.
+    oversized: Option<(usize, usize)>,
     /// The answer to the handshake, until it is known to be one.
     first_answer: Bytes,
     finished: bool,
@@ -63,6 +68,7 @@ impl<'a> Connection<'a> {
             open_since: None,
             was_upgrading: false,
             error: None,
+            oversized: None,
             first_answer: Bytes::new(),
             finished: false,
         }
@@ -79,8 +85,9 @@ impl<'a> Connection<'a> {
 
     /// Goes as far as it can; ready when the session is over and the WebSocket has been closed.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        loop {
-            let progress = self.follow(cx)
+        let mut progress = true;
+        for _ in 0..ROUNDS {
+            progress = self.follow(cx)
                 | self.poll_requests(cx)
                 | self.poll_opening(cx)
                 | self.poll_socket(cx)
@@ -88,6 +95,9 @@ impl<'a> Connection<'a> {
             if !progress {
                 break;
             }
+        }
+        if progress {
+            cx.waker().wake_by_ref();
         }
         self.farewells
             .retain_mut(|farewell| farewell.poll(cx).is_pending());
@@ -156,6 +166,9 @@ impl<'a> Connection<'a> {
             Output::Poll(id) => self.poll = Some((id, self.request(session, None))),
             Output::Post(id) => {
                 if let Some(body) = session.take_payload(id) {
+                    let limit = session.opened().and_then(|opened| opened.max_payload());
+                    let sizes = limit.map(|limit| (body.body.len(), limit));
+                    self.oversized = sizes.filter(|(len, limit)| len > limit);
                     self.post = Some((id, self.request(session, Some(body))));
                 }
             }
@@ -235,7 +248,10 @@ impl<'a> Connection<'a> {
         if let Some((id, answer)) = ready(&mut self.post, cx) {
             progress = true;
             match answer {
-                Ok(_) => self.input(Input::PostAnswered(id)),
+                Ok(_) => {
+                    self.oversized = None;
+                    self.input(Input::PostAnswered(id));
+                }
                 Err(error) => {
                     let reason = self.failed(error);
                     self.input(Input::PostFailed(id, reason));
@@ -276,7 +292,8 @@ impl<'a> Connection<'a> {
         for _ in 0..READ_BUDGET {
             let wants_input = {
                 let session = &shared.lock().session;
-                session.wants_input() && session.closed().is_none()
+                // What comes while it is closing is dropped, and a server that waits for it to be read would not read.
+                (session.wants_input() || !session.is_open()) && session.closed().is_none()
             };
             if !wants_input {
                 break;
@@ -295,8 +312,9 @@ impl<'a> Connection<'a> {
             }
         }
         if ended.is_none() {
+            let is_closing = !shared.lock().session.is_open();
             let next = |id| shared.lock().session.take_frame(id);
-            match socket.poll_send(cx, next) {
+            match socket.poll_send(cx, is_closing, next) {
                 Ok(sent) => progress |= sent,
                 Err(end) => ended = Some(end),
             }
@@ -330,7 +348,8 @@ impl<'a> Connection<'a> {
             self.armed = Some(at);
             self.timer.as_mut().reset(at.into());
         }
-        if self.timer.as_mut().poll(cx).is_pending() {
+        // The runtime keeps even the time from a task that has read much, and a server may send without a pause.
+        if self.timer.as_mut().poll(cx).is_pending() && now() < at {
             return false;
         }
         self.armed = None;
@@ -390,7 +409,23 @@ impl<'a> Connection<'a> {
                 );
                 Some(Error::new(ErrorKind::PingTimeout, message))
             }
-            Some(DisconnectReason::Client | DisconnectReason::Server) if self.was_open() => None,
+            Some(DisconnectReason::TransportClose) if !self.was_open() && self.error.is_none() => {
+                let message = format!(
+                    "{target} closed the WebSocket before it opened a session; check that the URL and the path are \
+                     those of an Engine.IO server, or see its log"
+                );
+                Some(Error::new(ErrorKind::Transport, message))
+            }
+            // The word of the server may be here before its answer to the POST.
+            Some(DisconnectReason::Server) if self.was_open() => {
+                let (len, limit) = self.oversized?;
+                let message = format!(
+                    "{target} closed the session while it was sent a message in {len} bytes, and takes {limit} at most; \
+                     send smaller messages, or raise the server's limit"
+                );
+                Some(Error::new(ErrorKind::Refused, message))
+            }
+            Some(DisconnectReason::Client) if self.was_open() => None,
             _ => self.error,
         }
     }

@@ -15,7 +15,7 @@ use crate::net::http::Http;
 use crate::net::websocket::WebSockets;
 use crate::shared::{Phase, Shared, now};
 use crate::target::Target;
-use crate::{Reconnect, TARGET, meter};
+use crate::{Error, ErrorKind, Reconnect, TARGET, meter};
 
 /// What the builder decided.
 #[derive(Debug)]
@@ -44,10 +44,44 @@ impl Settings {
 /// Drives a client to its end.
 pub(crate) async fn run(shared: Arc<Shared>, settings: Settings, handlers: Handlers) {
     let done_elsewhere = handlers.done_elsewhere;
+    let last_will = LastWill {
+        shared: &shared,
+        done_elsewhere,
+    };
     // Both in one task: what belongs to a client ends with it.
     futures_util::future::join(sessions(&shared, &settings), handlers.run(&shared)).await;
-    if !done_elsewhere {
-        shared.phase.send_replace(Phase::Done);
+    drop(last_will);
+}
+
+/// Whatever ends the task of a client, nobody waits for it any more: it may be dropped with its runtime, or panic with the
+/// application's HTTP service.
+struct LastWill<'a> {
+    shared: &'a Shared,
+    done_elsewhere: bool,
+}
+
+impl Drop for LastWill<'_> {
+    fn drop(&mut self) {
+        let mut state = self.shared.lock();
+        if !state.finished {
+            state.finished = true;
+            state.session.abort(DisconnectReason::TransportError);
+            let reason = state.session.closed();
+            state.reason = reason;
+            let message = "the task of the client was stopped, by the end of its runtime or a panic of the HTTP service \
+                           that it was given; connect again, in a runtime that lasts";
+            state.error = Some(Error::new(ErrorKind::Transport, message));
+            let was_open = state.was_open;
+            if let (true, Some(reason), Some(life)) = (was_open, reason, &mut state.life) {
+                life.push_back(Event::Closed(reason));
+            }
+        }
+        drop(state);
+        self.shared.end(match self.done_elsewhere {
+            true => Phase::Finished,
+            false => Phase::Done,
+        });
+        self.shared.wake_application();
     }
 }
 
@@ -89,21 +123,36 @@ async fn sessions(shared: &Arc<Shared>, settings: &Settings) {
         }
     }
     shared.lock().finished = true;
-    shared.phase.send_replace(Phase::Finished);
+    shared.end(Phase::Finished);
     shared.wake_application();
 }
 
-/// Waits, unless the application ends the client. Returns whether to go on.
+/// Waits, also until the application has read what earlier sessions brought, unless it ends the client. Returns whether to
+/// go on.
 async fn pause(shared: &Shared, delay: Duration) -> bool {
-    let stopped = shared.stopped.notified();
-    let mut stopped = std::pin::pin!(stopped);
-    stopped.as_mut().enable();
-    if shared.lock().stopping {
-        return false;
-    }
-    tokio::select! {
-        () = stopped => false,
-        () = tokio::time::sleep(delay) => true,
+    let mut delay = std::pin::pin!(tokio::time::sleep(delay));
+    let mut is_over = false;
+    loop {
+        let news = shared.away.notified();
+        let mut news = std::pin::pin!(news);
+        news.as_mut().enable();
+        {
+            let mut state = shared.lock();
+            if state.stopping {
+                return false;
+            }
+            state.is_held = is_over && !state.has_room_to_return();
+            if is_over && !state.is_held {
+                return true;
+            }
+        }
+        if is_over {
+            shared.wake_application();
+        }
+        tokio::select! {
+            () = news => {}
+            () = &mut delay, if !is_over => is_over = true,
+        }
     }
 }
 

@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use engineio_core::client::WebSocketId;
 use engineio_core::{DisconnectReason, Frame};
-use tokio::time::Sleep;
+use tokio::time::{Instant, Sleep};
 
+use super::connection::READ_BUDGET;
 use crate::net::websocket::{Ended, WebSocket};
 
 /// How long the server may take for its part of the closing handshake.
@@ -21,6 +22,9 @@ pub(super) struct Socket {
     /// The session has announced frames.
     pub(super) has_frames: bool,
     unflushed: bool,
+    /// Nothing can be written any more: the end that this will be unless the server has said another, for which it is
+    /// waited a little.
+    broken: Option<(Ended, Pin<Box<Sleep>>)>,
 }
 
 impl Socket {
@@ -30,6 +34,7 @@ impl Socket {
             websocket,
             has_frames: false,
             unflushed: false,
+            broken: None,
         }
     }
 
@@ -38,14 +43,41 @@ impl Socket {
     }
 
     /// Sends what `next` gives, as fast as the server takes it. Returns whether anything was taken.
+    ///
+    /// While the session is closing, each frame is out before the next is taken: the last one ends the session, and with
+    /// it the time that a slow server has.
     pub(super) fn poll_send(
         &mut self,
         cx: &mut Context<'_>,
+        is_closing: bool,
+        next: impl FnMut(WebSocketId) -> Option<Frame>,
+    ) -> Result<bool, Ended> {
+        if let Some((end, mut deadline)) = self.broken.take() {
+            if deadline.as_mut().poll(cx).is_ready() || Instant::now() >= deadline.deadline() {
+                return Err(end);
+            }
+            self.broken = Some((end, deadline));
+            return Ok(false);
+        }
+        self.poll_write(cx, is_closing, next).or_else(|end| {
+            self.broken = Some((end, Box::pin(tokio::time::sleep(FAREWELL))));
+            Ok(true)
+        })
+    }
+
+    fn poll_write(
+        &mut self,
+        cx: &mut Context<'_>,
+        is_closing: bool,
         mut next: impl FnMut(WebSocketId) -> Option<Frame>,
     ) -> Result<bool, Ended> {
         let mut sent = false;
         while self.has_frames {
-            match self.websocket.poll_ready(cx)? {
+            let ready = match is_closing {
+                true => self.websocket.poll_flush(cx),
+                false => self.websocket.poll_ready(cx),
+            };
+            match ready? {
                 Poll::Ready(()) => {}
                 Poll::Pending => return Ok(sent),
             }
@@ -88,14 +120,22 @@ pub(super) struct Farewell {
 
 impl Farewell {
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let is_over = self.deadline.as_mut().poll(cx).is_ready();
+        // A server that sends without a pause must not put the end off; see `Connection::poll_timer`.
+        if is_over || Instant::now() >= self.deadline.deadline() {
+            return Poll::Ready(());
+        }
         if let Poll::Ready(Err(_)) = self.websocket.poll_flush(cx) {
             return Poll::Ready(());
         }
-        while let Poll::Ready(frame) = self.websocket.poll_frame(cx) {
-            if frame.is_err() {
-                return Poll::Ready(());
+        for _ in 0..READ_BUDGET {
+            match self.websocket.poll_frame(cx) {
+                Poll::Ready(Ok(_)) => {}
+                Poll::Ready(Err(_)) => return Poll::Ready(()),
+                Poll::Pending => return Poll::Pending,
             }
         }
-        self.deadline.as_mut().poll(cx)
+        cx.waker().wake_by_ref();
+        Poll::Pending
     }
 }

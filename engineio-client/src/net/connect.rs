@@ -106,6 +106,7 @@ async fn through(
     http: HttpConnector,
     uri: Uri,
 ) -> Result<TokioIo<TcpStream>, BoxError> {
+    let uri = destination(proxy, uri).await?;
     match proxy.kind {
         ProxyKind::Http => {
             let mut tunnel = Tunnel::new(proxy.uri.clone(), http);
@@ -115,14 +116,32 @@ async fn through(
             Ok(tunnel.call(uri).await?)
         }
         ProxyKind::Socks4 => Ok(SocksV4::new(proxy.uri.clone(), http).call(uri).await?),
-        ProxyKind::Socks5 { local_dns } => {
-            let mut socks = SocksV5::new(proxy.uri.clone(), http).local_dns(local_dns);
+        ProxyKind::Socks5 { .. } => {
+            let mut socks = SocksV5::new(proxy.uri.clone(), http);
             if let Some((user, password)) = proxy.credentials() {
                 socks = socks.with_auth(user, password);
             }
             Ok(socks.call(uri).await?)
         }
     }
+}
+
+/// What a proxy is told. The library would take a URL without a port for `https` whatever its scheme, and would look a
+/// name up in a way that stops the thread.
+async fn destination(proxy: &Proxy, uri: Uri) -> Result<Uri, BoxError> {
+    let is_secure = uri.scheme() == Some(&http::uri::Scheme::HTTPS);
+    let port = uri.port_u16().unwrap_or(if is_secure { 443 } else { 80 });
+    let host = uri.host().unwrap_or_default();
+    let authority = if proxy.kind == (ProxyKind::Socks5 { local_dns: true }) {
+        let host = host.trim_start_matches('[').trim_end_matches(']');
+        let mut found = tokio::net::lookup_host((host, port)).await?;
+        found.next().ok_or("the name has no address")?.to_string()
+    } else {
+        format!("{host}:{port}")
+    };
+    let mut parts = uri.into_parts();
+    parts.authority = Some(authority.parse()?);
+    Ok(Uri::from_parts(parts)?)
 }
 
 impl Service<Uri> for Connector {

@@ -4,58 +4,93 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use http::HeaderMap;
-use http::header::{HeaderValue, SET_COOKIE};
+use http::header::{COOKIE, HeaderValue, SET_COOKIE};
 
 /// A server that sets more has lost its way, and so have the cookies that come after these.
 const MAX_COOKIES: usize = 50;
 const MAX_COOKIE_LEN: usize = 4096;
 
-/// A client talks to one host under one path, so names are all that tells cookies apart.
-#[derive(Debug, Default)]
-pub(crate) struct Cookies(Mutex<Vec<Cookie>>);
+/// A client talks to one host, and asks for one path there: what is not for that path is not kept.
+#[derive(Debug)]
+pub(crate) struct Cookies {
+    path: String,
+    jar: Mutex<Vec<Cookie>>,
+}
 
 #[derive(Debug)]
 struct Cookie {
     name: String,
     value: String,
+    /// Tells cookies of one name apart.
+    path: Option<String>,
     /// Only for encrypted connections.
     secure: bool,
     expires: Option<SystemTime>,
 }
 
 impl Cookies {
+    pub(crate) fn new(path: &str) -> Self {
+        Self {
+            path: path.to_owned(),
+            jar: Mutex::default(),
+        }
+    }
+
     /// Takes in what a response sets.
     pub(crate) fn store(&self, headers: &HeaderMap) {
         for header in headers.get_all(SET_COOKIE) {
-            if let Some(cookie) = header.to_str().ok().and_then(parse) {
-                let mut cookies = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-                cookies.retain(|known| known.name != cookie.name);
-                if !cookie.is_over() && cookies.len() < MAX_COOKIES {
-                    cookies.push(cookie);
+            let cookie = header.to_str().ok().and_then(parse);
+            if let Some(cookie) = cookie.filter(|cookie| cookie.is_for(&self.path)) {
+                let mut jar = self.jar.lock().unwrap_or_else(PoisonError::into_inner);
+                jar.retain(|known| known.name != cookie.name || known.path != cookie.path);
+                if !cookie.is_over() && jar.len() < MAX_COOKIES {
+                    jar.push(cookie);
                 }
             }
         }
     }
 
-    /// The value of the `cookie` header, after what the application sends itself.
-    pub(crate) fn header(&self, own: Option<&HeaderValue>, secure: bool) -> Option<HeaderValue> {
-        let cookies = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut pairs: Vec<String> = Vec::new();
-        pairs.extend(own.and_then(|own| own.to_str().ok()).map(str::to_owned));
-        let fitting = cookies
-            .iter()
-            .filter(|cookie| !cookie.is_over() && (secure || !cookie.secure));
-        pairs.extend(fitting.map(|cookie| format!("{}={}", cookie.name, cookie.value)));
-        if pairs.is_empty() {
-            return None;
+    fn append(&self, line: &mut Vec<u8>, secure: bool) {
+        let jar = self.jar.lock().unwrap_or_else(PoisonError::into_inner);
+        let fitting = jar.iter();
+        for cookie in fitting.filter(|cookie| !cookie.is_over() && (secure || !cookie.secure)) {
+            join(line, format!("{}={}", cookie.name, cookie.value).as_bytes());
         }
-        HeaderValue::try_from(pairs.join("; ")).ok()
     }
+}
+
+/// The value of the `cookie` header: what the application sends itself, however often it says so, then those of the jar.
+pub(crate) fn header(own: &HeaderMap, jar: Option<&Cookies>, secure: bool) -> Option<HeaderValue> {
+    let mut line = Vec::new();
+    for own in own.get_all(COOKIE) {
+        join(&mut line, own.as_bytes());
+    }
+    if let Some(jar) = jar {
+        jar.append(&mut line, secure);
+    }
+    let line = Some(line).filter(|line| !line.is_empty())?;
+    HeaderValue::from_bytes(&line).ok()
+}
+
+fn join(line: &mut Vec<u8>, pairs: &[u8]) {
+    if !line.is_empty() {
+        line.extend(b"; ");
+    }
+    line.extend(pairs);
 }
 
 impl Cookie {
     fn is_over(&self) -> bool {
         self.expires.is_some_and(|at| at <= SystemTime::now())
+    }
+
+    /// Whether it goes along with requests for this path (RFC 6265 § 5.1.4).
+    fn is_for(&self, path: &str) -> bool {
+        let Some(own) = &self.path else {
+            return true;
+        };
+        let rest = path.strip_prefix(&**own);
+        rest.is_some_and(|rest| own.ends_with('/') || rest.is_empty() || rest.starts_with('/'))
     }
 }
 
@@ -72,24 +107,67 @@ fn parse(header: &str) -> Option<Cookie> {
     let mut cookie = Cookie {
         name: name.to_owned(),
         value: value.to_owned(),
+        path: None,
         secure: false,
         expires: None,
     };
+    let mut max_age = None;
     for attribute in parts {
         let (name, value) = attribute.split_once('=').unwrap_or((attribute, ""));
+        let (name, value) = (name.trim(), value.trim());
+        // An attribute that cannot be read is as good as none (RFC 6265 § 5.2).
         if name.eq_ignore_ascii_case("secure") {
             cookie.secure = true;
+        } else if name.eq_ignore_ascii_case("path") {
+            cookie.path = Some(value.to_owned()).filter(|path| path.starts_with('/'));
         } else if name.eq_ignore_ascii_case("max-age") {
-            // The only expiry that is looked at: a date in the past is an obsolete way to say zero, and a session of
-            // ours rarely outlives a date in the future.
-            let secs: i64 = value.parse().ok()?;
-            let age = Duration::from_secs(u64::try_from(secs).unwrap_or(0));
-            cookie.expires = SystemTime::now().checked_add(age);
-        } else if name.eq_ignore_ascii_case("expires") && value.contains(" 1970 ") {
-            cookie.expires.get_or_insert(SystemTime::UNIX_EPOCH);
+            max_age = value.parse::<i64>().ok().or(max_age);
+        } else if name.eq_ignore_ascii_case("expires") {
+            cookie.expires = date(value).or(cookie.expires);
         }
     }
+    if let Some(secs) = max_age {
+        let age = Duration::from_secs(u64::try_from(secs).unwrap_or(0));
+        cookie.expires = SystemTime::now().checked_add(age);
+    }
     Some(cookie)
+}
+
+/// Reads a date in the many forms in which servers write it (RFC 6265 § 5.1.1).
+fn date(text: &str) -> Option<SystemTime> {
+    const MONTHS: &str = "janfebmaraprmayjunjulaugsepoctnovdec";
+    let (mut time, mut day, mut month, mut year) = (None, None, None, None);
+    for token in text.split(|c: char| !c.is_ascii_alphanumeric() && c != ':') {
+        // Small numbers, which no sum leads out of their range.
+        let number = |text: &str| text.parse::<u16>().ok().map(i64::from);
+        if time.is_none() && token.contains(':') {
+            let mut parts = token.splitn(3, ':').map(number);
+            let (h, m, s) = (parts.next()??, parts.next()??, parts.next()??);
+            time = Some(h * 3600 + m * 60 + s);
+        } else if let (None, Some(number), 1..=2) = (day, number(token), token.len()) {
+            day = Some(number);
+        } else if let (None, Some(name)) = (month, token.get(..3)) {
+            let at = MONTHS.find(&name.to_ascii_lowercase());
+            month = at.filter(|at| at % 3 == 0).map(|at| at as i64 / 3 + 1);
+            year = year.or_else(|| number(token));
+        } else if let (None, Some(number)) = (year, number(token)) {
+            year = Some(match number {
+                0..=69 => number + 2000,
+                70..=99 => number + 1900,
+                _ => number,
+            });
+        }
+    }
+    let (time, day, month, year) = (time?, day?, month?, year?);
+    // Days of a calendar whose year begins in March, so that a leap day is the last.
+    let (years, months) = if month < 3 {
+        (year - 1, month + 9)
+    } else {
+        (year, month - 3)
+    };
+    let days = years * 365 + years / 4 - years / 100 + years / 400 + (months * 153 + 2) / 5 + day;
+    let secs = u64::try_from((days - 719_469) * 86_400 + time).unwrap_or(0);
+    SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(secs))
 }
 
 #[cfg(test)]
@@ -97,13 +175,17 @@ mod tests {
     use super::*;
 
     fn jar(set: &[&str]) -> Cookies {
-        let cookies = Cookies::default();
+        let cookies = Cookies::new("/engine.io/");
         let mut headers = HeaderMap::new();
         for cookie in set {
             headers.append(SET_COOKIE, HeaderValue::from_str(cookie).unwrap());
         }
         cookies.store(&headers);
         cookies
+    }
+
+    fn sent(cookies: &Cookies, secure: bool) -> Option<HeaderValue> {
+        header(&HeaderMap::new(), Some(cookies), secure)
     }
 
     #[test]
@@ -114,10 +196,7 @@ mod tests {
             "x=2; Max-Age=60",
             "io=2; SameSite=Lax",
         ]);
-        assert_eq!(
-            cookies.header(None, false).unwrap(),
-            "AWSALB=a=b; x=2; io=2"
-        );
+        assert_eq!(sent(&cookies, false).unwrap(), "AWSALB=a=b; x=2; io=2");
         let mut headers = HeaderMap::new();
         headers.append(SET_COOKIE, HeaderValue::from_static("x=; Max-Age=0"));
         headers.append(
@@ -125,34 +204,94 @@ mod tests {
             HeaderValue::from_static("io=; expires=Thu, 01 Jan 1970 00:00:00 GMT"),
         );
         cookies.store(&headers);
-        assert_eq!(cookies.header(None, false).unwrap(), "AWSALB=a=b");
+        assert_eq!(sent(&cookies, false).unwrap(), "AWSALB=a=b");
     }
 
     #[test]
     fn secure_cookies_stay_secret() {
         let cookies = jar(&["a=1; Secure", "b=2"]);
-        assert_eq!(cookies.header(None, false).unwrap(), "b=2");
-        assert_eq!(cookies.header(None, true).unwrap(), "a=1; b=2");
+        assert_eq!(sent(&cookies, false).unwrap(), "b=2");
+        assert_eq!(sent(&cookies, true).unwrap(), "a=1; b=2");
     }
 
     #[test]
     fn the_applications_cookies_go_first() {
-        let own = HeaderValue::from_static("mine=1");
-        assert_eq!(
-            jar(&["a=2"]).header(Some(&own), false).unwrap(),
-            "mine=1; a=2"
-        );
-        assert_eq!(jar(&[]).header(Some(&own), false).unwrap(), "mine=1");
-        assert_eq!(jar(&[]).header(None, false), None);
+        let mut own = HeaderMap::new();
+        assert_eq!(header(&own, Some(&jar(&[])), false), None);
+        own.append(COOKIE, HeaderValue::from_static("mine=1"));
+        own.append(COOKIE, HeaderValue::from_bytes(b"too=\xff").unwrap());
+        let all = header(&own, Some(&jar(&["a=2"])), false).unwrap();
+        assert_eq!(all.as_bytes(), b"mine=1; too=\xff; a=2");
+        let all = header(&own, None, false).unwrap();
+        assert_eq!(all.as_bytes(), b"mine=1; too=\xff");
+    }
+
+    #[test]
+    fn cookies_of_other_paths_are_neither_sent_nor_mixed_up() {
+        let cookies = jar(&[
+            "a=1; Path=/engine.io",
+            "a=2; Path=/",
+            "b=1; path = /engine.io/",
+            "c=1; Path=relative",
+            "d=1; Path=/engine",
+            "e=1; Path=/engine.io/more",
+            "f=1; Path=/admin",
+        ]);
+        assert_eq!(sent(&cookies, false).unwrap(), "a=1; a=2; b=1; c=1");
+        let mut headers = HeaderMap::new();
+        for over in ["a=; Path=/; Max-Age=0", "b=; Path=/admin; Max-Age=0"] {
+            headers.append(SET_COOKIE, HeaderValue::from_static(over));
+        }
+        cookies.store(&headers);
+        assert_eq!(sent(&cookies, false).unwrap(), "a=1; b=1; c=1");
+    }
+
+    #[test]
+    fn dates_are_read_in_every_form() {
+        let at = |secs| Some(SystemTime::UNIX_EPOCH + Duration::from_secs(secs));
+        for text in [
+            "Sun, 06 Nov 1994 08:49:37 GMT",
+            "Sunday, 06-Nov-94 08:49:37 GMT",
+            "Sun Nov  6 08:49:37 1994",
+            "6 november 1994 8:49:37",
+        ] {
+            assert_eq!(date(text), at(784_111_777), "{text}");
+        }
+        assert_eq!(date("Thu, 01-Jan-1970 00:00:01 GMT"), at(1));
+        assert_eq!(date("Thu, 29 Feb 2024 00:00:00 GMT"), at(1_709_164_800));
+        assert_eq!(date("Mon, 01 Jan 1601 00:00:00 GMT"), at(0));
+        for text in [
+            "",
+            "soon",
+            "0",
+            "1:2:3 1 Jan",
+            "Jan 1 9999999999999999999 00:00:00",
+            "Jan 1 1999 9999999999999999:0:0",
+        ] {
+            assert_eq!(date(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn the_past_deletes_and_nonsense_does_not() {
+        let cookies = jar(&[
+            "a=1; Expires=Fri, 31 Dec 1999 23:59:59 GMT",
+            "b=1; Expires=Thu, 01-Jan-1970 00:00:01 GMT; Max-Age=60",
+            "c=1; Expires=Fri, 31 Dec 2999 23:59:59 GMT; Max-Age=0",
+            "d=1; Max-Age=soon; Expires=later",
+            "e=1; Expires=Fri, 31 Dec 2999 23:59:59 GMT",
+            "f=1; Max-Age=-5",
+        ]);
+        assert_eq!(sent(&cookies, false).unwrap(), "b=1; d=1; e=1");
     }
 
     #[test]
     fn a_jar_does_not_overflow() {
         let many: Vec<String> = (0..1000).map(|n| format!("c{n}=v")).collect();
         let many: Vec<&str> = many.iter().map(String::as_str).collect();
-        assert_eq!(jar(&many).0.lock().unwrap().len(), MAX_COOKIES);
+        assert_eq!(jar(&many).jar.lock().unwrap().len(), MAX_COOKIES);
         assert_eq!(
-            jar(&["=", "", "novalue", ";;", &"x".repeat(5000)]).header(None, true),
+            sent(&jar(&["=", "", "novalue", ";;", &"x".repeat(5000)]), true),
             None
         );
     }

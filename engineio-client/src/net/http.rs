@@ -242,7 +242,7 @@ pub(crate) fn apply(
             headers.append(name, value.clone());
         }
     }
-    if let Some(cookie) = cookies.and_then(|cookies| cookies.header(own.get(COOKIE), secure)) {
+    if let Some(cookie) = super::cookies::header(own, cookies, secure) {
         headers.insert(COOKIE, cookie);
     }
 }

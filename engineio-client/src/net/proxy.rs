@@ -49,6 +49,9 @@ impl Proxy {
             Some((credentials, authority)) => (Some(parse_credentials(credentials)), authority),
             None => (None, rest),
         };
+        if kind == ProxyKind::Socks4 && credentials.is_some() {
+            return Err(wrong("takes no user name and password"));
+        }
         let authority: http::uri::Authority = authority
             .trim_end_matches('/')
             .parse()

@@ -54,6 +54,7 @@ impl TlsOptions {
             .with_safe_default_protocol_versions()
             .map_err(|error| Error::invalid("TLS cannot be set up").with_source(error))?;
         let config = if self.accept_anything {
+            tracing::warn!(target: crate::TARGET, "certificates are not checked: anybody on the way can read and change everything");
             config
                 .dangerous()
                 .with_custom_certificate_verifier(Arc::new(AcceptAnything(provider)))

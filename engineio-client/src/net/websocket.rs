@@ -162,13 +162,26 @@ pub(crate) type Ended = (DisconnectReason, Option<Error>);
 
 impl WebSocket {
     /// The next frame. Pings of the WebSocket itself are answered below.
+    ///
+    /// A small one is copied, because the library's would keep the whole read alive that it came with, and that may be
+    /// larger than all that the inbox counts.
     pub(crate) fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Result<Frame, Ended>> {
         loop {
             let message = ready!(Pin::new(&mut self.0).poll_next(cx));
             return Poll::Ready(match message {
+                Some(Ok(Message::Text(text))) if text.len() < READ_BUFFER => {
+                    Ok(Frame::text(String::from(text.as_str())))
+                }
+                Some(Ok(Message::Binary(bytes))) if bytes.len() < READ_BUFFER => {
+                    Ok(Frame::Binary(Bytes::copy_from_slice(&bytes)))
+                }
                 Some(Ok(Message::Text(text))) => Ok(Frame::text(Utf8(text))),
                 Some(Ok(Message::Binary(bytes))) => Ok(Frame::Binary(bytes)),
-                Some(Ok(Message::Close(_))) | None => Err((DisconnectReason::TransportClose, None)),
+                Some(Ok(Message::Close(frame))) => {
+                    let error = frame.and_then(|frame| closed_for_cause(&frame));
+                    Err((DisconnectReason::TransportClose, error))
+                }
+                None => Err((DisconnectReason::TransportClose, None)),
                 Some(Ok(_)) => continue,
                 Some(Err(error)) => Err(ended(error)),
             });
@@ -222,6 +235,24 @@ impl From<Utf8> for Bytes {
     fn from(text: Utf8) -> Self {
         text.0.into()
     }
+}
+
+/// What a close frame says, unless it is an ordinary good-bye.
+fn closed_for_cause(frame: &CloseFrame) -> Option<Error> {
+    let advice = match frame.code {
+        CloseCode::Normal | CloseCode::Away | CloseCode::Status => return None,
+        CloseCode::Policy => "check the credentials and the origin that the client sends",
+        CloseCode::Size => "send smaller messages, or raise the server's limit",
+        CloseCode::Restart | CloseCode::Again => "the server is busy: try again later",
+        _ => "see the server's log for the reason",
+    };
+    let reason = match frame.reason.as_bytes() {
+        [] => String::new(),
+        reason => format!(", {}", excerpt(reason)),
+    };
+    let code = u16::from(frame.code);
+    let message = format!("the server closed the WebSocket with code {code}{reason}; {advice}");
+    Some(Error::new(ErrorKind::Transport, message))
 }
 
 fn ended(error: tungstenite::Error) -> Ended {

@@ -164,7 +164,8 @@ impl Link {
         if polling.poll.take_if(|poll| *poll == id).is_none() {
             return Ok(self);
         }
-        let outcome = machine.on_packets(now, machine.decode_payload(body));
+        let len = body.body.len();
+        let outcome = machine.on_packets(now, len, machine.decode_payload(body));
         match outcome.err().or_else(|| self.doomed()) {
             None => Ok(self),
             Some(reason) => Err((self, reason)),
@@ -408,9 +409,15 @@ impl Polling {
         if self.doomed.is_some() {
             return;
         }
-        // A closing session has no use for what another poll would bring. A full inbox is how a slow application
-        // slows the server down.
-        if self.poll.is_none() && !closing && machine.inbox_has_room() {
+        // A closing session has no use for what another poll would bring, but a server that waits to be read may not take
+        // what is queued. A full inbox is how a slow application slows the server down.
+        let wants_poll = if closing {
+            let is_posting = |post: &Post| post.taken && !post.last;
+            machine.outbox.has_messages() || self.post.as_ref().is_some_and(is_posting)
+        } else {
+            machine.inbox_has_room()
+        };
+        if self.poll.is_none() && wants_poll {
             let id = machine.next_request();
             self.poll = Some(id);
             machine.output(Output::Poll(id));

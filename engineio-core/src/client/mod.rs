@@ -85,7 +85,7 @@ use crate::{DisconnectReason, Frame, Message, Payload, SendError, Transport};
 /// | 36 | Closing (POST with `1`) | `PostAnswered` | Closed (client) | poll cancelled |
 /// | 37 | Probing, Pausing | `close` | Closing (polling) | WebSocket closed, the rest by POSTs |
 /// | 38 | WebSocket | `close` | Closed (client) | queued messages, `1`, WebSocket closed |
-/// | 39 | Closing | messages of the server | Closing | dropped |
+/// | 39 | Closing | messages of the server | Closing | dropped; the next poll begins if messages are still to be taken |
 /// | 40 | Closing | link breaks, close timer | Closed (client) | the first reason stays |
 /// | 41 | any | `abort` | Closed (its reason) | everything released, queue dropped |
 /// | 42 | Closed | anything | Closed | nothing; no second event |

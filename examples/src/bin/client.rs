@@ -16,6 +16,9 @@ use engineio_client::{Client, DisconnectReason, Message, Transport, blocking};
 /// The program's own limit: the server has no say in it.
 const PATIENCE: Duration = Duration::from_secs(29);
 
+/// The largest message that is tried; more may not be there.
+const MAX_SIZE: usize = 1 << 30;
+
 const USAGE: &str = "usage: client --url URL [--transports polling,websocket] [--blocking] [--count N] \
                      [--size BYTES] [--binary]";
 
@@ -36,7 +39,10 @@ fn main() -> ExitCode {
             .with_writer(std::io::stderr)
             .init();
     }
-    let outcome = parse(std::env::args().skip(1)).and_then(run_in_time);
+    // What is no Unicode is no argument that is known.
+    let args = std::env::args_os().skip(1);
+    let args = args.map(|arg| arg.to_string_lossy().into_owned());
+    let outcome = parse(args).and_then(run_in_time);
     match outcome {
         Ok(transport) => {
             println!("{transport}");
@@ -81,6 +87,12 @@ fn parse(mut args: impl Iterator<Item = String>) -> Result<Options, String> {
     }
     if options.url.is_empty() {
         return Err(USAGE.to_owned());
+    }
+    if options.size > MAX_SIZE {
+        let size = options.size;
+        return Err(format!(
+            "a message of {size} bytes is too large; at most {MAX_SIZE} are sent"
+        ));
     }
     Ok(options)
 }
@@ -177,6 +189,11 @@ fn describe(error: &dyn StdError) -> String {
     text
 }
 
+/// How much the server may send at once: two of these messages in base64, or what is usual.
+fn max_response(options: &Options) -> usize {
+    (options.size * 3).max(32 << 20)
+}
+
 fn echo_async(options: &Options) -> Result<Transport, String> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -185,6 +202,7 @@ fn echo_async(options: &Options) -> Result<Transport, String> {
     runtime.block_on(async {
         let mut client = Client::builder(&options.url)
             .transports(options.transports.iter().copied())
+            .max_response(max_response(options))
             .connect()
             .await
             .map_err(|error| describe(&error))?;
@@ -214,6 +232,7 @@ fn echo_async(options: &Options) -> Result<Transport, String> {
 fn echo_blocking(options: &Options) -> Result<Transport, String> {
     let mut client = blocking::Client::builder(&options.url)
         .transports(options.transports.iter().copied())
+        .max_response(max_response(options))
         .connect()
         .map_err(|error| describe(&error))?;
     let handle = client.handle();

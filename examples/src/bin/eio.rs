@@ -50,7 +50,9 @@ async fn main() -> ExitCode {
             .with_writer(std::io::stderr)
             .init();
     }
-    let options = match parse(std::env::args().skip(1)) {
+    let args = std::env::args_os().skip(1);
+    let args = args.map(|arg| arg.to_string_lossy().into_owned());
+    let options = match parse(args) {
         Ok(Some(options)) => options,
         Ok(None) => {
             println!("{HELP}");

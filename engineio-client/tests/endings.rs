@@ -1,0 +1,259 @@
+//! Ends that the protocol does not know: of runtimes, of tasks, and of a server's patience.
+
+mod support;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use engineio_client::{Client, DisconnectReason, ErrorKind, Message, SendError, Transport};
+use futures_util::SinkExt;
+use support::{OPEN_POLLING, Reply, Server, echo, in_time, ok, websocket};
+use tokio::io::AsyncWriteExt;
+use tokio_tungstenite::tungstenite::Message as WsMessage;
+use tokio_tungstenite::tungstenite::protocol::CloseFrame;
+
+/// A server that opens a session and writes these bytes for as long as they are taken, reading nothing.
+async fn flooding(open: &'static str, bytes: Vec<u8>) -> Server {
+    Server::start(move |_, _| {
+        let bytes = bytes.clone();
+        websocket(move |mut socket| async move {
+            socket.send(WsMessage::text(open)).await.unwrap();
+            while socket.get_mut().write_all(&bytes).await.is_ok() {}
+        })
+    })
+    .await
+}
+
+/// A frame of text, as a server writes it.
+fn frame(text: &str) -> Vec<u8> {
+    let mut frame = vec![0x81, 127];
+    frame.extend((text.len() as u64).to_be_bytes());
+    frame.extend(text.as_bytes());
+    frame
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_does_not_stop_sending_cannot_hold_a_client_that_closes() {
+    for text in ["6", &"6".repeat(100_000)] {
+        let bytes = frame(text).repeat(1_000_000 / text.len().max(10));
+        let server = flooding(OPEN_POLLING, bytes).await;
+        let builder = Client::builder(&server.url()).transports([Transport::WebSocket]);
+        let client = in_time(builder.connect()).await.unwrap();
+        in_time(client.close()).await;
+        assert_eq!(client.disconnect_reason(), Some(DisconnectReason::Client));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_does_not_stop_sending_owes_its_heartbeat() {
+    let open = r#"0{"sid":"abc","upgrades":[],"pingInterval":300,"pingTimeout":200}"#;
+    for text in ["6", &"6".repeat(100_000)] {
+        let bytes = frame(text).repeat(1_000_000 / text.len().max(10));
+        let server = flooding(open, bytes).await;
+        let builder = Client::builder(&server.url()).transports([Transport::WebSocket]);
+        let client = in_time(builder.connect()).await.unwrap();
+        in_time(client.wait()).await;
+        assert_eq!(
+            client.disconnect_reason(),
+            Some(DisconnectReason::PingTimeout)
+        );
+    }
+}
+
+#[test]
+fn a_client_needs_a_runtime() {
+    let connecting = Client::connect("http://127.0.0.1:1");
+    let error = futures_util::FutureExt::now_or_never(connecting)
+        .unwrap()
+        .unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Invalid, "{error}");
+    assert!(error.to_string().contains("tokio"), "{error}");
+}
+
+#[test]
+fn a_client_whose_runtime_is_gone_is_over() {
+    let runtime = || tokio::runtime::Runtime::new().unwrap();
+    let (first, servers) = (runtime(), runtime());
+    let server = servers.block_on(Server::start(|_, request| match request.is_handshake() {
+        true => ok(&format!("{OPEN_POLLING}\u{1e}4a")),
+        false => Reply::Never,
+    }));
+    let mut client = first.block_on(Client::connect(&server.url())).unwrap();
+    let handle = client.handle();
+    drop(first);
+    servers.block_on(async {
+        assert_eq!(in_time(client.next()).await, Some(Message::from("a")));
+        assert_eq!(in_time(client.next()).await, None);
+        let unsent = in_time(handle.send("late")).await;
+        assert_eq!(unsent, Err(SendError::Closed(Message::from("late"))));
+        in_time(client.close()).await;
+        in_time(handle.close()).await;
+        in_time(handle.wait()).await;
+        let reason = client.disconnect_reason();
+        assert_eq!(reason, Some(DisconnectReason::TransportError));
+        let error = client.disconnect_error().unwrap();
+        assert!(error.to_string().contains("runtime"), "{error}");
+    });
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_server_that_closes_because_of_a_large_message() {
+    let open =
+        r#"0{"sid":"abc","upgrades":[],"pingInterval":25000,"pingTimeout":20000,"maxPayload":100}"#;
+    let (posted, is_posted) = std::sync::mpsc::channel();
+    let is_posted = std::sync::Mutex::new(is_posted);
+    let server = Server::start(move |_, request| match request.method.as_str() {
+        _ if request.is_handshake() => ok(open),
+        "POST" => {
+            posted.send(()).unwrap();
+            Reply::Body(413, Vec::new())
+        }
+        _ => {
+            is_posted.lock().unwrap().recv().unwrap();
+            ok("1")
+        }
+    })
+    .await;
+    let mut client = in_time(Client::connect(&server.url())).await.unwrap();
+    client.send("x".repeat(100)).await.unwrap();
+    assert_eq!(in_time(client.next()).await, None);
+    assert_eq!(client.disconnect_reason(), Some(DisconnectReason::Server));
+    let error = client.disconnect_error().unwrap().to_string();
+    assert!(
+        error.contains("in 101 bytes, and takes 100 at most; send smaller"),
+        "{error}"
+    );
+}
+
+#[tokio::test]
+async fn a_close_code_says_why() {
+    let close = |code: u16, reason: &'static str| {
+        move |mut socket: support::Socket| async move {
+            let frame = CloseFrame {
+                code: code.into(),
+                reason: reason.into(),
+            };
+            let _ = socket.close(Some(frame)).await;
+            echo(socket).await;
+        }
+    };
+    let server = Server::start(move |_, _| {
+        websocket(move |mut socket| async move {
+            socket.send(WsMessage::text(OPEN_POLLING)).await.unwrap();
+            close(1009, "too\nbig")(socket).await;
+        })
+    })
+    .await;
+    let connect = |server: &Server| {
+        let builder = Client::builder(&server.url()).transports([Transport::WebSocket]);
+        builder.connect()
+    };
+    let mut client = in_time(connect(&server)).await.unwrap();
+    assert_eq!(in_time(client.next()).await, None);
+    let reason = client.disconnect_reason();
+    assert_eq!(reason, Some(DisconnectReason::TransportClose));
+    let error = client.disconnect_error().unwrap().to_string();
+    assert!(
+        error.contains("code 1009, \"too\\nbig\"; send smaller messages"),
+        "{error}"
+    );
+
+    for code in [1000, 1008] {
+        let server = Server::start(move |_, _| websocket(close(code, "no"))).await;
+        let error = in_time(connect(&server)).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Transport, "{error}");
+        assert!(
+            error.to_string().contains("closed the WebSocket"),
+            "{error}"
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_last_words_of_a_server_that_takes_nothing_more_are_heard() {
+    let server = Server::start(|_, _| {
+        websocket(|mut socket| async move {
+            socket.send(WsMessage::text(OPEN_POLLING)).await.unwrap();
+            // It waits until something is there that it will not read, so that its end is a reset.
+            let tcp = socket.get_mut();
+            tokio::io::AsyncReadExt::read_u8(tcp).await.unwrap();
+            socket.feed(WsMessage::text("4bye")).await.unwrap();
+            let frame = CloseFrame {
+                code: 1008.into(),
+                reason: "enough".into(),
+            };
+            socket.send(WsMessage::Close(Some(frame))).await.unwrap();
+        })
+    })
+    .await;
+    let builder = Client::builder(&server.url()).transports([Transport::WebSocket]);
+    let mut client = in_time(builder.connect()).await.unwrap();
+    // More than the sockets hold, so that the reset meets a write.
+    client.send(vec![0; 10_000_000]).await.unwrap();
+    assert_eq!(in_time(client.next()).await, Some(Message::from("bye")));
+    assert_eq!(in_time(client.next()).await, None);
+    let error = client.disconnect_error().unwrap().to_string();
+    assert!(
+        error.contains("code 1008"),
+        "{error} {:?}",
+        client.disconnect_error()
+    );
+}
+
+#[tokio::test]
+async fn a_server_that_pauses_gets_what_was_sent_before_the_close() {
+    // How much the sockets hold of a connection that is not read.
+    let (held, _) = pausing(usize::MAX).await;
+    // The last messages of this one wait in the client when it closes.
+    for spare in [16, 64] {
+        let (sent, received) = pausing(held.saturating_sub(spare)).await;
+        assert_eq!(received, sent, "with {spare} KiB to spare");
+    }
+}
+
+/// Sends so many messages of a kilobyte, or until there is no room, to a server that reads after a pause, and closes.
+/// Returns how many were sent, and how many arrived.
+async fn pausing(most: usize) -> (usize, usize) {
+    let (told, mut hears) = tokio::sync::mpsc::unbounded_channel();
+    let closed = Arc::new(tokio::sync::Notify::new());
+    let is_closed = Arc::clone(&closed);
+    let server = Server::start(move |_, _| {
+        let (told, is_closed) = (told.clone(), Arc::clone(&is_closed));
+        websocket(move |mut socket| async move {
+            socket.send(WsMessage::text(OPEN_POLLING)).await.unwrap();
+            // Longer than a client waits for the answer to its close frame.
+            let _ = tokio::time::timeout(Duration::from_millis(1500), is_closed.notified()).await;
+            while let Some(Ok(WsMessage::Text(text))) =
+                futures_util::StreamExt::next(&mut socket).await
+            {
+                let _ = told.send(text.len());
+            }
+            let _ = told.send(0);
+        })
+    })
+    .await;
+    let builder = Client::builder(&server.url())
+        .transports([Transport::WebSocket])
+        .outbox_limit(1);
+    let client = in_time(builder.connect()).await.unwrap();
+    let mut sent = 0;
+    let message = Message::from("x".repeat(1023));
+    while sent < most {
+        let sending = client.send(message.clone());
+        match tokio::time::timeout(Duration::from_millis(100), sending).await {
+            Ok(outcome) => outcome.unwrap(),
+            Err(_) => break,
+        }
+        sent += 1;
+    }
+    in_time(client.close()).await;
+    closed.notify_one();
+    let mut received = 0;
+    while let Some(len) = in_time(hears.recv()).await {
+        if len <= 1 {
+            break;
+        }
+        received += 1;
+    }
+    (sent, received)
+}
