@@ -5,8 +5,10 @@
 
 mod browser;
 mod client;
+mod fences;
 mod fuzz;
 mod interop;
+mod listener;
 mod peers;
 mod process;
 mod proxies;
