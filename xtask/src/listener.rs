@@ -14,6 +14,10 @@ use crate::process;
 const START_LIMIT: Duration = Duration::from_secs(10);
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
+/// Ports below those that systems hand out by themselves, so that one that was free stays so.
+const FIRST_PORT: u16 = 10_000;
+const PORTS_OF_A_RUN: u16 = 20;
+
 /// A running server; killed when dropped, unless it was stopped.
 #[derive(Debug)]
 pub(crate) struct Listener {
@@ -119,4 +123,14 @@ impl Drop for Listener {
 pub(crate) fn free_address() -> Result<SocketAddr> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
     Ok(listener.local_addr()?)
+}
+
+/// A port that nobody listens at, and that the system gives nobody who does not ask for it: for a program that is yet to
+/// be built.
+pub(crate) fn lasting_port() -> Result<u16> {
+    // Another run on this machine begins elsewhere.
+    let run = u16::try_from(std::process::id() % 1_000)?;
+    let mut ports = (0..PORTS_OF_A_RUN).map(|n| FIRST_PORT + run * PORTS_OF_A_RUN + n);
+    let free = ports.find(|port| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok());
+    free.with_context(|| format!("{PORTS_OF_A_RUN} ports in a row are taken"))
 }
