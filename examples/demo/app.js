@@ -183,7 +183,9 @@ function compare() {
   $("verdict").textContent = ratio > 1.05 ? `WebSocket is ${ratio.toFixed(1)}× quicker` : "";
 }
 
+// The server tells it twice a second, mostly what is known.
 function showClients(count) {
+  if ($("clients").textContent === String(count)) return;
   $("clients").textContent = count;
   pop($("clients"));
 }

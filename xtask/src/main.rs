@@ -5,8 +5,10 @@
 
 mod browser;
 mod client;
+mod fences;
 mod fuzz;
 mod interop;
+mod listener;
 mod peers;
 mod process;
 mod proxies;
@@ -15,6 +17,7 @@ mod server;
 mod soak;
 mod steps;
 mod tidy;
+mod trial;
 mod workspace;
 
 use std::process::ExitCode;
@@ -28,6 +31,8 @@ usage: cargo xtask test
        cargo xtask interop [--only js|python|browser|client|proxies] [--host axum|actix|warp|hyper]
            the server against the official JavaScript client, python-engineio and a browser;
            the client against the official server, python-engineio and ours; both through nginx and HAProxy
+       cargo xtask trial
+           the programs of the READMEs and guides as new users build them, from an empty directory
        cargo xtask fuzz [--seconds N] [--target NAME]
            every fuzz target for 20 s, or one of them, or for longer
        cargo xtask races [--rounds N] [--seed N]
@@ -56,6 +61,7 @@ enum Task {
         host: Option<&'static str>,
         seconds: u64,
     },
+    Trial,
     Tidy,
     Help,
 }
@@ -92,6 +98,7 @@ fn run(task: &Task) -> anyhow::Result<()> {
             let hosts = host.as_ref().map_or(HOSTS, std::slice::from_ref);
             soak::run(&Workspace::load()?, hosts, *seconds)
         }
+        Task::Trial => trial::run(&Workspace::load()?),
         Task::Tidy => tidy::run(&Workspace::load()?),
     }
 }
@@ -104,6 +111,7 @@ fn parse(arguments: &[String]) -> Result<Task, String> {
         Some("fuzz") => return parse_fuzz(words),
         Some("races") => return parse_races(words),
         Some("soak") => return parse_soak(words),
+        Some("trial") => Task::Trial,
         Some("tidy") => Task::Tidy,
         Some("help" | "--help" | "-h") => Task::Help,
         Some(other) => return Err(format!("there is no task `{other}`")),
@@ -226,6 +234,7 @@ mod tests {
     fn tasks_are_recognised() {
         assert_eq!(parse_line("test"), Ok(Task::Test));
         assert_eq!(parse_line("tidy"), Ok(Task::Tidy));
+        assert_eq!(parse_line("trial"), Ok(Task::Trial));
         assert_eq!(
             parse_line("interop --only client"),
             Ok(Task::Interop {

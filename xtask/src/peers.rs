@@ -83,24 +83,29 @@ pub(crate) fn python(workspace: &Workspace) -> Result<PathBuf> {
 
 /// A program from the Debian package of the same name, installed if it is missing and we may.
 pub(crate) fn debian(name: &str) -> Result<PathBuf> {
+    debian_in(name, name)
+}
+
+/// A program from a Debian package of another name.
+pub(crate) fn debian_in(name: &str, package: &str) -> Result<PathBuf> {
     if let Some(path) = find(name) {
         return Ok(path);
     }
     let is_root = first_line("id", &["-u"]).as_deref() == Some("0");
     if !is_root || first_line("apt-get", &["--version"]).is_none() {
-        bail!("{name} is missing: install it (Debian: apt-get install {name}) and try again");
+        bail!("{name} is missing: install it (Debian: apt-get install {package}) and try again");
     }
     // The list of packages of a fresh container is empty.
-    for arguments in [&["update"][..], &["install", "-y", name]] {
+    for arguments in [&["update"][..], &["install", "-y", package]] {
         let mut apt = Command::new("apt-get");
         apt.args(arguments)
             .env("DEBIAN_FRONTEND", "noninteractive")
             // No service is started in it, and a proxy is one.
             .env("RUNLEVEL", "1");
         process::run(&mut apt, Reach::Group, FETCH_LIMIT)
-            .with_context(|| format!("cannot install {name}"))?;
+            .with_context(|| format!("cannot install {package}"))?;
     }
-    find(name).with_context(|| format!("{name} was installed, and still there is no such program"))
+    find(name).with_context(|| format!("{package} was installed, and still there is no {name}"))
 }
 
 fn find(name: &str) -> Option<PathBuf> {

@@ -1,5 +1,6 @@
 //! Other programs, run to their end and never for longer than they may.
 
+use std::io::{Read, Write};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread;
@@ -41,6 +42,40 @@ pub(crate) fn run(command: &mut Command, reach: Reach, limit: Duration) -> Resul
             bail!("`{name}` did not end within {} s", limit.as_secs());
         }
     }
+}
+
+/// Runs `command` with a text as its input, and gives what it printed. What it says on the standard error is shown.
+pub(crate) fn output(mut command: Command, input: &str, limit: Duration) -> Result<String> {
+    let name = describe(&command);
+    let mut child = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .with_context(|| format!("cannot run `{name}`"))?;
+    let mut stdin = child.stdin.take().context("no input")?;
+    let mut stdout = child.stdout.take().context("no output")?;
+    // Read meanwhile, since a full pipe would stop it.
+    let reader = thread::spawn(move || {
+        let mut bytes = Vec::new();
+        stdout.read_to_end(&mut bytes).map(|_| bytes)
+    });
+    // A program that does not read its input is not at fault.
+    let _ = stdin.write_all(input.as_bytes());
+    drop(stdin);
+    let Some(status) = wait(&mut child, limit)? else {
+        child.kill()?;
+        child.wait()?;
+        bail!("`{name}` did not end within {} s", limit.as_secs());
+    };
+    let bytes = match reader.join() {
+        Ok(bytes) => bytes?,
+        Err(_) => bail!("the output of `{name}` was not read"),
+    };
+    let text = String::from_utf8_lossy(&bytes).into_owned();
+    if !status.success() {
+        bail!("`{name}` failed ({status}):\n{text}");
+    }
+    Ok(text)
 }
 
 /// The exit status, or `None` if the program still runs after `limit`.

@@ -1,47 +1,60 @@
 //! Clients through proxies that are configured well, and through some that are not.
 //!
-//! The good configurations are those of `deploy`, which are meant to be copied; the bad ones are in
-//! `tests/interop/proxies`. Each proxy has two servers behind it.
+//! The good configurations are those of `deploy` and of `docs/DEPLOYMENT.md`, which are meant to be copied; the bad ones
+//! are in `tests/interop/proxies`. Each proxy has two servers behind it.
 
-use std::fs::{self, File};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::fmt::{self, Display};
+use std::fs;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
+use crate::fences;
 use crate::interop::{BUILD_LIMIT, SUITE_LIMIT, finish, logs, test_files};
+use crate::listener::{Listener, free_address};
 use crate::peers;
 use crate::process::{self, Reach};
 use crate::server::Server;
 use crate::steps::step;
 use crate::workspace::{Workspace, cargo};
 
-/// The names that the tests know, and the files.
-const PROXIES: &[(&str, &str)] = &[
-    ("nginx", "deploy/nginx.conf"),
-    ("haproxy", "deploy/haproxy.cfg"),
+/// The names that the tests know, and where the configurations are.
+const PROXIES: &[(&str, Source)] = &[
+    ("nginx", Source::File("deploy/nginx.conf")),
+    ("haproxy", Source::File("deploy/haproxy.cfg")),
     // The same, in front of servers whose session ids name nobody.
-    ("nginx-by-address", "deploy/nginx.conf"),
-    ("haproxy-by-cookie", "deploy/haproxy.cfg"),
-    ("buffering", "tests/interop/proxies/buffering.nginx.conf"),
-    ("no-upgrade", "tests/interop/proxies/no-upgrade.nginx.conf"),
-    ("impatient", "tests/interop/proxies/impatient.nginx.conf"),
+    ("nginx-by-address", Source::File("deploy/nginx.conf")),
+    ("haproxy-by-cookie", Source::File("deploy/haproxy.cfg")),
+    // What the guide shows.
+    ("guide-nginx", Source::Guide("nginx", 0)),
+    ("guide-haproxy-by-cookie", Source::Guide("haproxy", 0)),
+    ("guide-haproxy-by-sid", Source::Guide("haproxy", 1)),
+    (
+        "buffering",
+        Source::File("tests/interop/proxies/buffering.nginx.conf"),
+    ),
+    (
+        "no-upgrade",
+        Source::File("tests/interop/proxies/no-upgrade.nginx.conf"),
+    ),
+    (
+        "impatient",
+        Source::File("tests/interop/proxies/impatient.nginx.conf"),
+    ),
     (
         "round-robin",
-        "tests/interop/proxies/round-robin.nginx.conf",
+        Source::File("tests/interop/proxies/round-robin.nginx.conf"),
     ),
-    ("cut", "tests/interop/proxies/cut.haproxy.cfg"),
+    ("cut", Source::File("tests/interop/proxies/cut.haproxy.cfg")),
 ];
 
-/// What stands in the files for the addresses of the servers and for the proxy's own.
-const SERVERS: [&str; 2] = ["127.0.0.1:3001", "127.0.0.1:3002"];
-const LISTEN: [&str; 2] = ["listen 8080;", "bind :8080"];
+/// The document whose configurations are run.
+pub(crate) const GUIDE: &str = "docs/DEPLOYMENT.md";
 
-const START_LIMIT: Duration = Duration::from_secs(10);
-const LOOK_EVERY: Duration = Duration::from_millis(20);
+/// What stands in the configurations for the proxy's own address.
+const LISTEN: [&str; 4] = ["listen 8080;", "listen 80;", "bind :8080\n", "bind :80\n"];
 
 pub(crate) fn run(workspace: &Workspace) -> Result<()> {
     let programs = step("fetch nginx and HAProxy, and engine.io-client", || {
@@ -63,7 +76,7 @@ pub(crate) fn run(workspace: &Workspace) -> Result<()> {
         "the client and engine.io-client through nginx and HAProxy",
         || {
             let program = workspace.target.join("release/echo");
-            let start = |name: &str, options: &[&str]| {
+            let server = |name: &str, options: &[&str]| {
                 Server::start(
                     &format!("proxied-{name}"),
                     &program,
@@ -71,17 +84,22 @@ pub(crate) fn run(workspace: &Workspace) -> Result<()> {
                     &logs(workspace),
                 )
             };
-            let named = [start("a", &["--name", "a"])?, start("b", &["--name", "b"])?];
-            let plain = [start("c", &[])?, start("d", &[])?];
+            let named = [
+                server("a", &["--name", "a"])?,
+                server("b", &["--name", "b"])?,
+            ];
+            let plain = [server("c", &[])?, server("d", &[])?];
+            let with_cookie = ["--cookie", "io"];
+            let cookie = [server("e", &with_cookie)?, server("f", &with_cookie)?];
             let mut running = Vec::new();
             let mut lines = Vec::new();
-            for (name, file) in PROXIES {
-                let behind = if name.contains("-by-") {
-                    &plain
-                } else {
-                    &named
+            for (name, source) in PROXIES {
+                let behind = match *name {
+                    "guide-haproxy-by-sid" => &cookie,
+                    name if name.starts_with("guide-") || name.contains("-by-") => &plain,
+                    _ => &named,
                 };
-                let proxy = Proxy::start(workspace, &programs, name, file, behind)?;
+                let proxy = start(workspace, &programs, name, source, behind)?;
                 lines.push(format!("{name}\t{}", proxy.url()));
                 running.push(proxy);
             }
@@ -110,7 +128,7 @@ pub(crate) fn run(workspace: &Workspace) -> Result<()> {
                 }
                 proxy.stop()?;
             }
-            finish(result, named.into_iter().chain(plain))
+            finish(result, named.into_iter().chain(plain).chain(cookie))
         },
     )
 }
@@ -122,6 +140,57 @@ struct Programs {
     node: PathBuf,
 }
 
+/// Where a configuration is.
+enum Source {
+    File(&'static str),
+    /// The block of this language and number in the guide.
+    Guide(&'static str, usize),
+}
+
+impl Source {
+    fn is_nginx(&self) -> bool {
+        match self {
+            Self::File(file) => file.ends_with("nginx.conf"),
+            Self::Guide(language, _) => *language == "nginx",
+        }
+    }
+
+    fn read(&self, workspace: &Workspace) -> Result<String> {
+        let file = match self {
+            Self::File(file) => file,
+            Self::Guide(..) => GUIDE,
+        };
+        let text = fs::read_to_string(workspace.root.join(file))
+            .with_context(|| format!("cannot read {file}"))?;
+        match self {
+            Self::File(_) => Ok(text),
+            Self::Guide(language, number) => of_guide(&text, language, *number),
+        }
+    }
+}
+
+impl Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File(file) => f.write_str(file),
+            Self::Guide(language, number) => write!(f, "{GUIDE}, {language} block {}", number + 1),
+        }
+    }
+}
+
+/// A configuration of the guide. One that is a backend alone takes the place of the first one's.
+fn of_guide(text: &str, language: &str, number: usize) -> Result<String> {
+    let blocks = fences::of_language(text, language);
+    let block = blocks.get(number).context("there is no such block")?;
+    if !block.starts_with("backend ") {
+        return Ok((*block).to_owned());
+    }
+    let (before, _) = blocks[0]
+        .split_once("\nbackend ")
+        .context("the first block has no backend")?;
+    Ok(format!("{before}\n{block}"))
+}
+
 /// Of the whole workspace, so that the features are those with which `cargo test --workspace` has built it.
 fn tests(workspace: &Workspace) -> Command {
     let mut command = cargo();
@@ -131,146 +200,71 @@ fn tests(workspace: &Workspace) -> Command {
     command
 }
 
-/// A running proxy; killed when dropped, unless it was stopped.
-struct Proxy {
-    name: String,
-    child: Child,
-    address: SocketAddr,
-    log: PathBuf,
+/// Starts a proxy with the configuration of `source`.
+fn start(
+    workspace: &Workspace,
+    programs: &Programs,
+    name: &str,
+    source: &Source,
+    servers: &[Server; 2],
+) -> Result<Listener> {
+    let directory = workspace.target.join("peers/proxies-running").join(name);
+    fs::create_dir_all(&directory)?;
+    let address = free_address()?;
+    let text = source.read(workspace)?;
+    let text = readdress(&text, address, servers.each_ref().map(Server::url));
+    let config = directory.join("proxy.conf");
+    fs::write(&config, text.with_context(|| source.to_string())?)?;
+    let command = if source.is_nginx() {
+        let main = directory.join("nginx.conf");
+        fs::write(&main, nginx_main(&directory, &config))?;
+        let mut command = Command::new(&programs.nginx);
+        command
+            .args(["-e", "stderr", "-c"])
+            .arg(main)
+            .arg("-p")
+            .arg(&directory);
+        command
+    } else {
+        let mut command = Command::new(&programs.haproxy);
+        command.args(["-db", "-f"]).arg(config);
+        command
+    };
+    Listener::start(&format!("proxy-{name}"), command, address, &logs(workspace))
 }
 
-impl Proxy {
-    fn start(
-        workspace: &Workspace,
-        programs: &Programs,
-        name: &str,
-        file: &str,
-        servers: &[Server; 2],
-    ) -> Result<Self> {
-        let directory = workspace.target.join("peers/proxies-running").join(name);
-        fs::create_dir_all(&directory)?;
-        let address = free_address()?;
-        let text = fs::read_to_string(workspace.root.join(file))
-            .with_context(|| format!("cannot read {file}"))?;
-        let text = readdress(&text, address, servers).with_context(|| file.to_owned())?;
-        let is_nginx = file.ends_with("nginx.conf");
-        let config = directory.join("proxy.conf");
-        fs::write(&config, text)?;
-        let mut command = if is_nginx {
-            let main = directory.join("nginx.conf");
-            fs::write(&main, nginx_main(&directory, &config))?;
-            let mut command = Command::new(&programs.nginx);
-            command
-                .args(["-e", "stderr", "-c"])
-                .arg(main)
-                .arg("-p")
-                .arg(&directory);
-            command
-        } else {
-            let mut command = Command::new(&programs.haproxy);
-            command.args(["-db", "-f"]).arg(config);
-            command
-        };
-        let log = logs(workspace).join(format!("proxy-{name}.log"));
-        let output = File::create(&log)?;
-        let child = command
-            .stdin(Stdio::null())
-            .stdout(output.try_clone()?)
-            .stderr(output)
-            .spawn()
-            .with_context(|| format!("cannot run proxy `{name}`"))?;
-        let name = name.to_owned();
-        let mut proxy = Self {
-            name,
-            child,
-            address,
-            log,
-        };
-        proxy.wait_until_ready()?;
-        Ok(proxy)
+/// A configuration with the addresses of this run: its own, and those of one server or two in the order of their ports.
+fn readdress(text: &str, proxy: SocketAddr, servers: [&str; 2]) -> Result<String> {
+    let mut written = addresses(text);
+    written.sort_unstable();
+    written.dedup();
+    if written.is_empty() || written.len() > servers.len() {
+        bail!("it names {} servers, and should one or two", written.len());
     }
-
-    fn url(&self) -> String {
-        format!("http://{}", self.address)
+    let mut changed = text.to_owned();
+    for (written, server) in written.iter().zip(servers) {
+        changed = changed.replace(written, server.trim_start_matches("http://"));
     }
-
-    fn wait_until_ready(&mut self) -> Result<()> {
-        let end = Instant::now() + START_LIMIT;
-        while TcpStream::connect(self.address).is_err() {
-            let ended = self.child.try_wait()?;
-            if ended.is_some() || Instant::now() >= end {
-                self.show_log();
-                bail!("proxy `{}` did not become ready ({ended:?})", self.name);
-            }
-            thread::sleep(LOOK_EVERY);
-        }
-        Ok(())
-    }
-
-    fn stop(mut self) -> Result<()> {
-        process::terminate(&self.child)?;
-        if process::wait(&mut self.child, START_LIMIT)?.is_none() {
-            bail!(
-                "proxy `{}` still ran {} s after SIGTERM",
-                self.name,
-                START_LIMIT.as_secs()
-            );
-        }
-        Ok(())
-    }
-
-    fn show_log(&self) {
-        let text = fs::read_to_string(&self.log).unwrap_or_default();
-        for line in text.lines().rev().take(20) {
-            eprintln!("   {}: {line}", self.name);
-        }
-    }
-}
-
-impl Drop for Proxy {
-    fn drop(&mut self) {
-        // Once it was waited for, its number may be another program's.
-        if !matches!(self.child.try_wait(), Ok(None)) {
-            return;
-        }
-        // Asked, because a killed nginx leaves its workers behind.
-        let _ = process::terminate(&self.child);
-        if !matches!(process::wait(&mut self.child, START_LIMIT), Ok(Some(_))) {
-            let _ = self.child.kill();
-            let _ = self.child.wait();
-        }
-    }
-}
-
-/// An address that nobody listens at. The proxies cannot choose a port themselves.
-fn free_address() -> Result<SocketAddr> {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
-    Ok(listener.local_addr()?)
-}
-
-/// A configuration with the addresses of this run.
-fn readdress(text: &str, proxy: SocketAddr, servers: &[Server; 2]) -> Result<String> {
-    let listens = LISTEN
-        .map(|line| text.matches(line).count())
-        .iter()
-        .sum::<usize>();
+    let listens: usize = LISTEN.map(|line| text.matches(line).count()).iter().sum();
     if listens != 1 {
-        bail!(
-            "it listens at {listens} places, and should at one: `{}` or `{}`",
-            LISTEN[0],
-            LISTEN[1]
-        );
+        bail!("it listens at {listens} places, and should at one, as in {LISTEN:?}");
     }
-    let mut text = text
-        .replace(LISTEN[0], &format!("listen {proxy};"))
-        .replace(LISTEN[1], &format!("bind {proxy}"));
-    for (written, server) in SERVERS.iter().zip(servers) {
-        if !text.contains(written) {
-            bail!("it does not name the server {written}");
-        }
-        text = text.replace(written, server.url().trim_start_matches("http://"));
+    for line in LISTEN {
+        let (word, end) = (line.split(' ').next(), &line[line.len() - 1..]);
+        changed = changed.replace(line, &format!("{} {proxy}{end}", word.unwrap_or_default()));
     }
-    Ok(text)
+    Ok(changed)
+}
+
+/// The addresses on this machine that a configuration names.
+fn addresses(text: &str) -> Vec<&str> {
+    let starts = text.match_indices("127.0.0.1:");
+    let addresses = starts.map(|(at, host)| {
+        let port = &text[at + host.len()..];
+        let digits = port.find(|letter: char| !letter.is_ascii_digit());
+        &text[at..at + host.len() + digits.unwrap_or(port.len())]
+    });
+    addresses.collect()
 }
 
 /// What stands around a file in Debian's `/etc/nginx/conf.d`, with all that is written kept in one directory.
@@ -292,4 +286,27 @@ fn nginx_main(directory: &Path, config: &Path) -> String {
          }}\n",
         config.display()
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_configuration_gets_the_addresses_of_the_run() {
+        let text = "server 127.0.0.1:5002;\nserver 127.0.0.1:5001;\nlisten 80;\n";
+        let proxy = SocketAddr::from(([127, 0, 0, 1], 7));
+        let changed = readdress(text, proxy, ["http://h:1", "http://h:2"]).unwrap();
+        assert_eq!(changed, "server h:2;\nserver h:1;\nlisten 127.0.0.1:7;\n");
+        let twice = "server 127.0.0.1:5001;\nlisten 80;\nlisten 8080;\n";
+        assert!(readdress(twice, proxy, ["http://h:1", "http://h:2"]).is_err());
+        assert!(readdress("bind :80\n", proxy, ["http://h:1", "http://h:2"]).is_err());
+    }
+
+    #[test]
+    fn a_backend_of_the_guide_takes_the_place_of_the_first() {
+        let text = "```haproxy\nfrontend web\n\nbackend one\n    x\n```\n\n```haproxy\nbackend two\n    y\n```\n";
+        let second = of_guide(text, "haproxy", 1).unwrap();
+        assert_eq!(second, "frontend web\n\nbackend two\n    y\n");
+    }
 }

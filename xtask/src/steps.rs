@@ -9,6 +9,7 @@ use crate::interop::{self, HOSTS};
 use crate::process::{self, Reach};
 use crate::races;
 use crate::soak;
+use crate::trial;
 use crate::workspace::{Workspace, cargo};
 
 /// No step of cargo needs this on a slow machine with an empty cache; one that does hangs.
@@ -36,6 +37,7 @@ pub(crate) fn test(workspace: &Workspace) -> Result<()> {
         "doc --workspace --no-deps --locked",
         &[("RUSTDOCFLAGS", "-Dwarnings")],
     )?;
+    trial::run(workspace)?;
     races::run(workspace, races::ROUNDS, 0)?;
     fuzz::run(workspace, None, fuzz::SECONDS)?;
     interop::run(workspace, None, HOSTS)?;

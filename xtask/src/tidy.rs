@@ -2,6 +2,8 @@
 //!
 //! It is also a test, so that whoever runs `cargo test` has run it.
 
+mod blocks;
+mod commands;
 mod conformance;
 mod dependencies;
 mod documents;

@@ -1,6 +1,7 @@
 //! Where things are, as cargo itself says it.
 
 use std::env;
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -73,6 +74,12 @@ impl Workspace {
 }
 
 impl Member {
+    pub(crate) fn is_published(&self) -> Result<bool> {
+        let manifest = fs::read_to_string(&self.manifest)
+            .with_context(|| format!("cannot read {}", self.manifest.display()))?;
+        Ok(!manifest.contains("publish = false"))
+    }
+
     fn from_metadata(package: &Value) -> Result<Self> {
         let name = package["name"].as_str().context("a package has no name")?;
         let manifest = package["manifest_path"]

@@ -1,4 +1,4 @@
-//! The configurations of `deploy`, and one that is other than they and does no harm.
+//! The configurations of `deploy` and of `docs/DEPLOYMENT.md`, and one that is other than they and does no harm.
 
 use std::collections::BTreeSet;
 
@@ -19,6 +19,9 @@ async fn every_message_comes_once_and_in_order_over_each_transport() {
         "nginx-by-address",
         "haproxy",
         "haproxy-by-cookie",
+        "guide-nginx",
+        "guide-haproxy-by-cookie",
+        "guide-haproxy-by-sid",
         "buffering",
     ];
     for proxy in proxies {
@@ -96,7 +99,14 @@ async fn nginx_leads_addresses_to_servers_and_sessions_wherever_they_come_from()
 
 #[tokio::test]
 async fn pages_of_the_proxys_own_host_are_let_in_and_others_not() {
-    for proxy in ["nginx", "haproxy"] {
+    let proxies = [
+        "nginx",
+        "haproxy",
+        "guide-nginx",
+        "guide-haproxy-by-cookie",
+        "guide-haproxy-by-sid",
+    ];
+    for proxy in proxies {
         let from = [127, 0, 0, 1];
         let own = format!("origin: {}\r\n", url(proxy));
         let answer = get(proxy, from, HANDSHAKE, &own).await;

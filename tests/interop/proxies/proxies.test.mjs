@@ -29,11 +29,16 @@ async function echo(peer) {
 // Outside of browsers this client keeps cookies only if it is told to.
 const COOKIES = { 'without cookies': false, 'with cookies': true };
 
-for (const proxy of ['nginx', 'nginx-by-address', 'haproxy', 'haproxy-by-cookie', 'buffering']) {
+const GOOD = [
+  'nginx', 'nginx-by-address', 'haproxy', 'haproxy-by-cookie', 'guide-nginx', 'guide-haproxy-by-cookie',
+  'guide-haproxy-by-sid', 'buffering',
+];
+
+for (const proxy of GOOD) {
   describe(`through ${proxy}`, () => {
     for (const [mode, options] of Object.entries(MODES)) {
       for (const [cookies, withCredentials] of Object.entries(COOKIES)) {
-        if (proxy === 'haproxy-by-cookie' && !withCredentials) continue;
+        if (proxy.includes('haproxy-by-cookie') && !withCredentials) continue;
         test(`every message comes once and in order, ${mode}, ${cookies}`, async (t) => {
           const peer = await Peer.open(t, url(proxy), { ...options, withCredentials });
           await echo(peer);

@@ -4,8 +4,9 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 
-use super::read;
-use crate::workspace::{Member, Workspace};
+use super::commands::Commands;
+use super::{blocks, read};
+use crate::workspace::Workspace;
 
 const API: &str = "docs/API.md";
 
@@ -18,7 +19,7 @@ pub(super) fn check(workspace: &Workspace, found: &mut Vec<String>) -> Result<()
     let mut directories = vec![workspace.root.clone(), workspace.root.join("docs")];
     for member in workspace.members()? {
         directories.push(member.directory.clone());
-        if !is_published(&member)? {
+        if !member.is_published()? {
             continue;
         }
         let name = &member.name;
@@ -39,6 +40,7 @@ pub(super) fn check(workspace: &Workspace, found: &mut Vec<String>) -> Result<()
             found.push(format!("{API}: does not name {name}'s {export}"));
         }
     }
+    let commands = Commands::new(workspace)?;
     for path in directories.iter().flat_map(|directory| texts(directory)) {
         let text = read(&path)?;
         let name = workspace.relative(&path);
@@ -46,19 +48,10 @@ pub(super) fn check(workspace: &Workspace, found: &mut Vec<String>) -> Result<()
         for link in links(&text).filter(|link| !here.join(link).exists()) {
             found.push(format!("{name}: the link to {link} leads nowhere"));
         }
-        let programs = workspace.root.join("examples/src/bin");
-        for program in programs_in(&text) {
-            let file = programs.join(format!("{program}.rs"));
-            if !file.exists() && !programs.join(program).join("main.rs").exists() {
-                found.push(format!("{name}: there is no example `{program}`"));
-            }
-        }
+        blocks::check(workspace, &path, &text, found)?;
+        commands.check(name.to_string(), &text, found);
     }
     Ok(())
-}
-
-fn is_published(member: &Member) -> Result<bool> {
-    Ok(!read(&member.manifest)?.contains("publish = false"))
 }
 
 /// The Markdown files of a directory, not those below it.
@@ -83,16 +76,6 @@ fn links(text: &str) -> impl Iterator<Item = &str> {
             !file.is_empty() && !file.contains("://") && !file.contains(['`', ' ', '<', '"']);
         is_file.then_some(file)
     })
-}
-
-/// The examples that a text tells to run.
-fn programs_in(text: &str) -> impl Iterator<Item = &str> {
-    text.lines()
-        .filter(|line| line.contains("engineio-examples"))
-        .filter_map(|line| {
-            let end = |letter: char| letter.is_whitespace() || letter == '`';
-            line.split_once("--bin ")?.1.split(end).next()
-        })
 }
 
 /// The lines of the longest program in a text, one with a `main`.
@@ -178,11 +161,5 @@ mod tests {
             "Text.\n\n```rust,no_run\nfn main() {\n    run();\n}\n```\n\n```rust\nfn f() {}\n```\n";
         assert_eq!(longest_program(text), 3);
         assert_eq!(longest_program("None."), 0);
-    }
-
-    #[test]
-    fn programs_are_those_of_the_examples() {
-        let text = "cargo run -p engineio-examples --bin demo   # then\ncargo run --bin my-server";
-        assert_eq!(programs_in(text).collect::<Vec<_>>(), ["demo"]);
     }
 }

@@ -1,0 +1,200 @@
+//! What a user does to see whether a program works.
+
+use std::fs::{self, File};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+
+use super::project::Project;
+use crate::fences::fences;
+use crate::interop::logs;
+use crate::listener::Listener;
+use crate::process;
+use crate::workspace::Workspace;
+
+/// Nothing here takes a tenth of it.
+const LIMIT: Duration = Duration::from_secs(30);
+const LOOK_EVERY: Duration = Duration::from_millis(20);
+
+/// How many messages a client sends and wants back.
+const MESSAGES: &str = "200";
+
+/// The address that the documents show in commands.
+const SHOWN: &str = "127.0.0.1:5000";
+
+/// Types the commands that a document shows, and compares what comes with what it shows.
+pub(super) fn commands(project: &Project) -> Result<()> {
+    let typed = typed(&project.text);
+    if typed.is_empty() {
+        bail!("{} shows no command to try it with", project.document);
+    }
+    for (command, shown) in typed {
+        let mut shell = Command::new("sh");
+        let ours = command.replace(SHOWN, &project.address.to_string());
+        // Without its meter, which is for people.
+        let ours = ours.replacen("curl ", "curl --silent --show-error ", 1);
+        shell.args(["-c", &ours]);
+        let came = process::output(shell, "", LIMIT)?;
+        if !is_like(came.trim_end(), shown) {
+            bail!(
+                "`{command}` prints\n{came}\nand {} shows\n{shown}",
+                project.document
+            );
+        }
+    }
+    Ok(())
+}
+
+/// The commands of a document that are shown with a `$`, and the line that each prints.
+fn typed(text: &str) -> Vec<(&str, &str)> {
+    let mut found = Vec::new();
+    for fence in fences(text) {
+        let mut lines = fence.text.lines();
+        while let Some(line) = lines.next() {
+            if let Some(command) = line.strip_prefix("$ ") {
+                found.push((command, lines.next().unwrap_or_default()));
+            }
+        }
+    }
+    found
+}
+
+/// Whether a line is what a document shows, where `…` stands for what is different each time.
+fn is_like(line: &str, shown: &str) -> bool {
+    match shown.split_once('…') {
+        None => line == shown,
+        Some((start, end)) => {
+            let inner = line
+                .strip_prefix(start)
+                .and_then(|rest| rest.strip_suffix(end));
+            inner.is_some_and(|inner| !inner.is_empty() && !inner.contains('"'))
+        }
+    }
+}
+
+/// The answer of a page of the app, beside Engine.IO.
+pub(super) fn page(server: &Listener, path: &str) -> Result<String> {
+    let mut curl = Command::new("curl");
+    curl.args(["--silent", "--show-error", "--include"])
+        .arg(format!("{}{path}", server.url()));
+    process::output(curl, "", LIMIT)
+}
+
+/// A client on each transport, and one that moves, each of which wants all of its messages back.
+pub(super) fn echo(workspace: &Workspace, server: &Listener) -> Result<()> {
+    for transports in ["polling", "websocket", "polling,websocket"] {
+        let mut client = example(workspace, "client");
+        client
+            .arg("--url")
+            .arg(format!("{}/engine.io/", server.url()))
+            .args(["--count", MESSAGES, "--transports", transports]);
+        let printed = process::output(client, "", LIMIT)?;
+        let last = transports.rsplit(',').next().unwrap_or_default();
+        if printed.trim() != format!("ok: {MESSAGES} echoed over {last}") {
+            bail!("a client with {transports}: {printed}");
+        }
+    }
+    Ok(())
+}
+
+/// Clients that say `hello` and are answered with `reply`.
+pub(super) fn reply(workspace: &Workspace, server: &Listener) -> Result<()> {
+    for transports in ["polling", "websocket", "polling,websocket"] {
+        let mut client = example(workspace, "eio");
+        client.args(["--quiet", "--transports", transports, &server.url()]);
+        let printed = process::output(client, "hello\n", LIMIT)?;
+        if printed != "reply\n" {
+            bail!("a client with {transports} got {printed:?} instead of a reply");
+        }
+    }
+    Ok(())
+}
+
+fn example(workspace: &Workspace, name: &str) -> Command {
+    Command::new(workspace.target.join("release").join(name))
+}
+
+/// A program that is no server, of which lines are waited for; killed when dropped.
+pub(super) struct Running {
+    name: String,
+    child: Child,
+    log: PathBuf,
+}
+
+impl Running {
+    pub(super) fn start(workspace: &Workspace, project: &Project, program: &str) -> Result<Self> {
+        let log = logs(workspace).join(format!("trial-{}-{program}.log", project.name));
+        let output = File::create(&log)?;
+        let child = project
+            .command(program)
+            .stdin(Stdio::null())
+            .stdout(output.try_clone()?)
+            .stderr(output)
+            .spawn()
+            .with_context(|| format!("cannot run `{program}`"))?;
+        let name = program.to_owned();
+        Ok(Self { name, child, log })
+    }
+
+    /// Waits until it has printed a text.
+    pub(super) fn wait_for(&mut self, text: &str) -> Result<()> {
+        let end = Instant::now() + LIMIT;
+        loop {
+            // Before the look, so that the last words of a program are seen.
+            let ended = self.child.try_wait()?;
+            let printed = fs::read(&self.log)?;
+            let printed = String::from_utf8_lossy(&printed);
+            if printed.contains(text) {
+                return Ok(());
+            }
+            if ended.is_some() || Instant::now() >= end {
+                let lines: Vec<_> = printed.lines().take(20).collect();
+                bail!(
+                    "`{}` did not print {text:?} ({ended:?}), but\n{}",
+                    self.name,
+                    lines.join("\n")
+                );
+            }
+            thread::sleep(LOOK_EVERY);
+        }
+    }
+
+    /// Waits until it ends by itself, which is to be without an error.
+    pub(super) fn end(mut self) -> Result<()> {
+        match process::wait(&mut self.child, LIMIT)? {
+            Some(status) if status.success() => Ok(()),
+            Some(status) => bail!("`{}` ended with {status}", self.name),
+            None => bail!("`{}` did not end", self.name),
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // Both fail if it has ended already, which is what is wanted.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_is_like_the_one_that_is_shown() {
+        assert!(is_like("0{\"sid\":\"abc\"}", "0{\"sid\":\"…\"}"));
+        assert!(!is_like("0{\"sid\":\"\"}", "0{\"sid\":\"…\"}"));
+        assert!(!is_like("0{\"sid\":\"a\",\"b\":\"c\"}", "0{\"sid\":\"…\"}"));
+        assert!(!is_like("0{\"sid\":\"abc\"}", "0{\"id\":\"…\"}"));
+    }
+
+    #[test]
+    fn commands_are_those_behind_a_dollar() {
+        let text = "```text\n$ curl x\n0{…}\n```\n\n$ not in a block\n";
+        assert_eq!(typed(text), [("curl x", "0{…}")]);
+    }
+}

@@ -1,0 +1,322 @@
+//! New packages, made of what the documents show.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+
+use crate::fences::{fences, of_language};
+use crate::interop::logs;
+use crate::listener::{Listener, lasting_port};
+use crate::process::{self, Reach};
+use crate::workspace::{Workspace, cargo};
+
+const BUILD_LIMIT: Duration = Duration::from_secs(10 * 60);
+
+/// The page that the ported servers show: a file in the directory in which they are started.
+pub(super) const PAGE: &str = "<p>a page of its own";
+
+/// What a project is made of.
+pub(super) struct Blueprint {
+    pub(super) name: &'static str,
+    /// The document whose `toml` block is pasted.
+    pub(super) manifest: &'static str,
+    /// The programs: a name, the document, and which of its whole programs it is.
+    programs: &'static [(&'static str, &'static str, usize)],
+}
+
+/// All of them. Programs have names of their own, since they are built into one directory; a package with one program has it in `src/main.rs`.
+pub(super) const BLUEPRINTS: &[Blueprint] = &[
+    Blueprint {
+        name: "my-axum",
+        manifest: "engineio-axum/README.md",
+        programs: &[
+            ("my-axum", "engineio-axum/README.md", 0),
+            ("front_page", "README.md", 0),
+        ],
+    },
+    Blueprint {
+        name: "my-actix",
+        manifest: "engineio-actix/README.md",
+        programs: &[("my-actix", "engineio-actix/README.md", 0)],
+    },
+    Blueprint {
+        name: "my-warp",
+        manifest: "engineio-warp/README.md",
+        programs: &[("my-warp", "engineio-warp/README.md", 0)],
+    },
+    Blueprint {
+        name: "my-tower",
+        manifest: "engineio-tower/README.md",
+        programs: &[("my-tower", "engineio-tower/README.md", 0)],
+    },
+    Blueprint {
+        name: "my-client",
+        manifest: "engineio-client/README.md",
+        programs: &[("my-client", "engineio-client/README.md", 0)],
+    },
+    Blueprint {
+        name: "my-port",
+        manifest: "docs/FROM_PYTHON.md",
+        programs: &[
+            ("threads", "docs/FROM_PYTHON.md", 0),
+            ("asyncio", "docs/FROM_PYTHON.md", 1),
+            ("client", "docs/FROM_PYTHON.md", 5),
+            ("client_asyncio", "docs/FROM_PYTHON.md", 6),
+        ],
+    },
+    Blueprint {
+        name: "my-engine-io",
+        manifest: "docs/FROM_ENGINE_IO.md",
+        programs: &[
+            ("greeter", "docs/FROM_ENGINE_IO.md", 0),
+            ("greeted", "docs/FROM_ENGINE_IO.md", 1),
+        ],
+    },
+    Blueprint {
+        name: "my-server",
+        manifest: "docs/DEPLOYMENT.md",
+        programs: &[("my-server", "docs/DEPLOYMENT.md", 0)],
+    },
+];
+
+/// A new package.
+pub(super) struct Project {
+    pub(super) name: &'static str,
+    /// The document that its dependencies are from.
+    pub(super) document: &'static str,
+    /// The text of that document.
+    pub(super) text: String,
+    /// Where its programs listen, or connect to.
+    pub(super) address: SocketAddr,
+    pub(super) programs: Vec<Program>,
+    pub(super) directory: PathBuf,
+    /// Where cargo puts what it builds: one place for all, so that what two of them share is built once.
+    pub(super) target: PathBuf,
+    logs: PathBuf,
+}
+
+/// A program with the address of this run.
+pub(super) struct Program {
+    pub(super) name: &'static str,
+    pub(super) source: String,
+}
+
+/// Makes all projects in a directory that was emptied of those of an earlier run.
+pub(super) fn projects(workspace: &Workspace) -> Result<Vec<Project>> {
+    // One port for all, since they run one after the other, and the clients are to find the servers.
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, lasting_port()?));
+    let here = workspace.target.join("trial");
+    let mut projects = Vec::new();
+    for blueprint in BLUEPRINTS {
+        let project = Project::new(workspace, blueprint, address)
+            .with_context(|| format!("{}, from {}", blueprint.name, blueprint.manifest))?;
+        if project.directory.exists() {
+            fs::remove_dir_all(&project.directory)?;
+        }
+        project.write(workspace)?;
+        projects.push(project);
+    }
+    // The crates of the family, which the registry does not have. In the directory above, where cargo looks too, so that
+    // the projects are what users have.
+    fs::create_dir_all(here.join(".cargo"))?;
+    fs::write(here.join(".cargo/config.toml"), settings(workspace)?)?;
+    Ok(projects)
+}
+
+fn settings(workspace: &Workspace) -> Result<String> {
+    // Not optimised: it is not about speed, and the container's command asks for the release profile.
+    let mut text = "[profile.release]\nopt-level = 0\n\n[patch.crates-io]\n".to_owned();
+    for member in workspace.members()? {
+        if member.is_published()? {
+            let path = member.directory.display();
+            text += &format!("{} = {{ path = \"{path}\" }}\n", member.name);
+        }
+    }
+    Ok(text)
+}
+
+impl Project {
+    fn new(workspace: &Workspace, blueprint: &Blueprint, address: SocketAddr) -> Result<Self> {
+        let read = |document: &str| {
+            let path = workspace.root.join(document);
+            fs::read_to_string(path).with_context(|| format!("cannot read {document}"))
+        };
+        let mut programs = Vec::new();
+        for (name, document, number) in blueprint.programs {
+            let text = read(document)?;
+            let fences = fences(&text).into_iter();
+            let source = fences.filter(|fence| fence.is_program()).nth(*number);
+            let source = source.with_context(|| format!("{document} has no program {number}"))?;
+            programs.push(Program {
+                name,
+                source: readdress(source.text, address).with_context(|| (*document).to_owned())?,
+            });
+        }
+        let here = workspace.target.join("trial");
+        Ok(Self {
+            name: blueprint.name,
+            document: blueprint.manifest,
+            text: read(blueprint.manifest)?,
+            address,
+            programs,
+            directory: here.join(blueprint.name),
+            target: here.join("target"),
+            logs: logs(workspace),
+        })
+    }
+
+    /// What `cargo new` makes, with the pasted parts, and the lock file of this workspace: nothing is resolved anew.
+    fn write(&self, workspace: &Workspace) -> Result<()> {
+        let tables = of_language(&self.text, "toml");
+        let tables = tables.first().context("no toml block")?;
+        let name = self.name;
+        // The empty table says that it is no part of the workspace whose target directory it lies in.
+        let manifest = format!(
+            "[package]\nname = \"{name}\"\nversion = \"0.1.0\"\nedition = \"2024\"\n\n{tables}\n[workspace]\n"
+        );
+        let sources = self.directory.join("src");
+        fs::create_dir_all(sources.join("bin"))?;
+        fs::write(self.directory.join("Cargo.toml"), manifest)?;
+        fs::write(self.directory.join("index.html"), PAGE)?;
+        for program in &self.programs {
+            let file = match program.name == name {
+                true => sources.join("main.rs"),
+                false => sources.join(format!("bin/{}.rs", program.name)),
+            };
+            fs::write(file, &program.source)?;
+        }
+        fs::copy(
+            workspace.root.join("Cargo.lock"),
+            self.directory.join("Cargo.lock"),
+        )?;
+        Ok(())
+    }
+
+    /// Builds its programs with the versions of this workspace, and without a warning.
+    pub(super) fn build(&self, workspace: &Workspace) -> Result<()> {
+        self.lock(workspace)?;
+        let mut build = cargo();
+        build.args(["build", "--release", "--locked"]);
+        self.prepare(&mut build);
+        process::run(&mut build, Reach::Program, BUILD_LIMIT)
+    }
+
+    /// Puts the package into its lock file, and takes out what it does not need. It may need nothing else.
+    pub(super) fn lock(&self, workspace: &Workspace) -> Result<()> {
+        let mut update = cargo();
+        update.args(["update", "--workspace"]);
+        self.prepare(&mut update);
+        process::run(&mut update, Reach::Program, BUILD_LIMIT)?;
+        let ours = fs::read_to_string(workspace.root.join("Cargo.lock"))?;
+        let found = fs::read_to_string(self.directory.join("Cargo.lock"))?;
+        let ours = versions(&ours);
+        for version in versions(&found) {
+            if !ours.contains(version) && !version.contains(&format!("\"{}\"", self.name)) {
+                bail!(
+                    "{} needs what the workspace's lock file does not have, and `xtask/Cargo.toml` should name:\n{version}",
+                    self.name
+                );
+            }
+        }
+        Ok(())
+    }
+
+    /// What is the same for every command of cargo's in it.
+    pub(super) fn prepare(&self, command: &mut Command) {
+        command
+            .current_dir(&self.directory)
+            .env("CARGO_TARGET_DIR", &self.target)
+            .env("CARGO_TERM_QUIET", "true")
+            .env("RUSTFLAGS", "-Dwarnings");
+    }
+
+    /// The command that runs one of its programs, in its directory.
+    pub(super) fn command(&self, program: &str) -> Command {
+        let mut command = Command::new(self.target.join("release").join(program));
+        command.current_dir(&self.directory);
+        command
+    }
+
+    /// Starts one of its servers.
+    pub(super) fn start(&self, program: &str) -> Result<Listener> {
+        let name = format!("trial-{program}");
+        Listener::start(&name, self.command(program), self.address, &self.logs)
+    }
+}
+
+/// The name and the version of each package of a lock file.
+fn versions(lock: &str) -> BTreeSet<&str> {
+    let packages = lock.split("[[package]]\n").skip(1);
+    let versions = packages.filter_map(|package| {
+        let end = package.match_indices('\n').nth(1)?.0;
+        Some(&package[..end])
+    });
+    versions.collect()
+}
+
+/// The addresses that documents show.
+const SHOWN: &[&str] = &[
+    "\"127.0.0.1:5000\"",
+    "(\"127.0.0.1\", 5000)",
+    "\"0.0.0.0:5000\"",
+    "\"0.0.0.0:3000\"",
+    "//localhost:5000\"",
+    "//localhost:3000\"",
+];
+
+/// A program with the address of this run in the place of the one that it shows.
+fn readdress(source: &str, address: SocketAddr) -> Result<String> {
+    let mut shown = SHOWN.iter().filter(|shown| source.contains(**shown));
+    let (Some(found), None) = (shown.next(), shown.next()) else {
+        bail!("a program that names not one address of {SHOWN:?}");
+    };
+    let port = address.port().to_string();
+    let ours = found.replace("0.0.0.0", "127.0.0.1");
+    let ours = ours.replace("5000", &port).replace("3000", &port);
+    Ok(source.replacen(found, &ours, 1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_replaced_in_the_form_in_which_it_stands() {
+        let address = SocketAddr::from(([127, 0, 0, 1], 7));
+        let change = |text: &str| readdress(text, address).unwrap();
+        assert_eq!(change("bind(\"0.0.0.0:5000\")"), "bind(\"127.0.0.1:7\")");
+        assert_eq!(
+            change("bind((\"127.0.0.1\", 5000))"),
+            "bind((\"127.0.0.1\", 7))"
+        );
+        assert_eq!(change("\"ws://localhost:3000\""), "\"ws://localhost:7\"");
+        assert!(readdress("bind(address)", address).is_err());
+    }
+
+    #[test]
+    fn no_program_takes_the_place_of_another() {
+        let programs = BLUEPRINTS.iter().flat_map(|blueprint| blueprint.programs);
+        let mut names = BTreeSet::new();
+        for (name, ..) in programs {
+            assert!(names.insert(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn versions_are_read_from_a_lock_file() {
+        let lock = "# x\n\n[[package]]\nname = \"a\"\nversion = \"1\"\nsource = \"r\"\n\n[[package]]\nname = \"b\"\nversion = \"2\"\n";
+        let found: Vec<_> = versions(lock).into_iter().collect();
+        assert_eq!(
+            found,
+            [
+                "name = \"a\"\nversion = \"1\"",
+                "name = \"b\"\nversion = \"2\""
+            ]
+        );
+    }
+}
