@@ -23,8 +23,8 @@ use crate::{ClientBuilder, Error, SendError};
 /// WebSocket happen in a task of the client's own, whether or not the stream is read; a stream that is not read for
 /// long slows the server down, once [`inbox_limit`](ClientBuilder::inbox_limit) is reached.
 ///
-/// Dropping the client ends the session at once and that task within a second. To let what is queued go out first, use
-/// [`close`](Self::close). For other tasks there is [`handle`](Self::handle).
+/// Dropping the client ends the session at once, and that task within a second or when its handlers have returned. To
+/// let what is queued go out first, use [`close`](Self::close). For other tasks there is [`handle`](Self::handle).
 ///
 /// # Cancel safety
 ///

@@ -18,7 +18,8 @@
 //! reads. A client with handlers has one thread more, in which they are called one after the other.
 //!
 //! Nothing here may block inside an async runtime, because that would stop the runtime: what would have to wait there
-//! returns an error of the kind [`ErrorKind::InsideRuntime`] instead.
+//! returns an error of the kind [`ErrorKind::InsideRuntime`] instead. So it does in `tokio::task::spawn_blocking`, which
+//! cannot be told from the runtime's own threads: use `std::thread::spawn` there, or the async client.
 
 mod builder;
 

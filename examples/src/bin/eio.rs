@@ -26,7 +26,7 @@ usage: eio [options] URL
       --reconnect             come back when the session ends
       --binary                send lines as binary messages, and write binary messages as they are
       --json                  send only lines that are JSON, and print JSON indented
-      --linger SECONDS        how long to wait for answers after the end of the input (default 1)
+      --linger SECONDS        once the input has ended, end after so long without an answer (default 1)
   -q, --quiet                 no status line, no remarks
   -h, --help                  this text
 
