@@ -95,7 +95,8 @@
 //! | `agent` | [`proxy`](ClientBuilder::proxy), [`http_service`](ClientBuilder::http_service) |
 //! | `ca`, `cert`, `key`, `pfx`, `passphrase`, `rejectUnauthorized` | [`root_certificate`](ClientBuilder::root_certificate), [`client_identity`](ClientBuilder::client_identity) (PEM, without a passphrase), [`danger_accept_invalid_certificates`](ClientBuilder::danger_accept_invalid_certificates) |
 //! | `ciphers` | those of rustls |
-//! | `forceBase64`, `perMessageDeflate`, `protocols`, `transportImplementations`, `webtransport` | not offered |
+//! | `forceBase64`, `protocols`, `transportImplementations`, `webtransport` | not offered |
+//! | `perMessageDeflate` | not offered, since tokio-tungstenite does not know it: a server sends such a client plain messages |
 //! | `closeOnBeforeunload`, `useNativeTimers`, `autoUnref` | of browsers and Node only |
 //! | `open`, `message`, `close`, `upgrade`, `upgradeError` | handlers as above, [`Client::settled`], [`Client::upgraded`], the log |
 //! | (Socket.IO's manager) | [`reconnect`](ClientBuilder::reconnect), off by default |

@@ -23,7 +23,7 @@ pub(crate) struct Outbox {
 #[derive(Debug)]
 pub(crate) struct Queued {
     message: Message,
-    /// A poll response that carries it is worth compressing.
+    /// It is worth compressing.
     compress: bool,
 }
 
@@ -43,10 +43,11 @@ impl Outbox {
         self.messages.push_back(Queued { message, compress });
     }
 
-    pub(crate) fn pop(&mut self) -> Option<Message> {
-        let Queued { message, .. } = self.messages.pop_front()?;
+    /// The next message, and whether it is worth compressing.
+    pub(crate) fn pop(&mut self) -> Option<(Message, bool)> {
+        let Queued { message, compress } = self.messages.pop_front()?;
         self.bytes -= cost(&message);
-        Some(message)
+        Some((message, compress))
     }
 
     /// Takes the longest run of messages that fits into the payload beside what it holds already; always one if the

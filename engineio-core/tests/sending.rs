@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use engineio_core::server::{Event, First, Input, Session};
-use engineio_core::{Config, Message, Revision, SendManyError, Sid};
+use engineio_core::{Config, Frame, Message, Revision, SendManyError, SendOptions, Sid};
 
 fn opened(config: Config, by_websocket: bool) -> (Session, Instant) {
     let now = Instant::now();
@@ -100,4 +100,23 @@ fn the_application_hears_when_everything_has_left() {
         "another WebSocket"
     );
     assert_eq!(session.take_event(|| now), None);
+}
+
+#[test]
+fn a_frame_comes_with_the_wishes_of_its_message() {
+    let now = Instant::now();
+    let sid = Sid::from_random([0; 15]);
+    let mut session = Session::new(Arc::default(), sid, Revision::V4, false);
+    let websocket = session.next_websocket();
+    session.handle_input(now, Input::Accepted(First::WebSocket(websocket)));
+    while session.take_frame(now, websocket).is_some() {}
+    let wishes = [SendOptions::new().compress(false), SendOptions::new()];
+    for wish in wishes {
+        session.send_with(Message::from("a"), wish).unwrap();
+    }
+    for wish in wishes {
+        let taken = session.take_frame(now, websocket);
+        assert_eq!(taken, Some(Frame::text("4a")));
+        assert_eq!(session.taken_options(), wish);
+    }
 }

@@ -208,9 +208,22 @@ const GZIP_TRAILER_LEN: usize = 8;
 
 /// The compression states of a thread, made when first needed and kept: see the figures above.
 struct States {
-    /// Without a format around it, for gzip.
+    /// Without a format around it, for gzip and for WebSockets.
     raw: Option<Compress>,
     zlib: Option<Compress>,
+}
+
+/// Does something with the state of this thread that compresses without a format around it, which must be set back
+/// first, and made if there is none.
+pub(crate) fn with_raw_state<T>(run: impl FnOnce(&mut Option<Compress>) -> T) -> T {
+    STATES.with_borrow_mut(|states| run(&mut states.raw))
+}
+
+/// A state that is ready for a body.
+pub(crate) fn fresh(state: &mut Option<Compress>, zlib: bool) -> &mut Compress {
+    let compress = state.get_or_insert_with(|| Compress::new(Level::fast(), zlib));
+    compress.reset();
+    compress
 }
 
 thread_local! {
@@ -257,9 +270,7 @@ pub(crate) fn compress(body: &Bytes, encoding: Encoding) -> Option<Bytes> {
 
 /// Compresses into the free room of `out`, if it is enough.
 fn run(state: &mut Option<Compress>, zlib: bool, body: &[u8], out: &mut Vec<u8>) -> Option<()> {
-    let compress = state.get_or_insert_with(|| Compress::new(Level::fast(), zlib));
-    compress.reset();
-    match compress.compress_vec(body, out, FlushCompress::Finish) {
+    match fresh(state, zlib).compress_vec(body, out, FlushCompress::Finish) {
         Ok(Status::StreamEnd) => Some(()),
         Ok(Status::Ok | Status::BufError) | Err(_) => {
             // A state that was stopped half-way is not used again: zlib-rs 0.6.8, which any crate of the program can

@@ -90,7 +90,7 @@ impl ConnectFuture {
         opening: Opening,
     ) -> Result<Self, Refusal> {
         let handshake = match opening.transport {
-            Transport::WebSocket => Some(upgrade::Handshake::check(&mut head)?),
+            Transport::WebSocket => Some(upgrade::Handshake::check(&mut head, &server.options)?),
             _ => None,
         };
         let permit = server.admission.admit(peer.map(|peer| peer.ip()))?;

@@ -19,6 +19,9 @@ use crate::websocket::{Received, WebSocket};
 /// How many frames are read before handlers and writes get their turn, and before other tasks get theirs.
 const READ_BATCH: usize = 64;
 
+/// How many bytes that had to be unpacked count as one frame more: a turn unpacks 1 MiB and a message at most.
+const UNPACKED_AS_ONE: usize = 16 * 1024;
+
 /// How long a peer may take to answer a close frame before the connection is dropped.
 const CLOSE_HANDSHAKE: Duration = Duration::from_secs(2);
 
@@ -51,6 +54,8 @@ pub struct Driver {
     pumping: bool,
     /// The session takes what is read.
     hungry: bool,
+    /// Messages may be compressed, in both directions.
+    deflate: bool,
 }
 
 /// The place of a driver in a response's extensions, whose values must be `Clone`.
@@ -67,7 +72,13 @@ impl Driver {
             pump: Pump::default(),
             pumping: false,
             hungry: true,
+            deflate: false,
         }
+    }
+
+    /// The handshake has agreed on it.
+    pub(crate) const fn compress_messages(&mut self) {
+        self.deflate = true;
     }
 
     pub(crate) fn put<B>(self, response: &mut Response<B>) {
@@ -88,7 +99,7 @@ impl Driver {
     /// Dropping it ends the WebSocket without a close frame; a handler that is under way is run to its end elsewhere.
     pub async fn run<IO: AsyncRead + AsyncWrite + Unpin>(mut self, io: IO) {
         let max_payload = self.session.server.config.max_payload;
-        let mut socket = WebSocket::new(io, max_payload);
+        let mut socket = WebSocket::new(io, max_payload, self.deflate);
         self.session.set_driver(self.id);
         let reason = poll_fn(|cx| {
             let done = self.poll(&mut socket, cx);
@@ -148,13 +159,18 @@ impl Driver {
             let Poll::Ready(first) = socket.poll_read(cx) else {
                 break;
             };
+            // What was unpacked counts by its size too.
+            let extra = match &first {
+                Received::Frame(frame) if self.deflate => frame.as_bytes().len() / UNPACKED_AS_ONE,
+                _ => 0,
+            };
             let mut next = Some(first);
             let mut closed = None;
             self.hungry = self.session.feed(self.id, now, || {
                 if closed.is_some() || *budget == 0 {
                     return None;
                 }
-                let received = next.take().or_else(|| socket.parse())?;
+                let received = next.take().or_else(|| socket.parse_plain())?;
                 *budget -= 1;
                 Some(match received {
                     Received::Frame(frame) => Input::WebSocketFrame(self.id, frame),
@@ -167,6 +183,7 @@ impl Driver {
             if closed.is_some() {
                 return closed;
             }
+            *budget = budget.saturating_sub(extra);
         }
         None
     }
@@ -179,14 +196,35 @@ impl Driver {
         socket: &mut WebSocket<IO>,
         cx: &mut Context<'_>,
     ) -> io::Result<bool> {
+        let threshold = match self.deflate {
+            false => usize::MAX,
+            true => self.threshold(),
+        };
         let mut more = true;
         while more && socket.poll_room(cx)?.is_ready() {
-            more = self.session.take_frames(self.id, now, |frame| {
+            let mut large = None;
+            more = self.session.take_frames(self.id, now, |frame, session| {
+                if frame.as_bytes().len() >= threshold && session.taken_options().is_compressible()
+                {
+                    // To be compressed when nobody has to wait for it at the session's lock.
+                    large = Some(frame);
+                    return false;
+                }
                 socket.write(frame);
                 socket.has_room()
             });
+            if let Some(frame) = large {
+                socket.write_packed(frame);
+            }
         }
         Ok(socket.poll_flush(cx)?.is_pending())
+    }
+
+    /// The size of the smallest message that is compressed, in bytes.
+    #[cold]
+    fn threshold(&self) -> usize {
+        let options = &self.session.server.options;
+        options.websocket_compression.unwrap_or(usize::MAX)
     }
 
     fn poll_pump(&mut self, cx: &mut Context<'_>) {

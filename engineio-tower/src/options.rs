@@ -41,6 +41,8 @@ pub enum WhenFull {
 pub(crate) struct Options {
     pub(crate) origins: Origins,
     pub(crate) compression: Compression,
+    /// The smallest WebSocket message that is compressed, in bytes, for clients that agree to it; `None` for never.
+    pub(crate) websocket_compression: Option<usize>,
     pub(crate) cookie: Option<SidCookie>,
     pub(crate) when_full: WhenFull,
     pub(crate) concurrent_messages: bool,
@@ -60,6 +62,7 @@ impl Default for Options {
         Self {
             origins: Origins::default(),
             compression: Compression::default(),
+            websocket_compression: None,
             cookie: None,
             when_full: WhenFull::Wait,
             concurrent_messages: false,
@@ -79,6 +82,7 @@ impl std::fmt::Debug for Options {
         f.debug_struct("Options")
             .field("origins", &self.origins)
             .field("compression", &self.compression)
+            .field("websocket_compression", &self.websocket_compression)
             .field("cookie", &self.cookie)
             .field("connect_timeout", &self.connect_timeout)
             .field("max_sockets", &self.max_sockets)

@@ -343,7 +343,7 @@ fn form(head: &Parts, query: &Query) -> Form {
 }
 
 fn open_upgrade(session: Arc<Shared>, head: &mut Parts) -> Result<Answer, Refusal> {
-    let handshake = upgrade::Handshake::check(head)?;
+    let handshake = upgrade::Handshake::check(head, &session.server.options)?;
     let id = session.open_websocket()?;
     Ok(Answer::Response(handshake.accept(Driver::new(session, id))))
 }

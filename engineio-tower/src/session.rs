@@ -432,12 +432,12 @@ impl Shared {
         self: &Arc<Self>,
         id: WebSocketId,
         now: Instant,
-        mut take: impl FnMut(Frame) -> bool,
+        mut take: impl FnMut(Frame, &Session) -> bool,
     ) -> bool {
         self.change(|state| {
             state.wake_up(id);
             while let Some(frame) = state.session.take_frame(now, id) {
-                if !take(frame) {
+                if !take(frame, &state.session) {
                     return true;
                 }
             }

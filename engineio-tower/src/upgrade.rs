@@ -1,9 +1,12 @@
 //! WebSocket handshakes: which requests are one, how they are answered, and where the bytes after the answer go.
 
+mod deflate;
+
 use bytes::Bytes;
 use engineio_core::Refusal;
 use http::header::{
-    CONNECTION, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRADE,
+    CONNECTION, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_KEY,
+    SEC_WEBSOCKET_VERSION, UPGRADE,
 };
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
@@ -12,6 +15,7 @@ use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use crate::driver::Driver;
 use crate::io::HyperIo;
+use crate::options::Options;
 use crate::response::EngineResponse;
 
 /// How long a connection may take to hand its bytes over after the 101. It does so as soon as the answer is written,
@@ -61,6 +65,8 @@ fn is_extended_connect(head: &Parts) -> bool {
 pub(crate) struct Handshake {
     /// The proof of the handshake, in HTTP/1.1.
     accept: Option<HeaderValue>,
+    /// What is agreed on the compression of messages, if anything.
+    deflate: Option<HeaderValue>,
     host: Host,
 }
 
@@ -75,7 +81,7 @@ impl Handshake {
     /// Checks the handshake as RFC 6455 § 4.2.1 has it, and takes out of the request what leads to its bytes.
     ///
     /// The host that did not prepare its connections for upgrades is told so in the log.
-    pub(crate) fn check(head: &mut Parts) -> Result<Self, Refusal> {
+    pub(crate) fn check(head: &mut Parts, options: &Options) -> Result<Self, Refusal> {
         let headers = &head.headers;
         let version = headers.get(SEC_WEBSOCKET_VERSION);
         if version.is_some_and(|version| version != "13") {
@@ -92,6 +98,10 @@ impl Handshake {
             let accept = derive_accept_key(key.as_bytes());
             Some(HeaderValue::try_from(accept).map_err(|_| Refusal::BadRequest)?)
         };
+        let deflate = match options.websocket_compression {
+            Some(_) => deflate::negotiate(headers),
+            None => None,
+        };
         let host = if head.extensions.remove::<HostUpgrade>().is_some() {
             Host::Own
         } else if let Some(on_upgrade) = head.extensions.remove::<OnUpgrade>() {
@@ -103,11 +113,15 @@ impl Handshake {
             );
             return Err(Refusal::BadRequest);
         };
-        Ok(Self { accept, host })
+        Ok(Self {
+            accept,
+            deflate,
+            host,
+        })
     }
 
     /// Accepts the handshake: the response, after which the driver gets the bytes.
-    pub(crate) fn accept(self, driver: Driver) -> EngineResponse {
+    pub(crate) fn accept(self, mut driver: Driver) -> EngineResponse {
         let mut response = Response::new(Bytes::new());
         match self.accept {
             Some(accept) => {
@@ -119,6 +133,11 @@ impl Handshake {
             }
             // HTTP/2 answers 200, and the stream is the WebSocket.
             None => *response.status_mut() = StatusCode::OK,
+        }
+        if let Some(agreed) = self.deflate {
+            driver.compress_messages();
+            let headers = response.headers_mut();
+            headers.insert(SEC_WEBSOCKET_EXTENSIONS, agreed);
         }
         match self.host {
             Host::Own => driver.put(&mut response),

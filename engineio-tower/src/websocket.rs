@@ -1,10 +1,11 @@
-//! Frames over a byte stream: the server's side of RFC 6455, without extensions.
+//! Frames over a byte stream: the server's side of RFC 6455, and permessage-deflate (RFC 7692) where it was agreed on.
 //!
 //! Written for many connections that are mostly idle. A connection that waits holds no buffer to read into, and none to
 //! write from: bytes are read into a buffer of the thread and written out of another one, and a connection keeps only
 //! what is left when it must wait. (tungstenite, which we used before, keeps at least its read buffer in every
 //! connection, and fills all of it with zeroes before each read.)
 
+mod deflate;
 #[cfg(test)]
 mod oracle;
 mod parser;
@@ -18,7 +19,7 @@ use bytes::{Bytes, BytesMut};
 use engineio_core::{DisconnectReason, Frame};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 
-use self::parser::{Parsed, Parser};
+use self::parser::{PACKED, Packed, Parsed, Parser};
 
 /// How much is read at once. One buffer of this size belongs to each thread.
 const READ_BUFFER: usize = 64 * 1024;
@@ -76,10 +77,11 @@ pub(crate) enum Received {
 }
 
 impl<IO: AsyncRead + AsyncWrite + Unpin> WebSocket<IO> {
-    pub(crate) fn new(io: IO, max_payload: usize) -> Self {
+    /// With `deflate`, either side may compress messages.
+    pub(crate) fn new(io: IO, max_payload: usize, deflate: bool) -> Self {
         Self {
             io,
-            parser: Parser::new(max_payload),
+            parser: Parser::new(max_payload, deflate),
             raw: BytesMut::new(),
             large: false,
             out: Vec::new(),
@@ -96,7 +98,11 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> WebSocket<IO> {
     /// The next frame. Pings of the WebSocket layer are answered by the next flush.
     pub(crate) fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Received> {
         loop {
-            if let Some(received) = self.parse() {
+            let packed = match self.closing {
+                false => Packed::Unpack,
+                true => Packed::Drop,
+            };
+            if let Some(received) = self.parse(packed) {
                 return Poll::Ready(received);
             }
             match ready!(self.poll_fill(cx)) {
@@ -110,13 +116,17 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> WebSocket<IO> {
         }
     }
 
-    /// The next frame of those that were read already, without reading.
-    pub(crate) fn parse(&mut self) -> Option<Received> {
+    /// The next frame of those that were read already, without reading, and if it takes no time.
+    pub(crate) fn parse_plain(&mut self) -> Option<Received> {
+        self.parse(Packed::Leave)
+    }
+
+    fn parse(&mut self, packed: Packed) -> Option<Received> {
         loop {
             if let Some(reason) = self.ended {
                 return Some(Received::Closed(reason));
             }
-            match self.parser.next(&mut self.raw) {
+            match self.parser.next(&mut self.raw, packed) {
                 Ok(Some(Parsed::Message(frame))) => return Some(Received::Frame(frame)),
                 Ok(Some(Parsed::Ping(data))) => self.pong = Some(data),
                 Ok(Some(Parsed::Pong)) => {}
@@ -180,6 +190,22 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> WebSocket<IO> {
             Frame::Text(text) => self.queue(0x81, text.into_bytes()),
             Frame::Binary(bytes) => self.queue(0x82, bytes),
         }
+    }
+
+    /// Does the same with a frame that is compressed, if that makes it smaller. This takes its time.
+    pub(crate) fn write_packed(&mut self, frame: Frame) {
+        if self.closing {
+            return;
+        }
+        let Some(packed) = deflate::pack(frame.as_bytes()) else {
+            return self.write(frame);
+        };
+        self.queue_pong();
+        let first = match frame {
+            Frame::Text(_) => 0x81,
+            Frame::Binary(_) => 0x82,
+        };
+        self.queue(first | PACKED, packed);
     }
 
     /// Whether less than a buffer waits to be written.
@@ -323,7 +349,7 @@ mod tests {
     #[tokio::test]
     async fn a_connection_that_never_takes_all_does_not_fill_memory() {
         let (mut peer, io) = tokio::io::duplex(1000);
-        let mut socket = WebSocket::new(io, 1000);
+        let mut socket = WebSocket::new(io, 1000, false);
         let cx = &mut Context::from_waker(Waker::noop());
         let mut taken = [0; 900];
         for _ in 0..10_000 {
@@ -343,7 +369,7 @@ mod tests {
     #[tokio::test]
     async fn a_connection_that_waits_holds_no_buffer() {
         let (mut peer, io) = tokio::io::duplex(1000);
-        let mut socket = WebSocket::new(io, 1000);
+        let mut socket = WebSocket::new(io, 1000, false);
         let cx = &mut Context::from_waker(Waker::noop());
         // A masked text frame, whole and then in two parts.
         let frame = [0x81, 0x82, 0, 0, 0, 0, b'4', b'a'];

@@ -113,6 +113,9 @@ fn server(options: u8, clients: &Arc<AtomicUsize>) -> Server {
     if set(5) {
         builder = builder.concurrent_messages();
     }
+    if set(6) {
+        builder = builder.websocket_compression_threshold(1);
+    }
     builder.build()
 }
 

@@ -1,6 +1,7 @@
 //! WebSocket frames (RFC 6455 § 5.2), as a client writes and reads them.
 
 use bytes::{Buf, Bytes, BytesMut};
+use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress};
 
 /// A frame of a server.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -9,6 +10,10 @@ pub enum Frame {
     Text(String),
     /// Opcode 2.
     Binary(Bytes),
+    /// Opcode 1, compressed: the text, and how many bytes it took.
+    PackedText(String, usize),
+    /// Opcode 2, compressed: the data, and how many bytes they took.
+    PackedBinary(Bytes, usize),
     /// Opcode 8, with its code.
     Close(Option<u16>),
     /// Opcode 10, with the data of the ping that it answers.
@@ -33,6 +38,45 @@ pub fn binary(bytes: &[u8]) -> Vec<u8> {
 #[must_use]
 pub fn close(code: u16) -> Vec<u8> {
     masked(8, &code.to_be_bytes())
+}
+
+/// The bytes of a frame that is compressed (RFC 7692), opcode 1 or 2.
+#[must_use]
+pub fn packed(opcode: u8, payload: &[u8]) -> Vec<u8> {
+    of_head(0xc0 | opcode, &pack(payload))
+}
+
+/// The payload of a compressed frame.
+#[must_use]
+pub fn pack(payload: &[u8]) -> Vec<u8> {
+    let mut packed = Vec::with_capacity(payload.len() + payload.len() / 8 + 128);
+    Compress::new(Compression::best(), false)
+        .compress_vec(payload, &mut packed, FlushCompress::Sync)
+        .unwrap();
+    packed.truncate(packed.len() - 4);
+    packed
+}
+
+/// Some kilobytes that would be so many megabytes of zeroes.
+#[must_use]
+pub fn bomb(megabytes: usize) -> Vec<u8> {
+    let mut megabyte = pack(&vec![0; 1 << 20]);
+    // What is left out at the end of a message parts its blocks.
+    megabyte.extend([0, 0, 0xff, 0xff]);
+    megabyte.repeat(megabytes)
+}
+
+/// What a compressed frame holds, which must be less than a megabyte.
+fn unpack(payload: &[u8]) -> Bytes {
+    let mut unpacked = Vec::with_capacity(1_000_000);
+    Decompress::new(false)
+        .decompress_vec(
+            &[payload, &[0, 0, 0xff, 0xff]].concat(),
+            &mut unpacked,
+            FlushDecompress::Sync,
+        )
+        .unwrap();
+    unpacked.into()
 }
 
 /// A whole frame with a mask, as a client must send it.
@@ -66,7 +110,8 @@ pub fn of_head(first: u8, payload: &[u8]) -> Vec<u8> {
 pub fn take(buffer: &mut BytesMut) -> Option<Frame> {
     let (&first, &second) = (buffer.first()?, buffer.get(1)?);
     assert!(second & 0x80 == 0, "a server's frame has a mask");
-    assert!(first & 0xf0 == 0x80, "a fragment, or a reserved bit");
+    let packed = first & 0x40 != 0;
+    assert!(first & 0xb0 == 0x80, "a fragment, or a reserved bit");
     let (head, len) = match second {
         126 => (
             4,
@@ -84,6 +129,12 @@ pub fn take(buffer: &mut BytesMut) -> Option<Frame> {
     buffer.advance(head);
     let payload = buffer.split_to(len).freeze();
     Some(match first & 0x0f {
+        1 if packed => {
+            let text = String::from_utf8(unpack(&payload).into()).unwrap();
+            Frame::PackedText(text, len)
+        }
+        2 if packed => Frame::PackedBinary(unpack(&payload), len),
+        _ if packed => panic!("a control frame that is compressed"),
         1 => Frame::Text(String::from_utf8(payload.into()).unwrap()),
         2 => Frame::Binary(payload),
         10 => Frame::Pong(payload),

@@ -6,7 +6,7 @@ use bytes::{Bytes, BytesMut};
 use h2::client::SendRequest;
 use h2::ext::Protocol;
 use h2::{RecvStream, SendStream};
-use http::header::ORIGIN;
+use http::header::{ORIGIN, SEC_WEBSOCKET_EXTENSIONS};
 use http::{Method, Request, StatusCode};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
@@ -97,6 +97,21 @@ impl Http2 {
     ///
     /// Returns the status with which it was refused.
     pub async fn websocket(&mut self, target: &str) -> Result<Http2WebSocket, StatusCode> {
+        let (socket, agreed) = self.websocket_with(target, "").await?;
+        assert_eq!(agreed, "", "nothing was offered");
+        Ok(socket)
+    }
+
+    /// Asks for a WebSocket and offers extensions to it. Gives what the host has agreed to as well.
+    ///
+    /// # Errors
+    ///
+    /// Returns the status with which it was refused.
+    pub async fn websocket_with(
+        &mut self,
+        target: &str,
+        extensions: &str,
+    ) -> Result<(Http2WebSocket, String), StatusCode> {
         let mut request = self.request(Method::CONNECT, target);
         request
             .extensions_mut()
@@ -104,14 +119,24 @@ impl Http2 {
         request
             .headers_mut()
             .insert("sec-websocket-version", "13".parse().unwrap());
+        if !extensions.is_empty() {
+            request
+                .headers_mut()
+                .insert(SEC_WEBSOCKET_EXTENSIONS, extensions.parse().unwrap());
+        }
         let (response, send) = self.requests.send_request(request, false).unwrap();
         let (head, receive) = within("a response", response).await.unwrap().into_parts();
         match head.status {
-            StatusCode::OK => Ok(Http2WebSocket {
-                send,
-                receive,
-                buffer: BytesMut::new(),
-            }),
+            StatusCode::OK => {
+                let agreed = head.headers.get(SEC_WEBSOCKET_EXTENSIONS);
+                let agreed = agreed.map_or("", |value| value.to_str().unwrap());
+                let socket = Http2WebSocket {
+                    send,
+                    receive,
+                    buffer: BytesMut::new(),
+                };
+                Ok((socket, agreed.to_owned()))
+            }
             status => Err(status),
         }
     }

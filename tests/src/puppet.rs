@@ -162,8 +162,19 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Puppet<IO> {
         self.accepted().await;
     }
 
+    /// Becomes a WebSocket and offers extensions to it. What the host has agreed to, or an empty string.
+    pub async fn upgrade_with(&mut self, target: &str, extensions: &str) -> String {
+        let mut handshake = self.handshake(target);
+        handshake.truncate(handshake.len() - 2);
+        let offer = format!("sec-websocket-extensions: {extensions}\r\n\r\n");
+        handshake.extend(offer.into_bytes());
+        self.write(handshake).await;
+        let response = self.accepted().await;
+        response.header("sec-websocket-extensions").to_owned()
+    }
+
     /// Expects the answer to a WebSocket handshake.
-    pub async fn accepted(&mut self) {
+    pub async fn accepted(&mut self) -> Response {
         let response = self.response().await;
         assert_eq!(response.status, 101, "{response:?}");
         assert_eq!(
@@ -176,6 +187,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Puppet<IO> {
                 .header("connection")
                 .eq_ignore_ascii_case("upgrade")
         );
+        response
     }
 
     /// Reads more. `false` if there is no more.

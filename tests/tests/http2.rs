@@ -100,6 +100,26 @@ async fn upgrade<H: Host>() {
     assert!(matches!(events.next().await, Event::Upgraded(_)));
 }
 
+async fn compression<H: Host>() {
+    let (server, _events) = app::echo(|builder| builder.websocket_compression_threshold(1_024));
+    let host = H::start(server).await;
+    let mut client = connect(&host).await;
+    let offered = client.websocket_with(WEBSOCKET, "permessage-deflate").await;
+    let (mut socket, agreed) = offered.unwrap();
+    assert_eq!(
+        agreed,
+        "permessage-deflate; server_no_context_takeover; client_no_context_takeover"
+    );
+    assert!(socket.hear().await.starts_with("0{"));
+    let text = format!("4{}", "ha".repeat(10_000));
+    socket.send(frame::packed(1, text.as_bytes()));
+    match socket.frame().await {
+        Some(Frame::PackedText(echo, len)) => assert!(echo == text && len < 1_000, "{len}"),
+        other => panic!("{other:?}"),
+    }
+    assert!(client.websocket(WEBSOCKET).await.is_ok());
+}
+
 async fn refused<H: Host>() {
     let (server, _events) = app::echo(|builder| builder);
     let host = H::start(server).await;
@@ -147,11 +167,11 @@ macro_rules! hosts {
 }
 
 hosts! {
-    axum: Axum: polling origins websocket upgrade refused reset;
-    axum_routes: AxumRoutes: polling origins websocket upgrade refused reset;
-    axum_wrap: AxumWrap: polling origins websocket upgrade refused reset;
-    hyper: Hyper: polling origins websocket upgrade refused reset;
-    warp_layer: WarpLayer: polling origins websocket upgrade refused reset;
+    axum: Axum: polling origins websocket compression upgrade refused reset;
+    axum_routes: AxumRoutes: polling origins websocket compression upgrade refused reset;
+    axum_wrap: AxumWrap: polling origins websocket compression upgrade refused reset;
+    hyper: Hyper: polling origins websocket compression upgrade refused reset;
+    warp_layer: WarpLayer: polling origins websocket compression upgrade refused reset;
     warp_filter: WarpFilter: polling origins not_offered;
     actix: ActixHttp2: polling origins not_offered;
 }

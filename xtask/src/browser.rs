@@ -72,6 +72,7 @@ pub(crate) fn run(workspace: &Workspace, host: &str) -> Result<()> {
     let fetched = fetch(workspace)?;
     let on_host = ["--host", host];
     let quick = [&on_host, QUICK].concat();
+    let deflating = [&on_host[..], &["--ws-compression", "1024"]].concat();
     let guarded = ["--origins", "http://app.example.test", "--cookie", "io"];
     let guarded = [&on_host[..], &guarded].concat();
     let drives = [
@@ -81,7 +82,10 @@ pub(crate) fn run(workspace: &Workspace, host: &str) -> Result<()> {
         },
         Drive {
             test: "transports.mjs",
-            servers: &[("--url", "echo", &on_host)],
+            servers: &[
+                ("--url", "echo", &on_host),
+                ("--deflate", "echo", &deflating),
+            ],
         },
         Drive {
             test: "origins.mjs",

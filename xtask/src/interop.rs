@@ -153,6 +153,10 @@ fn with_echo(workspace: &Workspace, host: &str, suite: &mut Command) -> Result<(
         )?,
         start("ECHO_SMALL_URL", &["--max-payload", "1000"])?,
         start(
+            "ECHO_DEFLATE_URL",
+            &["--max-payload", ROOM, "--ws-compression", "1024"],
+        )?,
+        start(
             "ECHO_EIO3_URL",
             &[
                 "--eio3",

@@ -367,7 +367,7 @@ impl Link {
                 if let Some(packet) = machine.take_control() {
                     return Some((packet, false));
                 }
-                if let Some(message) = machine.outbox.pop() {
+                if let Some((message, _)) = machine.outbox.pop() {
                     machine.outbox_shortened();
                     return Some((Packet::Message(message), false));
                 }

@@ -9,6 +9,7 @@ use std::time::Instant;
 use super::input::{ExchangeId, First, Input, Output, WebSocketId};
 use super::machine::Machine;
 use super::post::{self, Post, Progress};
+use super::send::SendOptions;
 use super::upgrade::Upgrading;
 use crate::codec::Packets;
 use crate::timer::Timer;
@@ -387,7 +388,8 @@ impl Link {
                 if let Some(packet) = machine.next_control() {
                     return Some((packet, false));
                 }
-                if let Some(message) = machine.outbox.pop() {
+                if let Some((message, compress)) = machine.outbox.pop() {
+                    machine.taken = SendOptions { compress };
                     machine.message_taken();
                     return Some((Packet::Message(message), false));
                 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::input::{Event, ExchangeId, Output};
+use super::send::SendOptions;
 use crate::codec::Coding;
 use crate::heartbeat::{Beat, Heartbeat};
 use crate::outbox::{self, Batch, Outbox};
@@ -17,6 +18,8 @@ pub(super) struct Machine {
     pub(super) sid: Sid,
     pub(super) coding: Coding,
     pub(super) outbox: Outbox,
+    /// The wishes of the last message that was taken as a frame.
+    pub(super) taken: SendOptions,
     pub(super) timers: Timers,
     heartbeat: Heartbeat,
     inbox: VecDeque<Event>,
@@ -51,6 +54,7 @@ impl Machine {
             sid,
             coding,
             outbox: Outbox::default(),
+            taken: SendOptions::new(),
             timers: Timers::default(),
             heartbeat: Heartbeat::Ponger { stopped: false },
             inbox: VecDeque::new(),

@@ -311,6 +311,12 @@ impl Session {
         Some(self.machine.coding.encode_frame(packet))
     }
 
+    /// The wishes that came with the message of the last frame that was taken.
+    #[must_use]
+    pub const fn taken_options(&self) -> SendOptions {
+        self.machine.taken
+    }
+
     /// Takes the next event for the application. `None` if there is none now; [`Output::Events`] tells when there is.
     ///
     /// The room that it leaves is filled from a POST that waits, which can end the session; only then is the time asked

@@ -23,11 +23,17 @@ impl SendOptions {
     }
 
     /// Whether the message is worth compressing. Default `true`. A poll response is left as it is if none of its
-    /// messages is.
+    /// messages is, a WebSocket message if it is not.
     #[must_use]
     pub const fn compress(mut self, compress: bool) -> Self {
         self.compress = compress;
         self
+    }
+
+    /// Whether the message is worth compressing. For drivers.
+    #[must_use]
+    pub const fn is_compressible(self) -> bool {
+        self.compress
     }
 }
 

@@ -7,7 +7,7 @@ use engineio_core::Frame;
 use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Error, Message, WebSocket};
 
-use super::parser::{Fault, Parsed, Parser};
+use super::parser::{Fault, Packed, Parsed, Parser};
 
 const LIMIT: usize = 300;
 
@@ -29,13 +29,13 @@ enum End {
 }
 
 fn ours(bytes: &[u8], step: usize) -> Reading {
-    let mut parser = Parser::new(LIMIT);
+    let mut parser = Parser::new(LIMIT, false);
     let mut raw = BytesMut::new();
     let mut messages = Vec::new();
     for part in bytes.chunks(step) {
         raw.extend_from_slice(part);
         loop {
-            let end = match parser.next(&mut raw) {
+            let end = match parser.next(&mut raw, Packed::Unpack) {
                 Ok(Some(Parsed::Message(Frame::Text(text)))) => {
                     messages.push((true, text.as_bytes().to_vec()));
                     continue;
@@ -48,7 +48,7 @@ fn ours(bytes: &[u8], step: usize) -> Reading {
                 Ok(None) => break,
                 Ok(Some(Parsed::Close(_))) => End::Close,
                 Err(Fault::TooLarge) => End::TooLarge,
-                Err(Fault::NotUtf8) => End::NotUtf8,
+                Err(Fault::NotUtf8 | Fault::NotDeflated) => End::NotUtf8,
                 Err(Fault::Protocol(_)) => End::Protocol,
             };
             return Reading { messages, end };

@@ -4,12 +4,19 @@ use bytes::{Buf, Bytes, BytesMut};
 use engineio_core::{DisconnectReason, Frame};
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
+use super::deflate;
+
 const CONTINUATION: u8 = 0x0;
 const TEXT: u8 = 0x1;
 const BINARY: u8 = 0x2;
 const CLOSE: u8 = 0x8;
 const PING: u8 = 0x9;
 const PONG: u8 = 0xa;
+
+/// The reserved bit that says of a message that it is compressed (RFC 7692 § 6).
+pub(super) const PACKED: u8 = 0x40;
+const PACKED_TEXT: u8 = PACKED | TEXT;
+const PACKED_BINARY: u8 = PACKED | BINARY;
 
 /// The most bytes that a control frame may carry.
 const CONTROL_LIMIT: usize = 125;
@@ -30,6 +37,8 @@ pub(super) enum Parsed {
 pub(super) enum Fault {
     TooLarge,
     NotUtf8,
+    /// A compressed message that cannot be unpacked.
+    NotDeflated,
     Protocol(&'static str),
 }
 
@@ -38,34 +47,55 @@ impl Fault {
     pub(super) const fn outcome(self) -> (DisconnectReason, u16) {
         match self {
             Self::TooLarge => (DisconnectReason::PayloadTooLarge, 1009),
-            Self::NotUtf8 => (DisconnectReason::TransportError, 1007),
+            // RFC 7692 names no code. This one is for data that are not what their message says, and ws takes it too.
+            Self::NotUtf8 | Self::NotDeflated => (DisconnectReason::TransportError, 1007),
             Self::Protocol(_) => (DisconnectReason::TransportError, 1002),
         }
     }
 }
 
+/// What is done with a message that is compressed, once it is complete. Others are not concerned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Packed {
+    Unpack,
+    /// It stays where it is.
+    Leave,
+    /// It comes too late, and is not worth the time.
+    Drop,
+}
+
 /// The head of a frame whose payload is not complete yet.
 #[derive(Clone, Copy)]
 struct Head {
+    /// With the bit of a compressed message.
     opcode: u8,
     last: bool,
     mask: [u8; 4],
     len: usize,
 }
 
+/// The fragments of a message so far.
+struct Fragments {
+    is_text: bool,
+    packed: bool,
+    payload: BytesMut,
+}
+
 /// Finds frames and puts fragmented messages together. Sizes are checked when they are announced, before anything is
 /// kept.
 pub(super) struct Parser {
     max_payload: usize,
+    /// Messages may be compressed.
+    deflate: bool,
     head: Option<Head>,
-    /// The fragments of a message so far, and whether it is text.
-    fragments: Option<Box<(bool, BytesMut)>>,
+    fragments: Option<Box<Fragments>>,
 }
 
 impl Parser {
-    pub(super) const fn new(max_payload: usize) -> Self {
+    pub(super) const fn new(max_payload: usize, deflate: bool) -> Self {
         Self {
             max_payload,
+            deflate,
             head: None,
             fragments: None,
         }
@@ -78,12 +108,16 @@ impl Parser {
     }
 
     /// The next thing that is complete. What is left in `raw` waits for more bytes.
-    pub(super) fn next(&mut self, raw: &mut BytesMut) -> Result<Option<Parsed>, Fault> {
+    pub(super) fn next(
+        &mut self,
+        raw: &mut BytesMut,
+        packed: Packed,
+    ) -> Result<Option<Parsed>, Fault> {
         loop {
             let head = match self.head {
                 Some(head) => head,
                 None => {
-                    let Some(head) = take_head(raw)? else {
+                    let Some(head) = take_head(raw, self.deflate)? else {
                         return Ok(None);
                     };
                     self.check(&head)?;
@@ -92,6 +126,15 @@ impl Parser {
             };
             if raw.len() < head.len {
                 return Ok(None);
+            }
+            if packed != Packed::Unpack && self.completes_packed(head) {
+                if packed == Packed::Leave {
+                    return Ok(None);
+                }
+                raw.advance(head.len);
+                self.head = None;
+                self.fragments = None;
+                continue;
             }
             self.head = None;
             let mut payload = raw.split_to(head.len);
@@ -102,25 +145,45 @@ impl Parser {
         }
     }
 
+    /// Whether a message has to be unpacked when this frame is complete.
+    fn completes_packed(&self, head: Head) -> bool {
+        head.last
+            && match head.opcode {
+                PACKED_TEXT | PACKED_BINARY => true,
+                CONTINUATION => self.fragments.as_ref().is_some_and(|so_far| so_far.packed),
+                _ => false,
+            }
+    }
+
     fn check(&self, head: &Head) -> Result<(), Fault> {
-        let so_far = self.fragments.as_ref().map(|fragments| fragments.1.len());
-        match (head.opcode, so_far) {
+        let limit = match (head.opcode, &self.fragments) {
             (CLOSE | PING | PONG, _) if !head.last => {
-                Err(Fault::Protocol("a control frame in fragments"))
+                return Err(Fault::Protocol("a control frame in fragments"));
             }
             (CLOSE | PING | PONG, _) if head.len > CONTROL_LIMIT => {
-                Err(Fault::Protocol("a large control frame"))
+                return Err(Fault::Protocol("a large control frame"));
             }
-            (CLOSE | PING | PONG, _) => Ok(()),
-            (CONTINUATION, None) => Err(Fault::Protocol("nothing to be continued")),
-            (TEXT | BINARY, Some(_)) => Err(Fault::Protocol("a message within another one")),
-            (CONTINUATION | TEXT | BINARY, so_far) => {
-                if head.len > self.max_payload - so_far.unwrap_or_default() {
-                    return Err(Fault::TooLarge);
-                }
-                Ok(())
+            (CLOSE | PING | PONG, _) => return Ok(()),
+            (CONTINUATION, None) => return Err(Fault::Protocol("nothing to be continued")),
+            (CONTINUATION, Some(so_far)) => self.limit(so_far.packed) - so_far.payload.len(),
+            (TEXT | BINARY, None) => self.max_payload,
+            (PACKED_TEXT | PACKED_BINARY, None) => self.limit(true),
+            (TEXT | BINARY | PACKED_TEXT | PACKED_BINARY, Some(_)) => {
+                return Err(Fault::Protocol("a message within another one"));
             }
-            _ => Err(Fault::Protocol("an unknown opcode")),
+            _ => return Err(Fault::Protocol("an unknown opcode")),
+        };
+        if head.len > limit {
+            return Err(Fault::TooLarge);
+        }
+        Ok(())
+    }
+
+    /// The most bytes that may come of a message.
+    fn limit(&self, packed: bool) -> usize {
+        match packed {
+            false => self.max_payload,
+            true => deflate::packed_limit(self.max_payload),
         }
     }
 
@@ -130,37 +193,57 @@ impl Parser {
             CLOSE => Parsed::Close(close_code(&payload)?),
             PING => Parsed::Ping(payload.freeze()),
             PONG => Parsed::Pong,
-            TEXT | BINARY if head.last => message(head.opcode == TEXT, payload)?,
-            TEXT | BINARY => {
-                // A copy: the message must not keep the buffer of each read alive.
-                let start = BytesMut::from(&payload[..]);
-                self.fragments = Some(Box::new((head.opcode == TEXT, start)));
+            TEXT | BINARY if head.last => message(head.opcode == TEXT, payload.freeze())?,
+            _ => return self.take_part(head, &payload),
+        }))
+    }
+
+    /// A frame of a message that comes in fragments, is compressed, or both.
+    fn take_part(&mut self, head: Head, payload: &BytesMut) -> Result<Option<Parsed>, Fault> {
+        if head.opcode == CONTINUATION {
+            let Some(fragments) = &mut self.fragments else {
+                return Ok(None);
+            };
+            fragments.payload.extend_from_slice(payload);
+            if !head.last {
                 return Ok(None);
             }
-            _ => {
-                let Some(fragments) = &mut self.fragments else {
-                    return Ok(None);
-                };
-                fragments.1.extend_from_slice(&payload);
-                if !head.last {
-                    return Ok(None);
-                }
-                let Some((is_text, payload)) = self.fragments.take().map(|whole| *whole) else {
-                    return Ok(None);
-                };
-                message(is_text, payload)?
-            }
-        }))
+            let Some(whole) = self.fragments.take() else {
+                return Ok(None);
+            };
+            let payload = match whole.packed {
+                false => whole.payload.freeze(),
+                true => deflate::unpack(&whole.payload, self.max_payload)?,
+            };
+            return message(whole.is_text, payload).map(Some);
+        }
+        let is_text = head.opcode & !PACKED == TEXT;
+        if head.last {
+            let payload = deflate::unpack(payload, self.max_payload)?;
+            return message(is_text, payload).map(Some);
+        }
+        self.fragments = Some(Box::new(Fragments {
+            is_text,
+            packed: head.opcode & PACKED != 0,
+            // A copy: the message must not keep the buffer of each read alive.
+            payload: BytesMut::from(&payload[..]),
+        }));
+        Ok(None)
     }
 }
 
 /// Takes a head off the bytes, if it is all there.
-fn take_head(raw: &mut BytesMut) -> Result<Option<Head>, Fault> {
+fn take_head(raw: &mut BytesMut, deflate: bool) -> Result<Option<Head>, Fault> {
     let [first, second, rest @ ..] = &raw[..] else {
         return Ok(None);
     };
+    let mut opcode = first & 0x0f;
     if first & 0x70 != 0 {
-        return Err(Fault::Protocol("reserved bits"));
+        // It says of the first frame that the whole message is compressed, and has no other place (RFC 7692 § 6).
+        if !deflate || first & 0x70 != PACKED || !matches!(opcode, TEXT | BINARY) {
+            return Err(Fault::Protocol("reserved bits"));
+        }
+        opcode |= PACKED;
     }
     if second & 0x80 == 0 {
         return Err(Fault::Protocol("a frame without a mask"));
@@ -177,7 +260,7 @@ fn take_head(raw: &mut BytesMut) -> Result<Option<Head>, Fault> {
         return Ok(None);
     };
     let head = Head {
-        opcode: first & 0x0f,
+        opcode,
         last: first & 0x80 != 0,
         mask: [*a, *b, *c, *d],
         len: usize::try_from(len).map_err(|_| Fault::TooLarge)?,
@@ -186,8 +269,7 @@ fn take_head(raw: &mut BytesMut) -> Result<Option<Head>, Fault> {
     Ok(Some(head))
 }
 
-fn message(is_text: bool, payload: BytesMut) -> Result<Parsed, Fault> {
-    let payload = payload.freeze();
+fn message(is_text: bool, payload: Bytes) -> Result<Parsed, Fault> {
     Ok(Parsed::Message(if is_text {
         let text = Utf8Bytes::try_from(payload).map_err(|_| Fault::NotUtf8)?;
         Frame::text(text)
@@ -231,7 +313,7 @@ mod tests {
     use bytes::{Bytes, BytesMut};
     use engineio_core::{DisconnectReason, Frame};
 
-    use super::{Fault, Parsed, Parser};
+    use super::{Fault, Packed, Parsed, Parser};
 
     const LIMIT: usize = 100_000;
 
@@ -256,12 +338,12 @@ mod tests {
 
     /// Everything in these bytes, which come `step` at a time.
     fn parse(bytes: &[u8], step: usize) -> Result<Vec<Parsed>, Fault> {
-        let mut parser = Parser::new(LIMIT);
+        let mut parser = Parser::new(LIMIT, false);
         let mut raw = BytesMut::new();
         let mut all = Vec::new();
         for part in bytes.chunks(step) {
             raw.extend_from_slice(part);
-            while let Some(parsed) = parser.next(&mut raw)? {
+            while let Some(parsed) = parser.next(&mut raw, Packed::Unpack)? {
                 all.push(parsed);
             }
         }

@@ -1,21 +1,22 @@
 // The official client in a real browser against the example `echo`, over every transport that it has for browsers:
 //
-//   node transports.mjs --url http://127.0.0.1:3000/ [--chromium PATH]
+//   node transports.mjs --url http://127.0.0.1:3000/ --deflate http://127.0.0.1:3001/ [--chromium PATH]
 //
+// The second server compresses WebSocket messages.
 // The client is the bundle that pages load; XHR, fetch and WebSocket are told apart by what the browser says it asked.
 
 import { readFileSync } from "node:fs";
 
 import { assert, bundle, check, equal, launch, main, open, options, until } from "./support.mjs";
 
-const { url, chromium } = options("url");
+const { url, deflate, chromium } = options("url", "deflate");
 
 // The bundle with named transports, fetch among them, is a module.
 const MODULE = readFileSync(bundle("engine.io.esm.min.js"), "utf8");
 
 /** A page on the server's own origin, and the kinds of its requests to the server. */
-async function visit(browser) {
-  const page = await open(browser, url);
+async function visit(browser, server = url) {
+  const page = await open(browser, server);
   const asked = { kinds: new Set(), sockets: [], encodings: new Set() };
   const isOurs = (address) => new URL(address).pathname.startsWith("/engine.io");
   page.on("request", (request) => isOurs(request.url()) && asked.kinds.add(`${request.method()} ${request.resourceType()}`));
@@ -125,6 +126,24 @@ await main(async (track) => {
       await page.context().close();
     });
   }
+
+  await check("WebSocket messages are compressed where the server wants it", async () => {
+    for (const [server, extensions] of [
+      [deflate, "permessage-deflate; server_no_context_takeover; client_no_context_takeover"],
+      [url, ""],
+    ]) {
+      const { page } = await visit(browser, server);
+      await connect(page, ["WebSocket"]);
+      equal(await page.evaluate(() => client.transport.ws.extensions), extensions, "extensions");
+      // Twice: neither side may refer to what it sent before.
+      for (let n = 1; n <= 2 * TEXTS.length; n++) {
+        await page.evaluate((text) => client.send(text), TEXTS[(n - 1) % TEXTS.length]);
+        await until(page, `echo ${n}`, (n) => seen.messages.length === n, n);
+      }
+      equal(await page.evaluate(() => seen.messages.map((text) => text ?? "")), [...TEXTS, ...TEXTS], "echoes");
+      await page.context().close();
+    }
+  });
 
   await check("the default options of the plain bundle upgrade too", async () => {
     const { page } = await visit(browser);

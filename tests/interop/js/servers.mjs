@@ -25,5 +25,8 @@ export const QUICK = required('ECHO_QUICK_URL');
 /** Takes bodies and frames of at most 1,000 bytes, so that going over it fits one TCP segment. */
 export const SMALL = required('ECHO_SMALL_URL');
 
+/** As `ECHO`, and compresses WebSocket messages from 1,024 bytes on for clients that agree to it. */
+export const DEFLATE = required('ECHO_DEFLATE_URL');
+
 /** Serves clients of revision 3 beside those of revision 4; pings and waits as `QUICK` does. */
 export const EIO3 = required('ECHO_EIO3_URL');

@@ -149,8 +149,8 @@ export class RawSocket {
   #opened = deferred();
   #closed = deferred();
 
-  constructor(t, url) {
-    this.socket = new WebSocket(url);
+  constructor(t, url, options) {
+    this.socket = new WebSocket(url, options);
     t.after(() => this.socket.terminate());
     this.socket.on('open', () => this.#opened.resolve());
     // Listening begins before the connection does: the first frame may come with the 101.
@@ -163,8 +163,9 @@ export class RawSocket {
     });
   }
 
-  static async open(t, url) {
-    const socket = new RawSocket(t, url);
+  /** `options` are those of ws. */
+  static async open(t, url, options) {
+    const socket = new RawSocket(t, url, options);
     await within(socket.#opened.promise, `a WebSocket at ${url}`);
     return socket;
   }

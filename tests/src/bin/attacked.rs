@@ -42,6 +42,7 @@ async fn main() {
             .ping_timeout(timeout)
             .outbox_limit(LIMIT)
             .inbox_limit(LIMIT)
+            .websocket_compression_threshold(1_024)
     });
     // Nobody reads what happens, so it must not pile up.
     drop(events);

@@ -4,7 +4,7 @@ use engineio_tests::app::MAX_PAYLOAD;
 use engineio_tests::frame::{self, Frame};
 use engineio_tests::puppet::Puppet;
 use engineio_tower::DisconnectReason::{self, ParseError, PayloadTooLarge, TransportError};
-use engineio_tower::ServerBuilder;
+use engineio_tower::{ServerBuilder, Sid};
 
 use crate::siege::Siege;
 
@@ -12,12 +12,26 @@ use crate::siege::Siege;
 const OUTBOX: usize = 50_000;
 
 pub(crate) fn rules(builder: ServerBuilder) -> ServerBuilder {
-    builder.outbox_limit(OUTBOX).inbox_limit(OUTBOX)
+    builder
+        .outbox_limit(OUTBOX)
+        .inbox_limit(OUTBOX)
+        .websocket_compression_threshold(1_024)
 }
 
 /// The frames end the connection with this code, and the session with this reason.
 async fn costs(siege: &mut Siege, what: &str, frames: &[u8], code: u16, reason: DisconnectReason) {
-    let (sid, mut socket) = siege.websocket().await;
+    let client = siege.websocket().await;
+    costs_client(siege, client, what, frames, code, reason).await;
+}
+
+async fn costs_client(
+    siege: &mut Siege,
+    (sid, mut socket): (Sid, Puppet),
+    what: &str,
+    frames: &[u8],
+    code: u16,
+    reason: DisconnectReason,
+) {
     // What comes behind may meet an end already.
     socket.try_write(frames).await;
     assert_eq!(close_code(&mut socket).await, Some(code), "{what}");
@@ -102,6 +116,43 @@ pub(crate) async fn too_large(siege: &mut Siege) {
     ];
     for (what, frames) in sizes {
         costs(siege, what, frames, 1009, PayloadTooLarge).await;
+    }
+}
+
+/// Compressed messages that are none, or are more than they seem.
+pub(crate) async fn compressed(siege: &mut Siege) {
+    let of = frame::of_head;
+    let bomb = frame::bomb(200);
+    assert!(bomb.len() < MAX_PAYLOAD, "{}", bomb.len());
+    let middle = bomb.len() / 2;
+    let in_pieces = [of(0x42, &bomb[..middle]), of(0x80, &bomb[middle..])].concat();
+    let endless = b"\x03\x00".repeat(MAX_PAYLOAD / 2);
+    let broken: [(&str, Vec<u8>, u16, DisconnectReason); 8] = [
+        ("a bomb", of(0xc2, &bomb), 1009, PayloadTooLarge),
+        ("a bomb of text", of(0xc1, &bomb), 1009, PayloadTooLarge),
+        ("a bomb in pieces", in_pieces, 1009, PayloadTooLarge),
+        ("no deflate", of(0xc1, b"4hello"), 1007, TransportError),
+        ("no end", of(0xc2, &bomb[..20]), 1007, TransportError),
+        ("ends without end", of(0xc2, &endless), 1007, TransportError),
+        (
+            "not UTF-8",
+            frame::packed(1, b"4\xff"),
+            1007,
+            TransportError,
+        ),
+        ("a ping", of(0xc9, b""), 1002, TransportError),
+    ];
+    for (what, frames, code, reason) in broken {
+        let client = siege.deflating_websocket().await;
+        costs_client(siege, client, what, &frames, code, reason).await;
+    }
+    // As much as may be, again and again, out of next to nothing.
+    let largest = frame::packed(2, &vec![0; MAX_PAYLOAD]);
+    let (_, mut socket) = siege.deflating_websocket().await;
+    socket.write(largest.repeat(100)).await;
+    for _ in 0..100 {
+        let echo = socket.frame().await;
+        assert!(matches!(echo, Some(Frame::PackedBinary(bytes, _)) if bytes.len() == MAX_PAYLOAD));
     }
 }
 

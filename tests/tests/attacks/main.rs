@@ -47,7 +47,7 @@ macro_rules! attacks_on_a_process {
 
 engineio_tests::on_every_host! { attacks! [
     bodies: endless_chunks tiny_chunks tiny_packets no_packets compressed;
-    frames: forbidden not_utf8 no_packets too_large tiny_messages endless_fragments;
+    frames: forbidden not_utf8 no_packets too_large compressed tiny_messages endless_fragments;
     heads: huge two_lengths two_origins broken_handshakes injection paths;
     identity: guessed_sids two_transports foreign_origin other_revision other_methods;
     strict: broadcast;
@@ -71,5 +71,5 @@ mod at_length {
 
 /// And these need a process of their own, whose memory and descriptors are counted.
 mod on_a_process {
-    engineio_tests::on_one_host_of_each_kind! { attacks_on_a_process! [handshakes stalled_readers descriptors] }
+    engineio_tests::on_one_host_of_each_kind! { attacks_on_a_process! [handshakes stalled_readers bombs descriptors] }
 }

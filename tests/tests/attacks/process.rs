@@ -72,8 +72,17 @@ impl Process {
 
     /// Its memory that is resident, in KiB.
     pub(crate) fn resident_kib(&self) -> usize {
+        self.status_kib("VmRSS:")
+    }
+
+    /// How much memory it has had at most, in KiB.
+    pub(crate) fn peak_kib(&self) -> usize {
+        self.status_kib("VmHWM:")
+    }
+
+    fn status_kib(&self, line_name: &str) -> usize {
         let status = std::fs::read_to_string(self.proc("status")).unwrap();
-        let line = status.lines().find(|line| line.starts_with("VmRSS:"));
+        let line = status.lines().find(|line| line.starts_with(line_name));
         let mut words = line.unwrap().split_whitespace();
         words.nth(1).unwrap().parse().unwrap()
     }

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use engineio_tests::frame;
+use engineio_tests::app::MAX_PAYLOAD;
+use engineio_tests::frame::{self, Frame};
 use engineio_tests::puppet::Puppet;
 
 use crate::bystander::Bystander;
@@ -106,6 +107,38 @@ pub(crate) async fn stalled_readers(host: &str) {
     end.send_replace(true);
     drop(clients.join_all().await);
     process.has_descriptors(descriptors).await;
+    leave(bystanders, &machine).await;
+}
+
+/// Messages of 200 MB each, in as many bytes as may come. What they cost is the limit of a message.
+pub(crate) async fn bombs(host: &str) {
+    const CLIENTS: usize = 20;
+    let process = Process::start(host, Duration::from_secs(25)).await;
+    let machine = Machine::watch();
+    let bystanders = bystanders(&process).await;
+    let memory = process.resident_kib();
+    let bomb = frame::of_head(0xc2, &frame::bomb(200));
+    let target = POLLING.replace("polling", "websocket");
+    let mut clients = tokio::task::JoinSet::new();
+    for _ in 0..CLIENTS {
+        let mut client = Puppet::connect(process.address).await;
+        let agreed = client.upgrade_with(&target, "permessage-deflate").await;
+        assert!(agreed.starts_with("permessage-deflate;"), "{agreed}");
+        let bomb = bomb.clone();
+        clients.spawn(async move {
+            assert!(client.hear().await.starts_with("0{"));
+            client.write(bomb).await;
+            assert_eq!(client.frame().await, Some(Frame::Close(Some(1009))));
+            client
+        });
+    }
+    let clients = clients.join_all().await;
+    let most = process.peak_kib();
+    // What has come of each, in a buffer that doubles; and on each thread what is unpacked, and what unpacks it.
+    let limit = (CLIENTS * 3 * bomb.len() + 4 * 4 * MAX_PAYLOAD) / 1024;
+    println!("{} KiB more, of {limit} KiB", most - memory);
+    assert!(most < memory + limit + 4_096, "{memory} KiB, then {most}");
+    drop(clients);
     leave(bystanders, &machine).await;
 }
 

@@ -101,6 +101,15 @@ impl Siege {
         (sid(&open).parse().unwrap(), socket)
     }
 
+    /// The same on which messages may be compressed.
+    pub(crate) async fn deflating_websocket(&self) -> (Sid, Puppet) {
+        let mut socket = self.connect().await;
+        let agreed = socket.upgrade_with(WEBSOCKET, "permessage-deflate").await;
+        assert!(agreed.starts_with("permessage-deflate;"), "{agreed}");
+        let open = socket.hear().await;
+        (sid(&open).parse().unwrap(), socket)
+    }
+
     /// Waits for the end of a session, and returns its reason. Every session ends once.
     pub(crate) async fn ended(&mut self, sid: Sid) -> DisconnectReason {
         loop {

@@ -29,6 +29,6 @@ engineio_tests::on_every_host! { scenarios! [
     endings: poll_fin poll_reset idle_poller_lives post_fin post_reset websocket_fin websocket_reset
         websocket_close probe_fin probe_reset;
     neighbours: host_page host_post host_websocket host_not_found host_neighbour;
-    policies: own_origin foreign_origin preflight cookie compression;
+    policies: own_origin foreign_origin preflight cookie compression websocket_compression;
     mixed: pushed_without_delay slow_reader shutdown;
 ] }

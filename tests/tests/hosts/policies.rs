@@ -1,9 +1,10 @@
-//! Headers in both directions: origins, cookies, compression.
+//! Headers in both directions: origins, cookies, compression of either transport.
 
+use engineio_tests::frame::{self, Frame};
 use engineio_tests::host::Host;
 use engineio_tower::SidCookie;
 
-use crate::support::{POLLING, WEBSOCKET, scene, scene_with, sid};
+use crate::support::{POLLING, WEBSOCKET, scene, scene_with, sid, upgrade_target};
 
 pub(crate) async fn own_origin<H: Host>() {
     let scene = scene::<H>().await;
@@ -92,4 +93,45 @@ pub(crate) async fn compression<H: Host>() {
     // Whoever asks for none gets none.
     assert_eq!(client.post(&target, &message).await.text(), "ok");
     assert_eq!(client.get(&target).await.text(), message);
+}
+
+/// As Chromium offers it, for a session of its own and for one that upgrades.
+pub(crate) async fn websocket_compression<H: Host>() {
+    let mut scene = scene_with::<H>(|builder| builder.websocket_compression_threshold(1_024)).await;
+    let (polling, _) = scene.poller().await;
+    for target in [WEBSOCKET.to_owned(), upgrade_target(&polling)] {
+        let mut client = scene.connect().await;
+        let offer = "permessage-deflate; client_max_window_bits";
+        let agreed = client.upgrade_with(&target, offer).await;
+        assert_eq!(
+            agreed,
+            "permessage-deflate; server_no_context_takeover; client_no_context_takeover"
+        );
+        if target == WEBSOCKET {
+            assert!(client.hear().await.starts_with("0{"));
+        } else {
+            client.write(frame::packed(1, b"2probe")).await;
+            assert_eq!(client.hear().await, "3probe");
+            client.say("5").await;
+        }
+        client.write(frame::packed(1, b"4hello")).await;
+        assert_eq!(client.hear().await, "4hello");
+        let text = format!("4{}", "Grüße ".repeat(10_000));
+        client.write(frame::packed(1, text.as_bytes())).await;
+        match client.frame().await {
+            Some(Frame::PackedText(echo, len)) => assert!(echo == text && len < 1_000, "{len}"),
+            other => panic!("{other:?}"),
+        }
+        let bytes: Vec<u8> = (0..200_000_u32).map(|byte| (byte % 251) as u8).collect();
+        client.write(frame::binary(&bytes)).await;
+        match client.frame().await {
+            Some(Frame::PackedBinary(echo, len)) => assert!(echo == bytes && len < 10_000, "{len}"),
+            other => panic!("{other:?}"),
+        }
+    }
+    // Whoever offers nothing gets nothing.
+    let mut client = scene.websocket().await;
+    let text = format!("4{}", "x".repeat(2_000));
+    client.say(&text).await;
+    assert_eq!(client.hear().await, text);
 }

@@ -8,7 +8,7 @@ use engineio_axum::{Origins, ServerBuilder, SidCookie, Transport};
 /// How it is called.
 pub(crate) const USAGE: &str = "usage: echo [--host axum|actix|warp|warp-filter|hyper] [--listen ADDR:PORT] \
 [--ping-interval-ms N] [--ping-timeout-ms N] [--max-payload BYTES] [--origins any|same|URL,URL] \
-[--transports polling,websocket] [--cookie NAME] [--eio3] [--threads N] [--name NAME]";
+[--transports polling,websocket] [--ws-compression BYTES] [--cookie NAME] [--eio3] [--threads N] [--name NAME]";
 
 /// What the command line says.
 #[derive(Debug)]
@@ -22,6 +22,8 @@ pub(crate) struct Options {
     ping_timeout: Option<Duration>,
     max_payload: Option<usize>,
     transports: Option<Vec<Transport>>,
+    /// The smallest WebSocket message that is compressed.
+    ws_compression: Option<usize>,
     origins: Option<Origins>,
     cookie: Option<String>,
     eio3: bool,
@@ -38,6 +40,7 @@ impl Options {
             ping_timeout: None,
             max_payload: None,
             transports: None,
+            ws_compression: None,
             origins: None,
             cookie: None,
             eio3: false,
@@ -55,6 +58,7 @@ impl Options {
                 "--ping-interval-ms" => options.ping_interval = Some(millis(&name, &value()?)?),
                 "--ping-timeout-ms" => options.ping_timeout = Some(millis(&name, &value()?)?),
                 "--max-payload" => options.max_payload = Some(parsed(&name, &value()?)?),
+                "--ws-compression" => options.ws_compression = Some(parsed(&name, &value()?)?),
                 "--threads" => options.threads = Some(parsed(&name, &value()?)?),
                 "--name" => options.name = Some(server_name(value()?)?),
                 "--transports" => {
@@ -87,6 +91,9 @@ impl Options {
         }
         if let Some(transports) = &self.transports {
             builder = builder.transports(transports.iter().copied());
+        }
+        if let Some(bytes) = self.ws_compression {
+            builder = builder.websocket_compression_threshold(bytes);
         }
         if let Some(origins) = &self.origins {
             builder = builder.origins(origins.clone());
