@@ -277,6 +277,9 @@ impl ServerBuilder {
     ///
     /// Messages are then handled in no particular order, and the inbox no longer paces the client: use it for handlers
     /// that mostly wait for others. Plain handlers are not concerned.
+    ///
+    /// [`on_disconnect`](Self::on_disconnect) still comes last: it waits for those that run, and what is attached to the
+    /// client stays until then. One that never returns keeps it from being called.
     pub const fn concurrent_messages(mut self) -> Self {
         self.options.concurrent_messages = true;
         self

@@ -3,7 +3,7 @@
 use std::task::{Context, Waker};
 use std::time::{Duration, Instant};
 
-use engineio_core::server::{ExchangeId, Output, Session, WebSocketId};
+use engineio_core::server::{Event, ExchangeId, Output, Session, WebSocketId};
 use engineio_core::{DisconnectReason, Refusal, Transport};
 
 use crate::admission::Permit;
@@ -23,6 +23,10 @@ pub(super) struct State {
     pub(super) waiting: Vec<Waker>,
     /// Somebody runs the handlers; nobody else may, so that messages stay in order.
     pub(super) pumping: bool,
+    /// How many message handlers run beside, each in a task of its own.
+    pub(super) beside: usize,
+    /// The end of the client, which the application is told when no handler runs beside any more.
+    pub(super) farewell: Option<DisconnectReason>,
     /// How many events were handled since the task of the handlers got its turn.
     pub(super) turn: usize,
     /// The WebSocket's task runs the handlers and is woken instead of starting another task.
@@ -132,6 +136,18 @@ impl State {
                 party.signal = Some(signal);
             }
             party.wake(then);
+        }
+    }
+
+    /// The next event for the application. Its last one waits for the handlers that run beside.
+    pub(super) fn next_event(&mut self) -> Option<Event> {
+        match self.session.take_event(super::now) {
+            Some(Event::Closed(reason)) if self.beside > 0 => {
+                self.farewell = Some(reason);
+                None
+            }
+            None if self.beside == 0 => self.farewell.take().map(Event::Closed),
+            event => event,
         }
     }
 

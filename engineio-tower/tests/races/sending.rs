@@ -146,3 +146,19 @@ fn a_post_that_waits_for_the_application_is_answered_when_there_is_room() {
         watched.clean_after(1).await;
     });
 }
+
+#[test]
+fn the_end_of_a_client_comes_after_its_handlers_that_run_beside() {
+    explore(|| async {
+        let watched = Watched::slow(Server::builder().concurrent_messages());
+        let (sid, _) = open(&watched.server).await;
+        let socket = socket(&watched.server, &sid);
+        let posting = post(&watched.server, &sid, "40\x1e41\x1e42");
+        assert_eq!(posting.await.status(), 200);
+        socket.abort();
+        drop(socket);
+        watched.goodbye().await;
+        assert_eq!(watched.messages().len(), 3);
+        watched.clean_after(1).await;
+    });
+}
