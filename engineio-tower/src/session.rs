@@ -1,6 +1,7 @@
 //! One client: the protocol's machine behind a lock, and who waits for it.
 
 mod data;
+mod line;
 mod sending;
 mod state;
 
@@ -13,6 +14,8 @@ use engineio_core::server::{Event, ExchangeId, First, Input, Session, WebSocketI
 use engineio_core::{DisconnectReason, Frame, Message, Payload, Refusal, Revision, Sid, Transport};
 
 use self::data::Data;
+use self::line::Line;
+pub(crate) use self::line::Place;
 pub(crate) use self::state::PartyId;
 use self::state::{Consequences, Signal, State};
 use crate::admission::Permit;
@@ -95,6 +98,7 @@ impl Shared {
                 permit: Some(permit),
                 parties: Vec::new(),
                 waiting: Vec::new(),
+                line: Line::default(),
                 pumping: false,
                 beside: 0,
                 farewell: None,

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use engineio_core::server::{Event, ExchangeId, Output, Session, WebSocketId};
 use engineio_core::{DisconnectReason, Refusal, Transport};
 
+use super::line::Line;
 use crate::admission::Permit;
 use crate::meter;
 
@@ -19,8 +20,10 @@ pub(super) struct State {
     pub(super) permit: Option<Permit>,
     /// The requests and the WebSocket that wait for the session.
     pub(super) parties: Vec<Party>,
-    /// Who waits for room in the outbox, or for the end.
+    /// Who waits until the outbox is empty, or for the end.
     pub(super) waiting: Vec<Waker>,
+    /// Who waits for room in the outbox.
+    pub(super) line: Line,
     /// Somebody runs the handlers; nobody else may, so that messages stay in order.
     pub(super) pumping: bool,
     /// How many message handlers run beside, each in a task of its own.
@@ -199,7 +202,14 @@ impl State {
                     Some(party) => party.wake(then),
                     None => then.pump = true,
                 },
-                Output::Room => then.wake_more.append(&mut self.waiting),
+                Output::Room => {
+                    then.wake_more.append(&mut self.waiting);
+                    if self.session.is_open() {
+                        then.wake_more.extend(self.line.first());
+                    } else {
+                        then.wake_more.extend(self.line.dissolve());
+                    }
+                }
                 Output::Finished => then.finished = true,
                 _ => {}
             }
@@ -274,6 +284,11 @@ impl State {
         if let Some(party) = self.party(PartyId::WebSocket(id)) {
             party.stay_awake();
         }
+    }
+
+    /// Whether those who do not wait would go ahead of those who do. When the session ends, nobody waits any more.
+    pub(super) fn is_somebody_first(&self) -> bool {
+        !self.line.is_empty() && self.session.is_open()
     }
 
     pub(super) fn wait(&mut self, cx: &Context<'_>) {
