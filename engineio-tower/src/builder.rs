@@ -329,8 +329,9 @@ impl ServerBuilder {
         self
     }
 
-    /// How many clients may be connected from one IP address. Default: no limit. Beyond it, handshakes are refused
-    /// with 429. It counts only where the host tells the peer's address, and behind a proxy that is the proxy's.
+    /// How many clients may be connected from one IPv4 address, or from one IPv6 network of the size that a household has
+    /// (/64). Default: no limit. Beyond it, handshakes are refused with 429. It counts only where the host tells the
+    /// peer's address, and behind a proxy that is the proxy's.
     pub const fn max_sockets_per_peer(mut self, sockets: usize) -> Self {
         self.options.max_sockets_per_peer = sockets;
         self
