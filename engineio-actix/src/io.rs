@@ -118,9 +118,8 @@ impl AsyncWrite for ActixIo {
 
 impl Drop for ActixIo {
     fn drop(&mut self) {
-        let rest = self.payload.take();
         let mut shared = self.shared.borrow_mut();
-        shared.rest = Some(rest);
+        shared.rest = Some(self.payload.take());
         shared.finished = true;
         wake(&mut shared.body);
     }

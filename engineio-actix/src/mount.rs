@@ -7,9 +7,8 @@ use std::rc::Rc;
 
 use actix_web::body::{BoxBody, EitherBody, MessageBody, SizedStream};
 use actix_web::dev::{Extensions, Payload, Service, ServiceRequest, ServiceResponse, Transform};
-use actix_web::http::Method;
 use actix_web::rt::net::TcpStream;
-use actix_web::web::{self, ServiceConfig};
+use actix_web::web::{self, Bytes, ServiceConfig};
 use actix_web::{Error, HttpRequest, HttpResponse};
 use engineio_tower::{Driver, EngineIoService, Server};
 use futures_util::future::{Either, FutureExt, LocalBoxFuture, MapOk, TryFutureExt};
@@ -136,27 +135,33 @@ async fn respond(
     let lent = Rc::clone(&payload);
     let chunks = stream::poll_fn(move |cx| lent.borrow_mut().poll_next_unpin(cx));
     let Some(converted) = convert::request(&request, &path, chunks) else {
-        return (request, HttpResponse::BadRequest().finish());
+        let body = beside(payload, Bytes::new());
+        return (request, HttpResponse::BadRequest().body(body));
     };
     let mut service = EngineIoService::new(server);
     let Ok(mut answer) = tower_service::Service::call(&mut service, converted).await;
-    let bytes = std::mem::take(answer.body_mut()).into_bytes();
-    let bytes = bytes.unwrap_or_default();
     let body = if let Some(driver) = Driver::take(&mut answer) {
         // What follows the head of a GET is no body but the WebSocket.
         let (io, body) = bridge(Payload::take(&mut payload.borrow_mut()));
         actix_web::rt::spawn(driver.run(io));
         body
-    } else if *request.method() == Method::GET {
-        BoxBody::new(bytes)
     } else {
-        let len = bytes.len() as u64;
-        // The response holds the request's body: of a chunked one that nobody holds, actix-web would read the rest for
-        // as long as it comes.
-        let held = stream::iter([Ok::<_, Error>(bytes)]).map(move |bytes| (bytes, &payload).0);
-        BoxBody::new(SizedStream::new(len, held))
+        let bytes = std::mem::take(answer.body_mut()).into_bytes();
+        beside(payload, bytes.unwrap_or_default())
     };
     (request, convert::response(answer, body))
+}
+
+/// The body of a response that holds what is left of the request: of what nobody holds, a chunked body for example, actix-web
+/// would read the rest for as long as it comes.
+fn beside(rest: Rc<RefCell<Payload>>, bytes: Bytes) -> BoxBody {
+    if matches!(*rest.borrow(), Payload::None) {
+        // A GET, mostly.
+        return BoxBody::new(bytes);
+    }
+    let len = bytes.len() as u64;
+    let held = stream::iter([Ok::<_, Error>(bytes)]).map(move |bytes| (bytes, &rest).0);
+    BoxBody::new(SizedStream::new(len, held))
 }
 
 /// Switches Nagle's algorithm off for connections without TLS, as a hook for

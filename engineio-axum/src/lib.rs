@@ -205,6 +205,19 @@ pub trait RouterExt {
     /// let api = Router::new().engine_io(server);
     /// let app: Router = Router::new().nest("/api", api); // Reached at /api/realtime/.
     /// ```
+    ///
+    /// A nested router has no route for its prefix with a slash behind it, which is where clients ask by default. So a
+    /// server that is to be reached at the prefix itself is not nested with the path `/`: it would answer at `/api` and
+    /// `/api/below`, and not at `/api/`. Its path is the prefix, in the outer router:
+    ///
+    /// ```
+    /// use axum::{Router, routing::get};
+    /// use engineio_axum::{RouterExt, Server};
+    ///
+    /// let users = Router::new().route("/users", get(|| async { "Ada" }));
+    /// let server = Server::builder().path("/api").build();
+    /// let app: Router = Router::new().nest("/api", users).engine_io(server); // Reached at /api/, beside /api/users.
+    /// ```
     #[must_use]
     fn engine_io(self, server: Server) -> Self;
 }

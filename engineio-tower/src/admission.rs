@@ -1,7 +1,7 @@
-//! How many clients may be connected, in all and from one address.
+//! How many clients may be connected, in all and from one peer.
 
 use std::collections::HashMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, PoisonError};
 
 use engineio_core::Refusal;
@@ -15,7 +15,7 @@ pub(crate) struct Admission {
     max: usize,
     max_per_peer: usize,
     admitted: AtomicUsize,
-    /// Only filled when there is a limit for one address.
+    /// Only filled when there is a limit for one peer.
     by_peer: Mutex<HashMap<IpAddr, usize>>,
 }
 
@@ -46,16 +46,26 @@ impl Admission {
             return Err(Refusal::Unavailable);
         }
         if let Some(peer) = peer.filter(|_| self.max_per_peer != usize::MAX) {
+            let peer = counted_as(peer);
             let mut by_peer = self.by_peer.lock().unwrap_or_else(PoisonError::into_inner);
-            let count = by_peer.entry(peer.to_canonical()).or_default();
+            let count = by_peer.entry(peer).or_default();
             if *count >= self.max_per_peer {
                 drop(by_peer);
                 return Err(Refusal::TooManyRequests);
             }
             *count += 1;
-            permit.peer = Some(peer.to_canonical());
+            permit.peer = Some(peer);
         }
         Ok(permit)
+    }
+}
+
+/// As whom an address counts: that of IPv4 as itself, however it is written; that of IPv6 as its network, since the lower
+/// 64 bits are the peer's own (RFC 4291 § 2.5.1), and it may take new ones for each connection.
+fn counted_as(peer: IpAddr) -> IpAddr {
+    match peer.to_canonical() {
+        IpAddr::V6(peer) => Ipv6Addr::from_bits(peer.to_bits() & (!0 << 64)).into(),
+        peer => peer,
     }
 }
 
@@ -96,5 +106,20 @@ mod tests {
         assert_eq!(refused, Refusal::Unavailable);
         drop(first);
         let _again = admission.admit(Some(one)).unwrap();
+    }
+
+    #[test]
+    fn a_household_counts_as_one_and_its_neighbours_do_not() {
+        let admission = Admission::new(100, 1);
+        let peer = |text: &str| Some(text.parse::<IpAddr>().unwrap());
+        let household = admission.admit(peer("2001:db8:1:2::1")).unwrap();
+        let same = admission.admit(peer("2001:db8:1:2:ffff:ffff:ffff:ffff"));
+        assert_eq!(same.unwrap_err(), Refusal::TooManyRequests);
+        let _neighbour = admission.admit(peer("2001:db8:1:3::1")).unwrap();
+        // Those of IPv4 are counted one by one, however they are written.
+        let _one = admission.admit(peer("::ffff:10.0.0.1")).unwrap();
+        let _two = admission.admit(peer("::ffff:10.0.0.2")).unwrap();
+        drop(household);
+        let _again = admission.admit(peer("2001:db8:1:2::2")).unwrap();
     }
 }

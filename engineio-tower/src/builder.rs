@@ -277,6 +277,9 @@ impl ServerBuilder {
     ///
     /// Messages are then handled in no particular order, and the inbox no longer paces the client: use it for handlers
     /// that mostly wait for others. Plain handlers are not concerned.
+    ///
+    /// [`on_disconnect`](Self::on_disconnect) still comes last: it waits for those that run, and what is attached to the
+    /// client stays until then. One that never returns keeps it from being called.
     pub const fn concurrent_messages(mut self) -> Self {
         self.options.concurrent_messages = true;
         self
@@ -350,8 +353,9 @@ impl ServerBuilder {
         self
     }
 
-    /// How many clients may be connected from one IP address. Default: no limit. Beyond it, handshakes are refused
-    /// with 429. It counts only where the host tells the peer's address, and behind a proxy that is the proxy's.
+    /// How many clients may be connected from one IPv4 address, or from one IPv6 network of the size that a household has
+    /// (/64). Default: no limit. Beyond it, handshakes are refused with 429. It counts only where the host tells the
+    /// peer's address, and behind a proxy that is the proxy's.
     pub const fn max_sockets_per_peer(mut self, sockets: usize) -> Self {
         self.options.max_sockets_per_peer = sockets;
         self

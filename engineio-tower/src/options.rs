@@ -27,8 +27,8 @@ pub(crate) type SidSource = dyn Fn(&Parts) -> Naming + Send + Sync;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum WhenFull {
-    /// `send().await` waits, and `try_send` and `broadcast` leave the client out. The default: what is sent is paced by
-    /// the slowest who must get it.
+    /// `send().await` waits, and `try_send` and `broadcast` leave the client out; they do as long as anybody waits, so that
+    /// nobody is overtaken. The default: what is sent is paced by the slowest who must get it.
     #[default]
     Wait,
     /// `send().await` fails at once as well, with [`SendError::Full`](crate::SendError::Full).

@@ -136,13 +136,35 @@ fn start(session: &Arc<Shared>, socket: &Socket, event: Event) -> Started<()> {
     }
 }
 
+/// A handler that runs beside the others of its client, whose end waits for it. A shutdown does too.
+struct Beside {
+    session: Arc<Shared>,
+    _debt: Debt,
+}
+
+impl Beside {
+    fn new(session: &Arc<Shared>) -> Self {
+        session.begin_beside();
+        Self {
+            session: Arc::clone(session),
+            _debt: Debt::new(&session.server),
+        }
+    }
+}
+
+impl Drop for Beside {
+    fn drop(&mut self) {
+        self.session.end_beside();
+    }
+}
+
 /// Runs a handler in a task of its own.
-fn run_beside(session: &Arc<Shared>, mut handler: BoxFuture<()>) {
-    let session = Arc::clone(session);
-    let server = Arc::clone(&session.server);
-    let debt = Debt::new(&server);
-    server.spawn(async move {
-        let _debt = debt;
+fn run_beside(session: &Arc<Shared>, handler: BoxFuture<()>) {
+    let beside = Beside::new(session);
+    session.server.spawn(async move {
+        let beside = beside;
+        // Dropped before the end of the client can come.
+        let mut handler = handler;
         let run = std::future::poll_fn(|cx| {
             match catch_unwind(AssertUnwindSafe(|| handler.as_mut().poll(cx))) {
                 Ok(poll) => poll.map(Ok),
@@ -150,7 +172,7 @@ fn run_beside(session: &Arc<Shared>, mut handler: BoxFuture<()>) {
             }
         });
         if run.await.is_err() {
-            panicked(&session);
+            panicked(&beside.session);
         }
     });
 }

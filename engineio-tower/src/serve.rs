@@ -19,6 +19,7 @@ use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tower_service::Service;
@@ -126,7 +127,8 @@ impl<S, H, F> Serve<S, H, F> {
         self
     }
 
-    /// How long requests that are under way may take after the signal to shut down. Default 30 s.
+    /// How long requests that are under way may take after the signal to shut down. Default 30 s. A handshake of TLS that
+    /// is under way is given up at once.
     pub const fn shutdown_timeout(mut self, timeout: Duration) -> Self {
         self.options.shutdown_timeout = timeout;
         self
@@ -266,6 +268,7 @@ where
     } = serve;
     let http = Arc::new(http(options));
     let graceful = GracefulShutdown::new();
+    let (serving, _) = watch::channel(());
     // The tasks end with the set, so that nothing outlives a server that is dropped.
     let mut connections = JoinSet::new();
     let mut signal = pin!(signal);
@@ -289,6 +292,7 @@ where
                     service: service.clone(),
                     peer,
                     options,
+                    serving: serving.subscribe(),
                     watcher: graceful.watcher(),
                 };
                 connections.spawn(connection.serve(handshake(stream)));
@@ -303,6 +307,7 @@ where
         }
     }
     drop(listener);
+    drop(serving);
     if timeout(options.shutdown_timeout, graceful.shutdown())
         .await
         .is_err()
@@ -342,6 +347,8 @@ struct Connection<S> {
     service: S,
     peer: SocketAddr,
     options: Options,
+    /// Changes when the server shuts down.
+    serving: watch::Receiver<()>,
     watcher: Watcher,
 }
 
@@ -365,7 +372,7 @@ impl<S> Connection<S> {
             hyper::service::Service::call(&TowerToHyperService::new(self.service.clone()), request)
         });
         let connection = async {
-            match handshake.await {
+            match unless_over(handshake, self.serving).await {
                 Ok(io) => {
                     let io = TokioIo::new(io);
                     let connection = self.http.serve_connection_with_upgrades(io, service);
@@ -389,4 +396,22 @@ impl<S> Connection<S> {
             connection.await;
         }
     }
+}
+
+/// Makes the handshake, unless the server shuts down meanwhile: nobody is connected by it yet, so that there is nothing to
+/// be finished.
+async fn unless_over<IO>(
+    handshake: impl Future<Output = io::Result<IO>>,
+    mut serving: watch::Receiver<()>,
+) -> io::Result<IO> {
+    let mut handshake = pin!(handshake);
+    let mut over = pin!(serving.changed());
+    poll_fn(|cx| match handshake.as_mut().poll(cx) {
+        Poll::Pending => over
+            .as_mut()
+            .poll(cx)
+            .map(|_| Err(io::Error::other("the server shuts down"))),
+        done => done,
+    })
+    .await
 }

@@ -172,7 +172,7 @@ impl Server {
 
     /// Sends a message to every connected client. It is encoded once and shared by all of them.
     ///
-    /// Returns to how many it was queued. A client whose outbox is full does not get it; to wait for such clients,
+    /// Returns to how many it was queued. A client whose outbox is full, or for which others wait, does not get it; to wait for such clients,
     /// [`send`](Socket::send) to each of [`sockets`](Self::sockets).
     pub fn broadcast(&self, message: impl Into<Message>) -> usize {
         let message = message.into();

@@ -1,6 +1,7 @@
 //! One client: the protocol's machine behind a lock, and who waits for it.
 
 mod data;
+mod line;
 mod sending;
 mod state;
 
@@ -13,6 +14,8 @@ use engineio_core::server::{Event, ExchangeId, First, Input, Session, WebSocketI
 use engineio_core::{DisconnectReason, Frame, Message, Payload, Refusal, Revision, Sid, Transport};
 
 use self::data::Data;
+use self::line::Line;
+pub(crate) use self::line::Place;
 pub(crate) use self::state::PartyId;
 use self::state::{Consequences, Signal, State};
 use crate::admission::Permit;
@@ -95,7 +98,10 @@ impl Shared {
                 permit: Some(permit),
                 parties: Vec::new(),
                 waiting: Vec::new(),
+                line: Line::default(),
                 pumping: false,
+                beside: 0,
+                farewell: None,
                 turn: 0,
                 driver: None,
                 starved: false,
@@ -218,11 +224,28 @@ impl Shared {
             } else if state.turn >= TURN && state.session.has_events() {
                 return Next::Later;
             }
-            let event = state.session.take_event(now);
+            let event = state.next_event();
             state.pumping = event.is_some();
             state.turn += 1;
             event.map_or(Next::Nothing, Next::Event)
         })
+    }
+
+    /// A message handler begins to run beside; the end of the client waits for it.
+    pub(crate) fn begin_beside(&self) {
+        self.lock().beside += 1;
+    }
+
+    /// A handler that ran beside is done.
+    pub(crate) fn end_beside(self: &Arc<Self>) {
+        let mut state = self.lock();
+        state.beside -= 1;
+        let last = state.beside == 0 && state.farewell.is_some();
+        let claimed = last && !std::mem::replace(&mut state.pumping, true);
+        drop(state);
+        if claimed {
+            self.pump_on(Pump::default());
+        }
     }
 
     /// The next message, if the next event is one and the turn is not over.

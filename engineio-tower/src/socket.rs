@@ -10,9 +10,8 @@ use engineio_core::{
     DisconnectReason, Message, Revision, SendError, SendManyError, SendOptions, Sid, Transport,
 };
 
-use crate::meter;
 use crate::server::Server;
-use crate::session::{Shared, now};
+use crate::session::{Place, Shared, now};
 
 /// One connected client.
 ///
@@ -60,7 +59,9 @@ impl Socket {
 
     /// Sends a message, waiting while the outbox is full.
     ///
-    /// The message is queued when this returns, not yet with the client; see [`flush`](Self::flush).
+    /// The message is queued when this returns, not yet with the client; see [`flush`](Self::flush). Those who wait are
+    /// served in the order in which they came, whatever the size of their messages: one that is polled no more, without
+    /// being dropped, holds up those behind it.
     ///
     /// # Errors
     ///
@@ -69,7 +70,7 @@ impl Socket {
     ///
     /// # Cancel safety
     ///
-    /// If it is dropped before it returns, the message was not queued.
+    /// If it is dropped before it returns, the message was not queued, and its turn passes to the next.
     pub async fn send(&self, message: impl Into<Message>) -> Result<(), SendError> {
         self.send_with(message, SendOptions::new()).await
     }
@@ -89,11 +90,12 @@ impl Socket {
         options: SendOptions,
     ) -> Result<(), SendError> {
         let mut message = Some(message.into());
+        let mut place = Place::new(&self.session);
         poll_fn(|cx| {
             let Some(current) = message.take() else {
                 return Poll::Ready(Ok(()));
             };
-            match self.session.poll_send(current, options, cx) {
+            match self.session.poll_send(current, options, &mut place, cx) {
                 Ok(()) => Poll::Ready(Ok(())),
                 Err((error, true)) => {
                     message = Some(error.into_message());
@@ -105,11 +107,11 @@ impl Socket {
         .await
     }
 
-    /// Sends a message if there is room for it now.
+    /// Sends a message if there is room for it now, and nobody waits for room.
     ///
     /// # Errors
     ///
-    /// Returns the message as [`SendError::Full`] if the outbox has no room, or as [`SendError::Closed`] if the client
+    /// Returns the message as [`SendError::Full`] if the outbox has no room or others wait for it, or as [`SendError::Closed`] if the client
     /// is gone or going.
     pub fn try_send(&self, message: impl Into<Message>) -> Result<(), SendError> {
         self.session.try_send(message.into(), SendOptions::new())
@@ -119,7 +121,8 @@ impl Socket {
     ///
     /// # Errors
     ///
-    /// Returns the messages as [`SendManyError::Full`] if the outbox has no room for all of them, or as
+    /// Returns the messages as [`SendManyError::Full`] if the outbox has no room for all of them or others wait for
+    /// it, or as
     /// [`SendManyError::Closed`] if the client is gone or going.
     ///
     /// ```
@@ -141,15 +144,7 @@ impl Socket {
     /// Sends a message if it leaves at once, and drops it otherwise: for what is worth nothing when it is late, such as
     /// a position that will be overtaken by the next. Returns whether it was sent.
     pub fn send_volatile(&self, message: impl Into<Message>) -> bool {
-        let message = message.into();
-        let bytes = message.len();
-        let sent = self
-            .session
-            .update(|session| session.is_ready() && session.send(message).is_ok());
-        if sent {
-            meter::sent(1, bytes);
-        }
-        sent
+        self.session.send_volatile(message.into())
     }
 
     /// Sends a message from a plain thread, blocking it while the outbox is full.

@@ -141,6 +141,82 @@ async fn a_shutdown_waits_for_handlers_that_run_concurrently() {
     assert_eq!(start.elapsed().as_secs(), 3);
 }
 
+/// A server whose message handlers run for as many seconds as the message says, and what is heard of its clients.
+fn concurrent() -> (Server, mpsc::UnboundedReceiver<String>) {
+    let (tell, told) = mpsc::unbounded_channel();
+    let telling = tell.clone();
+    let server = Server::builder()
+        .concurrent_messages()
+        .on_connect(|socket: Socket, _| {
+            socket.set("Ada");
+        })
+        .on_message(move |socket: Socket, message: Message| {
+            let tell = telling.clone();
+            async move {
+                let text = message.as_text().unwrap().to_owned();
+                pass(text.parse::<u64>().expect("a number") * 1_000).await;
+                let name = socket.get::<&str>();
+                tell.send(format!("{text} {}", name.map_or("nobody", |name| *name)))
+                    .unwrap();
+            }
+        })
+        .on_disconnect(move |socket: Socket, reason| {
+            let name = socket.get::<&str>().unwrap();
+            tell.send(format!("{name} left: {reason:?}")).unwrap();
+        })
+        .build();
+    (server, told)
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_end_of_a_client_comes_after_its_handlers_that_run_concurrently() {
+    let (server, mut told) = concurrent();
+    let mut client = support::open_websocket(&server).await;
+    for text in ["42", "41", "43"] {
+        support::send(&mut client, text).await;
+    }
+    support::send(&mut client, "1").await;
+    let (sid, _) = open(&server).await;
+    post(&server, &sid, "45\x1e44\x1e1").await;
+    for expected in [
+        "1 Ada",
+        "2 Ada",
+        "3 Ada",
+        "Ada left: Client",
+        "4 Ada",
+        "5 Ada",
+        "Ada left: Client",
+    ] {
+        assert_eq!(told.recv().await.unwrap(), expected);
+    }
+    assert!(server.is_empty());
+    let start = Instant::now();
+    server.shutdown(Duration::from_secs(10)).await;
+    assert_eq!(start.elapsed(), Duration::ZERO, "nothing is owed");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_end_of_a_client_comes_after_a_handler_that_panics_beside() {
+    let (server, mut told) = concurrent();
+    let (sid, _) = open(&server).await;
+    post(&server, &sid, "41\x1e4not a number").await;
+    assert_eq!(told.recv().await.unwrap(), "1 Ada");
+    assert_eq!(told.recv().await.unwrap(), "Ada left: HandlerPanic");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_handler_that_hangs_beside_keeps_its_client_from_nothing_but_the_farewell() {
+    let (server, mut told) = concurrent();
+    let (sid, _) = open(&server).await;
+    post(&server, &sid, "41000000\x1e1").await;
+    assert!(server.is_empty());
+    assert!(server.socket(&sid.parse().unwrap()).is_none());
+    let start = Instant::now();
+    server.shutdown(Duration::from_secs(10)).await;
+    assert_eq!(start.elapsed().as_secs(), 10);
+    assert!(told.try_recv().is_err());
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_connect_handler_that_flushes_does_not_wait_for_itself() {
     let server = Server::builder()

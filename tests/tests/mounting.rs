@@ -86,6 +86,15 @@ async fn axum_routes_in_a_nested_router() {
 }
 
 #[tokio::test]
+async fn axum_routes_at_the_prefix_of_a_nested_router() {
+    let app = Router::new().nest("/api", users());
+    let address = axum(app.engine_io(echo("/api"))).await;
+    reached(address, "/api").await;
+    let mut client = Puppet::connect(address).await;
+    assert_eq!(client.get("/api/users").await.text(), "Ada");
+}
+
+#[tokio::test]
 async fn axum_routes_in_a_merged_router() {
     let inner = users().engine_io(echo("/engine.io"));
     let address = axum(Router::new().merge(inner).fallback(|| async { "outer" })).await;
@@ -130,6 +139,16 @@ async fn axum_layer_is_lost_in_a_merged_or_nested_router() {
     .await;
     let nested = Router::new().nest("/api", users().layer(layer()));
     not_reached(axum(nested).await, "/api/engine.io").await;
+}
+
+/// The same: a nested router has no route for its prefix with a slash behind it.
+#[tokio::test]
+async fn axum_routes_at_the_root_of_a_nested_router_are_not_reached_with_a_slash() {
+    let address = axum(Router::new().nest("/api", users().engine_io(echo("/")))).await;
+    not_reached(address, "/api").await;
+    let mut client = Puppet::connect(address).await;
+    let open = client.get("/api?EIO=4&transport=polling").await;
+    assert!(open.text().starts_with("0{"), "{open:?}");
 }
 
 /// Runs actix-web on a thread of its own, for as long as the test.

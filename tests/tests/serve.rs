@@ -179,3 +179,29 @@ async fn without_async() {
     let run = tokio::task::spawn_blocking(|| running.join().unwrap());
     within("the host's end", run).await.unwrap().unwrap();
 }
+
+/// Nobody is connected by it yet, so that there is nothing to be finished.
+#[tokio::test]
+async fn a_handshake_under_way_holds_up_no_shutdown() {
+    let (listener, address) = listen().await;
+    let (begun, mut beginning) = tokio::sync::mpsc::unbounded_channel();
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let served = serve(listener, EngineIoService::new(Server::builder().build()))
+        .tls(move |stream| {
+            begun.send(()).unwrap();
+            async move {
+                // Its first words never come.
+                std::future::pending::<()>().await;
+                Ok(stream)
+            }
+        })
+        .header_read_timeout(Duration::MAX)
+        .shutdown_timeout(Duration::MAX)
+        .with_graceful_shutdown(async move { stopped.await.unwrap() });
+    let served = tokio::spawn(served.into_future());
+    let mut client = Puppet::connect(address).await;
+    beginning.recv().await.unwrap();
+    stop.send(()).unwrap();
+    within("the end", served).await.unwrap().unwrap();
+    client.ended().await;
+}

@@ -5,7 +5,7 @@ use std::task::Context;
 
 use engineio_core::{DisconnectReason, Message, SendError, SendManyError, SendOptions};
 
-use super::{Shared, now};
+use super::{Place, Shared, now};
 use crate::meter;
 use crate::options::WhenFull;
 
@@ -17,12 +17,18 @@ impl Shared {
     ) -> Result<(), SendError> {
         let when_full = self.server.options.when_full;
         let bytes = message.len();
-        self.update(|session| match session.send_with(message, options) {
-            Err(SendError::Full(message)) if when_full == WhenFull::Disconnect => {
-                session.abort(now(), DisconnectReason::SlowConsumer);
-                Err(SendError::Closed(message))
+        self.change(|state| {
+            if state.is_somebody_first() {
+                return Err(SendError::Full(message));
             }
-            result => result,
+            match state.session.send_with(message, options) {
+                Err(SendError::Full(message)) if when_full == WhenFull::Disconnect => {
+                    let reason = DisconnectReason::SlowConsumer;
+                    state.session.abort(now(), reason);
+                    Err(SendError::Closed(message))
+                }
+                result => result,
+            }
         })
         .inspect(|()| meter::sent(1, bytes))
     }
@@ -31,17 +37,37 @@ impl Shared {
         let when_full = self.server.options.when_full;
         let count = messages.len();
         let bytes = messages.iter().map(Message::len).sum();
-        self.update(|session| match session.send_many(messages) {
-            Err(SendManyError::Full(messages)) if when_full == WhenFull::Disconnect => {
-                session.abort(now(), DisconnectReason::SlowConsumer);
-                Err(SendManyError::Closed(messages))
+        self.change(|state| {
+            if state.is_somebody_first() {
+                return Err(SendManyError::Full(messages));
             }
-            result => result,
+            match state.session.send_many(messages) {
+                Err(SendManyError::Full(messages)) if when_full == WhenFull::Disconnect => {
+                    let reason = DisconnectReason::SlowConsumer;
+                    state.session.abort(now(), reason);
+                    Err(SendManyError::Closed(messages))
+                }
+                result => result,
+            }
         })
         .inspect(|()| meter::sent(count, bytes))
     }
 
-    /// Sends, or has the task woken when it is worth trying again.
+    /// Sends if the message leaves at once. Returns whether it was sent.
+    pub(crate) fn send_volatile(self: &Arc<Self>, message: Message) -> bool {
+        let bytes = message.len();
+        let sent = self.change(|state| {
+            state.session.is_ready()
+                && !state.is_somebody_first()
+                && state.session.send(message).is_ok()
+        });
+        if sent {
+            meter::sent(1, bytes);
+        }
+        sent
+    }
+
+    /// Sends, or has the task woken when it is its turn and worth trying again.
     ///
     /// While the application has not accepted the client yet, nobody takes anything out of the outbox, so a full one
     /// is an error at once.
@@ -49,6 +75,7 @@ impl Shared {
         self: &Arc<Self>,
         message: Message,
         options: SendOptions,
+        place: &mut Place<'_>,
         cx: &Context<'_>,
     ) -> Result<(), (SendError, bool)> {
         if self.server.options.when_full != WhenFull::Wait {
@@ -56,16 +83,26 @@ impl Shared {
             return sent.map_err(|error| (error, false));
         }
         let bytes = message.len();
-        self.change(|state| {
-            let sent = state.session.send_with(message, options);
-            sent.inspect(|()| meter::sent(1, bytes)).map_err(|error| {
-                let wait = state.accepted.is_some() && matches!(error, SendError::Full(_));
-                if wait {
-                    state.wait(cx);
-                }
-                (error, wait)
-            })
-        })
+        let mut next = None;
+        let sent = self.change(|state| {
+            let sent = if state.session.is_open() && !state.line.lets_try(place.number) {
+                Err(SendError::Full(message))
+            } else {
+                state.session.send_with(message, options)
+            };
+            let wait = state.accepted.is_some() && matches!(sent, Err(SendError::Full(_)));
+            if wait {
+                state.line.wait(&mut place.number, cx);
+            } else {
+                // There may be room for one more.
+                next = state.line.leave(&mut place.number);
+            }
+            sent.map_err(|error| (error, wait))
+        });
+        if let Some(waker) = next {
+            waker.wake();
+        }
+        sent.inspect(|()| meter::sent(1, bytes))
     }
 
     /// Why the session is closed, or has the task woken when it may be.

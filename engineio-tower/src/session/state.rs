@@ -3,9 +3,10 @@
 use std::task::{Context, Waker};
 use std::time::{Duration, Instant};
 
-use engineio_core::server::{ExchangeId, Output, Session, WebSocketId};
+use engineio_core::server::{Event, ExchangeId, Output, Session, WebSocketId};
 use engineio_core::{DisconnectReason, Refusal, Transport};
 
+use super::line::Line;
 use crate::admission::Permit;
 use crate::meter;
 
@@ -19,10 +20,16 @@ pub(super) struct State {
     pub(super) permit: Option<Permit>,
     /// The requests and the WebSocket that wait for the session.
     pub(super) parties: Vec<Party>,
-    /// Who waits for room in the outbox, or for the end.
+    /// Who waits until the outbox is empty, or for the end.
     pub(super) waiting: Vec<Waker>,
+    /// Who waits for room in the outbox.
+    pub(super) line: Line,
     /// Somebody runs the handlers; nobody else may, so that messages stay in order.
     pub(super) pumping: bool,
+    /// How many message handlers run beside, each in a task of its own.
+    pub(super) beside: usize,
+    /// The end of the client, which the application is told when no handler runs beside any more.
+    pub(super) farewell: Option<DisconnectReason>,
     /// How many events were handled since the task of the handlers got its turn.
     pub(super) turn: usize,
     /// The WebSocket's task runs the handlers and is woken instead of starting another task.
@@ -135,6 +142,18 @@ impl State {
         }
     }
 
+    /// The next event for the application. Its last one waits for the handlers that run beside.
+    pub(super) fn next_event(&mut self) -> Option<Event> {
+        match self.session.take_event(super::now) {
+            Some(Event::Closed(reason)) if self.beside > 0 => {
+                self.farewell = Some(reason);
+                None
+            }
+            None if self.beside == 0 => self.farewell.take().map(Event::Closed),
+            event => event,
+        }
+    }
+
     /// What follows from a change, if anything does. Most messages have no consequence beyond the queue that they are
     /// put into, so to see that quickly is worth a look of its own.
     #[inline]
@@ -183,7 +202,14 @@ impl State {
                     Some(party) => party.wake(then),
                     None => then.pump = true,
                 },
-                Output::Room => then.wake_more.append(&mut self.waiting),
+                Output::Room => {
+                    then.wake_more.append(&mut self.waiting);
+                    if self.session.is_open() {
+                        then.wake_more.extend(self.line.first());
+                    } else {
+                        then.wake_more.extend(self.line.dissolve());
+                    }
+                }
                 Output::Finished => then.finished = true,
                 _ => {}
             }
@@ -258,6 +284,11 @@ impl State {
         if let Some(party) = self.party(PartyId::WebSocket(id)) {
             party.stay_awake();
         }
+    }
+
+    /// Whether those who do not wait would go ahead of those who do. When the session ends, nobody waits any more.
+    pub(super) fn is_somebody_first(&self) -> bool {
+        !self.line.is_empty() && self.session.is_open()
     }
 
     pub(super) fn wait(&mut self, cx: &Context<'_>) {

@@ -146,3 +146,58 @@ fn a_post_that_waits_for_the_application_is_answered_when_there_is_room() {
         watched.clean_after(1).await;
     });
 }
+
+#[test]
+fn the_end_of_a_client_comes_after_its_handlers_that_run_beside() {
+    explore(|| async {
+        let watched = Watched::slow(Server::builder().concurrent_messages());
+        let (sid, _) = open(&watched.server).await;
+        let socket = socket(&watched.server, &sid);
+        let posting = post(&watched.server, &sid, "40\x1e41\x1e42");
+        assert_eq!(posting.await.status(), 200);
+        socket.abort();
+        drop(socket);
+        watched.goodbye().await;
+        assert_eq!(watched.messages().len(), 3);
+        watched.clean_after(1).await;
+    });
+}
+
+#[test]
+fn who_gives_up_waiting_while_a_poll_makes_room_passes_its_turn_on() {
+    explore(|| async {
+        let watched = Watched::new(Server::builder().outbox_limit(0));
+        let (sid, _) = open(&watched.server).await;
+        let mut senders = Vec::new();
+        for text in numbers(4) {
+            let socket = socket(&watched.server, &sid);
+            senders.push(future::spawn(
+                async move { socket.send(text).await.is_ok() },
+            ));
+        }
+        let givers_up = senders.split_off(2);
+        let giving_up = thread::spawn(move || {
+            givers_up.iter().for_each(future::JoinHandle::abort);
+            givers_up
+        });
+        let polling = {
+            let (server, sid) = (watched.server.clone(), sid.clone());
+            future::spawn(async move { poll_to_the_end(&server, &sid).await })
+        };
+        let mut sent = 0;
+        for sender in senders {
+            assert!(sender.await.unwrap());
+            sent += 1;
+        }
+        for sender in giving_up.join().unwrap() {
+            // Sent, or given up before.
+            sent += usize::from(sender.await.unwrap_or(false));
+        }
+        let last = socket(&watched.server, &sid);
+        last.flush().await;
+        last.close();
+        drop(last);
+        assert!(polling.await.unwrap().len() >= sent);
+        watched.clean_after(1).await;
+    });
+}

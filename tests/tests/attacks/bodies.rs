@@ -165,3 +165,28 @@ pub(crate) async fn compressed(siege: &mut Siege) {
         assert_eq!(siege.ended(sid).await, ParseError, "{encoding}");
     }
 }
+
+/// A GET has none, or one that nobody wants. It is answered, and not read on: neither what is announced nor what comes
+/// behind an upgrade that is refused.
+pub(crate) async fn behind_a_get(siege: &mut Siege) {
+    use crate::siege::{POLLING, WEBSOCKET};
+
+    let nobody = format!("{POLLING}&sid=nobody");
+    let upgrade = "connection: Upgrade\r\nupgrade: websocket\r\n";
+    let other_version = format!("{upgrade}sec-websocket-version: 8\r\n");
+    for (target, headers, status) in [
+        (POLLING, "transfer-encoding: chunked\r\n", 200),
+        (&nobody, "transfer-encoding: chunked\r\n", 400),
+        (POLLING, "content-length: 10000000000\r\n", 200),
+        (&nobody, "content-length: 10000000000\r\n", 400),
+        (WEBSOCKET, &other_version, 426),
+        (WEBSOCKET, upgrade, 400),
+    ] {
+        let mut get = siege.connect().await;
+        let head = format!("GET {target} HTTP/1.1\r\nhost: a\r\n{headers}\r\n");
+        get.write(head).await;
+        let answer = get.response().await;
+        assert_eq!(answer.status, status, "{target} {headers}: {answer:?}");
+        is_not_read(&mut get).await;
+    }
+}

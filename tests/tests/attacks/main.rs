@@ -46,7 +46,7 @@ macro_rules! attacks_on_a_process {
 }
 
 engineio_tests::on_every_host! { attacks! [
-    bodies: endless_chunks tiny_chunks tiny_packets no_packets compressed;
+    bodies: endless_chunks tiny_chunks tiny_packets no_packets compressed behind_a_get;
     frames: forbidden not_utf8 no_packets too_large compressed tiny_messages endless_fragments;
     heads: huge two_lengths two_origins broken_handshakes injection paths;
     identity: guessed_sids two_transports foreign_origin other_revision other_methods;

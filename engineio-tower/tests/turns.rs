@@ -1,0 +1,172 @@
+//! Who is next, when many send to a client that is slow.
+
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll, Waker};
+
+use engineio_tower::{Message, SendError, SendManyError, Server, Socket};
+use support::{open, poll, socket, text};
+use tokio::task::{JoinSet, yield_now};
+
+mod support;
+
+/// What a message of one byte takes of the outbox.
+const SMALL: usize = 65;
+
+/// A client that fetches one message at a time, and whose outbox holds so many small ones.
+async fn slow(small: usize) -> (Server, String, Socket) {
+    let server = Server::builder()
+        .max_poll_packets(1)
+        .outbox_limit(small * SMALL)
+        .build();
+    let (sid, _) = open(&server).await;
+    let socket = socket(&server, &sid);
+    for _ in 0..small {
+        socket.try_send("x").unwrap();
+    }
+    (server, sid, socket)
+}
+
+fn large() -> Message {
+    "y".repeat(4 * SMALL).into()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_large_message_is_not_overtaken_for_ever_by_small_ones() {
+    let (server, sid, socket) = slow(10).await;
+    let mut senders = JoinSet::new();
+    let sender = socket.clone();
+    senders.spawn(async move { sender.send(large()).await });
+    yield_now().await;
+    for _ in 0..3 {
+        let sender = socket.clone();
+        senders.spawn(async move {
+            loop {
+                sender.send("x").await?;
+            }
+        });
+    }
+    let mut polls = 0;
+    while text(&poll(&server, &sid).await) == "4x" {
+        polls += 1;
+        assert!(polls < 100, "it starves");
+    }
+    // Those that were there before it.
+    assert_eq!(polls, 10);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_thousand_senders_are_served_in_order_and_not_all_woken_for_each_other() {
+    let (server, sid, socket) = slow(1).await;
+    let polls = Arc::new(AtomicUsize::new(0));
+    let mut senders = JoinSet::new();
+    for n in 0..1_000 {
+        let (socket, polls) = (socket.clone(), Arc::clone(&polls));
+        senders.spawn(async move {
+            let mut send = pin!(socket.send(n.to_string()));
+            std::future::poll_fn(|cx| {
+                polls.fetch_add(1, Ordering::Relaxed);
+                send.as_mut().poll(cx)
+            })
+            .await
+        });
+    }
+    yield_now().await;
+    assert_eq!(text(&poll(&server, &sid).await), "4x");
+    for n in 0..1_000 {
+        assert_eq!(text(&poll(&server, &sid).await), format!("4{n}"));
+    }
+    while let Some(sent) = senders.join_next().await {
+        sent.unwrap().unwrap();
+    }
+    let polls = polls.load(Ordering::Relaxed);
+    // Once to get in line, once for the room, and once for the place of the one before.
+    assert!(polls <= 3_000, "{polls}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_gives_up_passes_its_turn_on() {
+    let (server, sid, socket) = slow(5).await;
+    assert_eq!(text(&poll(&server, &sid).await), "4x");
+    // There is room for one small message, and none for the large ones.
+    let giving_up = tokio::spawn({
+        let socket = socket.clone();
+        async move { socket.send(large()).await }
+    });
+    yield_now().await;
+    let behind = tokio::spawn({
+        let socket = socket.clone();
+        async move { socket.send("z").await }
+    });
+    yield_now().await;
+    assert!(!behind.is_finished(), "it waits behind the large one");
+    giving_up.abort();
+    behind.await.unwrap().unwrap();
+    assert_eq!(socket.queued_messages(), 5);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_gives_up_after_it_was_woken_passes_its_turn_on() {
+    let (server, sid, socket) = slow(1).await;
+    let cx = &mut Context::from_waker(Waker::noop());
+    let mut woken = Box::pin(socket.send("never"));
+    assert!(woken.as_mut().poll(cx).is_pending());
+    let behind = tokio::spawn({
+        let socket = socket.clone();
+        async move { socket.send("z").await }
+    });
+    yield_now().await;
+    assert_eq!(text(&poll(&server, &sid).await), "4x");
+    yield_now().await;
+    assert!(!behind.is_finished());
+    drop(woken);
+    behind.await.unwrap().unwrap();
+    assert_eq!(text(&poll(&server, &sid).await), "4z");
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_gives_up_in_the_middle_is_left_out() {
+    let (server, sid, socket) = slow(1).await;
+    let cx = &mut Context::from_waker(Waker::noop());
+    let mut sends: Vec<_> = ["0", "1", "2"].map(|n| Box::pin(socket.send(n))).into();
+    for send in &mut sends {
+        assert!(send.as_mut().poll(cx).is_pending());
+    }
+    drop(sends.remove(1));
+    assert_eq!(text(&poll(&server, &sid).await), "4x");
+    for (send, n) in sends.iter_mut().zip(["0", "2"]) {
+        assert_eq!(send.as_mut().poll(cx), Poll::Ready(Ok(())));
+        assert_eq!(text(&poll(&server, &sid).await), format!("4{n}"));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn nobody_goes_ahead_of_those_who_wait() {
+    let (server, sid, socket) = slow(5).await;
+    assert_eq!(text(&poll(&server, &sid).await), "4x");
+    let cx = &mut Context::from_waker(Waker::noop());
+    let mut waiting = Box::pin(socket.send(large()));
+    assert!(waiting.as_mut().poll(cx).is_pending());
+    assert!(matches!(socket.try_send("z"), Err(SendError::Full(_))));
+    let many = socket.send_many(["z"]);
+    assert!(matches!(many, Err(SendManyError::Full(_))));
+    assert_eq!(server.broadcast("z"), 0);
+    drop(waiting);
+    socket.try_send("z").unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn all_who_wait_hear_of_the_end() {
+    let (_server, _, socket) = slow(1).await;
+    let mut senders = JoinSet::new();
+    for n in 0..100 {
+        let socket = socket.clone();
+        senders.spawn(async move { socket.send(n.to_string()).await });
+    }
+    yield_now().await;
+    socket.abort();
+    while let Some(sent) = senders.join_next().await {
+        assert!(matches!(sent.unwrap(), Err(SendError::Closed(_))));
+    }
+}
