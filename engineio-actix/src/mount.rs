@@ -152,8 +152,8 @@ async fn respond(
     (request, convert::response(answer, body))
 }
 
-/// The body of a response that holds what is left of the request: of what nobody holds, a chunked body for example, actix-web
-/// would read the rest for as long as it comes.
+/// The body of a response that holds what is left of the request: of what nobody holds, a chunked body for example,
+/// actix-web would read the rest for as long as it comes.
 fn beside(rest: Rc<RefCell<Payload>>, bytes: Bytes) -> BoxBody {
     if matches!(*rest.borrow(), Payload::None) {
         // A GET, mostly.

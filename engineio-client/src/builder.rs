@@ -403,8 +403,9 @@ impl ClientBuilder {
     ///
     /// # Errors
     ///
-    /// Fails if an option cannot be used, there is no runtime, the server cannot be reached or refuses, or what answers is no Engine.IO
-    /// server. The handshake takes at most [`request_timeout`](Self::request_timeout), for each transport that is tried.
+    /// Fails if an option cannot be used, there is no runtime, the server cannot be reached or refuses, or what answers
+    /// is no Engine.IO server. The handshake takes at most [`request_timeout`](Self::request_timeout), for each transport
+    /// that is tried.
     ///
     /// # Cancel safety
     ///

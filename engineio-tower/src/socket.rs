@@ -111,8 +111,8 @@ impl Socket {
     ///
     /// # Errors
     ///
-    /// Returns the message as [`SendError::Full`] if the outbox has no room or others wait for it, or as [`SendError::Closed`] if the client
-    /// is gone or going.
+    /// Returns the message as [`SendError::Full`] if the outbox has no room or others wait for it, or as
+    /// [`SendError::Closed`] if the client is gone or going.
     pub fn try_send(&self, message: impl Into<Message>) -> Result<(), SendError> {
         self.session.try_send(message.into(), SendOptions::new())
     }
@@ -121,9 +121,8 @@ impl Socket {
     ///
     /// # Errors
     ///
-    /// Returns the messages as [`SendManyError::Full`] if the outbox has no room for all of them or others wait for
-    /// it, or as
-    /// [`SendManyError::Closed`] if the client is gone or going.
+    /// Returns the messages as [`SendManyError::Full`] if the outbox has no room for all of them or others wait for it,
+    /// or as [`SendManyError::Closed`] if the client is gone or going.
     ///
     /// ```
     /// use engineio_tower::{Message, SendManyError, Socket};

@@ -105,8 +105,8 @@ impl ClientBuilder {
         danger_accept_invalid_certificates(accept: bool);
     }
 
-    /// As [`http_service`](crate::ClientBuilder::http_service) of the async client; the service is called in the background
-    /// thread of the blocking clients.
+    /// As [`http_service`](crate::ClientBuilder::http_service) of the async client; the service is called in the
+    /// background thread of the blocking clients.
     pub fn http_service<S, B>(mut self, service: S) -> Self
     where
         S: tower_service::Service<Request<Full<Bytes>>, Response = Response<B>>
