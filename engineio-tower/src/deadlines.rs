@@ -14,8 +14,8 @@ use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicBool, Ordering};
 
 /// How long the watcher rests after it has woken sessions. A lone deadline is met at once; those of a crowd are met
-/// together, so that thousands of pings a second cost a hundred wake-ups of the thread and not thousands.
-const REST: Duration = Duration::from_millis(10);
+/// together, so that thousands of pings a second cost fifty wake-ups of the thread and not thousands.
+const REST: Duration = Duration::from_millis(20);
 
 /// A heap of (deadline, session id).
 ///
