@@ -282,7 +282,7 @@ fn run(state: &mut Option<Compress>, zlib: bool, body: &[u8], out: &mut Vec<u8>)
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use std::io::Read;
 
     use flate2::read::{GzDecoder, ZlibDecoder};
@@ -305,7 +305,7 @@ mod tests {
     }
 
     /// Bytes that no coding makes smaller.
-    fn noise(len: usize) -> Bytes {
+    pub(crate) fn noise(len: usize) -> Bytes {
         let mut state = 0x9e37_79b9_7f4a_7c15_u64;
         let next = || {
             state ^= state << 13;

@@ -309,7 +309,7 @@ fn unmask(payload: &mut [u8], mask: [u8; 4]) {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use bytes::{Bytes, BytesMut};
     use engineio_core::{DisconnectReason, Frame};
 
@@ -317,7 +317,8 @@ mod tests {
 
     const LIMIT: usize = 100_000;
 
-    fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
+    /// A frame of a client.
+    pub(in crate::websocket) fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
         let mask = [9, 8, 7, 6];
         let mut frame = vec![first];
         match payload.len() {
@@ -336,9 +337,16 @@ mod tests {
         frame
     }
 
-    /// Everything in these bytes, which come `step` at a time.
     fn parse(bytes: &[u8], step: usize) -> Result<Vec<Parsed>, Fault> {
-        let mut parser = Parser::new(LIMIT, false);
+        parse_with(Parser::new(LIMIT, false), bytes, step)
+    }
+
+    /// Everything in these bytes, which come `step` at a time.
+    pub(in crate::websocket) fn parse_with(
+        mut parser: Parser,
+        bytes: &[u8],
+        step: usize,
+    ) -> Result<Vec<Parsed>, Fault> {
         let mut raw = BytesMut::new();
         let mut all = Vec::new();
         for part in bytes.chunks(step) {

@@ -5,6 +5,8 @@ use engineio_core::{DisconnectReason, Frame};
 use flate2::{Compress, Compression, FlushCompress};
 
 use super::*;
+use crate::compression::tests::noise;
+use crate::websocket::parser::tests::{frame, parse_with};
 use crate::websocket::parser::{Packed, Parsed, Parser};
 
 const LIMIT: usize = 100_000;
@@ -12,37 +14,9 @@ const LIMIT: usize = 100_000;
 /// RFC 7692 § 7.2.3: "Hello" in one block.
 const HELLO: &[u8] = b"\xf2\x48\xcd\xc9\xc9\x07\x00";
 
-fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
-    let mut frame = vec![first];
-    match payload.len() {
-        len @ 0..126 => frame.push(0x80 | len as u8),
-        len @ 126..65_536 => {
-            frame.push(0xfe);
-            frame.extend((len as u16).to_be_bytes());
-        }
-        len => {
-            frame.push(0xff);
-            frame.extend((len as u64).to_be_bytes());
-        }
-    }
-    // A mask that changes nothing.
-    frame.extend([0; 4]);
-    frame.extend(payload);
-    frame
-}
-
 /// Everything in these frames, which come `step` bytes at a time.
 fn parse_by(bytes: &[u8], step: usize) -> Result<Vec<Parsed>, Fault> {
-    let mut parser = Parser::new(LIMIT, true);
-    let mut raw = BytesMut::new();
-    let mut all = Vec::new();
-    for part in bytes.chunks(step) {
-        raw.extend_from_slice(part);
-        while let Some(parsed) = parser.next(&mut raw, Packed::Unpack)? {
-            all.push(parsed);
-        }
-    }
-    Ok(all)
+    parse_with(Parser::new(LIMIT, true), bytes, step)
 }
 
 fn parse(frames: &[Vec<u8>]) -> Result<Vec<Parsed>, Fault> {
@@ -75,18 +49,6 @@ fn json(len: usize) -> String {
         item.into_bytes()
     });
     String::from_utf8(items.take(len).collect()).unwrap()
-}
-
-/// Bytes that cannot be made smaller.
-fn noise(len: usize) -> Vec<u8> {
-    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
-    let next = || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        state as u8
-    };
-    std::iter::repeat_with(next).take(len).collect()
 }
 
 #[test]
@@ -158,10 +120,7 @@ fn messages_of_every_kind_and_size_come_whole() {
                 frame(0xc1, &packed_at(level, json.as_bytes())),
                 frame(0xc2, &packed_at(level, &noise)),
             ];
-            let expected = [
-                text(&json),
-                Parsed::Message(Frame::Binary(noise.clone().into())),
-            ];
+            let expected = [text(&json), Parsed::Message(Frame::Binary(noise.clone()))];
             assert_eq!(
                 parse_by(&frames.concat(), 4_096).unwrap(),
                 expected,
@@ -182,7 +141,7 @@ fn what_is_packed_is_read_again_if_it_is_smaller() {
             assert!(packed.len() * 2 < len, "{} of {len}", packed.len());
             assert_eq!(unpack(&packed, len).unwrap(), message);
         }
-        let noise = Bytes::from(noise(len));
+        let noise = noise(len);
         let _others = noise.clone();
         assert_eq!((pack(&noise), pack(&noise)), (None, None));
     }
