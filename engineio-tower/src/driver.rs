@@ -19,8 +19,12 @@ use crate::websocket::{Received, WebSocket};
 /// How many frames are read before handlers and writes get their turn, and before other tasks get theirs.
 const READ_BATCH: usize = 64;
 
-/// How many bytes that had to be unpacked count as one frame more: a turn unpacks 1 MiB and a message at most.
-const UNPACKED_AS_ONE: usize = 16 * 1024;
+/// How many bytes count as one frame more: a turn reads, or unpacks, 1 MiB and a message at most.
+const BYTES_AS_ONE: usize = 16 * 1024;
+
+/// How many bytes are read before handlers and writes get their turn. What was read is in the processor's cache then
+/// still, and leaves before the next lot comes, which so has its memory.
+const LOT: usize = 64 * 1024;
 
 /// How long a peer may take to answer a close frame before the connection is dropped.
 const CLOSE_HANDSHAKE: Duration = Duration::from_secs(2);
@@ -121,9 +125,10 @@ impl Driver {
         let mut budget = READ_BATCH;
         loop {
             let now = now();
-            if let Some(reason) = self.poll_read(now, &mut budget, socket, cx) {
-                return Poll::Ready(reason);
-            }
+            let more = match self.poll_read(now, &mut budget, socket, cx) {
+                Ok(more) => more,
+                Err(reason) => return Poll::Ready(reason),
+            };
             self.poll_pump(cx);
             let Ok(blocked) = self.poll_write(now, socket, cx) else {
                 return self.broken();
@@ -132,6 +137,9 @@ impl Driver {
                 // Other tasks want the thread too.
                 cx.waker().wake_by_ref();
                 return Poll::Pending;
+            }
+            if more {
+                continue;
             }
             let done = Done {
                 blocked,
@@ -147,22 +155,22 @@ impl Driver {
         }
     }
 
-    /// Reads what is there, as far as the session takes it. Returns why, if the WebSocket is over.
+    /// Reads what is there, as far as the session takes it. Returns whether there may be more that is wanted, or why the
+    /// WebSocket is over.
     fn poll_read<IO: AsyncRead + AsyncWrite + Unpin>(
         &mut self,
         now: Instant,
         budget: &mut usize,
         socket: &mut WebSocket<IO>,
         cx: &mut Context<'_>,
-    ) -> Option<DisconnectReason> {
+    ) -> Result<bool, DisconnectReason> {
+        let mut bytes = 0;
         while self.hungry && *budget > 0 {
+            if bytes >= LOT {
+                return Ok(true);
+            }
             let Poll::Ready(first) = socket.poll_read(cx) else {
                 break;
-            };
-            // What was unpacked counts by its size too.
-            let extra = match &first {
-                Received::Frame(frame) if self.deflate => frame.as_bytes().len() / UNPACKED_AS_ONE,
-                _ => 0,
             };
             let mut next = Some(first);
             let mut closed = None;
@@ -170,22 +178,24 @@ impl Driver {
                 if closed.is_some() || *budget == 0 {
                     return None;
                 }
-                let received = next.take().or_else(|| socket.parse_plain())?;
-                *budget -= 1;
-                Some(match received {
-                    Received::Frame(frame) => Input::WebSocketFrame(self.id, frame),
+                Some(match next.take().or_else(|| socket.parse_plain())? {
+                    Received::Frame(frame) => {
+                        let len = frame.as_bytes().len();
+                        bytes += len;
+                        *budget = budget.saturating_sub(1 + len / BYTES_AS_ONE);
+                        Input::WebSocketFrame(self.id, frame)
+                    }
                     Received::Closed(reason) => {
                         closed = Some(reason);
                         Input::WebSocketClosed(self.id, reason)
                     }
                 })
             });
-            if closed.is_some() {
-                return closed;
+            if let Some(reason) = closed {
+                return Err(reason);
             }
-            *budget = budget.saturating_sub(extra);
         }
-        None
+        Ok(false)
     }
 
     /// Sends out together what there is by now. Returns whether the connection takes no more for now: nothing is taken

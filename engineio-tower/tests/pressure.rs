@@ -49,6 +49,14 @@ impl<F: FnMut() + Unpin> AsyncWrite for Meanwhile<F> {
     }
 }
 
+/// Opens a session by a WebSocket that nobody runs yet.
+async fn driver(server: &Server) -> Driver {
+    let request = websocket_request(WEBSOCKET);
+    let service = EngineIoService::new(server.clone());
+    let mut response = service.oneshot(request).await.unwrap();
+    Driver::take(&mut response).unwrap()
+}
+
 #[tokio::test(start_paused = true)]
 async fn what_is_sent_while_the_inbox_is_full_loses_no_message_of_the_client() {
     let gate = Arc::new(Notify::new());
@@ -68,11 +76,7 @@ async fn what_is_sent_while_the_inbox_is_full_loses_no_message_of_the_client() {
             }
         })
         .build();
-    let request = websocket_request(WEBSOCKET);
-    let service = EngineIoService::new(server.clone());
-    let mut response = service.oneshot(request).await.unwrap();
-    let driver = Driver::take(&mut response).unwrap();
-
+    let driver = driver(&server).await;
     let socket = server.sockets().remove(0);
     let (ours, theirs) = tokio::io::duplex(64 * 1024);
     tokio::spawn(driver.run(Meanwhile(theirs, move || {
@@ -90,6 +94,35 @@ async fn what_is_sent_while_the_inbox_is_full_loses_no_message_of_the_client() {
         assert_eq!(coming.recv().await.unwrap(), n.to_string());
         opening.notify_one();
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn answers_to_large_messages_leave_before_more_is_read() {
+    const MESSAGE: usize = 60_000;
+    const COUNT: usize = 32;
+    let most = Arc::new(AtomicUsize::new(0));
+    let queued = Arc::clone(&most);
+    let server = Server::builder()
+        .on_message(move |socket: Socket, message: Message| {
+            socket.try_send(message).unwrap();
+            queued.fetch_max(socket.queued_bytes(), Ordering::Relaxed);
+        })
+        .build();
+    let driver = driver(&server).await;
+    // Takes everything, in both directions.
+    let (ours, theirs) = tokio::io::duplex(2 * COUNT * MESSAGE);
+    let mut client = WebSocketStream::from_raw_socket(ours, Role::Client, None).await;
+    let message = format!("4{}", "x".repeat(MESSAGE));
+    for _ in 0..COUNT {
+        send(&mut client, &message).await;
+    }
+    tokio::spawn(driver.run(theirs));
+    assert!(receive_text(&mut client).await.starts_with("0{"));
+    for _ in 0..COUNT {
+        assert_eq!(receive_text(&mut client).await, message);
+    }
+    let most = most.load(Ordering::Relaxed);
+    assert!(most < 3 * MESSAGE, "{most} bytes waited");
 }
 
 #[tokio::test]
