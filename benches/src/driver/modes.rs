@@ -135,6 +135,12 @@ pub(super) const MODES: &[Mode] = &[
     .quick()
     .target(0.82, 0.72),
     Mode::new(
+        "ws-echo-1k-p16",
+        "WebSocket echo, 1 KiB, 16 in flight",
+        "ws-echo",
+    )
+    .size(1024, 16),
+    Mode::new(
         "ws-echo-4k-p1",
         "WebSocket echo, 4 KiB, 1 in flight",
         "ws-echo",
@@ -149,6 +155,18 @@ pub(super) const MODES: &[Mode] = &[
     .quick()
     .target(0.90, 0.80),
     Mode::new(
+        "ws-echo-16k-p1",
+        "WebSocket echo, 16 KiB, 1 in flight",
+        "ws-echo",
+    )
+    .size(16_384, 1),
+    Mode::new(
+        "ws-echo-16k-p16",
+        "WebSocket echo, 16 KiB, 16 in flight",
+        "ws-echo",
+    )
+    .size(16_384, 16),
+    Mode::new(
         "ws-echo-64k-p1",
         "WebSocket echo, 64 KiB, 1 in flight",
         "ws-echo",
@@ -162,6 +180,19 @@ pub(super) const MODES: &[Mode] = &[
         "ws-echo",
     )
     .size(65_536, 16)
+    .clients(20),
+    Mode::new(
+        "ws-echo-256k-p1",
+        "WebSocket echo, 256 KiB, 1 in flight",
+        "ws-echo",
+    )
+    .size(262_144, 1),
+    Mode::new(
+        "ws-echo-256k-p4",
+        "WebSocket echo, 256 KiB, 4 in flight",
+        "ws-echo",
+    )
+    .size(262_144, 4)
     .clients(20),
     Mode::new(
         "ws-echo-32-c1",
@@ -180,6 +211,20 @@ pub(super) const MODES: &[Mode] = &[
         "WebSocket echo, 32 B, 9,000 clients",
         "ws-echo",
     )
+    .clients(9_000),
+    Mode::new(
+        "ws-ring-1k",
+        "WebSocket echo, 32 B, 100 in flight among 1,000 clients",
+        "ws-ring",
+    )
+    .size(32, 100)
+    .clients(1_000),
+    Mode::new(
+        "ws-ring-9k",
+        "WebSocket echo, 32 B, 100 in flight among 9,000 clients",
+        "ws-ring",
+    )
+    .size(32, 100)
     .clients(9_000),
     Mode::new(
         "ws-upgrade",

@@ -6,6 +6,7 @@ mod http;
 mod meter;
 mod polling;
 pub(crate) mod process;
+mod ring;
 mod websocket;
 mod ws;
 
@@ -84,6 +85,7 @@ async fn measured(load: &Load) -> Result<Value> {
         "connect-ws" => websocket::connect(load).await,
         "ping" => websocket::ping(load).await,
         "idle-ws" => websocket::idle(load).await,
+        "ws-ring" => ring::run(load).await,
         "fanout" => fanout::run(load).await,
         "poll-echo" => polling::echo(load).await,
         "connect" => polling::connect(load, false).await,
