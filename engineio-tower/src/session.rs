@@ -12,6 +12,7 @@ use std::time::Instant;
 
 use engineio_core::server::{Event, ExchangeId, First, Input, Session, WebSocketId};
 use engineio_core::{DisconnectReason, Frame, Message, Payload, Refusal, Revision, Sid, Transport};
+use smallvec::SmallVec;
 
 use self::data::Data;
 use self::line::Line;
@@ -96,7 +97,7 @@ impl Shared {
             state: Mutex::new(State {
                 session,
                 permit: Some(permit),
-                parties: Vec::new(),
+                parties: SmallVec::new(),
                 waiting: Vec::new(),
                 line: Line::default(),
                 pumping: false,

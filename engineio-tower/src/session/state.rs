@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use engineio_core::server::{Event, ExchangeId, Output, Session, WebSocketId};
 use engineio_core::{DisconnectReason, Refusal, Transport};
+use smallvec::SmallVec;
 
 use super::line::Line;
 use crate::admission::Permit;
@@ -18,8 +19,9 @@ pub(super) struct State {
     pub(super) session: Session,
     /// The client's place among those that the server admits.
     pub(super) permit: Option<Permit>,
-    /// The requests and the WebSocket that wait for the session.
-    pub(super) parties: Vec<Party>,
+    /// The requests and the WebSocket that wait for the session. There is a place here for a GET and a POST, so that a
+    /// session is one allocation less.
+    pub(super) parties: SmallVec<[Party; 2]>,
     /// Who waits until the outbox is empty, or for the end.
     pub(super) waiting: Vec<Waker>,
     /// Who waits for room in the outbox.
@@ -252,13 +254,6 @@ impl State {
     }
 
     pub(super) fn enter(&mut self, id: PartyId) {
-        if self.parties.capacity() == 0 {
-            // One GET and one POST, or one WebSocket; a Vec would begin with four places.
-            self.parties.reserve_exact(match id {
-                PartyId::Exchange(_) => 2,
-                PartyId::WebSocket(_) => 1,
-            });
-        }
         self.parties.push(Party {
             id,
             waker: None,
@@ -270,9 +265,6 @@ impl State {
     /// Lets go of a request or a WebSocket.
     pub(super) fn leave(&mut self, id: PartyId) {
         self.parties.retain(|party| party.id != id);
-        if self.parties.is_empty() && !self.session.is_open() {
-            self.parties = Vec::new();
-        }
         if self.driver.map(PartyId::WebSocket) == Some(id) {
             self.driver = None;
         }
