@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use engineio_client::{Client, DisconnectReason, ErrorKind, Transport};
+use engineio_client::{Client, DisconnectReason, ErrorKind, SendError, Transport};
 use futures_util::FutureExt;
 use http::{Method, Request, Response};
 use http_body_util::{BodyExt, Full};
@@ -339,4 +339,24 @@ async fn no_policy_makes_a_client_panic() {
         let error = client.disconnect_error().unwrap();
         assert_eq!(error.kind(), ErrorKind::Protocol, "{error}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_sink_that_waits_for_room_hears_at_once_of_a_close() {
+    // No POST is answered.
+    let service = Service::new(|number, _| (number == 0).then_some(OPEN));
+    let builder = builder(service).outbox_limit(1);
+    let mut client = builder.connect().await.unwrap();
+    // The first one is on its way, the second one fills the outbox.
+    client.send("a").await.unwrap();
+    client.send("b").await.unwrap();
+    let start = Instant::now();
+    let handle = client.handle();
+    let sending =
+        tokio::spawn(async move { futures_util::SinkExt::send(&mut client, "c".into()).await });
+    tokio::task::yield_now().await;
+    drop(tokio::time::timeout(Duration::ZERO, handle.close()).await);
+    let sent = sending.await.unwrap();
+    assert!(matches!(sent, Err(SendError::Closed(_))));
+    assert!(start.elapsed() < Duration::from_secs(1));
 }

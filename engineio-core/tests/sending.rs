@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use engineio_core::server::{Event, First, Input, Session};
+use engineio_core::server::{Event, First, Input, Output, Session};
 use engineio_core::{Config, Frame, Message, Revision, SendManyError, SendOptions, Sid};
 
 fn opened(config: Config, by_websocket: bool) -> (Session, Instant) {
@@ -118,5 +118,18 @@ fn a_frame_comes_with_the_wishes_of_its_message() {
         let taken = session.take_frame(now, websocket);
         assert_eq!(taken, Some(Frame::text("4a")));
         assert_eq!(session.taken_options(), wish);
+    }
+}
+
+#[test]
+fn who_waits_for_room_is_told_that_the_session_is_closing() {
+    for by_websocket in [false, true] {
+        let (mut session, now) = opened(Config::default(), by_websocket);
+        session.send(Message::from("a")).unwrap();
+        while session.poll_output().is_some() {}
+        session.close(now, engineio_core::DisconnectReason::Server);
+        assert_eq!(session.closed(), None);
+        let mut outputs = std::iter::from_fn(|| session.poll_output());
+        assert!(outputs.any(|output| output == Output::Room));
     }
 }

@@ -229,3 +229,18 @@ async fn an_orderly_close_delivers_to_a_slow_reader_what_was_queued() {
     assert_eq!(receive(&mut client).await, None);
     shutdown.await.unwrap();
 }
+
+#[tokio::test(start_paused = true)]
+async fn who_waits_for_room_hears_at_once_of_an_orderly_close() {
+    let server = small(WhenFull::Wait).build();
+    let (_, socket) = full(&server).await;
+    let waiting = socket.clone();
+    let waiting = tokio::spawn(async move { waiting.send("y".repeat(100)).await });
+    tokio::task::yield_now().await;
+    let start = tokio::time::Instant::now();
+    // The client has no poll open, so that nothing is taken out of the outbox.
+    socket.close();
+    let outcome = waiting.await.unwrap();
+    assert!(matches!(outcome, Err(SendError::Closed(_))));
+    assert_eq!(start.elapsed(), Duration::ZERO);
+}

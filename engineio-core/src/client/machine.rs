@@ -38,7 +38,7 @@ pub(super) struct Machine {
     outputs: VecDeque<Output>,
     /// The driver was told about the events in the inbox.
     events_told: bool,
-    /// Somebody should hear that the outbox became shorter.
+    /// Somebody should hear that the outbox became shorter, or takes nothing any more.
     room: bool,
     /// The session is over, and the driver is still to be told so, after all else.
     finished: bool,

@@ -108,6 +108,8 @@ impl State {
         match self {
             Self::Open(link) => {
                 machine.deaf = true;
+                // Who waits for room waits in vain, and is to hear it now, not when the server takes something.
+                machine.outbox_shortened();
                 machine.timers.clear();
                 let timeout = machine.config.close_timeout;
                 machine.timers.set(Timer::Close, now + timeout);

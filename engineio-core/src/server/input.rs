@@ -71,7 +71,7 @@ pub enum Output {
     CloseWebSocket(WebSocketId, DisconnectReason),
     /// Events wait for the application: take them with [`Session::take_event`](super::Session::take_event).
     Events,
-    /// The outbox has become shorter: who waits for room may try again.
+    /// The outbox has become shorter, or takes nothing any more: who waits for room may try again.
     Room,
     /// The session can be forgotten; nothing will come after this but answers to late requests. What was announced
     /// before, events and the answer of the last poll, can still be taken. Comes once.

@@ -29,7 +29,7 @@ pub(super) struct Machine {
     noops: Vec<ExchangeId>,
     /// The driver was told about the events in the inbox.
     events_told: bool,
-    /// Somebody should hear that the outbox became shorter.
+    /// Somebody should hear that the outbox became shorter, or takes nothing any more.
     room: bool,
     /// The driver should hear, after everything else, that the session can be forgotten.
     pub(super) finished: bool,

@@ -128,6 +128,8 @@ impl State {
         match self {
             Self::Open(link) => {
                 machine.deaf = true;
+                // Who waits for room waits in vain, and is to hear it now, not when the client takes something.
+                machine.outbox_shortened();
                 machine.stop_heartbeat();
                 machine.set_timer(Timer::Close, after(now, machine.config.close_timeout));
                 Self::Closing(link, reason)
