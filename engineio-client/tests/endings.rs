@@ -71,6 +71,20 @@ fn a_client_needs_a_runtime() {
 }
 
 #[test]
+fn a_runtime_that_is_gone_connects_nobody_and_keeps_nobody_waiting() {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let handle = runtime.handle().clone();
+    drop(runtime);
+    let _inside = handle.enter();
+    let connecting = Client::connect("http://127.0.0.1:1");
+    let error = futures_util::FutureExt::now_or_never(connecting)
+        .expect("waits for a task that nobody runs")
+        .unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Transport, "{error}");
+    assert!(error.to_string().contains("runtime"), "{error}");
+}
+
+#[test]
 fn a_client_whose_runtime_is_gone_is_over() {
     let runtime = || tokio::runtime::Runtime::new().unwrap();
     let (first, servers) = (runtime(), runtime());

@@ -3,6 +3,7 @@
 mod connection;
 mod socket;
 
+use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -42,25 +43,31 @@ impl Settings {
 }
 
 /// Drives a client to its end.
-pub(crate) async fn run(shared: Arc<Shared>, settings: Settings, handlers: Handlers) {
-    let done_elsewhere = handlers.done_elsewhere;
+pub(crate) fn run(
+    shared: Arc<Shared>,
+    settings: Settings,
+    handlers: Handlers,
+) -> impl Future<Output = ()> + Send {
+    // Made here and not in the task: a runtime that is gone already drops that before it has begun.
     let last_will = LastWill {
-        shared: &shared,
-        done_elsewhere,
+        shared: Arc::clone(&shared),
+        done_elsewhere: handlers.done_elsewhere,
     };
-    // Both in one task: what belongs to a client ends with it.
-    futures_util::future::join(sessions(&shared, &settings), handlers.run(&shared)).await;
-    drop(last_will);
+    async move {
+        // Both in one task: what belongs to a client ends with it.
+        futures_util::future::join(sessions(&shared, &settings), handlers.run(&shared)).await;
+        drop(last_will);
+    }
 }
 
 /// Whatever ends the task of a client, nobody waits for it any more: it may be dropped with its runtime, or panic with the
 /// application's HTTP service.
-struct LastWill<'a> {
-    shared: &'a Shared,
+struct LastWill {
+    shared: Arc<Shared>,
     done_elsewhere: bool,
 }
 
-impl Drop for LastWill<'_> {
+impl Drop for LastWill {
     fn drop(&mut self) {
         let mut state = self.shared.lock();
         if !state.finished {
