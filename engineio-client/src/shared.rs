@@ -241,7 +241,8 @@ impl State {
             self.leftover_bytes -= cost(&event);
             return Some(event);
         }
-        let was_full = !self.session.wants_input();
+        // During an upgrade it wants input in any case, and the room may be for a poll.
+        let was_full = !self.session.wants_input() || self.session.is_upgrading();
         let event = self.session.take_event();
         if was_full && self.session.wants_input() {
             self.wake_driver();

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use engineio_client::{Client, Transport};
 use futures_util::{SinkExt, StreamExt};
-use support::{OPEN_POLLING, Server, echo, in_time, websocket};
+use support::{OPEN, OPEN_POLLING, Reply, Server, accept_probe, echo, in_time, ok, websocket};
 use tokio_tungstenite::tungstenite::Message as WsMessage;
 
 /// More than the buffers of two sockets hold: 128 MiB.
@@ -90,4 +90,49 @@ async fn a_close_gets_past_echoes_that_nobody_reads() {
     tokio::join!(client.close(), async {
         assert_eq!(in_time(hears.recv()).await, Some(sent));
     });
+}
+
+#[tokio::test]
+async fn an_upgrade_does_not_wait_for_the_application_to_read() {
+    let open = format!("{OPEN}\u{1e}4{}", "x".repeat(2000));
+    let server = Server::start(move |_, request| match request.is_handshake() {
+        true => ok(&open),
+        false if request.is_websocket() => websocket(|mut socket| async move {
+            accept_probe(&mut socket).await;
+            echo(socket).await;
+        }),
+        false => ok("6"),
+    })
+    .await;
+    let builder = Client::builder(&server.url()).inbox_limit(1000);
+    let mut client = in_time(builder.connect()).await.unwrap();
+    assert_eq!(in_time(client.settled()).await, Transport::WebSocket);
+    client.send("a").await.unwrap();
+    for len in [2000, 1] {
+        assert_eq!(in_time(client.next()).await.unwrap().len(), len);
+    }
+}
+
+#[tokio::test]
+async fn who_reads_during_an_upgrade_gets_what_the_next_poll_brings() {
+    let open = format!("{OPEN}\u{1e}4{}", "x".repeat(2000));
+    let (tried, mut trying) = tokio::sync::mpsc::unbounded_channel();
+    let server = Server::start(move |_, request| match request.is_handshake() {
+        true => ok(&open),
+        false if request.is_websocket() => {
+            tried.send(()).unwrap();
+            Reply::Never
+        }
+        false if request.is_poll() => ok("4a"),
+        false => Reply::Never,
+    })
+    .await;
+    let builder = Client::builder(&server.url())
+        .inbox_limit(1000)
+        .upgrade_timeout(Duration::from_secs(60));
+    let mut client = in_time(builder.connect()).await.unwrap();
+    in_time(trying.recv()).await.unwrap();
+    for len in [2000, 1] {
+        assert_eq!(in_time(client.next()).await.unwrap().len(), len);
+    }
 }

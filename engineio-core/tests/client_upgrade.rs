@@ -2,8 +2,8 @@
 
 mod client_support;
 
-use client_support::{Client, message, secs, text};
-use engineio_core::client::{Event, Input, Output, ProbeFailure};
+use client_support::{Client, OPEN_UPGRADABLE, message, secs, text};
+use engineio_core::client::{Config, Event, Input, Output, ProbeFailure};
 use engineio_core::{DisconnectReason, Frame, Message, Transport};
 
 #[test]
@@ -33,6 +33,23 @@ fn row_20_an_answered_probe_pauses_polling() {
     client.send("after");
     assert_eq!(client.post(), None);
     assert_eq!(client.session.transport(), Transport::Polling);
+}
+
+#[test]
+fn row_20_the_answer_to_the_probe_is_read_although_the_inbox_is_full() {
+    let config = Config {
+        inbox_limit: 100,
+        ..Config::default()
+    };
+    let mut client = Client::with(config, Transport::Polling);
+    client.answer_poll(format!("{OPEN_UPGRADABLE}\u{1e}4a\u{1e}4b"));
+    let websocket = client.websocket();
+    client.input(Input::WebSocketOpened(websocket));
+    assert_eq!(client.frames(websocket), [text("2probe")]);
+    assert!(client.session.wants_input(), "it would run out of time");
+    client.frame(websocket, "3probe");
+    assert!(!client.session.wants_input(), "now frames are messages");
+    assert_eq!(client.frames(websocket), [text("5")]);
 }
 
 #[test]

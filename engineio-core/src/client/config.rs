@@ -41,7 +41,7 @@ pub struct Config {
     /// admitted to an empty queue, however large it is.
     pub outbox_limit: usize,
     /// How many bytes of received messages may wait for the application. Default 1 MiB. Beyond it no poll is started
-    /// and the WebSocket is not read until there is room.
+    /// and the WebSocket is not read until there is room; one that is tried is, since it brings no messages yet.
     pub inbox_limit: usize,
 }
 

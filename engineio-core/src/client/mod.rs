@@ -262,10 +262,11 @@ impl Session {
         self.machine.fault.as_ref()
     }
 
-    /// Whether the driver should read the WebSocket on: `false` while the inbox is full.
+    /// Whether the driver should read the WebSocket on: `false` while the inbox is full, unless the session is on its way
+    /// to that WebSocket, which brings no messages then. An upgrade must not fail because the application is slow.
     #[must_use]
     pub const fn wants_input(&self) -> bool {
-        self.machine.inbox_has_room()
+        self.is_upgrading() || self.machine.inbox_has_room()
     }
 
     /// Whether a message whose data has `len` bytes would be queued.
