@@ -42,7 +42,10 @@ impl Cookies {
             let cookie = header.to_str().ok().and_then(parse);
             if let Some(cookie) = cookie.filter(|cookie| cookie.is_for(&self.path)) {
                 let mut jar = self.jar.lock().unwrap_or_else(PoisonError::into_inner);
-                jar.retain(|known| known.name != cookie.name || known.path != cookie.path);
+                // Those that are over would take the place of those to come.
+                jar.retain(|known| {
+                    !known.is_over() && (known.name != cookie.name || known.path != cookie.path)
+                });
                 if !cookie.is_over() && jar.len() < MAX_COOKIES {
                     jar.push(cookie);
                 }
@@ -283,6 +286,22 @@ mod tests {
             "f=1; Max-Age=-5",
         ]);
         assert_eq!(sent(&cookies, false).unwrap(), "b=1; d=1; e=1");
+    }
+
+    #[test]
+    fn cookies_that_are_over_make_room() {
+        let many: Vec<String> = (0..MAX_COOKIES)
+            .map(|n| format!("c{n}=v; Max-Age=60"))
+            .collect();
+        let many: Vec<&str> = many.iter().map(String::as_str).collect();
+        let cookies = jar(&many);
+        for cookie in &mut *cookies.jar.lock().unwrap() {
+            cookie.expires = Some(SystemTime::UNIX_EPOCH);
+        }
+        let mut headers = HeaderMap::new();
+        headers.append(SET_COOKIE, HeaderValue::from_static("instance=2"));
+        cookies.store(&headers);
+        assert_eq!(sent(&cookies, false).unwrap(), "instance=2");
     }
 
     #[test]
