@@ -387,3 +387,11 @@ fn intervals_of_zero_end_the_session_and_do_not_spin() {
     client.advance(Duration::ZERO);
     client.assert_closed(DisconnectReason::PingTimeout);
 }
+
+#[test]
+fn no_length_is_too_large_for_a_question() {
+    let mut client = Client::polling();
+    assert!(client.session.has_room_for(usize::MAX), "nothing is queued");
+    client.send("a");
+    assert!(!client.session.has_room_for(usize::MAX));
+}

@@ -272,7 +272,8 @@ impl Session {
     /// Whether a message whose data has `len` bytes would be queued.
     #[must_use]
     pub fn has_room_for(&self, len: usize) -> bool {
-        self.machine.has_room(len + crate::Config::PACKET_OVERHEAD)
+        self.machine
+            .has_room(len.saturating_add(crate::Config::PACKET_OVERHEAD))
     }
 
     /// How many messages are queued for the server.
