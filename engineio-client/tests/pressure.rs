@@ -7,6 +7,7 @@ use std::time::Duration;
 use engineio_client::{Client, Transport};
 use futures_util::{SinkExt, StreamExt};
 use support::{OPEN, OPEN_POLLING, Reply, Server, accept_probe, echo, in_time, ok, websocket};
+use tokio::io::AsyncWriteExt;
 use tokio_tungstenite::tungstenite::Message as WsMessage;
 
 /// More than the buffers of two sockets hold: 128 MiB.
@@ -135,4 +136,41 @@ async fn who_reads_during_an_upgrade_gets_what_the_next_poll_brings() {
     for len in [2000, 1] {
         assert_eq!(in_time(client.next()).await.unwrap().len(), len);
     }
+}
+
+#[tokio::test]
+async fn answers_that_the_server_does_not_read_do_not_pile_up() {
+    // A frame of a ping, as a server writes it.
+    let mut ping = vec![0x89, 125];
+    ping.extend([0; 125]);
+    let pings = ping.repeat(8_000);
+    let (sent, all_sent) = tokio::sync::watch::channel(0);
+    let server = Server::start(move |_, _| {
+        let (sent, pings) = (sent.clone(), pings.clone());
+        websocket(move |mut socket| async move {
+            socket.send(WsMessage::text(OPEN_POLLING)).await.unwrap();
+            for n in 0..64 {
+                if socket.get_mut().write_all(&pings).await.is_err() {
+                    return;
+                }
+                sent.send_replace(n + 1);
+            }
+            std::future::pending().await
+        })
+    })
+    .await;
+    let builder = Client::builder(&server.url()).transports([Transport::WebSocket]);
+    let client = in_time(builder.connect()).await.unwrap();
+    // The server gets stuck, because the client does not read on.
+    let mut progress = all_sent.clone();
+    let stuck = async {
+        while tokio::time::timeout(Duration::from_millis(200), progress.changed())
+            .await
+            .is_ok()
+        {}
+    };
+    in_time(stuck).await;
+    let sent = *all_sent.borrow();
+    assert!(sent < 64, "{sent} MB of pings were taken");
+    assert!(client.is_open());
 }

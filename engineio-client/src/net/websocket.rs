@@ -32,6 +32,13 @@ use crate::{Error, ErrorKind};
 /// The library would take 128 KiB for each connection.
 const READ_BUFFER: usize = 16 * 1024;
 
+/// How many bytes of answers to pings may wait for a server that does not read them before it is not read either. The
+/// library keeps all of them.
+const MAX_PONGS: usize = 64 * 1024;
+
+/// The head of a small frame with a mask.
+const PONG_OVERHEAD: usize = 6;
+
 /// What opens WebSockets.
 #[derive(Clone, Debug)]
 pub(crate) struct WebSockets {
@@ -138,7 +145,10 @@ impl WebSockets {
             .max_frame_size(Some(self.max_message));
         let (io, read) = (parts.io.into_inner(), parts.read_buf.to_vec());
         let stream = WebSocketStream::from_partially_read(io, read, Role::Client, Some(config));
-        Ok(WebSocket(stream.await))
+        Ok(WebSocket {
+            stream: stream.await,
+            pongs: 0,
+        })
     }
 }
 
@@ -155,7 +165,11 @@ fn no_connection(attempt: &str, error: BoxError) -> Error {
 
 /// An open WebSocket, in the words of the protocol's core.
 #[derive(Debug)]
-pub(crate) struct WebSocket(WebSocketStream<Conn>);
+pub(crate) struct WebSocket {
+    stream: WebSocketStream<Conn>,
+    /// How many bytes of answers to pings were queued since everything was out.
+    pongs: usize,
+}
 
 /// Why a WebSocket is over, and the error if it is one.
 pub(crate) type Ended = (DisconnectReason, Option<Error>);
@@ -167,7 +181,12 @@ impl WebSocket {
     /// larger than all that the inbox counts.
     pub(crate) fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Result<Frame, Ended>> {
         loop {
-            let message = ready!(Pin::new(&mut self.0).poll_next(cx));
+            if self.pongs >= MAX_PONGS {
+                // A connection that is broken shows that at the next read too.
+                let _ = ready!(Pin::new(&mut self.stream).poll_flush(cx));
+                self.pongs = 0;
+            }
+            let message = ready!(Pin::new(&mut self.stream).poll_next(cx));
             return Poll::Ready(match message {
                 Some(Ok(Message::Text(text))) if text.len() < READ_BUFFER => {
                     Ok(Frame::text(String::from(text.as_str())))
@@ -182,6 +201,10 @@ impl WebSocket {
                     Err((DisconnectReason::TransportClose, error))
                 }
                 None => Err((DisconnectReason::TransportClose, None)),
+                Some(Ok(Message::Ping(data))) => {
+                    self.pongs += data.len() + PONG_OVERHEAD;
+                    continue;
+                }
                 Some(Ok(_)) => continue,
                 Some(Err(error)) => Err(ended(error)),
             });
@@ -189,7 +212,7 @@ impl WebSocket {
     }
 
     pub(crate) fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Ended>> {
-        Pin::new(&mut self.0).poll_ready(cx).map_err(ended)
+        Pin::new(&mut self.stream).poll_ready(cx).map_err(ended)
     }
 
     pub(crate) fn start_send(&mut self, frame: Frame) -> Result<(), Ended> {
@@ -203,11 +226,15 @@ impl WebSocket {
                 }
             }
         };
-        Pin::new(&mut self.0).start_send(message).map_err(ended)
+        Pin::new(&mut self.stream)
+            .start_send(message)
+            .map_err(ended)
     }
 
     pub(crate) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Ended>> {
-        Pin::new(&mut self.0).poll_flush(cx).map_err(ended)
+        ready!(Pin::new(&mut self.stream).poll_flush(cx)).map_err(ended)?;
+        self.pongs = 0;
+        Poll::Ready(Ok(()))
     }
 
     /// Begins the closing handshake, behind all frames that were sent.
@@ -216,7 +243,7 @@ impl WebSocket {
             code: CloseCode::from(reason.websocket_code()),
             reason: "".into(),
         };
-        Pin::new(&mut self.0)
+        Pin::new(&mut self.stream)
             .start_send(Message::Close(Some(close)))
             .map_err(ended)
     }
