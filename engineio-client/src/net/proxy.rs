@@ -56,6 +56,13 @@ impl Proxy {
             .trim_end_matches('/')
             .parse()
             .map_err(|_| wrong("has no valid host"))?;
+        if authority.host().is_empty() {
+            return Err(wrong("has no host"));
+        }
+        if authority.port_u16().is_none() && authority.as_str() != authority.host() {
+            // The default would be another server, which is none of the credentials' business.
+            return Err(wrong("has no valid port"));
+        }
         let port = authority.port_u16().unwrap_or(default_port);
         let uri = format!("http://{}:{port}/", authority.host());
         Ok(Self {
@@ -106,6 +113,10 @@ mod tests {
             "ftp://u:secret@p",
             "https://u:secret@p",
             "http://",
+            "http://u:secret@p:99999",
+            "socks5://u:secret@p:80x",
+            "socks5://u:secret@p:",
+            "http://u:secret@:80",
         ] {
             let error = Proxy::parse(url).unwrap_err().to_string();
             assert!(!error.contains("secret"), "{error}");
