@@ -2,12 +2,19 @@
 
 mod support;
 
-use std::sync::Arc;
+use std::convert::Infallible;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, OnceLock};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
-use engineio_client::{Client, DisconnectReason, ErrorKind, Message, SendError, Transport};
+use bytes::Bytes;
+use engineio_client::{Client, DisconnectReason, ErrorKind, Handle, Message, SendError, Transport};
 use futures_util::SinkExt;
-use support::{OPEN_POLLING, Reply, Server, echo, in_time, ok, websocket};
+use http::{Request, Response};
+use http_body_util::Full;
+use support::{LONG, OPEN_POLLING, Reply, Server, echo, in_time, ok, websocket};
 use tokio::io::AsyncWriteExt;
 use tokio_tungstenite::tungstenite::Message as WsMessage;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
@@ -270,4 +277,111 @@ async fn pausing(most: usize) -> (usize, usize) {
         received += 1;
     }
     (sent, received)
+}
+
+type Known = Arc<OnceLock<Handle>>;
+
+/// What the application runs at odd moments, which asks for the state of the client.
+struct Asks(Known);
+
+impl Asks {
+    fn ask(&self) {
+        if let Some(handle) = self.0.get() {
+            let _ = (handle.is_open(), handle.try_send("a"));
+        }
+    }
+}
+
+impl Drop for Asks {
+    fn drop(&mut self) {
+        self.ask();
+    }
+}
+
+/// An HTTP service of the application's, which opens a session and answers nothing more.
+#[derive(Clone)]
+struct Silent(Known);
+
+impl tower_service::Service<Request<Full<Bytes>>> for Silent {
+    type Response = Response<Full<Bytes>>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<Full<Bytes>>) -> Self::Future {
+        let is_handshake = !request.uri().query().unwrap().contains("sid=");
+        let asks = Asks(Arc::clone(&self.0));
+        Box::pin(async move {
+            if is_handshake {
+                return Ok(Response::new(Full::from(OPEN_POLLING)));
+            }
+            let _asks = asks;
+            std::future::pending().await
+        })
+    }
+}
+
+impl tracing::Subscriber for Asks {
+    fn enabled(&self, _: &tracing::Metadata<'_>) -> bool {
+        true
+    }
+
+    fn new_span(&self, _: &tracing::span::Attributes<'_>) -> tracing::span::Id {
+        tracing::span::Id::from_u64(1)
+    }
+
+    fn record(&self, _: &tracing::span::Id, _: &tracing::span::Record<'_>) {}
+
+    fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
+
+    fn event(&self, _: &tracing::Event<'_>) {
+        self.ask();
+    }
+
+    fn enter(&self, _: &tracing::span::Id) {}
+
+    fn exit(&self, _: &tracing::span::Id) {}
+}
+
+/// Runs a client to its end, in a thread whose hanging the test notices.
+#[track_caller]
+fn to_its_end<T>(known: &Known, prepare: impl FnOnce() -> T + Send + 'static) {
+    let known = Arc::clone(known);
+    let (done, is_done) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let _kept = prepare();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        runtime.block_on(async {
+            let builder = Client::builder("http://localhost").transports([Transport::Polling]);
+            let service = Silent(Arc::clone(&known));
+            let client = builder.http_service(service).connect().await.unwrap();
+            let _ = known.set(client.handle());
+            // The poll begins.
+            tokio::task::yield_now().await;
+            client.abort();
+            client.wait().await;
+        });
+        let _ = done.send(());
+    });
+    is_done
+        .recv_timeout(LONG)
+        .expect("the client waits for itself");
+}
+
+#[test]
+fn a_request_that_is_given_up_may_ask_for_its_client() {
+    to_its_end(&Known::default(), || {});
+}
+
+#[test]
+fn a_log_may_ask_for_the_client() {
+    let known = Known::default();
+    let asks = Asks(Arc::clone(&known));
+    to_its_end(&known, move || tracing::subscriber::set_default(asks));
 }

@@ -33,6 +33,9 @@ pub(super) struct Connection<'a> {
     poll: Option<Request>,
     post: Option<Request>,
     opening: Option<(WebSocketId, BoxFuture<'static, Result<WebSocket, Error>>)>,
+    /// Requests that were given up and are still to be dropped: they may be those of the application's service, whose code
+    /// must not run under the lock.
+    given_up: Vec<Request>,
     socket: Option<Socket>,
     farewells: Vec<Farewell>,
     timer: Pin<Box<Sleep>>,
@@ -60,6 +63,7 @@ impl<'a> Connection<'a> {
             poll: None,
             post: None,
             opening: None,
+            given_up: Vec::new(),
             socket: None,
             farewells: Vec::new(),
             timer: Box::pin(tokio::time::sleep(std::time::Duration::ZERO)),
@@ -130,31 +134,36 @@ impl<'a> Connection<'a> {
                 output => self.act(output, &mut state.session),
             }
         }
+        let mut opened = None;
         if !self.was_open() && state.session.opened().is_some() {
             self.open_since = Some(now());
-            meter::connected(self.first);
             state.was_open = true;
             wake = true;
             self.first_answer = Bytes::new();
             if let Some(life) = &mut state.life {
                 life.push_back(Event::Opened);
             }
-            let opened = state.session.opened();
-            let sid = opened.map_or("", |opened| opened.short_sid());
-            tracing::debug!(target: TARGET, sid, transport = %state.session.transport(), "session opened");
-            shared.phase.send_replace(Phase::Open);
+            opened = state.session.opened().cloned();
         }
         if state.session.is_upgrading() != self.was_upgrading {
             // Who waits for that may have read no event for long, and would not hear of this one.
             self.was_upgrading = !self.was_upgrading;
             wake = true;
         }
-        if state.session.transport() != self.first && !state.upgraded {
+        let has_moved = state.session.transport() != self.first && !state.upgraded;
+        state.upgraded |= has_moved;
+        drop(state);
+        // Without the lock, for which the application's code may ask in turn.
+        self.given_up.clear();
+        if let Some(opened) = opened {
+            meter::connected(self.first);
+            tracing::debug!(target: TARGET, sid = opened.short_sid(), transport = %self.first, "session opened");
+            shared.phase.send_replace(Phase::Open);
+        }
+        if has_moved {
             meter::upgraded();
             tracing::debug!(target: TARGET, "upgraded to websocket");
-            state.upgraded = true;
         }
-        drop(state);
         if wake {
             shared.wake_application();
         }
@@ -173,8 +182,10 @@ impl<'a> Connection<'a> {
                 }
             }
             Output::Cancel(id) => {
-                self.poll.take_if(|(poll, _)| *poll == id);
-                self.post.take_if(|(post, _)| *post == id);
+                let poll = self.poll.take_if(|(poll, _)| *poll == id);
+                self.given_up.extend(poll);
+                let post = self.post.take_if(|(post, _)| *post == id);
+                self.given_up.extend(post);
             }
             Output::OpenWebSocket(id) => {
                 let websockets = self.settings.websockets.clone();

@@ -175,20 +175,23 @@ async fn session(shared: &Arc<Shared>, settings: &Settings) -> (bool, Disconnect
         .session
         .closed()
         .unwrap_or(DisconnectReason::TransportError);
+    let transport = state.session.transport();
+    state.reason = Some(reason);
+    let before = std::mem::replace(&mut state.error, error.clone());
+    if was_open && let Some(life) = &mut state.life {
+        life.push_back(Event::Closed(reason));
+    }
+    // The rest without the lock, for which the application's code may ask in turn.
+    drop(state);
+    drop(before);
     match &error {
         Some(error) => tracing::debug!(target: TARGET, %reason, %error, "session closed"),
         None => tracing::debug!(target: TARGET, %reason, "session closed"),
     }
     match open_since {
-        Some(since) => meter::disconnected(state.session.transport(), reason, now() - since),
+        Some(since) => meter::disconnected(transport, reason, now() - since),
         None => meter::failed(reason),
     }
-    state.reason = Some(reason);
-    state.error = error;
-    if was_open && let Some(life) = &mut state.life {
-        life.push_back(Event::Closed(reason));
-    }
-    drop(state);
     shared.wake_application();
     (was_open, reason)
 }
