@@ -14,7 +14,7 @@ use engineio_client::{Client, DisconnectReason, ErrorKind, Handle, Message, Send
 use futures_util::SinkExt;
 use http::{Request, Response};
 use http_body_util::Full;
-use support::{LONG, OPEN_POLLING, Reply, Server, echo, in_time, ok, websocket};
+use support::{LONG, OPEN, OPEN_POLLING, Reply, Server, echo, in_time, ok, websocket};
 use tokio::io::AsyncWriteExt;
 use tokio_tungstenite::tungstenite::Message as WsMessage;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
@@ -384,4 +384,57 @@ fn a_log_may_ask_for_the_client() {
     let known = Known::default();
     let asks = Asks(Arc::clone(&known));
     to_its_end(&known, move || tracing::subscriber::set_default(asks));
+}
+
+/// An HTTP service that opens a session, lets polls wait, and refuses what is sent.
+#[derive(Clone)]
+struct Refusing(tokio::sync::mpsc::UnboundedSender<()>);
+
+impl tower_service::Service<Request<Full<Bytes>>> for Refusing {
+    type Response = Response<Full<Bytes>>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<Full<Bytes>>) -> Self::Future {
+        let mut response = Response::new(Full::from(OPEN));
+        if request.method() == http::Method::POST {
+            self.0.send(()).unwrap();
+            *response.status_mut() = http::StatusCode::BAD_REQUEST;
+        } else if request.uri().query().unwrap().contains("sid=") {
+            return Box::pin(std::future::pending());
+        }
+        Box::pin(std::future::ready(Ok(response)))
+    }
+}
+
+#[tokio::test]
+async fn an_upgrade_that_fails_does_not_hide_what_ends_the_session() {
+    let refused = Arc::new(tokio::sync::Notify::new());
+    let is_refused = Arc::clone(&refused);
+    let (tried, mut is_tried) = tokio::sync::mpsc::unbounded_channel();
+    let server = Server::start(move |_, _| {
+        let (tried, is_refused) = (tried.clone(), Arc::clone(&is_refused));
+        websocket(move |mut socket| async move {
+            assert_eq!(support::text(&mut socket).await, "2probe");
+            tried.send(()).unwrap();
+            is_refused.notified().await;
+        })
+    })
+    .await;
+    let (posted, mut is_posted) = tokio::sync::mpsc::unbounded_channel();
+    let builder = Client::builder(&server.url()).http_service(Refusing(posted));
+    let client = in_time(builder.connect()).await.unwrap();
+    in_time(is_tried.recv()).await.unwrap();
+    client.send("a").await.unwrap();
+    in_time(is_posted.recv()).await.unwrap();
+    // The refusal waits for the poll to bring the server's last words; meanwhile the WebSocket goes.
+    refused.notify_one();
+    in_time(client.wait()).await;
+    assert_eq!(client.disconnect_reason(), Some(DisconnectReason::Refused));
+    let error = client.disconnect_error().expect("the refusal is forgotten");
+    assert_eq!(error.status(), Some(400), "{error}");
 }

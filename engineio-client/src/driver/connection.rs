@@ -285,8 +285,7 @@ impl<'a> Connection<'a> {
                 if self.was_open() {
                     tracing::warn!(target: TARGET, %error, "the upgrade to websocket failed; going on by polling");
                 }
-                let reason = self.failed(error);
-                self.websocket_closed(id, reason);
+                self.websocket_closed(id, error.reason(), Some(error));
             }
         }
         true
@@ -334,18 +333,20 @@ impl<'a> Connection<'a> {
             return progress;
         };
         self.socket = None;
-        if let Some(error) = error {
-            self.failed(error);
-        }
-        self.websocket_closed(id, reason);
+        self.websocket_closed(id, reason, error);
         true
     }
 
-    fn websocket_closed(&mut self, id: WebSocketId, reason: DisconnectReason) {
+    fn websocket_closed(
+        &mut self,
+        id: WebSocketId,
+        reason: DisconnectReason,
+        error: Option<Error>,
+    ) {
         self.input(Input::WebSocketClosed(id, reason));
-        if self.shared.lock().session.closed().is_none() {
-            // It was only the upgrade that failed, which is nobody's error when the session ends later.
-            self.error = None;
+        // If it was only the upgrade that failed, that is nobody's error when the session ends later.
+        if error.is_some() && self.shared.lock().session.closed().is_some() {
+            self.error = error;
         }
     }
 
