@@ -61,6 +61,8 @@ pub(crate) struct State {
     /// The application wants no more of it: close, abort or drop.
     pub(crate) stopping: bool,
     pub(crate) was_open: bool,
+    /// Since when the session is open that is counted as one that lasts.
+    pub(crate) counted: Option<Instant>,
     pub(crate) upgraded: bool,
     pub(crate) finished: bool,
     /// A new session may take the place of one that ended.
@@ -108,6 +110,7 @@ impl Shared {
                 is_handled: handlers.take_messages(),
                 stopping: false,
                 was_open: false,
+                counted: None,
                 upgraded: false,
                 finished: false,
                 may_return: settings.reconnect.is_some(),

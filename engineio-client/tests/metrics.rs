@@ -29,6 +29,13 @@ async fn sessions_and_messages_are_counted() {
     in_time(client.close()).await;
     let failed = Client::builder("http://127.0.0.1:1").connect();
     assert!(in_time(failed).await.is_err());
+    // A session that ends with its runtime.
+    let builder = Client::builder(&server.url()).upgrade(false);
+    let dropped = tokio::task::spawn_blocking(move || {
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        runtime.block_on(builder.connect()).unwrap()
+    });
+    drop(in_time(dropped).await.unwrap());
 
     let mut lines: Vec<String> = Vec::new();
     for (key, _, _, value) in counted.snapshot().into_vec() {
@@ -47,13 +54,14 @@ async fn sessions_and_messages_are_counted() {
     lines.sort();
     let expected = [
         "disconnects_total reason=client disconnect 1",
+        "disconnects_total reason=transport error 1",
         "failures_total reason=transport error 1",
-        "handshakes_total transport=polling 1",
+        "handshakes_total transport=polling 2",
         "message_bytes_total direction=in 5",
         "message_bytes_total direction=out 5",
         "messages_total direction=in 1",
         "messages_total direction=out 1",
-        "session_seconds 1 values",
+        "session_seconds 2 values",
         "sessions transport=polling 0",
         "sessions transport=websocket 0",
         "upgrades_total 1",

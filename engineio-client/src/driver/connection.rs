@@ -137,6 +137,7 @@ impl<'a> Connection<'a> {
         let mut opened = None;
         if !self.was_open() && state.session.opened().is_some() {
             self.open_since = Some(now());
+            state.counted = self.open_since;
             state.was_open = true;
             wake = true;
             self.first_answer = Bytes::new();

@@ -70,6 +70,7 @@ struct LastWill {
 impl Drop for LastWill {
     fn drop(&mut self) {
         let mut state = self.shared.lock();
+        let counted = state.counted.take();
         if !state.finished {
             state.finished = true;
             state.session.abort(DisconnectReason::TransportError);
@@ -83,7 +84,12 @@ impl Drop for LastWill {
                 life.push_back(Event::Closed(reason));
             }
         }
+        let ended = state.session.closed().zip(counted);
+        let transport = state.session.transport();
         drop(state);
+        if let Some((reason, since)) = ended {
+            meter::disconnected(transport, reason, now() - since);
+        }
         self.shared.end(match self.done_elsewhere {
             true => Phase::Finished,
             false => Phase::Done,
@@ -176,6 +182,7 @@ async fn session(shared: &Arc<Shared>, settings: &Settings) -> (bool, Disconnect
         .closed()
         .unwrap_or(DisconnectReason::TransportError);
     let transport = state.session.transport();
+    state.counted = None;
     state.reason = Some(reason);
     let before = std::mem::replace(&mut state.error, error.clone());
     if was_open && let Some(life) = &mut state.life {
