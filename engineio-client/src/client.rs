@@ -199,6 +199,10 @@ impl Client {
     /// Runs a task beside the client that ends with it: when the session is over and no new one will be opened, the task is
     /// dropped where it stands. The result is `None` then.
     ///
+    /// # Panics
+    ///
+    /// Panics outside of a tokio runtime.
+    ///
     /// # Examples
     ///
     /// ```no_run
@@ -363,6 +367,10 @@ impl Handle {
     }
 
     /// As [`Client::spawn`].
+    ///
+    /// # Panics
+    ///
+    /// Panics outside of a tokio runtime.
     pub fn spawn<F>(&self, task: F) -> JoinHandle<Option<F::Output>>
     where
         F: Future<Output: Send> + Send + 'static,
