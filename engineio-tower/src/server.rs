@@ -220,8 +220,10 @@ impl Server {
     /// the server closes, and the handlers that run are waited for. Then the background tasks are ended.
     ///
     /// What is not done after `grace` is dropped; a client that does not fetch its last messages cannot hold the server
-    /// up. The last tenth of the grace, at most a second, is for `on_disconnect` of those who had to be cut off. The host must still serve requests meanwhile, so that polling clients can fetch them: call this before, or
-    /// as the signal of, the host's own graceful shutdown.
+    /// up. The last tenth of the grace, at most a second, is for `on_disconnect` of those who had to be cut off. The host
+    /// must still serve requests meanwhile, so that polling clients can fetch them: call this before, or as the signal of,
+    /// the host's own graceful shutdown. A handler of a client that awaits it is itself waited for, until the grace is
+    /// over: there, let a task of its own do it.
     ///
     /// # Cancel safety
     ///
