@@ -184,6 +184,25 @@ async fn headers_that_are_given_twice() {
 }
 
 #[tokio::test]
+async fn a_refusal_is_unpacked_where_it_can_be() {
+    let body = br#"{"code":4,"message":"no"}"#;
+    let level = flate2::Compression::fast();
+    let mut packed = Vec::new();
+    let mut encoder = flate2::read::GzEncoder::new(&body[..], level);
+    std::io::Read::read_to_end(&mut encoder, &mut packed).unwrap();
+    for (sent, code, read) in [
+        (packed, Some(4), &body[..]),
+        (b"plain".into(), None, b"plain"),
+    ] {
+        let reply = move || Reply::With(403, "content-encoding: gzip\r\n", sent.clone());
+        let server = Server::start(move |_, _| reply()).await;
+        let error = in_time(Client::connect(&server.url())).await.unwrap_err();
+        assert_eq!((error.status(), error.code()), (Some(403), code));
+        assert_eq!(error.body(), read);
+    }
+}
+
+#[tokio::test]
 async fn a_refusal_is_told_with_status_and_body() {
     let body = r#"{"code":4,"message":"token expired"}"#;
     for transport in [Transport::Polling, Transport::WebSocket] {

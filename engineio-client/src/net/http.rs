@@ -1,7 +1,7 @@
 //! The requests of the polling transport.
 
 use std::future::poll_fn;
-use std::io::Read;
+use std::io::{self, Read};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -193,7 +193,14 @@ impl Http {
             return Err(Error::redirect(&attempt, status, &to));
         }
         if !status.is_success() {
+            let encoding = response.headers().get(CONTENT_ENCODING).cloned();
             let body = first_bytes(response.into_body(), MAX_REFUSAL).await;
+            let plain = encoding.and_then(|encoding| unpack(&encoding, &body, MAX_REFUSAL));
+            // As far as it can be read: what is broken in it is no reason to say less.
+            let body = match plain {
+                Some((plain, _)) if !plain.is_empty() => plain.into(),
+                _ => body,
+            };
             return Err(Error::refused(&attempt, status, body));
         }
         if body.is_some() {
@@ -337,31 +344,42 @@ where
     bytes.freeze()
 }
 
+/// Undoes an encoding, up to so many bytes: what came out, and whether it broke there. `None` for an encoding that was
+/// not asked for.
+fn unpack(
+    encoding: &HeaderValue,
+    body: &[u8],
+    limit: usize,
+) -> Option<(Vec<u8>, io::Result<usize>)> {
+    let limit = limit as u64;
+    let mut plain = Vec::new();
+    let outcome = match encoding.as_bytes().to_ascii_lowercase().as_slice() {
+        b"identity" => Read::take(body, limit).read_to_end(&mut plain),
+        b"gzip" | b"x-gzip" => {
+            let decoder = flate2::read::MultiGzDecoder::new(body);
+            decoder.take(limit).read_to_end(&mut plain)
+        }
+        b"deflate" => {
+            let decoder = flate2::read::ZlibDecoder::new(body);
+            decoder.take(limit).read_to_end(&mut plain)
+        }
+        _ => return None,
+    };
+    Some((plain, outcome))
+}
+
 fn decompress(
     encoding: &HeaderValue,
     body: Bytes,
     limit: usize,
     attempt: &str,
 ) -> Result<Bytes, Error> {
-    let take = limit as u64 + 1;
-    let mut plain = Vec::new();
-    let outcome = match encoding.as_bytes().to_ascii_lowercase().as_slice() {
-        b"identity" => return Ok(body),
-        b"gzip" | b"x-gzip" => {
-            let decoder = flate2::read::MultiGzDecoder::new(&*body);
-            decoder.take(take).read_to_end(&mut plain)
-        }
-        b"deflate" => {
-            let decoder = flate2::read::ZlibDecoder::new(&*body);
-            decoder.take(take).read_to_end(&mut plain)
-        }
-        other => {
-            let message = format!(
-                "{attempt} was answered in the encoding {}, which was not asked for; switch it off in the server",
-                excerpt(other)
-            );
-            return Err(Error::new(ErrorKind::Protocol, message));
-        }
+    let Some((plain, outcome)) = unpack(encoding, &body, limit.saturating_add(1)) else {
+        let message = format!(
+            "{attempt} was answered in the encoding {}, which was not asked for; switch it off in the server",
+            excerpt(encoding.as_bytes())
+        );
+        return Err(Error::new(ErrorKind::Protocol, message));
     };
     if let Err(error) = outcome {
         let message = format!("{attempt} was answered with compressed data that is broken");
