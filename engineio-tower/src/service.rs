@@ -100,8 +100,9 @@ impl<S> Layer<S> for EngineIoLayer {
 /// # Back pressure
 ///
 /// `poll_ready` asks the inner service. If that one hands out permits, as tower's `ConcurrencyLimit` does, a request for
-/// the Engine.IO server keeps the permit until the next call of the same clone: put such limits outside of this service,
-/// or on single routes.
+/// the Engine.IO server keeps the permit until the next call of the same clone. Outside of this service such a limit
+/// counts every poll that waits, one for each client that polls: a hundred of them would use a hundred permits up, and
+/// nobody else be served. Put such limits on single routes of the host app.
 ///
 /// # Examples
 ///
