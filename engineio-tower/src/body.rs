@@ -65,9 +65,11 @@ impl<B> ResponseBody<B> {
     }
 }
 
-impl<B: Default> Default for ResponseBody<B> {
+/// An empty body, whatever that of the inner service: layers around it that answer by themselves ask for one, as
+/// tower-http's for CORS and timeouts do.
+impl<B> Default for ResponseBody<B> {
     fn default() -> Self {
-        Self::inner(B::default())
+        Self::engine(Bytes::new())
     }
 }
 

@@ -6,7 +6,9 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use engineio_tower::{Driver, EngineIoLayer, EngineIoService, Message, Server, Socket};
+use engineio_tower::{
+    Driver, EngineIoLayer, EngineIoService, Message, ResponseBody, Server, Socket,
+};
 use http::{Request, Response, StatusCode};
 use http_body::{Body, Frame};
 use http_body_util::{BodyExt, Full};
@@ -177,4 +179,12 @@ async fn a_post_whose_body_breaks_is_answered_and_ends_the_session() {
     let response = response.expect("an answer").unwrap();
     assert_eq!(response.status(), StatusCode::BAD_REQUEST);
     assert!(server.is_empty());
+}
+
+/// As tower-http's layers for CORS and timeouts do, around the filters of warp too, whose body has no default.
+#[test]
+fn a_layer_may_answer_in_place_of_any_host() {
+    let body = ResponseBody::<LocalBody>::default();
+    assert!(body.is_end_stream());
+    assert_eq!(body.into_bytes().ok(), Some(Bytes::new()));
 }
