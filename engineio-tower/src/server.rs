@@ -222,8 +222,10 @@ impl Server {
     /// What is not done after `grace` is dropped; a client that does not fetch its last messages cannot hold the server
     /// up. The last tenth of the grace, at most a second, is for `on_disconnect` of those who had to be cut off. The host
     /// must still serve requests meanwhile, so that polling clients can fetch them: call this before, or as the signal of,
-    /// the host's own graceful shutdown. A handler of a client that awaits it is itself waited for, until the grace is
-    /// over: there, let a task of its own do it.
+    /// the host's own graceful shutdown.
+    ///
+    /// Call it from a task of your own (`tokio::spawn`): a handler that waits for it is one of those that it waits for,
+    /// until the grace is over, and a task of [`spawn`](Self::spawn) or `on_start` is ended by it before what follows.
     ///
     /// # Cancel safety
     ///
@@ -278,7 +280,7 @@ impl Server {
     }
 
     /// Runs a background task on the server's runtime: that of the caller, or of the first request. It is aborted when
-    /// the server has shut down.
+    /// the server has shut down, so [`shutdown`](Self::shutdown) is not called in one.
     ///
     /// # Panics
     ///
