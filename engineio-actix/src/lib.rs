@@ -42,6 +42,15 @@
 //! any worker, and a [`Socket`] may be used from any thread. A handler runs on the thread of the worker whose request
 //! brought the message: one that blocks belongs into `on_message_blocking`.
 //!
+//! # What a connect handler sees
+//!
+//! The types of [`ConnectRequest`] and [`Refuse`] are those of `http` 1, where actix-web has 0.2: headers are named by
+//! text, as in `request.headers().get("authorization")`, and who wants to name a type, as for [`Refuse::status_code`],
+//! adds `http = "1"` to the dependencies.
+//!
+//! What a middleware put into actix-web's extensions, which may belong to one thread, does not reach the handler. A
+//! header does that the middleware sets, in place of what the client sent under its name.
+//!
 //! # Settings of `HttpServer`
 //!
 //! - `.on_connect(`[`engineio_actix::on_connect`](on_connect)`)` switches Nagle's algorithm off, which actix-web leaves
