@@ -105,7 +105,7 @@ use std::net::SocketAddr;
 use std::task::{Context, Poll};
 
 use axum::body::{Body, Bytes, HttpBody};
-use axum::extract::{ConnectInfo, FromRequestParts, Request};
+use axum::extract::{ConnectInfo, FromRequestParts};
 use axum::response::Response;
 use axum::{BoxError, Router};
 use engineio_tower::ResponseBody;
@@ -255,10 +255,25 @@ impl<S: Clone + Send + Sync + 'static> RouterExt for Router<S> {
 /// axum::serve(listener, app).await
 /// # }
 /// ```
-pub fn wrap(
+///
+/// [`serve`] takes it as it is:
+///
+/// ```no_run
+/// # use axum::Router;
+/// # use engineio_axum::Server;
+/// # async fn run(listener: tokio::net::TcpListener, app: Router, server: Server) -> std::io::Result<()> {
+/// engineio_axum::serve(listener, engineio_axum::wrap(app, server)).await
+/// # }
+/// ```
+pub fn wrap<B>(
     router: Router,
     server: Server,
-) -> impl Service<Request, Response = Response, Error = Infallible, Future: Send> + Clone + Send + Sync
+) -> impl Service<http::Request<B>, Response = Response, Error = Infallible, Future: Send>
++ Clone
++ Send
++ Sync
+where
+    B: HttpBody<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
 {
     EngineIoLayer::new(server).layer(router)
 }
