@@ -16,6 +16,7 @@ use crate::Text;
 ///
 /// let message = Message::from("hello");
 /// assert_eq!(message.as_text(), Some("hello"));
+/// assert!(Message::from(b"hello").is_binary());
 ///
 /// let message = Message::json(&serde_json::json!({ "n": 1 })).unwrap();
 /// assert_eq!(message.as_text(), Some(r#"{"n":1}"#));
@@ -158,6 +159,12 @@ impl From<&[u8]> for Message {
 impl<const N: usize> From<[u8; N]> for Message {
     fn from(bytes: [u8; N]) -> Self {
         Self::Binary(Bytes::copy_from_slice(&bytes))
+    }
+}
+
+impl<const N: usize> From<&[u8; N]> for Message {
+    fn from(bytes: &[u8; N]) -> Self {
+        Self::Binary(Bytes::copy_from_slice(bytes))
     }
 }
 
