@@ -156,7 +156,8 @@ impl ClientBuilder {
         self
     }
 
-    /// Adds a query parameter to every request. It is percent-encoded here.
+    /// Adds a query parameter to every request. It is percent-encoded here. `EIO`, `transport` and `sid`, here and in the
+    /// URL, are the client's own to set and left out.
     pub fn query(mut self, name: &str, value: &str) -> Self {
         if let Ok(target) = &mut self.target {
             target.append_query(name, value);
@@ -188,7 +189,8 @@ impl ClientBuilder {
         self
     }
 
-    /// Adds many headers to every request and to the WebSocket handshake.
+    /// Adds many headers to every request and to the WebSocket handshake, in place of those that were given before under
+    /// the same names.
     pub fn headers(mut self, headers: HeaderMap) -> Self {
         self.headers.extend(headers);
         self
