@@ -85,6 +85,11 @@ impl ServerBuilder {
 
     /// What is done with a message, by a closure that may block: it runs on the runtime's blocking threads. The
     /// messages of one client are still handled one at a time, in the order sent.
+    ///
+    /// tokio has 512 such threads unless its runtime is built with another number, and a handler that waits in
+    /// [`blocking_send`](Socket::blocking_send) for a client that does not read keeps one until that client is dropped,
+    /// after `ping_interval` and `ping_timeout`. As many such clients hold up the handlers of all others: where strangers
+    /// connect, set [`when_full`](Self::when_full), so that nobody waits, or use [`try_send`](Socket::try_send).
     pub fn on_message_blocking<F>(self, handler: F) -> Self
     where
         F: Fn(Socket, Message) + Send + Sync + 'static,
