@@ -313,8 +313,9 @@ impl ClientBuilder {
         self
     }
 
-    /// Sends the requests of polling by a service of the application's: a pool that it has already, with its own retries,
-    /// traces or tests. WebSockets are still opened by the client itself; proxy and TLS options apply to those alone.
+    /// Sends the requests of polling by a service of the application's: a pool that it has already, with its own traces or
+    /// tests. A poll waits for the server's next ping: a time limit of the service must be longer. A POST that the service
+    /// repeats may arrive twice. WebSockets are still opened by the client itself; proxy and TLS options apply to those alone.
     pub fn http_service<S, B>(mut self, service: S) -> Self
     where
         S: tower_service::Service<Request<Full<Bytes>>, Response = Response<B>>
