@@ -201,7 +201,7 @@ impl Client {
     ///
     /// # Panics
     ///
-    /// Panics outside of a tokio runtime.
+    /// Panics outside a tokio runtime.
     ///
     /// # Examples
     ///
@@ -370,7 +370,7 @@ impl Handle {
     ///
     /// # Panics
     ///
-    /// Panics outside of a tokio runtime.
+    /// Panics outside a tokio runtime.
     pub fn spawn<F>(&self, task: F) -> JoinHandle<Option<F::Output>>
     where
         F: Future<Output: Send> + Send + 'static,

@@ -231,6 +231,10 @@ impl Server {
     ///
     /// Dropping it leaves the server refusing new clients, with the others on their way out.
     ///
+    /// # Panics
+    ///
+    /// Panics outside a tokio runtime with time enabled.
+    ///
     /// # Examples
     ///
     /// ```
