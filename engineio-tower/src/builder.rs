@@ -54,6 +54,9 @@ impl ServerBuilder {
     ///
     /// It may be async or plain, and returns `Result<(), Refuse>` or nothing. [`Refuse`](crate::Refuse) turns the
     /// client away before anything is kept of it. What is sent to the socket here travels with the handshake.
+    ///
+    /// A plain closure must not block, here and in the other handlers. What does, such as a call to a database without
+    /// async, is awaited in an async one by `tokio::task::spawn_blocking`.
     pub fn on_connect<F, R, K>(mut self, handler: F) -> Self
     where
         F: Fn(Socket, ConnectRequest) -> R + Send + Sync + 'static,
