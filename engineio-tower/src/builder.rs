@@ -198,6 +198,9 @@ impl ServerBuilder {
     }
 
     /// The path under which the server is reached. Default `/engine.io`. Slashes around it do not matter.
+    ///
+    /// Keep to characters that a URL has as they are. It is compared with the path of a request as that travels, so that
+    /// others are written percent-encoded; in actix-web, which decodes a path first, such a server is not reached.
     pub fn path(mut self, path: &str) -> Self {
         self.path = format!("/{}", path.trim_matches('/'));
         if self.path == "/" {
