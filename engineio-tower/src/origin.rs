@@ -153,8 +153,8 @@ impl Origins {
     ///
     /// # Panics
     ///
-    /// If an entry is not an origin, `*` and `null` among them. [`try_list`](Self::try_list) is for entries that
-    /// come from a configuration file.
+    /// If an entry is not an origin: `*`, patterns with it, and `null` are none. [`try_list`](Self::try_list) is for
+    /// entries that come from a configuration file.
     #[must_use]
     pub fn list<I>(origins: I) -> Self
     where
@@ -189,8 +189,9 @@ impl Origins {
             let given = origin.as_ref();
             let text = given.strip_suffix('/').unwrap_or(given);
             match Address::parse(text) {
-                Some(_) => Ok(text.into()),
-                None => Err(InvalidOrigin(given.to_owned())),
+                // A host may have a star, but no origin of a browser does: it was meant as a pattern.
+                Some(_) if !text.contains('*') => Ok(text.into()),
+                _ => Err(InvalidOrigin(given.to_owned())),
             }
         };
         let list: Result<_, _> = origins.into_iter().map(read).collect();

@@ -164,7 +164,14 @@ fn a_list_allows_its_entries_and_nothing_else() {
 
 #[test]
 fn a_bad_entry_of_a_list_is_named() {
-    for entry in ["*", "null", "app.example.com", "https://a.com/path", ""] {
+    for entry in [
+        "*",
+        "null",
+        "app.example.com",
+        "https://*.a.com",
+        "https://a.com/path",
+        "",
+    ] {
         let error = Origins::try_list(["https://a.com", entry]).unwrap_err();
         assert!(error.to_string().starts_with(&format!("{entry:?} is not")));
     }
