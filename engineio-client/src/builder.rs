@@ -18,7 +18,7 @@ use crate::handlers::Handlers;
 use crate::net::connect::Connector;
 use crate::net::cookies::Cookies;
 use crate::net::http::{Http, HttpService};
-use crate::net::proxy::{Proxy, basic};
+use crate::net::proxy::{Proxy, basic, secret};
 use crate::net::websocket::WebSockets;
 use crate::shared::{Phase, Shared};
 use crate::target::Target;
@@ -168,7 +168,7 @@ impl ClientBuilder {
     /// Adds a header to every request and to the WebSocket handshake. `user-agent` and `authorization` are replaced, since
     /// there is one of each.
     pub fn header(mut self, name: &str, value: &str) -> Self {
-        match (HeaderName::try_from(name), HeaderValue::try_from(value)) {
+        match (HeaderName::try_from(name), secret(value)) {
             (Ok(name), Ok(value)) => {
                 if name == USER_AGENT || name == AUTHORIZATION {
                     self.headers.insert(name, value);
@@ -198,9 +198,8 @@ impl ClientBuilder {
 
     /// Sends `authorization: Bearer …` with every request.
     pub fn bearer_auth(mut self, token: &str) -> Self {
-        match HeaderValue::try_from(format!("Bearer {token}")) {
-            Ok(mut value) => {
-                value.set_sensitive(true);
+        match secret(&format!("Bearer {token}")) {
+            Ok(value) => {
                 self.headers.insert(AUTHORIZATION, value);
             }
             Err(error) => {
@@ -220,7 +219,7 @@ impl ClientBuilder {
 
     /// Sends a cookie with every request.
     pub fn cookie(mut self, name: &str, value: &str) -> Self {
-        match HeaderValue::try_from(format!("{name}={value}")) {
+        match secret(&format!("{name}={value}")) {
             Ok(pair) => {
                 self.headers.append(COOKIE, pair);
             }

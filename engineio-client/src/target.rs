@@ -16,7 +16,7 @@ const DEFAULT_PATH: &str = "/engine.io/";
 /// A longer URL is refused by the reference client and by most servers.
 const MAX_URL_LEN: usize = 8000;
 
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) struct Target {
     scheme: Scheme,
     authority: Authority,
@@ -169,6 +169,13 @@ impl Target {
 impl std::fmt::Display for Target {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}://{}{}", self.scheme, self.authority, self.path)
+    }
+}
+
+/// Without credentials and query, as in a log.
+impl std::fmt::Debug for Target {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{self}")
     }
 }
 

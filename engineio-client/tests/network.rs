@@ -36,6 +36,21 @@ fn either(request: &Request) -> Reply {
     }
 }
 
+#[test]
+fn a_builder_that_is_printed_keeps_its_secrets() {
+    let builder = Client::builder("http://user:hidden@h/?token=hidden")
+        .header("x-api-key", "hidden")
+        .bearer_auth("hidden")
+        .cookie("a", "hidden")
+        .query("token", "hidden")
+        .proxy("http://user:hidden@p")
+        .client_identity(b"hidden");
+    let printed = format!("{builder:?}");
+    for secret in ["hidden", &format!("{:?}", b"hidden")] {
+        assert!(!printed.contains(secret), "{printed}");
+    }
+}
+
 #[tokio::test]
 async fn a_proxy_that_refuses_websocket_leaves_the_session_on_polling() {
     // It is the proxy and the server at once: plain requests come in absolute form, WebSockets as CONNECT.

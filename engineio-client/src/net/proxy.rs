@@ -2,12 +2,12 @@
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use http::Uri;
-use http::header::HeaderValue;
+use http::header::{HeaderValue, InvalidHeaderValue};
 
 use crate::Error;
 use crate::target::parse_credentials;
 
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) struct Proxy {
     pub(crate) kind: ProxyKind,
     /// Host and port, as an `http` URI whatever the kind.
@@ -83,12 +83,26 @@ impl Proxy {
     }
 }
 
+/// Without the credentials.
+impl std::fmt::Debug for Proxy {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let mut proxy = f.debug_struct("Proxy");
+        proxy.field("kind", &self.kind).field("uri", &self.uri);
+        proxy.finish_non_exhaustive()
+    }
+}
+
 /// The value of a header that carries basic credentials.
 pub(crate) fn basic(user: &str, password: &str) -> Option<HeaderValue> {
     let token = STANDARD.encode(format!("{user}:{password}"));
-    let mut value = HeaderValue::try_from(format!("Basic {token}")).ok()?;
+    secret(&format!("Basic {token}")).ok()
+}
+
+/// The value of a header that is not shown when it is printed.
+pub(crate) fn secret(value: &str) -> Result<HeaderValue, InvalidHeaderValue> {
+    let mut value = HeaderValue::try_from(value)?;
     value.set_sensitive(true);
-    Some(value)
+    Ok(value)
 }
 
 #[cfg(test)]

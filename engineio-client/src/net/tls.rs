@@ -15,7 +15,7 @@ use tokio_rustls::rustls::{
 
 use crate::Error;
 
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) struct TlsOptions {
     pub(crate) built_in_roots: bool,
     /// PEM, one or more certificates each.
@@ -33,6 +33,18 @@ impl Default for TlsOptions {
             identity: None,
             accept_anything: false,
         }
+    }
+}
+
+/// Without the private key.
+impl std::fmt::Debug for TlsOptions {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("TlsOptions")
+            .field("built_in_roots", &self.built_in_roots)
+            .field("roots", &self.roots.len())
+            .field("identity", &self.identity.is_some())
+            .field("accept_anything", &self.accept_anything)
+            .finish()
     }
 }
 
