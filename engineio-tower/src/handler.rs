@@ -23,7 +23,8 @@ pub(crate) type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 ///
 /// # Cancel safety
 ///
-/// No method is ever dropped half-way while the runtime lives: a client that goes away during `connect` is accepted or
+/// No method is ever dropped half-way while the runtime lives, but for a `connect` that takes longer than
+/// [`connect_timeout`](crate::ServerBuilder::connect_timeout). A client that goes away during `connect` is accepted or
 /// refused first, and told to `disconnect` after that.
 ///
 /// # Examples

@@ -219,10 +219,10 @@ impl Server {
     /// Leaves in good order: new clients are refused with 503, every client gets what is queued for it and is told that
     /// the server closes, and the handlers that run are waited for. Then the background tasks are ended.
     ///
-    /// What is not done after `grace` is dropped; a client that does not fetch its last messages cannot hold the server
-    /// up. The last tenth of the grace, at most a second, is for `on_disconnect` of those who had to be cut off. The host
-    /// must still serve requests meanwhile, so that polling clients can fetch them: call this before, or as the signal of,
-    /// the host's own graceful shutdown.
+    /// Nothing is waited for longer than `grace`. A client that has not fetched its last messages by then loses them, and
+    /// a handler that still runs goes on for as long as the runtime lives. The last tenth of the grace, at most a second,
+    /// is for `on_disconnect` of those who had to be cut off. The host must still serve requests meanwhile, so that polling
+    /// clients can fetch what is theirs: call this before, or as the signal of, the host's own graceful shutdown.
     ///
     /// Call it from a task of your own (`tokio::spawn`): a handler that waits for it is one of those that it waits for,
     /// until the grace is over, and a task of [`spawn`](Self::spawn) or `on_start` is ended by it before what follows.
