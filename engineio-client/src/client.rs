@@ -112,7 +112,7 @@ impl Client {
     ///
     /// # Cancel safety
     ///
-    /// A message whose future is dropped is either sent or not; it is not sent twice.
+    /// If it is dropped before it returns, the message was not queued.
     pub async fn send(&self, message: impl Into<Message>) -> Result<(), SendError> {
         self.handle.send(message).await
     }
