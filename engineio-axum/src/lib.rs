@@ -63,6 +63,9 @@
 //! [`ConnectRequest::peer_addr`] and [`Socket::peer_addr`] know it when the app is served with
 //! `into_make_service_with_connect_info::<SocketAddr>()`, or by [`serve`].
 //!
+//! The extractor `ConnectInfo` is fed by the first alone. With [`serve`] it fails, and the app's own handlers take
+//! `Extension<`[`PeerAddr`]`>` in its place.
+//!
 //! # Nagle's algorithm
 //!
 //! `axum::serve` leaves it on, which delays the second of two small packets by some 40 ms. A WebSocket of ours switches
