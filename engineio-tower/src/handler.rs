@@ -89,6 +89,33 @@ pub trait Handler: Send + Sync + 'static {
     }
 }
 
+/// For an application that shares its type with the routes of the host app.
+impl<H: Handler> Handler for Arc<H> {
+    fn connect(
+        &self,
+        socket: &Socket,
+        request: &ConnectRequest,
+    ) -> impl Future<Output = Result<(), Refuse>> + Send {
+        H::connect(self, socket, request)
+    }
+
+    fn message(&self, socket: &Socket, message: Message) -> impl Future<Output = ()> + Send {
+        H::message(self, socket, message)
+    }
+
+    fn upgraded(&self, socket: &Socket) -> impl Future<Output = ()> + Send {
+        H::upgraded(self, socket)
+    }
+
+    fn disconnect(
+        &self,
+        socket: &Socket,
+        reason: DisconnectReason,
+    ) -> impl Future<Output = ()> + Send {
+        H::disconnect(self, socket, reason)
+    }
+}
+
 /// A handler that has been called: done already, or a future that is still to be polled.
 pub(crate) enum Started<T> {
     Done(T),

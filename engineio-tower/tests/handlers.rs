@@ -93,6 +93,43 @@ async fn one_type_can_be_the_application() {
     assert_eq!(name, "ada");
 }
 
+/// Tells what is asked of it.
+struct Book(mpsc::UnboundedSender<&'static str>);
+
+impl Handler for Book {
+    async fn connect(&self, _: &Socket, _: &ConnectRequest) -> Result<(), Refuse> {
+        self.0.send("connect").unwrap();
+        Ok(())
+    }
+
+    async fn message(&self, _: &Socket, _: Message) {
+        self.0.send("message").unwrap();
+    }
+
+    async fn upgraded(&self, _: &Socket) {
+        self.0.send("upgraded").unwrap();
+    }
+
+    async fn disconnect(&self, _: &Socket, _: DisconnectReason) {
+        self.0.send("disconnect").unwrap();
+    }
+}
+
+#[tokio::test]
+async fn one_type_may_be_shared_with_the_host_app() {
+    let (tells, mut told) = mpsc::unbounded_channel();
+    let book = Arc::new(Book(tells));
+    let server = Server::with_handler(Arc::clone(&book));
+    let (sid, _) = open(&server).await;
+    let mut client = support::probed(&server, &sid).await;
+    for packet in ["5", "4hi", "1"] {
+        send(&mut client, packet).await;
+    }
+    for expected in ["connect", "upgraded", "message", "disconnect"] {
+        assert_eq!(told.recv().await, Some(expected));
+    }
+}
+
 #[tokio::test]
 async fn a_panic_in_a_handler_ends_its_client_alone() {
     let (left, mut leaving) = mpsc::unbounded_channel();
