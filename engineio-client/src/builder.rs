@@ -219,13 +219,15 @@ impl ClientBuilder {
 
     /// Sends a cookie with every request.
     pub fn cookie(mut self, name: &str, value: &str) -> Self {
+        // A semicolon would begin another cookie.
+        let is_one = !name.contains(['=', ';']) && !value.contains(';');
         match secret(&format!("{name}={value}")) {
-            Ok(pair) => {
+            Ok(pair) if is_one => {
                 self.headers.append(COOKIE, pair);
             }
-            Err(error) => {
+            _ => {
                 let message = format!("the cookie `{}` cannot be sent", name.escape_debug());
-                self.fail(Error::invalid(message).with_source(error));
+                self.fail(Error::invalid(message));
             }
         }
         self

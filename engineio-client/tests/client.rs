@@ -450,6 +450,7 @@ async fn what_cannot_be_used_is_refused_before_anything_is_sent() {
     let text = wrong(Client::builder(url).header("x", "secret\n")).await;
     assert!(!text.contains("secret"), "{text}");
     wrong(Client::builder(url).bearer_auth("secret\0")).await;
+    wrong(Client::builder(url).cookie("a", "b; c=d")).await;
     wrong(Client::builder(url).transports([])).await;
     wrong(Client::builder(url).proxy("nowhere")).await;
     wrong(Client::builder(url).path("/a?b=c")).await;
