@@ -183,8 +183,8 @@ impl std::fmt::Debug for Target {
 fn without_secrets(url: &str) -> String {
     let url = url.split('?').next().unwrap_or_default();
     let (scheme, rest) = url.split_at(url.find("://").map_or(0, |at| at + 3));
-    let end = rest.find(['/', '#']).unwrap_or(rest.len());
-    let host = rest[..end].rfind('@').map_or(0, |at| at + 1);
+    // The last one, since a password may have what should end the host.
+    let host = rest.rfind('@').map_or(0, |at| at + 1);
     format!("{scheme}{}", &rest[host..])
 }
 
@@ -329,6 +329,8 @@ mod tests {
             "http://user:secret@",
             "http://h:x/?token=secret",
             "http://user:secret@h/ x",
+            "http://user:a/secret@h/",
+            "ws//user:secret@h",
         ] {
             let error = Target::parse(url).unwrap_err().to_string();
             assert!(!error.contains("secret"), "{error}");
