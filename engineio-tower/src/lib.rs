@@ -60,7 +60,7 @@
 //!
 //! Each client has an outbox that is bounded in bytes. [`Socket::send`] waits while it is full, so that a client that
 //! reads slowly slows its own sender down; [`try_send`](Socket::try_send) gives the message back instead, and
-//! [`send_volatile`](Socket::send_volatile) replaces what has not left yet. [`WhenFull`] changes the rule for all.
+//! [`send_volatile`](Socket::send_volatile) drops it if it cannot leave at once. [`WhenFull`] changes the rule for all.
 //! Heartbeats and the close never wait behind messages.
 //!
 //! ```
