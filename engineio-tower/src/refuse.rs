@@ -1,7 +1,7 @@
 //! How an application turns a client away.
 
 use bytes::Bytes;
-use engineio_core::SendError;
+use engineio_core::{SendError, SendManyError};
 use http::StatusCode;
 
 /// The answer to a client that the application does not let in: a status and a JSON body.
@@ -102,6 +102,14 @@ impl Default for Refuse {
 /// For the `?` behind a `send` in a connect handler: more was sent than fits, or the handler closed the socket.
 impl From<SendError> for Refuse {
     fn from(error: SendError) -> Self {
+        tracing::warn!(target: "engineio::connect", %error, "a connect handler could not send");
+        Self::unavailable()
+    }
+}
+
+/// As for one message.
+impl From<SendManyError> for Refuse {
+    fn from(error: SendManyError) -> Self {
         tracing::warn!(target: "engineio::connect", %error, "a connect handler could not send");
         Self::unavailable()
     }

@@ -291,6 +291,25 @@ async fn sockets_are_limited_in_all_and_by_peer() {
 }
 
 #[tokio::test]
+async fn a_connect_handler_that_sends_more_than_fits_refuses() {
+    let server = Server::builder()
+        .outbox_limit(100)
+        .on_connect(|socket: Socket, request: ConnectRequest| async move {
+            if request.query("many").is_some() {
+                socket.send_many(["one", "two"])?;
+            }
+            socket.send("one").await?;
+            socket.send("two").await?;
+            Ok(())
+        })
+        .build();
+    for query in [HANDSHAKE.to_owned(), format!("{HANDSHAKE}&many=1")] {
+        let refused = call(&server, get_request(&query)).await;
+        assert_eq!(refused.status(), StatusCode::SERVICE_UNAVAILABLE);
+    }
+}
+
+#[tokio::test]
 async fn the_initial_message_follows_the_open_packet() {
     let server = echo().initial_message("hello").build();
     let (_, packets) = open(&server).await;
