@@ -54,9 +54,9 @@
 //! let app: Router = Router::new().nest("/api", users.engine_io(server));
 //! ```
 //!
-//! The layer, being no route, is lost in two places: `outer.merge(inner.layer(…))` with a fallback on `outer`, which
-//! takes the requests without a route; and `outer.nest("/api", inner.layer(…))`, unless `inner` has a fallback of its
-//! own. Add routes there.
+//! The layer, being no route, is lost where it is not last: before a `fallback` that is added after it, and as a
+//! `route_layer`. And in two places: `outer.merge(inner.layer(…))` with a fallback on `outer`, which takes the requests
+//! without a route; and `outer.nest("/api", inner.layer(…))`, unless `inner` has a fallback of its own. Add routes there.
 //!
 //! # The peer's address
 //!
