@@ -196,7 +196,7 @@ impl ClientBuilder {
         self
     }
 
-    /// Sends `authorization: Bearer …` with every request.
+    /// Sends `authorization: Bearer …` with every request. For a token that expires see [`Reconnect::renew_headers`].
     pub fn bearer_auth(mut self, token: &str) -> Self {
         match secret(&format!("Bearer {token}")) {
             Ok(value) => {

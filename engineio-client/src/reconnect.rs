@@ -1,9 +1,14 @@
 //! Coming back after a session ended.
 
+use std::fmt;
+use std::future::Future;
 use std::hash::{BuildHasher, Hasher, RandomState};
+use std::sync::Arc;
 use std::time::Duration;
 
 use engineio_core::DisconnectReason;
+use futures_core::future::BoxFuture;
+use http::HeaderMap;
 
 /// When and how often a client opens a new session after one has ended; off unless it is given to
 /// [`ClientBuilder::reconnect`](crate::ClientBuilder::reconnect), as in the original.
@@ -25,12 +30,28 @@ use engineio_core::DisconnectReason;
 ///     .max_delay(Duration::from_secs(10))
 ///     .max_attempts(5);
 /// ```
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone)]
 pub struct Reconnect {
     initial_delay: Duration,
     max_delay: Duration,
     max_attempts: u32,
     jitter: f64,
+    renew: Option<Renew>,
+}
+
+/// Asks the application for headers.
+type Renew = Arc<dyn Fn() -> BoxFuture<'static, HeaderMap> + Send + Sync>;
+
+impl fmt::Debug for Reconnect {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Reconnect")
+            .field("initial_delay", &self.initial_delay)
+            .field("max_delay", &self.max_delay)
+            .field("max_attempts", &self.max_attempts)
+            .field("jitter", &self.jitter)
+            .field("renew_headers", &self.renew.is_some())
+            .finish()
+    }
 }
 
 impl Reconnect {
@@ -42,6 +63,7 @@ impl Reconnect {
             max_delay: Duration::from_secs(30),
             max_attempts: 10,
             jitter: 0.5,
+            renew: None,
         }
     }
 
@@ -72,6 +94,44 @@ impl Reconnect {
         // What is not a number fails every comparison.
         self.jitter = if part >= 0.0 { part.min(1.0) } else { 0.0 };
         self
+    }
+
+    /// Asks for headers before each new session, for a token that expires for example. They take the place of those of the
+    /// same names, for this session and those after it; an empty map leaves everything as it was. Default: the headers of
+    /// the builder for all sessions.
+    ///
+    /// An answer that takes longer than [`request_timeout`](crate::ClientBuilder::request_timeout) is not waited for. The
+    /// closure is called when the delay is over, and its future is dropped if the client is closed meanwhile.
+    ///
+    /// ```
+    /// use engineio_client::Reconnect;
+    /// use http::{HeaderMap, HeaderValue, header::AUTHORIZATION};
+    /// # async fn token() -> String { String::new() }
+    ///
+    /// let policy = Reconnect::new().renew_headers(|| async {
+    ///     let mut headers = HeaderMap::new();
+    ///     if let Ok(value) = HeaderValue::try_from(format!("Bearer {}", token().await)) {
+    ///         headers.insert(AUTHORIZATION, value);
+    ///     }
+    ///     headers
+    /// });
+    /// ```
+    #[must_use]
+    pub fn renew_headers<F, Fut>(mut self, renew: F) -> Self
+    where
+        F: Fn() -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = HeaderMap> + Send + 'static,
+    {
+        self.renew = Some(Arc::new(move || Box::pin(renew())));
+        self
+    }
+
+    /// The headers that the application wants from now on; none if it does not say.
+    pub(crate) async fn renewed(&self) -> HeaderMap {
+        match &self.renew {
+            Some(renew) => renew().await,
+            None => HeaderMap::new(),
+        }
     }
 
     /// The delay before an attempt, counted from 1; `None` if there is to be none. `random` is in `0..1`.

@@ -9,6 +9,8 @@ use std::time::Duration;
 
 use engineio_core::client::{Config, Event, Session};
 use engineio_core::{DisconnectReason, Transport};
+use http::HeaderMap;
+use tokio::time::{sleep, timeout};
 
 use self::connection::Connection;
 use crate::handlers::Handlers;
@@ -40,12 +42,22 @@ impl Settings {
         let transport = *self.transports.get(n)?;
         Some(Session::new(now(), self.session.clone(), transport))
     }
+
+    /// Sends these headers too from now on, in place of others of the same names.
+    fn renew_headers(&mut self, fresh: HeaderMap) {
+        if !fresh.is_empty() {
+            let mut headers = HeaderMap::clone(&self.http.headers);
+            headers.extend(fresh);
+            self.http.headers = Arc::new(headers);
+            self.websockets.headers = Arc::clone(&self.http.headers);
+        }
+    }
 }
 
 /// Drives a client to its end.
 pub(crate) fn run(
     shared: Arc<Shared>,
-    settings: Settings,
+    mut settings: Settings,
     handlers: Handlers,
 ) -> impl Future<Output = ()> + Send {
     // Made here and not in the task: a runtime that is gone already drops that before it has begun.
@@ -55,7 +67,7 @@ pub(crate) fn run(
     };
     async move {
         // Both in one task: what belongs to a client ends with it.
-        futures_util::future::join(sessions(&shared, &settings), handlers.run(&shared)).await;
+        futures_util::future::join(sessions(&shared, &mut settings), handlers.run(&shared)).await;
         drop(last_will);
     }
 }
@@ -76,8 +88,8 @@ impl Drop for LastWill {
             state.session.abort(DisconnectReason::TransportError);
             let reason = state.session.closed();
             state.reason = reason;
-            let message = "the task of the client was stopped, by the end of its runtime or a panic of the HTTP service \
-                           that it was given; connect again, in a runtime that lasts";
+            let message = "the task of the client was stopped, by the end of its runtime or a panic of the HTTP service, \
+                           or of the source of headers, that it was given; connect again, in a runtime that lasts";
             state.error = Some(Error::new(ErrorKind::Transport, message));
             let was_open = state.was_open;
             if let (true, Some(reason), Some(life)) = (was_open, reason, &mut state.life) {
@@ -98,7 +110,7 @@ impl Drop for LastWill {
     }
 }
 
-async fn sessions(shared: &Arc<Shared>, settings: &Settings) {
+async fn sessions(shared: &Arc<Shared>, settings: &mut Settings) {
     let mut transport = 0;
     let mut attempt = 0;
     loop {
@@ -117,19 +129,26 @@ async fn sessions(shared: &Arc<Shared>, settings: &Settings) {
             continue;
         }
         attempt += 1;
-        let policy = settings.reconnect.as_ref();
         let ever_open = shared.lock().was_open;
-        let Some(delay) = policy
-            .filter(|_| ever_open)
-            .and_then(|policy| policy.next(attempt, reason))
-        else {
+        let Some(policy) = settings.reconnect.as_ref().filter(|_| ever_open) else {
+            break;
+        };
+        let Some(delay) = policy.next(attempt, reason) else {
             break;
         };
         tracing::debug!(target: TARGET, %reason, attempt, ?delay, "connecting again");
         shared.phase.send_replace(Phase::Away);
-        if !pause(shared, delay).await {
+        let mut fresh = None;
+        let until = async {
+            sleep(delay).await;
+            fresh = timeout(settings.request_timeout, policy.renewed())
+                .await
+                .ok();
+        };
+        if !pause(shared, until).await {
             break;
         }
+        settings.renew_headers(fresh.unwrap_or_default());
         transport = 0;
         if let Some(session) = settings.session(0) {
             shared.lock().replace(session);
@@ -140,10 +159,10 @@ async fn sessions(shared: &Arc<Shared>, settings: &Settings) {
     shared.wake_application();
 }
 
-/// Waits, also until the application has read what earlier sessions brought, unless it ends the client. Returns whether to
+/// Waits for that, and until the application has read what earlier sessions brought, unless it ends the client. Returns whether to
 /// go on.
-async fn pause(shared: &Shared, delay: Duration) -> bool {
-    let mut delay = std::pin::pin!(tokio::time::sleep(delay));
+async fn pause(shared: &Shared, until: impl Future<Output = ()>) -> bool {
+    let mut until = std::pin::pin!(until);
     let mut is_over = false;
     loop {
         let news = shared.away.notified();
@@ -164,7 +183,7 @@ async fn pause(shared: &Shared, delay: Duration) -> bool {
         }
         tokio::select! {
             () = news => {}
-            () = &mut delay, if !is_over => is_over = true,
+            () = &mut until, if !is_over => is_over = true,
         }
     }
 }

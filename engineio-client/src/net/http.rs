@@ -109,7 +109,7 @@ pub(crate) struct Http {
     service: HttpService,
     /// The application brought its own service, which may have its own mind about encodings.
     is_custom: bool,
-    headers: Arc<HeaderMap>,
+    pub(crate) headers: Arc<HeaderMap>,
     cookies: Option<Arc<Cookies>>,
     forwarding: Option<HeaderValue>,
     max_response: usize,
