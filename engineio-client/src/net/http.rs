@@ -34,6 +34,9 @@ const KEEP_ALIVE: Duration = Duration::from_secs(4);
 /// One poll and one POST: a client never needs more.
 const MAX_IDLE: usize = 2;
 
+/// How long the body of an answer may take that says more about what its status says already.
+const PATIENCE: Duration = Duration::from_secs(2);
+
 /// How much of the body of a refusal is kept.
 pub(crate) const MAX_REFUSAL: usize = 64 * 1024;
 
@@ -326,21 +329,24 @@ async fn whole_body(
     })
 }
 
-/// Reads at most `limit` bytes, and takes what came if the body breaks.
+/// Reads at most `limit` bytes, and takes what came if the body breaks or does not end.
 pub(crate) async fn first_bytes<B>(mut body: B, limit: usize) -> Bytes
 where
     B: Body<Data = Bytes> + Unpin,
 {
     let mut bytes = BytesMut::new();
-    while let Some(Ok(frame)) = body.frame().await {
-        if let Ok(data) = frame.into_data() {
-            let room = limit - bytes.len();
-            bytes.extend_from_slice(&data[..data.len().min(room)]);
-            if bytes.len() == limit {
-                break;
+    let reading = async {
+        while let Some(Ok(frame)) = body.frame().await {
+            if let Ok(data) = frame.into_data() {
+                let room = limit - bytes.len();
+                bytes.extend_from_slice(&data[..data.len().min(room)]);
+                if bytes.len() == limit {
+                    break;
+                }
             }
         }
-    }
+    };
+    let _ = tokio::time::timeout(PATIENCE, reading).await;
     bytes.freeze()
 }
 
@@ -398,4 +404,25 @@ fn decompress(
 /// The answer to a WebSocket handshake that is none.
 pub(crate) fn is_switching(status: StatusCode) -> bool {
     status == StatusCode::SWITCHING_PROTOCOLS
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use bytes::Bytes;
+    use futures_util::stream::{StreamExt, iter, pending};
+    use http_body::Frame;
+    use http_body_util::StreamBody;
+
+    use super::{PATIENCE, first_bytes};
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_does_not_end_hides_nothing() {
+        let came = ["one", "two"].map(|part| Ok::<_, Infallible>(Frame::data(Bytes::from(part))));
+        let start = tokio::time::Instant::now();
+        let read = first_bytes(StreamBody::new(iter(came).chain(pending())), 100).await;
+        assert_eq!(read, "onetwo");
+        assert_eq!(start.elapsed(), PATIENCE);
+    }
 }
