@@ -74,7 +74,8 @@
 //!
 //! # WebSockets over HTTP/2
 //!
-//! They need axum's feature `http2` and nothing else (RFC 8441).
+//! They need axum's feature `http2` and nothing else (RFC 8441). With `axum::serve`, one whose messages the application
+//! leaves waiting can keep the others of its connection from being heard; with [`serve`] it cannot.
 //!
 //! # Static files
 //!

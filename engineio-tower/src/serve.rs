@@ -34,6 +34,14 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// hyper adds its timeouts to the time of day, for which some are too long.
 const LONGEST: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
+/// How many requests of HTTP/2 one connection may have under way, WebSockets included.
+const STREAMS: u32 = 200;
+
+/// How much of one of them may have come that nobody has read. The connection takes as much of all of them: otherwise a
+/// few WebSockets whose application has no room would keep all others of their connection, which may be that of a proxy,
+/// from being heard.
+const STREAM_WINDOW: u32 = 128 * 1024;
+
 /// Serves a service on a listener until the process ends, or until a signal of
 /// [`with_graceful_shutdown`](Serve::with_graceful_shutdown).
 ///
@@ -325,6 +333,9 @@ fn http(options: Options) -> auto::Builder<TokioExecutor> {
         .header_read_timeout(head);
     http.http2()
         .timer(TokioTimer::new())
+        .max_concurrent_streams(STREAMS)
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(STREAMS * STREAM_WINDOW)
         // WebSockets (RFC 8441).
         .enable_connect_protocol()
         // A peer that is gone without a word leaves a connection that nothing else would end.

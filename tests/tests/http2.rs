@@ -4,7 +4,7 @@ use engineio_tests::app::{self, Event};
 use engineio_tests::frame::{self, Frame};
 use engineio_tests::host::{Host, Running};
 use engineio_tests::http2::Http2;
-use engineio_tower::DisconnectReason;
+use engineio_tower::{DisconnectReason, Message, Socket};
 use http::StatusCode;
 
 const POLLING: &str = "/engine.io/?EIO=4&transport=polling";
@@ -148,6 +148,35 @@ async fn reset<H: Host>() {
     assert_eq!(client.get("/").await.0, StatusCode::OK);
 }
 
+/// One connection may carry the clients of a whole proxy.
+async fn neighbour<H: Host>() {
+    let (server, _events) = app::echo(|builder| {
+        builder.on_message(|socket: Socket, message: Message| async move {
+            if message.is_binary() {
+                std::future::pending::<()>().await;
+            }
+            let _ = socket.send(message).await;
+        })
+    });
+    let host = H::start(server).await;
+    let mut client = connect(&host).await;
+    let mut stuck = Vec::new();
+    for _ in 0..4 {
+        stuck.push(client.websocket(WEBSOCKET).await.unwrap());
+    }
+    let mut socket = client.websocket(WEBSOCKET).await.unwrap();
+    assert!(socket.hear().await.starts_with("0{"));
+    // More than their inboxes and the windows of HTTP/2 hold.
+    for number in 0..20 {
+        for stuck in &mut stuck {
+            stuck.send(frame::binary(&vec![0; app::MAX_PAYLOAD]));
+        }
+        let text = format!("4{number}");
+        socket.say(&text);
+        assert_eq!(socket.hear().await, text);
+    }
+}
+
 /// Not offered: browsers open WebSockets over HTTP/1 then.
 async fn not_offered<H: Host>() {
     let (server, _events) = app::echo(|builder| builder);
@@ -170,8 +199,8 @@ hosts! {
     axum: Axum: polling origins websocket compression upgrade refused reset;
     axum_routes: AxumRoutes: polling origins websocket compression upgrade refused reset;
     axum_wrap: AxumWrap: polling origins websocket compression upgrade refused reset;
-    hyper: Hyper: polling origins websocket compression upgrade refused reset;
-    warp_layer: WarpLayer: polling origins websocket compression upgrade refused reset;
+    hyper: Hyper: polling origins websocket compression upgrade refused reset neighbour;
+    warp_layer: WarpLayer: polling origins websocket compression upgrade refused reset neighbour;
     warp_filter: WarpFilter: polling origins not_offered;
     actix: ActixHttp2: polling origins not_offered;
 }
