@@ -26,6 +26,9 @@ const BYTES_AS_ONE: usize = 16 * 1024;
 /// still, and leaves before the next lot comes, which so has its memory.
 const LOT: usize = 64 * 1024;
 
+/// What a read that brings nothing counts for: it took up to two buffers of the thread.
+const NOTHING: usize = 2 * LOT / BYTES_AS_ONE;
+
 /// How long a peer may take to answer a close frame before the connection is dropped.
 const CLOSE_HANDSHAKE: Duration = Duration::from_secs(2);
 
@@ -169,10 +172,13 @@ impl Driver {
             if bytes >= LOT {
                 return Ok(true);
             }
-            let Poll::Ready(first) = socket.poll_read(cx) else {
+            let Poll::Ready(mut next) = socket.poll_read(cx) else {
                 break;
             };
-            let mut next = Some(first);
+            if next.is_none() {
+                bytes += LOT;
+                *budget = budget.saturating_sub(NOTHING);
+            }
             let mut closed = None;
             self.hungry = self.session.feed(self.id, now, || {
                 if closed.is_some() || *budget == 0 {
@@ -321,11 +327,19 @@ fn poll_close<IO: AsyncRead + AsyncWrite + Unpin>(
     socket: &mut WebSocket<IO>,
     cx: &mut Context<'_>,
 ) -> bool {
-    loop {
+    let mut budget = READ_BATCH;
+    while budget > 0 {
         match socket.poll_read(cx) {
-            Poll::Ready(Received::Frame(_)) => {}
-            Poll::Ready(Received::Closed(_)) => return true,
+            Poll::Ready(Some(Received::Frame(frame))) => {
+                let len = frame.as_bytes().len();
+                budget = budget.saturating_sub(1 + len / BYTES_AS_ONE);
+            }
+            Poll::Ready(Some(Received::Closed(_))) => return true,
+            Poll::Ready(None) => budget = budget.saturating_sub(NOTHING),
             Poll::Pending => return false,
         }
     }
+    // Other tasks want the thread, and the time limit is looked at only between.
+    cx.waker().wake_by_ref();
+    false
 }

@@ -95,19 +95,26 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> WebSocket<IO> {
         }
     }
 
-    /// The next frame. Pings of the WebSocket layer are answered by the next flush.
-    pub(crate) fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Received> {
+    /// The next frame, or nothing if much was read that brought none: pings, pongs and parts of messages. Pings of the
+    /// WebSocket layer are answered by the next flush.
+    pub(crate) fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Option<Received>> {
+        let mut read = 0;
         loop {
             let packed = match self.closing {
                 false => Packed::Unpack,
                 true => Packed::Drop,
             };
             if let Some(received) = self.parse(packed) {
-                return Poll::Ready(received);
+                return Poll::Ready(Some(received));
+            }
+            // More than one buffer, since a message of 64 KiB just fills the first. The rest of a large frame is bounded,
+            // and is read in one go.
+            if read > READ_BUFFER && self.parser.missing(&self.raw) <= READ_IN_PLACE {
+                return Poll::Ready(None);
             }
             match ready!(self.poll_fill(cx)) {
                 Ok(0) => self.ended = Some(DisconnectReason::TransportClose),
-                Ok(_) => {}
+                Ok(len) => read += len,
                 Err(error) => {
                     tracing::debug!(target: "engineio::websocket", %error, "the WebSocket ended");
                     self.ended = Some(DisconnectReason::TransportClose);

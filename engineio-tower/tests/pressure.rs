@@ -125,6 +125,99 @@ async fn answers_to_large_messages_leave_before_more_is_read() {
     assert!(most < 3 * MESSAGE, "{most} bytes waited");
 }
 
+/// A client that sends one frame, and then another one again and again as fast as it is read, and takes what it gets.
+struct Endless {
+    next: Vec<u8>,
+    again: Vec<u8>,
+    read: Arc<AtomicUsize>,
+}
+
+/// Where it ends, so that a server that never pauses fails the test and does not hang it.
+const ENDLESS: usize = 8 * 1024 * 1024;
+
+impl AsyncRead for Endless {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        while buf.remaining() > 0 && self.read.load(Ordering::Relaxed) < ENDLESS {
+            let len = self.next.len().min(buf.remaining());
+            let rest = self.next.split_off(len);
+            buf.put_slice(&self.next);
+            self.next = if rest.is_empty() {
+                self.again.clone()
+            } else {
+                rest
+            };
+            self.read.fetch_add(len, Ordering::Relaxed);
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Endless {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Poll::Ready(Ok(buf.len()))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+#[tokio::test]
+async fn frames_that_bring_no_message_leave_others_their_turn() {
+    let empty = |first| vec![first, 0x80, 0, 0, 0, 0];
+    let floods = [
+        ("pings", empty(0x89), empty(0x89), false),
+        ("parts of a message", empty(0x02), empty(0x00), false),
+        ("messages after the end", empty(0x82), empty(0x82), true),
+    ];
+    for (what, next, again, closed) in floods {
+        let server = Server::builder().build();
+        let driver = driver(&server).await;
+        if closed {
+            server.sockets().remove(0).close();
+        }
+        let read = Arc::new(AtomicUsize::new(0));
+        let io = Endless {
+            next,
+            again,
+            read: Arc::clone(&read),
+        };
+        let run = tokio::spawn(driver.run(io));
+        let another = tokio::spawn(async move {
+            let mut seen = 0;
+            poll_fn(|cx| {
+                let now = read.load(Ordering::Relaxed);
+                assert!(
+                    now - seen <= 2 * 1024 * 1024,
+                    "{} of {what} at once",
+                    now - seen
+                );
+                seen = now;
+                if run.is_finished() {
+                    return Poll::Ready(());
+                }
+                // Behind those that are ready.
+                cx.waker().wake_by_ref();
+                Poll::Pending
+            })
+            .await;
+        });
+        another.await.unwrap();
+    }
+}
+
 #[tokio::test]
 async fn a_post_of_many_messages_leaves_others_their_turn() {
     let handled = Arc::new(AtomicUsize::new(0));
