@@ -136,12 +136,7 @@ impl Driver {
             let Ok(blocked) = self.poll_write(now, socket, cx) else {
                 return self.broken();
             };
-            if budget == 0 {
-                // Other tasks want the thread too.
-                cx.waker().wake_by_ref();
-                return Poll::Pending;
-            }
-            if more {
+            if more && budget > 0 {
                 continue;
             }
             let done = Done {
@@ -150,8 +145,14 @@ impl Driver {
                 pumping: self.pumping,
             };
             match self.session.rest(self.id, done, cx) {
-                Rest::Asleep => return Poll::Pending,
+                // Seen at the end of a turn too: a client that sends without a pause lets the task never rest.
                 Rest::Close(reason) => return Poll::Ready(reason),
+                _ if budget == 0 => {
+                    // Other tasks want the thread too.
+                    cx.waker().wake_by_ref();
+                    return Poll::Pending;
+                }
+                Rest::Asleep => return Poll::Pending,
                 // The handlers may have made room for what was not read. What is read without room would be lost.
                 Rest::Again => self.hungry = self.session.ask(Session::wants_input),
             }

@@ -130,6 +130,19 @@ struct Endless {
     next: Vec<u8>,
     again: Vec<u8>,
     read: Arc<AtomicUsize>,
+    /// How much had been read when the close frame came.
+    closed: Arc<AtomicUsize>,
+}
+
+impl Endless {
+    fn new(next: Vec<u8>, again: Vec<u8>) -> Self {
+        Self {
+            next,
+            again,
+            read: Arc::default(),
+            closed: Arc::default(),
+        }
+    }
 }
 
 /// Where it ends, so that a server that never pauses fails the test and does not hang it.
@@ -162,6 +175,10 @@ impl AsyncWrite for Endless {
         _: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
+        if let [.., 0x88, 2, _, _] = buf {
+            let read = self.read.load(Ordering::Relaxed);
+            self.closed.store(read, Ordering::Relaxed);
+        }
         Poll::Ready(Ok(buf.len()))
     }
 
@@ -188,12 +205,8 @@ async fn frames_that_bring_no_message_leave_others_their_turn() {
         if closed {
             server.sockets().remove(0).close();
         }
-        let read = Arc::new(AtomicUsize::new(0));
-        let io = Endless {
-            next,
-            again,
-            read: Arc::clone(&read),
-        };
+        let io = Endless::new(next, again);
+        let read = Arc::clone(&io.read);
         let run = tokio::spawn(driver.run(io));
         let another = tokio::spawn(async move {
             let mut seen = 0;
@@ -215,6 +228,27 @@ async fn frames_that_bring_no_message_leave_others_their_turn() {
             .await;
         });
         another.await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_sends_without_a_pause_is_closed_all_the_same() {
+    let message = vec![0x82, 0x80, 0, 0, 0, 0];
+    // What the client sent first, and whether the server closes: its offence, its own close packet, neither.
+    for (first, closes) in [(b'x', false), (b'1', false), (b'4', true)] {
+        let server = Server::builder()
+            .on_message(move |socket: Socket, _: Message| {
+                if closes {
+                    socket.close();
+                }
+            })
+            .build();
+        let driver = driver(&server).await;
+        let io = Endless::new(vec![0x81, 0x81, 0, 0, 0, 0, first], message.clone());
+        let closed = Arc::clone(&io.closed);
+        driver.run(io).await;
+        let closed = closed.load(Ordering::Relaxed);
+        assert!((1..=1024 * 1024).contains(&closed), "after {closed} bytes");
     }
 }
 
