@@ -11,7 +11,7 @@ use engineio_core::server::{Input, Session, WebSocketId};
 use http::Response;
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use crate::pump::Pump;
+use crate::pump::{self, Pump};
 use crate::session::{Done, PartyId, Rest, Shared, now};
 use crate::sync::Mutex;
 use crate::websocket::{Received, WebSocket};
@@ -149,7 +149,7 @@ impl Driver {
                 Rest::Close(reason) => return Poll::Ready(reason),
                 _ if budget == 0 => {
                     // Other tasks want the thread too.
-                    cx.waker().wake_by_ref();
+                    pump::give_way(cx);
                     return Poll::Pending;
                 }
                 Rest::Asleep => return Poll::Pending,
@@ -341,6 +341,6 @@ fn poll_close<IO: AsyncRead + AsyncWrite + Unpin>(
         }
     }
     // Other tasks want the thread, and the time limit is looked at only between.
-    cx.waker().wake_by_ref();
+    pump::give_way(cx);
     false
 }

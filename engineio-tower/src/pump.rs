@@ -1,7 +1,7 @@
 //! Runs the handlers of one client, one event after the other.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker, ready};
 
@@ -13,6 +13,12 @@ use crate::meter;
 use crate::server::Debt;
 use crate::session::{Next, Shared, now};
 use crate::socket::Socket;
+
+/// Wakes the task when others have had their turn, and the runtime has looked for what came from outside: a task that wakes
+/// itself lets it do so once in some sixty turns, for which all others would wait.
+pub(crate) fn give_way(cx: &mut Context<'_>) {
+    let _ = pin!(tokio::task::yield_now()).poll(cx);
+}
 
 /// The running handler of a client, if one is running.
 ///
@@ -68,7 +74,7 @@ impl Pump {
                 Next::Event(event) => event,
                 Next::Nothing => return Poll::Ready(()),
                 Next::Later => {
-                    cx.waker().wake_by_ref();
+                    give_way(cx);
                     return Poll::Pending;
                 }
             };
