@@ -42,11 +42,17 @@ pub enum SidParameter {
 
 /// The names and values, decoded if anything in them is encoded; clients encode nothing in what we look for.
 fn pairs(query: &str) -> impl Iterator<Item = (Cow<'_, str>, Cow<'_, str>)> {
+    // Looks at every byte, without a way out, so that compilers make vectors of it.
+    let is_encoded = |text: &str| {
+        let bytes = text.bytes();
+        bytes.fold(false, |found, byte| found | matches!(byte, b'%' | b'+'))
+    };
+    let encoded = is_encoded(query);
     let mut rest = Some(query);
     std::iter::from_fn(move || {
         let (pair, more) = cut(rest?, b'&');
         rest = more;
-        if pair.bytes().any(|byte| matches!(byte, b'%' | b'+')) {
+        if encoded && is_encoded(pair) {
             let decoded = form_urlencoded::parse(pair.as_bytes()).next();
             return Some(decoded.unwrap_or_default());
         }
