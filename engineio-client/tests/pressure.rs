@@ -14,6 +14,12 @@ use tokio_tungstenite::tungstenite::Message as WsMessage;
 const COUNT: usize = 2000;
 const SIZE: usize = 64 * 1024;
 
+/// Waits until the server sends nothing for a while.
+async fn stuck<T>(mut progress: tokio::sync::watch::Receiver<T>) {
+    let pause = Duration::from_millis(200);
+    while let Ok(Ok(())) = tokio::time::timeout(pause, progress.changed()).await {}
+}
+
 #[tokio::test]
 async fn a_websocket_is_not_read_faster_than_the_application_reads() {
     let (sent, all_sent) = tokio::sync::watch::channel(0);
@@ -36,14 +42,7 @@ async fn a_websocket_is_not_read_faster_than_the_application_reads() {
         .inbox_limit(256 * 1024);
     let mut client = in_time(builder.connect()).await.unwrap();
     // The server gets stuck: it sends nothing for a while although it has not sent all.
-    let mut progress = all_sent.clone();
-    let stuck = async {
-        while tokio::time::timeout(Duration::from_millis(200), progress.changed())
-            .await
-            .is_ok()
-        {}
-    };
-    in_time(stuck).await;
+    in_time(stuck(all_sent.clone())).await;
     assert!(*all_sent.borrow() < COUNT, "all of it was taken");
     for n in 0..COUNT {
         let message = in_time(client.next()).await.unwrap();
@@ -162,14 +161,7 @@ async fn answers_that_the_server_does_not_read_do_not_pile_up() {
     let builder = Client::builder(&server.url()).transports([Transport::WebSocket]);
     let client = in_time(builder.connect()).await.unwrap();
     // The server gets stuck, because the client does not read on.
-    let mut progress = all_sent.clone();
-    let stuck = async {
-        while tokio::time::timeout(Duration::from_millis(200), progress.changed())
-            .await
-            .is_ok()
-        {}
-    };
-    in_time(stuck).await;
+    in_time(stuck(all_sent.clone())).await;
     let sent = *all_sent.borrow();
     assert!(sent < 64, "{sent} MB of pings were taken");
     assert!(client.is_open());

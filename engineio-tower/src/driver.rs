@@ -6,8 +6,8 @@ use std::sync::{Arc, PoisonError};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use engineio_core::DisconnectReason;
 use engineio_core::server::{Input, Session, WebSocketId};
+use engineio_core::{DisconnectReason, Frame};
 use http::Response;
 use tokio::io::{AsyncRead, AsyncWrite};
 
@@ -187,9 +187,8 @@ impl Driver {
                 }
                 Some(match next.take().or_else(|| socket.parse_plain())? {
                     Received::Frame(frame) => {
-                        let len = frame.as_bytes().len();
-                        bytes += len;
-                        *budget = budget.saturating_sub(1 + len / BYTES_AS_ONE);
+                        bytes += frame.as_bytes().len();
+                        *budget = budget.saturating_sub(cost(&frame));
                         Input::WebSocketFrame(self.id, frame)
                     }
                     Received::Closed(reason) => {
@@ -286,6 +285,11 @@ impl Drop for Driver {
     }
 }
 
+/// What a frame takes of a turn.
+fn cost(frame: &Frame) -> usize {
+    1 + frame.as_bytes().len() / BYTES_AS_ONE
+}
+
 /// The last words: what is still in the buffer and the close frame, then the peer's close frame.
 async fn close<IO: AsyncRead + AsyncWrite + Unpin>(
     mut socket: WebSocket<IO>,
@@ -332,8 +336,7 @@ fn poll_close<IO: AsyncRead + AsyncWrite + Unpin>(
     while budget > 0 {
         match socket.poll_read(cx) {
             Poll::Ready(Some(Received::Frame(frame))) => {
-                let len = frame.as_bytes().len();
-                budget = budget.saturating_sub(1 + len / BYTES_AS_ONE);
+                budget = budget.saturating_sub(cost(&frame));
             }
             Poll::Ready(Some(Received::Closed(_))) => return true,
             Poll::Ready(None) => budget = budget.saturating_sub(NOTHING),
