@@ -121,7 +121,7 @@ fn python(workspace: &Workspace, host: &str) -> Result<()> {
     step(&format!("python-engineio against {host}"), || {
         let mut python = Command::new(interpreter);
         python
-            .arg("tests/interop/python/run.py")
+            .arg("e2e/interop/python/run.py")
             .env("PYTHONDONTWRITEBYTECODE", "1")
             .current_dir(&workspace.root);
         with_echo(workspace, host, &mut python)

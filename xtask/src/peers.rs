@@ -19,11 +19,11 @@ const FETCH_LIMIT: Duration = Duration::from_secs(600);
 /// The first Node with the test runner options that we use.
 const NODE_AT_LEAST: (u32, u32) = (20, 10);
 
-/// Installs the packages of `tests/interop/package-lock.json` and puts our scripts beside them, where
+/// Installs the packages of `e2e/interop/package-lock.json` and puts our scripts beside them, where
 /// their imports resolve. Gives the directory.
 pub(crate) fn javascript(workspace: &Workspace) -> Result<PathBuf> {
     check_node()?;
-    let source = workspace.root.join("tests/interop");
+    let source = workspace.root.join("e2e/interop");
     let peers = workspace.target.join("peers");
     fs::create_dir_all(&peers)?;
     for file in ["package.json", "package-lock.json"] {
@@ -49,13 +49,13 @@ pub(crate) fn javascript(workspace: &Workspace) -> Result<PathBuf> {
     Ok(peers)
 }
 
-/// Makes a virtual environment with what `tests/interop/python/requirements.txt` names. Gives its
+/// Makes a virtual environment with what `e2e/interop/python/requirements.txt` names. Gives its
 /// interpreter.
 pub(crate) fn python(workspace: &Workspace) -> Result<PathBuf> {
     if first_line("python3", &["--version"]).is_none() {
         bail!("python3 is missing: install Python 3 with its venv module (Debian: python3-venv)");
     }
-    let requirements = workspace.root.join("tests/interop/python/requirements.txt");
+    let requirements = workspace.root.join("e2e/interop/python/requirements.txt");
     let venv = workspace.target.join("peers/venv");
     let interpreter = venv.join("bin/python");
     let stamp = Stamp::new(venv.join("complete"), &requirements)?;

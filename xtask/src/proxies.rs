@@ -1,7 +1,7 @@
 //! Clients through proxies that are configured well, and through some that are not.
 //!
 //! The good configurations are those of `deploy` and of `docs/DEPLOYMENT.md`, which are meant to be copied; the bad ones
-//! are in `tests/interop/proxies`. Each proxy has two servers behind it.
+//! are in `e2e/interop/proxies`. Each proxy has two servers behind it.
 
 use std::fmt::{self, Display};
 use std::fs;
@@ -33,21 +33,21 @@ const PROXIES: &[(&str, Source)] = &[
     ("guide-haproxy-by-sid", Source::Guide("haproxy", 1)),
     (
         "buffering",
-        Source::File("tests/interop/proxies/buffering.nginx.conf"),
+        Source::File("e2e/interop/proxies/buffering.nginx.conf"),
     ),
     (
         "no-upgrade",
-        Source::File("tests/interop/proxies/no-upgrade.nginx.conf"),
+        Source::File("e2e/interop/proxies/no-upgrade.nginx.conf"),
     ),
     (
         "impatient",
-        Source::File("tests/interop/proxies/impatient.nginx.conf"),
+        Source::File("e2e/interop/proxies/impatient.nginx.conf"),
     ),
     (
         "round-robin",
-        Source::File("tests/interop/proxies/round-robin.nginx.conf"),
+        Source::File("e2e/interop/proxies/round-robin.nginx.conf"),
     ),
-    ("cut", Source::File("tests/interop/proxies/cut.haproxy.cfg")),
+    ("cut", Source::File("e2e/interop/proxies/cut.haproxy.cfg")),
 ];
 
 /// The document whose configurations are run.

@@ -144,7 +144,7 @@ fn functions(workspace: &Workspace) -> Result<BTreeSet<String>> {
     for entry in fs::read_dir(&workspace.root)? {
         let directory = entry?.path();
         let name = directory.file_name().unwrap_or_default().to_string_lossy();
-        if !name.starts_with("engineio-") && name != "tests" {
+        if !name.starts_with("engineio-") && name != "e2e" {
             continue;
         }
         for path in rust_files(&directory)? {

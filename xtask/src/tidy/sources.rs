@@ -77,7 +77,7 @@ fn unfinished(text: &str) -> Vec<(usize, &'static str)> {
 /// The library crates and the crate of the integration tests; examples and tasks may wait.
 fn waits_are_forbidden(member: &Member) -> bool {
     let is_library = member.name.starts_with("engineio-") && member.name != "engineio-examples";
-    is_library || member.directory.ends_with("tests")
+    is_library || member.directory.ends_with("e2e")
 }
 
 fn is_test_file(path: &Path) -> bool {

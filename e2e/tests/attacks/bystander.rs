@@ -1,0 +1,181 @@
+//! Clients that mind their own business, on either transport, while another one attacks.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use engineio_e2e::puppet::Puppet;
+use engineio_e2e::within;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio::time::MissedTickBehavior;
+
+use crate::machine::Machine;
+use crate::siege::{POLLING, WEBSOCKET, sid};
+
+/// How often a bystander says something.
+const PACE: Duration = Duration::from_millis(5);
+
+/// How long a round trip of a bystander may take, whatever is done to the server meanwhile.
+const ROUND_TRIP: Duration = Duration::from_millis(500);
+
+/// How a bystander has fared so far.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Progress {
+    /// How many messages came back, each once and in order.
+    pub(crate) rounds: u64,
+    /// The longest of these round trips.
+    pub(crate) slowest: Duration,
+    /// How many broadcasts it has had, each once and in order.
+    pub(crate) news: usize,
+}
+
+/// A client that sends a message, waits for its echo, and begins again.
+pub(crate) struct Bystander {
+    task: JoinHandle<()>,
+    progress: watch::Receiver<Progress>,
+    leave: watch::Sender<bool>,
+}
+
+impl Bystander {
+    pub(crate) async fn over_polling(address: SocketAddr) -> Self {
+        let mut poll = Puppet::connect(address).await;
+        let open = poll.get(POLLING).await;
+        let target = format!("{POLLING}&sid={}", sid(open.text()));
+        Self::start(Polling {
+            post: Puppet::connect(address).await,
+            poll,
+            target,
+            waiting: false,
+        })
+    }
+
+    pub(crate) async fn over_websocket(address: SocketAddr) -> Self {
+        let mut socket = Puppet::connect(address).await;
+        socket.upgrade(WEBSOCKET).await;
+        assert!(socket.hear().await.starts_with("0{"));
+        Self::start(socket)
+    }
+
+    fn start(line: impl Line) -> Self {
+        let (tell, progress) = watch::channel(Progress::default());
+        let (leave, leaving) = watch::channel(false);
+        Self {
+            task: tokio::spawn(stand_by(line, tell, leaving)),
+            progress,
+            leave,
+        }
+    }
+
+    /// Waits until it has come so far.
+    pub(crate) async fn reach(&mut self, reached: impl FnMut(&Progress) -> bool) -> Progress {
+        let progress = within("a bystander", self.progress.wait_for(reached));
+        match progress.await {
+            Ok(progress) => *progress,
+            Err(_) => {
+                let ended = (&mut self.task).await;
+                panic!("a bystander is gone: {ended:?}");
+            }
+        }
+    }
+
+    /// Two whole round trips from now on; the first may have begun already.
+    pub(crate) async fn is_well(&mut self) -> Progress {
+        let rounds = self.progress.borrow().rounds;
+        self.reach(|progress| progress.rounds >= rounds + 2).await
+    }
+
+    /// It says goodbye. None of its round trips took long.
+    pub(crate) async fn leave(self, machine: &Machine) -> Progress {
+        self.leave.send_replace(true);
+        within("a bystander's end", self.task).await.unwrap();
+        let progress = *self.progress.borrow();
+        let limit = ROUND_TRIP + machine.allowance();
+        assert!(progress.slowest < limit, "{progress:?}, limit {limit:?}");
+        progress
+    }
+}
+
+/// How packets travel.
+trait Line: Send + 'static {
+    fn send(&mut self, packet: &str) -> impl Future<Output = ()> + Send;
+    fn receive(&mut self) -> impl Future<Output = Vec<String>> + Send;
+}
+
+async fn stand_by(
+    mut line: impl Line,
+    tell: watch::Sender<Progress>,
+    leaving: watch::Receiver<bool>,
+) {
+    let mut progress = Progress::default();
+    let mut pace = tokio::time::interval(PACE);
+    pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    while !*leaving.borrow() {
+        pace.tick().await;
+        let message = format!("4{} I mind my own business", progress.rounds);
+        let begun = Instant::now();
+        line.send(&message).await;
+        let mut echoed = false;
+        while !echoed {
+            for packet in line.receive().await {
+                let news = format!("4news {} ", progress.news);
+                if packet == "2" {
+                    line.send("3").await;
+                } else if packet.starts_with(&news) {
+                    progress.news += 1;
+                } else {
+                    assert!(
+                        packet == message && !echoed,
+                        "expected {message}, got {packet}"
+                    );
+                    echoed = true;
+                    progress.rounds += 1;
+                    progress.slowest = progress.slowest.max(begun.elapsed());
+                }
+            }
+            tell.send_replace(progress);
+        }
+    }
+    line.send("1").await;
+}
+
+struct Polling {
+    poll: Puppet,
+    post: Puppet,
+    target: String,
+    /// A GET is on its way.
+    waiting: bool,
+}
+
+impl Polling {
+    async fn ask(&mut self) {
+        if !std::mem::replace(&mut self.waiting, true) {
+            self.poll.send_get(&self.target).await;
+        }
+    }
+}
+
+impl Line for Polling {
+    async fn send(&mut self, packet: &str) {
+        self.ask().await;
+        let posted = self.post.post(&self.target, packet).await;
+        assert_eq!(posted.text(), "ok", "{posted:?}");
+    }
+
+    async fn receive(&mut self) -> Vec<String> {
+        self.ask().await;
+        let payload = self.poll.response().await;
+        self.waiting = false;
+        assert_eq!(payload.status, 200, "{payload:?}");
+        payload.text().split('\x1e').map(str::to_owned).collect()
+    }
+}
+
+impl Line for Puppet {
+    async fn send(&mut self, packet: &str) {
+        self.say(packet).await;
+    }
+
+    async fn receive(&mut self) -> Vec<String> {
+        vec![self.hear().await]
+    }
+}

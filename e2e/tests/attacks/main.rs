@@ -1,0 +1,75 @@
+//! Attacks over real sockets, on every host: a client does what none should, and the others notice nothing.
+//!
+//! Every scenario is run by [`siege::withstand`], which holds a bystander on each transport against the server meanwhile.
+
+mod bodies;
+mod bystander;
+mod crowds;
+mod faults;
+mod frames;
+mod heads;
+mod identity;
+mod machine;
+mod process;
+mod resources;
+mod siege;
+mod slow;
+mod stalled;
+mod strict;
+mod workers;
+
+/// The attacks that take a moment, for one host.
+macro_rules! attacks {
+    ($name:ident $host:ident [$($group:ident: $($attack:ident)*;)*]) => {
+        mod $name {
+            $(mod $group {$(
+                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn $attack() {
+                    use crate::$group::{$attack as attack, rules};
+                    crate::siege::withstand::<engineio_e2e::host::$host>(rules, attack).await;
+                }
+            )*})*
+        }
+    };
+}
+
+/// Those on a process, for one host.
+macro_rules! attacks_on_a_process {
+    ($name:ident $host:ident [$($attack:ident)*]) => {
+        mod $name {$(
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $attack() {
+                crate::resources::$attack(stringify!($name)).await;
+            }
+        )*}
+    };
+}
+
+engineio_e2e::on_every_host! { attacks! [
+    bodies: endless_chunks tiny_chunks tiny_packets no_packets compressed behind_a_get;
+    frames: forbidden not_utf8 no_packets too_large compressed tiny_messages endless_fragments;
+    heads: huge two_lengths two_origins broken_handshakes injection paths;
+    identity: guessed_sids two_transports foreign_origin other_revision other_methods;
+    strict: broadcast;
+    faults: message_handler_panics connect_handler_panics connect_handler_hangs upgrade_handler_panics
+        message_handler_hangs;
+] }
+
+/// These take their time: a crowd has to be gathered, or the heartbeat has to come.
+mod at_length {
+    engineio_e2e::on_one_host_of_each_kind! { attacks! [
+        bodies: ten_gigabytes_announced;
+        frames: pings;
+        slow: fifty_bodies body_beside_a_websocket frame_of_bytes heads;
+        stalled: echo_over_websocket echo_over_polling broadcast_over_websocket broadcast_over_polling answers
+            handshakes;
+        crowds: handshaken_reset handshaken_half_closed waiting_reset waiting_half_closed posting_reset
+            posting_half_closed websockets_reset websockets_half_closed opening_reset opening_half_closed
+            upgrading_reset upgrading_half_closed half_closed_requests;
+    ] }
+}
+
+/// And these need a process of their own, whose memory and descriptors are counted.
+mod on_a_process {
+    engineio_e2e::on_one_host_of_each_kind! { attacks_on_a_process! [handshakes stalled_readers bombs descriptors] }
+}

@@ -1,0 +1,167 @@
+//! A host under attack, and what every attack must leave intact.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use engineio_e2e::app::{self, Event, Events};
+use engineio_e2e::host::Host;
+use engineio_e2e::puppet::Puppet;
+use engineio_e2e::within;
+use engineio_tower::{DisconnectReason, Server, ServerBuilder, Sid};
+
+use crate::bystander::Bystander;
+use crate::machine::Machine;
+
+/// The target of a handshake by polling.
+pub(crate) const POLLING: &str = "/engine.io/?EIO=4&transport=polling";
+
+/// The target of a handshake by WebSocket.
+pub(crate) const WEBSOCKET: &str = "/engine.io/?EIO=4&transport=websocket";
+
+/// How long the server may take to shut down, whatever was done to it, and how late the machine may be with that.
+const GRACE: Duration = Duration::from_millis(50);
+const LATE: Duration = Duration::from_millis(950);
+
+/// A host with its server, and one bystander on each transport.
+pub(crate) struct Siege {
+    pub(crate) address: SocketAddr,
+    pub(crate) server: Server,
+    events: Events,
+    ended: HashMap<Sid, DisconnectReason>,
+    bystanders: [Bystander; 2],
+    news: usize,
+}
+
+/// Runs an attack on a host. Before, while and after it, a client on each transport talks with the server: it must lose
+/// nothing, and wait for nothing. At last the server must shut down in its time.
+pub(crate) async fn withstand<H: Host>(
+    rules: impl FnOnce(ServerBuilder) -> ServerBuilder,
+    attack: impl AsyncFnOnce(&mut Siege),
+) {
+    let machine = Machine::watch();
+    let (server, events) = app::echo(rules);
+    let host = H::start(server.clone()).await;
+    let mut siege = Siege {
+        address: host.address,
+        server,
+        events,
+        ended: HashMap::new(),
+        bystanders: [
+            Bystander::over_polling(host.address).await,
+            Bystander::over_websocket(host.address).await,
+        ],
+        news: 0,
+    };
+    siege.bystanders_are_well().await;
+
+    attack(&mut siege).await;
+
+    siege.bystanders_are_well().await;
+    for (bystander, transport) in siege.bystanders.into_iter().zip(["polling", "websocket"]) {
+        let progress = bystander.leave(&machine).await;
+        assert_eq!(progress.news, siege.news, "news over {transport}");
+    }
+    let begun = Instant::now();
+    within("the shutdown", siege.server.shutdown(GRACE)).await;
+    assert!(begun.elapsed() < GRACE + LATE, "{:?}", begun.elapsed());
+    assert!(siege.server.is_empty(), "{} are left", siege.server.len());
+}
+
+impl Siege {
+    async fn bystanders_are_well(&mut self) {
+        for bystander in &mut self.bystanders {
+            bystander.is_well().await;
+        }
+    }
+
+    /// How many clients there are beside the bystanders.
+    pub(crate) fn strangers(&self) -> usize {
+        self.server.len() - self.bystanders.len()
+    }
+
+    pub(crate) async fn connect(&self) -> Puppet {
+        Puppet::connect(self.address).await
+    }
+
+    /// A session by polling: its id, the target of its requests, and the connection of the handshake.
+    pub(crate) async fn poller(&self) -> (Sid, String, Puppet) {
+        let mut puppet = self.connect().await;
+        let open = puppet.get(POLLING).await;
+        assert_eq!(open.status, 200, "{open:?}");
+        let sid = sid(open.text());
+        (sid.parse().unwrap(), format!("{POLLING}&sid={sid}"), puppet)
+    }
+
+    /// A WebSocket that has had its open packet.
+    pub(crate) async fn websocket(&self) -> (Sid, Puppet) {
+        let mut socket = self.connect().await;
+        socket.upgrade(WEBSOCKET).await;
+        let open = socket.hear().await;
+        (sid(&open).parse().unwrap(), socket)
+    }
+
+    /// The same on which messages may be compressed.
+    pub(crate) async fn deflating_websocket(&self) -> (Sid, Puppet) {
+        let mut socket = self.connect().await;
+        let agreed = socket.upgrade_with(WEBSOCKET, "permessage-deflate").await;
+        assert!(agreed.starts_with("permessage-deflate;"), "{agreed}");
+        let open = socket.hear().await;
+        (sid(&open).parse().unwrap(), socket)
+    }
+
+    /// Waits for the end of a session, and returns its reason. Every session ends once.
+    pub(crate) async fn ended(&mut self, sid: Sid) -> DisconnectReason {
+        loop {
+            if let Some(reason) = self.ended.get(&sid) {
+                return *reason;
+            }
+            self.next_end().await;
+        }
+    }
+
+    /// Waits until there are none but the bystanders. A client may be counted for a moment after its end was told.
+    pub(crate) async fn all_gone(&self) {
+        let mut look = tokio::time::interval(Duration::from_millis(10));
+        let gone = async {
+            while self.strangers() > 0 {
+                look.tick().await;
+            }
+        };
+        within("the end of all sessions", gone).await;
+    }
+
+    /// The reason of the next session that ends.
+    pub(crate) async fn next_end(&mut self) -> DisconnectReason {
+        loop {
+            if let Event::Disconnected(sid, reason) = self.events.next().await {
+                let before = self.ended.insert(sid, reason);
+                assert_eq!(before, None, "{sid} ended twice");
+                return reason;
+            }
+        }
+    }
+
+    /// Sends a message to all, and waits until the bystanders have it. Returns how many it was queued for.
+    pub(crate) async fn broadcast(&mut self, len: usize) -> usize {
+        let text = format!("news {} {}", self.news, "x".repeat(len));
+        let queued = self.server.broadcast(text);
+        self.news += 1;
+        for bystander in &mut self.bystanders {
+            let news = self.news;
+            bystander.reach(|progress| progress.news == news).await;
+        }
+        queued
+    }
+}
+
+/// The target of the WebSocket that a polling session upgrades to.
+pub(crate) fn upgrade_target(polling: &str) -> String {
+    polling.replace("transport=polling", "transport=websocket")
+}
+
+/// The session id of an open packet.
+pub(crate) fn sid(open: &str) -> &str {
+    let rest = open.split_once("\"sid\":\"").unwrap().1;
+    rest.split_once('"').unwrap().0
+}

@@ -1,0 +1,64 @@
+//! Bodies: within the limit, and beyond.
+
+use engineio_e2e::app::MAX_PAYLOAD;
+use engineio_e2e::host::Host;
+use engineio_tower::DisconnectReason;
+
+use crate::support::scene;
+
+/// The length alone is enough: nothing of the body is sent.
+pub(crate) async fn too_large_by_length<H: Host>() {
+    let mut scene = scene::<H>().await;
+    let (target, _poll) = scene.poller().await;
+    let mut post = scene.connect().await;
+    let length = format!("content-length: {}\r\n", MAX_PAYLOAD + 1);
+    post.send_post(&target, &length).await;
+    assert_eq!(post.response().await.status, 413);
+    assert_eq!(
+        scene.events.disconnected().await,
+        DisconnectReason::PayloadTooLarge
+    );
+}
+
+pub(crate) async fn too_large_chunked<H: Host>() {
+    let mut scene = scene::<H>().await;
+    let (target, _poll) = scene.poller().await;
+    let mut post = scene.connect().await;
+    post.send_post(&target, "transfer-encoding: chunked\r\n")
+        .await;
+    // One byte beyond the limit, and no end.
+    post.write(format!("{MAX_PAYLOAD:x}\r\n")).await;
+    post.write(vec![b'4'; MAX_PAYLOAD]).await;
+    post.write("\r\n1\r\n4\r\n").await;
+    assert_eq!(post.response().await.status, 413);
+    assert_eq!(
+        scene.events.disconnected().await,
+        DisconnectReason::PayloadTooLarge
+    );
+}
+
+/// As large as may be, and without a length.
+pub(crate) async fn chunked_post<H: Host>() {
+    let mut scene = scene::<H>().await;
+    let (target, mut poll) = scene.poller().await;
+    let mut post = scene.connect().await;
+    let packet = format!("4{}", "x".repeat(MAX_PAYLOAD - 1));
+    post.send_post(&target, "transfer-encoding: chunked\r\n")
+        .await;
+    for chunk in packet.as_bytes().chunks(70_000) {
+        post.write(format!("{:x}\r\n", chunk.len())).await;
+        post.write(chunk).await;
+        post.write("\r\n").await;
+    }
+    post.write("0\r\n\r\n").await;
+    assert_eq!(post.response().await.text(), "ok");
+    assert_eq!(poll.get(&target).await.text(), packet);
+    // And the same with a length, in many pieces.
+    let length = format!("content-length: {}\r\n", packet.len());
+    post.send_post(&target, &length).await;
+    for piece in packet.as_bytes().chunks(50_000) {
+        post.write(piece).await;
+    }
+    assert_eq!(post.response().await.text(), "ok");
+    assert_eq!(poll.get(&target).await.text(), packet);
+}

@@ -1,0 +1,34 @@
+//! One list of scenarios, and every host passes it: a gap is a red test of that host's name.
+
+mod endings;
+mod limits;
+mod mixed;
+mod neighbours;
+mod opening;
+mod policies;
+mod support;
+
+/// The list, for one host.
+macro_rules! scenarios {
+    ($name:ident $host:ident [$($group:ident: $($scenario:ident)*;)*]) => {
+        mod $name {
+            $($(
+                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn $scenario() {
+                    crate::$group::$scenario::<engineio_e2e::host::$host>().await;
+                }
+            )*)*
+        }
+    };
+}
+
+engineio_e2e::on_every_host! { scenarios! [
+    opening: handshake early_frame refused_websocket peer_address polling_echo websocket_echo upgrade
+        upgrade_under_load;
+    limits: too_large_by_length too_large_chunked chunked_post;
+    endings: poll_fin poll_reset idle_poller_lives post_fin post_reset websocket_fin websocket_reset
+        websocket_close probe_fin probe_reset;
+    neighbours: host_page host_post host_websocket host_not_found host_neighbour;
+    policies: own_origin foreign_origin preflight cookie compression websocket_compression;
+    mixed: pushed_without_delay slow_reader shutdown;
+] }
