@@ -95,6 +95,8 @@ pub fn unwrap(form: &[u8]) -> Option<Bytes> {
     })?;
     let mut data = decode_form(value);
     unescape_line_feeds(&mut data);
+    // Percent-encoding takes three bytes for one, and messages can keep the buffer for long.
+    data.shrink_to_fit();
     Some(data.into())
 }
 

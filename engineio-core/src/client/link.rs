@@ -164,8 +164,7 @@ impl Link {
         if polling.poll.take_if(|poll| *poll == id).is_none() {
             return Ok(self);
         }
-        let len = body.body.len();
-        let outcome = machine.on_packets(now, len, machine.decode_payload(body));
+        let outcome = machine.on_packets(now, machine.decode_payload(body));
         match outcome.err().or_else(|| self.doomed()) {
             None => Ok(self),
             Some(reason) => Err((self, reason)),

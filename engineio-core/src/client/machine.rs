@@ -11,7 +11,7 @@ use super::opened::Opened;
 use crate::codec::{Coding, DecodeError, Frame, Payload, Revision};
 use crate::outbox::{self, Batch, Outbox};
 use crate::timer::{Timer, Timers, after};
-use crate::{DisconnectReason, Message, Packet, Text, Transport};
+use crate::{DisconnectReason, Message, Packet, Transport};
 
 /// The shortest time between two pings of a client, whatever the server asks for.
 const MIN_PING_INTERVAL: Duration = Duration::from_millis(100);
@@ -215,11 +215,10 @@ impl Machine {
         Ok(())
     }
 
-    /// What the packets of a poll response of so many bytes mean, in their order, up to the first that ends the session.
+    /// What the packets of a poll response mean, in their order, up to the first that ends the session.
     pub(super) fn on_packets(
         &mut self,
         now: Instant,
-        len: usize,
         packets: impl Iterator<Item = Result<Packet, DecodeError>>,
     ) -> Result<(), DisconnectReason> {
         for (count, packet) in packets.enumerate() {
@@ -228,7 +227,7 @@ impl Machine {
                 return Err(self.at_fault(fault, DisconnectReason::PayloadTooLarge));
             }
             let packet = self.decoded(packet)?;
-            self.on_packet(now, on_its_own(packet, len))?;
+            self.on_packet(now, packet)?;
         }
         Ok(())
     }
@@ -327,21 +326,5 @@ impl Machine {
         self.room = true;
         self.inbox.push_back(Event::Closed(reason));
         self.finished = true;
-    }
-}
-
-/// A message that is a small part of its response is copied: it would keep the whole of that alive, of which the inbox
-/// counts no more than the message.
-fn on_its_own(packet: Packet, response: usize) -> Packet {
-    match packet {
-        Packet::Message(message) if message.len() < response / 4 => {
-            Packet::Message(match message {
-                Message::Text(text) => {
-                    Message::Text(Text::from_checked(Bytes::copy_from_slice(text.as_wire())))
-                }
-                Message::Binary(bytes) => Message::Binary(Bytes::copy_from_slice(&bytes)),
-            })
-        }
-        packet => packet,
     }
 }

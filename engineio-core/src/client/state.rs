@@ -170,7 +170,6 @@ impl Opening {
     }
 
     fn on_poll_answered(now: Instant, body: Payload, machine: &mut Machine) -> State {
-        let len = body.body.len();
         let mut packets = machine.decode_payload(body);
         // A payload has at least one packet, if only a broken one.
         let outcome = match packets.next() {
@@ -179,7 +178,7 @@ impl Opening {
                 .and_then(|packet| on_first_packet(now, packet, machine)),
             None => Err(machine.at_fault(Fault::NotOpen, DisconnectReason::ParseError)),
         };
-        if let Err(reason) = outcome.and_then(|()| machine.on_packets(now, len, packets)) {
+        if let Err(reason) = outcome.and_then(|()| machine.on_packets(now, packets)) {
             return State::end(reason, machine);
         }
         let link = Link::Polling(Polling::default());

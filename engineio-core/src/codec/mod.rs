@@ -1,6 +1,7 @@
 //! Packets to bytes and back: one packet in a WebSocket frame, several in the body of a polling request.
 
 mod coding;
+mod detach;
 mod error;
 mod frame;
 mod payload;
@@ -8,6 +9,7 @@ pub mod v3;
 pub mod v4;
 
 pub(crate) use coding::{Coding, Packets, PayloadSize};
+pub use detach::detach;
 pub use error::{DecodeError, DecodeErrorKind};
 pub use frame::{Frame, Utf8};
 pub use payload::Payload;

@@ -21,7 +21,7 @@
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 
-use super::{DecodeError, DecodeErrorKind, Frame, Payload, Utf8, v4};
+use super::{DecodeError, DecodeErrorKind, Frame, Payload, Utf8, detach, v4};
 use crate::{Message, Packet};
 
 /// The most digits that a length may have, leading zeros included (the reference's bound for binary payloads).
@@ -128,10 +128,11 @@ pub fn encode_frame(packet: Packet, base64: bool) -> Frame {
     }
 }
 
-/// The packets of a polling body, one after the other.
+/// Decodes a polling body, one packet after the other.
 ///
-/// Ends after the first packet that cannot be read. The packets share the bytes of the body. An empty text payload is
-/// an error and an empty binary one is no packets, as in the reference.
+/// Ends after the first packet that cannot be read. A message that fills most of the body shares its memory; a smaller
+/// one gets memory of its own ([`detach`]). An empty text payload is an error and an empty binary one holds no packets,
+/// as in the reference.
 ///
 /// ```
 /// use engineio_core::codec::{Payload, v3};
@@ -156,6 +157,7 @@ pub fn decode_payload(payload: Payload) -> Packets {
             .map(|error| DecodeError::new(DecodeErrorKind::InvalidUtf8, error.valid_up_to()))
     };
     Packets {
+        buffer: body.len(),
         rest: body,
         binary,
         offset: 0,
@@ -168,6 +170,8 @@ pub fn decode_payload(payload: Payload) -> Packets {
 pub struct Packets {
     /// What is left; empty after the last packet.
     rest: Bytes,
+    /// The length of the whole payload.
+    buffer: usize,
     binary: bool,
     offset: usize,
     failed: Option<DecodeError>,
@@ -203,6 +207,10 @@ impl Packets {
         let packet = self.rest.split_to(len);
         let offset = self.offset;
         self.offset += header + len;
+        let packet = match form {
+            Form::Text { .. } => v4::detach_message(packet, self.buffer),
+            Form::Binary => detach(packet, self.buffer),
+        };
         Ok(Cut {
             packet,
             form,

@@ -7,7 +7,7 @@ use base64::{
 };
 use bytes::{BufMut, Bytes, BytesMut};
 
-use super::{DecodeError, DecodeErrorKind, Frame, Utf8};
+use super::{DecodeError, DecodeErrorKind, Frame, Utf8, detach};
 use crate::{Message, Packet, Text};
 
 /// The byte between two packets of a payload.
@@ -100,9 +100,10 @@ pub fn encode_frame(packet: Packet, base64: bool) -> Frame {
     }
 }
 
-/// The packets of a polling body, one after the other.
+/// Decodes a polling body, one packet after the other.
 ///
-/// Ends after the first packet that cannot be read: the protocol has no way to find the next one.
+/// Ends after the first packet that cannot be read: the protocol has no way to find the next one. A text message that
+/// fills most of the body shares its memory; a smaller one gets memory of its own ([`detach`]).
 ///
 /// ```
 /// use bytes::Bytes;
@@ -121,6 +122,7 @@ pub fn decode_payload(body: Bytes) -> Packets {
         Err(error) => error.valid_up_to(),
     };
     Packets {
+        buffer: body.len(),
         body: Some(body),
         offset: 0,
         valid,
@@ -132,6 +134,8 @@ pub fn decode_payload(body: Bytes) -> Packets {
 pub struct Packets {
     /// What is left, or `None` after the last packet.
     body: Option<Bytes>,
+    /// The length of the whole payload.
+    buffer: usize,
     offset: usize,
     /// How many bytes from the start of the payload are UTF-8.
     valid: usize,
@@ -160,7 +164,7 @@ impl Iterator for Packets {
             None => body,
         };
         let decoded = if offset + packet.len() <= self.valid {
-            decode_text(packet, offset)
+            decode_text(detach_message(packet, self.buffer), offset)
         } else {
             Err(DecodeError::new(DecodeErrorKind::InvalidUtf8, offset))
         };
@@ -168,6 +172,14 @@ impl Iterator for Packets {
             self.body = None;
         }
         Some(decoded)
+    }
+}
+
+/// Detaches the text of a message; base64 is decoded into memory of its own anyway, and no other packet is queued.
+pub(super) fn detach_message(packet: Bytes, buffer: usize) -> Bytes {
+    match packet.first() {
+        Some(&Text::PREFIX) => detach(packet, buffer),
+        _ => packet,
     }
 }
 
