@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
+use engineio_core::codec::detach;
 use engineio_core::server::{ExchangeId, Input};
 use engineio_core::{Payload, Refusal, jsonp};
 use http_body::Body;
@@ -56,7 +57,11 @@ impl Drop for Ticket {
     }
 }
 
-/// A body that is being read. A body of one chunk is not copied.
+/// The size that a host's read buffer may have, of which a chunk is a slice: hyper's default limit of 408 KiB, rounded up.
+/// Such a buffer must not stay alive for a small body.
+const READ_BUFFER: usize = 512 * 1024;
+
+/// A body that is being read. A large body of one chunk is not copied.
 #[derive(Default)]
 struct Collected {
     first: Bytes,
@@ -86,9 +91,10 @@ impl Collected {
 
     fn finish(&mut self) -> Bytes {
         if self.more.is_empty() {
-            std::mem::take(&mut self.first)
+            detach(std::mem::take(&mut self.first), READ_BUFFER)
         } else {
-            std::mem::take(&mut self.more).freeze()
+            let buffer = self.more.capacity();
+            detach(std::mem::take(&mut self.more).freeze(), buffer)
         }
     }
 }

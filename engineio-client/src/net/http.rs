@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
 use engineio_core::Payload;
+use engineio_core::codec::detach;
 use futures_core::future::BoxFuture;
 use http::header::{
     ACCEPT, ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, HeaderValue,
@@ -286,6 +287,9 @@ pub(crate) fn failed(attempt: &str, error: BoxError) -> Error {
     }
 }
 
+/// The size that hyper's read buffer may have by default, rounded up. A body that comes in one chunk is a slice of it.
+const READ_BUFFER: usize = 512 * 1024;
+
 /// Reads a body that must not be larger than `limit`, and refuses one that is as soon as that is known.
 async fn whole_body(
     mut body: AnyBody,
@@ -312,7 +316,6 @@ async fn whole_body(
         if first.len() + rest.len() + data.len() > limit {
             return Err(too_large());
         }
-        // Most answers come in one piece, which is not copied.
         if first.is_empty() && rest.is_empty() {
             first = data;
         } else {
@@ -322,10 +325,12 @@ async fn whole_body(
             rest.extend_from_slice(&data);
         }
     }
+    // Most answers come in one piece: a slice of a read buffer that must not stay alive for a small body.
     Ok(if rest.is_empty() {
-        first
+        detach(first, READ_BUFFER)
     } else {
-        rest.freeze()
+        let buffer = rest.capacity();
+        detach(rest.freeze(), buffer)
     })
 }
 
