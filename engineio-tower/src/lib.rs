@@ -161,40 +161,13 @@
 // On docs.rs, each item says which feature it needs.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
-mod admission;
-pub mod blocking;
-mod body;
-mod builder;
-mod compression;
-mod connect;
-mod cookie;
-mod cors;
-mod deadlines;
-mod driver;
-mod future;
-mod handler;
-mod host_body;
+mod hosting;
+mod http;
 mod io;
-mod meter;
-mod options;
-mod origin;
-mod poll;
-mod post;
-mod pump;
-mod refuse;
-mod registry;
-mod request;
-mod response;
-#[cfg(feature = "server")]
-mod serve;
+mod policy;
 mod server;
-mod service;
 mod session;
-mod socket;
-#[cfg(feature = "static-files")]
-mod static_files;
 mod sync;
-mod upgrade;
 mod websocket;
 
 pub use engineio_core::{
@@ -202,25 +175,26 @@ pub use engineio_core::{
     Sid, Text, Transport, Transports,
 };
 
-pub use body::ResponseBody;
-pub use builder::ServerBuilder;
-pub use cookie::{SameSite, SidCookie};
-pub use driver::Driver;
-pub use future::ResponseFuture;
-pub use handler::{ConnectOutput, Handler, HandlerOutput};
-pub use host_body::HostBody;
-pub use options::WhenFull;
-pub use origin::{InvalidOrigin, Origins, Scheme};
-pub use refuse::Refuse;
-pub use request::{ConnectRequest, PeerAddr};
+pub use hosting::blocking;
+pub use hosting::host_body::HostBody;
 #[cfg(feature = "server")]
-pub use serve::{Serve, serve};
-pub use server::Server;
-pub use service::{EngineIoLayer, EngineIoService, NotFound};
-pub use socket::Socket;
+pub use hosting::serve::{Serve, serve};
 #[cfg(feature = "static-files")]
-pub use static_files::{
+pub use hosting::static_files::{
     StaticBody, StaticFiles, StaticFilesBody, StaticFilesFuture, StaticFilesLayer,
     StaticFilesService, StaticTarget,
 };
-pub use upgrade::HostUpgrade;
+pub use http::body::ResponseBody;
+pub use http::future::ResponseFuture;
+pub use http::service::{EngineIoLayer, EngineIoService, NotFound};
+pub use http::upgrade::HostUpgrade;
+pub use policy::cookie::{SameSite, SidCookie};
+pub use policy::options::WhenFull;
+pub use policy::origin::{InvalidOrigin, Origins, Scheme};
+pub use server::Server;
+pub use server::builder::ServerBuilder;
+pub use session::driver::Driver;
+pub use session::handler::{ConnectOutput, Handler, HandlerOutput};
+pub use session::refuse::Refuse;
+pub use session::request::{ConnectRequest, PeerAddr};
+pub use session::socket::Socket;

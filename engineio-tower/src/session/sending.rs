@@ -6,8 +6,8 @@ use std::task::Context;
 use engineio_core::{DisconnectReason, Message, SendError, SendManyError, SendOptions};
 
 use super::{Place, Shared, now};
-use crate::meter;
-use crate::options::WhenFull;
+use crate::policy::options::WhenFull;
+use crate::server::meter;
 
 impl Shared {
     pub(crate) fn try_send(

@@ -8,8 +8,8 @@ use engineio_core::{DisconnectReason, Refusal, Transport};
 use smallvec::SmallVec;
 
 use super::line::Line;
-use crate::admission::Permit;
-use crate::meter;
+use crate::policy::admission::Permit;
+use crate::server::meter;
 
 /// After this long the watcher looks at a session at the latest, so that its list forgets those that are gone: entries
 /// are not taken out, and a heartbeat may be days away.

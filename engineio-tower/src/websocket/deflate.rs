@@ -36,7 +36,7 @@ use bytes::Bytes;
 use flate2::{Decompress, FlushCompress, FlushDecompress, Status};
 
 use super::parser::Fault;
-use crate::compression;
+use crate::policy::compression;
 
 /// What ends each packed message, and is left out of it (RFC 7692 § 7.2.1).
 const TAIL: [u8; 4] = [0, 0, 0xff, 0xff];

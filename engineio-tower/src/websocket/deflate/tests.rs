@@ -5,7 +5,7 @@ use engineio_core::{DisconnectReason, Frame};
 use flate2::{Compress, Compression, FlushCompress};
 
 use super::*;
-use crate::compression::tests::noise;
+use crate::policy::compression::tests::noise;
 use crate::websocket::parser::tests::{frame, parse_with};
 use crate::websocket::parser::{Packed, Parsed, Parser};
 

@@ -11,14 +11,14 @@ use http::header::SET_COOKIE;
 use http_body::Body;
 use pin_project_lite::pin_project;
 
-use crate::body::ResponseBody;
-use crate::connect::ConnectFuture;
-use crate::handler::BoxFuture;
-use crate::poll::PollFuture;
-use crate::post::PostFuture;
-use crate::response::{Answer, EngineResponse, Reply};
+use crate::http::body::ResponseBody;
+use crate::http::connect::ConnectFuture;
+use crate::http::poll::PollFuture;
+use crate::http::post::PostFuture;
+use crate::http::response::{Answer, EngineResponse, Reply};
+use crate::http::service::Asked;
 use crate::server::ServerInner;
-use crate::service::Asked;
+use crate::session::handler::BoxFuture;
 
 pin_project! {
     /// The response of [`EngineIoService`](crate::EngineIoService): the inner service's future, or one of ours, without a

@@ -1,5 +1,10 @@
 //! The server: a handle that is cloned freely, and what all handles share.
 
+pub(crate) mod builder;
+pub(crate) mod deadlines;
+pub(crate) mod meter;
+pub(crate) mod registry;
+
 use std::sync::{Arc, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -9,15 +14,15 @@ use tokio::sync::Notify;
 use tokio::task::{AbortHandle, JoinHandle};
 use tokio::time::Instant;
 
-use crate::admission::Admission;
-use crate::builder::ServerBuilder;
-use crate::deadlines::Deadlines;
-use crate::handler::{Handler, Handlers};
-use crate::options::Options;
-use crate::registry::Registry;
-use crate::response::Heads;
+use crate::http::response::Heads;
+use crate::policy::admission::Admission;
+use crate::policy::options::Options;
+use crate::server::builder::ServerBuilder;
+use crate::server::deadlines::Deadlines;
+use crate::server::registry::Registry;
+use crate::session::handler::{Handler, Handlers};
+use crate::session::socket::Socket;
 use crate::session::{Shared, now};
-use crate::socket::Socket;
 use crate::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use crate::sync::{self, Mutex, MutexGuard};
 

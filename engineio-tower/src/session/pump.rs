@@ -8,11 +8,11 @@ use std::task::{Context, Poll, Waker, ready};
 use engineio_core::DisconnectReason;
 use engineio_core::server::Event;
 
-use crate::handler::{BoxFuture, Started};
-use crate::meter;
 use crate::server::Debt;
+use crate::server::meter;
+use crate::session::handler::{BoxFuture, Started};
+use crate::session::socket::Socket;
 use crate::session::{Next, Shared, now};
-use crate::socket::Socket;
 
 /// Wakes the task when others have had their turn, and the runtime has looked for what came from outside: a task that wakes
 /// itself lets it do so once in some sixty turns, for which all others would wait.

@@ -11,7 +11,7 @@ use http::header::{
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 
-use crate::origin::{MAX_ORIGIN_LEN, Origins};
+use crate::policy::origin::{MAX_ORIGIN_LEN, Origins};
 
 /// How much of `Access-Control-Request-Headers` is echoed, in bytes: some forty names of usual length. Beyond it no
 /// header is allowed, and the browser does not send the request.

@@ -6,7 +6,7 @@ use std::task::{Context, Poll, ready};
 
 use engineio_core::server::{ExchangeId, Input};
 
-use crate::response::Answer;
+use crate::http::response::Answer;
 use crate::session::{PartyId, Shared};
 
 /// The answer to a poll. Dropping it before it is answered tells the session that the client gave up.

@@ -8,9 +8,9 @@ use engineio_core::{Message, Sid};
 use http::HeaderMap;
 use http::request::Parts;
 
-use crate::compression::Compression;
-use crate::cookie::SidCookie;
-use crate::origin::Origins;
+use crate::policy::compression::Compression;
+use crate::policy::cookie::SidCookie;
+use crate::policy::origin::Origins;
 
 pub(crate) type HeaderHook = dyn Fn(&Parts, &mut HeaderMap) + Send + Sync;
 pub(crate) type Naming = Pin<Box<dyn Future<Output = Sid> + Send>>;

@@ -1,8 +1,14 @@
 //! One client: the protocol's machine behind a lock, and who waits for it.
 
 mod data;
+pub(crate) mod driver;
+pub(crate) mod handler;
 mod line;
+pub(crate) mod pump;
+pub(crate) mod refuse;
+pub(crate) mod request;
 mod sending;
+pub(crate) mod socket;
 mod state;
 
 use std::net::SocketAddr;
@@ -19,11 +25,11 @@ use self::line::Line;
 pub(crate) use self::line::Place;
 pub(crate) use self::state::PartyId;
 use self::state::{Consequences, Signal, State};
-use crate::admission::Permit;
-use crate::connect::Opening;
-use crate::meter;
-use crate::pump::Pump;
+use crate::http::connect::Opening;
+use crate::policy::admission::Permit;
 use crate::server::ServerInner;
+use crate::server::meter;
+use crate::session::pump::Pump;
 use crate::sync::{Mutex, MutexGuard};
 
 /// The time that the machines are told; stands still in tests that pause it.

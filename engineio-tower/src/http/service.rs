@@ -15,19 +15,19 @@ use http_body::Body;
 use tower_layer::Layer;
 use tower_service::Service;
 
-use crate::body::ResponseBody;
-use crate::connect::{ConnectFuture, Opening};
-use crate::cors::Preflight;
-use crate::driver::Driver;
-use crate::future::{EngineFuture, ResponseFuture, Work};
-use crate::origin::Verdict;
-use crate::poll::PollFuture;
-use crate::post::{Form, PostFuture};
-use crate::request::PeerAddr;
-use crate::response::{Answer, Reply};
+use crate::http::body::ResponseBody;
+use crate::http::connect::{ConnectFuture, Opening};
+use crate::http::future::{EngineFuture, ResponseFuture, Work};
+use crate::http::poll::PollFuture;
+use crate::http::post::{Form, PostFuture};
+use crate::http::response::{Answer, Reply};
+use crate::http::upgrade;
+use crate::policy::cors::Preflight;
+use crate::policy::origin::Verdict;
 use crate::server::{Server, ServerInner};
 use crate::session::Shared;
-use crate::upgrade;
+use crate::session::driver::Driver;
+use crate::session::request::PeerAddr;
 
 /// Puts an Engine.IO server in front of a host app: requests for the server's path are served, all others go to the
 /// inner service untouched.

@@ -11,7 +11,7 @@ use engineio_core::{DisconnectReason, Frame};
 use http::Response;
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use crate::pump::{self, Pump};
+use crate::session::pump::{self, Pump};
 use crate::session::{Done, PartyId, Rest, Shared, now};
 use crate::sync::Mutex;
 use crate::websocket::{Received, WebSocket};

@@ -12,7 +12,7 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use super::{StaticBody, StaticFiles};
-use crate::handler::BoxFuture;
+use crate::session::handler::BoxFuture;
 
 type BoxError = Box<dyn Error + Send + Sync>;
 

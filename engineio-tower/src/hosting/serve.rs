@@ -24,8 +24,8 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tower_service::Service;
 
-use crate::origin::Scheme;
-use crate::request::PeerAddr;
+use crate::policy::origin::Scheme;
+use crate::session::request::PeerAddr;
 
 /// How long nothing is accepted after the system refused to: mostly it is out of file descriptors, and the loop would
 /// spin until a connection ends.

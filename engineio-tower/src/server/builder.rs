@@ -7,14 +7,14 @@ use engineio_core::{Config, DisconnectReason, Message, Sid, Transport};
 use http::HeaderMap;
 use http::request::Parts;
 
-use crate::compression::Compression;
-use crate::cookie::SidCookie;
-use crate::handler::{ConnectOutput, Handler, HandlerOutput, Handlers};
-use crate::options::{Options, WhenFull};
-use crate::origin::Origins;
-use crate::request::ConnectRequest;
+use crate::policy::compression::Compression;
+use crate::policy::cookie::SidCookie;
+use crate::policy::options::{Options, WhenFull};
+use crate::policy::origin::Origins;
 use crate::server::Server;
-use crate::socket::Socket;
+use crate::session::handler::{ConnectOutput, Handler, HandlerOutput, Handlers};
+use crate::session::request::ConnectRequest;
+use crate::session::socket::Socket;
 
 /// A server that is being configured; see [`Server::builder`].
 ///

@@ -1,5 +1,6 @@
 //! WebSocket handshakes: which requests are one, how they are answered, and where the bytes after the answer go.
 
+#[path = "../upgrade/deflate.rs"]
 mod deflate;
 
 use bytes::Bytes;
@@ -13,10 +14,10 @@ use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 use hyper::upgrade::OnUpgrade;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
-use crate::driver::Driver;
+use crate::http::response::EngineResponse;
 use crate::io::HyperIo;
-use crate::options::Options;
-use crate::response::EngineResponse;
+use crate::policy::options::Options;
+use crate::session::driver::Driver;
 
 /// How long a connection may take to hand its bytes over after the 101. It does so as soon as the answer is written,
 /// so only a peer that reads nothing at all comes near.

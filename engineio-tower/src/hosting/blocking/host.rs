@@ -14,7 +14,7 @@ use tokio::runtime::Runtime;
 use tokio::sync::Notify;
 use tower_service::Service;
 
-use crate::service::EngineIoService;
+use crate::http::service::EngineIoService;
 
 /// How long clients have to fetch what is theirs, unless it is said otherwise.
 const GRACE: Duration = Duration::from_secs(10);

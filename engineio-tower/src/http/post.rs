@@ -12,7 +12,7 @@ use engineio_core::{Payload, Refusal, jsonp};
 use http_body::Body;
 use pin_project_lite::pin_project;
 
-use crate::response::Answer;
+use crate::http::response::Answer;
 use crate::session::{PartyId, Shared};
 
 pin_project! {

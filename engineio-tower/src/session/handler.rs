@@ -6,10 +6,10 @@ use std::sync::Arc;
 
 use engineio_core::{DisconnectReason, Message};
 
-use crate::refuse::Refuse;
-use crate::request::ConnectRequest;
 use crate::server::Server;
-use crate::socket::Socket;
+use crate::session::refuse::Refuse;
+use crate::session::request::ConnectRequest;
+use crate::session::socket::Socket;
 
 pub(crate) type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 

@@ -12,18 +12,18 @@ use http::HeaderValue;
 use http::request::Parts;
 use tokio::time::Sleep;
 
-use crate::admission::Permit;
-use crate::driver::Driver;
-use crate::handler::{BoxFuture, Started};
-use crate::options::Naming;
-use crate::poll::PollFuture;
-use crate::refuse::Refuse;
-use crate::request::ConnectRequest;
-use crate::response::Answer;
+use crate::http::poll::PollFuture;
+use crate::http::response::Answer;
+use crate::http::upgrade;
+use crate::policy::admission::Permit;
+use crate::policy::options::Naming;
 use crate::server::{Debt, ServerInner};
+use crate::session::driver::Driver;
+use crate::session::handler::{BoxFuture, Started};
+use crate::session::refuse::Refuse;
+use crate::session::request::ConnectRequest;
+use crate::session::socket::Socket;
 use crate::session::{PartyId, Shared, now};
-use crate::socket::Socket;
-use crate::upgrade;
 
 /// How often an id that is taken is drawn anew. A source that goes on giving taken ids is broken.
 const DRAWS: usize = 16;

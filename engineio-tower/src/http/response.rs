@@ -9,12 +9,12 @@ use http::header::{
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
 
-use crate::compression::{Accepted, Encoding};
-use crate::cors::{CorsReply, Preflight};
-use crate::meter;
-use crate::options::Options;
-use crate::refuse::Refuse;
+use crate::policy::compression::{Accepted, Encoding};
+use crate::policy::cors::{CorsReply, Preflight};
+use crate::policy::options::Options;
 use crate::server::ServerInner;
+use crate::server::meter;
+use crate::session::refuse::Refuse;
 
 /// A response of ours, before it is given the body type of the inner service's.
 pub(crate) type EngineResponse = Response<Bytes>;

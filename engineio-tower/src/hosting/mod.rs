@@ -1,0 +1,8 @@
+//! Serving without a framework: listeners, plain threads, and files from the disk.
+
+pub mod blocking;
+pub(crate) mod host_body;
+#[cfg(feature = "server")]
+pub(crate) mod serve;
+#[cfg(feature = "static-files")]
+pub(crate) mod static_files;

@@ -1,0 +1,10 @@
+//! The service: requests to responses.
+
+pub(crate) mod body;
+pub(crate) mod connect;
+pub(crate) mod future;
+pub(crate) mod poll;
+pub(crate) mod post;
+pub(crate) mod response;
+pub(crate) mod service;
+pub(crate) mod upgrade;
