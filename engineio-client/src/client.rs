@@ -6,14 +6,14 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use engineio_core::client::Event;
 use engineio_core::{DisconnectReason, Message, Transport};
 use futures_core::Stream;
 use futures_sink::Sink;
 use tokio::task::JoinHandle;
 
-use crate::shared::{Phase, Shared};
-use crate::{ClientBuilder, Error, SendError};
+use crate::shared::Shared;
+use crate::wakers::{Interest, Key};
+use crate::{ClientBuilder, Error, SendError, meter};
 
 /// A client that is connected to a server.
 ///
@@ -49,6 +49,10 @@ pub struct Client {
     handle: Handle,
     /// A message that the sink has taken and the outbox has not.
     unsent: Option<Message>,
+    /// Where the stream waits for a message.
+    reader: Option<Key>,
+    /// Where the sink waits for room.
+    sink: Option<Key>,
 }
 
 /// Sends to a server and ends the session, from any task or handler. Cheap to clone.
@@ -73,6 +77,8 @@ impl Client {
         Self {
             handle: Handle { shared },
             unsent: None,
+            reader: None,
+            sink: None,
         }
     }
 
@@ -229,29 +235,25 @@ impl Client {
         self.handle.wait().await;
     }
 
+    #[cfg(feature = "blocking")]
     pub(crate) const fn shared(&self) -> &Arc<Shared> {
         &self.handle.shared
     }
 
     /// Puts what the sink has taken into the outbox.
     fn poll_unsent(&mut self, cx: &Context<'_>) -> Poll<Result<(), SendError>> {
-        let Some(message) = self.unsent.take() else {
+        if self.unsent.is_none() {
             return Poll::Ready(Ok(()));
-        };
-        // Before the attempt, so that room which comes behind it is noticed.
-        self.handle.shared.lock().flusher = Some(cx.waker().clone());
-        match self.handle.try_send(message) {
-            Ok(()) => Poll::Ready(Ok(())),
-            Err(SendError::Full(message)) => {
-                self.unsent = Some(message);
-                Poll::Pending
-            }
-            Err(SendError::Closed(message)) if self.handle.is_coming_back() => {
-                self.unsent = Some(message);
-                Poll::Pending
-            }
-            Err(error) => Poll::Ready(Err(error)),
         }
+        let (unsent, mut bytes) = (&mut self.unsent, 0);
+        let shared = &self.handle.shared;
+        let outcome = shared.poll_wait(&mut self.sink, Interest::Outbox, cx, |state| {
+            state.send_when_possible(unsent, &mut bytes)
+        });
+        if let Poll::Ready(Ok(())) = outcome {
+            meter::sent(bytes);
+        }
+        outcome
     }
 }
 
@@ -266,19 +268,13 @@ impl Handle {
     ///
     /// Returns the message as [`SendError::Closed`] if the session is over.
     pub async fn send(&self, message: impl Into<Message>) -> Result<(), SendError> {
-        let mut message = message.into();
-        loop {
-            // Before the attempt, so that room which comes between the two is noticed.
-            let room = self.shared.room.notified();
-            let mut room = std::pin::pin!(room);
-            room.as_mut().enable();
-            match self.shared.try_send(message) {
-                Err(SendError::Full(full)) => message = full,
-                Err(SendError::Closed(unsent)) if self.is_coming_back() => message = unsent,
-                outcome => return outcome,
-            }
-            room.await;
-        }
+        let (mut unsent, mut bytes) = (Some(message.into()), 0);
+        let sent = self.shared.wait(Interest::Outbox, |state| {
+            state.send_when_possible(&mut unsent, &mut bytes)
+        });
+        sent.await?;
+        meter::sent(bytes);
+        Ok(())
     }
 
     fn is_coming_back(&self) -> bool {
@@ -316,18 +312,11 @@ impl Handle {
 
     /// As [`Client::settled`].
     pub async fn settled(&self) -> Transport {
-        loop {
-            let change = self.shared.room.notified();
-            let mut change = std::pin::pin!(change);
-            change.as_mut().enable();
-            {
-                let session = &self.shared.lock().session;
-                if !session.is_upgrading() {
-                    return session.transport();
-                }
-            }
-            change.await;
-        }
+        let settled = self.shared.wait(Interest::Phase, |state| {
+            let session = &state.session;
+            (!session.is_upgrading()).then(|| session.transport())
+        });
+        settled.await
     }
 
     /// As [`Client::is_open`].
@@ -352,9 +341,15 @@ impl Handle {
     /// As [`Client::close`], but may be called by a handler: it does not wait for handlers.
     pub async fn close(&self) {
         self.begin_close();
-        let mut phase = self.shared.phase.subscribe();
-        // The sender lives in what this handle holds, so there is no other end than the one that is waited for.
-        let _ = phase.wait_for(|phase| phase.is_finished()).await;
+        self.over().await;
+    }
+
+    /// Waits until the last session is over.
+    async fn over(&self) {
+        let over = self.shared.wait(Interest::Phase, |state| {
+            state.phase().is_over().then_some(())
+        });
+        over.await;
     }
 
     pub(crate) fn begin_close(&self) {
@@ -375,11 +370,11 @@ impl Handle {
     where
         F: Future<Output: Send> + Send + 'static,
     {
-        let mut phase = self.shared.phase.subscribe();
+        let handle = self.clone();
         tokio::spawn(async move {
             tokio::select! {
                 biased;
-                _ = phase.wait_for(|phase| phase.is_finished()) => None,
+                () = handle.over() => None,
                 output = task => Some(output),
             }
         })
@@ -387,8 +382,10 @@ impl Handle {
 
     /// As [`Client::wait`]. A handler that calls this waits for itself.
     pub async fn wait(&self) {
-        let mut phase = self.shared.phase.subscribe();
-        let _ = phase.wait_for(|phase| *phase == Phase::Done).await;
+        let done = self.shared.wait(Interest::Phase, |state| {
+            state.phase().is_done().then_some(())
+        });
+        done.await;
     }
 }
 
@@ -408,13 +405,8 @@ impl Stream for Client {
     type Item = Message;
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Message>> {
-        loop {
-            match ready!(self.handle.shared.poll_stream(cx)) {
-                Some(Event::Message(message)) => return Poll::Ready(Some(message)),
-                Some(_) => {}
-                None => return Poll::Ready(None),
-            }
-        }
+        let this = self.get_mut();
+        this.handle.shared.poll_stream(&mut this.reader, cx)
     }
 }
 
@@ -447,12 +439,11 @@ impl Sink<Message> for Client {
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), SendError>> {
         let this = self.get_mut();
         ready!(this.poll_unsent(cx))?;
-        let mut state = this.handle.shared.lock();
-        if state.session.queued_messages() == 0 || state.finished {
-            return Poll::Ready(Ok(()));
-        }
-        state.flusher = Some(cx.waker().clone());
-        Poll::Pending
+        let shared = &this.handle.shared;
+        shared.poll_wait(&mut this.sink, Interest::Outbox, cx, |state| {
+            let is_flushed = state.session.queued_messages() == 0;
+            (is_flushed || state.phase().is_over()).then_some(Ok(()))
+        })
     }
 
     /// As [`Client::close`].
@@ -465,11 +456,9 @@ impl Sink<Message> for Client {
         if !this.handle.shared.lock().stopping {
             this.handle.shared.stop(None);
         }
-        let mut state = this.handle.shared.lock();
-        if state.finished {
-            return Poll::Ready(Ok(()));
-        }
-        state.flusher = Some(cx.waker().clone());
-        Poll::Pending
+        let shared = &this.handle.shared;
+        shared.poll_wait(&mut this.sink, Interest::Phase, cx, |state| {
+            state.phase().is_over().then_some(Ok(()))
+        })
     }
 }

@@ -1,6 +1,5 @@
-//! Handlers: the event-based way to use a client.
+//! Handlers: the callback interface of a client.
 
-use std::future::poll_fn;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
@@ -10,6 +9,7 @@ use futures_core::future::BoxFuture;
 use futures_util::FutureExt;
 
 use crate::client::Handle;
+use crate::delivery::Delivery;
 use crate::shared::Shared;
 
 type OnConnect = Box<dyn FnMut(Handle) -> BoxFuture<'static, ()> + Send>;
@@ -21,10 +21,6 @@ pub(crate) struct Handlers {
     pub(crate) connect: Option<OnConnect>,
     pub(crate) message: Option<OnMessage>,
     pub(crate) disconnect: Option<OnDisconnect>,
-    /// Somebody else calls handlers, but none that takes messages.
-    pub(crate) elsewhere: bool,
-    /// Somebody else calls handlers, and says when the last one has returned.
-    pub(crate) done_elsewhere: bool,
 }
 
 impl std::fmt::Debug for Handlers {
@@ -38,49 +34,33 @@ impl std::fmt::Debug for Handlers {
 }
 
 impl Handlers {
-    /// Whether messages stay for the stream, so that openings and ends need a way of their own to the handlers.
-    pub(crate) const fn need_life(&self) -> bool {
-        self.message.is_none()
-            && (self.connect.is_some() || self.disconnect.is_some() || self.elsewhere)
-    }
-
-    /// Whether messages go to a handler, here or elsewhere.
-    pub(crate) const fn take_messages(&self) -> bool {
-        self.message.is_some() || (self.done_elsewhere && !self.elsewhere)
-    }
-
-    const fn is_empty(&self) -> bool {
+    pub(crate) const fn is_empty(&self) -> bool {
         self.message.is_none() && self.connect.is_none() && self.disconnect.is_none()
     }
 
-    /// Calls the handlers, one after the other, in the order of what happened: connect first, disconnect last and once
-    /// for each connect. Runs beside the driver, so that a slow handler stops nothing.
+    /// The delivery of received messages that suits these handlers.
+    pub(crate) fn delivery(&self, limit: usize) -> Delivery {
+        let to_handler = self.message.is_some();
+        Delivery::new(limit, to_handler, !to_handler && !self.is_empty())
+    }
+
+    /// Calls the handlers, one after the other, in the order of the events: connect first, disconnect last and once for
+    /// each connect. Runs concurrently with the driver, so that a slow handler delays nothing.
     pub(crate) async fn run(mut self, shared: &Arc<Shared>) {
         if self.is_empty() {
             return;
         }
         let handle = Handle::new(Arc::clone(shared));
-        let need_life = self.need_life();
         let mut is_open = false;
         let mut has_panicked = false;
-        loop {
-            let next = poll_fn(|cx| {
-                if need_life {
-                    shared.poll_life(cx)
-                } else {
-                    shared.poll_event(cx)
-                }
-            });
-            let Some(event) = next.await else {
-                return;
-            };
+        while let Some(event) = shared.next_event().await {
             let call = match event {
                 Event::Opened => {
                     is_open = true;
                     let connect = self.connect.as_mut();
                     connect.map(|connect| guarded(|| connect(handle.clone())))
                 }
-                // What a panic has left of the handler is not to be trusted.
+                // A panic may have left the state of the handler inconsistent.
                 Event::Message(message) if !has_panicked => {
                     let on_message = self.message.as_mut();
                     on_message.map(|on_message| guarded(|| on_message(handle.clone(), message)))
@@ -103,7 +83,7 @@ impl Handlers {
     }
 }
 
-/// A handler whose panic ends the client and not the task that everything of the client runs in.
+/// Catches the panics of a handler: they end the client in good order, and not the task that runs all of it.
 fn guarded(
     call: impl FnOnce() -> BoxFuture<'static, ()>,
 ) -> BoxFuture<'static, std::thread::Result<()>> {

@@ -146,14 +146,18 @@
 pub mod blocking;
 mod builder;
 mod client;
+mod clock;
+mod delivery;
 mod driver;
 mod error;
 mod handlers;
 mod meter;
 mod net;
 mod reconnect;
+mod settings;
 mod shared;
 mod target;
+mod wakers;
 
 pub use builder::ClientBuilder;
 pub use client::{Client, Handle};

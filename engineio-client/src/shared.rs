@@ -1,35 +1,35 @@
-//! What the application's side and the driver have in common: the session, behind a lock that is never held across an
-//! `await`, and who waits for what.
+//! The state that the application's side and the driver share, behind a lock that is never held across an `await`.
 
-use std::collections::VecDeque;
+use std::future::poll_fn;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
 use engineio_core::client::{Event, Session};
 use engineio_core::{DisconnectReason, Message};
-use tokio::sync::{Notify, watch};
 
-use crate::driver::Settings;
-use crate::handlers::Handlers;
+use crate::clock::now;
+use crate::delivery::Delivery;
+use crate::wakers::{BATCH, Interest, Key, Wakers};
 use crate::{Error, SendError, meter};
 
 pub(crate) struct Shared {
     state: Mutex<State>,
-    /// Woken when the outbox became shorter, and when the session is over.
-    pub(crate) room: Notify,
-    /// Woken when the client is to end, and when the application has read between two sessions.
-    pub(crate) away: Notify,
-    pub(crate) phase: watch::Sender<Phase>,
 }
 
-/// Where the client as a whole stands.
+/// The stage of a client as a whole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Phase {
+    /// The first session is being opened.
     Connecting,
+    /// A session is open, or just ended.
     Open,
-    /// Between two sessions.
-    Away,
+    /// The client will open another session, or is doing so.
+    BetweenSessions,
+    /// It would, but the application has to read first, which must not wait for the client in turn.
+    WaitsForReader,
+    /// No session could be opened.
+    Failed,
     /// The last session is over.
     Finished,
     /// And the handlers have returned.
@@ -37,44 +37,37 @@ pub(crate) enum Phase {
 }
 
 impl Phase {
-    pub(crate) const fn is_finished(self) -> bool {
-        matches!(self, Self::Finished | Self::Done)
+    /// Whether no other session will be opened.
+    pub(crate) const fn is_over(self) -> bool {
+        matches!(self, Self::Failed | Self::Finished | Self::Done)
+    }
+
+    /// Whether the handlers have returned too.
+    pub(crate) const fn is_done(self) -> bool {
+        matches!(self, Self::Failed | Self::Done)
     }
 }
 
 pub(crate) struct State {
     pub(crate) session: Session,
-    /// What the application has not taken yet of sessions before this one.
-    leftover: VecDeque<Event>,
-    leftover_bytes: usize,
-    leftover_limit: usize,
-    /// For handlers where no handler takes messages: openings and ends, in order.
-    pub(crate) life: Option<VecDeque<Event>>,
-    pub(crate) driver: Option<Waker>,
-    reader: Option<Waker>,
-    /// Who waits for the end of a client whose messages go to a handler.
-    watcher: Option<Waker>,
-    pub(crate) flusher: Option<Waker>,
-    life_reader: Option<Waker>,
-    /// Messages go to a handler.
-    is_handled: bool,
-    /// The application wants no more of it: close, abort or drop.
+    pub(crate) delivery: Delivery,
+    phase: Phase,
+    wakers: Wakers,
+    driver: Option<Waker>,
+    /// The application ends the client: close, abort or drop.
     pub(crate) stopping: bool,
-    pub(crate) was_open: bool,
-    /// Since when the session is open that is counted as one that lasts.
-    pub(crate) counted: Option<Instant>,
-    pub(crate) upgraded: bool,
-    pub(crate) finished: bool,
-    /// A new session may take the place of one that ended.
+    /// Another session is opened after one that ended.
     may_return: bool,
-    /// It waits for the application to read, which must not wait for it in turn.
-    pub(crate) is_held: bool,
+    /// When the current session was opened.
+    pub(crate) open_since: Option<Instant>,
+    /// The current session has moved to WebSocket.
+    pub(crate) upgraded: bool,
     /// Why the last session ended.
     pub(crate) reason: Option<DisconnectReason>,
     pub(crate) error: Option<Error>,
 }
 
-/// Without messages and ids, which do not belong into a log.
+/// Without messages and ids, which must not be logged.
 impl std::fmt::Debug for Shared {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let state = self.lock();
@@ -87,40 +80,36 @@ impl std::fmt::Debug for Shared {
     }
 }
 
-/// The time, of the runtime's clock, which tests can hold.
-pub(crate) fn now() -> Instant {
-    tokio::time::Instant::now().into_std()
+/// Removes its waker from the list when it is dropped.
+struct Waiter<'a> {
+    shared: &'a Shared,
+    slot: Option<Key>,
+}
+
+impl Drop for Waiter<'_> {
+    fn drop(&mut self) {
+        if self.slot.is_some() {
+            self.shared.lock().wakers.remove(&mut self.slot);
+        }
+    }
 }
 
 impl Shared {
-    pub(crate) fn new(session: Session, handlers: &Handlers, settings: &Settings) -> Arc<Self> {
-        let leftover_limit = settings.session.inbox_limit;
+    pub(crate) fn new(session: Session, delivery: Delivery, may_return: bool) -> Arc<Self> {
         Arc::new(Self {
             state: Mutex::new(State {
                 session,
-                leftover: VecDeque::new(),
-                leftover_bytes: 0,
-                leftover_limit,
-                life: handlers.need_life().then(VecDeque::new),
+                delivery,
+                phase: Phase::Connecting,
+                wakers: Wakers::default(),
                 driver: None,
-                reader: None,
-                watcher: None,
-                flusher: None,
-                life_reader: None,
-                is_handled: handlers.take_messages(),
                 stopping: false,
-                was_open: false,
-                counted: None,
+                may_return,
+                open_since: None,
                 upgraded: false,
-                finished: false,
-                may_return: settings.reconnect.is_some(),
-                is_held: false,
                 reason: None,
                 error: None,
             }),
-            room: Notify::new(),
-            away: Notify::new(),
-            phase: watch::Sender::new(Phase::Connecting),
         })
     }
 
@@ -128,30 +117,70 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(crate) fn try_send(&self, message: Message) -> Result<(), SendError> {
-        let bytes = message.len();
-        let mut state = self.lock();
-        // A session that is only being opened may not come about, and would take along what it was given. Before the
-        // first one nobody has anything to send by.
-        if state.was_open && state.session.opened().is_none() {
-            return Err(SendError::Closed(message));
-        }
-        state.session.send(message)?;
-        state.wake_driver();
-        meter::sent(bytes);
-        Ok(())
+    /// Waits until `check` has an answer; it is asked again after each change of that kind.
+    pub(crate) async fn wait<T>(
+        &self,
+        interest: Interest,
+        mut check: impl FnMut(&mut State) -> Option<T>,
+    ) -> T {
+        let mut waiter = Waiter {
+            shared: self,
+            slot: None,
+        };
+        poll_fn(|cx| self.poll_wait(&mut waiter.slot, interest, cx, &mut check)).await
     }
 
-    /// The last session is over, or the handlers have returned as well, which may be known first where they run in another
-    /// thread.
-    pub(crate) fn end(&self, phase: Phase) {
-        self.phase.send_if_modified(|now| {
-            let is_news = *now != Phase::Done;
-            if is_news {
-                *now = phase;
+    /// As [`wait`](Self::wait); `slot` has the place of the waker in the list between two calls.
+    pub(crate) fn poll_wait<T>(
+        &self,
+        slot: &mut Option<Key>,
+        interest: Interest,
+        cx: &Context<'_>,
+        check: impl FnOnce(&mut State) -> Option<T>,
+    ) -> Poll<T> {
+        let mut state = self.lock();
+        if let Some(answer) = check(&mut state) {
+            state.wakers.remove(slot);
+            return Poll::Ready(answer);
+        }
+        state.wakers.register(slot, interest, cx.waker());
+        Poll::Pending
+    }
+
+    /// Wakes those who wait for this change, without the lock.
+    pub(crate) fn wake(&self, change: Interest) {
+        let mut woken = [const { None::<Waker> }; BATCH];
+        let end = self.lock().wakers.next_key();
+        loop {
+            let more = self.lock().wakers.take(change, end, &mut woken);
+            woken
+                .iter_mut()
+                .filter_map(Option::take)
+                .for_each(Waker::wake);
+            if !more {
+                return;
             }
-            is_news
-        });
+        }
+    }
+
+    /// Moves on to another phase, unless the last one is reached, and wakes everybody.
+    pub(crate) fn enter(&self, phase: Phase) {
+        let mut state = self.lock();
+        if !state.phase.is_done() {
+            state.phase = phase;
+        }
+        drop(state);
+        self.wake(Interest::Phase);
+    }
+
+    /// Queues a message if there is room for it.
+    pub(crate) fn try_send(&self, message: Message) -> Result<(), SendError> {
+        let bytes = message.len();
+        let outcome = self.lock().send(message);
+        if outcome.is_ok() {
+            meter::sent(bytes);
+        }
+        outcome
     }
 
     /// Begins an orderly close, or ends the session at once.
@@ -164,65 +193,68 @@ impl Shared {
         }
         state.wake_driver();
         drop(state);
-        self.away.notify_waiters();
-        self.room.notify_waiters();
-    }
-
-    /// The next event for the handler of messages; `None` after the last one.
-    pub(crate) fn poll_event(&self, cx: &Context<'_>) -> Poll<Option<Event>> {
-        let mut state = self.lock();
-        let event = state.poll_event(cx);
-        let has_read = state.session.closed().is_some() && matches!(event, Poll::Ready(Some(_)));
-        drop(state);
-        if has_read {
-            self.away.notify_waiters();
-        }
-        event
+        self.wake(Interest::Outbox);
     }
 
     /// The next event for the stream, which has nothing but an end where a handler takes the messages.
-    pub(crate) fn poll_stream(&self, cx: &Context<'_>) -> Poll<Option<Event>> {
-        let mut state = self.lock();
-        if !state.is_handled {
-            drop(state);
-            return self.poll_event(cx);
-        }
-        if state.finished {
-            return Poll::Ready(None);
-        }
-        state.watcher = Some(cx.waker().clone());
-        Poll::Pending
-    }
-
-    /// The next opening or end, where no handler takes messages.
-    pub(crate) fn poll_life(&self, cx: &Context<'_>) -> Poll<Option<Event>> {
-        let mut state = self.lock();
-        match state.life.as_mut().and_then(VecDeque::pop_front) {
-            Some(event) => Poll::Ready(Some(event)),
-            None if state.finished => Poll::Ready(None),
-            None => {
-                state.life_reader = Some(cx.waker().clone());
-                Poll::Pending
+    pub(crate) fn poll_stream(
+        &self,
+        slot: &mut Option<Key>,
+        cx: &Context<'_>,
+    ) -> Poll<Option<Message>> {
+        let message = self.poll_wait(slot, Interest::Events, cx, |state| {
+            if state.delivery.is_to_handler() {
+                return state.phase.is_over().then_some(None);
             }
+            loop {
+                match state.take_event()? {
+                    Some(Event::Message(message)) => return Some(Some(message)),
+                    Some(_) => {}
+                    None => return Some(None),
+                }
+            }
+        });
+        if let Poll::Ready(Some(message)) = &message {
+            meter::received(message.len());
         }
+        message
     }
 
-    /// Wakes everybody who waits for the application's side.
-    pub(crate) fn wake_application(&self) {
-        let mut state = self.lock();
-        let wakers = [
-            state.reader.take(),
-            state.watcher.take(),
-            state.flusher.take(),
-            state.life_reader.take(),
-        ];
-        drop(state);
-        wakers.into_iter().flatten().for_each(Waker::wake);
-        self.room.notify_waiters();
+    /// The next event for the handlers; `None` after the last one.
+    pub(crate) async fn next_event(&self) -> Option<Event> {
+        let next = self.wait(Interest::Events, |state| {
+            match state.delivery.take_lifecycle() {
+                Some(Some(event)) => Some(Some(event)),
+                Some(None) => state.phase.is_over().then_some(None),
+                None => state.take_event(),
+            }
+        });
+        let event = next.await;
+        if let Some(Event::Message(message)) = &event {
+            meter::received(message.len());
+        }
+        event
     }
 }
 
 impl State {
+    pub(crate) const fn phase(&self) -> Phase {
+        self.phase
+    }
+
+    /// Moves on to another phase; everybody is to be woken then.
+    pub(crate) const fn set_phase(&mut self, phase: Phase) {
+        self.phase = phase;
+    }
+
+    /// Remembers the task that drives the session.
+    pub(crate) fn set_driver(&mut self, waker: &Waker) {
+        match &mut self.driver {
+            Some(driver) => driver.clone_from(waker),
+            none => *none = Some(waker.clone()),
+        }
+    }
+
     pub(crate) fn wake_driver(&self) {
         if let Some(driver) = &self.driver {
             driver.wake_by_ref();
@@ -231,54 +263,58 @@ impl State {
 
     /// Whether the session that ended, if it did, may not have been the last.
     pub(crate) const fn is_coming_back(&self) -> bool {
-        self.may_return && !self.stopping && !self.finished && !self.is_held
+        self.may_return
+            && !self.stopping
+            && !self.phase.is_over()
+            && !matches!(self.phase, Phase::WaitsForReader)
     }
 
-    /// Whether there is room for what another session brings, beside what nobody has read yet.
-    pub(crate) const fn has_room_to_return(&self) -> bool {
-        self.leftover_bytes <= self.leftover_limit && self.session.wants_input()
-    }
-
-    fn take_event(&mut self) -> Option<Event> {
-        if let Some(event) = self.leftover.pop_front() {
-            self.leftover_bytes -= cost(&event);
-            return Some(event);
+    pub(crate) fn send(&mut self, message: Message) -> Result<(), SendError> {
+        // A session that is only being opened may not come about, and would take along what it was given. Before the
+        // first one nobody has anything to send by.
+        if self.phase != Phase::Connecting && self.session.opened().is_none() {
+            return Err(SendError::Closed(message));
         }
-        // During an upgrade it wants input in any case, and the room may be for a poll.
-        let was_full = !self.session.wants_input() || self.session.is_upgrading();
-        let event = self.session.take_event();
-        if was_full && self.session.wants_input() {
+        self.session.send(message)?;
+        self.wake_driver();
+        Ok(())
+    }
+
+    /// As [`send`](Self::send), for those who wait: `None`, and the message back in `unsent`, while that may still help.
+    /// `bytes` gets the size of the message.
+    pub(crate) fn send_when_possible(
+        &mut self,
+        unsent: &mut Option<Message>,
+        bytes: &mut usize,
+    ) -> Option<Result<(), SendError>> {
+        let message = unsent.take()?;
+        *bytes = message.len();
+        match self.send(message) {
+            Err(SendError::Full(message)) => *unsent = Some(message),
+            Err(SendError::Closed(message)) if self.is_coming_back() => *unsent = Some(message),
+            outcome => return Some(outcome),
+        }
+        None
+    }
+
+    /// The outer option is `None` if there is nothing yet, the inner one after the last event.
+    fn take_event(&mut self) -> Option<Option<Event>> {
+        let (event, wake) = self.delivery.take_event(&mut self.session);
+        if wake {
             self.wake_driver();
         }
-        event
-    }
-
-    fn poll_event(&mut self, cx: &Context<'_>) -> Poll<Option<Event>> {
-        if let Some(event) = self.take_event() {
-            if let Event::Message(message) = &event {
-                meter::received(message.len());
-            }
-            return Poll::Ready(Some(event));
+        match event {
+            None => self.phase.is_over().then_some(None),
+            event => Some(event),
         }
-        if self.finished {
-            return Poll::Ready(None);
-        }
-        self.reader = Some(cx.waker().clone());
-        Poll::Pending
     }
 
     /// Puts a new session in the place of the one that ended, of which nothing received is lost.
     pub(crate) fn replace(&mut self, session: Session) {
-        while let Some(event) = self.session.take_event() {
-            // Who reads a stream has no use for the others.
-            if self.is_handled || matches!(event, Event::Message(_)) {
-                self.leftover_bytes += cost(&event);
-                self.leftover.push_back(event);
-            }
-        }
+        self.delivery.carry_over(&mut self.session);
         self.session = session;
         self.upgraded = false;
-        if !self.was_open {
+        if self.phase == Phase::Connecting {
             // Another transport is tried; that the one before did not do is no end of a session.
             (self.reason, self.error) = (None, None);
         }
@@ -287,13 +323,4 @@ impl State {
             self.session.abort(DisconnectReason::Client);
         }
     }
-}
-
-/// What an event costs while nobody has taken it.
-fn cost(event: &Event) -> usize {
-    let bytes = match event {
-        Event::Message(message) => message.len(),
-        _ => 0,
-    };
-    bytes + engineio_core::Config::PACKET_OVERHEAD
 }

@@ -22,6 +22,7 @@
 //! cannot be told from the runtime's own threads: use `std::thread::spawn` there, or the async client.
 
 mod builder;
+mod park;
 
 use std::future::Future;
 use std::sync::LazyLock;

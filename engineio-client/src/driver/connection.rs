@@ -1,4 +1,4 @@
-//! One session and its network: what the session asks for is done, and what happens is told to it.
+//! One session and its network: does what the session asks for, and reports to it what happens.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -7,20 +7,20 @@ use std::task::{Context, Poll};
 use std::time::Instant;
 
 use bytes::Bytes;
-use engineio_core::client::{Event, Fault, Input, Output, RequestId, Session, WebSocketId};
+use engineio_core::client::{Event, Input, Output, RequestId, Session, WebSocketId};
 use engineio_core::{DisconnectReason, Payload, Transport};
 use futures_core::future::BoxFuture;
 use tokio::time::Sleep;
 
-use super::Settings;
+use super::READ_BUDGET;
 use super::socket::{Farewell, Socket};
-use crate::error::excerpt;
+use super::verdict::Verdict;
+use crate::clock::now;
 use crate::net::websocket::WebSocket;
-use crate::shared::{Phase, Shared, now};
+use crate::settings::Settings;
+use crate::shared::{Phase, Shared};
+use crate::wakers::Interest;
 use crate::{Error, ErrorKind, TARGET, meter};
-
-/// How many frames are read before anything else gets its turn.
-pub(super) const READ_BUDGET: usize = 64;
 
 /// How often everything gets its turn before other tasks do: a service that answers at once would hold the thread.
 const ROUNDS: usize = 64;
@@ -37,21 +37,16 @@ pub(super) struct Connection<'a> {
     /// must not run under the lock.
     given_up: Vec<Request>,
     socket: Option<Socket>,
-    farewells: Vec<Farewell>,
+    /// WebSockets in their closing handshake.
+    closing: Vec<Farewell>,
     timer: Pin<Box<Sleep>>,
     armed: Option<Instant>,
-    /// By what the session was opened.
-    first: Transport,
-    /// Since when the session is open.
-    open_since: Option<Instant>,
-    /// The session was last seen on its way to WebSocket.
+    /// The transport that opens the session.
+    opened_by: Transport,
+    was_open: bool,
+    /// The session was upgrading when it was last looked at.
     was_upgrading: bool,
-    /// What the network said when it failed.
-    error: Option<Error>,
-    /// The POST that is under way is larger than the server takes: its bytes, and the limit.
-    oversized: Option<(usize, usize)>,
-    /// The answer to the handshake, until it is known to be one.
-    first_answer: Bytes,
+    verdict: Verdict,
     finished: bool,
 }
 
@@ -65,29 +60,22 @@ impl<'a> Connection<'a> {
             opening: None,
             given_up: Vec::new(),
             socket: None,
-            farewells: Vec::new(),
+            closing: Vec::new(),
             timer: Box::pin(tokio::time::sleep(std::time::Duration::ZERO)),
             armed: None,
-            first: shared.lock().session.transport(),
-            open_since: None,
+            opened_by: shared.lock().session.transport(),
+            was_open: false,
             was_upgrading: false,
-            error: None,
-            oversized: None,
-            first_answer: Bytes::new(),
+            verdict: Verdict::default(),
             finished: false,
         }
     }
 
-    /// When the session was opened, if it was.
-    pub(super) const fn open_since(&self) -> Option<Instant> {
-        self.open_since
+    pub(super) fn into_verdict(self) -> Verdict {
+        self.verdict
     }
 
-    const fn was_open(&self) -> bool {
-        self.open_since.is_some()
-    }
-
-    /// Goes as far as it can; ready when the session is over and the WebSocket has been closed.
+    /// Makes as much progress as it can; ready when the session is over and the WebSocket has been closed.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let mut progress = true;
         for _ in 0..ROUNDS {
@@ -103,9 +91,9 @@ impl<'a> Connection<'a> {
         if progress {
             cx.waker().wake_by_ref();
         }
-        self.farewells
-            .retain_mut(|farewell| farewell.poll(cx).is_pending());
-        if self.finished && self.farewells.is_empty() {
+        self.closing
+            .retain_mut(|websocket| websocket.poll(cx).is_pending());
+        if self.finished && self.closing.is_empty() {
             Poll::Ready(())
         } else {
             Poll::Pending
@@ -120,53 +108,52 @@ impl<'a> Connection<'a> {
     fn follow(&mut self, cx: &Context<'_>) -> bool {
         let shared = self.shared;
         let mut state = shared.lock();
-        match &mut state.driver {
-            Some(driver) => driver.clone_from(cx.waker()),
-            none => *none = Some(cx.waker().clone()),
-        }
+        state.set_driver(cx.waker());
         let mut progress = false;
-        let mut wake = false;
+        let (mut has_events, mut has_room) = (false, false);
         while let Some(output) = state.session.poll_output() {
             progress = true;
             match output {
-                Output::Events | Output::Room => wake = true,
+                Output::Events => has_events = true,
+                Output::Room => has_room = true,
                 Output::Finished => self.finished = true,
                 output => self.act(output, &mut state.session),
             }
         }
         let mut opened = None;
-        if !self.was_open() && state.session.opened().is_some() {
-            self.open_since = Some(now());
-            state.counted = self.open_since;
-            state.was_open = true;
-            wake = true;
-            self.first_answer = Bytes::new();
-            if let Some(life) = &mut state.life {
-                life.push_back(Event::Opened);
-            }
+        if !self.was_open && state.session.opened().is_some() {
+            self.was_open = true;
+            self.verdict.first_answer = Bytes::new();
+            state.open_since = Some(now());
+            state.set_phase(Phase::Open);
+            state.delivery.record(Event::Opened);
             opened = state.session.opened().cloned();
         }
-        if state.session.is_upgrading() != self.was_upgrading {
-            // Who waits for that may have read no event for long, and would not hear of this one.
-            self.was_upgrading = !self.was_upgrading;
-            wake = true;
-        }
-        let has_moved = state.session.transport() != self.first && !state.upgraded;
+        let is_upgrading = state.session.is_upgrading();
+        let has_settled = std::mem::replace(&mut self.was_upgrading, is_upgrading) && !is_upgrading;
+        let has_moved = state.session.transport() != self.opened_by && !state.upgraded;
         state.upgraded |= has_moved;
         drop(state);
-        // Without the lock, for which the application's code may ask in turn.
+        // Without the lock, which the application's code may need in turn.
         self.given_up.clear();
+        let is_news = opened.is_some() || has_settled;
         if let Some(opened) = opened {
-            meter::connected(self.first);
-            tracing::debug!(target: TARGET, sid = opened.short_sid(), transport = %self.first, "session opened");
-            shared.phase.send_replace(Phase::Open);
+            meter::connected(self.opened_by);
+            tracing::debug!(target: TARGET, sid = opened.short_sid(), transport = %self.opened_by, "session opened");
         }
         if has_moved {
             meter::upgraded();
             tracing::debug!(target: TARGET, "upgraded to websocket");
         }
-        if wake {
-            shared.wake_application();
+        if is_news {
+            shared.wake(Interest::Phase);
+        } else {
+            if has_events {
+                shared.wake(Interest::Events);
+            }
+            if has_room {
+                shared.wake(Interest::Outbox);
+            }
         }
         progress
     }
@@ -178,7 +165,7 @@ impl<'a> Connection<'a> {
                 if let Some(body) = session.take_payload(id) {
                     let limit = session.opened().and_then(|opened| opened.max_payload());
                     let sizes = limit.map(|limit| (body.body.len(), limit));
-                    self.oversized = sizes.filter(|(len, limit)| len > limit);
+                    self.verdict.oversized = sizes.filter(|(len, limit)| len > limit);
                     self.post = Some((id, self.request(session, Some(body))));
                 }
             }
@@ -202,7 +189,7 @@ impl<'a> Connection<'a> {
             Output::CloseWebSocket(id, reason) => {
                 self.opening.take_if(|(opening, _)| *opening == id);
                 if let Some(socket) = self.socket.take_if(|socket| socket.id == id) {
-                    self.farewells.push(socket.close(reason));
+                    self.closing.push(socket.close(reason));
                 }
             }
             _ => {}
@@ -246,13 +233,13 @@ impl<'a> Connection<'a> {
             progress = true;
             match answer {
                 Ok(body) => {
-                    if !self.was_open() {
-                        self.first_answer = body.body.clone();
+                    if !self.was_open {
+                        self.verdict.first_answer = body.body.clone();
                     }
                     self.input(Input::PollAnswered(id, body));
                 }
                 Err(error) => {
-                    let reason = self.failed(error);
+                    let reason = self.verdict.failed(error);
                     self.input(Input::PollFailed(id, reason));
                 }
             }
@@ -261,11 +248,11 @@ impl<'a> Connection<'a> {
             progress = true;
             match answer {
                 Ok(_) => {
-                    self.oversized = None;
+                    self.verdict.oversized = None;
                     self.input(Input::PostAnswered(id));
                 }
                 Err(error) => {
-                    let reason = self.failed(error);
+                    let reason = self.verdict.failed(error);
                     self.input(Input::PostFailed(id, reason));
                 }
             }
@@ -283,7 +270,7 @@ impl<'a> Connection<'a> {
                 self.input(Input::WebSocketOpened(id));
             }
             Err(error) => {
-                if self.was_open() {
+                if self.was_open {
                     tracing::warn!(target: TARGET, %error, "the upgrade to websocket failed; going on by polling");
                 }
                 self.websocket_closed(id, error.reason(), Some(error));
@@ -345,9 +332,11 @@ impl<'a> Connection<'a> {
         error: Option<Error>,
     ) {
         self.input(Input::WebSocketClosed(id, reason));
-        // If it was only the upgrade that failed, that is nobody's error when the session ends later.
-        if error.is_some() && self.shared.lock().session.closed().is_some() {
-            self.error = error;
+        // An upgrade that failed is not why the session ends later.
+        if let Some(error) = error
+            && self.shared.lock().session.closed().is_some()
+        {
+            self.verdict.failed(error);
         }
     }
 
@@ -368,79 +357,6 @@ impl<'a> Connection<'a> {
         self.armed = None;
         self.input(Input::Timeout);
         true
-    }
-
-    /// Remembers an error, whose reason goes to the session.
-    fn failed(&mut self, error: Error) -> DisconnectReason {
-        let reason = error.reason();
-        self.error = Some(error);
-        reason
-    }
-
-    /// What there is to say about the end of the session, unless one side wished it.
-    pub(super) fn into_error(self) -> Option<Error> {
-        let state = self.shared.lock();
-        let target = &self.settings.target;
-        if let Some(fault) = state.session.fault() {
-            let answer = match &*self.first_answer {
-                [] => String::new(),
-                answer => format!(" ({})", excerpt(answer)),
-            };
-            let (kind, advice) = match fault {
-                Fault::OpenTimeout => (
-                    ErrorKind::Timeout,
-                    "check that the server runs and can be reached, or raise `request_timeout`",
-                ),
-                Fault::TooManyPackets(_) => (ErrorKind::TooLarge, "no sane server does that"),
-                _ if self.was_open() => {
-                    (ErrorKind::Protocol, "see the server's log for what it sent")
-                }
-                _ => (
-                    ErrorKind::Protocol,
-                    "check that the URL and the path are those of an Engine.IO server of revision 4",
-                ),
-            };
-            let what = if self.was_open() {
-                "the session ended"
-            } else {
-                "no session was opened"
-            };
-            let message = format!("{what} at {target}: {fault}{answer}; {advice}");
-            let source = std::error::Error::source(fault).map(ToString::to_string);
-            let error = Error::new(kind, message);
-            return Some(match source {
-                Some(source) => error.with_source(source),
-                None => error,
-            });
-        }
-        match state.session.closed() {
-            Some(DisconnectReason::PingTimeout) => {
-                let patience = state.session.opened().map(|opened| opened.patience());
-                let message = format!(
-                    "{target} sent no heartbeat for {:?}; the server or the network is gone, connect again",
-                    patience.unwrap_or_default()
-                );
-                Some(Error::new(ErrorKind::PingTimeout, message))
-            }
-            Some(DisconnectReason::TransportClose) if !self.was_open() && self.error.is_none() => {
-                let message = format!(
-                    "{target} closed the WebSocket before it opened a session; check that the URL and the path are \
-                     those of an Engine.IO server, or see its log"
-                );
-                Some(Error::new(ErrorKind::Transport, message))
-            }
-            // The word of the server may be here before its answer to the POST.
-            Some(DisconnectReason::Server) if self.was_open() => {
-                let (len, limit) = self.oversized?;
-                let message = format!(
-                    "{target} closed the session while it was sent a message in {len} bytes, and takes {limit} at most; \
-                     send smaller messages, or raise the server's limit"
-                );
-                Some(Error::new(ErrorKind::Refused, message))
-            }
-            Some(DisconnectReason::Client) if self.was_open() => None,
-            _ => self.error,
-        }
     }
 }
 

@@ -1,112 +1,83 @@
-//! The task of a client: one session after the other, and the handlers beside them.
+//! The task of a client: one session after the other, and the handlers at the same time.
 
 mod connection;
 mod socket;
+mod verdict;
 
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::sync::Arc;
-use std::time::Duration;
+use std::task::Poll;
 
-use engineio_core::client::{Config, Event, Session};
-use engineio_core::{DisconnectReason, Transport};
-use http::HeaderMap;
+use engineio_core::DisconnectReason;
 use tokio::time::{sleep, timeout};
 
 use self::connection::Connection;
+use crate::clock::now;
 use crate::handlers::Handlers;
-use crate::net::http::Http;
-use crate::net::websocket::WebSockets;
-use crate::shared::{Phase, Shared, now};
-use crate::target::Target;
-use crate::{Error, ErrorKind, Reconnect, TARGET, meter};
+use crate::settings::Settings;
+use crate::shared::{Phase, Shared};
+use crate::{Error, ErrorKind, TARGET, meter};
 
-/// What the builder decided.
-#[derive(Debug)]
-pub(crate) struct Settings {
-    pub(crate) target: Target,
-    /// Never empty.
-    pub(crate) transports: Vec<Transport>,
-    pub(crate) try_all: bool,
-    pub(crate) session: Config,
-    /// The name of the parameter that makes requests unique.
-    pub(crate) stamp: Option<String>,
-    pub(crate) request_timeout: Duration,
-    pub(crate) http: Http,
-    pub(crate) websockets: WebSockets,
-    pub(crate) reconnect: Option<Reconnect>,
-}
+/// How many frames are read from a WebSocket before anything else gets its turn.
+const READ_BUDGET: usize = 64;
 
-impl Settings {
-    /// A session over the n-th transport, or `None` if there are fewer.
-    pub(crate) fn session(&self, n: usize) -> Option<Session> {
-        let transport = *self.transports.get(n)?;
-        Some(Session::new(now(), self.session.clone(), transport))
-    }
-
-    /// Sends these headers too from now on, in place of others of the same names.
-    fn renew_headers(&mut self, fresh: HeaderMap) {
-        if !fresh.is_empty() {
-            let mut headers = HeaderMap::clone(&self.http.headers);
-            headers.extend(fresh);
-            self.http.headers = Arc::new(headers);
-            self.websockets.headers = Arc::clone(&self.http.headers);
-        }
-    }
-}
-
-/// Drives a client to its end.
+/// Drives a client to its end. The handlers are `None` where another thread calls them.
 pub(crate) fn run(
     shared: Arc<Shared>,
     mut settings: Settings,
-    handlers: Handlers,
+    handlers: Option<Handlers>,
 ) -> impl Future<Output = ()> + Send {
-    // Made here and not in the task: a runtime that is gone already drops that before it has begun.
-    let last_will = LastWill {
+    // Created here and not in the task: a runtime that is shutting down drops the task before it is polled.
+    let guard = TaskGuard {
         shared: Arc::clone(&shared),
-        done_elsewhere: handlers.done_elsewhere,
+        last_phase: match handlers {
+            Some(_) => Phase::Done,
+            None => Phase::Finished,
+        },
     };
     async move {
+        let handling = async {
+            if let Some(handlers) = handlers {
+                handlers.run(&shared).await;
+            }
+        };
         // Both in one task: what belongs to a client ends with it.
-        futures_util::future::join(sessions(&shared, &mut settings), handlers.run(&shared)).await;
-        drop(last_will);
+        futures_util::future::join(sessions(&shared, &mut settings), handling).await;
+        drop(guard);
     }
 }
 
-/// Whatever ends the task of a client, nobody waits for it any more: it may be dropped with its runtime, or panic with the
-/// application's HTTP service.
-struct LastWill {
+/// Ends the client however its task ends, so that nobody waits for it any more: the task may be dropped with its runtime,
+/// or panic with the application's HTTP service.
+struct TaskGuard {
     shared: Arc<Shared>,
-    done_elsewhere: bool,
+    last_phase: Phase,
 }
 
-impl Drop for LastWill {
+impl Drop for TaskGuard {
     fn drop(&mut self) {
         let mut state = self.shared.lock();
-        let counted = state.counted.take();
-        if !state.finished {
-            state.finished = true;
+        let open_since = state.open_since.take();
+        if !state.phase().is_over() {
             state.session.abort(DisconnectReason::TransportError);
             let reason = state.session.closed();
             state.reason = reason;
             let message = "the task of the client was stopped, by the end of its runtime or a panic of the HTTP service, \
                            or of the source of headers, that it was given; connect again, in a runtime that lasts";
             state.error = Some(Error::new(ErrorKind::Transport, message));
-            let was_open = state.was_open;
-            if let (true, Some(reason), Some(life)) = (was_open, reason, &mut state.life) {
-                life.push_back(Event::Closed(reason));
+            if state.phase() == Phase::Connecting {
+                state.set_phase(Phase::Failed);
+            } else if let Some(reason) = reason {
+                state.delivery.record_end(reason);
             }
         }
-        let ended = state.session.closed().zip(counted);
+        let ended = state.session.closed().zip(open_since);
         let transport = state.session.transport();
         drop(state);
         if let Some((reason, since)) = ended {
             meter::disconnected(transport, reason, now() - since);
         }
-        self.shared.end(match self.done_elsewhere {
-            true => Phase::Finished,
-            false => Phase::Done,
-        });
-        self.shared.wake_application();
+        self.shared.enter(self.last_phase);
     }
 }
 
@@ -129,7 +100,7 @@ async fn sessions(shared: &Arc<Shared>, settings: &mut Settings) {
             continue;
         }
         attempt += 1;
-        let ever_open = shared.lock().was_open;
+        let ever_open = shared.lock().phase() != Phase::Connecting;
         let Some(policy) = settings.reconnect.as_ref().filter(|_| ever_open) else {
             break;
         };
@@ -137,7 +108,7 @@ async fn sessions(shared: &Arc<Shared>, settings: &mut Settings) {
             break;
         };
         tracing::debug!(target: TARGET, %reason, attempt, ?delay, "connecting again");
-        shared.phase.send_replace(Phase::Away);
+        shared.enter(Phase::BetweenSessions);
         let mut fresh = None;
         let until = async {
             sleep(delay).await;
@@ -154,58 +125,66 @@ async fn sessions(shared: &Arc<Shared>, settings: &mut Settings) {
             shared.lock().replace(session);
         }
     }
-    shared.lock().finished = true;
-    shared.end(Phase::Finished);
-    shared.wake_application();
+    let was_connecting = shared.lock().phase() == Phase::Connecting;
+    shared.enter(match was_connecting {
+        true => Phase::Failed,
+        false => Phase::Finished,
+    });
 }
 
-/// Waits for that, and until the application has read what earlier sessions brought, unless it ends the client. Returns whether to
-/// go on.
+/// Waits for `until`, and then until the application has read what earlier sessions brought. Returns whether to go on:
+/// `false` as soon as the application ends the client.
 async fn pause(shared: &Shared, until: impl Future<Output = ()>) -> bool {
     let mut until = std::pin::pin!(until);
     let mut is_over = false;
-    loop {
-        let news = shared.away.notified();
-        let mut news = std::pin::pin!(news);
-        news.as_mut().enable();
-        {
-            let mut state = shared.lock();
-            if state.stopping {
-                return false;
-            }
-            state.is_held = is_over && !state.has_room_to_return();
-            if is_over && !state.is_held {
-                return true;
-            }
+    poll_fn(|cx| {
+        // Without the lock: it runs code of the application.
+        is_over = is_over || until.as_mut().poll(cx).is_ready();
+        let mut state = shared.lock();
+        state.set_driver(cx.waker());
+        if state.stopping {
+            return Poll::Ready(false);
         }
-        if is_over {
-            shared.wake_application();
+        if !is_over {
+            return Poll::Pending;
         }
-        tokio::select! {
-            () = news => {}
-            () = &mut until, if !is_over => is_over = true,
+        let has_room = state.delivery.has_room(&state.session);
+        let phase = match has_room {
+            true => Phase::BetweenSessions,
+            false => Phase::WaitsForReader,
+        };
+        let is_news = state.phase() != phase;
+        state.set_phase(phase);
+        drop(state);
+        if is_news {
+            shared.wake(crate::wakers::Interest::Phase);
         }
-    }
+        match has_room {
+            true => Poll::Ready(true),
+            false => Poll::Pending,
+        }
+    })
+    .await
 }
 
 /// Drives one session to its end. Returns whether it was opened, and why it ended.
 async fn session(shared: &Arc<Shared>, settings: &Settings) -> (bool, DisconnectReason) {
     let mut connection = Connection::new(shared, settings);
-    std::future::poll_fn(|cx| connection.poll(cx)).await;
-    let open_since = connection.open_since();
-    let was_open = open_since.is_some();
-    let error = connection.into_error();
+    poll_fn(|cx| connection.poll(cx)).await;
+    let verdict = connection.into_verdict();
     let mut state = shared.lock();
+    let open_since = state.open_since.take();
+    let was_open = open_since.is_some();
+    let error = verdict.into_error(&state.session, was_open, &settings.target);
     let reason = state
         .session
         .closed()
         .unwrap_or(DisconnectReason::TransportError);
     let transport = state.session.transport();
-    state.counted = None;
     state.reason = Some(reason);
     let before = std::mem::replace(&mut state.error, error.clone());
-    if was_open && let Some(life) = &mut state.life {
-        life.push_back(Event::Closed(reason));
+    if was_open {
+        state.delivery.record_end(reason);
     }
     // The rest without the lock, for which the application's code may ask in turn.
     drop(state);
@@ -218,6 +197,6 @@ async fn session(shared: &Arc<Shared>, settings: &Settings) -> (bool, Disconnect
         Some(since) => meter::disconnected(transport, reason, now() - since),
         None => meter::failed(reason),
     }
-    shared.wake_application();
+    shared.wake(crate::wakers::Interest::Phase);
     (was_open, reason)
 }

@@ -9,7 +9,7 @@ use engineio_core::client::WebSocketId;
 use engineio_core::{DisconnectReason, Frame};
 use tokio::time::{Instant, Sleep};
 
-use super::connection::READ_BUDGET;
+use super::READ_BUDGET;
 use crate::net::websocket::{Ended, WebSocket};
 
 /// How long the server may take for its part of the closing handshake.

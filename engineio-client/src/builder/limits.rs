@@ -1,0 +1,58 @@
+//! Options that bound time and memory.
+
+use std::time::Duration;
+
+use super::ClientBuilder;
+
+impl<M> ClientBuilder<M> {
+    /// Sets how long one connection may take: name resolution, TCP, proxy and TLS. Default: 10 s.
+    pub const fn connect_timeout(mut self, timeout: Duration) -> Self {
+        self.connect_timeout = timeout;
+        self
+    }
+
+    /// Sets how long the handshake and each POST may take. Default: 20 s. A poll is bounded by the heartbeat instead.
+    pub const fn request_timeout(mut self, timeout: Duration) -> Self {
+        self.request_timeout = timeout;
+        self
+    }
+
+    /// Sets how long the upgrade to WebSocket may take before the session stays on polling. Default: 10 s.
+    pub const fn upgrade_timeout(mut self, timeout: Duration) -> Self {
+        self.session.upgrade_timeout = timeout;
+        self
+    }
+
+    /// Sets how long [`Client::close`](crate::Client::close) waits for queued messages to be sent. Default: 10 s.
+    pub const fn close_timeout(mut self, timeout: Duration) -> Self {
+        self.session.close_timeout = timeout;
+        self
+    }
+
+    /// Sets the largest poll response and the largest WebSocket message to accept, in bytes after decompression. Default:
+    /// 32 MiB. Servers put everything that is queued into one response.
+    pub const fn max_response(mut self, bytes: usize) -> Self {
+        self.max_response = bytes;
+        self
+    }
+
+    /// Sets the maximum number of packets in one POST. Default: 16, because python-engineio's server loses the packets after
+    /// that; with a server that is known to take more, a higher value is faster.
+    pub const fn max_post_packets(mut self, packets: usize) -> Self {
+        self.session.max_post_packets = packets;
+        self
+    }
+
+    /// Sets how many bytes may wait to be sent before [`Client::send`](crate::Client::send) waits (back pressure). Default:
+    /// 1 MiB.
+    pub const fn outbox_limit(mut self, bytes: usize) -> Self {
+        self.session.outbox_limit = bytes;
+        self
+    }
+
+    /// Sets how many bytes may wait to be read before nothing more is taken from the server. Default: 1 MiB.
+    pub const fn inbox_limit(mut self, bytes: usize) -> Self {
+        self.session.inbox_limit = bytes;
+        self
+    }
+}

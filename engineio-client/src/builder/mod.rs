@@ -1,0 +1,225 @@
+//! The options of a client, by topic.
+
+mod handlers;
+pub(crate) mod headers;
+mod limits;
+mod network;
+mod session;
+
+use std::marker::PhantomData;
+use std::sync::Arc;
+use std::time::Duration;
+
+use engineio_core::Transport;
+use engineio_core::client::Config;
+use http::header::{HeaderMap, HeaderValue, USER_AGENT};
+
+use crate::client::Client;
+use crate::driver;
+use crate::handlers::Handlers;
+use crate::net::connect::Connector;
+use crate::net::cookies::Cookies;
+use crate::net::http::{Http, HttpService};
+use crate::net::proxy::Proxy;
+use crate::net::websocket::WebSockets;
+use crate::settings::Settings;
+use crate::shared::{Phase, Shared};
+use crate::target::Target;
+use crate::wakers::Interest;
+use crate::{Error, ErrorKind, Reconnect};
+
+/// Configures an async client, or a blocking one: the options are the same. Created by [`Client::builder`] or by
+/// `blocking::Client::builder`.
+///
+/// An option that cannot be used is reported by `connect`, before anything is sent.
+///
+/// # Examples
+///
+/// ```no_run
+/// use engineio_client::{Client, Transport};
+///
+/// # async fn example() -> Result<(), engineio_client::Error> {
+/// let client = Client::builder("https://example.com")
+///     .header("x-tenant", "blue")
+///     .bearer_auth("secret")
+///     .transports([Transport::WebSocket, Transport::Polling])
+///     .try_all_transports(true)
+///     .on_message(|client, message| async move {
+///         let _ = client.send(message).await;
+///     })
+///     .connect()
+///     .await?;
+/// client.wait().await;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+#[must_use = "a builder does nothing until `connect` is called"]
+pub struct ClientBuilder<M = Async> {
+    target: Result<Target, Error>,
+    strip_slash: bool,
+    transports: Vec<Transport>,
+    try_all: bool,
+    headers: HeaderMap,
+    cookies: bool,
+    stamp: Option<String>,
+    connect_timeout: Duration,
+    request_timeout: Duration,
+    max_response: usize,
+    session: Config,
+    proxy: Option<Proxy>,
+    service: Option<HttpService>,
+    #[cfg(feature = "tls")]
+    tls: crate::net::tls::TlsOptions,
+    reconnect: Option<Reconnect>,
+    pub(crate) handlers: Handlers,
+    /// The first option that cannot be used.
+    invalid: Option<Error>,
+    mode: PhantomData<M>,
+}
+
+/// The builder makes an async client.
+#[derive(Debug)]
+pub struct Async;
+
+impl<M> ClientBuilder<M> {
+    pub(crate) fn new(url: &str) -> Self {
+        let agent = concat!("engineio-client/", env!("CARGO_PKG_VERSION"));
+        let mut headers = HeaderMap::new();
+        headers.insert(USER_AGENT, HeaderValue::from_static(agent));
+        let mut builder = Self {
+            target: Target::parse(url),
+            strip_slash: false,
+            transports: vec![Transport::Polling, Transport::WebSocket],
+            try_all: false,
+            headers,
+            cookies: true,
+            stamp: Some("t".to_owned()),
+            connect_timeout: Duration::from_secs(10),
+            request_timeout: Duration::from_secs(20),
+            max_response: 32 << 20,
+            session: Config::default(),
+            proxy: None,
+            service: None,
+            #[cfg(feature = "tls")]
+            tls: crate::net::tls::TlsOptions::default(),
+            reconnect: None,
+            handlers: Handlers::default(),
+            invalid: None,
+            mode: PhantomData,
+        };
+        let target = builder.target.as_ref().ok();
+        if let Some((user, password)) = target.and_then(|target| target.credentials.clone()) {
+            builder = builder.basic_auth(&user, password.as_deref());
+        }
+        builder
+    }
+
+    fn fail(&mut self, error: Error) {
+        self.invalid.get_or_insert(error);
+    }
+
+    /// Checks the options, and connects with handlers that are called by the client's task, or by somebody else.
+    pub(crate) async fn start(mut self, in_task: bool) -> Result<(Client, Handlers), Error> {
+        let handlers = std::mem::take(&mut self.handlers);
+        let settings = self.settings()?;
+        let target = settings.target.to_string();
+        let Some(session) = settings.session(0) else {
+            return Err(Error::invalid("no transport was given; give at least one"));
+        };
+        let delivery = handlers.delivery(settings.session.inbox_limit);
+        let shared = Shared::new(session, delivery, settings.reconnect.is_some());
+        let client = Client::new(Arc::clone(&shared));
+        let (in_task, elsewhere) = match in_task || handlers.is_empty() {
+            true => (Some(handlers), Handlers::default()),
+            false => (None, handlers),
+        };
+        tokio::spawn(driver::run(Arc::clone(&shared), settings, in_task));
+        let outcome = shared.wait(Interest::Phase, |state| match state.phase() {
+            Phase::Connecting => None,
+            Phase::Failed => Some(Err(state.error.clone())),
+            _ => Some(Ok(())),
+        });
+        match outcome.await {
+            Ok(()) => Ok((client, elsewhere)),
+            Err(error) => Err(error.unwrap_or_else(|| {
+                let message = format!(
+                    "the connection to {target} was closed before it was open; connect again"
+                );
+                Error::new(ErrorKind::Closed, message)
+            })),
+        }
+    }
+
+    fn settings(self) -> Result<Settings, Error> {
+        if let Some(error) = self.invalid {
+            return Err(error);
+        }
+        let mut target = self.target?;
+        if self.strip_slash {
+            target.strip_slash();
+        }
+        target.set_revision(self.session.revision);
+        let mut session = self.session;
+        session.open_timeout = self.request_timeout;
+        session.upgrade &= self.transports.contains(&Transport::WebSocket);
+        #[cfg(feature = "tls")]
+        let tls = target
+            .is_secure()
+            .then(|| self.tls.connector())
+            .transpose()?;
+        #[cfg(not(feature = "tls"))]
+        if target.is_secure() {
+            let message =
+                format!("{target} needs TLS; enable the feature `tls` of engineio-client");
+            return Err(Error::invalid(message));
+        }
+        let connector = Connector::new(
+            self.proxy,
+            #[cfg(feature = "tls")]
+            tls,
+            self.connect_timeout,
+        );
+        let headers = Arc::new(self.headers);
+        let cookies = self.cookies.then(|| Arc::new(Cookies::new(target.path())));
+        let websockets = WebSockets {
+            connector: connector.clone(),
+            headers: Arc::clone(&headers),
+            cookies: cookies.clone(),
+            max_message: self.max_response,
+        };
+        Ok(Settings {
+            target,
+            transports: self.transports,
+            try_all: self.try_all,
+            session,
+            stamp: self.stamp,
+            request_timeout: self.request_timeout,
+            http: Http::new(self.service, connector, headers, cookies, self.max_response),
+            websockets,
+            reconnect: self.reconnect,
+        })
+    }
+}
+
+impl ClientBuilder {
+    /// Connects. Must be called inside a tokio runtime with time and IO enabled.
+    ///
+    /// # Errors
+    ///
+    /// Fails if an option cannot be used, there is no runtime, the server cannot be reached or refuses the client, or the
+    /// answer is not that of an Engine.IO server. The handshake takes at most
+    /// [`request_timeout`](Self::request_timeout), for each transport that is tried.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future ends the attempt.
+    pub async fn connect(self) -> Result<Client, Error> {
+        if tokio::runtime::Handle::try_current().is_err() {
+            let message = "`connect` was called outside of a tokio runtime, which it needs: use `#[tokio::main]`, or \
+                           the blocking client";
+            return Err(Error::invalid(message));
+        }
+        Ok(self.start(true).await?.0)
+    }
+}

@@ -1,0 +1,114 @@
+//! The tasks that wait for a client to change, in one list.
+
+use std::task::Waker;
+
+/// How many wakers are taken out of the list at a time, so that waking allocates nothing.
+pub(crate) const BATCH: usize = 8;
+
+/// The kind of change that a task waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Interest {
+    /// The server sent something for the application.
+    Events,
+    /// The outbox became shorter, or takes nothing any more.
+    Outbox,
+    /// The client opened, ended or changed its transport. Wakes every task of the list.
+    Phase,
+}
+
+/// Identifies an entry of the list. Keys are never used twice.
+pub(crate) type Key = u64;
+
+#[derive(Debug)]
+struct Entry {
+    key: Key,
+    interest: Interest,
+    waker: Waker,
+}
+
+/// The list itself. Each entry is removed when it is woken.
+#[derive(Debug, Default)]
+pub(crate) struct Wakers {
+    entries: Vec<Entry>,
+    next: Key,
+}
+
+impl Wakers {
+    /// Registers a waker under the key in `slot`, which gets a new key unless the old one is still in the list.
+    pub(crate) fn register(&mut self, slot: &mut Option<Key>, interest: Interest, waker: &Waker) {
+        let known = slot.and_then(|key| self.entries.iter_mut().find(|entry| entry.key == key));
+        if let Some(entry) = known {
+            entry.interest = interest;
+            entry.waker.clone_from(waker);
+            return;
+        }
+        self.entries.push(Entry {
+            key: self.next,
+            interest,
+            waker: waker.clone(),
+        });
+        *slot = Some(self.next);
+        self.next += 1;
+    }
+
+    /// Removes the entry of `slot`, if there still is one.
+    pub(crate) fn remove(&mut self, slot: &mut Option<Key>) {
+        if let Some(key) = slot.take() {
+            self.entries.retain(|entry| entry.key != key);
+        }
+    }
+
+    /// The key that the next new entry gets: tasks that are woken and wait again have one that is not below it.
+    pub(crate) const fn next_key(&self) -> Key {
+        self.next
+    }
+
+    /// Takes out those who wait for `change`, of the entries before `end`. Returns whether there may be more.
+    pub(crate) fn take(
+        &mut self,
+        change: Interest,
+        end: Key,
+        into: &mut [Option<Waker>; BATCH],
+    ) -> bool {
+        let is_woken = |entry: &mut Entry| {
+            entry.key < end && (change == Interest::Phase || entry.interest == change)
+        };
+        let mut woken = self.entries.extract_if(.., is_woken);
+        for slot in &mut *into {
+            *slot = woken.next().map(|entry| entry.waker);
+        }
+        into.iter().all(Option::is_some)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn taken(wakers: &mut Wakers, change: Interest) -> usize {
+        let mut woken = [const { None }; BATCH];
+        let end = wakers.next_key();
+        let mut count = 0;
+        while {
+            let more = wakers.take(change, end, &mut woken);
+            count += woken.iter().flatten().count();
+            more
+        } {}
+        count
+    }
+
+    #[test]
+    fn a_change_wakes_those_who_wait_for_it_and_a_phase_wakes_all() {
+        let mut wakers = Wakers::default();
+        let mut slots = [None; 20];
+        for (n, slot) in slots.iter_mut().enumerate() {
+            let interest = [Interest::Events, Interest::Outbox][n % 2];
+            wakers.register(slot, interest, Waker::noop());
+            wakers.register(slot, interest, Waker::noop());
+        }
+        assert_eq!(taken(&mut wakers, Interest::Events), 10);
+        assert_eq!(taken(&mut wakers, Interest::Events), 0);
+        wakers.remove(&mut slots[1]);
+        assert_eq!(taken(&mut wakers, Interest::Phase), 9);
+    }
+}
