@@ -17,7 +17,7 @@ use axum::response::{Html, IntoResponse, Redirect};
 use axum::routing::{get, post};
 
 use cookie::{Cookie, CookieJar, Key, SameSite};
-use engineio_axum::{ConnectRequest, DisconnectReason, Message, Refuse, Server, Socket};
+use engineio_axum::{ConnectRequest, DisconnectReason, Message, Rejection, Server, Socket};
 use serde_json::{Value, json};
 
 const NAME: &str = "user";
@@ -62,7 +62,7 @@ fn server(key: Arc<Key>) -> Server {
             async move {
                 let user = user(request.headers(), &key).ok_or_else(|| {
                     // The body reaches the client with the 401, over WebSocket too.
-                    Refuse::unauthorized().json(json!({ "reason": "log in first" }))
+                    Rejection::unauthorized().json(json!({ "reason": "log in first" }))
                 })?;
                 socket.send(format!("hello, {}", user.0)).await?;
                 socket.set(user);

@@ -13,7 +13,7 @@ use axum::extract::ws::{Message as Frame, WebSocketUpgrade};
 use axum::response::{Html, Response};
 use axum::routing::{any, get};
 use engineio_axum::{
-    ConnectRequest, ConnectRequestExt, Message, Refuse, RouterExt, Server, Socket,
+    ConnectRequest, ConnectRequestExt, Message, Rejection, RouterExt, Server, Socket,
 };
 use tower_sessions::{MemoryStore, Session, SessionManagerLayer};
 
@@ -58,7 +58,7 @@ fn server() -> Server {
         .on_connect(|socket: Socket, request: ConnectRequest| async move {
             // Any extractor of axum's works here; this one was put there by the layer below.
             let session = request.extract::<Session, _>(&()).await;
-            let session = session.map_err(|_| Refuse::unauthorized())?;
+            let session = session.map_err(|_| Rejection::unauthorized())?;
             let visits = session.get::<u32>(VISITS).await.ok().flatten();
             socket
                 .send(format!("visits: {}", visits.unwrap_or(0)))

@@ -13,7 +13,7 @@ use axum::Router;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::Html;
 use axum::routing::get;
-use engineio_axum::{ConnectRequest, DisconnectReason, EngineIoLayer, Handler, Message, Refuse};
+use engineio_axum::{ConnectRequest, DisconnectReason, EngineIoLayer, Handler, Message, Rejection};
 use engineio_axum::{Server, Sid, Socket};
 use serde_json::{Value, json};
 
@@ -61,7 +61,7 @@ struct Chat {
 }
 
 impl Handler for Chat {
-    async fn connect(&self, socket: &Socket, _: &ConnectRequest) -> Result<(), Refuse> {
+    async fn connect(&self, socket: &Socket, _: &ConnectRequest) -> Result<(), Rejection> {
         socket.set(Member::default());
         Ok(())
     }

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use engineio_tower::{
-    ConnectRequest, DisconnectReason, Message, Refuse, Server, ServerBuilder, Sid, Socket,
+    ConnectRequest, DisconnectReason, Message, Rejection, Server, ServerBuilder, Sid, Socket,
     Transport,
 };
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
@@ -65,7 +65,7 @@ pub fn echo(configure: impl FnOnce(ServerBuilder) -> ServerBuilder) -> (Server, 
         .max_payload(MAX_PAYLOAD)
         .on_connect(move |socket: Socket, request: ConnectRequest| {
             if request.query("reject").is_some() {
-                return Err(Refuse::unauthorized().json("rejected"));
+                return Err(Rejection::unauthorized().json("rejected"));
             }
             connected(Event::Connected(socket.sid(), request.peer_addr()));
             Ok(())

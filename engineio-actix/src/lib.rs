@@ -44,8 +44,8 @@
 //!
 //! # What a connect handler sees
 //!
-//! The types of [`ConnectRequest`] and [`Refuse`] are those of `http` 1, where actix-web has 0.2: headers are named by
-//! text, as in `request.headers().get("authorization")`, and who wants to name a type, as for [`Refuse::status_code`],
+//! The types of [`ConnectRequest`] and [`Rejection`] are those of `http` 1, where actix-web has 0.2: headers are named by
+//! text, as in `request.headers().get("authorization")`, and who wants to name a type, as for [`Rejection::status_code`],
 //! adds `http = "1"` to the dependencies.
 //!
 //! What a middleware put into actix-web's extensions, which may belong to one thread, does not reach the handler. A
@@ -104,7 +104,7 @@ mod mount;
 
 pub use engineio_tower::{
     Config, ConnectRequest, DisconnectReason, Handler, InvalidOrigin, Message, Origins, PeerAddr,
-    Refusal, Refuse, Revision, SameSite, Scheme, SendError, SendManyError, SendOptions, Server,
+    Refusal, Rejection, Revision, SameSite, Scheme, SendError, SendManyError, SendOptions, Server,
     ServerBuilder, Sid, SidCookie, Socket, Text, Transport, Transports, WhenFull,
 };
 

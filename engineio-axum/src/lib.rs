@@ -120,7 +120,7 @@ use tower_service::Service;
 
 pub use engineio_tower::{
     Config, ConnectRequest, DisconnectReason, EngineIoService, Handler, InvalidOrigin, Message,
-    Origins, PeerAddr, Refusal, Refuse, Revision, SameSite, Scheme, SendError, SendManyError,
+    Origins, PeerAddr, Refusal, Rejection, Revision, SameSite, Scheme, SendError, SendManyError,
     SendOptions, Serve, Server, ServerBuilder, Sid, SidCookie, Socket, Text, Transport, Transports,
     WhenFull, serve,
 };
@@ -294,7 +294,7 @@ pub trait ConnectRequestExt {
     ///
     /// ```
     /// use axum::extract::Query;
-    /// use engineio_axum::{ConnectRequest, ConnectRequestExt, Refuse, Server, Socket};
+    /// use engineio_axum::{ConnectRequest, ConnectRequestExt, Rejection, Server, Socket};
     ///
     /// #[derive(serde::Deserialize)]
     /// struct Login {
@@ -306,10 +306,10 @@ pub trait ConnectRequestExt {
     ///         let Query(login) = request
     ///             .extract::<Query<Login>, _>(&())
     ///             .await
-    ///             .map_err(|_| Refuse::unauthorized())?;
+    ///             .map_err(|_| Rejection::unauthorized())?;
     ///         match login.token.as_str() {
     ///             "secret" => Ok(()),
-    ///             _ => Err(Refuse::unauthorized()),
+    ///             _ => Err(Rejection::unauthorized()),
     ///         }
     ///     })
     ///     .build();

@@ -8,8 +8,8 @@ use axum::body::Body;
 use axum::http::{HeaderMap, Request};
 use axum::{Router, routing::get};
 use engineio_axum::{
-    ConnectRequest, DisconnectReason, EngineIoLayer, Handler, Message, Origins, Refuse, SameSite,
-    Server, Sid, SidCookie, Socket, Transport,
+    ConnectRequest, DisconnectReason, EngineIoLayer, Handler, Message, Origins, Rejection,
+    SameSite, Server, Sid, SidCookie, Socket, Transport,
 };
 use http_body_util::BodyExt;
 use serde_json::json;
@@ -73,9 +73,9 @@ async fn authentication_user_data_and_reasons() {
     let (left, mut leaving) = tokio::sync::mpsc::unbounded_channel();
     let server = Server::builder()
         .on_connect(|socket: Socket, request: ConnectRequest| async move {
-            let user = authenticate(request.headers())
-                .await
-                .ok_or_else(|| Refuse::unauthorized().json(json!({ "reason": "token expired" })))?;
+            let user = authenticate(request.headers()).await.ok_or_else(|| {
+                Rejection::unauthorized().json(json!({ "reason": "token expired" }))
+            })?;
             socket.set(user); // any type; gone when the client is gone
             socket.send("welcome").await?; // rides in the handshake response
             Ok(())
@@ -145,8 +145,8 @@ struct Chat {
 }
 
 impl Handler for Chat {
-    async fn connect(&self, socket: &Socket, request: &ConnectRequest) -> Result<(), Refuse> {
-        let room = request.query("room").ok_or_else(Refuse::unauthorized)?;
+    async fn connect(&self, socket: &Socket, request: &ConnectRequest) -> Result<(), Rejection> {
+        let room = request.query("room").ok_or_else(Rejection::unauthorized)?;
         let mut rooms = self.rooms.lock().unwrap();
         rooms.entry(room).or_default().push(socket.clone());
         Ok(())

@@ -36,13 +36,13 @@
 //! [`Socket::set`] and goes with it. A panic in a handler ends that client, nobody else.
 //!
 //! ```
-//! use engineio_tower::{ConnectRequest, DisconnectReason, Message, Refuse, Server, Socket};
+//! use engineio_tower::{ConnectRequest, DisconnectReason, Message, Rejection, Server, Socket};
 //!
 //! struct User(String);
 //!
 //! let server = Server::builder()
 //!     .on_connect(|socket: Socket, request: ConnectRequest| {
-//!         let name = request.query("name").ok_or_else(Refuse::unauthorized)?; // 401, also instead of a 101.
+//!         let name = request.query("name").ok_or_else(Rejection::unauthorized)?; // 401, also instead of a 101.
 //!         socket.set(User(name));
 //!         Ok(())
 //!     })
@@ -195,6 +195,6 @@ pub use server::Server;
 pub use server::builder::ServerBuilder;
 pub use session::driver::Driver;
 pub use session::handler::{ConnectOutput, Handler, HandlerOutput};
-pub use session::refuse::Refuse;
+pub use session::rejection::Rejection;
 pub use session::request::{ConnectRequest, PeerAddr};
 pub use session::socket::Socket;

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use engineio_tower::{
-    ConnectRequest, DisconnectReason, Handler, Message, Refuse, Server, ServerBuilder, Socket,
+    ConnectRequest, DisconnectReason, Handler, Message, Rejection, Server, ServerBuilder, Socket,
 };
 use http::StatusCode;
 use support::{get, open, poll, post, receive, receive_text, send, text, try_websocket, websocket};
@@ -26,9 +26,9 @@ async fn the_application_refuses_with_status_and_body() {
             match request.query("token").as_deref() {
                 Some("secret") => Ok(()),
                 Some(_) => {
-                    Err(Refuse::unauthorized().json(serde_json::json!({ "reason": "wrong" })))
+                    Err(Rejection::unauthorized().json(serde_json::json!({ "reason": "wrong" })))
                 }
-                None => Err(Refuse::default()),
+                None => Err(Rejection::default()),
             }
         })
         .build();
@@ -55,8 +55,8 @@ struct User {
 }
 
 impl Handler for Chat {
-    async fn connect(&self, socket: &Socket, request: &ConnectRequest) -> Result<(), Refuse> {
-        let name = request.query("name").ok_or_else(Refuse::unauthorized)?;
+    async fn connect(&self, socket: &Socket, request: &ConnectRequest) -> Result<(), Rejection> {
+        let name = request.query("name").ok_or_else(Rejection::unauthorized)?;
         socket.set(User { name });
         socket.send("welcome").await?;
         Ok(())
@@ -97,7 +97,7 @@ async fn one_type_can_be_the_application() {
 struct Book(mpsc::UnboundedSender<&'static str>);
 
 impl Handler for Book {
-    async fn connect(&self, _: &Socket, _: &ConnectRequest) -> Result<(), Refuse> {
+    async fn connect(&self, _: &Socket, _: &ConnectRequest) -> Result<(), Rejection> {
         self.0.send("connect").unwrap();
         Ok(())
     }

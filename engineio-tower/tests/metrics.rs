@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use engineio_tower::{ConnectRequest, Message, Refuse, Server, Socket};
+use engineio_tower::{ConnectRequest, Message, Rejection, Server, Socket};
 use metrics_util::debugging::{DebugValue, DebuggingRecorder, Snapshotter};
 use support::{get, open, poll, post, receive, receive_text, send, websocket};
 
@@ -38,7 +38,7 @@ fn sessions_messages_and_refusals_are_counted() {
             let server = Server::builder()
                 .on_connect(
                     |_: Socket, request: ConnectRequest| match request.query("no") {
-                        Some(_) => Err(Refuse::default()),
+                        Some(_) => Err(Rejection::default()),
                         None => Ok(()),
                     },
                 )

@@ -162,7 +162,7 @@ async fn the_cookie_is_set_when_a_session_opens_and_not_when_it_is_refused() {
         .on_connect(|_: Socket, request: ConnectRequest| {
             request
                 .query("reject")
-                .map_or(Ok(()), |_| Err(engineio_tower::Refuse::default()))
+                .map_or(Ok(()), |_| Err(engineio_tower::Rejection::default()))
         })
         .build();
     let response = get(&server, HANDSHAKE).await;

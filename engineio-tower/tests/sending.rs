@@ -25,7 +25,7 @@ async fn full(server: &Server) -> (String, Socket) {
 
 #[tokio::test]
 async fn a_server_that_refuses_does_not_wait() {
-    let server = small(WhenFull::Refuse).build();
+    let server = small(WhenFull::Rejection).build();
     let (_, socket) = full(&server).await;
     assert!(matches!(socket.send("y").await, Err(SendError::Full(_))));
     assert_eq!(server.broadcast("y"), 0);

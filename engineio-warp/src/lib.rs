@@ -41,7 +41,7 @@ use warp::{Filter, Rejection, Reply};
 
 pub use engineio_tower::{
     Config, ConnectRequest, DisconnectReason, EngineIoService, Handler, InvalidOrigin, Message,
-    Origins, PeerAddr, Refusal, Refuse, Revision, SameSite, Scheme, SendError, SendManyError,
+    Origins, PeerAddr, Refusal, Rejection, Revision, SameSite, Scheme, SendError, SendManyError,
     SendOptions, Serve, Server, ServerBuilder, Sid, SidCookie, Socket, Text, Transport, Transports,
     WhenFull, serve,
 };

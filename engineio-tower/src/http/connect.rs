@@ -20,7 +20,7 @@ use crate::policy::options::Naming;
 use crate::server::{Debt, ServerInner};
 use crate::session::driver::Driver;
 use crate::session::handler::{BoxFuture, Started};
-use crate::session::refuse::Refuse;
+use crate::session::rejection::Rejection;
 use crate::session::request::ConnectRequest;
 use crate::session::socket::Socket;
 use crate::session::{PartyId, Shared, now};
@@ -68,7 +68,7 @@ struct Request {
 struct Handling {
     session: Arc<Shared>,
     via: Via,
-    handler: Started<Result<(), Refuse>>,
+    handler: Started<Result<(), Rejection>>,
     /// The cookie with the session's id.
     cookie: Option<HeaderValue>,
     /// Held until the client is let in or not.
@@ -123,7 +123,7 @@ impl ConnectFuture {
                         Poll::Ready(drawn) => drawn,
                         Poll::Pending => {
                             ready!(self.poll_timeout(cx));
-                            return self.refused(Refuse::unavailable());
+                            return self.refused(Rejection::unavailable());
                         }
                     };
                     let Ok(sid) = drawn else {
@@ -132,7 +132,7 @@ impl ConnectFuture {
                     let taken = self.server.registry.get(&sid).is_some();
                     if taken && *draws == DRAWS {
                         tracing::error!(target: "engineio::connect", "the source of session ids gives only taken ones");
-                        return self.refused(Refuse::unavailable());
+                        return self.refused(Rejection::unavailable());
                     }
                     let draws = *draws + 1;
                     let Stage::Naming(_, _, request) =
@@ -153,7 +153,7 @@ impl ConnectFuture {
                             Poll::Pending => {
                                 ready!(self.poll_timeout(cx));
                                 tracing::warn!(target: "engineio::connect", "a connect handler took too long; the client is refused");
-                                Err(Refuse::unavailable())
+                                Err(Rejection::unavailable())
                             }
                         },
                     };
@@ -175,9 +175,9 @@ impl ConnectFuture {
             .poll(cx)
     }
 
-    fn refused(&mut self, refuse: Refuse) -> Poll<(Answer, Option<HeaderValue>)> {
+    fn refused(&mut self, rejection: Rejection) -> Poll<(Answer, Option<HeaderValue>)> {
         self.stage = Stage::Done;
-        Poll::Ready((Answer::Refused(refuse), None))
+        Poll::Ready((Answer::Refused(rejection), None))
     }
 }
 
@@ -196,9 +196,9 @@ fn random_sid(server: &ServerInner) -> Result<Sid, Refusal> {
 }
 
 /// The panic hook has told the details.
-fn panicked() -> Refuse {
+fn panicked() -> Rejection {
     tracing::error!(target: "engineio::connect", "a connect handler panicked; the client is refused");
-    Refuse::status_code(http::StatusCode::INTERNAL_SERVER_ERROR).json("Internal server error")
+    Rejection::status_code(http::StatusCode::INTERNAL_SERVER_ERROR).json("Internal server error")
 }
 
 /// Polls code of the application, whose panic is an error.
@@ -256,7 +256,7 @@ impl Request {
 impl Handling {
     fn decided(
         self,
-        decision: Result<(), Refuse>,
+        decision: Result<(), Rejection>,
         cx: &mut Context<'_>,
     ) -> (Answer, Option<HeaderValue>) {
         let Self {
@@ -266,13 +266,13 @@ impl Handling {
             ..
         } = self;
         let closed = session.ask(Session::closed);
-        if let Err(refuse) = decision.and_then(|()| match closed {
+        if let Err(rejection) = decision.and_then(|()| match closed {
             // The handler closed the socket instead of refusing the client.
-            Some(_) => Err(Refuse::default()),
+            Some(_) => Err(Rejection::default()),
             None => Ok(()),
         }) {
             session.never_accepted();
-            return (Answer::Refused(refuse), None);
+            return (Answer::Refused(rejection), None);
         }
         let server = Arc::clone(&session.server);
         if !server.registry.insert(session.sid, Arc::clone(&session)) {
@@ -288,7 +288,7 @@ impl Handling {
             // Closed by a handle that the connect handler gave away, perhaps before it was entered.
             server.registry.remove(&session);
             session.never_accepted();
-            return (Answer::Refused(Refuse::default()), None);
+            return (Answer::Refused(Rejection::default()), None);
         }
         if server.is_leaving() {
             // A shutdown that begins after this look finds the accepted session in the registry. The application has

@@ -14,7 +14,7 @@ use crate::policy::cors::{CorsReply, Preflight};
 use crate::policy::options::Options;
 use crate::server::ServerInner;
 use crate::server::meter;
-use crate::session::refuse::Refuse;
+use crate::session::rejection::Rejection;
 
 /// A response of ours, before it is given the body type of the inner service's.
 pub(crate) type EngineResponse = Response<Bytes>;
@@ -29,7 +29,7 @@ pub(crate) enum Answer {
     /// The protocol refuses the request.
     Refusal(Refusal),
     /// The application refuses the client.
-    Refused(Refuse),
+    Refused(Rejection),
     /// The 101, or the answer to a preflight.
     Response(EngineResponse),
 }
@@ -120,9 +120,9 @@ impl Reply {
             Answer::Payload(payload) => self.payload(server, payload),
             Answer::Posted => with_head(server.heads.posted.clone(), Bytes::from_static(b"ok")),
             Answer::Refusal(refusal) => refused(refusal),
-            Answer::Refused(refuse) => {
+            Answer::Refused(rejection) => {
                 meter::turned_away();
-                let (status, body) = refuse.into_parts();
+                let (status, body) = rejection.into_parts();
                 response(status, JSON, body)
             }
             Answer::Response(response) => response,

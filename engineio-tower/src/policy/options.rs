@@ -32,7 +32,7 @@ pub enum WhenFull {
     #[default]
     Wait,
     /// `send().await` fails at once as well, with [`SendError::Full`](crate::SendError::Full).
-    Refuse,
+    Rejection,
     /// The client is disconnected at once, with [`DisconnectReason::SlowConsumer`](crate::DisconnectReason): a client
     /// that missed a message is worth nothing to the application.
     Disconnect,

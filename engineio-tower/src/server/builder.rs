@@ -52,7 +52,7 @@ impl ServerBuilder {
 
     /// What is done when a client asks to be let in: a closure that takes the [`Socket`] and the [`ConnectRequest`].
     ///
-    /// It may be async or plain, and returns `Result<(), Refuse>` or nothing. [`Refuse`](crate::Refuse) turns the
+    /// It may be async or plain, and returns `Result<(), Rejection>` or nothing. [`Rejection`](crate::Rejection) turns the
     /// client away before anything is kept of it. What is sent to the socket here travels with the handshake.
     ///
     /// A plain closure must not block, here and in the other handlers. What does, such as a call to a database without

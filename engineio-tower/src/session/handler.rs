@@ -7,7 +7,7 @@ use std::sync::Arc;
 use engineio_core::{DisconnectReason, Message};
 
 use crate::server::Server;
-use crate::session::refuse::Refuse;
+use crate::session::rejection::Rejection;
 use crate::session::request::ConnectRequest;
 use crate::session::socket::Socket;
 
@@ -30,14 +30,14 @@ pub(crate) type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 /// # Examples
 ///
 /// ```
-/// use engineio_tower::{ConnectRequest, DisconnectReason, Handler, Message, Refuse, Server, Socket};
+/// use engineio_tower::{ConnectRequest, DisconnectReason, Handler, Message, Rejection, Server, Socket};
 ///
 /// struct Echo;
 ///
 /// impl Handler for Echo {
-///     async fn connect(&self, socket: &Socket, request: &ConnectRequest) -> Result<(), Refuse> {
+///     async fn connect(&self, socket: &Socket, request: &ConnectRequest) -> Result<(), Rejection> {
 ///         if request.headers().contains_key("x-stranger") {
-///             return Err(Refuse::unauthorized());
+///             return Err(Rejection::unauthorized());
 ///         }
 ///         socket.send("welcome").await?;
 ///         Ok(())
@@ -61,7 +61,7 @@ pub trait Handler: Send + Sync + 'static {
         &self,
         socket: &Socket,
         request: &ConnectRequest,
-    ) -> impl Future<Output = Result<(), Refuse>> + Send {
+    ) -> impl Future<Output = Result<(), Rejection>> + Send {
         let _ = (socket, request);
         async { Ok(()) }
     }
@@ -95,7 +95,7 @@ impl<H: Handler> Handler for Arc<H> {
         &self,
         socket: &Socket,
         request: &ConnectRequest,
-    ) -> impl Future<Output = Result<(), Refuse>> + Send {
+    ) -> impl Future<Output = Result<(), Rejection>> + Send {
         H::connect(self, socket, request)
     }
 
@@ -122,7 +122,7 @@ pub(crate) enum Started<T> {
     Running(BoxFuture<T>),
 }
 
-type Connect = dyn Fn(Socket, ConnectRequest) -> Started<Result<(), Refuse>> + Send + Sync;
+type Connect = dyn Fn(Socket, ConnectRequest) -> Started<Result<(), Rejection>> + Send + Sync;
 type OnMessage = dyn Fn(&Socket, Message) -> Started<()> + Send + Sync;
 type OnServer = dyn Fn(Server) -> BoxFuture<()> + Send + Sync;
 type OnSocket = dyn Fn(Socket) -> Started<()> + Send + Sync;
@@ -196,7 +196,7 @@ impl Handlers {
         &self,
         socket: Socket,
         request: ConnectRequest,
-    ) -> Started<Result<(), Refuse>> {
+    ) -> Started<Result<(), Rejection>> {
         match &self.connect {
             Some(handler) => handler(socket, request),
             None => Started::Done(Ok(())),
@@ -322,17 +322,17 @@ impl<Fut: Future<Output = ()> + Send + 'static> HandlerOutput<Async> for Fut {
     }
 }
 
-/// What a handler for connects may return: nothing or a `Result<(), Refuse>`, at once or as a future.
+/// What a handler for connects may return: nothing or a `Result<(), Rejection>`, at once or as a future.
 #[diagnostic::on_unimplemented(
-    message = "a connect handler returns `()` or `Result<(), Refuse>`, or a future of one of them, not `{Self}`"
+    message = "a connect handler returns `()` or `Result<(), Rejection>`, or a future of one of them, not `{Self}`"
 )]
 ///
 /// ```
-/// use engineio_tower::{ConnectRequest, Refuse, Server, Socket};
+/// use engineio_tower::{ConnectRequest, Rejection, Server, Socket};
 ///
-/// async fn knows_the_word(socket: Socket, request: ConnectRequest) -> Result<(), Refuse> {
+/// async fn knows_the_word(socket: Socket, request: ConnectRequest) -> Result<(), Rejection> {
 ///     if request.query("word").as_deref() != Some("sesame") {
-///         return Err(Refuse::forbidden());
+///         return Err(Rejection::forbidden());
 ///     }
 ///     socket.send("come in").await?;
 ///     Ok(())
@@ -342,14 +342,14 @@ impl<Fut: Future<Output = ()> + Send + 'static> HandlerOutput<Async> for Fut {
 /// let server = Server::builder().on_connect(|socket: Socket, _| println!("{} is here", socket.sid())).build();
 /// # let _ = server;
 /// ```
-pub trait ConnectOutput<K>: sealed::Sealed<(K, Refuse)> {
+pub trait ConnectOutput<K>: sealed::Sealed<(K, Rejection)> {
     #[doc(hidden)]
     fn decide(self) -> Decided;
 }
 
 /// For the implementations of [`ConnectOutput`] only.
 #[doc(hidden)]
-pub struct Decided(pub(crate) Started<Result<(), Refuse>>);
+pub struct Decided(pub(crate) Started<Result<(), Rejection>>);
 
 impl std::fmt::Debug for Decided {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -357,7 +357,7 @@ impl std::fmt::Debug for Decided {
     }
 }
 
-impl sealed::Sealed<(Plain, Refuse)> for () {}
+impl sealed::Sealed<(Plain, Rejection)> for () {}
 
 impl ConnectOutput<Plain> for () {
     fn decide(self) -> Decided {
@@ -365,22 +365,22 @@ impl ConnectOutput<Plain> for () {
     }
 }
 
-impl sealed::Sealed<(Plain, Refuse)> for Result<(), Refuse> {}
+impl sealed::Sealed<(Plain, Rejection)> for Result<(), Rejection> {}
 
-impl ConnectOutput<Plain> for Result<(), Refuse> {
+impl ConnectOutput<Plain> for Result<(), Rejection> {
     fn decide(self) -> Decided {
         Decided(Started::Done(self))
     }
 }
 
-impl<F> sealed::Sealed<(Async, Refuse)> for F where
-    F: Future<Output = Result<(), Refuse>> + Send + 'static
+impl<F> sealed::Sealed<(Async, Rejection)> for F where
+    F: Future<Output = Result<(), Rejection>> + Send + 'static
 {
 }
 
 impl<F> ConnectOutput<Async> for F
 where
-    F: Future<Output = Result<(), Refuse>> + Send + 'static,
+    F: Future<Output = Result<(), Rejection>> + Send + 'static,
 {
     fn decide(self) -> Decided {
         Decided(Started::Running(Box::pin(self)))
@@ -391,7 +391,7 @@ where
 #[derive(Debug)]
 pub struct AsyncUnit(());
 
-impl<F> sealed::Sealed<(AsyncUnit, Refuse)> for F where F: Future<Output = ()> + Send + 'static {}
+impl<F> sealed::Sealed<(AsyncUnit, Rejection)> for F where F: Future<Output = ()> + Send + 'static {}
 
 impl<F> ConnectOutput<AsyncUnit> for F
 where

@@ -5,7 +5,7 @@ pub(crate) mod driver;
 pub(crate) mod handler;
 mod line;
 pub(crate) mod pump;
-pub(crate) mod refuse;
+pub(crate) mod rejection;
 pub(crate) mod request;
 mod sending;
 pub(crate) mod socket;

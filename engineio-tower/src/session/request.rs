@@ -29,10 +29,10 @@ pub struct PeerAddr(pub SocketAddr);
 /// [`Socket::set`](crate::Socket::set). (The head pins the buffer that the connection read it into.)
 ///
 /// ```
-/// use engineio_tower::{ConnectRequest, Refuse};
+/// use engineio_tower::{ConnectRequest, Rejection};
 ///
-/// fn token(request: &ConnectRequest) -> Result<String, Refuse> {
-///     request.query("token").ok_or_else(Refuse::unauthorized)
+/// fn token(request: &ConnectRequest) -> Result<String, Rejection> {
+///     request.query("token").ok_or_else(Rejection::unauthorized)
 /// }
 /// # let _ = token;
 /// ```

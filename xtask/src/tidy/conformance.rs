@@ -9,7 +9,7 @@ use super::{read, rust_files};
 use crate::workspace::Workspace;
 
 /// Where the numbers of rows stand in comments above tests.
-const ROWS: &str = "engineio-tower/tests/rows";
+const ROWS: &str = "engineio-tower/tests/conformance";
 
 /// The page whose table of advisories names tests.
 const SECURITY: &str = "SECURITY.md";

@@ -13,7 +13,7 @@ mod hosts;
 mod options;
 mod watch;
 
-use engineio_axum::{ConnectRequest, DisconnectReason, Message, Refuse, Server, Sid, Socket};
+use engineio_axum::{ConnectRequest, DisconnectReason, Message, Rejection, Server, Sid, Socket};
 use options::Options;
 use watch::Watchers;
 
@@ -51,7 +51,7 @@ fn server(options: &Options) -> Server {
     builder
         .on_connect(|_: Socket, request: ConnectRequest| {
             if request.query("reject").as_deref() == Some("1") {
-                return Err(Refuse::unauthorized().json("rejected"));
+                return Err(Rejection::unauthorized().json("rejected"));
             }
             Ok(())
         })

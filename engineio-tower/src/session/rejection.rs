@@ -12,21 +12,21 @@ use http::StatusCode;
 /// # Examples
 ///
 /// ```
-/// use engineio_tower::Refuse;
+/// use engineio_tower::Rejection;
 /// use http::StatusCode;
 /// use serde_json::json;
 ///
-/// let refuse = Refuse::unauthorized().json(json!({ "reason": "token expired" }));
-/// assert_eq!(refuse.status(), StatusCode::UNAUTHORIZED);
-/// assert_eq!(refuse.body(), r#"{"reason":"token expired"}"#);
+/// let rejection = Rejection::unauthorized().json(json!({ "reason": "token expired" }));
+/// assert_eq!(rejection.status(), StatusCode::UNAUTHORIZED);
+/// assert_eq!(rejection.body(), r#"{"reason":"token expired"}"#);
 /// ```
 #[derive(Clone, Debug)]
-pub struct Refuse {
+pub struct Rejection {
     status: StatusCode,
     body: Bytes,
 }
 
-impl Refuse {
+impl Rejection {
     /// 401 with `"Unauthorized"`: the client may try again with other credentials.
     #[must_use]
     pub const fn unauthorized() -> Self {
@@ -93,14 +93,14 @@ impl Refuse {
     }
 }
 
-impl Default for Refuse {
+impl Default for Rejection {
     fn default() -> Self {
         Self::unauthorized()
     }
 }
 
 /// For the `?` behind a `send` in a connect handler: more was sent than fits, or the handler closed the socket.
-impl From<SendError> for Refuse {
+impl From<SendError> for Rejection {
     fn from(error: SendError) -> Self {
         tracing::warn!(target: "engineio::connect", %error, "a connect handler could not send");
         Self::unavailable()
@@ -108,7 +108,7 @@ impl From<SendError> for Refuse {
 }
 
 /// As for one message.
-impl From<SendManyError> for Refuse {
+impl From<SendManyError> for Rejection {
     fn from(error: SendManyError) -> Self {
         tracing::warn!(target: "engineio::connect", %error, "a connect handler could not send");
         Self::unavailable()

@@ -1,7 +1,7 @@
 //! Requests that open a session, or do not.
 
 use engineio_tower::{
-    ConnectRequest, Message, Refuse, SameSite, Server, ServerBuilder, SidCookie, Socket,
+    ConnectRequest, Message, Rejection, SameSite, Server, ServerBuilder, SidCookie, Socket,
 };
 use http::StatusCode;
 use serde_json::json;
@@ -230,12 +230,12 @@ fn refusing() -> ServerBuilder {
     Server::builder()
         .on_connect(
             |_: Socket, request: ConnectRequest| match request.query("how") {
-                Some(how) if how == "text" => Err(Refuse::unauthorized().json("nope")),
+                Some(how) if how == "text" => Err(Rejection::unauthorized().json("nope")),
                 Some(how) if how == "json" => {
-                    Err(Refuse::unauthorized().json(json!({ "code": 1 })))
+                    Err(Rejection::unauthorized().json(json!({ "code": 1 })))
                 }
                 Some(how) if how == "panic" => panic!("asked for"),
-                _ => Err(Refuse::default()),
+                _ => Err(Rejection::default()),
             },
         )
         .cookie(SidCookie::new("io"))
@@ -272,7 +272,7 @@ async fn what_is_sent_while_connecting_rides_in_the_handshake() {
     let server = Server::builder()
         .on_connect(|socket: Socket, _: ConnectRequest| async move {
             socket.send("hi1").await?;
-            let json = Message::json(&json!({ "a": [1, 2] })).map_err(|_| Refuse::default())?;
+            let json = Message::json(&json!({ "a": [1, 2] })).map_err(|_| Rejection::default())?;
             socket.send(json).await?;
             socket.send(vec![1, 2]).await?;
             Ok(())

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use engineio_tower::{DisconnectReason, Origins, Refuse, SidCookie, Socket};
+use engineio_tower::{DisconnectReason, Origins, Rejection, SidCookie, Socket};
 use futures_util::SinkExt;
 use tokio::time::Instant;
 use tokio_tungstenite::tungstenite::Message;
@@ -61,7 +61,7 @@ async fn messages_are_frames_and_base64_is_read_there_too() {
 #[tokio::test]
 async fn a_websocket_that_is_refused_gets_the_same_answer_as_a_poll() {
     let server = echo()
-        .on_connect(|_: Socket, _| Err(Refuse::unauthorized().json("no")))
+        .on_connect(|_: Socket, _| Err(Rejection::unauthorized().json("no")))
         .build();
     let refused = try_websocket(&server, WEBSOCKET).await.unwrap_err();
     assert_eq!(
