@@ -37,7 +37,7 @@ use std::convert::Infallible;
 use http::{Request, Response};
 use hyper::body::Incoming;
 use tower_service::Service;
-use warp::{Filter, Rejection, Reply};
+use warp::{Filter, Reply};
 
 pub use engineio_tower::{
     Config, ConnectRequest, DisconnectReason, EngineIoService, Handler, InvalidOrigin, Message,
@@ -81,7 +81,7 @@ pub fn layer<F>(
     + Sync,
 >
 where
-    F: Filter<Extract: Reply + Send, Error: Into<Rejection>> + Send + Sync + 'static,
+    F: Filter<Extract: Reply + Send, Error: Into<warp::Rejection>> + Send + Sync + 'static,
 {
     // Boxed, since it makes one type of filters that can fail and of those that cannot; warp keeps the trait that says
     // so to itself.
