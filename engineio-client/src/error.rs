@@ -6,7 +6,10 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use engineio_core::DisconnectReason;
-use http::StatusCode;
+use http::{HeaderValue, StatusCode};
+
+use crate::net::attempt::Attempt;
+use crate::target::without_secrets;
 
 pub(crate) type BoxError = Box<dyn StdError + Send + Sync>;
 
@@ -35,6 +38,7 @@ struct Inner {
     status: Option<StatusCode>,
     code: Option<u64>,
     body: Bytes,
+    location: Option<String>,
     source: Option<BoxError>,
 }
 
@@ -86,6 +90,7 @@ impl Error {
             status: None,
             code: None,
             body: Bytes::new(),
+            location: None,
             source: None,
         }))
     }
@@ -99,13 +104,14 @@ impl Error {
     }
 
     /// The server answered `attempt` with an error status.
-    pub(crate) fn refused(attempt: &str, status: StatusCode, body: Bytes) -> Self {
-        let code = refusal_code(&body);
+    pub(crate) fn refused(attempt: &Attempt, status: StatusCode, body: Bytes) -> Self {
+        let shown = attempt.redact(&body);
+        let code = refusal_code(shown.as_bytes());
         let answer = match &code {
             Some((code, Some(message))) => format!("{status} and code {code}, \"{message}\""),
             Some((code, None)) => format!("{status} and code {code}"),
             None if body.is_empty() => status.to_string(),
-            None => format!("{status} and {}", excerpt(&body)),
+            None => format!("{status} and {}", excerpt(shown.as_bytes())),
         };
         let code = code.map(|(code, _)| code);
         let advice = match (status.as_u16(), code) {
@@ -132,10 +138,22 @@ impl Error {
         })
     }
 
-    pub(crate) fn redirect(attempt: &str, status: StatusCode, to: &str) -> Self {
+    pub(crate) fn redirect(
+        attempt: &Attempt,
+        status: StatusCode,
+        location: Option<&HeaderValue>,
+    ) -> Self {
+        let location = location.map(|to| String::from_utf8_lossy(to.as_bytes()).into_owned());
+        let to = location.as_deref().map_or_else(
+            || "nowhere".to_owned(),
+            |to| excerpt(attempt.redact(without_secrets(to).as_bytes()).as_bytes()),
+        );
         let message =
             format!("{attempt} was answered with {status} to {to}; connect to that URL instead");
-        Self::new(ErrorKind::Redirect, message).change(|inner| inner.status = Some(status))
+        Self::new(ErrorKind::Redirect, message).change(|inner| {
+            inner.status = Some(status);
+            inner.location = location;
+        })
     }
 
     fn change(self, change: impl FnOnce(&mut Inner)) -> Self {
@@ -166,10 +184,18 @@ impl Error {
         self.0.code
     }
 
-    /// The body of the server's answer, up to its first 64 KiB; empty if it was no refusal.
+    /// The body of the server's answer, up to its first 64 KiB; empty if the error is not a refusal. It may repeat secrets
+    /// of the request, which the message of the error does not.
     #[must_use]
     pub fn body(&self) -> &[u8] {
         &self.0.body
+    }
+
+    /// The `Location` of a redirect, whole: unlike in the message of the error, its query is included, which may hold
+    /// secrets. `None` if the error is not a redirect or had no location.
+    #[must_use]
+    pub fn location(&self) -> Option<&str> {
+        self.0.location.as_deref()
     }
 
     /// The reason for which a session ends that meets this error.

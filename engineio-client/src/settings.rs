@@ -8,6 +8,7 @@ use engineio_core::client::{Config, Session};
 use http::HeaderMap;
 
 use crate::Reconnect;
+use crate::builder::headers::hide;
 use crate::clock::now;
 use crate::net::http::Http;
 use crate::net::websocket::WebSockets;
@@ -36,8 +37,9 @@ impl Settings {
     }
 
     /// Sends these headers from now on, in place of others with the same names.
-    pub(crate) fn renew_headers(&mut self, fresh: HeaderMap) {
+    pub(crate) fn renew_headers(&mut self, mut fresh: HeaderMap) {
         if !fresh.is_empty() {
+            hide(&mut fresh);
             let mut headers = HeaderMap::clone(&self.http.headers);
             headers.extend(fresh);
             self.http.headers = Arc::new(headers);

@@ -179,9 +179,9 @@ impl std::fmt::Debug for Target {
     }
 }
 
-/// A URL as it may stand in a log: without credentials and query.
-fn without_secrets(url: &str) -> String {
-    let url = url.split('?').next().unwrap_or_default();
+/// A URL as it may be logged: without credentials, query and fragment.
+pub(crate) fn without_secrets(url: &str) -> String {
+    let url = url.split(['?', '#']).next().unwrap_or_default();
     let (scheme, rest) = url.split_at(url.find("://").map_or(0, |at| at + 3));
     // The last one, since a password may have what should end the host.
     let host = rest.rfind('@').map_or(0, |at| at + 1);

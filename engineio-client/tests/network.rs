@@ -175,6 +175,10 @@ async fn both_transports_go_through_a_socks_proxy() {
         in_time(client.close()).await;
     }
     assert_eq!(server.posts(), ["4a\u{1e}1"]);
+    // The credentials are the proxy's.
+    for request in server.seen() {
+        assert_eq!(request.header("proxy-authorization"), None);
+    }
 }
 
 #[tokio::test]

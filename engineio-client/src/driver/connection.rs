@@ -16,6 +16,7 @@ use super::READ_BUDGET;
 use super::socket::{Farewell, Socket};
 use super::verdict::Verdict;
 use crate::clock::now;
+use crate::net::attempt::Attempt;
 use crate::net::websocket::WebSocket;
 use crate::settings::Settings;
 use crate::shared::{Phase, Shared};
@@ -214,7 +215,7 @@ impl<'a> Connection<'a> {
         let timeout = body.is_some().then_some(self.settings.request_timeout);
         Box::pin(async move {
             let uri = uri?;
-            let attempt = crate::net::http::attempt(&http::Method::POST, &uri);
+            let attempt = Attempt::new(http::Method::POST, &uri, &http.headers);
             let request = http.request(uri, body);
             let Some(timeout) = timeout else {
                 return request.await;

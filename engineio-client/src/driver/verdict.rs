@@ -73,7 +73,7 @@ impl Verdict {
     fn fault(&self, fault: &Fault, was_open: bool, target: &Target) -> Error {
         let answer = match &*self.first_answer {
             [] => String::new(),
-            answer => format!(" ({})", excerpt(answer)),
+            answer => format!(" ({})", excerpt(without_sid(answer).as_bytes())),
         };
         let (kind, advice) = match fault {
             Fault::OpenTimeout => (
@@ -99,4 +99,17 @@ impl Verdict {
             None => error,
         }
     }
+}
+
+/// The text of an answer without the id of a session, which the server may have opened even if the client cannot use it.
+fn without_sid(answer: &[u8]) -> String {
+    const KEY: &str = "\"sid\"";
+    let mut text = String::from_utf8_lossy(answer).into_owned();
+    let key = text.find(KEY).map(|at| at + KEY.len());
+    let value = key.and_then(|key| Some(key + text[key..].find('"')? + 1));
+    if let Some(start) = value {
+        let end = text[start..].find('"').map_or(text.len(), |at| start + at);
+        text.replace_range(start..end, "…");
+    }
+    text
 }

@@ -20,6 +20,7 @@ use hyper_util::client::legacy::Client;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use tower_service::Service;
 
+use super::attempt::Attempt;
 use super::connect::{ConnectTimeout, Connector};
 use super::cookies::Cookies;
 use crate::error::{BoxError, excerpt};
@@ -161,7 +162,7 @@ impl Http {
         } else {
             Method::GET
         };
-        let attempt = attempt(&method, &uri);
+        let attempt = Attempt::new(method.clone(), &uri, &self.headers);
         let secure = uri.scheme() == Some(&http::uri::Scheme::HTTPS);
         let bytes = body.as_ref().map(|body| body.body.clone());
         let mut request = Request::new(Full::new(bytes.unwrap_or_default()));
@@ -187,14 +188,16 @@ impl Http {
 
         let response = self.service.0.exchange(request).await;
         let response = response.map_err(|error| failed(&attempt, error))?;
-        if let Some(cookies) = &self.cookies {
+        let status = response.status();
+        // A proxy that asks for credentials is not the server, whose cookies these are.
+        if let Some(cookies) = &self.cookies
+            && status != StatusCode::PROXY_AUTHENTICATION_REQUIRED
+        {
             cookies.store(response.headers());
         }
-        let status = response.status();
         if status.is_redirection() {
             let to = response.headers().get(LOCATION);
-            let to = to.map_or_else(|| "nowhere".to_owned(), |to| excerpt(to.as_bytes()));
-            return Err(Error::redirect(&attempt, status, &to));
+            return Err(Error::redirect(&attempt, status, to));
         }
         if !status.is_success() {
             let encoding = response.headers().get(CONTENT_ENCODING).cloned();
@@ -232,14 +235,6 @@ impl Http {
     }
 }
 
-/// The beginning of every error about a request: what was tried.
-pub(crate) fn attempt(method: &Method, uri: &http::Uri) -> String {
-    let scheme = uri.scheme_str().unwrap_or("http");
-    let authority = uri.authority().map_or("", http::uri::Authority::as_str);
-    // Without the query: it holds the id of the session and whatever secrets the application puts there.
-    format!("{method} {scheme}://{authority}{}", uri.path())
-}
-
 /// Puts the application's headers and the cookies on a request.
 pub(crate) fn apply(
     own: &HeaderMap,
@@ -259,7 +254,7 @@ pub(crate) fn apply(
 }
 
 /// A request without an answer.
-pub(crate) fn failed(attempt: &str, error: BoxError) -> Error {
+pub(crate) fn failed(attempt: &Attempt, error: BoxError) -> Error {
     let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(&*error);
     let mut connecting = false;
     while let Some(level) = cause {
@@ -295,7 +290,7 @@ async fn whole_body(
     mut body: AnyBody,
     announced: Option<u64>,
     limit: usize,
-    attempt: &str,
+    attempt: &Attempt,
 ) -> Result<Bytes, Error> {
     let too_large = || {
         let message = format!(
@@ -383,7 +378,7 @@ fn decompress(
     encoding: &HeaderValue,
     body: Bytes,
     limit: usize,
-    attempt: &str,
+    attempt: &Attempt,
 ) -> Result<Bytes, Error> {
     let Some((plain, outcome)) = unpack(encoding, &body, limit.saturating_add(1)) else {
         let message = format!(

@@ -1,5 +1,6 @@
 //! The network: everything that knows HTTP, TLS, proxies and WebSocket framing.
 
+pub(crate) mod attempt;
 pub(crate) mod connect;
 pub(crate) mod cookies;
 pub(crate) mod http;

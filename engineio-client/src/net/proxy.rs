@@ -76,9 +76,13 @@ impl Proxy {
         self.credentials.clone()
     }
 
-    /// The `proxy-authorization` header.
+    /// The `proxy-authorization` header of an HTTP proxy. A SOCKS proxy is told the credentials when it is connected to; a
+    /// header would get through it to the server.
     pub(crate) fn authorization(&self) -> Option<HeaderValue> {
         let (user, password) = self.credentials.as_ref()?;
+        if self.kind != ProxyKind::Http {
+            return None;
+        }
         basic(user, password)
     }
 }

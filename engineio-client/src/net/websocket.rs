@@ -12,7 +12,7 @@ use http::header::{
     CONNECTION, HOST, HeaderValue, LOCATION, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY,
     SEC_WEBSOCKET_VERSION, UPGRADE,
 };
-use http::{HeaderMap, Method, Request};
+use http::{HeaderMap, Request};
 use http_body_util::Empty;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
@@ -23,6 +23,7 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{self, Message};
 
+use super::attempt::Attempt;
 use super::connect::{Conn, Connector};
 use super::cookies::Cookies;
 use super::http::{self as requests, MAX_REFUSAL, first_bytes};
@@ -51,10 +52,7 @@ pub(crate) struct WebSockets {
 impl WebSockets {
     /// Opens one. The handshake is spoken by the HTTP library, so that a refusal arrives whole, as on polling.
     pub(crate) async fn open(self, uri: http::Uri) -> Result<WebSocket, Error> {
-        let attempt = format!(
-            "the WebSocket handshake of {}",
-            requests::attempt(&Method::GET, &uri)
-        );
+        let attempt = Attempt::websocket(&uri, &self.headers);
         let secure = uri.scheme() == Some(&http::uri::Scheme::HTTPS);
         let connected = self.connector.clone().tunnel(uri.clone()).await;
         let conn = connected.map_err(|error| no_connection(&attempt, error))?;
@@ -112,7 +110,7 @@ impl WebSockets {
         &self,
         response: http::Response<hyper::body::Incoming>,
         key: &str,
-        attempt: &str,
+        attempt: &Attempt,
     ) -> Result<WebSocket, Error> {
         let status = response.status();
         if let Some(cookies) = &self.cookies {
@@ -120,8 +118,7 @@ impl WebSockets {
         }
         if status.is_redirection() {
             let to = response.headers().get(LOCATION);
-            let to = to.map_or_else(|| "nowhere".to_owned(), |to| excerpt(to.as_bytes()));
-            return Err(Error::redirect(attempt, status, &to));
+            return Err(Error::redirect(attempt, status, to));
         }
         if !requests::is_switching(status) {
             let body = first_bytes(response.into_body(), MAX_REFUSAL).await;
@@ -152,7 +149,7 @@ impl WebSockets {
     }
 }
 
-fn no_connection(attempt: &str, error: BoxError) -> Error {
+fn no_connection(attempt: &Attempt, error: BoxError) -> Error {
     if error.is::<super::connect::ConnectTimeout>() {
         return requests::failed(attempt, error);
     }

@@ -1,0 +1,200 @@
+//! Secrets reach nobody whom they were not given for: they are in no error, log line or `Debug` output, and go to the
+//! server alone, or to the proxy alone.
+
+mod support;
+
+use std::fmt::Write;
+use std::sync::{Arc, Mutex};
+
+use engineio_client::{Client, Error, Transport};
+use futures_util::SinkExt;
+use http::{HeaderMap, HeaderValue};
+use support::{OPEN, OPEN_POLLING, Reply, Request, Server, echo, in_time, ok, websocket};
+use tokio_tungstenite::tungstenite::Message as WsMessage;
+
+const SID: &str = "sessionSECRETid";
+
+/// Collects every log line, at every level and of every crate.
+#[derive(Clone, Default)]
+struct Lines(Arc<Mutex<String>>);
+
+struct Fields<'a>(&'a mut String);
+
+impl tracing::field::Visit for Fields<'_> {
+    fn record_debug(&mut self, field: &tracing::field::Field, value: &dyn std::fmt::Debug) {
+        write!(self.0, " {field}={value:?}").unwrap();
+    }
+}
+
+impl tracing::Subscriber for Lines {
+    fn enabled(&self, _: &tracing::Metadata<'_>) -> bool {
+        true
+    }
+
+    fn new_span(&self, span: &tracing::span::Attributes<'_>) -> tracing::span::Id {
+        span.record(&mut Fields(&mut self.0.lock().unwrap()));
+        tracing::span::Id::from_u64(1)
+    }
+
+    fn record(&self, _: &tracing::span::Id, values: &tracing::span::Record<'_>) {
+        values.record(&mut Fields(&mut self.0.lock().unwrap()));
+    }
+
+    fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
+
+    fn event(&self, event: &tracing::Event<'_>) {
+        // The HTTP library's own log is not the client's.
+        if event.metadata().target().starts_with("engineio") {
+            event.record(&mut Fields(&mut self.0.lock().unwrap()));
+        }
+    }
+
+    fn enter(&self, _: &tracing::span::Id) {}
+
+    fn exit(&self, _: &tracing::span::Id) {}
+}
+
+/// A builder with a secret in each place that can have one.
+fn builder(url: &str) -> engineio_client::ClientBuilder {
+    let mut headers = HeaderMap::new();
+    headers.insert("x-map", HeaderValue::from_static("headerSECRETmap"));
+    Client::builder(&url.replace("://", "://user:urlSECRETpassword@"))
+        .query("token", "querySECRET/token")
+        .header("x-api-key", "headerSECRETkey")
+        .headers(headers)
+        .cookie("session", "cookieSECRETvalue")
+}
+
+/// All that an error shows, down to its first cause.
+fn shown(error: &Error) -> String {
+    let mut text = format!("{error} {error:?}");
+    let mut cause = std::error::Error::source(error);
+    while let Some(level) = cause {
+        write!(text, " {level} {level:?}").unwrap();
+        cause = level.source();
+    }
+    text
+}
+
+#[track_caller]
+fn is_clean(text: &str) {
+    assert!(!text.contains("SECRET"), "{text}");
+}
+
+/// Repeats all that the request carried, as some servers do.
+fn repeat(request: &Request) -> String {
+    format!("{} {:?}", request.target, request.headers)
+}
+
+#[tokio::test]
+async fn no_error_log_line_or_debug_output_shows_a_secret() {
+    let lines = Lines::default();
+    let _log = tracing::subscriber::set_default(lines.clone());
+    let open = |open: &str| open.replace("\"abc\"", &format!("{SID:?}"));
+    let (open, open_polling) = (open(OPEN), open(OPEN_POLLING));
+    type Script = Box<dyn Fn(usize, &Request) -> Reply + Send + Sync>;
+    let scripts: Vec<(&str, Script)> = vec![
+        ("a handshake that is refused", {
+            Box::new(|_, request| Reply::Body(403, repeat(request).into_bytes()))
+        }),
+        ("a refusal in JSON", {
+            Box::new(|_, request| {
+                let text = repeat(request).replace(['"', '\\'], "'");
+                let body = format!(r#"{{"code":4,"message":"{text}"}}"#);
+                Reply::Body(400, body.into_bytes())
+            })
+        }),
+        ("a redirect", {
+            let location = "location: http://u:locationSECRET@h/?token=SECRET#SECRET\r\n";
+            Box::new(move |_, _| Reply::With(302, location, Vec::new()))
+        }),
+        ("an open packet that cannot be used", {
+            let open = open.replace("25000", "-1");
+            Box::new(move |_, _| ok(&open))
+        }),
+        ("a poll that is refused", {
+            let open = open_polling.clone();
+            Box::new(move |_, request| match request.is_handshake() {
+                true => ok(&open),
+                false => Reply::Body(400, format!("\"Invalid session {SID}\"").into_bytes()),
+            })
+        }),
+        ("an upgrade that is refused or redirected", {
+            let open = open.clone();
+            Box::new(move |number, request| match request.is_handshake() {
+                true => ok(&open),
+                false if request.is_websocket() => Reply::Body(400, SID.as_bytes().to_vec()),
+                false if number > 2 => ok("1"),
+                false => ok("6"),
+            })
+        }),
+        ("a session that ends in good order", {
+            let open = open_polling.clone();
+            Box::new(move |_, request| match request.is_handshake() {
+                true => Reply::With(
+                    200,
+                    "set-cookie: a=jarSECRET\r\n",
+                    open.clone().into_bytes(),
+                ),
+                false => ok("1"),
+            })
+        }),
+    ];
+    for (what, script) in scripts {
+        let server = Server::start(script).await;
+        let builder = builder(&server.url());
+        is_clean(&format!("{builder:?}"));
+        let error = match in_time(builder.connect()).await {
+            Ok(client) => {
+                is_clean(&format!("{client:?} {:?}", client.handle()));
+                in_time(client.wait()).await;
+                client.disconnect_error()
+            }
+            Err(error) => Some(error),
+        };
+        if let Some(error) = &error {
+            is_clean(&shown(error));
+        }
+        let carried = format!("{:?}", server.seen());
+        for secret in [
+            "querySECRET",
+            "headerSECRETkey",
+            "headerSECRETmap",
+            "cookieSECRET",
+        ] {
+            assert!(carried.contains(secret), "{what}: {secret} was not sent");
+        }
+    }
+    is_clean(&lines.0.lock().unwrap());
+}
+
+#[tokio::test]
+async fn a_redirect_tells_its_whole_location_to_those_who_ask() {
+    let location = "location: https://h/engine.io/?token=a\r\n";
+    let server = Server::start(move |_, _| Reply::With(301, location, Vec::new())).await;
+    let error = in_time(Client::connect(&server.url())).await.unwrap_err();
+    assert_eq!(error.location(), Some("https://h/engine.io/?token=a"));
+    assert!(
+        error.to_string().contains("to \"https://h/engine.io/\";"),
+        "{error}"
+    );
+}
+
+#[tokio::test]
+async fn the_cookies_of_a_proxy_do_not_go_to_the_server() {
+    let server = Server::start(|number, request| match number {
+        0 => Reply::With(407, "set-cookie: proxy=SECRET\r\n", Vec::new()),
+        _ if request.is_websocket() => websocket(|mut socket| async move {
+            socket.send(WsMessage::text(OPEN_POLLING)).await.unwrap();
+            echo(socket).await;
+        }),
+        _ => Reply::Never,
+    })
+    .await;
+    let builder = Client::builder(&server.url())
+        .transports([Transport::Polling, Transport::WebSocket])
+        .try_all_transports(true);
+    let client = in_time(builder.connect()).await.unwrap();
+    in_time(client.close()).await;
+    assert_eq!(server.seen()[1].header("cookie"), None);
+}
