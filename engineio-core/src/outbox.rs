@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use crate::codec::{Coding, PayloadSize};
-use crate::{Config, Message, Packet};
+use crate::{Config, Message, Packet, Transport};
 
 /// The queue of messages for one client, bounded in bytes, and the control packets, which never wait behind it.
 #[derive(Debug, Default)]
@@ -11,15 +11,26 @@ pub(crate) struct Outbox {
     messages: VecDeque<Queued>,
     /// The cost of `messages`.
     bytes: usize,
-    /// The open packet is still to be sent.
-    pub(crate) open: bool,
+    /// The open packet is still to be sent, over this transport.
+    pub(crate) open: Option<Transport>,
     /// A ping is still to be sent.
     pub(crate) ping: bool,
     /// A pong is still to be sent (revision 3).
     pub(crate) pong: bool,
 }
 
-/// A message that waits.
+/// What bounds an outbox and what is taken out of it at once.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
+    /// The most bytes that may be queued.
+    pub(crate) bytes: usize,
+    /// The largest payload of more than one packet, in bytes.
+    pub(crate) payload: usize,
+    /// The most packets in one payload.
+    pub(crate) packets: usize,
+}
+
+/// A queued message.
 #[derive(Debug)]
 pub(crate) struct Queued {
     message: Message,
@@ -34,8 +45,8 @@ pub(crate) const fn cost(message: &Message) -> usize {
 
 impl Outbox {
     /// Whether a message may be queued. An empty queue takes any message, so that none is too large for ever.
-    pub(crate) fn has_room(&self, bytes: usize, config: &Config) -> bool {
-        self.messages.is_empty() || self.bytes.saturating_add(bytes) <= config.outbox_limit
+    pub(crate) fn has_room(&self, bytes: usize, limits: Limits) -> bool {
+        self.messages.is_empty() || self.bytes.saturating_add(bytes) <= limits.bytes
     }
 
     pub(crate) fn push(&mut self, message: Message, compress: bool) {
@@ -52,10 +63,10 @@ impl Outbox {
 
     /// Takes the longest run of messages that fits into the payload beside what it holds already; always one if the
     /// payload is empty.
-    pub(crate) fn pop_payload(&mut self, config: &Config, into: &mut Batch) {
+    pub(crate) fn pop_payload(&mut self, limits: Limits, into: &mut Batch) {
         while let Some(Queued { message, compress }) = self.messages.pop_front() {
             let spent = cost(&message);
-            if let Err(Packet::Message(message)) = into.push(Packet::Message(message), config) {
+            if let Err(Packet::Message(message)) = into.push(Packet::Message(message), limits) {
                 self.messages.push_front(Queued { message, compress });
                 break;
             }
@@ -70,7 +81,7 @@ impl Outbox {
 
     /// Whether there is anything to send at all.
     pub(crate) fn is_pending(&self) -> bool {
-        self.has_messages() || self.open || self.ping || self.pong
+        self.has_messages() || self.open.is_some() || self.ping || self.pong
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -119,10 +130,9 @@ impl Batch {
 
     /// Adds a packet, or hands it back if it does not fit. The first one always fits, however large it is: it could
     /// never be sent otherwise.
-    pub(crate) fn push(&mut self, packet: Packet, config: &Config) -> Result<(), Packet> {
+    pub(crate) fn push(&mut self, packet: Packet, limits: Limits) -> Result<(), Packet> {
         let size = self.size.with(&packet);
-        let fits =
-            size.bytes() <= config.max_payload && self.packets.len() < config.max_poll_packets;
+        let fits = size.bytes() <= limits.payload && self.packets.len() < limits.packets;
         if !fits && !self.packets.is_empty() {
             return Err(packet);
         }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use engineio_core::server::{Event, First, Input, Output, Session};
-use engineio_core::{Config, Frame, Message, Revision, SendManyError, SendOptions, Sid};
+use engineio_core::{Config, Frame, Message, Revision, SendError, SendOptions, Sid};
 
 fn opened(config: Config, by_websocket: bool) -> (Session, Instant) {
     let now = Instant::now();
@@ -36,7 +36,7 @@ fn several_messages_are_queued_together_or_not_at_all() {
     let (mut session, now) = opened(config, false);
     session.send(Message::from("a")).unwrap();
     let refused = session.send_many(texts(&["b", "c", "d"])).unwrap_err();
-    assert_eq!(refused, SendManyError::Full(texts(&["b", "c", "d"])));
+    assert_eq!(refused, SendError::Full(texts(&["b", "c", "d"])));
     assert_eq!(session.queued_messages(), 1);
     session.send_many(texts(&["b", "c"])).unwrap();
     let poll = session.next_exchange();
@@ -45,7 +45,7 @@ fn several_messages_are_queued_together_or_not_at_all() {
     assert_eq!(payload.body, "4a\x1e4b\x1e4c");
     session.close(now, engineio_core::DisconnectReason::Server);
     let refused = session.send_many(texts(&["e"])).unwrap_err();
-    assert_eq!(refused.into_messages(), texts(&["e"]));
+    assert_eq!(refused.into_inner(), texts(&["e"]));
 }
 
 #[test]

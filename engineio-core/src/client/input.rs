@@ -1,6 +1,7 @@
 //! The alphabet of a client's session: what can happen to it, and what it asks of its driver.
 
 use super::opened::InvalidOpened;
+use crate::inbox::{self, Notice};
 use crate::{DecodeError, DisconnectReason, Frame, Message, Payload};
 
 /// One HTTP request of the polling transport, as named by the session in [`Output::Poll`] or [`Output::Post`].
@@ -108,4 +109,36 @@ pub enum Fault {
     /// The server did not send an open packet within [`Config::open_timeout`](super::Config::open_timeout).
     #[error("the server did not complete the handshake in time")]
     OpenTimeout,
+}
+
+impl From<Notice> for Output {
+    fn from(notice: Notice) -> Self {
+        match notice {
+            Notice::Events => Self::Events,
+            Notice::Room => Self::Room,
+            Notice::Finished => Self::Finished,
+        }
+    }
+}
+
+impl From<Message> for Event {
+    fn from(message: Message) -> Self {
+        Self::Message(message)
+    }
+}
+
+impl inbox::Event for Event {
+    fn message(&self) -> Option<&Message> {
+        match self {
+            Self::Message(message) => Some(message),
+            _ => None,
+        }
+    }
+
+    fn into_message(self) -> Option<Message> {
+        match self {
+            Self::Message(message) => Some(message),
+            _ => None,
+        }
+    }
 }

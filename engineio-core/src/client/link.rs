@@ -97,6 +97,13 @@ impl Link {
         })
     }
 
+    pub(super) const fn transport(&self) -> Transport {
+        match self {
+            Self::Polling(_) | Self::Probing(_) | Self::Pausing(_) => Transport::Polling,
+            Self::WebSocket(_) => Transport::WebSocket,
+        }
+    }
+
     /// Begins to try a WebSocket.
     pub(super) fn probe(self, now: Instant, machine: &mut Machine) -> Self {
         let Self::Polling(polling) = self else {
@@ -285,7 +292,7 @@ impl Link {
             link => return link,
         };
         machine.timers.stop(Timer::Upgrade);
-        machine.event(Event::UpgradeFailed(failure));
+        machine.inbox.push(Event::UpgradeFailed(failure));
         Self::Polling(polling)
     }
 
@@ -322,8 +329,7 @@ impl Link {
             }
             Self::Pausing(pausing) if pausing.polling.is_idle() => {
                 machine.timers.stop(Timer::Upgrade);
-                machine.transport = Transport::WebSocket;
-                machine.event(Event::Upgraded);
+                machine.inbox.push(Event::Upgraded);
                 let websocket = WebSocket {
                     id: pausing.to,
                     upgrade: true,
@@ -367,7 +373,7 @@ impl Link {
                     return Some((packet, false));
                 }
                 if let Some((message, _)) = machine.outbox.pop() {
-                    machine.outbox_shortened();
+                    machine.outputs.notify_senders();
                     return Some((Packet::Message(message), false));
                 }
                 websocket.told = false;

@@ -1,6 +1,5 @@
 //! What every state of a client's session shares: queues, timers, and the outputs that are still to be taken.
 
-use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -9,9 +8,10 @@ use super::config::Config;
 use super::input::{Event, Fault, Output, RequestId, WebSocketId};
 use super::opened::Opened;
 use crate::codec::{Coding, DecodeError, Frame, Payload, Revision};
-use crate::outbox::{self, Batch, Outbox};
+use crate::inbox::{Inbox, Outputs};
+use crate::outbox::{Batch, Limits, Outbox};
 use crate::timer::{Timer, Timers, after};
-use crate::{DisconnectReason, Message, Packet, Transport};
+use crate::{DisconnectReason, Message, Packet};
 
 /// The shortest time between two pings of a client, whatever the server asks for.
 const MIN_PING_INTERVAL: Duration = Duration::from_millis(100);
@@ -20,36 +20,23 @@ const MIN_PING_INTERVAL: Duration = Duration::from_millis(100);
 pub(super) struct Machine {
     pub(super) config: Config,
     coding: Coding,
-    /// The limits of the outbox; `max_payload` is the server's, from the open packet on.
-    limits: crate::Config,
     pub(super) outbox: Outbox,
     pub(super) timers: Timers,
     pub(super) opened: Option<Opened>,
-    /// By what the server is reached, or was when the session ended.
-    pub(super) transport: Transport,
     /// What was wrong with the server, if that ended the session.
     pub(super) fault: Option<Fault>,
     /// The answer that is due to the last ping, with its data. A pile of pings gets one pong.
     pong: Option<Bytes>,
-    inbox: VecDeque<Event>,
-    inbox_bytes: usize,
+    pub(super) inbox: Inbox<Event>,
+    pub(super) outputs: Outputs<Output>,
     /// The application let the inbox run full since the last ping, so a silence may be its own fault.
     stalled: bool,
-    outputs: VecDeque<Output>,
-    /// The driver was told about the events in the inbox.
-    events_told: bool,
-    /// Somebody should hear that the outbox became shorter, or takes nothing any more.
-    room: bool,
-    /// The session is over, and the driver is still to be told so, after all else.
-    finished: bool,
-    /// Messages of the server are no longer passed on.
-    pub(super) deaf: bool,
     requests: u32,
     websockets: u32,
 }
 
 impl Machine {
-    pub(super) fn new(mut config: Config, transport: Transport) -> Self {
+    pub(super) fn new(mut config: Config) -> Self {
         for timeout in [
             &mut config.open_timeout,
             &mut config.upgrade_timeout,
@@ -58,12 +45,6 @@ impl Machine {
             // "No timeout" is often written as the longest duration, which no clock can add.
             *timeout = (*timeout).min(Opened::MAX_PATIENCE);
         }
-        let limits = crate::Config {
-            max_payload: usize::MAX,
-            max_poll_packets: config.max_post_packets.max(1),
-            outbox_limit: config.outbox_limit,
-            ..crate::Config::default()
-        };
         let coding = Coding {
             revision: config.revision,
             base64: false,
@@ -71,21 +52,14 @@ impl Machine {
         Self {
             config,
             coding,
-            limits,
             outbox: Outbox::default(),
             timers: Timers::default(),
             opened: None,
-            transport,
             fault: None,
             pong: None,
-            inbox: VecDeque::new(),
-            inbox_bytes: 0,
+            inbox: Inbox::new(),
+            outputs: Outputs::new(),
             stalled: false,
-            outputs: VecDeque::new(),
-            events_told: false,
-            room: false,
-            finished: false,
-            deaf: false,
             requests: 0,
             websockets: 0,
         }
@@ -102,21 +76,7 @@ impl Machine {
     }
 
     pub(super) fn output(&mut self, output: Output) {
-        self.outputs.push_back(output);
-    }
-
-    pub(super) fn poll_output(&mut self) -> Option<Output> {
-        if let Some(output) = self.outputs.pop_front() {
-            return Some(output);
-        }
-        if !self.events_told && !self.inbox.is_empty() {
-            self.events_told = true;
-            return Some(Output::Events);
-        }
-        if std::mem::take(&mut self.room) {
-            return Some(Output::Room);
-        }
-        std::mem::take(&mut self.finished).then_some(Output::Finished)
+        self.outputs.push(output);
     }
 
     /// Takes an open packet in; the heartbeat is watched from here on.
@@ -124,12 +84,11 @@ impl Machine {
         match Opened::from_json(json) {
             Ok(opened) => {
                 self.timers.clear();
-                self.limits.max_payload = opened.max_payload().unwrap_or(usize::MAX);
                 self.opened = Some(opened);
                 self.watch(now);
                 self.on_ping_due(now);
                 self.outbox.ping = false;
-                self.event(Event::Opened);
+                self.inbox.push(Event::Opened);
                 Ok(())
             }
             Err(error) => Err(self.at_fault(Fault::Opened(error), DisconnectReason::ParseError)),
@@ -153,10 +112,10 @@ impl Machine {
     /// In revision 3 the client pings, one interval after the other; the first time one interval after the opening.
     pub(super) fn on_ping_due(&mut self, now: Instant) {
         if let (Revision::V3, Some(opened)) = (self.config.revision, &self.opened) {
-            self.outbox.ping = true;
-            self.outbox.shrink();
             // An interval of nothing would be a flood.
             let interval = opened.ping_interval().max(MIN_PING_INTERVAL);
+            self.outbox.ping = true;
+            self.shrink();
             self.timers.set(Timer::Ping, now + interval);
         }
     }
@@ -175,12 +134,6 @@ impl Machine {
         excused
     }
 
-    pub(super) fn event(&mut self, event: Event) {
-        if !self.deaf {
-            self.inbox.push_back(event);
-        }
-    }
-
     /// What a packet of the server means once the link that brought it is settled.
     pub(super) fn on_packet(
         &mut self,
@@ -193,15 +146,12 @@ impl Machine {
         }
         match packet {
             Packet::Message(message) => {
-                if !self.deaf {
-                    self.inbox_bytes += outbox::cost(&message);
-                    self.event(Event::Message(message));
-                    self.stalled |= !self.inbox_has_room();
-                }
+                self.inbox.push_message(message);
+                self.stalled |= !self.inbox_has_room();
             }
             Packet::Ping(data) if self.config.revision == Revision::V4 => {
                 self.watch(now);
-                self.outbox.shrink();
+                self.shrink();
                 self.pong = Some(data);
             }
             Packet::Close => return Err(DisconnectReason::Server),
@@ -239,29 +189,28 @@ impl Machine {
         packet.map_err(|error| self.at_fault(Fault::Decode(error), DisconnectReason::ParseError))
     }
 
-    pub(super) fn take_event(&mut self) -> Option<Event> {
-        let event = self.inbox.pop_front();
-        match &event {
-            Some(Event::Message(message)) => self.inbox_bytes -= outbox::cost(message),
-            Some(_) => {}
-            None => {
-                self.events_told = false;
-                self.inbox = VecDeque::new();
-            }
-        }
-        event
+    /// Frees the memory of a burst, once a heartbeat.
+    fn shrink(&mut self) {
+        self.outbox.shrink();
+        self.inbox.shrink();
     }
 
     pub(super) const fn inbox_has_room(&self) -> bool {
-        self.inbox_bytes <= self.config.inbox_limit
+        self.inbox.has_room(self.config.inbox_limit)
     }
 
-    pub(super) fn has_room(&self, cost: usize) -> bool {
-        self.outbox.has_room(cost, &self.limits)
+    /// The limits of a POST are the server's, from the open packet on.
+    fn limits(&self) -> Limits {
+        let opened = self.opened.as_ref();
+        Limits {
+            bytes: self.config.outbox_limit,
+            payload: opened.and_then(Opened::max_payload).unwrap_or(usize::MAX),
+            packets: self.config.max_post_packets.max(1),
+        }
     }
 
-    pub(super) const fn outbox_shortened(&mut self) {
-        self.room = true;
+    pub(super) fn outbox_has_room(&self, cost: usize) -> bool {
+        self.outbox.has_room(cost, self.limits())
     }
 
     /// Whether there is anything to send at all.
@@ -284,11 +233,11 @@ impl Machine {
         while let Some(packet) = self.take_control() {
             batch.push_control(packet);
         }
-        self.outbox.pop_payload(&self.limits, &mut batch);
+        self.outbox.pop_payload(self.limits(), &mut batch);
         let last = closing
             && !self.outbox.has_messages()
-            && batch.push(Packet::Close, &self.limits).is_ok();
-        self.outbox_shortened();
+            && batch.push(Packet::Close, self.limits()).is_ok();
+        self.outputs.notify_senders();
         (batch.into_packets().0, last)
     }
 
@@ -319,12 +268,11 @@ impl Machine {
 
     /// The last thing that the application hears.
     pub(super) fn close(&mut self, reason: DisconnectReason) {
-        self.deaf = true;
         self.timers.clear();
         self.outbox.clear();
         self.pong = None;
-        self.room = true;
-        self.inbox.push_back(Event::Closed(reason));
-        self.finished = true;
+        self.outputs.notify_senders();
+        self.inbox.close(Event::Closed(reason));
+        self.outputs.finish();
     }
 }

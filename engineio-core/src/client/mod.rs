@@ -122,7 +122,7 @@ impl Session {
     /// Messages may be sent already; they wait for the open packet.
     #[must_use]
     pub fn new(now: Instant, config: Config, transport: Transport) -> Self {
-        let mut machine = Machine::new(config, transport);
+        let mut machine = Machine::new(config);
         Self {
             state: State::open(now, transport, &mut machine),
             machine,
@@ -151,7 +151,7 @@ impl Session {
         if !matches!(self.state, State::Opening(_) | State::Open(_)) {
             return Err(SendError::Closed(message));
         }
-        if !self.machine.has_room(outbox::cost(&message)) {
+        if !self.machine.outbox_has_room(outbox::cost(&message)) {
             return Err(SendError::Full(message));
         }
         self.machine.queue(message);
@@ -176,7 +176,7 @@ impl Session {
     /// The next thing that the driver must do.
     #[must_use]
     pub fn poll_output(&mut self) -> Option<Output> {
-        self.machine.poll_output()
+        self.machine.outputs.take(&mut self.machine.inbox)
     }
 
     /// When [`Input::Timeout`] is due. `None` only after the session is closed.
@@ -216,7 +216,7 @@ impl Session {
 
     /// Takes the next event for the application. `None` if there is none now; [`Output::Events`] tells when there is.
     pub fn take_event(&mut self) -> Option<Event> {
-        let event = self.machine.take_event();
+        let event = self.machine.inbox.take();
         if event.is_some() {
             self.transition(|state, _| state);
         }
@@ -229,10 +229,10 @@ impl Session {
         self.machine.opened.as_ref()
     }
 
-    /// By what the server is reached, or was when the session ended. An upgrade counts once it is complete.
+    /// The current transport, or the last one once the session has ended. An upgrade counts once it is complete.
     #[must_use]
     pub const fn transport(&self) -> Transport {
-        self.machine.transport
+        self.state.transport()
     }
 
     /// Whether the session is on its way from polling to WebSocket, with an end that is still open.
@@ -251,7 +251,7 @@ impl Session {
     #[must_use]
     pub const fn closed(&self) -> Option<DisconnectReason> {
         match &self.state {
-            State::Closed(reason) => Some(*reason),
+            State::Closed(reason, _) => Some(*reason),
             _ => None,
         }
     }
@@ -273,7 +273,7 @@ impl Session {
     #[must_use]
     pub fn has_room_for(&self, len: usize) -> bool {
         self.machine
-            .has_room(len.saturating_add(crate::Config::PACKET_OVERHEAD))
+            .outbox_has_room(len.saturating_add(crate::Config::PACKET_OVERHEAD))
     }
 
     /// How many messages are queued for the server.
@@ -290,7 +290,7 @@ impl Session {
 
     /// The only place where the state is taken out; what follows from the change is told to the driver at once.
     fn transition(&mut self, change: impl FnOnce(State, &mut Machine) -> State) {
-        let state = std::mem::replace(&mut self.state, State::Closed(DisconnectReason::Client));
+        let state = std::mem::replace(&mut self.state, State::TAKEN);
         self.state = change(state, &mut self.machine).flush(&mut self.machine);
     }
 }

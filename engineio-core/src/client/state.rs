@@ -16,7 +16,8 @@ pub(super) enum State {
     Open(Link),
     /// Closed by the application, once the server has what is queued and the close packet.
     Closing(Link),
-    Closed(DisconnectReason),
+    /// Closed for this reason; the last transport stays known.
+    Closed(DisconnectReason, Transport),
 }
 
 /// By what the open packet comes.
@@ -27,15 +28,34 @@ pub(super) enum Opening {
 }
 
 impl Opening {
-    fn release(self, reason: DisconnectReason, machine: &mut Machine) {
+    const fn transport(&self) -> Transport {
+        match self {
+            Self::Polling(_) => Transport::Polling,
+            Self::WebSocket(_) => Transport::WebSocket,
+        }
+    }
+
+    fn release(&self, reason: DisconnectReason, machine: &mut Machine) {
         machine.output(match self {
-            Self::Polling(id) => Output::Cancel(id),
-            Self::WebSocket(id) => Output::CloseWebSocket(id, reason),
+            Self::Polling(id) => Output::Cancel(*id),
+            Self::WebSocket(id) => Output::CloseWebSocket(*id, reason),
         });
     }
 }
 
 impl State {
+    /// Stands in while a transition has taken the state out.
+    pub(super) const TAKEN: Self = Self::Closed(DisconnectReason::Client, Transport::Polling);
+
+    /// The current transport, or the last one once the session has ended.
+    pub(super) const fn transport(&self) -> Transport {
+        match self {
+            Self::Opening(opening) => opening.transport(),
+            Self::Open(link) | Self::Closing(link) => link.transport(),
+            Self::Closed(_, transport) => *transport,
+        }
+    }
+
     pub(super) fn open(now: Instant, transport: Transport, machine: &mut Machine) -> Self {
         let timeout = machine.config.open_timeout;
         machine.timers.set(Timer::Upgrade, now + timeout);
@@ -58,7 +78,7 @@ impl State {
             Self::Opening(opening) => opening.step(now, input, machine),
             Self::Open(link) => Self::open_or_end(link.step(now, input, machine), machine),
             Self::Closing(link) => Self::closing_or_end(link.step(now, input, machine), machine),
-            Self::Closed(reason) => Self::Closed(reason),
+            closed @ Self::Closed(..) => closed,
         }
     }
 
@@ -67,28 +87,23 @@ impl State {
             Self::Opening(opening) => {
                 let reason = DisconnectReason::TransportError;
                 let reason = machine.at_fault(Fault::OpenTimeout, reason);
-                opening.release(reason, machine);
-                Self::end(reason, machine)
+                opening.end(reason, machine)
             }
             Self::Open(link) => Self::open_or_end(link.on_timer(now, timer, machine), machine),
             Self::Closing(link) if timer == Timer::Close => {
-                link.release(DisconnectReason::Client, machine);
-                Self::end(DisconnectReason::Client, machine)
+                Self::end(link, DisconnectReason::Client, machine)
             }
             Self::Closing(link) => {
                 Self::closing_or_end(link.on_timer(now, timer, machine), machine)
             }
-            Self::Closed(reason) => Self::Closed(reason),
+            closed @ Self::Closed(..) => closed,
         }
     }
 
     fn open_or_end(next: Next, machine: &mut Machine) -> Self {
         match next {
             Ok(link) => Self::Open(link),
-            Err((link, reason)) => {
-                link.release(reason, machine);
-                Self::end(reason, machine)
-            }
+            Err((link, reason)) => Self::end(link, reason, machine),
         }
     }
 
@@ -96,10 +111,7 @@ impl State {
     fn closing_or_end(next: Next, machine: &mut Machine) -> Self {
         match next {
             Ok(link) => Self::Closing(link),
-            Err((link, _)) => {
-                link.release(DisconnectReason::Client, machine);
-                Self::end(DisconnectReason::Client, machine)
-            }
+            Err((link, _)) => Self::end(link, DisconnectReason::Client, machine),
         }
     }
 
@@ -107,9 +119,9 @@ impl State {
     pub(super) fn close(self, now: Instant, machine: &mut Machine) -> Self {
         match self {
             Self::Open(link) => {
-                machine.deaf = true;
+                machine.inbox.discard_input();
                 // Who waits for room waits in vain, and is to hear it now, not when the server takes something.
-                machine.outbox_shortened();
+                machine.outputs.notify_senders();
                 machine.timers.clear();
                 let timeout = machine.config.close_timeout;
                 machine.timers.set(Timer::Close, now + timeout);
@@ -123,16 +135,17 @@ impl State {
     /// Ends the session at once.
     pub(super) fn abort(self, reason: DisconnectReason, machine: &mut Machine) -> Self {
         match self {
-            Self::Opening(opening) => opening.release(reason, machine),
-            Self::Open(link) | Self::Closing(link) => link.release(reason, machine),
-            Self::Closed(reason) => return Self::Closed(reason),
+            Self::Opening(opening) => opening.end(reason, machine),
+            Self::Open(link) | Self::Closing(link) => Self::end(link, reason, machine),
+            closed @ Self::Closed(..) => closed,
         }
-        Self::end(reason, machine)
     }
 
-    pub(super) fn end(reason: DisconnectReason, machine: &mut Machine) -> Self {
+    fn end(link: Link, reason: DisconnectReason, machine: &mut Machine) -> Self {
+        let transport = link.transport();
+        link.release(reason, machine);
         machine.close(reason);
-        Self::Closed(reason)
+        Self::Closed(reason, transport)
     }
 
     pub(super) fn flush(self, machine: &mut Machine) -> Self {
@@ -145,31 +158,40 @@ impl State {
 }
 
 impl Opening {
+    /// Gives the attempt to open a session up.
+    fn end(&self, reason: DisconnectReason, machine: &mut Machine) -> State {
+        self.release(reason, machine);
+        self.ended(reason, machine)
+    }
+
+    /// Ends a session whose request or WebSocket is gone already.
+    fn ended(&self, reason: DisconnectReason, machine: &mut Machine) -> State {
+        machine.close(reason);
+        State::Closed(reason, self.transport())
+    }
+
     fn step(self, now: Instant, input: Input, machine: &mut Machine) -> State {
-        match (self, input) {
-            (Self::Polling(id), Input::PollAnswered(answered, body)) if answered == id => {
-                Self::on_poll_answered(now, body, machine)
+        match (&self, input) {
+            (Self::Polling(id), Input::PollAnswered(answered, body)) if answered == *id => {
+                self.on_poll_answered(now, body, machine)
             }
-            (Self::WebSocket(id), Input::WebSocketFrame(from, frame)) if from == id => {
+            (Self::WebSocket(id), Input::WebSocketFrame(from, frame)) if from == *id => {
                 match on_first_frame(now, frame, machine) {
-                    Ok(()) => State::Open(Link::websocket(id)),
-                    Err(reason) => {
-                        Self::WebSocket(id).release(reason, machine);
-                        State::end(reason, machine)
-                    }
+                    Ok(()) => State::Open(Link::websocket(*id)),
+                    Err(reason) => self.end(reason, machine),
                 }
             }
-            (Self::Polling(id), Input::PollFailed(failed, reason)) if failed == id => {
-                State::end(reason, machine)
+            (Self::Polling(id), Input::PollFailed(failed, reason)) if failed == *id => {
+                self.ended(reason, machine)
             }
-            (Self::WebSocket(id), Input::WebSocketClosed(closed, reason)) if closed == id => {
-                State::end(reason, machine)
+            (Self::WebSocket(id), Input::WebSocketClosed(closed, reason)) if closed == *id => {
+                self.ended(reason, machine)
             }
-            (opening, _) => State::Opening(opening),
+            _ => State::Opening(self),
         }
     }
 
-    fn on_poll_answered(now: Instant, body: Payload, machine: &mut Machine) -> State {
+    fn on_poll_answered(&self, now: Instant, body: Payload, machine: &mut Machine) -> State {
         let mut packets = machine.decode_payload(body);
         // A payload has at least one packet, if only a broken one.
         let outcome = match packets.next() {
@@ -179,7 +201,7 @@ impl Opening {
             None => Err(machine.at_fault(Fault::NotOpen, DisconnectReason::ParseError)),
         };
         if let Err(reason) = outcome.and_then(|()| machine.on_packets(now, packets)) {
-            return State::end(reason, machine);
+            return self.ended(reason, machine);
         }
         let link = Link::Polling(Polling::default());
         let opened = machine.opened.as_ref();

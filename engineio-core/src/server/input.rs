@@ -1,5 +1,6 @@
 //! The alphabet of a session: what can happen to it, and what it asks of its driver.
 
+use crate::inbox::{self, Notice};
 use crate::{DisconnectReason, Frame, Message, Payload, Refusal};
 
 /// One HTTP request of the polling transport, as named by [`Session::next_exchange`](super::Session::next_exchange).
@@ -90,4 +91,36 @@ pub enum Event {
     Drained,
     /// The session is over. Comes once, and last.
     Closed(DisconnectReason),
+}
+
+impl From<Notice> for Output {
+    fn from(notice: Notice) -> Self {
+        match notice {
+            Notice::Events => Self::Events,
+            Notice::Room => Self::Room,
+            Notice::Finished => Self::Finished,
+        }
+    }
+}
+
+impl From<Message> for Event {
+    fn from(message: Message) -> Self {
+        Self::Message(message)
+    }
+}
+
+impl inbox::Event for Event {
+    fn message(&self) -> Option<&Message> {
+        match self {
+            Self::Message(message) => Some(message),
+            _ => None,
+        }
+    }
+
+    fn into_message(self) -> Option<Message> {
+        match self {
+            Self::Message(message) => Some(message),
+            _ => None,
+        }
+    }
 }

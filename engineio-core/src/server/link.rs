@@ -9,11 +9,10 @@ use std::time::Instant;
 use super::input::{ExchangeId, First, Input, Output, WebSocketId};
 use super::machine::Machine;
 use super::post::{self, Post, Progress};
-use super::send::SendOptions;
 use super::upgrade::Upgrading;
 use crate::codec::Packets;
 use crate::timer::Timer;
-use crate::{DisconnectReason, Frame, Packet, Payload, Refusal};
+use crate::{DisconnectReason, Frame, Packet, Payload, Refusal, SendOptions, Transport};
 
 #[derive(Debug)]
 pub(super) enum Link {
@@ -48,6 +47,8 @@ pub(super) struct WebSocket {
     post: Option<Post>,
     /// The driver was told that there are frames.
     told: bool,
+    /// Its connection has ended, so it needs no closing.
+    gone: bool,
 }
 
 /// Go on with this link, or end the session and release this link.
@@ -61,6 +62,13 @@ impl Link {
                 post: None,
             }),
             First::WebSocket(id) => Self::WebSocket(WebSocket::new(id, None)),
+        }
+    }
+
+    pub(super) const fn transport(&self) -> Transport {
+        match self {
+            Self::Polling(_) | Self::Upgrading(_) => Transport::Polling,
+            Self::WebSocket(_) => Transport::WebSocket,
         }
     }
 
@@ -93,9 +101,9 @@ impl Link {
             Input::WebSocketOpened(id) => Ok(self.on_websocket(now, id, machine)),
             Input::WebSocketFrame(id, frame) => self.on_frame(now, id, frame, machine),
             Input::WebSocketClosed(id, reason) => match self {
-                // What is gone needs no closing; only its POST is left to be released.
-                Self::WebSocket(WebSocket { id: open, post, .. }) if open == id => {
-                    Err((Self::Polling(Polling { poll: None, post }), reason))
+                Self::WebSocket(mut websocket) if websocket.id == id => {
+                    websocket.gone = true;
+                    Err((Self::WebSocket(websocket), reason))
                 }
                 Self::Upgrading(upgrading) if upgrading.to == id => {
                     Ok(Self::Polling(upgrading.abandoned(machine)))
@@ -414,7 +422,9 @@ impl Link {
         }
         match self {
             Self::WebSocket(websocket) => {
-                machine.output(Output::CloseWebSocket(websocket.id, reason));
+                if !websocket.gone {
+                    machine.output(Output::CloseWebSocket(websocket.id, reason));
+                }
                 None
             }
             Self::Polling(polling) => polling.release(machine),
@@ -442,6 +452,7 @@ impl WebSocket {
             id,
             post,
             told: false,
+            gone: false,
         }
     }
 

@@ -1,16 +1,17 @@
 //! What every state of a session shares: queues, timers, heartbeat, and the outputs that are still to be taken.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Instant;
 
 use super::input::{Event, ExchangeId, Output};
-use super::send::SendOptions;
 use crate::codec::Coding;
 use crate::heartbeat::{Beat, Heartbeat};
-use crate::outbox::{self, Batch, Outbox};
+use crate::inbox::{Inbox, Outputs};
+use crate::outbox::{Batch, Limits, Outbox};
 use crate::timer::{Timer, Timers, after};
-use crate::{Config, DisconnectReason, Handshake, Message, Packet, Payload, Sid, Transport};
+use crate::{
+    Config, DisconnectReason, Handshake, Message, Packet, Payload, SendOptions, Sid, Transport,
+};
 
 #[derive(Debug)]
 pub(super) struct Machine {
@@ -22,29 +23,16 @@ pub(super) struct Machine {
     pub(super) taken: SendOptions,
     pub(super) timers: Timers,
     heartbeat: Heartbeat,
-    inbox: VecDeque<Event>,
-    inbox_bytes: usize,
-    outputs: VecDeque<Output>,
+    pub(super) inbox: Inbox<Event>,
+    pub(super) outputs: Outputs<Output>,
     /// Polls that ended with a noop and are still to be taken. Never more than a few: the client has one poll open.
     noops: Vec<ExchangeId>,
-    /// The driver was told about the events in the inbox.
-    events_told: bool,
-    /// Somebody should hear that the outbox became shorter, or takes nothing any more.
-    room: bool,
-    /// The driver should hear, after everything else, that the session can be forgotten.
-    pub(super) finished: bool,
     /// The inbox was full since the ping timeout was set, so the pong may stand behind what was not read.
     unread: bool,
     /// A message found no room in the outbox, and the client has taken nothing since.
     refused: bool,
     /// That was so when the ping timeout was set, and still is.
     untaken: bool,
-    /// Messages of the client are no longer passed on.
-    pub(super) deaf: bool,
-    /// The transport over which the session was opened, for the open packet.
-    pub(super) opened_by: Transport,
-    /// By what the client is reached, or was at last.
-    pub(super) reached_by: Transport,
 }
 
 impl Machine {
@@ -57,94 +45,44 @@ impl Machine {
             taken: SendOptions::new(),
             timers: Timers::default(),
             heartbeat: Heartbeat::Ponger { stopped: false },
-            inbox: VecDeque::new(),
-            inbox_bytes: 0,
-            outputs: VecDeque::new(),
+            inbox: Inbox::new(),
+            outputs: Outputs::new(),
             noops: Vec::new(),
-            events_told: false,
-            room: false,
-            finished: false,
             unread: false,
             refused: false,
             untaken: false,
-            deaf: false,
-            opened_by: Transport::Polling,
-            reached_by: Transport::Polling,
         }
     }
 
     pub(super) fn start(&mut self, now: Instant, transport: Transport) {
-        self.opened_by = transport;
-        self.reached_by = transport;
-        self.outbox.open = true;
+        self.outbox.open = Some(transport);
         self.heartbeat =
             Heartbeat::start(now, self.coding.revision, &self.config, &mut self.timers);
     }
 
     pub(super) fn output(&mut self, output: Output) {
-        self.outputs.push_back(output);
-    }
-
-    pub(super) fn poll_output(&mut self) -> Option<Output> {
-        if let Some(output) = self.outputs.pop_front() {
-            return Some(output);
-        }
-        if !self.events_told && !self.inbox.is_empty() {
-            self.events_told = true;
-            return Some(Output::Events);
-        }
-        if std::mem::take(&mut self.room) {
-            return Some(Output::Room);
-        }
-        std::mem::take(&mut self.finished).then_some(Output::Finished)
+        self.outputs.push(output);
     }
 
     pub(super) fn receive(&mut self, message: Message) {
-        if !self.deaf {
-            self.inbox_bytes += outbox::cost(&message);
-            self.inbox.push_back(Event::Message(message));
-            self.unread |= !self.inbox_has_room();
-        }
-    }
-
-    pub(super) fn upgraded(&mut self) {
-        self.reached_by = Transport::WebSocket;
-        if !self.deaf {
-            self.inbox.push_back(Event::Upgraded);
-        }
-    }
-
-    pub(super) fn take_event(&mut self) -> Option<Event> {
-        let event = self.inbox.pop_front();
-        match &event {
-            Some(Event::Message(message)) => self.inbox_bytes -= outbox::cost(message),
-            Some(_) => {}
-            None => self.events_told = false,
-        }
-        event
-    }
-
-    pub(super) fn take_message(&mut self) -> Option<Message> {
-        let message = self
-            .inbox
-            .pop_front_if(|event| matches!(event, Event::Message(_)))?;
-        let Event::Message(message) = message else {
-            return None;
-        };
-        self.inbox_bytes -= outbox::cost(&message);
-        Some(message)
-    }
-
-    pub(super) fn has_events(&self) -> bool {
-        !self.inbox.is_empty()
-    }
-
-    pub(super) const fn inbox_bytes(&self) -> usize {
-        self.inbox_bytes
+        self.inbox.push_message(message);
+        self.unread |= !self.inbox_has_room();
     }
 
     pub(super) fn inbox_has_room(&self) -> bool {
-        self.inbox_bytes <= self.config.inbox_limit
+        self.inbox.has_room(self.config.inbox_limit)
+    }
+
+    fn limits(&self) -> Limits {
+        Limits {
+            bytes: self.config.outbox_limit,
+            payload: self.config.max_payload,
+            packets: self.config.max_poll_packets,
+        }
+    }
+
+    pub(super) fn outbox_has_room(&self, cost: usize) -> bool {
+        self.outbox.has_room(cost, self.limits())
     }
 
     /// The outbox has no room for a message.
@@ -152,19 +90,14 @@ impl Machine {
         self.refused = true;
     }
 
-    pub(super) fn outbox_shortened(&mut self) {
-        self.room = true;
-    }
-
     /// A message left the outbox; tells the application when it was the last. One event is enough for an application
     /// that has not looked at the one before.
     pub(super) fn message_taken(&mut self) {
         if self.config.drain_events
-            && !self.deaf
             && !self.outbox.has_messages()
-            && self.inbox.back() != Some(&Event::Drained)
+            && self.inbox.last() != Some(&Event::Drained)
         {
-            self.inbox.push_back(Event::Drained);
+            self.inbox.push(Event::Drained);
         }
     }
 
@@ -203,9 +136,7 @@ impl Machine {
     /// Gives the memory of a burst back, once a heartbeat.
     fn shrink(&mut self) {
         self.outbox.shrink();
-        if self.inbox.is_empty() {
-            self.inbox = VecDeque::new();
-        }
+        self.inbox.shrink();
     }
 
     pub(super) fn stop_heartbeat(&mut self) {
@@ -246,8 +177,8 @@ impl Machine {
         // Whoever asks takes what there is, this or else a message.
         self.refused = false;
         self.untaken = false;
-        if std::mem::take(&mut self.outbox.open) {
-            let handshake = Handshake::new(self.sid, self.opened_by, &self.config);
+        if let Some(transport) = self.outbox.open.take() {
+            let handshake = Handshake::new(self.sid, transport, &self.config);
             return Some(Packet::Open(handshake.to_json()));
         }
         if std::mem::take(&mut self.outbox.ping) {
@@ -264,14 +195,14 @@ impl Machine {
             batch.push_control(packet);
         }
         let queued = self.outbox.has_messages();
-        self.outbox.pop_payload(&self.config, &mut batch);
+        self.outbox.pop_payload(self.limits(), &mut batch);
         if queued {
             self.message_taken();
         }
         // A close packet for which there is no room comes with the next poll.
         let last = closing
             && !self.outbox.has_messages()
-            && batch.push(Packet::Close, &self.config).is_ok();
+            && batch.push(Packet::Close, self.limits()).is_ok();
         let (mut packets, compress) = batch.into_packets();
         if packets.is_empty() {
             packets.push(Packet::Noop);
@@ -314,10 +245,9 @@ impl Machine {
 
     /// The last thing that the application hears.
     pub(super) fn close(&mut self, reason: DisconnectReason) {
-        self.deaf = true;
         self.timers.clear();
         self.outbox.clear();
-        self.room = true;
-        self.inbox.push_back(Event::Closed(reason));
+        self.outputs.notify_senders();
+        self.inbox.close(Event::Closed(reason));
     }
 }

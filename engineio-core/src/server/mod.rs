@@ -4,7 +4,6 @@ mod input;
 mod link;
 mod machine;
 mod post;
-mod send;
 mod state;
 #[cfg(test)]
 mod tests;
@@ -16,13 +15,13 @@ use std::time::Instant;
 pub use self::input::{Event, ExchangeId, First, Input, Output, WebSocketId};
 use self::link::Link;
 use self::machine::Machine;
-pub use self::send::{SendError, SendManyError, SendOptions};
 use self::state::State;
 use crate::codec::Coding;
 use crate::outbox;
 use crate::timer::Timer;
 use crate::{
-    Config, DisconnectReason, Frame, Message, Packet, Payload, Refusal, Revision, Sid, Transport,
+    Config, DisconnectReason, Frame, Message, Packet, Payload, Refusal, Revision, SendError,
+    SendOptions, Sid, Transport,
 };
 
 /// One session of a server: what may happen when, and what follows from it.
@@ -191,19 +190,13 @@ impl Session {
         self.send_with(message, SendOptions::new())
     }
 
-    /// Queues a message for the client, with wishes as to how.
+    /// Queues a message for the client, with per-message options.
     ///
     /// # Errors
     ///
     /// As [`send`](Self::send).
     pub fn send_with(&mut self, message: Message, options: SendOptions) -> Result<(), SendError> {
-        if !matches!(self.state, State::Opening | State::Open(_)) {
-            return Err(SendError::Closed(message));
-        }
-        if !self.has_room(outbox::cost(&message)) {
-            self.machine.refuse_message();
-            return Err(SendError::Full(message));
-        }
+        let message = self.admit(message, outbox::cost)?;
         self.machine.outbox.push(message, options.compress);
         self.state.flush(&mut self.machine);
         Ok(())
@@ -214,22 +207,28 @@ impl Session {
     /// # Errors
     ///
     /// As [`send`](Self::send), with all messages handed back.
-    pub fn send_many(&mut self, messages: Vec<Message>) -> Result<(), SendManyError> {
-        if !matches!(self.state, State::Opening | State::Open(_)) {
-            return Err(SendManyError::Closed(messages));
-        }
-        let cost = messages.iter().fold(0_usize, |sum, message| {
-            sum.saturating_add(outbox::cost(message))
-        });
-        if !self.has_room(cost) {
-            self.machine.refuse_message();
-            return Err(SendManyError::Full(messages));
-        }
-        for message in messages {
+    pub fn send_many(&mut self, messages: Vec<Message>) -> Result<(), SendError<Vec<Message>>> {
+        let costs = |messages: &Vec<Message>| {
+            let costs = messages.iter().map(outbox::cost);
+            costs.fold(0, usize::saturating_add)
+        };
+        for message in self.admit(messages, costs)? {
             self.machine.outbox.push(message, true);
         }
         self.state.flush(&mut self.machine);
         Ok(())
+    }
+
+    /// Hands back what may not be queued now.
+    fn admit<T>(&mut self, unsent: T, cost: impl FnOnce(&T) -> usize) -> Result<T, SendError<T>> {
+        if !matches!(self.state, State::Opening | State::Open(_)) {
+            return Err(SendError::Closed(unsent));
+        }
+        if !self.machine.outbox_has_room(cost(&unsent)) {
+            self.machine.refuse_message();
+            return Err(SendError::Full(unsent));
+        }
+        Ok(unsent)
     }
 
     /// Whether a message that is sent now leaves at once: a WebSocket or a waiting poll is there, and nothing is queued
@@ -258,7 +257,7 @@ impl Session {
     /// The next thing that the driver must do.
     #[must_use]
     pub fn poll_output(&mut self) -> Option<Output> {
-        self.machine.poll_output()
+        self.machine.outputs.take(&mut self.machine.inbox)
     }
 
     /// When [`Input::Timeout`] is due. `None` only before the session is accepted and after it is closed.
@@ -290,7 +289,7 @@ impl Session {
             }
             State::Opening => return None,
         };
-        self.machine.outbox_shortened();
+        self.machine.outputs.notify_senders();
         if last {
             self.finish_closing(now);
         }
@@ -304,7 +303,7 @@ impl Session {
             return None;
         };
         let (packet, last) = link.take_packet(websocket, closing, &mut self.machine)?;
-        self.machine.outbox_shortened();
+        self.machine.outputs.notify_senders();
         if last {
             self.finish_closing(now);
         }
@@ -322,14 +321,14 @@ impl Session {
     /// The room that it leaves is filled from a POST that waits, which can end the session; only then is the time asked
     /// for.
     pub fn take_event(&mut self, now: impl FnOnce() -> Instant) -> Option<Event> {
-        let event = self.machine.take_event();
+        let event = self.machine.inbox.take();
         self.resume_post(now);
         event
     }
 
     /// Takes the next event if it is a message, so that a handler that has just finished one can go on with the next.
     pub fn take_message(&mut self, now: impl FnOnce() -> Instant) -> Option<Message> {
-        let message = self.machine.take_message();
+        let message = self.machine.inbox.take_message();
         self.resume_post(now);
         message
     }
@@ -346,11 +345,11 @@ impl Session {
         self.machine.coding.revision
     }
 
-    /// By what the client is reached, or was when the session ended. An upgrade counts once it is complete; before the
-    /// client is accepted it counts as reached by polling.
+    /// The current transport, or the last one once the session has ended. An upgrade counts once it is complete. Before
+    /// the client is accepted this is [`Transport::Polling`].
     #[must_use]
     pub const fn transport(&self) -> Transport {
-        self.machine.reached_by
+        self.state.transport()
     }
 
     /// Whether the session was accepted and is neither closing nor closed.
@@ -385,7 +384,7 @@ impl Session {
     /// Whether events wait for the application.
     #[must_use]
     pub fn has_events(&self) -> bool {
-        self.machine.has_events()
+        !self.machine.inbox.is_empty()
     }
 
     /// Whether the driver should read on from the WebSocket: `false` while the inbox is full, unless the WebSocket is
@@ -404,11 +403,8 @@ impl Session {
     /// Whether a message whose data has `len` bytes would be queued.
     #[must_use]
     pub fn has_room_for(&self, len: usize) -> bool {
-        self.has_room(len.saturating_add(Config::PACKET_OVERHEAD))
-    }
-
-    fn has_room(&self, cost: usize) -> bool {
-        self.machine.outbox.has_room(cost, &self.machine.config)
+        let cost = len.saturating_add(Config::PACKET_OVERHEAD);
+        self.machine.outbox_has_room(cost)
     }
 
     /// How many messages are queued for the client.
@@ -427,7 +423,7 @@ impl Session {
     /// [`Config::inbox_limit`], and one message more.
     #[must_use]
     pub const fn inbox_bytes(&self) -> usize {
-        self.machine.inbox_bytes()
+        self.machine.inbox.bytes()
     }
 
     fn resume_post(&mut self, now: impl FnOnce() -> Instant) {

@@ -25,6 +25,8 @@ pub(super) enum State {
 #[derive(Debug)]
 pub(super) struct Closed {
     pub(super) reason: DisconnectReason,
+    /// The transport of the session when it ended.
+    transport: Transport,
     /// The poll that is still to be answered, and with what.
     last: Option<(ExchangeId, Packet)>,
     /// The next poll is answered with a noop.
@@ -72,7 +74,7 @@ impl State {
                 Self::closing(now, next, reason, machine)
             }
             Self::Closed(closed) => {
-                machine.finished = true;
+                machine.outputs.finish();
                 Self::Closed(Closed {
                     farewell: false,
                     ..closed
@@ -85,6 +87,15 @@ impl State {
     /// Whether the session is open and this WebSocket is its transport.
     pub(super) fn is_reached_by(&self, id: WebSocketId) -> bool {
         matches!(self, Self::Open(Link::WebSocket(websocket)) if websocket.is(id))
+    }
+
+    /// The current transport, or the last one once the session has ended.
+    pub(super) const fn transport(&self) -> Transport {
+        match self {
+            Self::Opening => Transport::Polling,
+            Self::Open(link) | Self::Closing(link, _) => link.transport(),
+            Self::Closed(closed) => closed.transport,
+        }
     }
 
     /// Whether a POST waits for room in the inbox.
@@ -127,9 +138,9 @@ impl State {
     ) -> Self {
         match self {
             Self::Open(link) => {
-                machine.deaf = true;
+                machine.inbox.discard_input();
                 // Who waits for room waits in vain, and is to hear it now, not when the client takes something.
-                machine.outbox_shortened();
+                machine.outputs.notify_senders();
                 machine.stop_heartbeat();
                 machine.set_timer(Timer::Close, after(now, machine.config.close_timeout));
                 Self::Closing(link, reason)
@@ -159,7 +170,8 @@ impl State {
         reason: DisconnectReason,
         machine: &mut Machine,
     ) -> Self {
-        let by_polling = !matches!(link, Link::WebSocket(_));
+        let transport = link.transport();
+        let by_polling = transport == Transport::Polling;
         let client_closed = reason == DisconnectReason::Client;
         let last = link.release(reason, machine).map(|poll| {
             let packet = if client_closed {
@@ -174,10 +186,11 @@ impl State {
         if farewell {
             machine.set_timer(Timer::Close, after(now, FAREWELL));
         } else {
-            machine.finished = true;
+            machine.outputs.finish();
         }
         Self::Closed(Closed {
             reason,
+            transport,
             last,
             farewell,
         })
@@ -186,10 +199,11 @@ impl State {
     /// The application hears of the end only of what it accepted.
     fn never_opened(reason: DisconnectReason, machine: &mut Machine) -> Self {
         machine.outbox.clear();
-        machine.outbox_shortened();
-        machine.finished = true;
+        machine.outputs.notify_senders();
+        machine.outputs.finish();
         Self::Closed(Closed {
             reason,
+            transport: Transport::Polling,
             last: None,
             farewell: false,
         })
@@ -212,7 +226,7 @@ impl Closed {
                 self.last = Some((id, Packet::Noop));
                 machine.timers.clear();
                 machine.output(Output::AnswerPoll(id));
-                machine.finished = true;
+                machine.outputs.finish();
             }
             Input::PollAborted(id) => {
                 self.last.take_if(|(last, _)| *last == id);

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::input::{Output, WebSocketId};
+use super::input::{Event, Output, WebSocketId};
 use super::link::{Link, Polling, WebSocket};
 use super::machine::Machine;
 use crate::timer::{Timer, after};
@@ -62,7 +62,7 @@ impl Upgrading {
                 if let Some(poll) = self.polling.poll.take() {
                     machine.answer_with_noop(poll.id, poll.ready);
                 }
-                machine.upgraded();
+                machine.inbox.push(Event::Upgraded);
                 Link::WebSocket(WebSocket::new(self.to, self.polling.post))
             }
             _ => {

@@ -1,0 +1,86 @@
+//! Sending: the options of a message, and the error that hands back what was not queued.
+
+use crate::Message;
+
+/// How a message is sent.
+///
+/// ```
+/// use engineio_core::SendOptions;
+///
+/// let already_compressed = SendOptions::new().compress(false);
+/// # let _ = already_compressed;
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct SendOptions {
+    pub(crate) compress: bool,
+}
+
+impl SendOptions {
+    /// Returns the options of a message that is sent without any.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self { compress: true }
+    }
+
+    /// Sets whether the message is worth compressing. Default `true`.
+    ///
+    /// A WebSocket message is sent uncompressed if it is not, and a poll response if none of its messages is.
+    #[must_use]
+    pub const fn compress(mut self, compress: bool) -> Self {
+        self.compress = compress;
+        self
+    }
+
+    /// Returns whether the message is worth compressing. For drivers.
+    #[must_use]
+    pub const fn is_compressible(self) -> bool {
+        self.compress
+    }
+}
+
+impl Default for SendOptions {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// The error of a send: nothing was queued, and the message (or the list of messages) is handed back.
+///
+/// ```
+/// use engineio_core::{Message, SendError};
+///
+/// let error = SendError::Full(Message::from("too much"));
+/// assert_eq!(error.to_string(), "the outbox is full");
+/// assert_eq!(error.into_message(), Message::from("too much"));
+///
+/// let error = SendError::Closed(vec![Message::from("a"), Message::from("b")]);
+/// assert_eq!(error.into_inner().len(), 2);
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SendError<T = Message> {
+    /// The session is closing or closed; it will not take messages again.
+    #[error("the session is closed")]
+    Closed(T),
+    /// The outbox has no room: the peer reads more slowly than the application sends.
+    #[error("the outbox is full")]
+    Full(T),
+}
+
+impl<T> SendError<T> {
+    /// Returns what was not queued.
+    #[must_use]
+    pub fn into_inner(self) -> T {
+        match self {
+            Self::Closed(unsent) | Self::Full(unsent) => unsent,
+        }
+    }
+}
+
+impl SendError {
+    /// Returns the message that was not queued.
+    #[must_use]
+    pub fn into_message(self) -> Message {
+        self.into_inner()
+    }
+}
