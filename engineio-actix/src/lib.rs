@@ -104,8 +104,8 @@ mod mount;
 
 pub use engineio_tower::{
     Config, ConnectRequest, DisconnectReason, Handler, InvalidOrigin, Message, Origins, PeerAddr,
-    Refusal, Rejection, Revision, SameSite, Scheme, SendError, SendManyError, SendOptions, Server,
-    ServerBuilder, Sid, SidCookie, Socket, Text, Transport, Transports, WhenFull,
+    Refusal, Rejection, Revision, SameSite, Scheme, SendError, SendOptions, Server, ServerBuilder,
+    Sid, SidCookie, Socket, Text, Transport, Transports, WhenFull,
 };
 
 pub use mount::{EngineIo, EngineIoMiddleware, configure, on_connect};

@@ -120,9 +120,9 @@ use tower_service::Service;
 
 pub use engineio_tower::{
     Config, ConnectRequest, DisconnectReason, EngineIoService, Handler, InvalidOrigin, Message,
-    Origins, PeerAddr, Refusal, Rejection, Revision, SameSite, Scheme, SendError, SendManyError,
-    SendOptions, Serve, Server, ServerBuilder, Sid, SidCookie, Socket, Text, Transport, Transports,
-    WhenFull, serve,
+    Origins, PeerAddr, Refusal, Rejection, Revision, SameSite, Scheme, SendError, SendOptions,
+    Serve, Server, ServerBuilder, Sid, SidCookie, Socket, Text, Transport, Transports, WhenFull,
+    serve,
 };
 #[cfg(feature = "static-files")]
 pub use engineio_tower::{StaticFiles, StaticFilesLayer, StaticTarget};

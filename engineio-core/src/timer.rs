@@ -8,48 +8,54 @@ const SHORTEST: Duration = Duration::from_millis(1);
 /// Clients wait for the sum of two announced durations, and the timers of JavaScript end after 24 days.
 const LONGEST: Duration = Duration::from_secs(10 * 24 * 60 * 60);
 
-/// What a configured duration counts as: every one is waited for, and none for ever.
+/// Clamps a configured duration so that it is neither zero nor infinite.
 pub(crate) fn bounded(wait: Duration) -> Duration {
     wait.clamp(SHORTEST, LONGEST)
 }
 
-/// When a configured duration is over.
+/// Returns when a configured duration is over.
 pub(crate) fn after(now: Instant, wait: Duration) -> Instant {
-    // No clock tells a time after which ten days cannot be told.
+    // A clock that is ten days before the end of its range does not exist.
     now.checked_add(bounded(wait)).unwrap_or(now)
 }
 
-/// What a session can wait for; each may have one deadline.
+/// A deadline of a session. Each is set at most once at a time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Timer {
+    /// When due, a client gives up its unfinished handshake.
+    Open,
     /// When due, a ping is sent.
     Ping,
-    /// When due, the peer is taken for dead.
+    /// When due, the peer is considered dead.
     PingTimeout,
-    /// When due, an unfinished upgrade is given up, and so is a client's unfinished handshake.
+    /// When due, an unfinished upgrade is given up.
     Upgrade,
     /// When due, a poll that waits during an upgrade is answered with a noop.
     Noop,
-    /// When due, a close that the peer did not fetch is over, and so is the farewell to a client that closed.
+    /// When due, an orderly close is given up.
     Close,
+    /// When due, a session that its peer has ended no longer waits for the last poll.
+    Linger,
 }
 
-/// A table of deadlines.
+/// The table of deadlines.
 #[derive(Debug, Default)]
 pub(crate) struct Timers {
-    at: [Option<Instant>; 5],
-    /// The earliest of them. It is asked for after every change of a session, and hardly ever another one.
+    at: [Option<Instant>; 7],
+    /// The earliest of them, which is read after every change of a session.
     next: Option<(Instant, Timer)>,
 }
 
 impl Timers {
-    const ALL: [Timer; 5] = [
+    const ALL: [Timer; 7] = [
+        Timer::Open,
         Timer::Ping,
         Timer::PingTimeout,
         Timer::Upgrade,
         Timer::Noop,
         Timer::Close,
+        Timer::Linger,
     ];
 
     pub(crate) fn set(&mut self, timer: Timer, at: Instant) {
@@ -76,7 +82,7 @@ impl Timers {
         *self = Self::default();
     }
 
-    /// The next deadline and what waits for it.
+    /// Returns the next deadline and its timer.
     pub(crate) const fn next(&self) -> Option<(Instant, Timer)> {
         self.next
     }

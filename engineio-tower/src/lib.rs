@@ -171,8 +171,8 @@ mod sync;
 mod websocket;
 
 pub use engineio_core::{
-    Config, DisconnectReason, Message, Refusal, Revision, SendError, SendManyError, SendOptions,
-    Sid, Text, Transport, Transports,
+    Config, DisconnectReason, Message, Refusal, Revision, SendError, SendOptions, Sid, Text,
+    Transport, Transports,
 };
 
 pub use hosting::blocking;

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use engineio_tower::{
-    ConnectRequest, DisconnectReason, EngineIoService, Message, SendManyError, Server, SidCookie,
+    ConnectRequest, DisconnectReason, EngineIoService, Message, SendError, Server, SidCookie,
     Socket, Transport, WhenFull,
 };
 use http::{HeaderValue, StatusCode};
@@ -242,7 +242,7 @@ async fn a_client_that_is_too_slow_for_many_messages_is_disconnected_as_for_one(
     let socket = support::socket(&server, &sid);
     socket.send_many(["one"]).unwrap();
     let error = socket.send_many(["two", "three"]).unwrap_err();
-    assert!(matches!(error, SendManyError::Closed(messages) if messages.len() == 2));
+    assert!(matches!(error, SendError::Closed(messages) if messages.len() == 2));
     assert_eq!(leaving.recv().await, Some(DisconnectReason::SlowConsumer));
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, Waker};
 
-use engineio_tower::{Message, SendError, SendManyError, Server, Socket};
+use engineio_tower::{Message, SendError, Server, Socket};
 use support::{open, poll, socket, text};
 use tokio::task::{JoinSet, yield_now};
 
@@ -150,7 +150,7 @@ async fn nobody_goes_ahead_of_those_who_wait() {
     assert!(waiting.as_mut().poll(cx).is_pending());
     assert!(matches!(socket.try_send("z"), Err(SendError::Full(_))));
     let many = socket.send_many(["z"]);
-    assert!(matches!(many, Err(SendManyError::Full(_))));
+    assert!(matches!(many, Err(SendError::Full(_))));
     assert_eq!(server.broadcast("z"), 0);
     drop(waiting);
     socket.try_send("z").unwrap();

@@ -4,8 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use engineio_tower::{
-    DisconnectReason, Message, SendError, SendManyError, SendOptions, Server, ServerBuilder,
-    Socket, WhenFull,
+    DisconnectReason, Message, SendError, SendOptions, Server, ServerBuilder, Socket, WhenFull,
 };
 use support::{get_request, open, poll, post, receive, receive_text, send, text, websocket};
 use tokio::sync::{Semaphore, mpsc};
@@ -84,7 +83,7 @@ async fn messages_are_sent_together_or_not_at_all() {
     let error = socket
         .send_many(["b", "c", "d"])
         .expect_err("no room for three more");
-    assert!(matches!(error, SendManyError::Full(_)));
+    assert!(matches!(error, SendError::Full(_)));
     socket.send_many(["b", "c"]).unwrap();
     assert_eq!(text(&poll(&server, &sid).await), "4a\x1e4b\x1e4c");
 }

@@ -41,9 +41,9 @@ use warp::{Filter, Reply};
 
 pub use engineio_tower::{
     Config, ConnectRequest, DisconnectReason, EngineIoService, Handler, InvalidOrigin, Message,
-    Origins, PeerAddr, Refusal, Rejection, Revision, SameSite, Scheme, SendError, SendManyError,
-    SendOptions, Serve, Server, ServerBuilder, Sid, SidCookie, Socket, Text, Transport, Transports,
-    WhenFull, serve,
+    Origins, PeerAddr, Refusal, Rejection, Revision, SameSite, Scheme, SendError, SendOptions,
+    Serve, Server, ServerBuilder, Sid, SidCookie, Socket, Text, Transport, Transports, WhenFull,
+    serve,
 };
 #[cfg(feature = "static-files")]
 pub use engineio_tower::{StaticFiles, StaticFilesLayer, StaticTarget};

@@ -14,7 +14,7 @@ use crate::{DisconnectReason, Packet, Transport};
 
 /// How long a refused POST waits for the poll. A server that has just closed the session refuses the POST, while the
 /// answer to the poll, with the last messages and the close packet, may still be on its way on another connection.
-const LAST_WORDS: std::time::Duration = std::time::Duration::from_secs(1);
+const LINGER: std::time::Duration = std::time::Duration::from_secs(1);
 
 #[derive(Debug)]
 pub(super) enum Link {
@@ -145,7 +145,7 @@ impl Link {
                 }
                 Ok(self.fall_back(ProbeFailure::Timeout, machine))
             }
-            Timer::Close => match self.doomed() {
+            Timer::Linger => match self.doomed() {
                 Some(reason) => Err((self, reason)),
                 None => Ok(self),
             },
@@ -153,8 +153,8 @@ impl Link {
                 machine.on_ping_due(now);
                 Ok(self)
             }
-            // The server's timer.
-            Timer::Noop => Ok(self),
+            // The server's timer, and those of other states.
+            Timer::Noop | Timer::Open | Timer::Close => Ok(self),
         }
     }
 
@@ -210,7 +210,7 @@ impl Link {
         match self.polling_mut() {
             Some(polling) if reason == DisconnectReason::Refused && polling.poll.is_some() => {
                 polling.doomed = Some(reason);
-                machine.timers.set(Timer::Close, now + LAST_WORDS);
+                machine.timers.set(Timer::Linger, now + LINGER);
                 Ok(self)
             }
             _ => Err((self, reason)),

@@ -58,7 +58,7 @@ impl State {
 
     pub(super) fn open(now: Instant, transport: Transport, machine: &mut Machine) -> Self {
         let timeout = machine.config.open_timeout;
-        machine.timers.set(Timer::Upgrade, now + timeout);
+        machine.timers.set(Timer::Open, now + timeout);
         Self::Opening(match transport {
             Transport::Polling => {
                 let id = machine.next_request();

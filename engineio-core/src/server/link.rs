@@ -147,8 +147,8 @@ impl Link {
                 }
                 Ok(self)
             }
-            // Only closing and closed sessions set it, and they look at it themselves.
-            Timer::Close => Ok(self),
+            // The client's timer, and those of other states.
+            Timer::Open | Timer::Close | Timer::Linger => Ok(self),
         }
     }
 

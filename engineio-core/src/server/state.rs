@@ -10,7 +10,7 @@ use crate::{DisconnectReason, Packet, Refusal, Transport};
 
 /// How long a session that its client closed by POST still answers the poll that was sent before that POST but came
 /// after it: the two travel on different connections.
-const FAREWELL: Duration = Duration::from_secs(1);
+const LINGER: Duration = Duration::from_secs(1);
 
 #[derive(Debug)]
 pub(super) enum State {
@@ -184,7 +184,7 @@ impl State {
         machine.close(reason);
         let farewell = by_polling && client_closed && last.is_none();
         if farewell {
-            machine.set_timer(Timer::Close, after(now, FAREWELL));
+            machine.set_timer(Timer::Linger, after(now, LINGER));
         } else {
             machine.outputs.finish();
         }

@@ -35,7 +35,7 @@ fn a_close_packet_without_a_poll_leaves_a_second_for_the_poll_that_it_overtook()
     let post = rig.post("1");
     let closed = Seen::Closed(DisconnectReason::Client);
     assert_eq!(rig.seen(), [Seen::PostOk(post), closed]);
-    assert_eq!(rig.session.timeout_reason(), Some(Timer::Close));
+    assert_eq!(rig.session.timeout_reason(), Some(Timer::Linger));
     rig.wait(ms(999));
     let poll = rig.poll();
     assert_eq!(rig.seen(), [payload(poll, "6"), Seen::Finished]);

@@ -1,7 +1,7 @@
 //! How an application turns a client away.
 
 use bytes::Bytes;
-use engineio_core::{SendError, SendManyError};
+use engineio_core::SendError;
 use http::StatusCode;
 
 /// The answer to a client that the application does not let in: a status and a JSON body.
@@ -100,16 +100,8 @@ impl Default for Rejection {
 }
 
 /// For the `?` behind a `send` in a connect handler: more was sent than fits, or the handler closed the socket.
-impl From<SendError> for Rejection {
-    fn from(error: SendError) -> Self {
-        tracing::warn!(target: "engineio::connect", %error, "a connect handler could not send");
-        Self::unavailable()
-    }
-}
-
-/// As for one message.
-impl From<SendManyError> for Rejection {
-    fn from(error: SendManyError) -> Self {
+impl<T> From<SendError<T>> for Rejection {
+    fn from(error: SendError<T>) -> Self {
         tracing::warn!(target: "engineio::connect", %error, "a connect handler could not send");
         Self::unavailable()
     }

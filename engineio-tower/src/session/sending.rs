@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::task::Context;
 
-use engineio_core::{DisconnectReason, Message, SendError, SendManyError, SendOptions};
+use engineio_core::{DisconnectReason, Message, SendError, SendOptions};
 
 use super::{Place, Shared, now};
 use crate::policy::options::WhenFull;
@@ -33,19 +33,22 @@ impl Shared {
         .inspect(|()| meter::sent(1, bytes))
     }
 
-    pub(crate) fn send_many(self: &Arc<Self>, messages: Vec<Message>) -> Result<(), SendManyError> {
+    pub(crate) fn send_many(
+        self: &Arc<Self>,
+        messages: Vec<Message>,
+    ) -> Result<(), SendError<Vec<Message>>> {
         let when_full = self.server.options.when_full;
         let count = messages.len();
         let bytes = messages.iter().map(Message::len).sum();
         self.change(|state| {
             if state.is_somebody_first() {
-                return Err(SendManyError::Full(messages));
+                return Err(SendError::Full(messages));
             }
             match state.session.send_many(messages) {
-                Err(SendManyError::Full(messages)) if when_full == WhenFull::Disconnect => {
+                Err(SendError::Full(messages)) if when_full == WhenFull::Disconnect => {
                     let reason = DisconnectReason::SlowConsumer;
                     state.session.abort(now(), reason);
-                    Err(SendManyError::Closed(messages))
+                    Err(SendError::Closed(messages))
                 }
                 result => result,
             }

@@ -6,9 +6,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::task::Poll;
 
-use engineio_core::{
-    DisconnectReason, Message, Revision, SendError, SendManyError, SendOptions, Sid, Transport,
-};
+use engineio_core::{DisconnectReason, Message, Revision, SendError, SendOptions, Sid, Transport};
 
 use crate::server::Server;
 use crate::session::{Place, Shared, now};
@@ -121,13 +119,13 @@ impl Socket {
     ///
     /// # Errors
     ///
-    /// Returns the messages as [`SendManyError::Full`] if the outbox has no room for all of them or others wait for it,
-    /// or as [`SendManyError::Closed`] if the client is gone or going.
+    /// Returns the messages as [`SendError::Full`] if the outbox has no room for all of them or others wait for it,
+    /// or as [`SendError::Closed`] if the client is gone or going.
     ///
     /// ```
-    /// use engineio_tower::{Message, SendManyError, Socket};
+    /// use engineio_tower::{Message, SendError, Socket};
     ///
-    /// fn attach(socket: &Socket, name: &str, file: Vec<u8>) -> Result<(), SendManyError> {
+    /// fn attach(socket: &Socket, name: &str, file: Vec<u8>) -> Result<(), SendError<Vec<Message>>> {
     ///     socket.send_many([Message::from(name), Message::from(file)])
     /// }
     /// # let _ = attach;
@@ -135,7 +133,7 @@ impl Socket {
     pub fn send_many<M: Into<Message>>(
         &self,
         messages: impl IntoIterator<Item = M>,
-    ) -> Result<(), SendManyError> {
+    ) -> Result<(), SendError<Vec<Message>>> {
         let messages = messages.into_iter().map(Into::into).collect();
         self.session.send_many(messages)
     }
