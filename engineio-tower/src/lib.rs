@@ -168,7 +168,6 @@ mod policy;
 mod server;
 mod session;
 mod sync;
-mod websocket;
 
 pub use engineio_core::{
     Config, DisconnectReason, Message, Refusal, Revision, SendError, SendOptions, Sid, Text,

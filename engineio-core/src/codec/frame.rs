@@ -36,7 +36,7 @@ impl Frame {
     }
 }
 
-/// Bytes that are known to be UTF-8, because they came from a string.
+/// Bytes that are known to be UTF-8, because they came from a string or were checked.
 ///
 /// It lets a WebSocket library, which has to check the encoding anyway, hand text over without a second check.
 ///
@@ -52,6 +52,16 @@ impl Utf8 {
     /// Wraps a string's bytes; the argument's type is the proof of the encoding.
     pub fn new<S: AsRef<str> + Into<Bytes>>(text: S) -> Self {
         Self(text.into())
+    }
+
+    /// Checks the encoding of received bytes, and wraps them.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the bytes are not UTF-8.
+    pub fn from_utf8(bytes: Bytes) -> Result<Self, std::str::Utf8Error> {
+        std::str::from_utf8(&bytes)?;
+        Ok(Self(bytes))
     }
 
     pub(crate) const fn from_checked(bytes: Bytes) -> Self {

@@ -1,8 +1,5 @@
 //! WebSocket handshakes: which requests are one, how they are answered, and where the bytes after the answer go.
 
-#[path = "../upgrade/deflate.rs"]
-mod deflate;
-
 use bytes::Bytes;
 use engineio_core::Refusal;
 use http::header::{
@@ -100,7 +97,7 @@ impl Handshake {
             Some(HeaderValue::try_from(accept).map_err(|_| Refusal::BadRequest)?)
         };
         let deflate = match options.websocket_compression {
-            Some(_) => deflate::negotiate(headers),
+            Some(_) => engineio_websocket::negotiate(headers),
             None => None,
         };
         let host = if head.extensions.remove::<HostUpgrade>().is_some() {

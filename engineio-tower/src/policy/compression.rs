@@ -32,6 +32,7 @@
 use std::cell::RefCell;
 
 use bytes::Bytes;
+use engineio_websocket::compressor;
 use flate2::{Compress, Compression as Level, Crc, FlushCompress, Status};
 use http::header::ACCEPT_ENCODING;
 use http::{HeaderMap, HeaderValue};
@@ -206,28 +207,9 @@ const GZIP_HEADER: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 4, 0xff];
 /// A CRC-32 and the length, both four bytes.
 const GZIP_TRAILER_LEN: usize = 8;
 
-/// The compression states of a thread, made when first needed and kept: see the figures above.
-struct States {
-    /// Without a format around it, for gzip and for WebSockets.
-    raw: Option<Compress>,
-    zlib: Option<Compress>,
-}
-
-/// Does something with the state of this thread that compresses without a format around it, which must be set back
-/// first, and made if there is none.
-pub(crate) fn with_raw_state<T>(run: impl FnOnce(&mut Option<Compress>) -> T) -> T {
-    STATES.with_borrow_mut(|states| run(&mut states.raw))
-}
-
-/// A state that is ready for a body.
-pub(crate) fn fresh(state: &mut Option<Compress>, zlib: bool) -> &mut Compress {
-    let compress = state.get_or_insert_with(|| Compress::new(Level::fast(), zlib));
-    compress.reset();
-    compress
-}
-
 thread_local! {
-    static STATES: RefCell<States> = const { RefCell::new(States { raw: None, zlib: None }) };
+    /// The compressor of this thread for the zlib format. The raw one, for gzip, is that of the WebSockets.
+    static ZLIB: RefCell<Option<Compress>> = const { RefCell::new(None) };
 }
 
 /// The body in this coding, or `None` if it is not smaller than the body or there is nothing to do.
@@ -239,42 +221,51 @@ pub(crate) fn compress(body: &Bytes, encoding: Encoding) -> Option<Bytes> {
     };
     // The buffer is too small for a result that would not pay, so that compressing stops there.
     let room = body.len().checked_sub(format_len + 1)?;
-    STATES.with_borrow_mut(|states| {
-        let mut out = Vec::new();
-        match encoding {
-            Encoding::Gzip => {
-                out.reserve_exact(room + format_len);
-                out.extend_from_slice(&GZIP_HEADER);
-                run(&mut states.raw, false, body, &mut out)?;
-                let mut crc = Crc::new();
-                crc.update(body);
-                out.extend_from_slice(&crc.sum().to_le_bytes());
-                // RFC 1952 § 2.3.1: the length modulo 2^32.
-                out.extend_from_slice(&(body.len() as u32).to_le_bytes());
-            }
-            Encoding::Deflate => {
-                out.reserve_exact(room);
-                run(&mut states.zlib, true, body, &mut out)?;
-            }
-            Encoding::Identity => return None,
+    let mut out = Vec::new();
+    match encoding {
+        Encoding::Gzip => {
+            out.reserve_exact(room + format_len);
+            out.extend_from_slice(&GZIP_HEADER);
+            compressor::with_compressor(|state| run(state, compressor::fresh, body, &mut out))?;
+            let mut crc = Crc::new();
+            crc.update(body);
+            out.extend_from_slice(&crc.sum().to_le_bytes());
+            // RFC 1952 § 2.3.1: the length modulo 2^32.
+            out.extend_from_slice(&(body.len() as u32).to_le_bytes());
         }
-        // A vector may have got more room than it was asked for.
-        if out.len() >= body.len() {
-            return None;
+        Encoding::Deflate => {
+            out.reserve_exact(room);
+            ZLIB.with_borrow_mut(|state| run(state, fresh_zlib, body, &mut out))?;
         }
-        // The answer may wait for a slow client; it should not keep the unused room meanwhile.
-        out.shrink_to_fit();
-        Some(Bytes::from(out))
-    })
+        Encoding::Identity => return None,
+    }
+    // A vector may have got more room than it was asked for.
+    if out.len() >= body.len() {
+        return None;
+    }
+    // The answer may wait for a slow client; it should not keep the unused room meanwhile.
+    out.shrink_to_fit();
+    Some(Bytes::from(out))
+}
+
+/// Resets a compressor for the zlib format, or makes one.
+fn fresh_zlib(state: &mut Option<Compress>) -> &mut Compress {
+    let compress = state.get_or_insert_with(|| Compress::new(Level::fast(), true));
+    compress.reset();
+    compress
 }
 
 /// Compresses into the free room of `out`, if it is enough.
-fn run(state: &mut Option<Compress>, zlib: bool, body: &[u8], out: &mut Vec<u8>) -> Option<()> {
-    match fresh(state, zlib).compress_vec(body, out, FlushCompress::Finish) {
+fn run(
+    state: &mut Option<Compress>,
+    fresh: impl FnOnce(&mut Option<Compress>) -> &mut Compress,
+    body: &[u8],
+    out: &mut Vec<u8>,
+) -> Option<()> {
+    match fresh(state).compress_vec(body, out, FlushCompress::Finish) {
         Ok(Status::StreamEnd) => Some(()),
         Ok(Status::Ok | Status::BufError) | Err(_) => {
-            // A state that was stopped half-way is not used again: zlib-rs 0.6.8, which any crate of the program can
-            // switch on, keeps a position over the reset and panics at the next body.
+            // One that was stopped half-way is not used again; see `with_compressor`.
             *state = None;
             None
         }
@@ -282,7 +273,7 @@ fn run(state: &mut Option<Compress>, zlib: bool, body: &[u8], out: &mut Vec<u8>)
 }
 
 #[cfg(test)]
-pub(crate) mod tests {
+mod tests {
     use std::io::Read;
 
     use flate2::read::{GzDecoder, ZlibDecoder};
@@ -305,7 +296,7 @@ pub(crate) mod tests {
     }
 
     /// Bytes that no coding makes smaller.
-    pub(crate) fn noise(len: usize) -> Bytes {
+    fn noise(len: usize) -> Bytes {
         let mut state = 0x9e37_79b9_7f4a_7c15_u64;
         let next = || {
             state ^= state << 13;

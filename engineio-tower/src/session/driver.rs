@@ -8,13 +8,13 @@ use std::time::{Duration, Instant};
 
 use engineio_core::server::{Input, Session, WebSocketId};
 use engineio_core::{DisconnectReason, Frame};
+use engineio_websocket::{Received, WebSocket};
 use http::Response;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::session::pump::{self, Pump};
 use crate::session::{Done, PartyId, Rest, Shared, now};
 use crate::sync::Mutex;
-use crate::websocket::{Received, WebSocket};
 
 /// How many frames are read before handlers and writes get their turn, and before other tasks get theirs.
 const READ_BATCH: usize = 64;

@@ -23,6 +23,11 @@ const FORBIDDEN: &[(&str, &[&str])] = &[
             "getrandom",
         ],
     ),
+    // Frames travel over any byte stream, whoever made it.
+    (
+        "engineio-websocket",
+        &["hyper", "tower", "axum", "actix", "warp", "rand"],
+    ),
     // A server serves every framework, so it knows none; and it is no client.
     (
         "engineio-tower",

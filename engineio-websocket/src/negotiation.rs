@@ -18,7 +18,7 @@ const AGREED_WITH_WINDOW: HeaderValue = HeaderValue::from_static(
 
 /// The answer to the first offer that can be kept; `None` if there is none, which is no error: then nothing is
 /// compressed.
-pub(super) fn negotiate(headers: &HeaderMap) -> Option<HeaderValue> {
+pub fn negotiate(headers: &HeaderMap) -> Option<HeaderValue> {
     headers
         .get_all(SEC_WEBSOCKET_EXTENSIONS)
         .iter()

@@ -18,7 +18,7 @@
 //! | 1 MB | 2,933 (23 %) | 3,848 (19 %) | 7,509 (17 %) | 18,191 (16 %) | 2,154 | 3,359 | 21,334 |
 //!
 //! Level 1 takes a third to three quarters of the time of level 2 and leaves a tenth to a fifth more. A compressor that
-//! is stopped when the result becomes too large must not be used again (see `compression`), and a new one costs up to
+//! is stopped when the result becomes too large must not be used again (see `compressor`), and a new one costs up to
 //! 90 µs; so a result that is of no use has room too.
 //!
 //! # Why a thread remembers messages
@@ -36,7 +36,7 @@ use bytes::Bytes;
 use flate2::{Decompress, FlushCompress, FlushDecompress, Status};
 
 use super::parser::Fault;
-use crate::policy::compression;
+use crate::compressor;
 
 /// What ends each packed message, and is left out of it (RFC 7692 § 7.2.1).
 const TAIL: [u8; 4] = [0, 0, 0xff, 0xff];
@@ -177,9 +177,9 @@ pub(super) fn pack(message: &Bytes) -> Option<Bytes> {
 }
 
 fn pack_anew(message: &[u8]) -> Option<Bytes> {
-    compression::with_raw_state(|state| {
+    compressor::with_compressor(|state| {
         let mut out = Vec::with_capacity(packed_limit(message.len()));
-        let compress = compression::fresh(state, false);
+        let compress = compressor::fresh(state);
         let packed = compress.compress_vec(message, &mut out, FlushCompress::Sync);
         let all_read = usize::try_from(compress.total_in()) == Ok(message.len());
         if !matches!(packed, Ok(Status::Ok)) || !all_read || out.len() == out.capacity() {

@@ -5,14 +5,25 @@ use engineio_core::{DisconnectReason, Frame};
 use flate2::{Compress, Compression, FlushCompress};
 
 use super::*;
-use crate::policy::compression::tests::noise;
-use crate::websocket::parser::tests::{frame, parse_with};
-use crate::websocket::parser::{Packed, Parsed, Parser};
+use crate::parser::tests::{frame, parse_with};
+use crate::parser::{Packed, Parsed, Parser};
 
 const LIMIT: usize = 100_000;
 
 /// RFC 7692 § 7.2.3: "Hello" in one block.
 const HELLO: &[u8] = b"\xf2\x48\xcd\xc9\xc9\x07\x00";
+
+/// Bytes that no coding makes smaller.
+fn noise(len: usize) -> Bytes {
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    let next = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state as u8
+    };
+    std::iter::repeat_with(next).take(len).collect()
+}
 
 /// Everything in these frames, which come `step` bytes at a time.
 fn parse_by(bytes: &[u8], step: usize) -> Result<Vec<Parsed>, Fault> {

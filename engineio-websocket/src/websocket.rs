@@ -5,11 +5,6 @@
 //! what is left when it must wait. (tungstenite, which we used before, keeps at least its read buffer in every
 //! connection, and fills all of it with zeroes before each read.)
 
-mod deflate;
-#[cfg(test)]
-mod oracle;
-mod parser;
-
 use std::cell::Cell;
 use std::io::{self, ErrorKind, IoSlice};
 use std::pin::{Pin, pin};
@@ -19,7 +14,8 @@ use bytes::{Bytes, BytesMut};
 use engineio_core::{DisconnectReason, Frame};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 
-use self::parser::{PACKED, Packed, Parsed, Parser};
+use crate::deflate;
+use crate::parser::{PACKED, Packed, Parsed, Parser};
 
 /// How much is read at once. One buffer of this size belongs to each thread.
 const READ_BUFFER: usize = 64 * 1024;
@@ -45,7 +41,7 @@ thread_local! {
 }
 
 /// A WebSocket of the server's side.
-pub(crate) struct WebSocket<IO> {
+pub struct WebSocket<IO> {
     io: IO,
     parser: Parser,
     /// What was read and is not parsed.
@@ -70,15 +66,26 @@ pub(crate) struct WebSocket<IO> {
 }
 
 /// What a read brings.
-pub(crate) enum Received {
+#[derive(Debug)]
+pub enum Received {
+    /// A whole message.
     Frame(Frame),
     /// The peer closed, or the connection failed.
     Closed(DisconnectReason),
 }
 
+impl<IO: std::fmt::Debug> std::fmt::Debug for WebSocket<IO> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("WebSocket")
+            .field("io", &self.io)
+            .field("ended", &self.ended)
+            .finish_non_exhaustive()
+    }
+}
+
 impl<IO: AsyncRead + AsyncWrite + Unpin> WebSocket<IO> {
     /// With `deflate`, either side may compress messages.
-    pub(crate) fn new(io: IO, max_payload: usize, deflate: bool) -> Self {
+    pub fn new(io: IO, max_payload: usize, deflate: bool) -> Self {
         Self {
             io,
             parser: Parser::new(max_payload, deflate),
@@ -97,7 +104,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> WebSocket<IO> {
 
     /// The next frame, or nothing if much was read that brought none: pings, pongs and parts of messages. Pings of the
     /// WebSocket layer are answered by the next flush.
-    pub(crate) fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Option<Received>> {
+    pub fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Option<Received>> {
         let mut read = 0;
         loop {
             let packed = match self.closing {
@@ -124,7 +131,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> WebSocket<IO> {
     }
 
     /// The next frame of those that were read already, without reading, and if it takes no time.
-    pub(crate) fn parse_plain(&mut self) -> Option<Received> {
+    pub fn parse_plain(&mut self) -> Option<Received> {
         self.parse(Packed::Leave)
     }
 
@@ -188,7 +195,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> WebSocket<IO> {
     }
 
     /// Puts a frame into the buffer, which is to be written when it has no room any more.
-    pub(crate) fn write(&mut self, frame: Frame) {
+    pub fn write(&mut self, frame: Frame) {
         if self.closing {
             return;
         }
@@ -200,7 +207,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> WebSocket<IO> {
     }
 
     /// Does the same with a frame that is compressed, if that makes it smaller. This takes its time.
-    pub(crate) fn write_packed(&mut self, frame: Frame) {
+    pub fn write_packed(&mut self, frame: Frame) {
         if self.closing {
             return;
         }
@@ -216,12 +223,12 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> WebSocket<IO> {
     }
 
     /// Whether less than a buffer waits to be written.
-    pub(crate) fn has_room(&self) -> bool {
+    pub fn has_room(&self) -> bool {
         self.out.len() - self.written + self.tail.len() < WRITE_BUFFER
     }
 
     /// Ready while there is room in the buffer; writes if there is none.
-    pub(crate) fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    pub fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.has_room() {
             return Poll::Ready(Ok(()));
         }
@@ -295,7 +302,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> WebSocket<IO> {
     }
 
     /// Writes out what is buffered.
-    pub(crate) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    pub fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         loop {
             self.queue_pong();
             ready!(self.poll_drain(cx))?;
@@ -312,7 +319,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> WebSocket<IO> {
     }
 
     /// Queues the close frame, unless there was one; the peer's own fault, if any, decides its code.
-    pub(crate) fn close(&mut self, code: u16) {
+    pub fn close(&mut self, code: u16) {
         self.queue_close(Some(self.fault.unwrap_or(code)));
     }
 
@@ -338,7 +345,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> WebSocket<IO> {
     }
 
     /// Closes the connection below, so that the peer sees an end rather than a reset.
-    pub(crate) fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    pub fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.io).poll_shutdown(cx)
     }
 }

@@ -1,8 +1,8 @@
 //! Frames of a client, out of the bytes that were read (RFC 6455 § 5).
 
 use bytes::{Buf, Bytes, BytesMut};
+use engineio_core::codec::Utf8;
 use engineio_core::{DisconnectReason, Frame};
-use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 use super::deflate;
 
@@ -271,8 +271,8 @@ fn take_head(raw: &mut BytesMut, deflate: bool) -> Result<Option<Head>, Fault> {
 
 fn message(is_text: bool, payload: Bytes) -> Result<Parsed, Fault> {
     Ok(Parsed::Message(if is_text {
-        let text = Utf8Bytes::try_from(payload).map_err(|_| Fault::NotUtf8)?;
-        Frame::text(text)
+        let text = Utf8::from_utf8(payload).map_err(|_| Fault::NotUtf8)?;
+        Frame::Text(text)
     } else {
         Frame::Binary(payload)
     }))
@@ -311,6 +311,7 @@ fn unmask(payload: &mut [u8], mask: [u8; 4]) {
 #[cfg(test)]
 pub(super) mod tests {
     use bytes::{Bytes, BytesMut};
+    use engineio_core::codec::Utf8;
     use engineio_core::{DisconnectReason, Frame};
 
     use super::{Fault, Packed, Parsed, Parser};
@@ -318,7 +319,7 @@ pub(super) mod tests {
     const LIMIT: usize = 100_000;
 
     /// A frame of a client.
-    pub(in crate::websocket) fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
+    pub(crate) fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
         let mask = [9, 8, 7, 6];
         let mut frame = vec![first];
         match payload.len() {
@@ -342,7 +343,7 @@ pub(super) mod tests {
     }
 
     /// Everything in these bytes, which come `step` at a time.
-    pub(in crate::websocket) fn parse_with(
+    pub(crate) fn parse_with(
         mut parser: Parser,
         bytes: &[u8],
         step: usize,
