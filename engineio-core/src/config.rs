@@ -53,6 +53,9 @@ pub struct Config {
     pub allow_upgrades: bool,
     /// Whether clients of revision 3 are served beside those of revision 4. Default `false`.
     pub allow_eio3: bool,
+    /// Whether clients may poll by script elements (JSONP). Default `false`: any page can put a script of any site into
+    /// itself and read the session out of it, and the browser sends no `Origin` header by which to refuse it.
+    pub allow_jsonp: bool,
 }
 
 impl Config {
@@ -82,6 +85,7 @@ impl Default for Config {
             transports: Transports::ALL,
             allow_upgrades: true,
             allow_eio3: false,
+            allow_jsonp: false,
         }
     }
 }

@@ -25,7 +25,7 @@ pub struct Query {
     pub sid: SidParameter,
     /// `b64`: binary data must travel as text. Any value but an empty one.
     pub base64: bool,
-    /// `j`: the index of the JSONP callback. Characters that are not digits are passed over, as in the reference.
+    /// `j`: the index of the JSONP callback. Characters other than digits are skipped, as in the reference.
     pub jsonp: Option<u32>,
 }
 
@@ -106,6 +106,12 @@ impl Query {
         parsed
     }
 
+    /// Whether the answer would be a script (JSONP): only polling has that form.
+    #[must_use]
+    pub fn is_script(&self) -> bool {
+        self.jsonp.is_some() && self.transport == Some(Transport::Polling)
+    }
+
     /// What the request asks for, or why it is refused; the order of the checks is the reference's.
     ///
     /// `upgrade` tells whether the request asks to become a WebSocket. Whether the session of a given id exists, and
@@ -124,6 +130,9 @@ impl Query {
             .transport
             .filter(|&transport| config.transports.contains(transport))
             .ok_or(Refusal::UnknownTransport)?;
+        if self.is_script() && !config.allow_jsonp {
+            return Err(Refusal::JsonpNotAllowed);
+        }
         let fits = upgrade == (transport == Transport::WebSocket);
         match self.sid {
             SidParameter::Malformed => Err(Refusal::UnknownSid),

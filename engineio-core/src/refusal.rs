@@ -21,6 +21,8 @@ pub enum Refusal {
     Forbidden,
     /// The `EIO` query parameter is missing or names a revision that is not spoken here.
     UnsupportedVersion,
+    /// The `j` query parameter asks for polling by script elements, which is not allowed here.
+    JsonpNotAllowed,
     /// A session is polled with GET and written with POST; the session lives on.
     MethodNotAllowed,
     /// The body is larger than the `maxPayload` that was announced.
@@ -44,6 +46,7 @@ impl Refusal {
             Self::Forbidden => 4,
             Self::UnsupportedVersion => 5,
             Self::BadRequest
+            | Self::JsonpNotAllowed
             | Self::MethodNotAllowed
             | Self::PayloadTooLarge
             | Self::UpgradeRequired
@@ -62,6 +65,7 @@ impl Refusal {
             Self::BadRequest => "Bad request",
             Self::Forbidden => "Forbidden",
             Self::UnsupportedVersion => "Unsupported protocol version",
+            Self::JsonpNotAllowed => "JSONP is not allowed",
             Self::MethodNotAllowed => "Method not allowed",
             Self::PayloadTooLarge => "Payload too large",
             Self::UpgradeRequired => "WebSocket version must be 13",
@@ -78,7 +82,8 @@ impl Refusal {
             | Self::UnknownSid
             | Self::BadHandshakeMethod
             | Self::BadRequest
-            | Self::UnsupportedVersion => 400,
+            | Self::UnsupportedVersion
+            | Self::JsonpNotAllowed => 400,
             Self::Forbidden => 403,
             Self::MethodNotAllowed => 405,
             Self::PayloadTooLarge => 413,

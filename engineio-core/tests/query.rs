@@ -167,8 +167,8 @@ fn requests_that_fit_are_served() {
 fn the_first_rule_that_a_request_breaks_is_the_one_it_hears_of() {
     use Method::{Get, Other, Post};
     use Refusal::{
-        BadHandshakeMethod, BadRequest, MethodNotAllowed, UnknownSid, UnknownTransport,
-        UnsupportedVersion,
+        BadHandshakeMethod, BadRequest, JsonpNotAllowed, MethodNotAllowed, UnknownSid,
+        UnknownTransport, UnsupportedVersion,
     };
     let config = Config::default();
     for (request, refusal) in [
@@ -237,6 +237,13 @@ fn the_first_rule_that_a_request_breaks_is_the_one_it_hears_of() {
             UnsupportedVersion,
         ),
         ((Get, UPGRADE, "transport=websocket"), UnsupportedVersion),
+        // A script, before anything else about a transport that exists.
+        ((Get, HTTP, "transport=polling&j=0"), JsonpNotAllowed),
+        (
+            (Post, HTTP, "transport=polling&sid=abc&j=0"),
+            JsonpNotAllowed,
+        ),
+        ((Get, HTTP, "transport=x&j=0"), UnknownTransport),
     ] {
         check(&config, request, Err(refusal));
     }
@@ -273,6 +280,32 @@ fn revision_3_must_be_allowed_and_asked_for() {
         ),
     ] {
         check(&config, request, action);
+    }
+}
+
+#[test]
+fn polling_by_scripts_must_be_allowed() {
+    let config = Config {
+        allow_jsonp: true,
+        ..Config::default()
+    };
+    let open = |transport| Ok(Action::Open(transport, Revision::V4));
+    let script = (Method::Get, HTTP, "EIO=4&transport=polling&j=0");
+    check(&config, script, open(Transport::Polling));
+    let refused = Err(Refusal::JsonpNotAllowed);
+    check(&Config::default(), script, refused);
+    // A WebSocket is no script, and an index without digits asks for none.
+    for (request, action) in [
+        (
+            (Method::Get, UPGRADE, "EIO=4&transport=websocket&j=0"),
+            open(Transport::WebSocket),
+        ),
+        (
+            (Method::Get, HTTP, "EIO=4&transport=polling&j=x"),
+            open(Transport::Polling),
+        ),
+    ] {
+        check(&Config::default(), request, action);
     }
 }
 
@@ -319,6 +352,7 @@ fn refusals_carry_the_codes_that_clients_know() {
             400,
             "Unsupported protocol version",
         ),
+        (Refusal::JsonpNotAllowed, 3, 400, "JSONP is not allowed"),
         (Refusal::MethodNotAllowed, 3, 405, "Method not allowed"),
         (Refusal::PayloadTooLarge, 3, 413, "Payload too large"),
     ] {

@@ -321,7 +321,7 @@ async fn the_initial_message_follows_the_open_packet() {
 
 #[tokio::test]
 async fn jsonp_answers_are_scripts_and_posts_are_forms() {
-    let server = echo().build();
+    let server = echo().allow_jsonp(true).build();
     let response = get(&server, &format!("{HANDSHAKE}&j=7")).await;
     assert_eq!(
         response.headers()["content-type"],
@@ -339,6 +339,56 @@ async fn jsonp_answers_are_scripts_and_posts_are_forms() {
     assert_eq!(text(&posted), "ok");
     let script = text(&get(&server, &query).await);
     assert_eq!(script, "___eio[8](\"4\\u003cb\\u003e\\u2028\");");
+}
+
+#[tokio::test]
+async fn a_script_request_is_refused_unless_jsonp_is_allowed() {
+    let server = echo().build();
+    let (sid, _) = open(&server).await;
+    let refusal = r#"{"code":3,"message":"JSONP is not allowed"}"#;
+    for query in [
+        format!("{HANDSHAKE}&j=0"),
+        format!("{HANDSHAKE}&sid={sid}&j=0"),
+    ] {
+        let refused = get(&server, &query).await;
+        assert_eq!(refused.status(), StatusCode::BAD_REQUEST);
+        assert_eq!(refused.headers()["content-type"], "application/json");
+        assert_eq!(text(&refused), refusal);
+    }
+    let form = http::Request::post(format!("/engine.io/?{HANDSHAKE}&sid={sid}&j=0"));
+    let refused = call(&server, form.body("d=4hello".into()).unwrap()).await;
+    assert_eq!(text(&refused), refusal);
+    // Who has lost nothing goes on.
+    assert_eq!(text(&post(&server, &sid, "4still here").await), "ok");
+    assert_eq!(text(&poll(&server, &sid).await), "4still here");
+    assert_eq!(server.len(), 1);
+}
+
+/// The request of a `<script>` element in a page of evil.example: no `Origin`, but the cookies of the visitor.
+#[tokio::test]
+async fn a_foreign_page_cannot_read_a_session_by_a_script() {
+    let server = echo().allow_jsonp(true).build();
+    let (sid, _) = open(&server).await;
+    for query in [
+        format!("{HANDSHAKE}&j=0"),
+        format!("{HANDSHAKE}&sid={sid}&j=0"),
+    ] {
+        for (name, value) in [
+            ("sec-fetch-site", "cross-site"),
+            ("sec-fetch-site", "same-site"),
+            ("referer", "https://evil.example/"),
+        ] {
+            let mut request = get_request(&query);
+            let headers = request.headers_mut();
+            headers.insert("host", "app.example".parse().unwrap());
+            headers.insert("cookie", "session=victim".parse().unwrap());
+            headers.insert(name, value.parse().unwrap());
+            let refused = call(&server, request).await;
+            assert_eq!(refused.status(), StatusCode::FORBIDDEN, "{name}: {value}");
+            assert_eq!(text(&refused), r#"{"code":4,"message":"Forbidden"}"#);
+        }
+    }
+    assert_eq!(server.len(), 1);
 }
 
 #[tokio::test]

@@ -14,6 +14,7 @@ fuzz_target!(|text: &str| {
         ] {
             let config = Config {
                 allow_eio3,
+                allow_jsonp: true,
                 transports: transports.iter().copied().collect(),
                 ..Config::default()
             };

@@ -86,6 +86,7 @@ fn server(options: u8, clients: &Arc<AtomicUsize>) -> Server {
     let sids = AtomicUsize::new(0);
     let mut builder = Server::builder()
         .allow_eio3(set(0))
+        .allow_jsonp(true)
         .compression_threshold(if set(1) { 1 } else { 1_024 })
         .max_payload(if set(2) { 64 } else { 1_000_000 })
         .inbox_limit(if set(3) { 0 } else { 1 << 20 })

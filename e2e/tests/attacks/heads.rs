@@ -6,7 +6,8 @@ use engineio_tower::{ServerBuilder, SidCookie};
 use crate::siege::{POLLING, Siege, WEBSOCKET};
 
 pub(crate) fn rules(builder: ServerBuilder) -> ServerBuilder {
-    builder.cookie(SidCookie::new("io"))
+    // With scripts, so that there is one to inject something into.
+    builder.cookie(SidCookie::new("io")).allow_jsonp(true)
 }
 
 /// Whether the answer opens a session.

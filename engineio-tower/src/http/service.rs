@@ -217,10 +217,13 @@ impl ServerInner {
         peer: PeerLookup,
     ) -> EngineFuture<B> {
         let (head, body) = request.into_parts();
-        let query = Query::parse(head.uri.query().unwrap_or_default());
+        let mut query = Query::parse(head.uri.query().unwrap_or_default());
+        if !query.is_script() {
+            query.jsonp = None;
+        }
         let mut reply = Reply::new(self, &head, query.jsonp);
         let origins = &self.options.origins;
-        let verdict = origins.check(&head);
+        let verdict = origins.check(&head, query.is_script());
         let asked = Asked {
             query,
             peer: peer(&head.extensions),

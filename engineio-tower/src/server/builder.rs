@@ -272,6 +272,16 @@ impl ServerBuilder {
         self
     }
 
+    /// Allows polling by script elements (JSONP), for browsers without CORS; see [`Config::allow_jsonp`] for the danger.
+    ///
+    /// A script request that comes from a page of another origin is then answered with 403, unless the
+    /// [`Origins`] allow that page. The page is known by `Sec-Fetch-Site`, which browsers send to `https` sites, and by
+    /// `Referer`, which a page can leave out: do not serve such clients over plain `http`.
+    pub const fn allow_jsonp(mut self, allow: bool) -> Self {
+        self.config.allow_jsonp = allow;
+        self
+    }
+
     /// How many bytes may be queued for one client; see [`Config::outbox_limit`].
     pub const fn outbox_limit(mut self, bytes: usize) -> Self {
         self.config.outbox_limit = bytes;

@@ -200,7 +200,7 @@ async fn a_preflight_is_answered_whatever_it_asks_for_and_other_options_are_not(
 // python row 19
 #[tokio::test]
 async fn an_index_of_jsonp_is_its_digits() {
-    let server = echo().build();
+    let server = echo().allow_jsonp(true).build();
     for (j, index) in [("0", "0"), ("-3", "3"), ("a1b2", "12")] {
         let script = get(&server, &format!("{HANDSHAKE}&j={j}")).await;
         assert_eq!(

@@ -28,7 +28,7 @@ fn recorder() -> (Server, mpsc::UnboundedReceiver<Message>) {
     let server = Server::builder().on_message(move |_: Socket, message: Message| {
         let _ = told.send(message);
     });
-    (server.build(), messages)
+    (server.allow_jsonp(true).build(), messages)
 }
 
 fn received(messages: &mut mpsc::UnboundedReceiver<Message>) -> Vec<Message> {

@@ -6,6 +6,7 @@
 //! handshakes and on every later request.
 
 mod address;
+mod script;
 #[cfg(test)]
 mod tests;
 
@@ -34,7 +35,8 @@ type AsyncPredicate = dyn Fn(&str, &Parts) -> Answer + Send + Sync;
 
 /// Which origins may talk to the server: the check of the `Origin` header, and the CORS headers of the answers.
 ///
-/// A request without an `Origin` header always passes: it does not come from a foreign web page. A request whose
+/// A request without an `Origin` header passes, because it does not come from a foreign web page; only the script
+/// requests of JSONP, which carry none, are judged by `Sec-Fetch-Site` and `Referer`. A request whose
 /// `Origin` is refused is answered with 403, polling and WebSocket alike, before anything else is looked at; allowed
 /// ones get `Access-Control-Allow-Origin` with their own origin, never with `*`.
 ///
@@ -272,20 +274,30 @@ impl Origins {
         self
     }
 
-    /// Judges a request by its head.
-    pub(crate) fn check(&self, head: &Parts) -> Verdict {
+    /// Judges a request by its head. `script` tells that the answer would be a script, which pages of other origins can
+    /// read.
+    pub(crate) fn check(&self, head: &Parts, script: bool) -> Verdict {
         if self.is_off() {
             return Verdict::Allowed;
         }
         let mut values = head.headers.get_all(ORIGIN).iter();
         let Some(origin) = values.next() else {
-            return Verdict::Allowed;
+            return if script {
+                self.check_script(head)
+            } else {
+                Verdict::Allowed
+            };
         };
         // A browser sends one; with two of them it would be open which one counts.
         let origin = match origin.to_str() {
             Ok(origin) if values.next().is_none() && origin.len() <= MAX_ORIGIN_LEN => origin,
             _ => return Verdict::Refused,
         };
+        self.judge(origin, head)
+    }
+
+    /// Applies the rule to the origin of a page.
+    fn judge(&self, origin: &str, head: &Parts) -> Verdict {
         let allowed = match &self.rule {
             Rule::Off | Rule::Any => true,
             Rule::Same => Address::parse(origin).is_some_and(|page| self.is_same(&page, head)),

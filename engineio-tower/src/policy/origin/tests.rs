@@ -2,7 +2,7 @@ use http::Request;
 
 use super::*;
 
-fn head(uri: &str, headers: &[(&'static str, &str)]) -> Parts {
+pub(super) fn head(uri: &str, headers: &[(&'static str, &str)]) -> Parts {
     let mut request = Request::builder().uri(uri);
     for (name, value) in headers {
         request = request.header(*name, *value);
@@ -11,7 +11,15 @@ fn head(uri: &str, headers: &[(&'static str, &str)]) -> Parts {
 }
 
 fn allows_head(origins: &Origins, head: &Parts) -> bool {
-    match origins.check(head) {
+    allows_verdict(origins.check(head, false))
+}
+
+pub(super) fn allows_script(origins: &Origins, head: &Parts) -> bool {
+    allows_verdict(origins.check(head, true))
+}
+
+fn allows_verdict(verdict: Verdict) -> bool {
+    match verdict {
         Verdict::Allowed => true,
         Verdict::Refused => false,
         Verdict::Ask(_) => panic!("only an asynchronous predicate asks"),
@@ -219,7 +227,7 @@ async fn an_asynchronous_predicate_is_asked() {
         async move { origin == "https://a.com" }
     });
     for (origin, allowed) in [("https://a.com", true), ("https://b.com", false)] {
-        match origins.check(&head("/engine.io/", &[("origin", origin)])) {
+        match origins.check(&head("/engine.io/", &[("origin", origin)]), false) {
             Verdict::Ask(answer) => assert_eq!(answer.await, allowed),
             verdict => panic!("{verdict:?} without asking"),
         }

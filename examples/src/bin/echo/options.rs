@@ -8,7 +8,7 @@ use engineio_axum::{Origins, ServerBuilder, SidCookie, Transport};
 /// How it is called.
 pub(crate) const USAGE: &str = "usage: echo [--host axum|actix|warp|warp-filter|hyper] [--listen ADDR:PORT] \
 [--ping-interval-ms N] [--ping-timeout-ms N] [--max-payload BYTES] [--origins any|same|URL,URL] \
-[--transports polling,websocket] [--ws-compression BYTES] [--cookie NAME] [--eio3] [--threads N] [--name NAME]";
+[--transports polling,websocket] [--ws-compression BYTES] [--cookie NAME] [--eio3] [--jsonp] [--threads N] [--name NAME]";
 
 /// What the command line says.
 #[derive(Debug)]
@@ -27,6 +27,7 @@ pub(crate) struct Options {
     origins: Option<Origins>,
     cookie: Option<String>,
     eio3: bool,
+    jsonp: bool,
 }
 
 impl Options {
@@ -44,6 +45,7 @@ impl Options {
             origins: None,
             cookie: None,
             eio3: false,
+            jsonp: false,
         };
         let mut arguments = arguments;
         while let Some(name) = arguments.next() {
@@ -72,6 +74,7 @@ impl Options {
                 "--origins" => options.origins = Some(origins(&value()?)?),
                 "--cookie" => options.cookie = Some(value()?),
                 "--eio3" => options.eio3 = true,
+                "--jsonp" => options.jsonp = true,
                 _ => return Err(format!("unknown option {name}")),
             }
         }
@@ -101,7 +104,7 @@ impl Options {
         if let Some(name) = &self.cookie {
             builder = builder.cookie(SidCookie::new(name.clone()));
         }
-        builder.allow_eio3(self.eio3)
+        builder.allow_eio3(self.eio3).allow_jsonp(self.jsonp)
     }
 }
 
