@@ -58,6 +58,7 @@
 
 pub mod client;
 pub mod codec;
+pub mod driver;
 pub mod jsonp;
 pub mod server;
 

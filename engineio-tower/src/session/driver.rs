@@ -6,8 +6,9 @@ use std::sync::{Arc, PoisonError};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
+use engineio_core::DisconnectReason;
+use engineio_core::driver::Budget;
 use engineio_core::server::{Input, Session, WebSocketId};
-use engineio_core::{DisconnectReason, Frame};
 use engineio_websocket::{Received, WebSocket};
 use http::Response;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -15,19 +16,6 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use crate::session::pump::{self, Pump};
 use crate::session::{Done, PartyId, Rest, Shared, now};
 use crate::sync::Mutex;
-
-/// How many frames are read before handlers and writes get their turn, and before other tasks get theirs.
-const READ_BATCH: usize = 64;
-
-/// How many bytes count as one frame more: a turn reads, or unpacks, 1 MiB and a message at most.
-const BYTES_AS_ONE: usize = 16 * 1024;
-
-/// How many bytes are read before handlers and writes get their turn. What was read is in the processor's cache then
-/// still, and leaves before the next lot comes, which so has its memory.
-const LOT: usize = 64 * 1024;
-
-/// What a read that brings nothing counts for: it took up to two buffers of the thread.
-const NOTHING: usize = 2 * LOT / BYTES_AS_ONE;
 
 /// How long a peer may take to answer a close frame before the connection is dropped.
 const CLOSE_HANDSHAKE: Duration = Duration::from_secs(2);
@@ -125,7 +113,7 @@ impl Driver {
         socket: &mut WebSocket<IO>,
         cx: &mut Context<'_>,
     ) -> Poll<DisconnectReason> {
-        let mut budget = READ_BATCH;
+        let mut budget = Budget::for_frames();
         loop {
             let now = now();
             let more = match self.poll_read(now, &mut budget, socket, cx) {
@@ -136,7 +124,7 @@ impl Driver {
             let Ok(blocked) = self.poll_write(now, socket, cx) else {
                 return self.broken();
             };
-            if more && budget > 0 {
+            if more && !budget.is_spent() {
                 continue;
             }
             let done = Done {
@@ -147,7 +135,7 @@ impl Driver {
             match self.session.rest(self.id, done, cx) {
                 // Seen at the end of a turn too: a client that sends without a pause lets the task never rest.
                 Rest::Close(reason) => return Poll::Ready(reason),
-                _ if budget == 0 => {
+                _ if budget.is_spent() => {
                     // Other tasks want the thread too.
                     pump::give_way(cx);
                     return Poll::Pending;
@@ -164,31 +152,32 @@ impl Driver {
     fn poll_read<IO: AsyncRead + AsyncWrite + Unpin>(
         &mut self,
         now: Instant,
-        budget: &mut usize,
+        budget: &mut Budget,
         socket: &mut WebSocket<IO>,
         cx: &mut Context<'_>,
     ) -> Result<bool, DisconnectReason> {
         let mut bytes = 0;
-        while self.hungry && *budget > 0 {
-            if bytes >= LOT {
+        while self.hungry && !budget.is_spent() {
+            if bytes >= Budget::READ_CHUNK {
                 return Ok(true);
             }
             let Poll::Ready(mut next) = socket.poll_read(cx) else {
                 break;
             };
             if next.is_none() {
-                bytes += LOT;
-                *budget = budget.saturating_sub(NOTHING);
+                bytes += Budget::READ_CHUNK;
+                budget.charge_empty_read();
             }
             let mut closed = None;
             self.hungry = self.session.feed(self.id, now, || {
-                if closed.is_some() || *budget == 0 {
+                if closed.is_some() || budget.is_spent() {
                     return None;
                 }
                 Some(match next.take().or_else(|| socket.parse_plain())? {
                     Received::Frame(frame) => {
-                        bytes += frame.as_bytes().len();
-                        *budget = budget.saturating_sub(cost(&frame));
+                        let len = frame.as_bytes().len();
+                        bytes += len;
+                        budget.charge_frame(len);
                         Input::WebSocketFrame(self.id, frame)
                     }
                     Received::Closed(reason) => {
@@ -285,11 +274,6 @@ impl Drop for Driver {
     }
 }
 
-/// What a frame takes of a turn.
-fn cost(frame: &Frame) -> usize {
-    1 + frame.as_bytes().len() / BYTES_AS_ONE
-}
-
 /// The last words: what is still in the buffer and the close frame, then the peer's close frame.
 async fn close<IO: AsyncRead + AsyncWrite + Unpin>(
     mut socket: WebSocket<IO>,
@@ -332,14 +316,14 @@ fn poll_close<IO: AsyncRead + AsyncWrite + Unpin>(
     socket: &mut WebSocket<IO>,
     cx: &mut Context<'_>,
 ) -> bool {
-    let mut budget = READ_BATCH;
-    while budget > 0 {
+    let mut budget = Budget::for_frames();
+    while !budget.is_spent() {
         match socket.poll_read(cx) {
             Poll::Ready(Some(Received::Frame(frame))) => {
-                budget = budget.saturating_sub(cost(&frame));
+                budget.charge_frame(frame.as_bytes().len());
             }
             Poll::Ready(Some(Received::Closed(_))) => return true,
-            Poll::Ready(None) => budget = budget.saturating_sub(NOTHING),
+            Poll::Ready(None) => budget.charge_empty_read(),
             Poll::Pending => return false,
         }
     }

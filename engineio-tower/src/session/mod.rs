@@ -3,7 +3,6 @@
 mod data;
 pub(crate) mod driver;
 pub(crate) mod handler;
-mod line;
 pub(crate) mod pump;
 pub(crate) mod rejection;
 pub(crate) mod request;
@@ -16,13 +15,13 @@ use std::sync::{Arc, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Instant;
 
+use engineio_core::driver::{Budget, SendQueue};
 use engineio_core::server::{Event, ExchangeId, First, Input, Session, WebSocketId};
 use engineio_core::{DisconnectReason, Frame, Message, Payload, Refusal, Revision, Sid, Transport};
 use smallvec::SmallVec;
 
 use self::data::Data;
-use self::line::Line;
-pub(crate) use self::line::Place;
+pub(crate) use self::sending::QueuedSender;
 pub(crate) use self::state::PartyId;
 use self::state::{Consequences, Signal, State};
 use crate::http::connect::Opening;
@@ -53,9 +52,6 @@ pub(crate) enum Rest {
     Again,
     Close(DisconnectReason),
 }
-
-/// How many events are handled before other tasks get their turn: a POST of a million bytes brings half a million.
-const TURN: usize = 256;
 
 /// What the handlers have to do.
 pub(crate) enum Next {
@@ -105,11 +101,11 @@ impl Shared {
                 permit: Some(permit),
                 parties: SmallVec::new(),
                 waiting: Vec::new(),
-                line: Line::default(),
+                senders: SendQueue::default(),
                 pumping: false,
                 beside: 0,
                 farewell: None,
-                turn: 0,
+                events: Budget::for_events(),
                 driver: None,
                 starved: false,
                 watched: None,
@@ -227,13 +223,13 @@ impl Shared {
     pub(crate) fn next_event(self: &Arc<Self>, first: bool) -> Next {
         self.change(|state| {
             if first {
-                state.turn = 0;
-            } else if state.turn >= TURN && state.session.has_events() {
+                state.events = Budget::for_events();
+            } else if state.events.is_spent() && state.session.has_events() {
                 return Next::Later;
             }
             let event = state.next_event();
             state.pumping = event.is_some();
-            state.turn += 1;
+            state.events.charge_event();
             event.map_or(Next::Nothing, Next::Event)
         })
     }
@@ -263,10 +259,10 @@ impl Shared {
             return None;
         }
         let message = self.change(|state| {
-            if state.turn >= TURN {
+            if state.events.is_spent() {
                 return None;
             }
-            state.turn += 1;
+            state.events.charge_event();
             state.session.take_message(now)
         });
         message.inspect(|message| meter::received(message.len()))

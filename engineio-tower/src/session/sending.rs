@@ -3,11 +3,38 @@
 use std::sync::Arc;
 use std::task::Context;
 
+use engineio_core::driver::Ticket;
 use engineio_core::{DisconnectReason, Message, SendError, SendOptions};
 
-use super::{Place, Shared, now};
+use super::{Shared, now};
 use crate::policy::options::WhenFull;
 use crate::server::meter;
+
+/// A sender's place in the session's queue. Dropping it hands the turn to the next sender.
+pub(crate) struct QueuedSender<'a> {
+    session: &'a Arc<Shared>,
+    ticket: Ticket,
+}
+
+impl<'a> QueuedSender<'a> {
+    pub(crate) fn new(session: &'a Arc<Shared>) -> Self {
+        Self {
+            session,
+            ticket: Ticket::default(),
+        }
+    }
+}
+
+impl Drop for QueuedSender<'_> {
+    fn drop(&mut self) {
+        if self.ticket.is_queued() {
+            let next = self.session.lock().senders.leave(&mut self.ticket);
+            if let Some(waker) = next {
+                waker.wake();
+            }
+        }
+    }
+}
 
 impl Shared {
     pub(crate) fn try_send(
@@ -18,7 +45,7 @@ impl Shared {
         let when_full = self.server.options.when_full;
         let bytes = message.len();
         self.change(|state| {
-            if state.is_somebody_first() {
+            if state.has_queued_senders() {
                 return Err(SendError::Full(message));
             }
             match state.session.send_with(message, options) {
@@ -41,7 +68,7 @@ impl Shared {
         let count = messages.len();
         let bytes = messages.iter().map(Message::len).sum();
         self.change(|state| {
-            if state.is_somebody_first() {
+            if state.has_queued_senders() {
                 return Err(SendError::Full(messages));
             }
             match state.session.send_many(messages) {
@@ -61,7 +88,7 @@ impl Shared {
         let bytes = message.len();
         let sent = self.change(|state| {
             state.session.is_ready()
-                && !state.is_somebody_first()
+                && !state.has_queued_senders()
                 && state.session.send(message).is_ok()
         });
         if sent {
@@ -78,7 +105,7 @@ impl Shared {
         self: &Arc<Self>,
         message: Message,
         options: SendOptions,
-        place: &mut Place<'_>,
+        sender: &mut QueuedSender<'_>,
         cx: &Context<'_>,
     ) -> Result<(), (SendError, bool)> {
         if self.server.options.when_full != WhenFull::Wait {
@@ -88,17 +115,17 @@ impl Shared {
         let bytes = message.len();
         let mut next = None;
         let sent = self.change(|state| {
-            let sent = if state.session.is_open() && !state.line.lets_try(place.number) {
+            let sent = if state.session.is_open() && !state.senders.may_send(&sender.ticket) {
                 Err(SendError::Full(message))
             } else {
                 state.session.send_with(message, options)
             };
             let wait = state.accepted.is_some() && matches!(sent, Err(SendError::Full(_)));
             if wait {
-                state.line.wait(&mut place.number, cx);
+                state.senders.wait(&mut sender.ticket, cx);
             } else {
                 // There may be room for one more.
-                next = state.line.leave(&mut place.number);
+                next = state.senders.leave(&mut sender.ticket);
             }
             sent.map_err(|error| (error, wait))
         });

@@ -9,7 +9,7 @@ use std::task::Poll;
 use engineio_core::{DisconnectReason, Message, Revision, SendError, SendOptions, Sid, Transport};
 
 use crate::server::Server;
-use crate::session::{Place, Shared, now};
+use crate::session::{QueuedSender, Shared, now};
 
 /// One connected client.
 ///
@@ -88,12 +88,12 @@ impl Socket {
         options: SendOptions,
     ) -> Result<(), SendError> {
         let mut message = Some(message.into());
-        let mut place = Place::new(&self.session);
+        let mut sender = QueuedSender::new(&self.session);
         poll_fn(|cx| {
             let Some(current) = message.take() else {
                 return Poll::Ready(Ok(()));
             };
-            match self.session.poll_send(current, options, &mut place, cx) {
+            match self.session.poll_send(current, options, &mut sender, cx) {
                 Ok(()) => Poll::Ready(Ok(())),
                 Err((error, true)) => {
                     message = Some(error.into_message());

@@ -3,11 +3,11 @@
 use std::task::{Context, Waker};
 use std::time::{Duration, Instant};
 
+use engineio_core::driver::{Budget, SendQueue};
 use engineio_core::server::{Event, ExchangeId, Output, Session, WebSocketId};
 use engineio_core::{DisconnectReason, Refusal, Transport};
 use smallvec::SmallVec;
 
-use super::line::Line;
 use crate::policy::admission::Permit;
 use crate::server::meter;
 
@@ -24,16 +24,16 @@ pub(super) struct State {
     pub(super) parties: SmallVec<[Party; 2]>,
     /// Who waits until the outbox is empty, or for the end.
     pub(super) waiting: Vec<Waker>,
-    /// Who waits for room in the outbox.
-    pub(super) line: Line,
+    /// The senders that wait for room in the outbox.
+    pub(super) senders: SendQueue,
     /// Somebody runs the handlers; nobody else may, so that messages stay in order.
     pub(super) pumping: bool,
     /// How many message handlers run beside, each in a task of its own.
     pub(super) beside: usize,
     /// The end of the client, which the application is told when no handler runs beside any more.
     pub(super) farewell: Option<DisconnectReason>,
-    /// How many events were handled since the task of the handlers got its turn.
-    pub(super) turn: usize,
+    /// The events that the task of the handlers may still handle in this turn.
+    pub(super) events: Budget,
     /// The WebSocket's task runs the handlers and is woken instead of starting another task.
     pub(super) driver: Option<WebSocketId>,
     /// The task of the WebSocket waits for room in the inbox before it reads on.
@@ -207,9 +207,9 @@ impl State {
                 Output::Room => {
                     then.wake_more.append(&mut self.waiting);
                     if self.session.is_open() {
-                        then.wake_more.extend(self.line.first());
+                        then.wake_more.extend(self.senders.first());
                     } else {
-                        then.wake_more.extend(self.line.dissolve());
+                        then.wake_more.extend(self.senders.close());
                     }
                 }
                 Output::Finished => then.finished = true,
@@ -278,9 +278,9 @@ impl State {
         }
     }
 
-    /// Whether those who do not wait would go ahead of those who do. When the session ends, nobody waits any more.
-    pub(super) fn is_somebody_first(&self) -> bool {
-        !self.line.is_empty() && self.session.is_open()
+    /// Returns whether a sender that does not wait would overtake those that do. None waits once the session ends.
+    pub(super) fn has_queued_senders(&self) -> bool {
+        !self.senders.is_empty() && self.session.is_open()
     }
 
     pub(super) fn wait(&mut self, cx: &Context<'_>) {

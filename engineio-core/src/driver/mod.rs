@@ -1,0 +1,14 @@
+//! Building blocks for drivers: what the server's and the client's I/O layers share, without a runtime.
+//!
+//! - [`SendQueue`] lines up the tasks that wait for room in an outbox (back pressure).
+//! - [`Budget`] limits the work done for one peer before other tasks run (fairness).
+//!
+//! # Cancel safety
+//!
+//! Nothing here waits, so nothing here can be cancelled.
+
+mod budget;
+mod send_queue;
+
+pub use budget::Budget;
+pub use send_queue::{SendQueue, Ticket};

@@ -1,0 +1,199 @@
+//! Back pressure: the tasks that wait to send, first come, first served.
+
+use std::collections::VecDeque;
+use std::task::{Context, Waker};
+
+/// An empty queue with at most this capacity keeps its allocation; a larger one releases it.
+const KEPT_CAPACITY: usize = 8;
+
+/// The tasks that wait for room in the outbox of one session.
+///
+/// Only the first of them may try to send. So small messages, for which there is nearly always room, do not overtake a
+/// large one for ever, and room wakes one task instead of all. Each task that leaves the queue hands its turn to the next,
+/// which may find room too.
+///
+/// The queue holds no lock and wakes nobody: it returns wakers, which the caller wakes after it has released its own lock.
+///
+/// # Examples
+///
+/// ```
+/// use std::task::{Context, Waker};
+/// use engineio_core::driver::{SendQueue, Ticket};
+///
+/// let cx = Context::from_waker(Waker::noop());
+/// let mut queue = SendQueue::default();
+/// let (mut first, mut second) = (Ticket::default(), Ticket::default());
+/// queue.wait(&mut first, &cx);
+/// queue.wait(&mut second, &cx);
+/// assert!(queue.may_send(&first) && !queue.may_send(&second));
+///
+/// let next = queue.leave(&mut first); // It has sent its message.
+/// assert!(next.is_some() && queue.may_send(&second));
+/// ```
+#[derive(Debug, Default)]
+pub struct SendQueue {
+    waiting: VecDeque<(u64, Waker)>,
+    last_number: u64,
+}
+
+/// A sender's place in a [`SendQueue`]; the default has none, since it has not had to wait yet.
+///
+/// A sender that gives up must [leave](SendQueue::leave) the queue, or it blocks those behind it.
+#[derive(Debug, Default)]
+pub struct Ticket(Option<u64>);
+
+impl Ticket {
+    /// Returns whether the sender has waited, and has not left the queue since.
+    #[must_use]
+    pub const fn is_queued(&self) -> bool {
+        self.0.is_some()
+    }
+}
+
+impl SendQueue {
+    /// Returns whether no task waits.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.waiting.is_empty()
+    }
+
+    /// Returns whether it is this sender's turn: it is the first in the queue, or nobody waits.
+    #[must_use]
+    pub fn may_send(&self, ticket: &Ticket) -> bool {
+        let first = self.waiting.front();
+        first.is_none_or(|&(first, _)| Some(first) == ticket.0)
+    }
+
+    /// Keeps the sender's place, or gives it the last one, and stores its waker.
+    pub fn wait(&mut self, ticket: &mut Ticket, cx: &Context<'_>) {
+        if let Some(at) = ticket.0.and_then(|number| self.position(number)) {
+            self.waiting[at].1.clone_from(cx.waker());
+            return;
+        }
+        self.last_number += 1;
+        ticket.0 = Some(self.last_number);
+        self.waiting
+            .push_back((self.last_number, cx.waker().clone()));
+    }
+
+    /// Gives the sender's place up, if it has one. Returns the task to be woken, whose turn it is now, if that place was
+    /// the first.
+    #[must_use = "the next sender waits until it is woken"]
+    pub fn leave(&mut self, ticket: &mut Ticket) -> Option<Waker> {
+        let at = self.position(ticket.0.take()?)?;
+        self.waiting.remove(at);
+        if self.waiting.is_empty() && self.waiting.capacity() > KEPT_CAPACITY {
+            self.waiting = VecDeque::new();
+        }
+        if at == 0 { self.first() } else { None }
+    }
+
+    /// Returns the task whose turn it is, to be woken when there is room. It keeps its place until it
+    /// [leaves](Self::leave).
+    #[must_use = "the first sender waits until it is woken"]
+    pub fn first(&self) -> Option<Waker> {
+        self.waiting.front().map(|(_, waker)| waker.clone())
+    }
+
+    /// Empties the queue because there will never be room again. Returns all tasks, to be woken.
+    #[must_use = "the senders wait until they are woken"]
+    pub fn close(&mut self) -> impl Iterator<Item = Waker> + use<> {
+        let waiting = std::mem::take(&mut self.waiting);
+        waiting.into_iter().map(|(_, waker)| waker)
+    }
+
+    fn position(&self, number: u64) -> Option<usize> {
+        self.waiting
+            .binary_search_by_key(&number, |&(number, _)| number)
+            .ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::task::{Context, Wake, Waker};
+
+    use super::{KEPT_CAPACITY, SendQueue, Ticket};
+
+    #[derive(Default)]
+    struct Count(AtomicUsize);
+
+    impl Wake for Count {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    fn queued(queue: &mut SendQueue, count: &Arc<Count>) -> Ticket {
+        let waker = Waker::from(Arc::clone(count));
+        let mut ticket = Ticket::default();
+        queue.wait(&mut ticket, &Context::from_waker(&waker));
+        ticket
+    }
+
+    fn wakes(count: &Arc<Count>) -> usize {
+        count.0.load(Ordering::Relaxed)
+    }
+
+    #[test]
+    fn a_sender_that_leaves_hands_its_turn_to_the_next_alone() {
+        let mut queue = SendQueue::default();
+        let counts: [Arc<Count>; 3] = Default::default();
+        let mut tickets = counts.each_ref().map(|count| queued(&mut queue, count));
+        assert!(queue.may_send(&tickets[0]));
+        assert!(!queue.may_send(&tickets[1]) && !queue.may_send(&Ticket::default()));
+        queue.leave(&mut tickets[0]).unwrap().wake();
+        assert_eq!(counts.each_ref().map(wakes), [0, 1, 0]);
+        assert!(queue.may_send(&tickets[1]) && !tickets[0].is_queued());
+    }
+
+    #[test]
+    fn a_sender_that_gives_up_in_the_middle_wakes_nobody() {
+        let mut queue = SendQueue::default();
+        let counts: [Arc<Count>; 3] = Default::default();
+        let mut tickets = counts.each_ref().map(|count| queued(&mut queue, count));
+        assert!(queue.leave(&mut tickets[1]).is_none());
+        queue.leave(&mut tickets[0]).unwrap().wake();
+        assert_eq!(counts.each_ref().map(wakes), [0, 0, 1]);
+    }
+
+    #[test]
+    fn a_sender_that_waits_again_keeps_its_place() {
+        let mut queue = SendQueue::default();
+        let (old, new) = (Arc::<Count>::default(), Arc::<Count>::default());
+        let mut ticket = queued(&mut queue, &old);
+        let behind = queued(&mut queue, &Arc::default());
+        let waker = Waker::from(Arc::clone(&new));
+        queue.wait(&mut ticket, &Context::from_waker(&waker));
+        queue.first().unwrap().wake();
+        assert_eq!((wakes(&old), wakes(&new)), (0, 1));
+        assert!(queue.may_send(&ticket) && !queue.may_send(&behind));
+    }
+
+    #[test]
+    fn closing_wakes_all_and_lets_nobody_wait() {
+        let mut queue = SendQueue::default();
+        let counts: [Arc<Count>; 3] = Default::default();
+        let mut tickets = counts.each_ref().map(|count| queued(&mut queue, count));
+        queue.close().for_each(Waker::wake);
+        assert_eq!(counts.each_ref().map(wakes), [1, 1, 1]);
+        assert!(queue.is_empty() && queue.may_send(&tickets[2]));
+        assert!(queue.leave(&mut tickets[0]).is_none());
+    }
+
+    #[test]
+    fn the_memory_of_a_crowd_is_given_back() {
+        let mut queue = SendQueue::default();
+        let count = Arc::default();
+        let tickets: Vec<_> = (0..1000).map(|_| queued(&mut queue, &count)).collect();
+        for mut ticket in tickets {
+            if let Some(next) = queue.leave(&mut ticket) {
+                next.wake();
+            }
+        }
+        assert!(queue.waiting.capacity() <= KEPT_CAPACITY);
+        assert_eq!(wakes(&count), 999);
+    }
+}
