@@ -1,13 +1,13 @@
-//! The fenced blocks of a Markdown text, which is what users copy.
+//! The fenced code blocks of a Markdown text.
 
-/// A block between two lines of backticks.
+/// A fenced code block.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Fence<'a> {
-    /// The number of its first line, which names the language.
+    /// The number of its opening line.
     pub(crate) line: usize,
-    /// All that stands behind the backticks: `rust,no_run`.
+    /// The info string after the backticks: `rust,no_run`.
     pub(crate) info: &'a str,
-    /// What is between the two lines.
+    /// The content.
     pub(crate) text: &'a str,
 }
 
@@ -17,13 +17,13 @@ impl<'a> Fence<'a> {
         self.info.split([',', ' ']).next().unwrap_or_default()
     }
 
-    /// Whether it is a whole program.
+    /// Returns whether it is a complete Rust program.
     pub(crate) fn is_program(&self) -> bool {
         self.language() == "rust" && self.text.contains("fn main()")
     }
 }
 
-/// The blocks of a text, in their order.
+/// Returns the blocks of a text in order.
 pub(crate) fn fences(text: &str) -> Vec<Fence<'_>> {
     let mut found = Vec::new();
     let mut open: Option<(usize, &str, usize)> = None;
@@ -45,7 +45,7 @@ pub(crate) fn fences(text: &str) -> Vec<Fence<'_>> {
     found
 }
 
-/// The blocks of one language.
+/// Returns the content of the blocks in one language.
 pub(crate) fn of_language<'a>(text: &'a str, language: &str) -> Vec<&'a str> {
     let found = fences(text).into_iter();
     let found = found.filter(|fence| fence.language() == language);

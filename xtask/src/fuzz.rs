@@ -1,8 +1,7 @@
-//! `cargo xtask fuzz`: every target of `fuzz/` for some time, with what it reached.
+//! `cargo xtask fuzz`: runs every target of `fuzz/` for some time and prints the coverage it reached.
 //!
-//! The targets are those of cargo-fuzz, and `cargo fuzz run TARGET` works too. Here they are built with the same
-//! instrumentation, but without a sanitizer, which guards unsafe code of which there is none; so there is no tool to
-//! install.
+//! The targets are those of cargo-fuzz, and `cargo fuzz run TARGET` works too. This task builds them with the same
+//! instrumentation but without a sanitizer, which would only guard unsafe code, so that no tool has to be installed.
 
 use std::fs;
 use std::num::NonZero;
@@ -15,8 +14,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
-use crate::process::{self, Reach};
-use crate::steps::step;
+use crate::process::{self, BUILD_LIMIT, Reach};
+use crate::step::step;
 use crate::workspace::{Workspace, cargo};
 
 pub(crate) const TARGETS: &[&str] = &[
@@ -31,10 +30,10 @@ pub(crate) const TARGETS: &[&str] = &[
     "service",
 ];
 
-/// How long each target runs if nothing else is said: enough to see that it works.
+/// The default time for each target: enough to see that it works.
 pub(crate) const SECONDS: u32 = 20;
 
-/// What libFuzzer needs to see which way the program went.
+/// The coverage instrumentation of libFuzzer.
 const INSTRUMENTATION: &[&str] = &[
     "--cfg=fuzzing",
     "-Cpasses=sancov-module",
@@ -43,18 +42,16 @@ const INSTRUMENTATION: &[&str] = &[
     "-Cllvm-args=-sanitizer-coverage-pc-table",
     "-Cllvm-args=-sanitizer-coverage-trace-compares",
     "-Ccodegen-units=1",
-    // Assertions and overflows are what is looked for.
+    // Failed assertions and overflows are findings.
     "-Cdebug-assertions",
     "-Coverflow-checks",
 ];
 
-const BUILD_LIMIT: Duration = Duration::from_secs(20 * 60);
-
-/// How long an input may take, and how much memory the run; more is a finding.
+/// The time limit for one input and the memory limit for the run. Exceeding either is a finding.
 const SLOWEST_INPUT_SECONDS: u32 = 10;
 const MOST_MEMORY_MIB: u32 = 1_024;
 
-/// Runs one target or all of them for so many seconds each, as many at a time as there are processors.
+/// Runs one target or all of them for `seconds` each, as many at a time as there are processors.
 pub(crate) fn run(workspace: &Workspace, target: Option<&str>, seconds: u32) -> Result<()> {
     let build = workspace.target.join("fuzz");
     step("build the fuzz targets", || compile(workspace, &build))?;
@@ -98,15 +95,15 @@ fn fuzz_all(
             scope.spawn(work);
         }
     });
-    // Each was run, and each that failed is named before the first of them ends this.
+    // All targets have run, and those that failed have printed their names, before the first error is returned.
     let reached = reached.into_iter().filter_map(OnceLock::into_inner);
     reached.collect()
 }
 
 fn compile(workspace: &Workspace, build: &Path) -> Result<()> {
     let mut command = cargo();
-    // Flags for one target triple only, so that build scripts run without a fuzzer around them. The lock file follows
-    // the crates of the main workspace, which have dependencies of their own to change.
+    // The flags apply to one target triple, so that build scripts run without instrumentation. No `--locked`: the lock
+    // file follows the crates of the main workspace, whose dependencies change.
     command
         .args(["build", "--release", "--bins", "--target"])
         .arg(host_triple()?)
@@ -125,17 +122,17 @@ fn host_triple() -> Result<String> {
     host.map(str::to_owned).context("rustc names no host")
 }
 
-/// How far a run came.
+/// The coverage that a run reached.
 #[derive(Debug, Default, PartialEq)]
 struct Reached {
     executions: String,
     edges: String,
-    /// How many inputs are kept because each goes a way of its own.
+    /// The number of inputs in the corpus, each with coverage of its own.
     inputs: String,
 }
 
 impl Reached {
-    /// Reads a line of libFuzzer's: `#123 DONE cov: 45 ft: 67 corp: 8/9b …`.
+    /// Parses a line of libFuzzer: `#123 DONE cov: 45 ft: 67 corp: 8/9b …`.
     fn parse(line: &str) -> Option<Self> {
         let mut words = line.split_whitespace();
         let executions = words.next()?.strip_prefix('#')?.to_owned();
@@ -154,7 +151,7 @@ impl Reached {
     }
 }
 
-/// New inputs go to the build directory; the corpus that is committed is only read.
+/// Runs one target. New inputs go to the build directory; the committed corpus is only read.
 fn fuzz(workspace: &Workspace, build: &Path, target: &str, seconds: u32) -> Result<Reached> {
     let found = build.join("corpus").join(target);
     let crashes = build.join("artifacts").join(target);
@@ -195,7 +192,7 @@ fn fuzz(workspace: &Workspace, build: &Path, target: &str, seconds: u32) -> Resu
     Ok(reached)
 }
 
-/// The binary lies below the name of the triple.
+/// Returns the path of a target's binary, which lies below the name of the triple.
 fn program(build: &Path, target: &str) -> Result<PathBuf> {
     Ok(build.join(host_triple()?).join("release").join(target))
 }

@@ -1,4 +1,4 @@
-//! A server that does not say where it listens, and is told instead: a proxy, or a program that a user copied.
+//! Runs a server whose address is fixed in advance instead of printed: a proxy, or a program from a guide.
 
 use std::fs::{self, File};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
@@ -14,11 +14,11 @@ use crate::process;
 const START_LIMIT: Duration = Duration::from_secs(10);
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
-/// Ports below those that systems hand out by themselves, so that one that was free stays so.
+/// Ports below the ephemeral range, so that the system does not assign one of them to somebody else.
 const FIRST_PORT: u16 = 10_000;
 const PORTS_OF_A_RUN: u16 = 20;
 
-/// A running server; killed when dropped, unless it was stopped.
+/// A running server. It is killed when dropped, unless it was stopped.
 #[derive(Debug)]
 pub(crate) struct Listener {
     name: String,
@@ -28,7 +28,7 @@ pub(crate) struct Listener {
 }
 
 impl Listener {
-    /// Starts `command`, which listens at `address`, and waits until it does.
+    /// Starts `command` and waits until it accepts connections at `address`.
     pub(crate) fn start(
         name: &str,
         mut command: Command,
@@ -72,11 +72,11 @@ impl Listener {
         Ok(())
     }
 
-    /// Asks it to end, and tells how it did.
+    /// Stops the server with SIGTERM and returns its exit status.
     pub(crate) fn stop(mut self) -> Result<ExitStatus> {
         if let Some(status) = self.child.try_wait()? {
             self.show_log();
-            bail!("`{}` ended by itself ({status})", self.name);
+            bail!("`{}` exited on its own ({status})", self.name);
         }
         process::terminate(&self.child)?;
         match process::wait(&mut self.child, START_LIMIT)? {
@@ -89,7 +89,7 @@ impl Listener {
         }
     }
 
-    /// What it has printed so far.
+    /// Returns the output so far.
     pub(crate) fn printed(&self) -> String {
         let text = fs::read(&self.log).unwrap_or_default();
         String::from_utf8_lossy(&text).into_owned()
@@ -106,11 +106,11 @@ impl Listener {
 
 impl Drop for Listener {
     fn drop(&mut self) {
-        // Once it was waited for, its number may be another program's.
+        // After a wait the process id may belong to another program.
         if !matches!(self.child.try_wait(), Ok(None)) {
             return;
         }
-        // Asked, because a killed nginx leaves its workers behind.
+        // SIGTERM first, because a killed nginx leaves its workers behind.
         let _ = process::terminate(&self.child);
         if !matches!(process::wait(&mut self.child, START_LIMIT), Ok(Some(_))) {
             let _ = self.child.kill();
@@ -119,16 +119,15 @@ impl Drop for Listener {
     }
 }
 
-/// An address that nobody listens at, for a server that is started at once.
+/// Returns a free address, for a server that is started immediately.
 pub(crate) fn free_address() -> Result<SocketAddr> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
     Ok(listener.local_addr()?)
 }
 
-/// A port that nobody listens at, and that the system gives nobody who does not ask for it: for a program that is yet to
-/// be built.
+/// Returns a free port outside the ephemeral range, for a program that has yet to be built.
 pub(crate) fn lasting_port() -> Result<u16> {
-    // Another run on this machine begins elsewhere.
+    // Another run on this machine starts at another port.
     let run = u16::try_from(std::process::id() % 1_000)?;
     let mut ports = (0..PORTS_OF_A_RUN).map(|n| FIRST_PORT + run * PORTS_OF_A_RUN + n);
     let free = ports.find(|port| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok());

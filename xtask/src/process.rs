@@ -1,4 +1,4 @@
-//! Other programs, run to their end and never for longer than they may.
+//! Runs other programs to their end, within a time limit.
 
 use std::io::{Read, Write};
 use std::os::unix::process::CommandExt;
@@ -8,19 +8,25 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
-/// How often a running program is looked at. The standard library cannot wait with a limit.
-const LOOK_EVERY: Duration = Duration::from_millis(20);
+/// The time limit of one cargo command. No build takes this long on a slow machine with an empty cache; one that does hangs.
+pub(crate) const BUILD_LIMIT: Duration = Duration::from_secs(20 * 60);
 
-/// What is killed when the time is up.
+/// The time limit of one suite of tests, about ten times what a suite takes.
+pub(crate) const SUITE_LIMIT: Duration = Duration::from_secs(300);
+
+/// How often a running program is polled: the standard library cannot wait with a time limit.
+const POLL_EVERY: Duration = Duration::from_millis(20);
+
+/// Which processes are killed when the time limit has passed.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Reach {
-    /// The program alone. It stays in our process group, so that Ctrl-C ends it together with us.
+    /// The program alone. It stays in the process group of this task, so that Ctrl-C ends both.
     Program,
-    /// The program and all that it started: test runners and browsers leave children behind.
+    /// The program and everything it started, because test runners and browsers leave children behind.
     Group,
 }
 
-/// Runs `command`, showing what it prints; an exit status other than 0 is an error.
+/// Runs `command` and shows its output. An exit status other than 0 is an error.
 pub(crate) fn run(command: &mut Command, reach: Reach, limit: Duration) -> Result<()> {
     let name = describe(command);
     if let Reach::Group = reach {
@@ -39,12 +45,12 @@ pub(crate) fn run(command: &mut Command, reach: Reach, limit: Duration) -> Resul
                 Reach::Group => signal("KILL", &format!("-{}", child.id()))?,
             }
             child.wait()?;
-            bail!("`{name}` did not end within {} s", limit.as_secs());
+            bail!("`{name}` still ran after {} s", limit.as_secs());
         }
     }
 }
 
-/// Runs `command` with a text as its input, and gives what it printed. What it says on the standard error is shown.
+/// Runs `command` with `input` on its standard input and returns its standard output. The standard error is shown.
 pub(crate) fn output(mut command: Command, input: &str, limit: Duration) -> Result<String> {
     let name = describe(&command);
     let mut child = command
@@ -54,18 +60,18 @@ pub(crate) fn output(mut command: Command, input: &str, limit: Duration) -> Resu
         .with_context(|| format!("cannot run `{name}`"))?;
     let mut stdin = child.stdin.take().context("no input")?;
     let mut stdout = child.stdout.take().context("no output")?;
-    // Read meanwhile, since a full pipe would stop it.
+    // Read concurrently, since a full pipe would block the program.
     let reader = thread::spawn(move || {
         let mut bytes = Vec::new();
         stdout.read_to_end(&mut bytes).map(|_| bytes)
     });
-    // A program that does not read its input is not at fault.
+    // A program may ignore its input.
     let _ = stdin.write_all(input.as_bytes());
     drop(stdin);
     let Some(status) = wait(&mut child, limit)? else {
         child.kill()?;
         child.wait()?;
-        bail!("`{name}` did not end within {} s", limit.as_secs());
+        bail!("`{name}` still ran after {} s", limit.as_secs());
     };
     let bytes = match reader.join() {
         Ok(bytes) => bytes?,
@@ -78,7 +84,7 @@ pub(crate) fn output(mut command: Command, input: &str, limit: Duration) -> Resu
     Ok(text)
 }
 
-/// The exit status, or `None` if the program still runs after `limit`.
+/// Waits for the exit status. Returns `None` if the program still runs after `limit`.
 pub(crate) fn wait(child: &mut Child, limit: Duration) -> Result<Option<ExitStatus>> {
     let end = Instant::now() + limit;
     loop {
@@ -88,11 +94,11 @@ pub(crate) fn wait(child: &mut Child, limit: Duration) -> Result<Option<ExitStat
         if Instant::now() >= end {
             return Ok(None);
         }
-        thread::sleep(LOOK_EVERY);
+        thread::sleep(POLL_EVERY);
     }
 }
 
-/// Asks a program to end, as a service manager does. (The standard library can only kill.)
+/// Sends SIGTERM, as a service manager does. (The standard library can only kill.)
 pub(crate) fn terminate(child: &Child) -> Result<()> {
     signal("TERM", &child.id().to_string())
 }
@@ -108,7 +114,7 @@ fn signal(name: &str, target: &str) -> Result<()> {
     Ok(())
 }
 
-/// The first line that a program prints, or `None` if it cannot be run or fails.
+/// Returns the first line that a program prints, or `None` if it cannot be run or fails.
 pub(crate) fn first_line(program: &str, arguments: &[&str]) -> Option<String> {
     let output = Command::new(program).args(arguments).output().ok()?;
     let text = String::from_utf8(output.stdout).ok()?;
@@ -116,7 +122,7 @@ pub(crate) fn first_line(program: &str, arguments: &[&str]) -> Option<String> {
     output.status.success().then_some(line)
 }
 
-/// The command as somebody would type it.
+/// Formats a command as it would be typed.
 fn describe(command: &Command) -> String {
     let mut words = vec![command.get_program().to_string_lossy()];
     words.extend(
@@ -140,7 +146,7 @@ mod tests {
             Duration::from_millis(50),
         )
         .unwrap_err();
-        assert!(error.to_string().contains("did not end"), "{error}");
+        assert!(error.to_string().contains("still ran"), "{error}");
         assert!(began.elapsed() < Duration::from_secs(30));
     }
 

@@ -1,25 +1,23 @@
-//! `cargo xtask races`: the server under a scheduler that tries out who goes first.
+//! `cargo xtask races`: the server under shuttle, a scheduler that explores interleavings.
 
 use std::time::Duration;
 
 use anyhow::Result;
 
-use crate::process::{self, Reach};
-use crate::steps::step;
+use crate::process::{self, BUILD_LIMIT, Reach};
+use crate::step::step;
 use crate::workspace::{Workspace, cargo};
 
-/// How many schedules each scenario meets if nothing else is said, once drawn at random and once with preferences.
+/// The default number of schedules for each scenario, with each of two kinds of scheduler: random and with priorities.
 pub(crate) const ROUNDS: u32 = 400;
 
-/// What puts the scheduler's locks and tasks in the place of those of std and tokio.
+/// The flag that replaces the locks and tasks of std and tokio with those of the scheduler.
 const FLAG: &str = "--cfg=engineio_shuttle";
-
-const BUILD_LIMIT: Duration = Duration::from_secs(20 * 60);
 
 /// Far more than a round takes on a slow machine.
 const ROUND_LIMIT: Duration = Duration::from_secs(1);
 
-/// Runs every scenario of `engineio-tower/tests/races` so many times of each kind; a seed is the whole story of a run.
+/// Runs every scenario of `engineio-tower/tests/races` under `rounds` schedules of each kind. The seed alone determines them.
 pub(crate) fn run(workspace: &Workspace, rounds: u32, seed: u32) -> Result<()> {
     step("build the scenarios of races", || {
         test(workspace, &["--no-run"], rounds, seed, BUILD_LIMIT)
@@ -31,7 +29,7 @@ pub(crate) fn run(workspace: &Workspace, rounds: u32, seed: u32) -> Result<()> {
     })
 }
 
-/// The flag would have everything built anew that lies in the usual directory.
+/// Runs `cargo test` with the flag, in a target directory of its own: in the usual one the flag would rebuild everything.
 fn test(
     workspace: &Workspace,
     arguments: &[&str],
@@ -48,7 +46,7 @@ fn test(
         .env("CARGO_ENCODED_RUSTFLAGS", FLAG)
         .env("RACES_ROUNDS", rounds.to_string())
         .env("RACES_SEED", seed.to_string())
-        // It models all orders of memory as the strongest, and says so for each test.
+        // Shuttle treats every memory ordering as sequentially consistent, and would say so in each test.
         .env("SHUTTLE_SILENCE_WARNINGS", "1")
         .current_dir(&workspace.root);
     process::run(&mut command, Reach::Program, limit)

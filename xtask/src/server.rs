@@ -1,4 +1,4 @@
-//! A server of a test: one of our example programs or a foreign one, as a process of its own.
+//! Runs a server under test as a process: one of the example programs, or a foreign server.
 
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Write};
@@ -14,16 +14,16 @@ use crate::process;
 
 const START_LIMIT: Duration = Duration::from_secs(10);
 
-/// What a service manager would call a clean stop.
+/// How long a clean stop may take.
 const STOP_LIMIT: Duration = Duration::from_secs(5);
 
-/// How much of a log is shown when something fails; the whole stays in its file.
+/// How many lines of the log are shown after a failure. The log file has all of them.
 const LOG_LINES: usize = 30;
 
-/// What the programs print when they are ready, followed by their address.
+/// The text that a program prints before its address once it accepts connections.
 const READY: &str = "listening on ";
 
-/// A running server; killed when dropped, unless it was stopped.
+/// A running server. It is killed when dropped, unless it was stopped.
 #[derive(Debug)]
 pub(crate) struct Server {
     name: String,
@@ -45,13 +45,13 @@ impl Server {
         Self::start_command(name, command, logs)
     }
 
-    /// The same for a program with whatever it needs to be run, an interpreter for instance.
+    /// Does the same as `start` for a command with arguments of its own, such as an interpreter and a script.
     pub(crate) fn start_command(name: &str, mut command: Command, logs: &Path) -> Result<Self> {
         command.args(["--listen", "127.0.0.1:0"]);
         Self::start_ready(name, command, logs)
     }
 
-    /// The same for an example of one file, whose only argument is its address.
+    /// Does the same as `start` for a single-file example, which takes its address as the only argument.
     pub(crate) fn start_example(program: &Path, logs: &Path) -> Result<Self> {
         let name = program.file_name().unwrap_or_default().to_string_lossy();
         let mut command = Command::new(program);
@@ -71,7 +71,7 @@ impl Server {
             .spawn()
             .with_context(|| format!("cannot run server `{name}`"))?;
         let stdout = child.stdout.take().context("the server has no stdout")?;
-        // Made before waiting, so that a server that never becomes ready is killed on the way out.
+        // Constructed before waiting, so that a server that never becomes ready is killed when this returns.
         let mut server = Self {
             name: name.to_owned(),
             child,
@@ -86,24 +86,24 @@ impl Server {
         &self.url
     }
 
-    /// The file with everything that it prints.
+    /// The file that collects its output.
     pub(crate) fn log(&self) -> &Path {
         &self.log
     }
 
-    /// The process.
+    /// The process id.
     pub(crate) fn id(&self) -> u32 {
         self.child.id()
     }
 
-    /// Ends the server in good order: asked by SIGTERM it exits with 0, soon, and without having panicked.
+    /// Stops the server with SIGTERM. It must exit with status 0 within the limit, and must not have panicked.
     pub(crate) fn stop(mut self) -> Result<()> {
         self.try_stop().map_err(|error| self.blame(error))
     }
 
     fn try_stop(&mut self) -> Result<()> {
         if let Some(status) = self.child.try_wait()? {
-            bail!("it ended by itself ({status})");
+            bail!("it exited on its own ({status})");
         }
         process::terminate(&self.child)?;
         match process::wait(&mut self.child, STOP_LIMIT)? {
@@ -111,20 +111,20 @@ impl Server {
             Some(status) if !status.success() => bail!("after SIGTERM it exited with {status}"),
             Some(_) => {}
         }
-        // A task that panics does not end the process, and the clients may not have noticed.
+        // A panic in a task does not end the process, and the clients may not have noticed it.
         if fs::read_to_string(&self.log)?.contains("panicked at") {
             bail!("it panicked");
         }
         Ok(())
     }
 
-    /// Shows the end of what the server printed, which may say why something failed.
+    /// Shows the last lines of the log, which may explain a failure.
     pub(crate) fn show_log(&self) {
         let text = fs::read(&self.log).unwrap_or_default();
         let text = String::from_utf8_lossy(&text);
         let lines: Vec<&str> = text.lines().collect();
         let last = &lines[lines.len().saturating_sub(LOG_LINES)..];
-        eprintln!("-- the last that server `{}` printed:", self.name);
+        eprintln!("-- last output of server `{}`:", self.name);
         for line in last {
             eprintln!("   {line}");
         }
@@ -138,14 +138,14 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // Both fail if it has ended already, which is what is wanted.
+        // Both fail if it has already exited, which is fine.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
-/// The address from the line that says so. All other output goes to the log, for as long as there is
-/// any: a full pipe would stop the server.
+/// Reads the address from the line that announces it. All other output goes to the log until the pipe closes, because a
+/// full pipe would block the server.
 fn wait_until_ready(stdout: ChildStdout, mut log: File) -> Result<String> {
     let (found, address) = mpsc::channel();
     thread::spawn(move || {
@@ -158,7 +158,7 @@ fn wait_until_ready(stdout: ChildStdout, mut log: File) -> Result<String> {
     });
     match address.recv_timeout(START_LIMIT) {
         Ok(url) => Ok(url),
-        Err(RecvTimeoutError::Disconnected) => bail!("it ended before it was ready"),
+        Err(RecvTimeoutError::Disconnected) => bail!("it exited before it was ready"),
         Err(RecvTimeoutError::Timeout) => {
             bail!(
                 "it did not print `{READY}…` within {} s",
@@ -166,4 +166,17 @@ fn wait_until_ready(stdout: ChildStdout, mut log: File) -> Result<String> {
             )
         }
     }
+}
+
+/// Combines the result of a suite with those of its servers, each of which must stop cleanly.
+pub(crate) fn stop_all(suite: Result<()>, servers: impl IntoIterator<Item = Server>) -> Result<()> {
+    let mut result = suite;
+    for server in servers {
+        match result {
+            Ok(()) => result = server.stop(),
+            // The first failure is the one to report. The server is killed when it is dropped.
+            Err(_) => server.show_log(),
+        }
+    }
+    result
 }

@@ -1,4 +1,4 @@
-//! Where things are, as cargo itself says it.
+//! The workspace as `cargo metadata` describes it.
 
 use std::env;
 use std::fs;
@@ -12,7 +12,7 @@ use serde_json::Value;
 #[derive(Debug)]
 pub(crate) struct Workspace {
     pub(crate) root: PathBuf,
-    /// The build directory; asked for instead of assumed, because users move it.
+    /// The build directory, as cargo reports it, because users move it.
     pub(crate) target: PathBuf,
     /// The whole description, dependency graph included.
     pub(crate) metadata: Value,
@@ -29,7 +29,7 @@ pub(crate) struct Member {
 
 impl Workspace {
     pub(crate) fn load() -> Result<Self> {
-        // The lock file is what everybody tests with; a task must not be what changes it.
+        // A task must not change the lock file that everybody tests with.
         let output = cargo()
             .args(["metadata", "--format-version", "1", "--locked"])
             .current_dir(manifest_directory()?)
@@ -56,6 +56,11 @@ impl Workspace {
         })
     }
 
+    /// The directory for the output of servers.
+    pub(crate) fn logs(&self) -> PathBuf {
+        self.target.join("peers/logs")
+    }
+
     pub(crate) fn members(&self) -> Result<Vec<Member>> {
         let ids = list(&self.metadata["workspace_members"]);
         let mut members = Vec::new();
@@ -67,7 +72,7 @@ impl Workspace {
         Ok(members)
     }
 
-    /// A path as a person wants to read it.
+    /// Formats a path relative to the root.
     pub(crate) fn relative<'a>(&self, path: &'a Path) -> std::path::Display<'a> {
         path.strip_prefix(&self.root).unwrap_or(path).display()
     }
@@ -95,19 +100,19 @@ impl Member {
     }
 }
 
-/// The cargo that runs this task, so that all steps use one toolchain.
+/// Returns the cargo that runs this task, so that all steps use one toolchain.
 pub(crate) fn cargo() -> Command {
     Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
 }
 
-/// The elements of a JSON list; none if it is something else.
+/// Returns the elements of a JSON list, or none if the value is something else.
 pub(crate) fn list(value: &Value) -> &[Value] {
     value.as_array().map_or(&[], Vec::as_slice)
 }
 
-/// Where the source of xtask is *now*: the path known when it was compiled may be of another checkout.
+/// Returns the directory of xtask at run time: the path known at compile time may be that of another checkout.
 fn manifest_directory() -> Result<PathBuf> {
     env::var_os("CARGO_MANIFEST_DIR")
         .map(PathBuf::from)
-        .context("run this as `cargo xtask …`, which tells it where the workspace is")
+        .context("CARGO_MANIFEST_DIR is not set: run this as `cargo xtask …`")
 }

@@ -1,4 +1,4 @@
-//! Whether every row of `docs/CONFORMANCE.md` and `SECURITY.md` has the tests that it promises.
+//! Checks that every row of `docs/CONFORMANCE.md` and `SECURITY.md` has the tests that it names.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -8,13 +8,13 @@ use anyhow::Result;
 use super::{read, rust_files};
 use crate::workspace::Workspace;
 
-/// Where the numbers of rows stand in comments above tests.
-const ROWS: &str = "engineio-tower/tests/conformance";
+/// The tests with row numbers in the comments above them.
+const ROWS: &str = "engineio-tower/tests";
 
-/// The page whose table of advisories names tests.
+/// The page with the table of advisories.
 const SECURITY: &str = "SECURITY.md";
 
-/// The rows of this column's text are tested beside the client.
+/// The last column of rows that the tests of the client cover.
 const OF_THE_CLIENT: &str = "of `engineio-client`";
 
 pub(super) fn check(workspace: &Workspace, found: &mut Vec<String>) -> Result<()> {
@@ -34,7 +34,9 @@ pub(super) fn check(workspace: &Workspace, found: &mut Vec<String>) -> Result<()
         }
     }
     for row in tested.iter().filter(|row| !rows.contains_key(*row)) {
-        found.push(format!("{ROWS}: a test names row {row}, which is none"));
+        found.push(format!(
+            "{ROWS}: a test names row {row}, which does not exist"
+        ));
     }
     let mut expected: BTreeSet<String> = (1..=99).map(|row| row.to_string()).collect();
     expected.insert("75b".to_owned());
@@ -61,7 +63,7 @@ fn check_promises(
 ) {
     for (behaviour, name) in promised_tests(page) {
         let Some(name) = name else {
-            found.push(format!("{file}: no test for: {behaviour}"));
+            found.push(format!("{file}: no test is named for: {behaviour}"));
             continue;
         };
         let exists = if name.contains('/') {
@@ -70,12 +72,12 @@ fn check_promises(
             known.contains(name)
         };
         if !exists {
-            found.push(format!("{file}: there is no test `{name}`"));
+            found.push(format!("{file}: no such test: `{name}`"));
         }
     }
 }
 
-/// The cells of the tables, line by line.
+/// Returns the cells of the tables, line by line.
 fn table_lines(page: &str) -> impl Iterator<Item = Vec<&str>> {
     page.lines().filter_map(|line| {
         let line = line.strip_prefix("| ")?.strip_suffix('|')?;
@@ -83,7 +85,7 @@ fn table_lines(page: &str) -> impl Iterator<Item = Vec<&str>> {
     })
 }
 
-/// The numbered rows and what their last column says.
+/// Returns the numbered rows with the text of their last column.
 fn rows(page: &str, found: &mut Vec<String>) -> BTreeMap<String, String> {
     let mut rows = BTreeMap::new();
     for cells in table_lines(page) {
@@ -93,20 +95,20 @@ fn rows(page: &str, found: &mut Vec<String>) -> BTreeMap<String, String> {
         let here = cells.iter().rfind(|cell| !cell.is_empty());
         let here = here.copied().unwrap_or_default().to_owned();
         if rows.insert((*number).to_owned(), here).is_some() {
-            found.push(format!("docs/CONFORMANCE.md: row {number} is there twice"));
+            found.push(format!("docs/CONFORMANCE.md: row {number} appears twice"));
         }
     }
     rows
 }
 
-/// A number, with a `B` before it or a small letter behind it.
+/// Returns whether a cell is a row number: digits, with a `B` before or a lower-case letter after them.
 fn is_row(cell: &str) -> bool {
     let number = cell.strip_prefix('B').unwrap_or(cell);
     let number = number.trim_end_matches(|letter: char| letter.is_ascii_lowercase());
     !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit())
 }
 
-/// The rows that comments above a test name. One that stands elsewhere would promise what nobody checks.
+/// Returns the rows named in comments directly above a test. Comments elsewhere do not count.
 fn markers(source: &str) -> Vec<String> {
     let mut waiting = Vec::new();
     let mut rows = Vec::new();
@@ -124,7 +126,7 @@ fn markers(source: &str) -> Vec<String> {
     rows
 }
 
-/// The tests in the last column of the table without numbers: of every behaviour, or `None` if it has none.
+/// Returns each behaviour of the tables without row numbers, with the tests in its last column, or `None` if there are none.
 fn promised_tests(page: &str) -> impl Iterator<Item = (&str, Option<&str>)> {
     table_lines(page)
         .filter(|cells| cells.len() == 3 && !["behaviour", "advisory", "#"].contains(&cells[0]))
@@ -138,7 +140,7 @@ fn promised_tests(page: &str) -> impl Iterator<Item = (&str, Option<&str>)> {
         })
 }
 
-/// The functions without arguments of the library crates and of the crate of the tests.
+/// Returns the names of the functions without arguments in the library crates and in `e2e`.
 fn functions(workspace: &Workspace) -> Result<BTreeSet<String>> {
     let mut names = BTreeSet::new();
     for entry in fs::read_dir(&workspace.root)? {

@@ -1,4 +1,4 @@
-//! The direction of dependencies: which crate may know which.
+//! Checks the direction of dependencies between crates.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -6,10 +6,10 @@ use serde_json::Value;
 
 use crate::workspace::list;
 
-/// A crate, and the families of crates that must not be in its tree. A family is a crate and all whose
-/// name begins with its name and a hyphen or underscore.
+/// The families of crates that must not be in the dependency tree of a crate. A family is a crate and all crates whose name
+/// begins with its name and a hyphen or underscore.
 const FORBIDDEN: &[(&str, &[&str])] = &[
-    // The protocol has no I/O, no clock and no randomness; that is why it can be tested without.
+    // The protocol has no I/O, no clock and no randomness, so its tests need none.
     (
         "engineio-core",
         &[
@@ -23,12 +23,19 @@ const FORBIDDEN: &[(&str, &[&str])] = &[
             "getrandom",
         ],
     ),
-    // Frames travel over any byte stream, whoever made it.
     (
         "engineio-websocket",
-        &["hyper", "tower", "axum", "actix", "warp", "rand"],
+        &[
+            "axum",
+            "actix",
+            "warp",
+            "hyper",
+            "tower",
+            "engineio-tower",
+            "engineio-client",
+        ],
     ),
-    // A server serves every framework, so it knows none; and it is no client.
+    // The server works with every framework, so it depends on none. Server and client do not depend on each other.
     (
         "engineio-tower",
         &["axum", "actix", "warp", "engineio-client"],
@@ -39,7 +46,7 @@ const FORBIDDEN: &[(&str, &[&str])] = &[
     ),
 ];
 
-/// Without these the rules above would hold because there is nothing to check.
+/// The crates that must exist, because without them the rules above would hold trivially.
 const REQUIRED: &[&str] = &["engineio-core", "engineio-tower"];
 
 pub(super) fn check(metadata: &Value, found: &mut Vec<String>) {
@@ -47,7 +54,7 @@ pub(super) fn check(metadata: &Value, found: &mut Vec<String>) {
     for (name, families) in FORBIDDEN {
         let Some(tree) = graph.tree(name) else {
             if REQUIRED.contains(name) {
-                found.push(format!("there is no crate {name} in this workspace"));
+                found.push(format!("the workspace has no crate {name}"));
             }
             continue;
         };
@@ -64,7 +71,7 @@ fn belongs(name: &str, family: &str) -> bool {
         .is_some_and(|rest| rest.is_empty() || rest.starts_with(['-', '_']))
 }
 
-/// Who needs whom to be built: development and build dependencies are left out.
+/// The dependency graph, without development and build dependencies.
 struct Graph<'a> {
     names: HashMap<&'a str, &'a str>,
     edges: HashMap<&'a str, Vec<&'a str>>,
@@ -89,7 +96,7 @@ impl<'a> Graph<'a> {
         Self { names, edges }
     }
 
-    /// The names of all that `name` depends on; `None` if it is no crate of this graph.
+    /// Returns the names of all dependencies of `name`, or `None` if the graph does not have it.
     fn tree(&self, name: &str) -> Option<BTreeSet<&'a str>> {
         let (start, _) = self.names.iter().find(|(_, found)| **found == name)?;
         let mut seen = BTreeSet::new();
@@ -124,7 +131,7 @@ mod tests {
     /// A dependency and its kind.
     type Edge<'a> = (&'a str, Option<&'a str>);
 
-    /// A graph of crates and their dependencies; the identifier of a crate is its name.
+    /// Builds the metadata of a graph, in which the identifier of a crate is its name.
     fn metadata(edges: &[(&str, &[Edge<'_>])]) -> Value {
         let packages: Vec<Value> = edges
             .iter()
@@ -164,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn a_dependency_of_tests_is_none() {
+    fn a_development_dependency_is_ignored() {
         let metadata = metadata(&[
             ("engineio-core", &[("rand", Some("dev"))]),
             ("rand", &[]),

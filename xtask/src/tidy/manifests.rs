@@ -1,4 +1,4 @@
-//! Rules about `Cargo.toml` files, and about what must agree with them.
+//! Rules about `Cargo.toml` files and the documents that repeat them.
 
 use std::fmt::Display;
 
@@ -40,7 +40,7 @@ pub(super) fn check(workspace: &Workspace, found: &mut Vec<String>) -> Result<()
     Ok(())
 }
 
-/// The version in a line `rust-version = "…"`; inherited ones are no statement.
+/// Returns the version in a line `rust-version = "…"`, or `None` if it is inherited.
 fn rust_version(manifest: &str) -> Option<&str> {
     manifest.lines().find_map(|line| {
         let value = line.trim().strip_prefix("rust-version")?.trim_start();
@@ -61,7 +61,7 @@ fn inherits_lints(manifest: &str) -> bool {
     }
 }
 
-/// A README says `Rust 1.NN`, at least once, and never another version than the manifest.
+/// Checks that a README says `Rust 1.NN` at least once, and always with the version of the manifest.
 fn check_readme(name: impl Display, readme: &str, minimum: &str, found: &mut Vec<String>) {
     let stated: Vec<String> = readme
         .match_indices("Rust 1.")
@@ -94,7 +94,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_literal_rust_version_is_a_statement_and_an_inherited_one_is_not() {
+    fn only_a_literal_rust_version_counts() {
         assert_eq!(rust_version("rust-version = \"1.95\"\n"), Some("1.95"));
         assert_eq!(rust_version("rust-version.workspace = true\n"), None);
     }

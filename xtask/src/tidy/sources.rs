@@ -1,4 +1,4 @@
-//! Rules about the text of source files.
+//! Rules about the text of source files: their length, unfinished code, and tests that sleep.
 
 use std::path::Path;
 
@@ -7,14 +7,14 @@ use anyhow::Result;
 use super::{read, rust_files};
 use crate::workspace::{Member, Workspace};
 
-/// A file that is longer holds more than one idea.
+/// The longest source file, so that a file holds one idea.
 const MOST_LINES: usize = 500;
 
-/// Adapters only convert: one that grows has begun to know the protocol.
+/// The adapter crates, which only convert. One that grows has probably started to implement the protocol.
 const ADAPTERS: &[&str] = &["engineio-axum", "engineio-actix", "engineio-warp"];
 const MOST_ADAPTER_LINES: usize = 300;
 
-/// Promises to finish later, and tests that do not run. (In two parts, so that this file may exist.)
+/// Markers of unfinished code, and of tests that do not run. (Split, so that this file passes its own check.)
 const UNFINISHED: &[&str] = &[
     concat!("to", "do!"),
     concat!("unimpl", "emented!"),
@@ -42,14 +42,14 @@ pub(super) fn check(workspace: &Workspace, found: &mut Vec<String>) -> Result<()
             if waits_are_forbidden(&member) {
                 for number in waits(&text, in_src && !is_test_file(&path)) {
                     found.push(format!(
-                        "{name}:{number}: a test waits for time instead of an event"
+                        "{name}:{number}: a test sleeps instead of waiting for an event"
                     ));
                 }
             }
         }
         if ADAPTERS.contains(&member.name.as_str()) && adapter_lines >= MOST_ADAPTER_LINES {
             found.push(format!(
-                "{}: {adapter_lines} lines of code, an adapter has less than {MOST_ADAPTER_LINES}",
+                "{}: {adapter_lines} lines of code, an adapter has fewer than {MOST_ADAPTER_LINES}",
                 member.name
             ));
         }
@@ -57,7 +57,7 @@ pub(super) fn check(workspace: &Workspace, found: &mut Vec<String>) -> Result<()
     Ok(())
 }
 
-/// The lines that are neither blank nor comment, with their numbers.
+/// Returns the lines that are neither blank nor comments, with their numbers.
 fn code_lines(text: &str) -> impl Iterator<Item = (usize, &str)> {
     text.lines()
         .enumerate()
@@ -74,7 +74,7 @@ fn unfinished(text: &str) -> Vec<(usize, &'static str)> {
         .collect()
 }
 
-/// The library crates and the crate of the integration tests; examples and tasks may wait.
+/// Returns whether tests must not sleep: in the library crates and in `e2e`, but not in examples and tasks.
 fn waits_are_forbidden(member: &Member) -> bool {
     let is_library = member.name.starts_with("engineio-") && member.name != "engineio-examples";
     is_library || member.directory.ends_with("e2e")
@@ -85,8 +85,8 @@ fn is_test_file(path: &Path) -> bool {
         .any(|part| part.as_os_str() == "tests" || part.as_os_str() == "tests.rs")
 }
 
-/// The lines of test code that call `sleep`. In a source file the tests come last, behind their
-/// `cfg(test)`; what is before it is a driver, which may well need a timer.
+/// Returns the lines of test code that call `sleep`. In a source file the tests come last, after `cfg(test)`. The code before
+/// it may use timers.
 fn waits(text: &str, is_source: bool) -> Vec<usize> {
     let mut in_tests = !is_source;
     let mut numbers = Vec::new();
@@ -99,8 +99,8 @@ fn waits(text: &str, is_source: bool) -> Vec<usize> {
     numbers
 }
 
-/// `thread::sleep(…)`, `time::sleep(…)` or an imported `sleep(…)`, but not `sleep_until(…)`, which
-/// has a deadline, nor another word that ends like it.
+/// Returns whether a line calls `thread::sleep(…)`, `time::sleep(…)` or an imported `sleep(…)`. `sleep_until(…)`, which has a
+/// deadline, does not count, nor does another name that ends in `sleep`.
 fn calls_sleep(line: &str) -> bool {
     line.match_indices("sleep(").any(|(at, _)| {
         let before = line[..at].chars().next_back();
@@ -113,7 +113,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn comments_and_blank_lines_are_no_code() {
+    fn comments_and_blank_lines_do_not_count_as_code() {
         let text = "//! Doc.\n\n/// More.\nfn a() {}\n    // why\n}\n";
         assert_eq!(code_lines(text).count(), 2);
     }

@@ -1,4 +1,4 @@
-//! What a user does to see whether a program works.
+//! Checks that a program works, as a user would.
 
 use std::fs::{self, File};
 use std::path::PathBuf;
@@ -10,31 +10,34 @@ use anyhow::{Context, Result, bail};
 
 use super::project::Project;
 use crate::fences::fences;
-use crate::interop::logs;
 use crate::listener::Listener;
 use crate::process;
+use crate::programs::Build;
 use crate::workspace::Workspace;
 
-/// Nothing here takes a tenth of it.
+/// The time limit of each command, at least ten times what it takes.
 const LIMIT: Duration = Duration::from_secs(30);
-const LOOK_EVERY: Duration = Duration::from_millis(20);
+const POLL_EVERY: Duration = Duration::from_millis(20);
 
-/// How many messages a client sends and wants back.
+/// How many messages a client sends and expects back.
 const MESSAGES: &str = "200";
 
 /// The address that the documents show in commands.
 const SHOWN: &str = "127.0.0.1:5000";
 
-/// Types the commands that a document shows, and compares what comes with what it shows.
+/// Runs the commands that a document shows, and compares their output with the one shown.
 pub(super) fn commands(project: &Project) -> Result<()> {
     let typed = typed(&project.text);
     if typed.is_empty() {
-        bail!("{} shows no command to try it with", project.document);
+        bail!(
+            "{} shows no command that tries the server",
+            project.document
+        );
     }
     for (command, shown) in typed {
         let mut shell = Command::new("sh");
         let ours = command.replace(SHOWN, &project.address.to_string());
-        // Without its meter, which is for people.
+        // Without the progress meter.
         let ours = ours.replacen("curl ", "curl --silent --show-error ", 1);
         shell.args(["-c", &ours]);
         let came = process::output(shell, "", LIMIT)?;
@@ -48,7 +51,7 @@ pub(super) fn commands(project: &Project) -> Result<()> {
     Ok(())
 }
 
-/// The commands of a document that are shown with a `$`, and the line that each prints.
+/// Returns the commands of a document that follow a `$`, and the line that each prints.
 fn typed(text: &str) -> Vec<(&str, &str)> {
     let mut found = Vec::new();
     for fence in fences(text) {
@@ -62,7 +65,7 @@ fn typed(text: &str) -> Vec<(&str, &str)> {
     found
 }
 
-/// Whether a line is what a document shows, where `…` stands for what is different each time.
+/// Returns whether a line matches the one in a document, where `…` stands for a part that varies.
 fn is_like(line: &str, shown: &str) -> bool {
     match shown.split_once('…') {
         None => line == shown,
@@ -75,7 +78,7 @@ fn is_like(line: &str, shown: &str) -> bool {
     }
 }
 
-/// The answer of a page of the app, beside Engine.IO.
+/// Fetches a page of the app itself.
 pub(super) fn page(server: &Listener, path: &str) -> Result<String> {
     let mut curl = Command::new("curl");
     curl.args(["--silent", "--show-error", "--include"])
@@ -83,7 +86,7 @@ pub(super) fn page(server: &Listener, path: &str) -> Result<String> {
     process::output(curl, "", LIMIT)
 }
 
-/// A client on each transport, and one that moves, each of which wants all of its messages back.
+/// Runs a client on each transport and one that upgrades. Each must get all of its messages back.
 pub(super) fn echo(workspace: &Workspace, server: &Listener) -> Result<()> {
     for transports in ["polling", "websocket", "polling,websocket"] {
         let mut client = example(workspace, "client");
@@ -100,7 +103,7 @@ pub(super) fn echo(workspace: &Workspace, server: &Listener) -> Result<()> {
     Ok(())
 }
 
-/// Clients that say `hello` and are answered with `reply`.
+/// Runs clients that send `hello` and expect `reply`.
 pub(super) fn reply(workspace: &Workspace, server: &Listener) -> Result<()> {
     for transports in ["polling", "websocket", "polling,websocket"] {
         let mut client = example(workspace, "eio");
@@ -114,10 +117,10 @@ pub(super) fn reply(workspace: &Workspace, server: &Listener) -> Result<()> {
 }
 
 fn example(workspace: &Workspace, name: &str) -> Command {
-    Command::new(workspace.target.join("release").join(name))
+    Command::new(Build::Debug.program(workspace, name))
 }
 
-/// A program that is no server, of which lines are waited for; killed when dropped.
+/// A running client whose output is awaited. It is killed when dropped.
 pub(super) struct Running {
     name: String,
     child: Child,
@@ -126,7 +129,9 @@ pub(super) struct Running {
 
 impl Running {
     pub(super) fn start(workspace: &Workspace, project: &Project, program: &str) -> Result<Self> {
-        let log = logs(workspace).join(format!("trial-{}-{program}.log", project.name));
+        let log = workspace
+            .logs()
+            .join(format!("trial-{}-{program}.log", project.name));
         let output = File::create(&log)?;
         let child = project
             .command(program)
@@ -139,11 +144,11 @@ impl Running {
         Ok(Self { name, child, log })
     }
 
-    /// Waits until it has printed a text.
+    /// Waits until the output contains `text`.
     pub(super) fn wait_for(&mut self, text: &str) -> Result<()> {
         let end = Instant::now() + LIMIT;
         loop {
-            // Before the look, so that the last words of a program are seen.
+            // Before reading the log, so that the last output of a program is not missed.
             let ended = self.child.try_wait()?;
             let printed = fs::read(&self.log)?;
             let printed = String::from_utf8_lossy(&printed);
@@ -158,23 +163,23 @@ impl Running {
                     lines.join("\n")
                 );
             }
-            thread::sleep(LOOK_EVERY);
+            thread::sleep(POLL_EVERY);
         }
     }
 
-    /// Waits until it ends by itself, which is to be without an error.
+    /// Waits until it exits on its own, which must be with status 0.
     pub(super) fn end(mut self) -> Result<()> {
         match process::wait(&mut self.child, LIMIT)? {
             Some(status) if status.success() => Ok(()),
-            Some(status) => bail!("`{}` ended with {status}", self.name),
-            None => bail!("`{}` did not end", self.name),
+            Some(status) => bail!("`{}` exited with {status}", self.name),
+            None => bail!("`{}` still runs", self.name),
         }
     }
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // Both fail if it has ended already, which is what is wanted.
+        // Both fail if it has already exited, which is fine.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

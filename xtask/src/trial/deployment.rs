@@ -1,7 +1,7 @@
-//! The unit of systemd and the container file of the guide, with the guide's own program.
+//! Tries the systemd unit and the container file of the guide, with the program of the guide.
 //!
-//! There is no container here: its commands are run outside of one, in an empty directory, with its environment and as
-//! its user where we may change to that.
+//! No container is involved: the commands run outside of one, in an empty directory, with the environment of the container
+//! file, and as its user if this task runs as root.
 
 use std::env;
 use std::fs;
@@ -9,27 +9,23 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
 use super::checks;
 use super::project::Project;
 use crate::fences::of_language;
-use crate::interop::logs;
+use crate::interop::peers;
 use crate::listener::Listener;
-use crate::peers;
-use crate::process::{self, Reach, first_line};
+use crate::process::{self, BUILD_LIMIT, Reach, first_line};
 use crate::workspace::Workspace;
 
-const BUILD_LIMIT: Duration = Duration::from_secs(10 * 60);
-
-/// Where the unit and the container have the program.
+/// The path of the program in the unit and in the container.
 const INSTALLED: &str = "/usr/local/bin/my-server";
 
-/// `systemd-analyze verify`, which knows the keys of units and their values. Nothing is started by it.
+/// Checks the unit with `systemd-analyze verify`, which knows the keys of units and their values and starts nothing.
 pub(super) fn unit(workspace: &Workspace, server: &Project) -> Result<()> {
-    let analyze = peers::debian_in("systemd-analyze", "systemd")?;
+    let analyze = peers::debian_in(workspace, "systemd-analyze", "systemd")?;
     let blocks = of_language(&server.text, "ini");
     let unit = blocks.first().context("the guide has no unit")?;
     if !unit.contains(INSTALLED) {
@@ -40,21 +36,21 @@ pub(super) fn unit(workspace: &Workspace, server: &Project) -> Result<()> {
     fs::write(&file, unit.replace(INSTALLED, &program.to_string_lossy()))?;
     let said = verify(&analyze, &file)?;
     if !said.is_empty() {
-        bail!("systemd says of the unit:\n{said}");
+        bail!("systemd-analyze reports:\n{said}");
     }
-    // Unknown keys are but a remark, so this looks at what it looks for.
+    // Unknown keys are only warnings, so make sure that they are reported.
     let wrong = workspace.target.join("trial/my-wrong-server.service");
     fs::write(
         &wrong,
         fs::read_to_string(&file)?.replace("Restart=", "Restrat="),
     )?;
     if !verify(&analyze, &wrong)?.contains("Restrat") {
-        bail!("systemd does not say that it knows no key `Restrat`");
+        bail!("systemd-analyze does not report the unknown key `Restrat`");
     }
     Ok(())
 }
 
-/// What is said of this unit; others of the machine's are not our business.
+/// Returns the messages about this unit, without those about other units of the machine.
 fn verify(analyze: &Path, unit: &Path) -> Result<String> {
     let output = Command::new(analyze)
         .args(["verify", "--man=no"])
@@ -71,12 +67,12 @@ fn verify(analyze: &Path, unit: &Path) -> Result<String> {
     Ok(said.join("\n"))
 }
 
-/// What a container file says, as far as it is known here: a word more is an error.
+/// The instructions of a container file. Those unknown here are an error.
 #[derive(Debug, Default, PartialEq)]
 struct Container<'a> {
     images: Vec<&'a str>,
     build: Option<&'a str>,
-    /// Where the program is built, and the directory into which it is copied.
+    /// The path of the built program, and the directory it is copied to.
     copy: Option<(&'a str, &'a str)>,
     user: Option<(u32, u32)>,
     environment: Vec<(&'a str, &'a str)>,
@@ -112,14 +108,14 @@ impl<'a> Container<'a> {
                     let inner = rest.strip_prefix("[\"");
                     container.program = inner.and_then(|inner| inner.strip_suffix("\"]"));
                 }
-                _ => bail!("the trial does not know what to do with `{line}`"),
+                _ => bail!("the trial does not support `{line}`"),
             }
         }
         Ok(container)
     }
 }
 
-/// Builds and runs what the container file says, and stops it as `docker stop` does, while a client is connected.
+/// Builds and runs the program as the container file says, and stops it as `docker stop` does, with a client connected.
 pub(super) fn container(workspace: &Workspace, server: &Project, client: &Project) -> Result<()> {
     let blocks = of_language(&server.text, "dockerfile");
     let text = blocks.first().context("the guide has no container file")?;
@@ -130,11 +126,11 @@ pub(super) fn container(workspace: &Workspace, server: &Project, client: &Projec
         .first()
         .is_some_and(|from| from.starts_with(&image))
     {
-        bail!("it is not built in the image {image}…");
+        bail!("the build image is not {image}…");
     }
     let port = container.port.context("no EXPOSE")?;
     if !server.text.contains(&format!("bind(\"0.0.0.0:{port}\")")) {
-        bail!("the guide's program does not listen at port {port}");
+        bail!("the guide's program does not listen on port {port}");
     }
     server.lock(workspace)?;
     let mut build = Command::new("sh");
@@ -145,10 +141,10 @@ pub(super) fn container(workspace: &Workspace, server: &Project, client: &Projec
     let (from, to) = container.copy.context("no COPY from the build")?;
     let built = from
         .strip_prefix("/src/target/")
-        .context("not built in /src")?;
+        .context("the program is not built in /src")?;
     let root = Root::new()?;
     let directory = root.install(&server.target.join(built), to)?;
-    let program = container.program.context("no CMD in the form of a list")?;
+    let program = container.program.context("no CMD in exec form")?;
     let mut command = Command::new(directory.join(program));
     command
         .current_dir(&root.0)
@@ -158,9 +154,14 @@ pub(super) fn container(workspace: &Workspace, server: &Project, client: &Projec
     if first_line("id", &["-u"]).as_deref() == Some("0") {
         command.uid(user).gid(group);
     } else {
-        println!("not root, and so not as user {user}");
+        println!("not run as user {user}, because this task does not run as root");
     }
-    let running = Listener::start("trial-container", command, server.address, &logs(workspace))?;
+    let running = Listener::start(
+        "trial-container",
+        command,
+        server.address,
+        &workspace.logs(),
+    )?;
     if !checks::page(&running, "/health")?.starts_with("HTTP/1.1 200") {
         bail!("/health is not answered with 200");
     }
@@ -169,32 +170,32 @@ pub(super) fn container(workspace: &Workspace, server: &Project, client: &Projec
     client.wait_for("Text(\"hello\")")?;
     let status = running.stop()?;
     if !status.success() {
-        bail!("after SIGTERM it ended with {status}");
+        bail!("after SIGTERM it exited with {status}");
     }
     client.wait_for("over: Some(Server)")?;
     client.end()
 }
 
-/// The version of Rust that the workspace needs.
+/// Returns the minimum supported Rust version.
 fn minimum(workspace: &Workspace) -> Result<String> {
     let mut versions = workspace.members()?.into_iter();
     let version = versions.find_map(|member| member.rust_version);
     version.context("the workspace states no rust-version")
 }
 
-/// An empty directory that every user may look into, unlike a checkout; removed when dropped.
+/// An empty directory that every user can read, unlike a checkout. It is removed when dropped.
 struct Root(PathBuf);
 
 impl Root {
     fn new() -> Result<Self> {
         let root = env::temp_dir().join(format!("engineio-trial-{}", std::process::id()));
-        fs::create_dir(&root).with_context(|| format!("cannot make {}", root.display()))?;
+        fs::create_dir(&root).with_context(|| format!("cannot create {}", root.display()))?;
         let root = Self(root);
         fs::set_permissions(&root.0, fs::Permissions::from_mode(0o755))?;
         Ok(root)
     }
 
-    /// Copies a program into a directory, and gives the directory.
+    /// Copies a program into a directory and returns the directory.
     fn install(&self, program: &Path, directory: &str) -> Result<PathBuf> {
         let directory = self.0.join(directory.trim_start_matches('/'));
         fs::create_dir_all(&directory)?;

@@ -1,35 +1,32 @@
-//! New packages, made of what the documents show.
+//! Packages made from the dependencies and programs that the documents show.
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::process::Command;
-use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
 use crate::fences::{fences, of_language};
-use crate::interop::logs;
 use crate::listener::{Listener, lasting_port};
-use crate::process::{self, Reach};
+use crate::process::{self, BUILD_LIMIT, Reach};
 use crate::workspace::{Workspace, cargo};
 
-const BUILD_LIMIT: Duration = Duration::from_secs(10 * 60);
-
-/// The page that the ported servers show: a file in the directory in which they are started.
+/// The page that the ported servers serve, a file in the directory where they start.
 pub(super) const PAGE: &str = "<p>a page of its own";
 
-/// What a project is made of.
+/// The sources of a project.
 pub(super) struct Blueprint {
     pub(super) name: &'static str,
     /// The document whose `toml` block is pasted.
     pub(super) manifest: &'static str,
-    /// The programs: a name, the document, and which of its whole programs it is.
+    /// The programs: a name, the document, and the index among its complete programs.
     programs: &'static [(&'static str, &'static str, usize)],
 }
 
-/// All of them. Programs have names of their own, since they are built into one directory; a package with one program has it in `src/main.rs`.
+/// All projects. The names of programs are unique, since all are built into one directory. The program with the name of its
+/// package is `src/main.rs`.
 pub(super) const BLUEPRINTS: &[Blueprint] = &[
     Blueprint {
         name: "my-axum",
@@ -87,15 +84,15 @@ pub(super) const BLUEPRINTS: &[Blueprint] = &[
 /// A new package.
 pub(super) struct Project {
     pub(super) name: &'static str,
-    /// The document that its dependencies are from.
+    /// The document with its dependencies.
     pub(super) document: &'static str,
     /// The text of that document.
     pub(super) text: String,
-    /// Where its programs listen, or connect to.
+    /// The address that its programs listen on or connect to.
     pub(super) address: SocketAddr,
     pub(super) programs: Vec<Program>,
     pub(super) directory: PathBuf,
-    /// Where cargo puts what it builds: one place for all, so that what two of them share is built once.
+    /// The target directory, the same for all projects, so that shared dependencies are built once.
     pub(super) target: PathBuf,
     logs: PathBuf,
 }
@@ -106,9 +103,9 @@ pub(super) struct Program {
     pub(super) source: String,
 }
 
-/// Makes all projects in a directory that was emptied of those of an earlier run.
+/// Creates all projects, without remains of an earlier run.
 pub(super) fn projects(workspace: &Workspace) -> Result<Vec<Project>> {
-    // One port for all, since they run one after the other, and the clients are to find the servers.
+    // One port for all, since they run one after the other and the clients must find the servers.
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, lasting_port()?));
     let here = workspace.target.join("trial");
     let mut projects = Vec::new();
@@ -121,15 +118,15 @@ pub(super) fn projects(workspace: &Workspace) -> Result<Vec<Project>> {
         project.write(workspace)?;
         projects.push(project);
     }
-    // The crates of the family, which the registry does not have. In the directory above, where cargo looks too, so that
-    // the projects are what users have.
+    // The patch for the crates of this workspace goes into the parent directory, where cargo looks too, so that the
+    // projects themselves are as users have them.
     fs::create_dir_all(here.join(".cargo"))?;
     fs::write(here.join(".cargo/config.toml"), settings(workspace)?)?;
     Ok(projects)
 }
 
 fn settings(workspace: &Workspace) -> Result<String> {
-    // Not optimised: it is not about speed, and the container's command asks for the release profile.
+    // Not optimised: only the container's command needs the release profile, and speed does not matter.
     let mut text = "[profile.release]\nopt-level = 0\n\n[patch.crates-io]\n".to_owned();
     for member in workspace.members()? {
         if member.is_published()? {
@@ -166,16 +163,17 @@ impl Project {
             programs,
             directory: here.join(blueprint.name),
             target: here.join("target"),
-            logs: logs(workspace),
+            logs: workspace.logs(),
         })
     }
 
-    /// What `cargo new` makes, with the pasted parts, and the lock file of this workspace: nothing is resolved anew.
+    /// Writes what `cargo new` creates, with the pasted parts and the lock file of this workspace, so that versions are not
+    /// resolved again.
     fn write(&self, workspace: &Workspace) -> Result<()> {
         let tables = of_language(&self.text, "toml");
         let tables = tables.first().context("no toml block")?;
         let name = self.name;
-        // The empty table says that it is no part of the workspace whose target directory it lies in.
+        // The empty table keeps cargo from taking it for a member of the workspace around the target directory.
         let manifest = format!(
             "[package]\nname = \"{name}\"\nversion = \"0.1.0\"\nedition = \"2024\"\n\n{tables}\n[workspace]\n"
         );
@@ -197,7 +195,7 @@ impl Project {
         Ok(())
     }
 
-    /// Builds its programs with the versions of this workspace, and without a warning.
+    /// Builds its programs with the versions of this workspace. Warnings are errors.
     pub(super) fn build(&self, workspace: &Workspace) -> Result<()> {
         self.lock(workspace)?;
         let mut build = cargo();
@@ -206,7 +204,7 @@ impl Project {
         process::run(&mut build, Reach::Program, BUILD_LIMIT)
     }
 
-    /// Puts the package into its lock file, and takes out what it does not need. It may need nothing else.
+    /// Adds the package to its lock file and removes unused entries. It may not add any other package.
     pub(super) fn lock(&self, workspace: &Workspace) -> Result<()> {
         let mut update = cargo();
         update.args(["update", "--workspace"]);
@@ -218,7 +216,7 @@ impl Project {
         for version in versions(&found) {
             if !ours.contains(version) && !version.contains(&format!("\"{}\"", self.name)) {
                 bail!(
-                    "{} needs what the workspace's lock file does not have, and `xtask/Cargo.toml` should name:\n{version}",
+                    "{} needs a package that is not in the workspace's lock file; name it in `xtask/Cargo.toml`:\n{version}",
                     self.name
                 );
             }
@@ -226,7 +224,7 @@ impl Project {
         Ok(())
     }
 
-    /// What is the same for every command of cargo's in it.
+    /// Sets what every cargo command in the project has in common.
     pub(super) fn prepare(&self, command: &mut Command) {
         command
             .current_dir(&self.directory)
@@ -235,7 +233,7 @@ impl Project {
             .env("RUSTFLAGS", "-Dwarnings");
     }
 
-    /// The command that runs one of its programs, in its directory.
+    /// Returns the command that runs one of its programs, in its directory.
     pub(super) fn command(&self, program: &str) -> Command {
         let mut command = Command::new(self.target.join("release").join(program));
         command.current_dir(&self.directory);
@@ -249,7 +247,7 @@ impl Project {
     }
 }
 
-/// The name and the version of each package of a lock file.
+/// Returns the name and the version of each package in a lock file.
 fn versions(lock: &str) -> BTreeSet<&str> {
     let packages = lock.split("[[package]]\n").skip(1);
     let versions = packages.filter_map(|package| {
@@ -269,11 +267,11 @@ const SHOWN: &[&str] = &[
     "//localhost:3000\"",
 ];
 
-/// A program with the address of this run in the place of the one that it shows.
+/// Replaces the address that a program shows with the one of this run.
 fn readdress(source: &str, address: SocketAddr) -> Result<String> {
     let mut shown = SHOWN.iter().filter(|shown| source.contains(**shown));
     let (Some(found), None) = (shown.next(), shown.next()) else {
-        bail!("a program that names not one address of {SHOWN:?}");
+        bail!("the program does not name exactly one address of {SHOWN:?}");
     };
     let port = address.port().to_string();
     let ours = found.replace("0.0.0.0", "127.0.0.1");

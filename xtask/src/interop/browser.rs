@@ -1,31 +1,32 @@
-//! The part of `cargo xtask interop` that needs a browser: the demo page, and the official client in pages of its own.
+//! The server in Chromium: the demo page, and engine.io-client in pages of its own.
 
 use std::path::PathBuf;
 use std::process::Command;
 
 use anyhow::Result;
 
-use crate::interop::{BUILD_LIMIT, SUITE_LIMIT, finish, logs};
-use crate::peers;
-use crate::process::{self, Reach};
-use crate::server::Server;
-use crate::steps::step;
-use crate::workspace::{Workspace, cargo};
+use super::peers;
+use crate::process::{self, Reach, SUITE_LIMIT};
+use crate::programs::Build;
+use crate::server::{Server, stop_all};
+use crate::step::step;
+use crate::workspace::Workspace;
 
-/// A test, and our programs that it is driven against, each with the option that tells the test its address.
+/// A test, and the programs that it runs against, each with the option that passes its address.
 struct Drive<'a> {
     test: &'a str,
     servers: &'a [(&'a str, &'a str, &'a [&'a str])],
 }
 
-/// Many pings in a short time, with patience for a browser on a busy machine.
+/// A short ping interval, with a timeout that suits a browser on a busy machine.
 const QUICK: &[&str] = &["--ping-interval-ms", "300", "--ping-timeout-ms", "2000"];
 
-/// The examples of one file that have a page.
+/// The single-file examples that have a page.
 const PAGES: &[&str] = &["metrics", "chat", "auth", "static_site", "axum_app"];
 
-/// What is the same for every host: WebSockets over HTTP/2, for which browsers want TLS, and the pages of the examples.
-pub(crate) fn run_once(workspace: &Workspace) -> Result<()> {
+/// Runs what does not depend on the host: WebSockets over HTTP/2, for which browsers require TLS, and the pages of the
+/// examples.
+pub(super) fn run_once(workspace: &Workspace) -> Result<()> {
     let fetched = fetch(workspace)?;
     step("WebSockets over HTTP/2 in Chromium", || {
         let drive = Drive {
@@ -40,23 +41,17 @@ pub(crate) fn run_once(workspace: &Workspace) -> Result<()> {
 }
 
 fn pages(workspace: &Workspace, (peers, chromium): &Fetched) -> Result<()> {
-    // As the tests have built them: nothing is measured here.
-    let mut build = cargo();
-    build
-        .args("build --locked -p engineio-examples --examples".split(' '))
-        .current_dir(&workspace.root);
-    process::run(&mut build, Reach::Program, BUILD_LIMIT)?;
     let mut node = Command::new("node");
     node.args(["pages.mjs", "--chromium"])
         .arg(chromium)
         .arg("--out")
         .arg(workspace.target.join("screenshots"))
         .current_dir(peers.join("browser"));
-    // They are killed when they are dropped: most of them do not wait for a signal.
+    // They are killed when dropped: most of them do not handle SIGTERM.
     let mut servers = Vec::new();
     for name in PAGES {
-        let program = workspace.target.join("debug/examples").join(name);
-        let server = Server::start_example(&program, &logs(workspace))?;
+        let program = Build::Debug.programs(workspace).join("examples").join(name);
+        let server = Server::start_example(&program, &workspace.logs())?;
         node.args([format!("--{name}").as_str(), server.url()]);
         servers.push(server);
     }
@@ -67,8 +62,8 @@ fn pages(workspace: &Workspace, (peers, chromium): &Fetched) -> Result<()> {
     result
 }
 
-/// The tests for one host.
-pub(crate) fn run(workspace: &Workspace, host: &str) -> Result<()> {
+/// Runs the tests for one host.
+pub(super) fn run(workspace: &Workspace, host: &str) -> Result<()> {
     let fetched = fetch(workspace)?;
     let on_host = ["--host", host];
     let quick = [&on_host, QUICK].concat();
@@ -113,7 +108,10 @@ type Fetched = (PathBuf, PathBuf);
 
 fn fetch(workspace: &Workspace) -> Result<Fetched> {
     step("fetch a browser", || {
-        Ok((peers::javascript(workspace)?, peers::debian("chromium")?))
+        Ok((
+            peers::javascript(workspace)?,
+            peers::debian(workspace, "chromium")?,
+        ))
     })
 }
 
@@ -128,12 +126,12 @@ fn run_one(workspace: &Workspace, (peers, chromium): &Fetched, drive: &Drive<'_>
     }
     let mut servers = Vec::new();
     for (option, program, arguments) in drive.servers {
-        let name = format!("{program}{option}");
-        let program = workspace.target.join("release").join(program);
-        let server = Server::start(&name, &program, arguments, &logs(workspace))?;
+        let name = format!("browser-{program}{option}");
+        let program = Build::Debug.program(workspace, program);
+        let server = Server::start(&name, &program, arguments, &workspace.logs())?;
         node.args([option, format!("{}/", server.url()).as_str()]);
         servers.push(server);
     }
     let result = process::run(&mut node, Reach::Group, SUITE_LIMIT);
-    finish(result, servers)
+    stop_all(result, servers)
 }

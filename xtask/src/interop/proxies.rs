@@ -1,7 +1,7 @@
-//! Clients through proxies that are configured well, and through some that are not.
+//! Clients through nginx and HAProxy, configured well and badly.
 //!
-//! The good configurations are those of `deploy` and of `docs/DEPLOYMENT.md`, which are meant to be copied; the bad ones
-//! are in `e2e/interop/proxies`. Each proxy has two servers behind it.
+//! The good configurations are those of `deploy` and `docs/DEPLOYMENT.md`, which users copy. The bad ones are in
+//! `e2e/interop/proxies`. Each proxy has two servers behind it.
 
 use std::fmt::{self, Display};
 use std::fs;
@@ -11,23 +11,23 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
+use super::{peers, test_files};
 use crate::fences;
-use crate::interop::{BUILD_LIMIT, SUITE_LIMIT, finish, logs, test_files};
 use crate::listener::{Listener, free_address};
-use crate::peers;
-use crate::process::{self, Reach};
-use crate::server::Server;
-use crate::steps::step;
+use crate::process::{self, BUILD_LIMIT, Reach, SUITE_LIMIT};
+use crate::programs::Build;
+use crate::server::{Server, stop_all};
+use crate::step::step;
 use crate::workspace::{Workspace, cargo};
 
-/// The names that the tests know, and where the configurations are.
+/// The proxies by the names that the tests use, with the source of each configuration.
 const PROXIES: &[(&str, Source)] = &[
     ("nginx", Source::File("deploy/nginx.conf")),
     ("haproxy", Source::File("deploy/haproxy.cfg")),
-    // The same, in front of servers whose session ids name nobody.
+    // The same, in front of servers whose session ids do not name a server.
     ("nginx-by-address", Source::File("deploy/nginx.conf")),
     ("haproxy-by-cookie", Source::File("deploy/haproxy.cfg")),
-    // What the guide shows.
+    // The configurations that the guide shows.
     ("guide-nginx", Source::Guide("nginx", 0)),
     ("guide-haproxy-by-cookie", Source::Guide("haproxy", 0)),
     ("guide-haproxy-by-sid", Source::Guide("haproxy", 1)),
@@ -50,21 +50,21 @@ const PROXIES: &[(&str, Source)] = &[
     ("cut", Source::File("e2e/interop/proxies/cut.haproxy.cfg")),
 ];
 
-/// The document whose configurations are run.
-pub(crate) const GUIDE: &str = "docs/DEPLOYMENT.md";
+/// The guide with configurations to copy.
+const GUIDE: &str = "docs/DEPLOYMENT.md";
 
-/// What stands in the configurations for the proxy's own address.
+/// The lines of the configurations that set the proxy's own address.
 const LISTEN: [&str; 4] = ["listen 8080;", "listen 80;", "bind :8080\n", "bind :80\n"];
 
-pub(crate) fn run(workspace: &Workspace) -> Result<()> {
+pub(super) fn run(workspace: &Workspace) -> Result<()> {
     let programs = step("fetch nginx and HAProxy, and engine.io-client", || {
         Ok(Programs {
-            nginx: peers::debian("nginx")?,
-            haproxy: peers::debian("haproxy")?,
+            nginx: peers::debian(workspace, "nginx")?,
+            haproxy: peers::debian(workspace, "haproxy")?,
             node: peers::javascript(workspace)?,
         })
     })?;
-    // Built first, so that the limit is for the tests alone.
+    // Built first, so that the time limit applies to the tests alone.
     step("build the tests through proxies", || {
         process::run(
             tests(workspace).arg("--no-run"),
@@ -75,14 +75,10 @@ pub(crate) fn run(workspace: &Workspace) -> Result<()> {
     step(
         "the client and engine.io-client through nginx and HAProxy",
         || {
-            let program = workspace.target.join("release/echo");
+            let program = Build::Debug.program(workspace, "echo");
             let server = |name: &str, options: &[&str]| {
-                Server::start(
-                    &format!("proxied-{name}"),
-                    &program,
-                    options,
-                    &logs(workspace),
-                )
+                let name = format!("proxied-{name}");
+                Server::start(&name, &program, options, &workspace.logs())
             };
             let named = [
                 server("a", &["--name", "a"])?,
@@ -128,7 +124,7 @@ pub(crate) fn run(workspace: &Workspace) -> Result<()> {
                 }
                 proxy.stop()?;
             }
-            finish(result, named.into_iter().chain(plain).chain(cookie))
+            stop_all(result, named.into_iter().chain(plain).chain(cookie))
         },
     )
 }
@@ -140,10 +136,10 @@ struct Programs {
     node: PathBuf,
 }
 
-/// Where a configuration is.
+/// The place of a configuration.
 enum Source {
     File(&'static str),
-    /// The block of this language and number in the guide.
+    /// The block with this language and index in the guide.
     Guide(&'static str, usize),
 }
 
@@ -178,10 +174,10 @@ impl Display for Source {
     }
 }
 
-/// A configuration of the guide. One that is a backend alone takes the place of the first one's.
+/// Returns a configuration of the guide. A block that is only a backend replaces that of the first block.
 fn of_guide(text: &str, language: &str, number: usize) -> Result<String> {
     let blocks = fences::of_language(text, language);
-    let block = blocks.get(number).context("there is no such block")?;
+    let block = blocks.get(number).context("the guide has no such block")?;
     if !block.starts_with("backend ") {
         return Ok((*block).to_owned());
     }
@@ -191,7 +187,7 @@ fn of_guide(text: &str, language: &str, number: usize) -> Result<String> {
     Ok(format!("{before}\n{block}"))
 }
 
-/// Of the whole workspace, so that the features are those with which `cargo test --workspace` has built it.
+/// The cargo command for the tests. It names the whole workspace, so that its features are those of `cargo test --workspace`.
 fn tests(workspace: &Workspace) -> Command {
     let mut command = cargo();
     command
@@ -230,16 +226,21 @@ fn start(
         command.args(["-db", "-f"]).arg(config);
         command
     };
-    Listener::start(&format!("proxy-{name}"), command, address, &logs(workspace))
+    Listener::start(
+        &format!("proxy-{name}"),
+        command,
+        address,
+        &workspace.logs(),
+    )
 }
 
-/// A configuration with the addresses of this run: its own, and those of one server or two in the order of their ports.
+/// Replaces the addresses in a configuration: the proxy's own, and those of one or two servers in the order of their ports.
 fn readdress(text: &str, proxy: SocketAddr, servers: [&str; 2]) -> Result<String> {
     let mut written = addresses(text);
     written.sort_unstable();
     written.dedup();
     if written.is_empty() || written.len() > servers.len() {
-        bail!("it names {} servers, and should one or two", written.len());
+        bail!("it names {} servers instead of one or two", written.len());
     }
     let mut changed = text.to_owned();
     for (written, server) in written.iter().zip(servers) {
@@ -247,7 +248,7 @@ fn readdress(text: &str, proxy: SocketAddr, servers: [&str; 2]) -> Result<String
     }
     let listens: usize = LISTEN.map(|line| text.matches(line).count()).iter().sum();
     if listens != 1 {
-        bail!("it listens at {listens} places, and should at one, as in {LISTEN:?}");
+        bail!("it listens at {listens} addresses instead of one of {LISTEN:?}");
     }
     for line in LISTEN {
         let (word, end) = (line.split(' ').next(), &line[line.len() - 1..]);
@@ -256,7 +257,7 @@ fn readdress(text: &str, proxy: SocketAddr, servers: [&str; 2]) -> Result<String
     Ok(changed)
 }
 
-/// The addresses on this machine that a configuration names.
+/// Returns the loopback addresses in a configuration.
 fn addresses(text: &str) -> Vec<&str> {
     let starts = text.match_indices("127.0.0.1:");
     let addresses = starts.map(|(at, host)| {
@@ -267,7 +268,7 @@ fn addresses(text: &str) -> Vec<&str> {
     addresses.collect()
 }
 
-/// What stands around a file in Debian's `/etc/nginx/conf.d`, with all that is written kept in one directory.
+/// Returns what Debian's nginx has around a file in `/etc/nginx/conf.d`, with everything it writes in one directory.
 fn nginx_main(directory: &Path, config: &Path) -> String {
     let directory = directory.display();
     format!(

@@ -1,10 +1,10 @@
-//! The foreign clients and servers, fetched by the command that needs them and kept under `target/peers`.
+//! Fetches the foreign clients, servers and proxies, and keeps them under `target/peers`.
 //!
-//! What is missing and cannot be fetched is an error of one line that says how to get it: a run that
-//! skips a client would look like one that passed.
+//! A peer that is missing and cannot be fetched is an error that says how to install it: a run that skipped a peer would
+//! look like one that passed. Suites may run side by side, so a lock guards each fetch.
 
 use std::env;
-use std::fs;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -16,24 +16,24 @@ use crate::workspace::Workspace;
 
 const FETCH_LIMIT: Duration = Duration::from_secs(600);
 
-/// The first Node with the test runner options that we use.
+/// The first version of Node.js with the test runner options that the suites use.
 const NODE_AT_LEAST: (u32, u32) = (20, 10);
 
-/// Installs the packages of `e2e/interop/package-lock.json` and puts our scripts beside them, where
-/// their imports resolve. Gives the directory.
+/// Installs the packages of `e2e/interop/package-lock.json`, copies the test scripts beside them, where their imports
+/// resolve, and returns the directory.
 pub(crate) fn javascript(workspace: &Workspace) -> Result<PathBuf> {
     check_node()?;
     let source = workspace.root.join("e2e/interop");
     let peers = workspace.target.join("peers");
-    fs::create_dir_all(&peers)?;
+    let _lock = lock(workspace)?;
     for file in ["package.json", "package-lock.json"] {
         fs::copy(source.join(file), peers.join(file))
             .with_context(|| format!("cannot copy {file}"))?;
     }
     for directory in ["js", "browser", "servers", "proxies"] {
-        copy_afresh(&source.join(directory), &peers.join(directory))?;
+        copy_changed(&source.join(directory), &peers.join(directory))?;
     }
-    // `npm ci` begins by deleting node_modules, and the stamp with it: no half-done install is kept.
+    // `npm ci` first deletes node_modules, and the stamp with it: no incomplete installation is kept.
     let stamp = Stamp::new(
         peers.join("node_modules/.complete"),
         &peers.join("package-lock.json"),
@@ -49,12 +49,12 @@ pub(crate) fn javascript(workspace: &Workspace) -> Result<PathBuf> {
     Ok(peers)
 }
 
-/// Makes a virtual environment with what `e2e/interop/python/requirements.txt` names. Gives its
-/// interpreter.
+/// Creates a virtual environment with the packages of `e2e/interop/python/requirements.txt` and returns its interpreter.
 pub(crate) fn python(workspace: &Workspace) -> Result<PathBuf> {
     if first_line("python3", &["--version"]).is_none() {
         bail!("python3 is missing: install Python 3 with its venv module (Debian: python3-venv)");
     }
+    let _lock = lock(workspace)?;
     let requirements = workspace.root.join("e2e/interop/python/requirements.txt");
     let venv = workspace.target.join("peers/venv");
     let interpreter = venv.join("bin/python");
@@ -63,7 +63,7 @@ pub(crate) fn python(workspace: &Workspace) -> Result<PathBuf> {
         let mut create = Command::new("python3");
         create.args(["-m", "venv", "--clear"]).arg(&venv);
         process::run(&mut create, Reach::Group, FETCH_LIMIT)
-            .context("cannot make a virtual environment (Debian: install python3-venv)")?;
+            .context("cannot create a virtual environment (Debian: install python3-venv)")?;
         let mut pip = Command::new(&interpreter);
         pip.args([
             "-m",
@@ -81,13 +81,14 @@ pub(crate) fn python(workspace: &Workspace) -> Result<PathBuf> {
     Ok(interpreter)
 }
 
-/// A program from the Debian package of the same name, installed if it is missing and we may.
-pub(crate) fn debian(name: &str) -> Result<PathBuf> {
-    debian_in(name, name)
+/// Finds a program of the Debian package with the same name, or installs it.
+pub(crate) fn debian(workspace: &Workspace, name: &str) -> Result<PathBuf> {
+    debian_in(workspace, name, name)
 }
 
-/// A program from a Debian package of another name.
-pub(crate) fn debian_in(name: &str, package: &str) -> Result<PathBuf> {
+/// Finds a program, or installs the Debian package that has it, which takes root.
+pub(crate) fn debian_in(workspace: &Workspace, name: &str, package: &str) -> Result<PathBuf> {
+    let _lock = lock(workspace)?;
     if let Some(path) = find(name) {
         return Ok(path);
     }
@@ -95,22 +96,22 @@ pub(crate) fn debian_in(name: &str, package: &str) -> Result<PathBuf> {
     if !is_root || first_line("apt-get", &["--version"]).is_none() {
         bail!("{name} is missing: install it (Debian: apt-get install {package}) and try again");
     }
-    // The list of packages of a fresh container is empty.
+    // The package list of a fresh container is empty.
     for arguments in [&["update"][..], &["install", "-y", package]] {
         let mut apt = Command::new("apt-get");
         apt.args(arguments)
             .env("DEBIAN_FRONTEND", "noninteractive")
-            // No service is started in it, and a proxy is one.
+            // Keeps the package from starting its proxy as a service.
             .env("RUNLEVEL", "1");
         process::run(&mut apt, Reach::Group, FETCH_LIMIT)
             .with_context(|| format!("cannot install {package}"))?;
     }
-    find(name).with_context(|| format!("{package} was installed, and still there is no {name}"))
+    find(name).with_context(|| format!("{package} was installed, but {name} is still missing"))
 }
 
 fn find(name: &str) -> Option<PathBuf> {
     let path = env::var_os("PATH").unwrap_or_default();
-    // Programs of the administrator's are not in everybody's path.
+    // /usr/sbin is not in every user's path.
     [PathBuf::from("/usr/bin"), PathBuf::from("/usr/sbin")]
         .into_iter()
         .chain(env::split_paths(&path))
@@ -126,7 +127,7 @@ fn check_node() -> Result<()> {
         bail!("node {version} is too old: install Node.js {major}.{minor} or later");
     }
     if first_line("npm", &["--version"]).is_none() {
-        bail!("npm is missing: install the one that belongs to Node.js (Debian: npm)");
+        bail!("npm is missing: install the version that comes with Node.js (Debian: npm)");
     }
     Ok(())
 }
@@ -136,23 +137,39 @@ fn node_version(text: &str) -> Option<(u32, u32)> {
     Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
 }
 
-/// Copies the files of a flat directory, and removes what an earlier copy has left.
-fn copy_afresh(from: &Path, to: &Path) -> Result<()> {
-    if to.exists() {
-        fs::remove_dir_all(to)?;
-    }
+/// Waits until no other suite fetches anything. Dropping the file releases the lock.
+fn lock(workspace: &Workspace) -> Result<File> {
+    let peers = workspace.target.join("peers");
+    fs::create_dir_all(&peers)?;
+    let file = File::create(peers.join("lock"))?;
+    file.lock().context("cannot lock the peers")?;
+    Ok(file)
+}
+
+/// Makes a flat directory a copy of another. Files that are equal stay untouched, since another suite may be reading them.
+fn copy_changed(from: &Path, to: &Path) -> Result<()> {
     fs::create_dir_all(to)?;
+    for entry in fs::read_dir(to)? {
+        let copy = entry?;
+        if copy.file_type()?.is_file() && !from.join(copy.file_name()).exists() {
+            fs::remove_file(copy.path())?;
+        }
+    }
     let entries = fs::read_dir(from).with_context(|| format!("there is no {}", from.display()))?;
     for entry in entries {
         let entry = entry?;
-        if entry.file_type()?.is_file() {
-            fs::copy(entry.path(), to.join(entry.file_name()))?;
+        if !entry.file_type()?.is_file() {
+            continue;
+        }
+        let (wanted, copy) = (fs::read(entry.path())?, to.join(entry.file_name()));
+        if fs::read(&copy).ok().as_ref() != Some(&wanted) {
+            fs::write(copy, wanted)?;
         }
     }
     Ok(())
 }
 
-/// A file that says what an installation was made from: it is current while the two are equal.
+/// A copy of the file that an installation was made from. The installation is current while the two are equal.
 struct Stamp {
     path: PathBuf,
     wanted: Vec<u8>,

@@ -1,27 +1,28 @@
-//! Our client against servers that other people wrote, and against ours.
+//! Our client against foreign servers and ours.
 //!
-//! The tests are `engineio-client/tests/interop`. They are told where things are, and start further servers themselves
-//! where a test stops one.
+//! The tests are in `engineio-client/tests/interop`. They get the addresses of the running servers from the environment,
+//! and start further servers themselves where a test stops one.
 
 use std::ffi::OsString;
 use std::process::Command;
 
 use anyhow::{Context, Result};
 
-use crate::interop::{BUILD_LIMIT, ROOM, SUITE_LIMIT, finish, logs};
-use crate::peers;
-use crate::process::{self, Reach};
-use crate::server::Server;
-use crate::steps::step;
+use super::foreign_clients::MAX_PAYLOAD;
+use super::peers;
+use crate::process::{self, BUILD_LIMIT, Reach, SUITE_LIMIT};
+use crate::programs::Build;
+use crate::server::{Server, stop_all};
+use crate::step::step;
 use crate::workspace::{Workspace, cargo};
 
-/// A server and the words that start another one like it.
+/// A server, and the command line that starts another one like it.
 struct Peer {
     name: String,
     words: Vec<OsString>,
 }
 
-pub(crate) fn run(workspace: &Workspace, hosts: &[&str]) -> Result<()> {
+pub(super) fn run(workspace: &Workspace, hosts: &[&str]) -> Result<()> {
     let (directory, python) = step("fetch engine.io and python-engineio", || {
         Ok((peers::javascript(workspace)?, peers::python(workspace)?))
     })?;
@@ -36,12 +37,12 @@ pub(crate) fn run(workspace: &Workspace, hosts: &[&str]) -> Result<()> {
             words: vec![python.into(), servers.join("engineio_asgi.py").into()],
         },
     ];
-    let programs = workspace.target.join("release");
+    let programs = Build::Debug.programs(workspace);
     peers.extend(hosts.iter().map(|host| Peer {
         name: (*host).to_owned(),
         words: vec![programs.join("echo").into(), "--host".into(), host.into()],
     }));
-    // Built first, so that the limit is for the tests alone.
+    // Built first, so that the time limit applies to the tests alone.
     step("build the tests of the client", || {
         process::run(
             tests(workspace).arg("--no-run"),
@@ -68,11 +69,11 @@ pub(crate) fn run(workspace: &Workspace, hosts: &[&str]) -> Result<()> {
             .env("INTEROP_PEERS", lines.join("\n"))
             .env("INTEROP_PROGRAMS", &programs);
         let result = process::run(&mut tests, Reach::Group, SUITE_LIMIT);
-        finish(result, running)
+        stop_all(result, running)
     })
 }
 
-/// Of the whole workspace, so that the features are those with which `cargo test --workspace` has built it.
+/// The cargo command for the tests. It names the whole workspace, so that its features are those of `cargo test --workspace`.
 fn tests(workspace: &Workspace) -> Command {
     let mut command = cargo();
     command
@@ -90,13 +91,13 @@ impl Peer {
         let mut command = Command::new(program);
         command
             .args(arguments)
-            .args(["--max-payload", ROOM])
+            .args(["--max-payload", MAX_PAYLOAD])
             .env("PYTHONDONTWRITEBYTECODE", "1");
         let name = format!("client-{}", self.name);
-        Server::start_command(&name, command, &logs(workspace))
+        Server::start_command(&name, command, &workspace.logs())
     }
 
-    /// How the tests are told: the name, the URL and the words, with tabs between them.
+    /// Describes the peer to the tests: the name, the URL and the command line, separated by tabs.
     fn line(&self, url: &str) -> Result<String> {
         let mut fields = vec![self.name.as_str(), url];
         for word in &self.words {

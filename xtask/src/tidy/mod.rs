@@ -1,9 +1,5 @@
-//! `cargo xtask tidy`: the rules of the house that no compiler checks.
-//!
-//! It is also a test, so that whoever runs `cargo test` has run it.
+//! `cargo xtask tidy`: the rules of this workspace that no compiler checks. It is also a unit test.
 
-mod blocks;
-mod commands;
 mod conformance;
 mod dependencies;
 mod documents;
@@ -17,7 +13,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::workspace::Workspace;
 
-/// Prints every violation; fails if there is one.
+/// Prints every violation, and fails if there is one.
 pub(crate) fn run(workspace: &Workspace) -> Result<()> {
     let violations = violations(workspace)?;
     for violation in &violations {
@@ -25,7 +21,7 @@ pub(crate) fn run(workspace: &Workspace) -> Result<()> {
     }
     match violations.len() {
         0 => Ok(()),
-        count => bail!("the house is not tidy: {count} violation(s)"),
+        count => bail!("tidy found {count} violation(s)"),
     }
 }
 
@@ -43,7 +39,7 @@ fn read(path: &Path) -> Result<String> {
     fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))
 }
 
-/// Every Rust file below `directory`, build output apart.
+/// Returns every Rust file below `directory`, without build output.
 fn rust_files(directory: &Path) -> Result<Vec<PathBuf>> {
     let mut files = Vec::new();
     let mut open = vec![directory.to_owned()];

@@ -1,11 +1,11 @@
-//! `cargo xtask trial`: what a new user does, from an empty directory.
+//! `cargo xtask trial`: does what a new user does, starting from an empty directory.
 //!
-//! The dependencies and the programs of the READMEs and guides are pasted into new packages under `target/trial`, built,
-//! started and tried. They are what the documents show to the letter, but for the address, which has a free port, and for
-//! the crates of the family, which come from this checkout because the registry does not have them yet.
+//! The dependencies and programs of the READMEs and guides are pasted into new packages under `target/trial`, built,
+//! started and tried. They are exactly as the documents show them, except for the address, which gets a free port, and the
+//! crates of this workspace, which come from the checkout because the registry does not have them yet.
 //!
-//! Each package is built for itself, with the features that its own `Cargo.toml` asks for: built together, one would have
-//! what another has asked for.
+//! Each package is built on its own, with the features that its `Cargo.toml` asks for: in one build, one package would get
+//! the features of another.
 
 mod checks;
 mod deployment;
@@ -19,51 +19,23 @@ use anyhow::{Context, Result, bail};
 
 use self::checks::Running;
 use self::project::{PAGE, Project, projects};
-use crate::interop::{self, logs};
+use crate::interop::peers;
 use crate::listener::Listener;
-use crate::peers;
-use crate::steps::step;
+use crate::programs::Build;
+use crate::step::step;
 use crate::workspace::Workspace;
-
-/// What is done here with the blocks of which language, in which documents: others would be run by nobody.
-pub(crate) const RUN: &[(&str, &[&str])] = &[
-    // Built as they stand, with the programs beside them.
-    (
-        "toml",
-        &[
-            "engineio-axum/README.md",
-            "engineio-actix/README.md",
-            "engineio-warp/README.md",
-            "engineio-tower/README.md",
-            "engineio-client/README.md",
-            "docs/FROM_PYTHON.md",
-            "docs/FROM_ENGINE_IO.md",
-            "docs/DEPLOYMENT.md",
-        ],
-    ),
-    // Verified by systemd.
-    ("ini", &["docs/DEPLOYMENT.md"]),
-    // Its commands are run.
-    ("dockerfile", &["docs/DEPLOYMENT.md"]),
-    // The programs of others: parsed, no more.
-    ("python", &["docs/FROM_PYTHON.md"]),
-    ("js", &["docs/FROM_ENGINE_IO.md"]),
-];
 
 const SIGTERM: i32 = 15;
 
 pub(crate) fn run(workspace: &Workspace) -> Result<()> {
     step("build the clients that try the programs", || {
-        interop::build(workspace)
+        Build::Debug.make(workspace)
     })?;
-    step("look for curl and systemd", || {
-        peers::debian("curl")?;
-        peers::debian_in("systemd-analyze", "systemd")
-    })?;
+    step("find or install curl", || peers::debian(workspace, "curl"))?;
     let projects = projects(workspace)?;
     for project in &projects {
         let (name, document) = (project.name, project.document);
-        // The container's own command builds that one.
+        // The command in the container file builds that one.
         if name != "my-server" {
             step(&format!("build {name}, as {document} shows it"), || {
                 project.build(workspace)
@@ -72,7 +44,7 @@ pub(crate) fn run(workspace: &Workspace) -> Result<()> {
     }
     let find = |name: &str| {
         let found = projects.iter().find(|project| project.name == name);
-        found.with_context(|| format!("there is no project {name}"))
+        found.with_context(|| format!("unknown project {name}"))
     };
     for name in ["my-axum", "my-actix", "my-warp", "my-tower"] {
         let project = find(name)?;
@@ -88,18 +60,19 @@ pub(crate) fn run(workspace: &Workspace) -> Result<()> {
         ported(workspace, find("my-port")?, find("my-engine-io")?)
     })?;
     let server = find("my-server")?;
-    step("what the container file says", || {
+    step("the container file builds and runs my-server", || {
         deployment::container(workspace, server, client)
     })?;
     step("systemd verifies the unit", || {
         deployment::unit(workspace, server)
     })?;
-    step("the programs of others are such", || {
-        foreign::run(workspace)
-    })
+    step(
+        "the Python and JavaScript programs in the guides parse",
+        || foreign::run(workspace),
+    )
 }
 
-/// The servers of a README: what it shows comes, and so do the messages of clients.
+/// Tries the servers of a README: its commands print what it shows, and clients get their messages back.
 fn servers(workspace: &Workspace, project: &Project) -> Result<()> {
     for program in &project.programs {
         let server = project.start(program.name)?;
@@ -107,7 +80,7 @@ fn servers(workspace: &Workspace, project: &Project) -> Result<()> {
         if program.source.contains("\"hello\"") {
             let page = checks::page(&server, "/")?;
             if !page.ends_with("\r\n\r\nhello") {
-                bail!("the page beside Engine.IO is\n{page}");
+                bail!("the app's own page is\n{page}");
             }
         }
         checks::echo(workspace, &server)?;
@@ -116,12 +89,12 @@ fn servers(workspace: &Workspace, project: &Project) -> Result<()> {
     Ok(())
 }
 
-/// A program without a handler of signals dies of SIGTERM, one with it exits with 0. None has panicked.
+/// Stops a server. A program without a signal handler dies of SIGTERM, one with a handler exits with 0. Neither may panic.
 fn stop(server: Listener) -> Result<()> {
     let printed = server.printed();
     let status = server.stop()?;
     if !status.success() && status.signal() != Some(SIGTERM) {
-        bail!("after SIGTERM it ended with {status}");
+        bail!("after SIGTERM it exited with {status}");
     }
     if printed.contains("panicked at") {
         bail!("it panicked:\n{printed}");
@@ -129,11 +102,11 @@ fn stop(server: Listener) -> Result<()> {
     Ok(())
 }
 
-/// The client of the README prints the echo, waits for more, and ends when the server does.
+/// Tries the client of a README: it prints the echo, waits for more, and exits when the server does.
 fn with_echo(workspace: &Workspace, project: &Project) -> Result<()> {
-    let mut command = Command::new(workspace.target.join("release/echo"));
+    let mut command = Command::new(Build::Debug.program(workspace, "echo"));
     command.args(["--listen", &project.address.to_string()]);
-    let server = Listener::start("trial-echo", command, project.address, &logs(workspace))?;
+    let server = Listener::start("trial-echo", command, project.address, &workspace.logs())?;
     let mut client = Running::start(workspace, project, "my-client")?;
     client.wait_for("Text(\"hello\")")?;
     stop(server)?;
@@ -141,8 +114,8 @@ fn with_echo(workspace: &Workspace, project: &Project) -> Result<()> {
     client.end()
 }
 
-/// The servers with threads and with asyncio and the clients of the guide from Python; the clients wait for a word of the
-/// server's, so they are connected to one that greets: that of the guide from engine.io.
+/// Tries the servers and clients of the guides for users of python-engineio and engine.io. The Python clients wait for a
+/// greeting, so they connect to the server of the other guide, which sends one.
 fn ported(workspace: &Workspace, python: &Project, javascript: &Project) -> Result<()> {
     for name in ["threads", "asyncio"] {
         let server = python.start(name)?;
@@ -155,7 +128,7 @@ fn ported(workspace: &Workspace, python: &Project, javascript: &Project) -> Resu
         for line in ["connect ", "message Text(\"hello\")\n", "disconnect "] {
             let lines = printed.split_inclusive('\n');
             if lines.filter(|found| found.starts_with(line)).count() != 3 {
-                bail!("{name}: not three times `{line}` for three clients:\n{printed}");
+                bail!("{name}: expected `{line}` three times, once for each client:\n{printed}");
             }
         }
         stop(server)?;
@@ -172,21 +145,4 @@ fn ported(workspace: &Workspace, python: &Project, javascript: &Project) -> Resu
     client.wait_for("disconnect reason: ")?;
     client.end()?;
     third.end()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_document_with_dependencies_has_a_project() {
-        let (_, documents) = RUN[0];
-        for document in documents {
-            let mut projects = project::BLUEPRINTS.iter();
-            assert!(
-                projects.any(|blueprint| blueprint.manifest == *document),
-                "{document}"
-            );
-        }
-    }
 }

@@ -1,0 +1,243 @@
+//! The command line: a task and its options.
+
+use crate::fuzz;
+use crate::interop::Suite;
+use crate::programs::{Build, HOSTS};
+use crate::races;
+use crate::soak;
+
+pub(crate) const USAGE: &str = "\
+usage: cargo xtask check
+           format, lints, unit and scenario tests: the checks between commits
+       cargo xtask test
+           everything that CI checks: the above, documentation, trial, races, fuzzing, interop, soak
+       cargo xtask interop [--only js|python|browser|client|proxies] [--host axum|actix|warp|hyper|all]
+           the server against engine.io-client, python-engineio and Chromium; the client against engine.io,
+           python-engineio and ours; both through nginx and HAProxy
+       cargo xtask trial
+           the programs of the READMEs and guides as new users build them, from an empty directory
+       cargo xtask fuzz [--seconds N] [--target NAME]
+           every fuzz target for 20 s; or one target, or longer
+       cargo xtask races [--rounds N] [--seed N]
+           the server under a scheduler that explores interleavings
+       cargo xtask soak [--minutes N] [--seconds N] [--host axum|actix|warp|hyper|all] [--release]
+           every host under mixed load for 15 s, counting every message; or one host, or longer, or optimised
+       cargo xtask tidy
+           the rules of this workspace that no compiler checks
+       cargo xtask lints
+           format and clippy alone
+       cargo xtask fetch
+           the foreign clients, servers and proxies that interop and trial need";
+
+#[derive(Debug, PartialEq)]
+pub(crate) enum Task {
+    Check,
+    Test,
+    Lints,
+    Fetch,
+    Interop {
+        only: Option<Suite>,
+        hosts: &'static [&'static str],
+    },
+    Trial,
+    Fuzz {
+        target: Option<&'static str>,
+        seconds: u32,
+    },
+    Races {
+        rounds: u32,
+        seed: u32,
+    },
+    Soak {
+        hosts: &'static [&'static str],
+        seconds: u64,
+        build: Build,
+    },
+    Tidy,
+    Help,
+}
+
+/// Parses a command line. An unknown word is an error, since a misspelt option would otherwise run less than was asked for.
+pub(crate) fn parse(words: &[String]) -> Result<Task, String> {
+    let (name, rest) = words.split_first().ok_or("no task given")?;
+    let mut options = Options::new(rest)?;
+    let task = match name.as_str() {
+        "check" => Task::Check,
+        "test" => Task::Test,
+        "lints" => Task::Lints,
+        "fetch" => Task::Fetch,
+        "interop" => Task::Interop {
+            only: options.take("--only").map(Suite::parse).transpose()?,
+            hosts: options.hosts()?.unwrap_or(&HOSTS[..1]),
+        },
+        "trial" => Task::Trial,
+        "fuzz" => Task::Fuzz {
+            target: options.one_of("--target", fuzz::TARGETS)?.map(|one| one[0]),
+            seconds: options.positive("--seconds")?.unwrap_or(fuzz::SECONDS),
+        },
+        "races" => Task::Races {
+            rounds: options.positive("--rounds")?.unwrap_or(races::ROUNDS),
+            seed: options.number("--seed")?.unwrap_or(0),
+        },
+        "soak" => Task::Soak {
+            hosts: options.hosts()?.unwrap_or(HOSTS),
+            seconds: {
+                let minutes = options.positive("--minutes")?.map(|n| u64::from(n) * 60);
+                let seconds = options.positive("--seconds")?.map(u64::from);
+                minutes.or(seconds).unwrap_or(soak::SECONDS)
+            },
+            build: match options.take_flag("--release") {
+                true => Build::Release,
+                false => Build::Debug,
+            },
+        },
+        "tidy" => Task::Tidy,
+        "help" | "--help" | "-h" => Task::Help,
+        other => return Err(format!("unknown task `{other}`")),
+    };
+    match options.0.first() {
+        None => Ok(task),
+        Some((extra, _)) => Err(format!("unknown argument `{extra}`")),
+    }
+}
+
+/// The options that are not used yet, with their values.
+struct Options<'a>(Vec<(&'a str, Option<&'a str>)>);
+
+impl<'a> Options<'a> {
+    fn new(words: &'a [String]) -> Result<Self, String> {
+        let mut options = Vec::new();
+        let mut words = words.iter().map(String::as_str).peekable();
+        while let Some(option) = words.next() {
+            let value = words.next_if(|word| !word.starts_with("--"));
+            options.push((option, value));
+        }
+        Ok(Self(options))
+    }
+
+    fn take(&mut self, name: &str) -> Option<&'a str> {
+        let at = self
+            .0
+            .iter()
+            .position(|(option, value)| *option == name && value.is_some())?;
+        self.0.remove(at).1
+    }
+
+    fn take_flag(&mut self, name: &str) -> bool {
+        let at = self.0.iter().position(|option| *option == (name, None));
+        at.map(|at| self.0.remove(at)).is_some()
+    }
+
+    fn number(&mut self, name: &str) -> Result<Option<u32>, String> {
+        let value = self.take(name);
+        let parsed = value.map(|value| {
+            value
+                .parse()
+                .map_err(|_| format!("`{name}` takes a number, not `{value}`"))
+        });
+        parsed.transpose()
+    }
+
+    fn positive(&mut self, name: &str) -> Result<Option<u32>, String> {
+        match self.number(name)? {
+            Some(0) => Err(format!("`{name}` takes a number above 0")),
+            number => Ok(number),
+        }
+    }
+
+    /// The chosen element of a list, as a list of one.
+    fn one_of(
+        &mut self,
+        name: &str,
+        known: &'static [&'static str],
+    ) -> Result<Option<&'static [&'static str]>, String> {
+        let Some(value) = self.take(name) else {
+            return Ok(None);
+        };
+        let at = known.iter().position(|known| *known == value);
+        let at = at.ok_or_else(|| format!("unknown `{value}`; expected {}", known.join(", ")))?;
+        Ok(Some(&known[at..=at]))
+    }
+
+    fn hosts(&mut self) -> Result<Option<&'static [&'static str]>, String> {
+        if self.0.contains(&("--host", Some("all"))) {
+            self.take("--host");
+            return Ok(Some(HOSTS));
+        }
+        self.one_of("--host", HOSTS)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse_line(line: &str) -> Result<Task, String> {
+        let words: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
+        parse(&words)
+    }
+
+    #[test]
+    fn tasks_are_recognised() {
+        assert_eq!(parse_line("test"), Ok(Task::Test));
+        assert_eq!(parse_line("check"), Ok(Task::Check));
+        assert_eq!(
+            parse_line("interop --host actix --only client"),
+            Ok(Task::Interop {
+                only: Some(Suite::Client),
+                hosts: &["actix"]
+            })
+        );
+        assert_eq!(
+            parse_line("interop --host all"),
+            Ok(Task::Interop {
+                only: None,
+                hosts: HOSTS
+            })
+        );
+        assert_eq!(
+            parse_line("races --seed 7"),
+            Ok(Task::Races {
+                rounds: races::ROUNDS,
+                seed: 7
+            })
+        );
+        assert_eq!(
+            parse_line("soak --minutes 10 --host warp --release"),
+            Ok(Task::Soak {
+                hosts: &["warp"],
+                seconds: 600,
+                build: Build::Release
+            })
+        );
+        assert_eq!(
+            parse_line("fuzz --target query --seconds 3600"),
+            Ok(Task::Fuzz {
+                target: Some("query"),
+                seconds: 3_600
+            })
+        );
+    }
+
+    #[test]
+    fn a_misspelt_argument_is_an_error_instead_of_a_shorter_run() {
+        for line in [
+            "",
+            "tset",
+            "test --fast",
+            "test fast",
+            "interop --only",
+            "interop --only perl",
+            "interop --host nginx",
+            "fuzz --target frames",
+            "fuzz --seconds 0",
+            "races --rounds many",
+            "soak --minutes",
+            "soak --minutes half",
+            "soak --host nginx",
+            "soak --release now",
+        ] {
+            assert!(parse_line(line).is_err(), "{line:?}");
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! `cargo xtask check` and `cargo xtask test`: what a change must pass, between commits and before it is merged.
+
+use std::env;
+use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::Instant;
+
+use anyhow::{Context, Result};
+
+use crate::lanes::{self, Lane};
+use crate::programs::HOSTS;
+use crate::step::cargo_step;
+use crate::workspace::{Workspace, cargo};
+
+const CLIPPY: [&str; 2] = [
+    "clippy --workspace --all-targets --locked -- -D warnings",
+    // A plain `cargo test` does not run these targets, so `--all-targets` does not have them.
+    "clippy --workspace --test interop --test proxies --locked -- -D warnings",
+];
+
+/// Checks the format and the lints, and runs the unit and scenario tests but for the long attacks.
+pub(crate) fn check(workspace: &Workspace) -> Result<()> {
+    let began = Instant::now();
+    lints(workspace)?;
+    for tests in [
+        "test --workspace --exclude engineio-e2e --locked --lib --bins --tests",
+        "test --locked --workspace --test files --test hosts --test http2 --test mounting --test serve --test tls",
+    ] {
+        cargo_step(workspace, tests)?;
+    }
+    passed(began);
+    Ok(())
+}
+
+/// Runs every step. What keeps the processors busy comes first or beside what mostly waits.
+pub(crate) fn test(workspace: &Workspace) -> Result<()> {
+    let began = Instant::now();
+    let tasks = Tasks::new(workspace)?;
+    // Fetching waits for the network, and the lints do not need what it brings.
+    let fetch = Lane::new().then("fetch the peers", tasks.xtask("fetch"));
+    let lints = Lane::new().then("format, lints", tasks.xtask("lints"));
+    lanes::run(workspace, vec![fetch, lints])?;
+    // The lock file is part of what is tested, so no step may resolve other versions.
+    cargo_step(workspace, "test --workspace --locked --no-run")?;
+    cargo_step(
+        workspace,
+        "test --workspace --locked --test interop --test proxies --no-run",
+    )?;
+    lanes::run(workspace, side_by_side(&tasks))?;
+    let soaks = HOSTS.iter().map(|host| {
+        Lane::new().then(
+            format!("soak {host}"),
+            tasks.xtask(&format!("soak --host {host}")),
+        )
+    });
+    lanes::run(workspace, soaks.collect())?;
+    passed(began);
+    Ok(())
+}
+
+/// Checks the format and the lints.
+pub(crate) fn lints(workspace: &Workspace) -> Result<()> {
+    cargo_step(workspace, "fmt --all --check")?;
+    CLIPPY
+        .iter()
+        .try_for_each(|clippy| cargo_step(workspace, clippy))
+}
+
+/// Two lanes of tests that mostly wait, for heartbeats and time limits, and one of builds.
+fn side_by_side(tasks: &Tasks<'_>) -> Vec<Lane> {
+    let tests = Lane::new().then(
+        "cargo test --workspace",
+        tasks.cargo("test --workspace --locked"),
+    );
+    let mut suites = Lane::new();
+    for suite in ["js", "python", "client", "proxies", "browser"] {
+        suites = suites.then(
+            format!("interop {suite}"),
+            tasks.xtask(&format!("interop --only {suite} --host all")),
+        );
+    }
+    let mut doc = tasks.cargo("doc --workspace --no-deps --locked");
+    doc.env("RUSTDOCFLAGS", "-Dwarnings");
+    let builds = Lane::with_low_priority()
+        .then("cargo doc, without warnings", doc)
+        .then("trial", tasks.xtask("trial"))
+        .then("races", tasks.xtask("races"))
+        .then("fuzz", tasks.xtask("fuzz"));
+    vec![tests, suites, builds]
+}
+
+fn passed(began: Instant) {
+    println!("\n== all passed in {:.1} s", began.elapsed().as_secs_f64());
+}
+
+/// Makes the commands of the lanes.
+struct Tasks<'a> {
+    workspace: &'a Workspace,
+    program: PathBuf,
+}
+
+impl<'a> Tasks<'a> {
+    fn new(workspace: &'a Workspace) -> Result<Self> {
+        let directory = workspace.target.join("gate");
+        fs::create_dir_all(&directory)?;
+        // A copy, because cargo replaces this program when it builds the workspace.
+        let program = directory.join("xtask");
+        let own = env::current_exe().context("cannot find this program")?;
+        fs::copy(&own, &program).with_context(|| format!("cannot copy {}", own.display()))?;
+        Ok(Self { workspace, program })
+    }
+
+    fn xtask(&self, arguments: &str) -> Command {
+        self.with(Command::new(&self.program), arguments)
+    }
+
+    fn cargo(&self, arguments: &str) -> Command {
+        self.with(cargo(), arguments)
+    }
+
+    fn with(&self, mut command: Command, arguments: &str) -> Command {
+        command
+            .args(arguments.split(' '))
+            .current_dir(&self.workspace.root);
+        command
+    }
+}

@@ -1,0 +1,77 @@
+//! The server against engine.io-client and python-engineio, with echo servers configured for what their suites need.
+
+use std::process::Command;
+
+use anyhow::Result;
+
+use super::{peers, test_files};
+use crate::process::{self, Reach, SUITE_LIMIT};
+use crate::programs::Build;
+use crate::server::{Server, stop_all};
+use crate::step::step;
+use crate::workspace::Workspace;
+
+/// A `maxPayload` that fits the base64 form of a message of one megabyte.
+pub(super) const MAX_PAYLOAD: &str = "2000000";
+
+/// The heartbeat that the official protocol suites expect.
+const QUICK: [&str; 4] = ["--ping-interval-ms", "300", "--ping-timeout-ms", "200"];
+
+pub(super) fn javascript(workspace: &Workspace, host: &str) -> Result<()> {
+    let peers = step("fetch engine.io-client", || peers::javascript(workspace))?;
+    step(&format!("engine.io-client against {host}"), || {
+        let mut node = Command::new("node");
+        // One file at a time: the heartbeat tests measure time, and the machine may have two cores.
+        node.args(["--test", "--test-concurrency=1", "--test-timeout=120000"])
+            .arg("--test-reporter=spec")
+            .args(test_files(&peers.join("js"))?)
+            .current_dir(&peers);
+        with_echo(workspace, host, "js", &mut node)
+    })
+}
+
+pub(super) fn python(workspace: &Workspace, host: &str) -> Result<()> {
+    let interpreter = step("fetch python-engineio", || peers::python(workspace))?;
+    step(&format!("python-engineio against {host}"), || {
+        let mut python = Command::new(interpreter);
+        python
+            .arg("e2e/interop/python/run.py")
+            .env("PYTHONDONTWRITEBYTECODE", "1")
+            .current_dir(&workspace.root);
+        with_echo(workspace, host, "python", &mut python)
+    })
+}
+
+/// Runs a suite with echo servers on `host`, and stops them whether it passes or fails.
+fn with_echo(workspace: &Workspace, host: &str, suite: &str, tests: &mut Command) -> Result<()> {
+    let program = Build::Debug.program(workspace, "echo");
+    let start = |variable: &str, options: &[&str]| -> Result<(String, Server)> {
+        let mut command = Command::new(&program);
+        // Every poll that arrives leaves a line in the log, from which a test learns that it is parked.
+        command
+            .args(["--host", host])
+            .args(options)
+            .env("RUST_LOG", "engineio::poll=trace")
+            .env("NO_COLOR", "1");
+        let echo = variable.to_lowercase().replace("_url", "");
+        let name = format!("{suite}-{host}-{echo}");
+        let server = Server::start_command(&name, command, &workspace.logs())?;
+        Ok((variable.to_owned(), server))
+    };
+    let servers = [
+        start("ECHO_URL", &["--max-payload", MAX_PAYLOAD])?,
+        start("ECHO_QUICK_URL", &QUICK)?,
+        start("ECHO_SMALL_URL", &["--max-payload", "1000"])?,
+        start(
+            "ECHO_DEFLATE_URL",
+            &["--max-payload", MAX_PAYLOAD, "--ws-compression", "1024"],
+        )?,
+        start("ECHO_EIO3_URL", &[&["--eio3"], &QUICK[..]].concat())?,
+    ];
+    for (variable, server) in &servers {
+        tests.env(variable, server.url());
+        tests.env(variable.replace("_URL", "_LOG"), server.log());
+    }
+    let result = process::run(tests, Reach::Group, SUITE_LIMIT);
+    stop_all(result, servers.into_iter().map(|(_, server)| server))
+}

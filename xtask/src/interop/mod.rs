@@ -1,0 +1,115 @@
+//! `cargo xtask interop`: our server against foreign clients, and our client against foreign servers and proxies.
+
+mod browser;
+mod client;
+mod foreign_clients;
+pub(crate) mod peers;
+mod proxies;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Result, bail};
+
+use crate::programs::Build;
+use crate::step::step;
+use crate::workspace::Workspace;
+
+/// A set of tests that one peer runs.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum Suite {
+    /// engine.io-client against our server.
+    JavaScript,
+    /// python-engineio against our server.
+    Python,
+    /// Chromium against our server.
+    Browser,
+    /// Our client against foreign servers and ours.
+    Client,
+    /// Our client and engine.io-client against our servers behind nginx and HAProxy.
+    Proxies,
+}
+
+/// The suites by the names that `--only` takes, in the order in which they run.
+const SUITES: [(&str, Suite); 5] = [
+    ("js", Suite::JavaScript),
+    ("python", Suite::Python),
+    ("browser", Suite::Browser),
+    ("client", Suite::Client),
+    ("proxies", Suite::Proxies),
+];
+
+impl Suite {
+    pub(crate) fn parse(name: &str) -> Result<Self, String> {
+        let known = SUITES.iter().find(|(known, _)| *known == name);
+        let names = SUITES.map(|(known, _)| known);
+        known
+            .map(|(_, suite)| *suite)
+            .ok_or_else(|| format!("unknown suite `{name}`; expected {}", names.join(", ")))
+    }
+}
+
+/// Runs one suite, or all of them, against the servers mounted in `hosts`.
+pub(crate) fn run(workspace: &Workspace, only: Option<Suite>, hosts: &[&str]) -> Result<()> {
+    step("build the programs under test", || {
+        Build::Debug.make(workspace)
+    })?;
+    let suites = SUITES.map(|(_, suite)| suite).into_iter();
+    for suite in suites.filter(|suite| only.is_none_or(|wanted| wanted == *suite)) {
+        match suite {
+            // These two start servers on several hosts themselves.
+            Suite::Client => client::run(workspace, hosts)?,
+            Suite::Proxies => proxies::run(workspace)?,
+            Suite::JavaScript => {
+                on_each(hosts, |host| foreign_clients::javascript(workspace, host))?;
+            }
+            Suite::Python => on_each(hosts, |host| foreign_clients::python(workspace, host))?,
+            Suite::Browser => {
+                browser::run_once(workspace)?;
+                on_each(hosts, |host| browser::run(workspace, host))?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Fetches every peer, so that suites that run side by side find them in place.
+pub(crate) fn fetch(workspace: &Workspace) -> Result<()> {
+    step("fetch the JavaScript peers", || {
+        peers::javascript(workspace)
+    })?;
+    step("fetch the Python peers", || peers::python(workspace))?;
+    for (program, package) in [
+        ("nginx", "nginx"),
+        ("haproxy", "haproxy"),
+        ("chromium", "chromium"),
+        ("curl", "curl"),
+        ("systemd-analyze", "systemd"),
+    ] {
+        step(&format!("find or install {program}"), || {
+            peers::debian_in(workspace, program, package)
+        })?;
+    }
+    Ok(())
+}
+
+fn on_each(hosts: &[&str], suite: impl Fn(&str) -> Result<()>) -> Result<()> {
+    hosts.iter().try_for_each(|host| suite(host))
+}
+
+/// The test files of a directory for `node --test`.
+fn test_files(directory: &Path) -> Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(directory)? {
+        let path = entry?.path();
+        if path.to_string_lossy().ends_with(".test.mjs") {
+            files.push(path);
+        }
+    }
+    // Given no file, node searches for tests itself, finds none, and passes.
+    if files.is_empty() {
+        bail!("there are no tests in {}", directory.display());
+    }
+    files.sort();
+    Ok(files)
+}
