@@ -1,6 +1,7 @@
 //! The example programs that the suites, the trial and the soak run.
 
 use std::path::PathBuf;
+use std::process::Command;
 
 use anyhow::Result;
 
@@ -9,6 +10,9 @@ use crate::workspace::{Workspace, cargo};
 
 /// The hosts that the `echo` example can be mounted in. Every suite must pass on each.
 pub(crate) const HOSTS: &[&str] = &["axum", "actix", "warp", "hyper"];
+
+/// The arguments that make a program listen on a free port.
+pub(crate) const LISTEN: [&str; 2] = ["--listen", "127.0.0.1:0"];
 
 /// How the programs are built.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -47,8 +51,8 @@ impl Build {
         workspace.target.join(self.directory())
     }
 
-    /// The path of one program.
-    pub(crate) fn program(self, workspace: &Workspace, name: &str) -> PathBuf {
-        self.programs(workspace).join(name)
+    /// The command that runs one program.
+    pub(crate) fn program(self, workspace: &Workspace, name: &str) -> Command {
+        Command::new(self.programs(workspace).join(name))
     }
 }

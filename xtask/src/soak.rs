@@ -1,14 +1,13 @@
 //! `cargo xtask soak`: well-behaved and hostile clients against every host, with a count of every message. The load is the
 //! example program `soak`, which has the rules.
 
-use std::process::Command;
 use std::time::Duration;
 
 use anyhow::Result;
 
 use crate::process::{self, Reach};
-use crate::programs::Build;
-use crate::server::{Server, stop_all};
+use crate::programs::{Build, LISTEN};
+use crate::running::{Running, stop_all};
 use crate::step::step;
 use crate::workspace::Workspace;
 
@@ -52,9 +51,10 @@ fn soak(workspace: &Workspace, host: &str, seconds: u64, build: Build) -> Result
         &room,
     ];
     let name = format!("soak-{host}");
-    let echo = build.program(workspace, "echo");
-    let server = Server::start(&name, &echo, &options, &workspace.logs())?;
-    let mut load = Command::new(build.program(workspace, "soak"));
+    let mut echo = build.program(workspace, "echo");
+    echo.args(options).args(LISTEN);
+    let server = Running::server(workspace, &name, echo)?;
+    let mut load = build.program(workspace, "soak");
     load.args(["--url", server.url(), "--eio3"])
         .args(["--pid", &text(u64::from(server.id()))])
         .args(["--seconds", &text(seconds)])

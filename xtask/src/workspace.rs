@@ -56,11 +56,6 @@ impl Workspace {
         })
     }
 
-    /// The directory for the output of servers.
-    pub(crate) fn logs(&self) -> PathBuf {
-        self.target.join("peers/logs")
-    }
-
     pub(crate) fn members(&self) -> Result<Vec<Member>> {
         let ids = list(&self.metadata["workspace_members"]);
         let mut members = Vec::new();

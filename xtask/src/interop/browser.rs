@@ -7,8 +7,8 @@ use anyhow::Result;
 
 use super::peers;
 use crate::process::{self, Reach, SUITE_LIMIT};
-use crate::programs::Build;
-use crate::server::{Server, stop_all};
+use crate::programs::{Build, LISTEN};
+use crate::running::{Running, stop_all};
 use crate::step::step;
 use crate::workspace::Workspace;
 
@@ -47,17 +47,19 @@ fn pages(workspace: &Workspace, (peers, chromium): &Fetched) -> Result<()> {
         .arg("--out")
         .arg(workspace.target.join("screenshots"))
         .current_dir(peers.join("browser"));
-    // They are killed when dropped: most of them do not handle SIGTERM.
+    // They are stopped when dropped: most of them do not handle SIGTERM.
     let mut servers = Vec::new();
     for name in PAGES {
         let program = Build::Debug.programs(workspace).join("examples").join(name);
-        let server = Server::start_example(&program, &workspace.logs())?;
+        let mut command = Command::new(program);
+        command.arg("127.0.0.1:0");
+        let server = Running::server(workspace, name, command)?;
         node.args([format!("--{name}").as_str(), server.url()]);
         servers.push(server);
     }
     let result = process::run(&mut node, Reach::Group, SUITE_LIMIT);
     if result.is_err() {
-        servers.iter().for_each(Server::show_log);
+        servers.iter().for_each(Running::show_log);
     }
     result
 }
@@ -127,8 +129,9 @@ fn run_one(workspace: &Workspace, (peers, chromium): &Fetched, drive: &Drive<'_>
     let mut servers = Vec::new();
     for (option, program, arguments) in drive.servers {
         let name = format!("browser-{program}{option}");
-        let program = Build::Debug.program(workspace, program);
-        let server = Server::start(&name, &program, arguments, &workspace.logs())?;
+        let mut command = Build::Debug.program(workspace, program);
+        command.args(*arguments).args(LISTEN);
+        let server = Running::server(workspace, &name, command)?;
         node.args([option, format!("{}/", server.url()).as_str()]);
         servers.push(server);
     }

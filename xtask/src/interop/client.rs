@@ -11,8 +11,8 @@ use anyhow::{Context, Result};
 use super::foreign_clients::MAX_PAYLOAD;
 use super::peers;
 use crate::process::{self, BUILD_LIMIT, Reach, SUITE_LIMIT};
-use crate::programs::Build;
-use crate::server::{Server, stop_all};
+use crate::programs::{Build, LISTEN};
+use crate::running::{Running, stop_all};
 use crate::step::step;
 use crate::workspace::{Workspace, cargo};
 
@@ -83,7 +83,7 @@ fn tests(workspace: &Workspace) -> Command {
 }
 
 impl Peer {
-    fn start(&self, workspace: &Workspace) -> Result<Server> {
+    fn start(&self, workspace: &Workspace) -> Result<Running> {
         let (program, arguments) = self
             .words
             .split_first()
@@ -92,9 +92,10 @@ impl Peer {
         command
             .args(arguments)
             .args(["--max-payload", MAX_PAYLOAD])
+            .args(LISTEN)
             .env("PYTHONDONTWRITEBYTECODE", "1");
         let name = format!("client-{}", self.name);
-        Server::start_command(&name, command, &workspace.logs())
+        Running::server(workspace, &name, command)
     }
 
     /// Describes the peer to the tests: the name, the URL and the command line, separated by tabs.

@@ -6,8 +6,8 @@ use anyhow::Result;
 
 use super::{peers, test_files};
 use crate::process::{self, Reach, SUITE_LIMIT};
-use crate::programs::Build;
-use crate::server::{Server, stop_all};
+use crate::programs::{Build, LISTEN};
+use crate::running::{Running, stop_all};
 use crate::step::step;
 use crate::workspace::Workspace;
 
@@ -44,18 +44,18 @@ pub(super) fn python(workspace: &Workspace, host: &str) -> Result<()> {
 
 /// Runs a suite with echo servers on `host`, and stops them whether it passes or fails.
 fn with_echo(workspace: &Workspace, host: &str, suite: &str, tests: &mut Command) -> Result<()> {
-    let program = Build::Debug.program(workspace, "echo");
-    let start = |variable: &str, options: &[&str]| -> Result<(String, Server)> {
-        let mut command = Command::new(&program);
+    let start = |variable: &str, options: &[&str]| -> Result<(String, Running)> {
+        let mut command = Build::Debug.program(workspace, "echo");
         // Every poll that arrives leaves a line in the log, from which a test learns that it is parked.
         command
             .args(["--host", host])
             .args(options)
+            .args(LISTEN)
             .env("RUST_LOG", "engineio::poll=trace")
             .env("NO_COLOR", "1");
         let echo = variable.to_lowercase().replace("_url", "");
         let name = format!("{suite}-{host}-{echo}");
-        let server = Server::start_command(&name, command, &workspace.logs())?;
+        let server = Running::server(workspace, &name, command)?;
         Ok((variable.to_owned(), server))
     };
     let servers = [

@@ -13,10 +13,9 @@ use anyhow::{Context, Result, bail};
 
 use super::{peers, test_files};
 use crate::fences;
-use crate::listener::{Listener, free_address};
 use crate::process::{self, BUILD_LIMIT, Reach, SUITE_LIMIT};
-use crate::programs::Build;
-use crate::server::{Server, stop_all};
+use crate::programs::{Build, LISTEN as ANY_PORT};
+use crate::running::{Running, free_address, stop_all};
 use crate::step::step;
 use crate::workspace::{Workspace, cargo};
 
@@ -75,10 +74,11 @@ pub(super) fn run(workspace: &Workspace) -> Result<()> {
     step(
         "the client and engine.io-client through nginx and HAProxy",
         || {
-            let program = Build::Debug.program(workspace, "echo");
             let server = |name: &str, options: &[&str]| {
                 let name = format!("proxied-{name}");
-                Server::start(&name, &program, options, &workspace.logs())
+                let mut command = Build::Debug.program(workspace, "echo");
+                command.args(options).args(ANY_PORT);
+                Running::server(workspace, &name, command)
             };
             let named = [
                 server("a", &["--name", "a"])?,
@@ -122,7 +122,7 @@ pub(super) fn run(workspace: &Workspace) -> Result<()> {
                 if result.is_err() {
                     proxy.show_log();
                 }
-                proxy.stop()?;
+                proxy.stop_if(|_| true)?;
             }
             stop_all(result, named.into_iter().chain(plain).chain(cookie))
         },
@@ -202,13 +202,13 @@ fn start(
     programs: &Programs,
     name: &str,
     source: &Source,
-    servers: &[Server; 2],
-) -> Result<Listener> {
+    servers: &[Running; 2],
+) -> Result<Running> {
     let directory = workspace.target.join("peers/proxies-running").join(name);
     fs::create_dir_all(&directory)?;
     let address = free_address()?;
     let text = source.read(workspace)?;
-    let text = readdress(&text, address, servers.each_ref().map(Server::url));
+    let text = readdress(&text, address, servers.each_ref().map(Running::url));
     let config = directory.join("proxy.conf");
     fs::write(&config, text.with_context(|| source.to_string())?)?;
     let command = if source.is_nginx() {
@@ -226,12 +226,7 @@ fn start(
         command.args(["-db", "-f"]).arg(config);
         command
     };
-    Listener::start(
-        &format!("proxy-{name}"),
-        command,
-        address,
-        &workspace.logs(),
-    )
+    Running::server_at(workspace, &format!("proxy-{name}"), command, address)
 }
 
 /// Replaces the addresses in a configuration: the proxy's own, and those of one or two servers in the order of their ports.

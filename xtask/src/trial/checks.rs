@@ -1,23 +1,19 @@
 //! Checks that a program works, as a user would.
 
-use std::fs::{self, File};
-use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::process::Command;
+use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 
 use super::project::Project;
 use crate::fences::fences;
-use crate::listener::Listener;
 use crate::process;
 use crate::programs::Build;
+use crate::running::Running;
 use crate::workspace::Workspace;
 
 /// The time limit of each command, at least ten times what it takes.
 const LIMIT: Duration = Duration::from_secs(30);
-const POLL_EVERY: Duration = Duration::from_millis(20);
 
 /// How many messages a client sends and expects back.
 const MESSAGES: &str = "200";
@@ -79,7 +75,7 @@ fn is_like(line: &str, shown: &str) -> bool {
 }
 
 /// Fetches a page of the app itself.
-pub(super) fn page(server: &Listener, path: &str) -> Result<String> {
+pub(super) fn page(server: &Running, path: &str) -> Result<String> {
     let mut curl = Command::new("curl");
     curl.args(["--silent", "--show-error", "--include"])
         .arg(format!("{}{path}", server.url()));
@@ -87,7 +83,7 @@ pub(super) fn page(server: &Listener, path: &str) -> Result<String> {
 }
 
 /// Runs a client on each transport and one that upgrades. Each must get all of its messages back.
-pub(super) fn echo(workspace: &Workspace, server: &Listener) -> Result<()> {
+pub(super) fn echo(workspace: &Workspace, server: &Running) -> Result<()> {
     for transports in ["polling", "websocket", "polling,websocket"] {
         let mut client = example(workspace, "client");
         client
@@ -104,10 +100,10 @@ pub(super) fn echo(workspace: &Workspace, server: &Listener) -> Result<()> {
 }
 
 /// Runs clients that send `hello` and expect `reply`.
-pub(super) fn reply(workspace: &Workspace, server: &Listener) -> Result<()> {
+pub(super) fn reply(workspace: &Workspace, server: &Running) -> Result<()> {
     for transports in ["polling", "websocket", "polling,websocket"] {
         let mut client = example(workspace, "eio");
-        client.args(["--quiet", "--transports", transports, &server.url()]);
+        client.args(["--quiet", "--transports", transports, server.url()]);
         let printed = process::output(client, "hello\n", LIMIT)?;
         if printed != "reply\n" {
             bail!("a client with {transports} got {printed:?} instead of a reply");
@@ -117,72 +113,7 @@ pub(super) fn reply(workspace: &Workspace, server: &Listener) -> Result<()> {
 }
 
 fn example(workspace: &Workspace, name: &str) -> Command {
-    Command::new(Build::Debug.program(workspace, name))
-}
-
-/// A running client whose output is awaited. It is killed when dropped.
-pub(super) struct Running {
-    name: String,
-    child: Child,
-    log: PathBuf,
-}
-
-impl Running {
-    pub(super) fn start(workspace: &Workspace, project: &Project, program: &str) -> Result<Self> {
-        let log = workspace
-            .logs()
-            .join(format!("trial-{}-{program}.log", project.name));
-        let output = File::create(&log)?;
-        let child = project
-            .command(program)
-            .stdin(Stdio::null())
-            .stdout(output.try_clone()?)
-            .stderr(output)
-            .spawn()
-            .with_context(|| format!("cannot run `{program}`"))?;
-        let name = program.to_owned();
-        Ok(Self { name, child, log })
-    }
-
-    /// Waits until the output contains `text`.
-    pub(super) fn wait_for(&mut self, text: &str) -> Result<()> {
-        let end = Instant::now() + LIMIT;
-        loop {
-            // Before reading the log, so that the last output of a program is not missed.
-            let ended = self.child.try_wait()?;
-            let printed = fs::read(&self.log)?;
-            let printed = String::from_utf8_lossy(&printed);
-            if printed.contains(text) {
-                return Ok(());
-            }
-            if ended.is_some() || Instant::now() >= end {
-                let lines: Vec<_> = printed.lines().take(20).collect();
-                bail!(
-                    "`{}` did not print {text:?} ({ended:?}), but\n{}",
-                    self.name,
-                    lines.join("\n")
-                );
-            }
-            thread::sleep(POLL_EVERY);
-        }
-    }
-
-    /// Waits until it exits on its own, which must be with status 0.
-    pub(super) fn end(mut self) -> Result<()> {
-        match process::wait(&mut self.child, LIMIT)? {
-            Some(status) if status.success() => Ok(()),
-            Some(status) => bail!("`{}` exited with {status}", self.name),
-            None => bail!("`{}` still runs", self.name),
-        }
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        // Both fail if it has already exited, which is fine.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
+    Build::Debug.program(workspace, name)
 }
 
 #[cfg(test)]

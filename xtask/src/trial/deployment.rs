@@ -16,8 +16,8 @@ use super::checks;
 use super::project::Project;
 use crate::fences::of_language;
 use crate::interop::peers;
-use crate::listener::Listener;
 use crate::process::{self, BUILD_LIMIT, Reach, first_line};
+use crate::running::Running;
 use crate::workspace::Workspace;
 
 /// The path of the program in the unit and in the container.
@@ -156,24 +156,16 @@ pub(super) fn container(workspace: &Workspace, server: &Project, client: &Projec
     } else {
         println!("not run as user {user}, because this task does not run as root");
     }
-    let running = Listener::start(
-        "trial-container",
-        command,
-        server.address,
-        &workspace.logs(),
-    )?;
+    let running = Running::server_at(workspace, "trial-container", command, server.address)?;
     if !checks::page(&running, "/health")?.starts_with("HTTP/1.1 200") {
         bail!("/health is not answered with 200");
     }
     checks::echo(workspace, &running)?;
-    let mut client = checks::Running::start(workspace, client, "my-client")?;
+    let mut client = client.run(workspace, "my-client")?;
     client.wait_for("Text(\"hello\")")?;
-    let status = running.stop()?;
-    if !status.success() {
-        bail!("after SIGTERM it exited with {status}");
-    }
+    running.stop()?;
     client.wait_for("over: Some(Server)")?;
-    client.end()
+    client.wait_for_exit()
 }
 
 /// Returns the minimum supported Rust version.

@@ -13,15 +13,13 @@ mod foreign;
 mod project;
 
 use std::os::unix::process::ExitStatusExt;
-use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
-use self::checks::Running;
 use self::project::{PAGE, Project, projects};
 use crate::interop::peers;
-use crate::listener::Listener;
 use crate::programs::Build;
+use crate::running::Running;
 use crate::step::step;
 use crate::workspace::Workspace;
 
@@ -75,7 +73,7 @@ pub(crate) fn run(workspace: &Workspace) -> Result<()> {
 /// Tries the servers of a README: its commands print what it shows, and clients get their messages back.
 fn servers(workspace: &Workspace, project: &Project) -> Result<()> {
     for program in &project.programs {
-        let server = project.start(program.name)?;
+        let server = project.serve(workspace, program.name)?;
         checks::commands(project)?;
         if program.source.contains("\"hello\"") {
             let page = checks::page(&server, "/")?;
@@ -90,35 +88,27 @@ fn servers(workspace: &Workspace, project: &Project) -> Result<()> {
 }
 
 /// Stops a server. A program without a signal handler dies of SIGTERM, one with a handler exits with 0. Neither may panic.
-fn stop(server: Listener) -> Result<()> {
-    let printed = server.printed();
-    let status = server.stop()?;
-    if !status.success() && status.signal() != Some(SIGTERM) {
-        bail!("after SIGTERM it exited with {status}");
-    }
-    if printed.contains("panicked at") {
-        bail!("it panicked:\n{printed}");
-    }
-    Ok(())
+fn stop(server: Running) -> Result<()> {
+    server.stop_if(|status| status.success() || status.signal() == Some(SIGTERM))
 }
 
 /// Tries the client of a README: it prints the echo, waits for more, and exits when the server does.
 fn with_echo(workspace: &Workspace, project: &Project) -> Result<()> {
-    let mut command = Command::new(Build::Debug.program(workspace, "echo"));
+    let mut command = Build::Debug.program(workspace, "echo");
     command.args(["--listen", &project.address.to_string()]);
-    let server = Listener::start("trial-echo", command, project.address, &workspace.logs())?;
-    let mut client = Running::start(workspace, project, "my-client")?;
+    let server = Running::server_at(workspace, "trial-echo", command, project.address)?;
+    let mut client = project.run(workspace, "my-client")?;
     client.wait_for("Text(\"hello\")")?;
     stop(server)?;
     client.wait_for("over: Some(Server)")?;
-    client.end()
+    client.wait_for_exit()
 }
 
 /// Tries the servers and clients of the guides for users of python-engineio and engine.io. The Python clients wait for a
 /// greeting, so they connect to the server of the other guide, which sends one.
 fn ported(workspace: &Workspace, python: &Project, javascript: &Project) -> Result<()> {
     for name in ["threads", "asyncio"] {
-        let server = python.start(name)?;
+        let server = python.serve(workspace, name)?;
         let page = checks::page(&server, "/")?.to_lowercase();
         if !page.contains("content-type: text/html") || !page.ends_with(PAGE) {
             bail!("{name}: the page is\n{page}");
@@ -133,16 +123,16 @@ fn ported(workspace: &Workspace, python: &Project, javascript: &Project) -> Resu
         }
         stop(server)?;
     }
-    let server = javascript.start("greeter")?;
-    let mut client = Running::start(workspace, python, "client")?;
+    let server = javascript.serve(workspace, "greeter")?;
+    let mut client = python.run(workspace, "client")?;
     client.wait_for("connected\nreceived Text(\"welcome\")\n")?;
     client.wait_for(r#"received Text("{\"response\":\"mine\"}")"#)?;
-    let mut other = Running::start(workspace, python, "client_asyncio")?;
+    let mut other = python.run(workspace, "client_asyncio")?;
     other.wait_for("my sid is Some(")?;
-    let mut third = Running::start(workspace, javascript, "greeted")?;
+    let mut third = javascript.run(workspace, "greeted")?;
     third.wait_for("Text(\"hello\")")?;
     stop(server)?;
     client.wait_for("disconnect reason: ")?;
-    client.end()?;
-    third.end()
+    client.wait_for_exit()?;
+    third.wait_for_exit()
 }

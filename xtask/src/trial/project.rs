@@ -9,8 +9,8 @@ use std::process::Command;
 use anyhow::{Context, Result, bail};
 
 use crate::fences::{fences, of_language};
-use crate::listener::{Listener, lasting_port};
 use crate::process::{self, BUILD_LIMIT, Reach};
+use crate::running::{Running, lasting_port};
 use crate::workspace::{Workspace, cargo};
 
 /// The page that the ported servers serve, a file in the directory where they start.
@@ -94,7 +94,6 @@ pub(super) struct Project {
     pub(super) directory: PathBuf,
     /// The target directory, the same for all projects, so that shared dependencies are built once.
     pub(super) target: PathBuf,
-    logs: PathBuf,
 }
 
 /// A program with the address of this run.
@@ -163,7 +162,6 @@ impl Project {
             programs,
             directory: here.join(blueprint.name),
             target: here.join("target"),
-            logs: workspace.logs(),
         })
     }
 
@@ -233,17 +231,23 @@ impl Project {
             .env("RUSTFLAGS", "-Dwarnings");
     }
 
-    /// Returns the command that runs one of its programs, in its directory.
-    pub(super) fn command(&self, program: &str) -> Command {
-        let mut command = Command::new(self.target.join("release").join(program));
-        command.current_dir(&self.directory);
-        command
+    /// Starts one of its programs.
+    pub(super) fn run(&self, workspace: &Workspace, program: &str) -> Result<Running> {
+        let name = format!("trial-{}-{program}", self.name);
+        Running::start(workspace, &name, self.command(program))
     }
 
     /// Starts one of its servers.
-    pub(super) fn start(&self, program: &str) -> Result<Listener> {
+    pub(super) fn serve(&self, workspace: &Workspace, program: &str) -> Result<Running> {
         let name = format!("trial-{program}");
-        Listener::start(&name, self.command(program), self.address, &self.logs)
+        Running::server_at(workspace, &name, self.command(program), self.address)
+    }
+
+    /// Returns the command that runs one of its programs, in its directory.
+    fn command(&self, program: &str) -> Command {
+        let mut command = Command::new(self.target.join("release").join(program));
+        command.current_dir(&self.directory);
+        command
     }
 }
 
