@@ -3,8 +3,8 @@
 //! `client --url http://127.0.0.1:3000/engine.io/ [--transports polling,websocket] [--blocking] [--count N]
 //! [--size BYTES] [--binary]`
 //!
-//! Prints one line: `ok: N echoed over polling|websocket`, with the transport at the end, or what went wrong, and ends
-//! within 30 seconds whatever the server does. `RUST_LOG=engineio=debug` tells more.
+//! Prints one line: `ok: N echoed over polling|websocket`, with the final transport, or an error, and exits within
+//! 30 seconds whatever the server does. `RUST_LOG=engineio=debug` shows details.
 
 use std::error::Error as StdError;
 use std::process::ExitCode;
@@ -13,10 +13,10 @@ use std::time::Duration;
 
 use engineio_client::{Client, DisconnectReason, Message, Transport, blocking};
 
-/// The program's own limit: the server has no say in it.
+/// The time limit of the program, independent of the server.
 const PATIENCE: Duration = Duration::from_secs(29);
 
-/// The largest message that is tried; more may not be there.
+/// The largest message to send; the machine may not have more memory.
 const MAX_SIZE: usize = 1 << 30;
 
 const USAGE: &str = "usage: client --url URL [--transports polling,websocket] [--blocking] [--count N] \
@@ -39,7 +39,7 @@ fn main() -> ExitCode {
             .with_writer(std::io::stderr)
             .init();
     }
-    // What is no Unicode is no argument that is known.
+    // An argument that is not Unicode cannot be a known one.
     let args = std::env::args_os().skip(1);
     let args = args.map(|arg| arg.to_string_lossy().into_owned());
     let outcome = parse(args).and_then(run_in_time);
@@ -91,7 +91,7 @@ fn parse(mut args: impl Iterator<Item = String>) -> Result<Options, String> {
     if options.size > MAX_SIZE {
         let size = options.size;
         return Err(format!(
-            "a message of {size} bytes is too large; at most {MAX_SIZE} are sent"
+            "a message of {size} bytes is too large; the maximum is {MAX_SIZE}"
         ));
     }
     Ok(options)
@@ -102,7 +102,7 @@ fn number(text: &str) -> Result<usize, String> {
         .map_err(|_| format!("{text} is not a number; {USAGE}"))
 }
 
-/// Runs the exchange in a thread, so that even a program that hangs says so in time.
+/// Runs the exchange in a thread, so that the time limit holds even if it hangs.
 fn run_in_time(options: Options) -> Result<String, String> {
     let (done, outcome) = mpsc::channel();
     let count = options.count;
@@ -112,7 +112,7 @@ fn run_in_time(options: Options) -> Result<String, String> {
         } else {
             echo_async(&options)
         };
-        // The receiver is gone only when the time is over.
+        // The receiver is gone only after the time limit.
         let _ = done.send(outcome);
     });
     match outcome.recv_timeout(PATIENCE) {

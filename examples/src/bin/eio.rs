@@ -1,7 +1,7 @@
-//! An interactive client for Engine.IO servers, as websocat is for WebSockets.
+//! An interactive client for Engine.IO servers, like websocat for WebSockets.
 //!
-//! `eio http://localhost:5000` connects; each line that is typed is a message, each message that comes is a line. In a
-//! pipe it does the same: `echo hello | eio http://localhost:5000`. `eio --help` lists the options.
+//! `eio http://localhost:5000` connects: each line of input is sent as a message, and each received message is a line
+//! of output. It works in a pipe too: `echo hello | eio http://localhost:5000`. `eio --help` lists the options.
 
 use std::error::Error as StdError;
 use std::io::{BufRead, IsTerminal, Write};
@@ -19,19 +19,19 @@ usage: eio [options] URL
   -H, --header 'Name: value'  send this header with every request (may be repeated)
       --transports LIST       polling, websocket or polling,websocket (the default); the first one opens the session
       --no-upgrade            stay on polling
-      --eio 3|4               the revision of the protocol (default 4)
+      --eio 3|4               protocol revision (default 4)
       --path PATH             the server's path, instead of /engine.io/
       --proxy URL             http://, socks4://, socks5:// or socks5h://
-      --insecure              accept every certificate (danger: for tests)
-      --reconnect             come back when the session ends
-      --binary                send lines as binary messages, and write binary messages as they are
+      --insecure              accept every certificate (dangerous: for tests only)
+      --reconnect             reconnect when the session ends
+      --binary                send lines as binary messages, and write binary messages unchanged
       --json                  send only lines that are JSON, and print JSON indented
-      --linger SECONDS        once the input has ended, end after so long without an answer (default 1)
-  -q, --quiet                 no status line, no remarks
-  -h, --help                  this text
+      --linger SECONDS        after the end of the input, wait this long for further messages (default 1)
+  -q, --quiet                 no status line, no diagnostics
+  -h, --help                  print this help
 
-A typed line is sent as text; the end of the input (Ctrl-D) closes the session. What is received goes to the standard
-output, everything else to the standard error. RUST_LOG=engineio=debug tells what happens below.";
+A typed line is sent as text; the end of the input (Ctrl-D) closes the session. Received messages go to standard
+output, everything else to standard error. RUST_LOG=engineio=debug shows the protocol.";
 
 #[derive(Debug)]
 struct Options {
@@ -102,7 +102,7 @@ fn parse(mut args: impl Iterator<Item = String>) -> Result<Option<Options>, Stri
                 let revision = match value()?.as_str() {
                     "3" => Revision::V3,
                     "4" => Revision::V4,
-                    other => return Err(format!("{other} is no revision of the protocol")),
+                    other => return Err(format!("unknown protocol revision {other}")),
                 };
                 Box::new(move |client| client.revision(revision))
             }
@@ -138,7 +138,7 @@ fn parse(mut args: impl Iterator<Item = String>) -> Result<Option<Options>, Stri
                 continue;
             }
             _ if arg.starts_with('-') => return Err(format!("unknown option {arg}")),
-            _ if url.is_some() => return Err(format!("one URL is enough, and {arg} is another")),
+            _ if url.is_some() => return Err(format!("more than one URL: {arg}")),
             _ => {
                 url = Some(arg);
                 continue;

@@ -1,11 +1,11 @@
-//! A page that shows what Engine.IO does: it connects by polling, upgrades to WebSocket and draws its latency.
+//! A page that shows what Engine.IO does: it connects by polling, upgrades to WebSocket and plots the latency.
 //!
 //! ```text
 //! cargo run --release -p engineio-examples --bin demo
 //! ```
 //!
 //! Then open <http://127.0.0.1:5000/>, on several devices if you like (`--listen 0.0.0.0:5000`),
-//! with any host behind it (`--host actix`).
+//! on any host (`--host actix`).
 
 mod hosts;
 
@@ -19,7 +19,7 @@ use tokio::net::TcpListener;
 async fn main() -> std::io::Result<()> {
     let server = Server::builder()
         .on_message(|socket: Socket, message: Message| async move {
-            // A page is not trusted: what is no JSON, or says nothing known, is ignored.
+            // Pages are not trusted: anything but JSON with a known type is ignored.
             let Ok(request) = message.parse_json::<Value>() else {
                 return;
             };
@@ -38,7 +38,7 @@ async fn main() -> std::io::Result<()> {
         })
         .build();
 
-    // Clients come and go at any moment; telling the count twice a second is simpler than telling every change.
+    // Clients come and go at any moment; sending the count twice a second is simpler than sending every change.
     let crowd = server.clone();
     server.spawn(async move {
         let mut tick = tokio::time::interval(Duration::from_millis(500));
@@ -63,6 +63,6 @@ async fn main() -> std::io::Result<()> {
     }
     let listener = TcpListener::bind(&address).await?;
     println!("listening on http://{}", listener.local_addr()?);
-    println!("open the page in a browser; Ctrl-C ends");
+    println!("open the page in a browser; press Ctrl-C to stop");
     hosts::run(&host, listener, server).await
 }

@@ -5,24 +5,24 @@ use std::time::Duration;
 
 use engineio_axum::{Origins, ServerBuilder, SidCookie, Transport};
 
-/// How it is called.
+/// The usage message.
 pub(crate) const USAGE: &str = "usage: echo [--host axum|actix|warp|warp-filter|hyper] [--listen ADDR:PORT] \
 [--ping-interval-ms N] [--ping-timeout-ms N] [--max-payload BYTES] [--origins any|same|URL,URL] \
 [--transports polling,websocket] [--ws-compression BYTES] [--cookie NAME] [--eio3] [--jsonp] [--threads N] [--name NAME]";
 
-/// What the command line says.
+/// The options of the command line.
 #[derive(Debug)]
 pub(crate) struct Options {
     pub(crate) host: String,
     pub(crate) listen: SocketAddr,
     pub(crate) threads: Option<usize>,
-    /// What session ids begin with, so that a load balancer can tell several servers apart.
+    /// A prefix of session ids, so that a load balancer can tell several servers apart.
     pub(crate) name: Option<String>,
     ping_interval: Option<Duration>,
     ping_timeout: Option<Duration>,
     max_payload: Option<usize>,
     transports: Option<Vec<Transport>>,
-    /// The smallest WebSocket message that is compressed.
+    /// The smallest WebSocket message to compress.
     ws_compression: Option<usize>,
     origins: Option<Origins>,
     cookie: Option<String>,
@@ -81,7 +81,7 @@ impl Options {
         Ok(options)
     }
 
-    /// Puts the options into a server.
+    /// Applies the options to a server.
     pub(crate) fn apply(&self, mut builder: ServerBuilder) -> ServerBuilder {
         if let Some(interval) = self.ping_interval {
             builder = builder.ping_interval(interval);
@@ -116,7 +116,7 @@ fn origins(value: &str) -> Result<Origins, String> {
     }
 }
 
-/// Letters and digits, few enough to leave room for the random part of a session id.
+/// Checks that a name consists of letters and digits, and leaves room for the random part of a session id.
 fn server_name(name: String) -> Result<String, String> {
     let fits = (1..=16).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_alphanumeric());
     if fits {
@@ -131,7 +131,7 @@ fn server_name(name: String) -> Result<String, String> {
 fn parsed<T: std::str::FromStr>(name: &str, value: &str) -> Result<T, String> {
     value
         .parse()
-        .map_err(|_| format!("{name} does not take {value}"))
+        .map_err(|_| format!("invalid value {value} for {name}"))
 }
 
 fn millis(name: &str, value: &str) -> Result<Duration, String> {

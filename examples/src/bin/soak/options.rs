@@ -2,25 +2,25 @@
 
 use std::time::Duration;
 
-/// How it is called.
+/// The usage message.
 pub(crate) const USAGE: &str = "usage: soak --url URL [--pid N] [--seconds N] [--clients N] [--saboteurs N] [--eio3] \
 [--life-ms N] [--lingers] [--seed N]";
 
-/// What the command line says.
+/// The options of the command line.
 #[derive(Debug)]
 pub(crate) struct Options {
     pub(crate) url: String,
-    /// The process of the server, to look at its memory and descriptors.
+    /// The process id of the server, to measure its memory and descriptors.
     pub(crate) pid: Option<u32>,
     pub(crate) time: Duration,
     pub(crate) clients: u64,
     pub(crate) saboteurs: u64,
-    /// Whether the server takes clients of revision 3 too.
+    /// Whether the server accepts clients of revision 3 too.
     pub(crate) eio3: bool,
-    /// The server's ping interval and ping timeout together: after that it has given up whoever is silent.
+    /// The server's ping interval plus ping timeout, after which silent clients have timed out.
     pub(crate) life: Duration,
-    /// The host goes on reading a connection whose session is over, and drops what it reads, for as long as its last
-    /// words are not taken: actix-web does.
+    /// Whether the host keeps reading, and discards, the connection of an ended session while its last data is unread, as
+    /// actix-web does.
     pub(crate) lingers: bool,
     pub(crate) seed: u64,
 }
@@ -78,5 +78,5 @@ impl Options {
 fn number(name: &str, value: &str) -> Result<u64, String> {
     value
         .parse()
-        .map_err(|_| format!("{name} does not take {value}"))
+        .map_err(|_| format!("invalid value {value} for {name}"))
 }
