@@ -5,10 +5,13 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
-use engineio_core::server::{ExchangeId, First, Session, WebSocketId};
-use engineio_core::{DisconnectReason, Refusal, Revision, SendOptions, Sid, Transport};
+use engineio_core as proto;
+use engineio_core::server::{ExchangeId, First, WebSocketId};
+use engineio_core::{DisconnectReason, Refusal, SendOptions, Sid, Transport};
 use http::HeaderValue;
+use http::header::SET_COOKIE;
 use http::request::Parts;
 use tokio::time::Sleep;
 
@@ -16,70 +19,33 @@ use crate::http::poll::PollFuture;
 use crate::http::response::Answer;
 use crate::http::upgrade;
 use crate::policy::admission::Permit;
-use crate::policy::options::Naming;
-use crate::server::{Debt, ServerInner};
+use crate::policy::options::SidSource;
+use crate::server::{PendingWork, ServerInner};
 use crate::session::driver::Driver;
 use crate::session::handler::{BoxFuture, Started};
 use crate::session::rejection::Rejection;
 use crate::session::request::ConnectRequest;
 use crate::session::socket::Socket;
-use crate::session::{PartyId, Shared, now};
+use crate::session::{Opening, Session, WaiterId, now};
 
-/// How often an id that is taken is drawn anew. A source that goes on giving taken ids is broken.
+/// How often an id that is taken is drawn anew. A source that goes on returning taken ids is broken.
 const DRAWS: usize = 16;
 
-/// What the query says of a new session.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Opening {
-    pub(crate) transport: Transport,
-    pub(crate) revision: Revision,
-    pub(crate) base64: bool,
-}
-
-/// Runs the connect handler; answers with the open packet, the 101, or the application's refusal.
+/// Runs the connect handler; answers with the open packet, the 101, or the application's rejection.
 ///
 /// Dropping it while the handler runs lets a task finish the handler, so that what the handler began is completed, and
 /// `on_disconnect` runs if it accepted.
 pub(crate) struct ConnectFuture {
     server: Arc<ServerInner>,
     stage: Stage,
-    /// Begins when the application first has to be waited for.
-    timeout: Option<Pin<Box<Sleep>>>,
-    /// The request is gone; a task finishes the handler.
-    orphaned: bool,
 }
 
 enum Stage {
-    /// The application draws an id.
-    Naming(Naming, usize, Box<Request>),
-    Handling(Box<Handling>),
-    Done,
-}
-
-/// What is known of the request before there is a session.
-struct Request {
-    head: Parts,
-    peer: Option<SocketAddr>,
-    opening: Opening,
-    handshake: Option<upgrade::Handshake>,
-    permit: Permit,
-}
-
-struct Handling {
-    session: Arc<Shared>,
-    via: Via,
-    handler: Started<Result<(), Rejection>>,
-    /// The cookie with the session's id.
-    cookie: Option<HeaderValue>,
-    /// Held until the client is let in or not.
-    _debt: Debt,
-}
-
-/// How the session is reached once it is accepted.
-#[derive(Debug)]
-enum Via {
-    Polling(ExchangeId),
-    WebSocket(WebSocketId, upgrade::Handshake),
+    /// The application generates the session's id. The handler has not been called, so this may be dropped.
+    GeneratingSid(BoxFuture<Result<(Request, Sid, TimeLimit), Rejection>>),
+    /// The handler has been called.
+    RunningHandler(Arc<Session>, BoxFuture<Answer>),
+    Answered,
 }
 
 impl ConnectFuture {
@@ -102,83 +68,77 @@ impl ConnectFuture {
             handshake,
             permit,
         };
+        let limit = TimeLimit::new(server.options.connect_timeout);
         let stage = match &server.options.sids {
-            Some(sids) => Stage::Naming(sids(&request.head), 1, Box::new(request)),
-            None => Stage::Handling(Box::new(request.handle(server, random_sid(server)?))),
+            Some(sids) => Stage::GeneratingSid(Box::pin(generate_sid(
+                Arc::clone(server),
+                Arc::clone(sids),
+                request,
+                limit,
+            ))),
+            None => request.handle(server, random_sid(server)?, limit),
         };
         Ok(Self {
             server: Arc::clone(server),
             stage,
-            timeout: None,
-            orphaned: false,
         })
     }
+}
 
-    /// Goes on; with an answer comes the cookie that it sets.
-    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<(Answer, Option<HeaderValue>)> {
-        let decision = loop {
-            match &mut self.stage {
-                Stage::Naming(naming, draws, _) => {
-                    let drawn = match poll_caught(naming, cx) {
-                        Poll::Ready(drawn) => drawn,
-                        Poll::Pending => {
-                            ready!(self.poll_timeout(cx));
-                            return self.refused(Rejection::unavailable());
-                        }
-                    };
-                    let Ok(sid) = drawn else {
-                        return self.refused(panicked());
-                    };
-                    let taken = self.server.registry.get(&sid).is_some();
-                    if taken && *draws == DRAWS {
-                        tracing::error!(target: "engineio::connect", "the source of session ids gives only taken ones");
-                        return self.refused(Rejection::unavailable());
-                    }
-                    let draws = *draws + 1;
-                    let Stage::Naming(_, _, request) =
-                        std::mem::replace(&mut self.stage, Stage::Done)
-                    else {
-                        return Poll::Pending;
-                    };
-                    self.stage = match (&self.server.options.sids, taken) {
-                        (Some(sids), true) => Stage::Naming(sids(&request.head), draws, request),
-                        _ => Stage::Handling(Box::new(request.handle(&self.server, sid))),
-                    };
+impl Future for ConnectFuture {
+    type Output = Answer;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Answer> {
+        let this = &mut *self;
+        loop {
+            let (next, answer) = match &mut this.stage {
+                Stage::GeneratingSid(generating) => match ready!(generating.as_mut().poll(cx)) {
+                    Ok((request, sid, limit)) => (request.handle(&this.server, sid, limit), None),
+                    Err(rejection) => (Stage::Answered, Some(Answer::Refused(rejection))),
+                },
+                Stage::RunningHandler(_, answer) => {
+                    let answer = ready!(answer.as_mut().poll(cx));
+                    (Stage::Answered, Some(answer))
                 }
-                Stage::Handling(handling) => {
-                    break match &mut handling.handler {
-                        Started::Done(decision) => std::mem::replace(decision, Ok(())),
-                        Started::Running(running) => match poll_caught(running, cx) {
-                            Poll::Ready(decision) => decision.unwrap_or_else(|()| Err(panicked())),
-                            Poll::Pending => {
-                                ready!(self.poll_timeout(cx));
-                                tracing::warn!(target: "engineio::connect", "a connect handler took too long; the client is refused");
-                                Err(Rejection::unavailable())
-                            }
-                        },
-                    };
-                }
-                Stage::Done => return Poll::Pending,
+                Stage::Answered => panic!("`ConnectFuture` polled after completion"),
+            };
+            this.stage = next;
+            if let Some(answer) = answer {
+                return Poll::Ready(answer);
             }
-        };
-        match std::mem::replace(&mut self.stage, Stage::Done) {
-            Stage::Handling(handling) => Poll::Ready(handling.decided(decision, cx)),
-            _ => Poll::Pending,
         }
     }
+}
 
-    fn poll_timeout(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let limit = self.server.options.connect_timeout;
-        self.timeout
-            .get_or_insert_with(|| Box::pin(tokio::time::sleep(limit)))
-            .as_mut()
-            .poll(cx)
+impl Drop for ConnectFuture {
+    fn drop(&mut self) {
+        let stage = std::mem::replace(&mut self.stage, Stage::Answered);
+        // A plain handler has run even if nobody has polled since. A runtime that shuts down drops the task as well; that
+        // is the end of it.
+        if let Stage::RunningHandler(session, answer) = stage {
+            self.server.spawn(async move {
+                drop(answer.await);
+                session.update(|session| session.abort(now(), DisconnectReason::TransportClose));
+            });
+        }
     }
+}
 
-    fn refused(&mut self, rejection: Rejection) -> Poll<(Answer, Option<HeaderValue>)> {
-        self.stage = Stage::Done;
-        Poll::Ready((Answer::Refused(rejection), None))
+/// Draws ids from the application's source until one is free.
+async fn generate_sid(
+    server: Arc<ServerInner>,
+    sids: Arc<SidSource>,
+    request: Request,
+    mut limit: TimeLimit,
+) -> Result<(Request, Sid, TimeLimit), Rejection> {
+    for _ in 0..DRAWS {
+        let sid = limit.run("`generate_sid`", sids(&request.head)).await?;
+        if server.registry.get(&sid).is_none() {
+            return Ok((request, sid, limit));
+        }
     }
+    tracing::error!(target: "engineio::connect", "`generate_sid` returned ids that are already in use, {DRAWS} times in a row");
+    Err(Rejection::unavailable())
 }
 
 fn random_sid(server: &ServerInner) -> Result<Sid, Refusal> {
@@ -195,23 +155,64 @@ fn random_sid(server: &ServerInner) -> Result<Sid, Refusal> {
     }
 }
 
-/// The panic hook has told the details.
-fn panicked() -> Rejection {
-    tracing::error!(target: "engineio::connect", "a connect handler panicked; the client is refused");
+/// The time that the application may take for a connect, which begins when it first has to be waited for.
+struct TimeLimit {
+    limit: Duration,
+    sleep: Option<Pin<Box<Sleep>>>,
+}
+
+impl TimeLimit {
+    const fn new(limit: Duration) -> Self {
+        Self { limit, sleep: None }
+    }
+
+    /// Runs code of the application, and rejects the client if it panics or takes too long.
+    async fn run<T>(&mut self, name: &str, mut code: BoxFuture<T>) -> Result<T, Rejection> {
+        std::future::poll_fn(|cx| {
+            match catch_unwind(AssertUnwindSafe(|| code.as_mut().poll(cx))) {
+                Ok(Poll::Ready(output)) => return Poll::Ready(Ok(output)),
+                Ok(Poll::Pending) => {}
+                Err(_) => return Poll::Ready(Err(panicked(name))),
+            }
+            let sleep = self
+                .sleep
+                .get_or_insert_with(|| Box::pin(tokio::time::sleep(self.limit)));
+            ready!(sleep.as_mut().poll(cx));
+            tracing::warn!(target: "engineio::connect", "{name} took too long; the client is refused");
+            Poll::Ready(Err(Rejection::unavailable()))
+        })
+        .await
+    }
+}
+
+/// The panic hook has logged the details.
+fn panicked(name: &str) -> Rejection {
+    tracing::error!(target: "engineio::connect", "{name} panicked; the client is refused");
     Rejection::status_code(http::StatusCode::INTERNAL_SERVER_ERROR).json("Internal server error")
 }
 
-/// Polls code of the application, whose panic is an error.
-fn poll_caught<T>(running: &mut BoxFuture<T>, cx: &mut Context<'_>) -> Poll<Result<T, ()>> {
-    match catch_unwind(AssertUnwindSafe(|| running.as_mut().poll(cx))) {
-        Ok(poll) => poll.map(Ok),
-        Err(_) => Poll::Ready(Err(())),
-    }
+/// The name of the handler in log lines.
+const HANDLER: &str = "a connect handler";
+
+/// A request to open a session, before there is one.
+struct Request {
+    head: Parts,
+    peer: Option<SocketAddr>,
+    opening: Opening,
+    handshake: Option<upgrade::Handshake>,
+    permit: Permit,
+}
+
+/// The means by which the client reaches the session once it is accepted.
+#[derive(Debug)]
+enum OpenedBy {
+    Polling(ExchangeId),
+    WebSocket(WebSocketId, upgrade::Handshake),
 }
 
 impl Request {
     /// Makes the session, which nobody can find yet, and calls the connect handler.
-    fn handle(self, server: &Arc<ServerInner>, sid: Sid) -> Handling {
+    fn handle(self, server: &Arc<ServerInner>, sid: Sid, limit: TimeLimit) -> Stage {
         let Self {
             head,
             peer,
@@ -219,122 +220,109 @@ impl Request {
             handshake,
             permit,
         } = self;
-        let Opening {
-            transport,
-            revision,
-            base64,
-        } = opening;
-        let mut session = Session::new(Arc::clone(&server.config), sid, revision, base64);
-        let via = match handshake {
-            Some(handshake) => Via::WebSocket(session.next_websocket(), handshake),
-            None => Via::Polling(session.next_exchange()),
+        let config = Arc::clone(&server.config);
+        let mut machine =
+            proto::server::Session::new(config, sid, opening.revision, opening.base64);
+        let opened_by = match handshake {
+            Some(handshake) => OpenedBy::WebSocket(machine.next_websocket(), handshake),
+            None => OpenedBy::Polling(machine.next_exchange()),
         };
-        let session = Shared::new(Arc::clone(server), session, opening, peer, permit);
+        let session = Session::new(Arc::clone(server), machine, opening, peer, permit);
         if let Some(message) = &server.options.initial_message {
             // An empty queue takes any message.
             let _ = session.try_send(message.clone(), SendOptions::new());
         }
         let cookie = server.options.cookie.as_ref();
         let cookie = cookie.and_then(|cookie| cookie.header(&sid, &head));
-        let debt = Debt::new(server);
+        let pending = PendingWork::begin(server);
         let socket = Socket::new(Arc::clone(&session));
-        let request = ConnectRequest::new(head, transport, revision, peer);
+        let request = ConnectRequest::new(head, opening.transport, opening.revision, peer);
         let handler = catch_unwind(AssertUnwindSafe(|| {
             server.handlers.connect(socket, request)
         }))
-        .unwrap_or_else(|_| Started::Done(Err(panicked())));
-        Handling {
-            session,
-            via,
-            handler,
-            cookie,
-            _debt: debt,
-        }
-    }
-}
-
-impl Handling {
-    fn decided(
-        self,
-        decision: Result<(), Rejection>,
-        cx: &mut Context<'_>,
-    ) -> (Answer, Option<HeaderValue>) {
-        let Self {
-            session,
-            via,
-            cookie,
-            ..
-        } = self;
-        let closed = session.ask(Session::closed);
-        if let Err(rejection) = decision.and_then(|()| match closed {
-            // The handler closed the socket instead of refusing the client.
-            Some(_) => Err(Rejection::default()),
-            None => Ok(()),
-        }) {
-            session.never_accepted();
-            return (Answer::Refused(rejection), None);
-        }
-        let server = Arc::clone(&session.server);
-        if !server.registry.insert(session.sid, Arc::clone(&session)) {
-            // The end of this one would be taken for that of the client that has the id.
-            session.never_accepted();
-            return (Answer::Refusal(Refusal::Unavailable), None);
-        }
-        let (first, party) = match &via {
-            Via::Polling(id) => (First::Polling(*id), PartyId::Exchange(*id)),
-            Via::WebSocket(id, _) => (First::WebSocket(*id), PartyId::WebSocket(*id)),
-        };
-        if !session.accept(first, party) {
-            // Closed by a handle that the connect handler gave away, perhaps before it was entered.
-            server.registry.remove(&session);
-            session.never_accepted();
-            return (Answer::Refused(Rejection::default()), None);
-        }
-        if server.is_leaving() {
-            // A shutdown that begins after this look finds the accepted session in the registry. The application has
-            // accepted the client, so it hears of its end.
-            session.leave(party, None);
-            session.update(|session| session.abort(now(), DisconnectReason::Shutdown));
-            return (Answer::Refusal(Refusal::Unavailable), None);
-        }
-        tracing::debug!(target: "engineio::session", sid = session.sid.short(), ?via, "connected");
-        let answer = match via {
-            Via::Polling(id) => {
-                let mut answer = PollFuture::waiting(session, id);
-                match Pin::new(&mut answer).poll(cx) {
-                    Poll::Ready(answer) => answer,
-                    // The open packet is always there.
-                    Poll::Pending => Answer::Refusal(Refusal::Unavailable),
-                }
-            }
-            Via::WebSocket(id, handshake) => {
-                Answer::Response(handshake.accept(Driver::new(session, id)))
-            }
-        };
-        (answer, cookie)
-    }
-}
-
-impl Drop for ConnectFuture {
-    fn drop(&mut self) {
-        // A plain handler has run even if nobody has polled since. A runtime that shuts down drops the task as well; that
-        // is the end of it.
-        let Stage::Handling(handling) = &self.stage else {
-            return;
-        };
-        if self.orphaned {
-            return;
-        }
-        let session = Arc::clone(&handling.session);
-        let mut rest = Self {
-            server: Arc::clone(&self.server),
-            stage: std::mem::replace(&mut self.stage, Stage::Done),
-            timeout: self.timeout.take(),
-            orphaned: true,
-        };
-        self.server.spawn(async move {
-            drop(std::future::poll_fn(|cx| rest.poll(cx)).await);
-            session.update(|session| session.abort(now(), DisconnectReason::TransportClose));
+        .unwrap_or_else(|_| Started::Done(Err(panicked(HANDLER))));
+        let opened = Arc::clone(&session);
+        let answer = Box::pin(async move {
+            // A shutdown waits until the client is accepted or refused.
+            let _pending = pending;
+            finish(opened, handler, limit, opened_by, cookie).await
         });
+        Stage::RunningHandler(session, answer)
+    }
+}
+
+/// Waits for the handler's decision, and opens the session or refuses the client.
+async fn finish(
+    session: Arc<Session>,
+    handler: Started<Result<(), Rejection>>,
+    mut limit: TimeLimit,
+    opened_by: OpenedBy,
+    cookie: Option<HeaderValue>,
+) -> Answer {
+    let decision = match handler {
+        Started::Done(decision) => decision,
+        Started::Running(running) => limit.run(HANDLER, running).await.flatten(),
+    };
+    let refused = match decision {
+        Ok(()) => accept(&session, &opened_by),
+        Err(rejection) => Some(Answer::Refused(rejection)),
+    };
+    if let Some(answer) = refused {
+        session.never_accepted();
+        return answer;
+    }
+    let waiter = opened_by.waiter();
+    if session.server.is_leaving() {
+        // A shutdown that begins after this check finds the accepted session in the registry. The application has
+        // accepted the client, so it hears of its end.
+        session.leave(waiter, None);
+        session.update(|session| session.abort(now(), DisconnectReason::Shutdown));
+        return Answer::Refusal(Refusal::Unavailable);
+    }
+    tracing::debug!(target: "engineio::session", sid = session.sid.short(), ?opened_by, "connected");
+    match opened_by {
+        OpenedBy::Polling(id) => match PollFuture::waiting(session, id).await {
+            Answer::Payload(payload) => Answer::Opened(payload, cookie),
+            answer => answer,
+        },
+        OpenedBy::WebSocket(id, handshake) => {
+            let mut response = handshake.accept(Driver::new(session, id));
+            if let Some(cookie) = cookie {
+                response.headers_mut().append(SET_COOKIE, cookie);
+            }
+            Answer::Response(response)
+        }
+    }
+}
+
+/// Opens the session of a client that the handler has accepted, or returns the answer that refuses it.
+fn accept(session: &Arc<Session>, opened_by: &OpenedBy) -> Option<Answer> {
+    // The handler may have closed the socket instead of refusing the client.
+    if session.ask(proto::server::Session::closed).is_some() {
+        return Some(Answer::Refused(Rejection::default()));
+    }
+    let registry = &session.server.registry;
+    if !registry.insert(session.sid, Arc::clone(session)) {
+        // The end of this one would be taken for that of the client that has the id.
+        return Some(Answer::Refusal(Refusal::Unavailable));
+    }
+    let first = match opened_by {
+        OpenedBy::Polling(id) => First::Polling(*id),
+        OpenedBy::WebSocket(id, _) => First::WebSocket(*id),
+    };
+    if !session.accept(first, opened_by.waiter()) {
+        // Closed by a handle that the connect handler gave away, perhaps before it was entered.
+        registry.remove(session);
+        return Some(Answer::Refused(Rejection::default()));
+    }
+    None
+}
+
+impl OpenedBy {
+    const fn waiter(&self) -> WaiterId {
+        match self {
+            Self::Polling(id) => WaiterId::Exchange(*id),
+            Self::WebSocket(id, _) => WaiterId::WebSocket(*id),
+        }
     }
 }

@@ -7,7 +7,6 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use http::Response;
-use http::header::SET_COOKIE;
 use http_body::Body;
 use pin_project_lite::pin_project;
 
@@ -16,7 +15,7 @@ use crate::http::connect::ConnectFuture;
 use crate::http::poll::PollFuture;
 use crate::http::post::PostFuture;
 use crate::http::response::{Answer, EngineResponse, Reply};
-use crate::http::service::Asked;
+use crate::http::service::Unchecked;
 use crate::server::ServerInner;
 use crate::session::handler::BoxFuture;
 
@@ -38,7 +37,7 @@ pin_project! {
 }
 
 pin_project! {
-    /// What the Engine.IO server does with a request.
+    /// The Engine.IO server's work on a request.
     pub(crate) struct EngineFuture<B> {
         server: Arc<ServerInner>,
         reply: Reply,
@@ -48,18 +47,18 @@ pin_project! {
 }
 
 pin_project! {
-    /// What has to be done before there is an answer.
+    /// The work before there is an answer.
     #[project = WorkProjection]
     pub(crate) enum Work<B> {
-        /// Nothing: this is the whole response.
+        /// None: this is the whole response.
         Written { response: Option<EngineResponse> },
-        /// Nothing.
+        /// None.
         Answered { answer: Option<Answer> },
         Poll { #[pin] future: PollFuture },
         Post { #[pin] future: PostFuture<B> },
-        // These are rare and large: boxed, so that a waiting poll is small.
-        Connect { future: Box<ConnectFuture> },
-        Ask { allowed: BoxFuture<bool>, asked: Option<Box<Asked<B>>> },
+        Connect { #[pin] future: ConnectFuture },
+        /// The application decides on the origin. This is rare and large: boxed, so that a waiting poll is small.
+        Origin { allowed: BoxFuture<bool>, unchecked: Option<Box<Unchecked<B>>> },
     }
 }
 
@@ -121,25 +120,23 @@ where
                 },
                 WorkProjection::Poll { future } => ready!(future.poll(cx)),
                 WorkProjection::Post { future } => ready!(future.poll(cx)),
-                WorkProjection::Connect { future } => {
-                    let (answer, cookie) = ready!(future.poll(cx));
-                    if let Some(cookie) = cookie {
-                        // Beside those of the application.
-                        this.reply.headers_mut().append(SET_COOKIE, cookie);
-                    }
-                    answer
-                }
-                WorkProjection::Ask { allowed, asked } => {
+                WorkProjection::Connect { future } => ready!(future.poll(cx)),
+                WorkProjection::Origin { allowed, unchecked } => {
                     let allowed = ready!(allowed.as_mut().poll(cx));
-                    let work = match asked.take() {
-                        Some(asked) => this.server.judged(*asked, allowed, this.reply),
+                    let work = match unchecked.take() {
+                        Some(unchecked) => {
+                            this.server.origin_checked(*unchecked, allowed, this.reply)
+                        }
                         None => return Poll::Pending,
                     };
                     this.work.set(work);
                     continue;
                 }
             };
-            return Poll::Ready(this.reply.write(this.server, answer));
+            let ServerInner {
+                options, templates, ..
+            } = &**this.server;
+            return Poll::Ready(this.reply.write(options, templates, answer));
         }
     }
 }

@@ -7,26 +7,26 @@ use std::task::{Context, Poll, ready};
 use engineio_core::server::{ExchangeId, Input};
 
 use crate::http::response::Answer;
-use crate::session::{PartyId, Shared};
+use crate::session::{Session, WaiterId};
 
 /// The answer to a poll. Dropping it before it is answered tells the session that the client gave up.
 #[derive(Debug)]
 pub(crate) struct PollFuture {
-    session: Arc<Shared>,
+    session: Arc<Session>,
     id: ExchangeId,
     answered: bool,
 }
 
 impl PollFuture {
     /// A request that begins to wait.
-    pub(crate) fn open(session: Arc<Shared>) -> Self {
+    pub(crate) fn open(session: Arc<Session>) -> Self {
         let id = session.open_poll();
         tracing::trace!(target: "engineio::poll", sid = session.sid.short(), "a poll came");
         Self::waiting(session, id)
     }
 
     /// A request that the session knows already.
-    pub(crate) const fn waiting(session: Arc<Shared>, id: ExchangeId) -> Self {
+    pub(crate) const fn waiting(session: Arc<Session>, id: ExchangeId) -> Self {
         Self {
             session,
             id,
@@ -53,7 +53,7 @@ impl Drop for PollFuture {
         if !self.answered {
             let aborted = Input::PollAborted(self.id);
             self.session
-                .leave(PartyId::Exchange(self.id), Some(aborted));
+                .leave(WaiterId::Exchange(self.id), Some(aborted));
         }
     }
 }

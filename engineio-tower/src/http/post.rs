@@ -13,7 +13,7 @@ use http_body::Body;
 use pin_project_lite::pin_project;
 
 use crate::http::response::Answer;
-use crate::session::{PartyId, Shared};
+use crate::session::{Session, WaiterId};
 
 pin_project! {
     /// Reads the body, never beyond the limit, and answers when its packets have found room.
@@ -42,7 +42,7 @@ pub(crate) enum Form {
 
 /// The POST as the session knows it; leaves when dropped without an answer.
 struct Ticket {
-    session: Arc<Shared>,
+    session: Arc<Session>,
     id: ExchangeId,
     answered: bool,
 }
@@ -52,7 +52,7 @@ impl Drop for Ticket {
         if !self.answered {
             let aborted = Input::PostAborted(self.id);
             self.session
-                .leave(PartyId::Exchange(self.id), Some(aborted));
+                .leave(WaiterId::Exchange(self.id), Some(aborted));
         }
     }
 }
@@ -100,7 +100,7 @@ impl Collected {
 }
 
 impl<B: Body> PostFuture<B> {
-    pub(crate) fn open(session: Arc<Shared>, form: Form, body: B) -> Self {
+    pub(crate) fn open(session: Arc<Session>, form: Form, body: B) -> Self {
         let id = session.open_post();
         Self {
             body,

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use engineio_core::{Refusal, jsonp};
 use http::header::{
     ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_ENCODING, CONTENT_TYPE, SEC_WEBSOCKET_VERSION,
-    UPGRADE, VARY, X_CONTENT_TYPE_OPTIONS,
+    SET_COOKIE, UPGRADE, VARY, X_CONTENT_TYPE_OPTIONS,
 };
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
@@ -12,7 +12,6 @@ use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use crate::policy::compression::{Accepted, Encoding};
 use crate::policy::cors::{CorsReply, Preflight};
 use crate::policy::options::Options;
-use crate::server::ServerInner;
 use crate::server::meter;
 use crate::session::rejection::Rejection;
 
@@ -22,8 +21,10 @@ pub(crate) type EngineResponse = Response<Bytes>;
 /// What a request is answered with.
 #[derive(Debug)]
 pub(crate) enum Answer {
-    /// Packets: the answer to a handshake or a poll.
+    /// Packets: the answer to a poll.
     Payload(engineio_core::Payload),
+    /// The open packet, and the cookie with the session's id.
+    Opened(engineio_core::Payload, Option<HeaderValue>),
     /// A POST was taken in.
     Posted,
     /// The protocol refuses the request.
@@ -49,12 +50,12 @@ const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
 /// The headers of the two most frequent answers. They are made once, since a copy costs a quarter of making them.
 #[derive(Debug)]
-pub(crate) struct Heads {
+pub(crate) struct HeaderTemplates {
     payload: HeaderMap,
     posted: HeaderMap,
 }
 
-impl Heads {
+impl HeaderTemplates {
     pub(crate) fn new(options: &Options) -> Self {
         let head = |kind, encoded| {
             let mut headers = HeaderMap::new();
@@ -86,11 +87,11 @@ pub(crate) struct Reply {
 }
 
 impl Reply {
-    pub(crate) fn new(server: &ServerInner, head: &Parts, jsonp: Option<u32>) -> Self {
+    pub(crate) fn new(options: &Options, head: &Parts, jsonp: Option<u32>) -> Self {
         Self {
-            cors: server.options.origins.reply(head),
+            cors: options.origins.reply(head),
             allowed: false,
-            accepted: if server.options.compression.is_on() {
+            accepted: if options.compression.is_on() {
                 Encoding::negotiate(&head.headers)
             } else {
                 Accepted::PLAIN
@@ -111,14 +112,26 @@ impl Reply {
     }
 
     /// Puts the answer into HTTP.
-    pub(crate) fn write(&mut self, server: &ServerInner, answer: Answer) -> EngineResponse {
+    pub(crate) fn write(
+        &mut self,
+        options: &Options,
+        templates: &HeaderTemplates,
+        answer: Answer,
+    ) -> EngineResponse {
         let accepted = matches!(
             answer,
-            Answer::Payload(_) | Answer::Posted | Answer::Response(_)
+            Answer::Payload(_) | Answer::Opened(..) | Answer::Posted | Answer::Response(_)
         );
         let mut response = match answer {
-            Answer::Payload(payload) => self.payload(server, payload),
-            Answer::Posted => with_head(server.heads.posted.clone(), Bytes::from_static(b"ok")),
+            Answer::Payload(payload) => self.payload(options, templates, payload),
+            Answer::Opened(payload, cookie) => {
+                let mut response = self.payload(options, templates, payload);
+                if let Some(cookie) = cookie {
+                    response.headers_mut().append(SET_COOKIE, cookie);
+                }
+                response
+            }
+            Answer::Posted => with_head(templates.posted.clone(), Bytes::from_static(b"ok")),
             Answer::Refusal(refusal) => refused(refusal),
             Answer::Refused(rejection) => {
                 meter::turned_away();
@@ -131,22 +144,31 @@ impl Reply {
         self.cors.write(self.allowed, headers);
         // A refusal opens no session, so it sets no cookie.
         if !headers.contains_key(VARY)
-            && let Some(names) = server.options.origins.vary(false)
+            && let Some(names) = options.origins.vary(false)
         {
             headers.insert(VARY, names);
         }
         if let Some(more) = self.headers.take().filter(|_| accepted) {
-            // Added to what the application says, which knows nothing of ours.
-            let names = headers.remove(VARY);
+            // The application's headers replace those of the same name, except where both are meant.
+            let vary = headers.remove(VARY);
+            let cookie = headers.remove(SET_COOKIE);
             headers.extend(*more);
-            if let Some(names) = names {
-                headers.append(VARY, names);
+            if let Some(vary) = vary {
+                headers.append(VARY, vary);
+            }
+            if let Some(cookie) = cookie {
+                headers.append(SET_COOKIE, cookie);
             }
         }
         response
     }
 
-    fn payload(&self, server: &ServerInner, payload: engineio_core::Payload) -> EngineResponse {
+    fn payload(
+        &self,
+        options: &Options,
+        templates: &HeaderTemplates,
+        payload: engineio_core::Payload,
+    ) -> EngineResponse {
         let text = std::str::from_utf8(&payload.body)
             .ok()
             .filter(|_| !payload.binary);
@@ -155,7 +177,7 @@ impl Reply {
             _ if payload.binary => (Some(BINARY), payload.body),
             _ => (None, payload.body),
         };
-        let compression = server.options.compression;
+        let compression = options.compression;
         let compressed = match payload.compress {
             true => compression.apply(&body, self.accepted),
             false => None,
@@ -164,7 +186,7 @@ impl Reply {
             Some((body, encoding)) => (body, Some(encoding)),
             None => (body, None),
         };
-        let mut response = with_head(server.heads.payload.clone(), body);
+        let mut response = with_head(templates.payload.clone(), body);
         let headers = response.headers_mut();
         if let Some(content_type) = content_type {
             headers.insert(CONTENT_TYPE, content_type);

@@ -16,7 +16,7 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use crate::http::body::ResponseBody;
-use crate::http::connect::{ConnectFuture, Opening};
+use crate::http::connect::ConnectFuture;
 use crate::http::future::{EngineFuture, ResponseFuture, Work};
 use crate::http::poll::PollFuture;
 use crate::http::post::{Form, PostFuture};
@@ -25,9 +25,9 @@ use crate::http::upgrade;
 use crate::policy::cors::Preflight;
 use crate::policy::origin::Verdict;
 use crate::server::{Server, ServerInner};
-use crate::session::Shared;
 use crate::session::driver::Driver;
 use crate::session::request::PeerAddr;
+use crate::session::{Opening, Session};
 
 /// Puts an Engine.IO server in front of a host app: requests for the server's path are served, all others go to the
 /// inner service untouched.
@@ -200,8 +200,8 @@ where
     }
 }
 
-/// A request that the application is still to judge by its origin.
-pub(crate) struct Asked<B> {
+/// A request whose origin has not been checked yet.
+pub(crate) struct Unchecked<B> {
     head: Parts,
     body: B,
     query: Query,
@@ -221,10 +221,10 @@ impl ServerInner {
         if !query.is_script() {
             query.jsonp = None;
         }
-        let mut reply = Reply::new(self, &head, query.jsonp);
+        let mut reply = Reply::new(&self.options, &head, query.jsonp);
         let origins = &self.options.origins;
         let verdict = origins.check(&head, query.is_script());
-        let asked = Asked {
+        let unchecked = Unchecked {
             query,
             peer: peer(&head.extensions),
             preflight: origins.preflight(&head),
@@ -232,19 +232,21 @@ impl ServerInner {
             body,
         };
         let work = match verdict {
-            Verdict::Ask(allowed) => Work::Ask {
+            Verdict::Ask(allowed) => Work::Origin {
                 allowed,
-                asked: Some(Box::new(asked)),
+                unchecked: Some(Box::new(unchecked)),
             },
-            verdict => self.judged(asked, matches!(verdict, Verdict::Allowed), &mut reply),
+            verdict => {
+                self.origin_checked(unchecked, matches!(verdict, Verdict::Allowed), &mut reply)
+            }
         };
         EngineFuture::new(Arc::clone(self), reply, work)
     }
 
-    /// Goes on with a request whose origin was judged.
-    pub(crate) fn judged<B: Body>(
+    /// Continues with a request whose origin has been checked.
+    pub(crate) fn origin_checked<B: Body>(
         self: &Arc<Self>,
-        asked: Asked<B>,
+        unchecked: Unchecked<B>,
         allowed: bool,
         reply: &mut Reply,
     ) -> Work<B> {
@@ -252,13 +254,13 @@ impl ServerInner {
         if !allowed {
             return Work::answered(Refusal::Forbidden);
         }
-        let Asked {
+        let Unchecked {
             mut head,
             body,
             query,
             peer,
             preflight,
-        } = asked;
+        } = unchecked;
         if let Some(preflight) = preflight {
             return Work::Written {
                 response: Some(reply.preflight(preflight)),
@@ -273,7 +275,7 @@ impl ServerInner {
         };
         let action = match query.action(method, upgrade, &self.config) {
             Ok(action) => action,
-            Err(refusal) => return Work::answered(self.most_telling(refusal, &query)),
+            Err(refusal) => return Work::answered(self.refusal_for(refusal, &query)),
         };
         if let Some(hook) = &self.options.headers {
             hook(&head, reply.headers_mut());
@@ -290,9 +292,8 @@ impl ServerInner {
                     // A script cannot hold bytes.
                     base64: query.base64 || query.jsonp.is_some(),
                 };
-                ConnectFuture::open(self, head, peer, opening).map(|future| Work::Connect {
-                    future: Box::new(future),
-                })
+                ConnectFuture::open(self, head, peer, opening)
+                    .map(|future| Work::Connect { future })
             }
             Action::Poll(sid) => self.find(&sid, &query).map(|session| Work::Poll {
                 future: PollFuture::open(session),
@@ -308,8 +309,8 @@ impl ServerInner {
         work.unwrap_or_else(Work::answered)
     }
 
-    /// Of a request that has the wrong form, and a session that does not exist, the client learns the latter.
-    fn most_telling(&self, refusal: Refusal, query: &Query) -> Refusal {
+    /// Chooses the refusal of a malformed request: if its session does not exist either, the client learns that.
+    fn refusal_for(&self, refusal: Refusal, query: &Query) -> Refusal {
         match query.sid {
             SidParameter::Given(sid)
                 if refusal != Refusal::UnknownTransport && self.registry.get(&sid).is_none() =>
@@ -321,7 +322,7 @@ impl ServerInner {
     }
 
     /// The session of a request, which must be of the kind that it was opened for.
-    fn find(self: &Arc<Self>, sid: &Sid, query: &Query) -> Result<Arc<Shared>, Refusal> {
+    fn find(self: &Arc<Self>, sid: &Sid, query: &Query) -> Result<Arc<Session>, Refusal> {
         let session = self.registry.get(sid).ok_or(Refusal::UnknownSid)?;
         // The runtime that watched the deadlines may be gone: in actix-web each worker has one of its own.
         self.deadlines.watch(self);
@@ -346,7 +347,7 @@ fn form(head: &Parts, query: &Query) -> Form {
     }
 }
 
-fn open_upgrade(session: Arc<Shared>, head: &mut Parts) -> Result<Answer, Refusal> {
+fn open_upgrade(session: Arc<Session>, head: &mut Parts) -> Result<Answer, Refusal> {
     let handshake = upgrade::Handshake::check(head, &session.server.options)?;
     let id = session.open_websocket()?;
     Ok(Answer::Response(handshake.accept(Driver::new(session, id))))

@@ -13,8 +13,8 @@ use crate::policy::cookie::SidCookie;
 use crate::policy::origin::Origins;
 
 pub(crate) type HeaderHook = dyn Fn(&Parts, &mut HeaderMap) + Send + Sync;
-pub(crate) type Naming = Pin<Box<dyn Future<Output = Sid> + Send>>;
-pub(crate) type SidSource = dyn Fn(&Parts) -> Naming + Send + Sync;
+pub(crate) type SidSource =
+    dyn Fn(&Parts) -> Pin<Box<dyn Future<Output = Sid> + Send>> + Send + Sync;
 
 /// What happens when a message is sent to a client whose outbox is full.
 ///

@@ -2,35 +2,32 @@
 
 pub(crate) mod builder;
 pub(crate) mod deadlines;
+mod inner;
 pub(crate) mod meter;
+mod pending;
 pub(crate) mod registry;
 
-use std::sync::{Arc, OnceLock, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use engineio_core::{Config, DisconnectReason, Message, SendError, SendOptions, Sid};
-use tokio::runtime::Handle;
-use tokio::sync::Notify;
-use tokio::task::{AbortHandle, JoinHandle};
+use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-use crate::http::response::Heads;
-use crate::policy::admission::Admission;
+use self::builder::ServerBuilder;
+pub(crate) use self::inner::ServerInner;
+pub(crate) use self::pending::PendingWork;
 use crate::policy::options::Options;
-use crate::server::builder::ServerBuilder;
-use crate::server::deadlines::Deadlines;
-use crate::server::registry::Registry;
 use crate::session::handler::{Handler, Handlers};
 use crate::session::socket::Socket;
-use crate::session::{Shared, now};
-use crate::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use crate::sync::{self, Mutex, MutexGuard};
+use crate::session::{Session, now};
+use crate::sync::atomic::Ordering;
 
-/// A longer patience than this is patience without end, for which no instant stands.
+/// Longer grace periods are clamped to this; adding them to an `Instant` could overflow.
 const LONGEST_GRACE: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
-/// The most that a shutdown keeps of its grace for the handlers of those whom it cuts off.
-const LAST_WORDS: Duration = Duration::from_secs(1);
+/// The longest part of its grace that a shutdown keeps for `on_disconnect` of the clients that it cuts off.
+const CUT_OFF_RESERVE: Duration = Duration::from_secs(1);
 
 /// An Engine.IO server: the connected clients and what is done with them.
 ///
@@ -55,25 +52,6 @@ pub struct Server {
     inner: Arc<ServerInner>,
 }
 
-pub(crate) struct ServerInner {
-    pub(crate) config: Arc<Config>,
-    pub(crate) options: Options,
-    pub(crate) heads: Heads,
-    pub(crate) admission: Arc<Admission>,
-    pub(crate) path: String,
-    pub(crate) handlers: Handlers,
-    pub(crate) registry: Registry,
-    pub(crate) deadlines: Arc<Deadlines>,
-    /// The runtime of the first request, for what is done from threads that belong to none.
-    runtime: OnceLock<Handle>,
-    connected: AtomicUsize,
-    /// The clients whose `on_disconnect` is still owed, the WebSockets that still talk, and the handlers that run beside.
-    owed: AtomicUsize,
-    nothing_owed: Notify,
-    leaving: AtomicBool,
-    background: Mutex<Vec<AbortHandle>>,
-}
-
 impl Server {
     /// A server to be configured.
     pub fn builder() -> ServerBuilder {
@@ -88,22 +66,7 @@ impl Server {
 
     pub(crate) fn new(config: Config, options: Options, path: String, handlers: Handlers) -> Self {
         Self {
-            inner: Arc::new(ServerInner {
-                admission: Admission::new(options.max_sockets, options.max_sockets_per_peer),
-                heads: Heads::new(&options),
-                options,
-                config: Arc::new(config),
-                path,
-                handlers,
-                registry: Registry::new(),
-                deadlines: Arc::default(),
-                runtime: OnceLock::new(),
-                connected: AtomicUsize::new(0),
-                owed: AtomicUsize::new(0),
-                nothing_owed: Notify::new(),
-                leaving: AtomicBool::new(false),
-                background: Mutex::default(),
-            }),
+            inner: Arc::new(ServerInner::new(config, options, path, handlers)),
         }
     }
 
@@ -131,7 +94,7 @@ impl Server {
     /// How many clients are connected.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.inner.connected.load(Ordering::Relaxed)
+        self.inner.len()
     }
 
     /// Whether no client is connected.
@@ -182,7 +145,7 @@ impl Server {
     pub fn broadcast(&self, message: impl Into<Message>) -> usize {
         let message = message.into();
         let sessions = self.inner.registry.snapshot();
-        let queued = |session: &&Arc<Shared>| {
+        let queued = |session: &&Arc<Session>| {
             session
                 .try_send(message.clone(), SendOptions::new())
                 .is_ok()
@@ -255,7 +218,7 @@ impl Server {
         let first = !self.inner.leaving.swap(true, Ordering::SeqCst);
         let grace = grace.min(LONGEST_GRACE);
         let deadline = Instant::now() + grace;
-        let cut_off = deadline - LAST_WORDS.min(grace / 10);
+        let cut_off = deadline - CUT_OFF_RESERVE.min(grace / 10);
         if let Some(hook) = self.inner.handlers.shutdown.as_ref().filter(|_| first) {
             let _ = tokio::time::timeout_at(deadline, hook(self.clone())).await;
         }
@@ -268,7 +231,7 @@ impl Server {
                 session.end_if_accepted(|session| session.abort(now(), reason));
             }
         }
-        let _ = tokio::time::timeout_at(deadline, self.inner.settled()).await;
+        let _ = tokio::time::timeout_at(deadline, self.inner.pending.idle()).await;
         self.inner.end_background_tasks();
     }
 
@@ -316,119 +279,11 @@ impl Server {
     }
 }
 
-impl ServerInner {
-    /// Called by every request that opens a session.
-    pub(crate) fn enter_runtime(self: &Arc<Self>) {
-        if self.runtime.get().is_none() && self.runtime.set(Handle::current()).is_ok() {
-            let server = Server::from_inner(Arc::clone(self));
-            if let Some(hook) = &self.handlers.start {
-                drop(server.spawn(hook(server.clone())));
-            }
-        }
-        self.deadlines.watch(self);
-    }
-
-    fn runtime(&self) -> Option<Handle> {
-        Handle::try_current()
-            .ok()
-            .or_else(|| self.runtime.get().cloned())
-    }
-
-    /// Runs what must outlive its caller. Without a runtime there has been no request, so there is nothing to run.
-    pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
-        if let Some(runtime) = self.runtime() {
-            sync::spawn(&runtime, task);
-        }
-    }
-
-    /// A client was accepted.
-    pub(crate) fn connected(&self) {
-        self.connected.fetch_add(1, Ordering::Relaxed);
-        self.owes();
-    }
-
-    /// A shutdown has one more thing to wait for, until [`forgotten`](Self::forgotten).
-    pub(crate) fn owes(&self) {
-        self.owed.fetch_add(1, Ordering::Relaxed);
-    }
-
-    /// A client is gone; its `on_disconnect` is still to run.
-    pub(crate) fn disconnected(&self) {
-        self.connected.fetch_sub(1, Ordering::Relaxed);
-    }
-
-    /// The last handler of a client is done, or a WebSocket has said its last word.
-    pub(crate) fn forgotten(&self) {
-        if self.owed.fetch_sub(1, Ordering::AcqRel) == 1 {
-            self.nothing_owed.notify_waiters();
-        }
-    }
-
-    /// Waits until no handler runs or is owed.
-    async fn settled(&self) {
-        loop {
-            let settled = self.nothing_owed.notified();
-            if self.owed.load(Ordering::Acquire) == 0 {
-                return;
-            }
-            settled.await;
-        }
-    }
-
-    pub(crate) fn is_leaving(&self) -> bool {
-        self.leaving.load(Ordering::Relaxed)
-    }
-
-    fn lock_background(&self) -> MutexGuard<'_, Vec<AbortHandle>> {
-        self.background
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn end_background_tasks(&self) {
-        for task in self.lock_background().drain(..) {
-            task.abort();
-        }
-    }
-}
-
-/// A handler that is not the end of a client, and for which a shutdown waits.
-pub(crate) struct Debt(Arc<ServerInner>);
-
-impl Debt {
-    pub(crate) fn new(server: &Arc<ServerInner>) -> Self {
-        server.owes();
-        Self(Arc::clone(server))
-    }
-}
-
-impl Drop for Debt {
-    fn drop(&mut self) {
-        self.0.forgotten();
-    }
-}
-
-impl Drop for ServerInner {
-    fn drop(&mut self) {
-        self.end_background_tasks();
-        self.deadlines.stop();
-    }
-}
-
 impl std::fmt::Debug for Server {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Server")
             .field("path", &self.path())
             .field("connected", &self.len())
-            .finish_non_exhaustive()
-    }
-}
-
-impl std::fmt::Debug for ServerInner {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("ServerInner")
-            .field("config", &self.config)
-            .field("handlers", &self.handlers)
             .finish_non_exhaustive()
     }
 }

@@ -7,14 +7,14 @@ use std::sync::{Arc, PoisonError};
 use engineio_core::Sid;
 use foldhash::fast::RandomState;
 
-use crate::session::Shared;
+use crate::session::Session;
 use crate::sync::RwLock;
 use crate::sync::atomic::{AtomicUsize, Ordering};
 
 /// Enough that the threads of one machine rarely meet at a lock.
 const SHARDS: usize = 32;
 
-type Shard = RwLock<HashMap<Sid, Arc<Shared>, RandomState>>;
+type Shard = RwLock<HashMap<Sid, Arc<Session>, RandomState>>;
 
 /// A map in shards, so that requests of different sessions do not wait for each other.
 ///
@@ -44,7 +44,7 @@ impl Registry {
     }
 
     /// Adds a session. Returns `false`, and changes nothing, if the id is taken.
-    pub(crate) fn insert(&self, sid: Sid, session: Arc<Shared>) -> bool {
+    pub(crate) fn insert(&self, sid: Sid, session: Arc<Session>) -> bool {
         let mut shard = self
             .shard(&sid)
             .write()
@@ -57,7 +57,7 @@ impl Registry {
         true
     }
 
-    pub(crate) fn get(&self, sid: &Sid) -> Option<Arc<Shared>> {
+    pub(crate) fn get(&self, sid: &Sid) -> Option<Arc<Session>> {
         self.shard(sid)
             .read()
             .unwrap_or_else(PoisonError::into_inner)
@@ -66,7 +66,7 @@ impl Registry {
     }
 
     /// Removes this session; another one that has its id stays.
-    pub(crate) fn remove(&self, session: &Arc<Shared>) {
+    pub(crate) fn remove(&self, session: &Arc<Session>) {
         let sid = &session.sid;
         let mut shard = self
             .shard(sid)
@@ -91,7 +91,7 @@ impl Registry {
     }
 
     /// All sessions of this moment.
-    pub(crate) fn snapshot(&self) -> Vec<Arc<Shared>> {
+    pub(crate) fn snapshot(&self) -> Vec<Arc<Session>> {
         let mut all = Vec::with_capacity(self.len());
         for shard in &self.shards {
             let shard = shard.read().unwrap_or_else(PoisonError::into_inner);

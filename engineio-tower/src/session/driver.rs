@@ -6,15 +6,17 @@ use std::sync::{Arc, PoisonError};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
+use engineio_core as proto;
 use engineio_core::DisconnectReason;
 use engineio_core::driver::Budget;
-use engineio_core::server::{Input, Session, WebSocketId};
+use engineio_core::server::{Input, WebSocketId};
 use engineio_websocket::{Received, WebSocket};
 use http::Response;
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use crate::session::pump::{self, Pump};
-use crate::session::{Done, PartyId, Rest, Shared, now};
+use crate::server::PendingWork;
+use crate::session::pump::Pump;
+use crate::session::{Park, Progress, Session, WaiterId, give_way, now};
 use crate::sync::Mutex;
 
 /// How long a peer may take to answer a close frame before the connection is dropped.
@@ -42,15 +44,17 @@ const CLOSE_HANDSHAKE: Duration = Duration::from_secs(2);
 /// ```
 #[derive(Debug)]
 pub struct Driver {
-    session: Arc<Shared>,
+    session: Arc<Session>,
     id: WebSocketId,
     pump: Pump,
     /// This task has the right to run the handlers.
     pumping: bool,
     /// The session takes what is read.
-    hungry: bool,
+    wants_input: bool,
     /// Messages may be compressed, in both directions.
     deflate: bool,
+    /// A server that shuts down waits for the close handshakes of its WebSockets.
+    _pending: PendingWork,
 }
 
 /// The place of a driver in a response's extensions, whose values must be `Clone`.
@@ -58,15 +62,14 @@ pub struct Driver {
 struct Slot(Arc<Mutex<Option<Driver>>>);
 
 impl Driver {
-    pub(crate) fn new(session: Arc<Shared>, id: WebSocketId) -> Self {
-        // A server that shuts down waits for the last words of its WebSockets.
-        session.server.owes();
+    pub(crate) fn new(session: Arc<Session>, id: WebSocketId) -> Self {
         Self {
+            _pending: PendingWork::begin(&session.server),
             session,
             id,
             pump: Pump::default(),
             pumping: false,
-            hungry: true,
+            wants_input: true,
             deflate: false,
         }
     }
@@ -121,28 +124,30 @@ impl Driver {
                 Err(reason) => return Poll::Ready(reason),
             };
             self.poll_pump(cx);
-            let Ok(blocked) = self.poll_write(now, socket, cx) else {
+            let Ok(write_blocked) = self.poll_write(now, socket, cx) else {
                 return self.broken();
             };
             if more && !budget.is_spent() {
                 continue;
             }
-            let done = Done {
-                blocked,
-                hungry: self.hungry,
+            let progress = Progress {
+                write_blocked,
+                wants_input: self.wants_input,
                 pumping: self.pumping,
             };
-            match self.session.rest(self.id, done, cx) {
+            match self.session.park(self.id, progress, cx) {
                 // Seen at the end of a turn too: a client that sends without a pause lets the task never rest.
-                Rest::Close(reason) => return Poll::Ready(reason),
+                Park::Close(reason) => return Poll::Ready(reason),
                 _ if budget.is_spent() => {
                     // Other tasks want the thread too.
-                    pump::give_way(cx);
+                    give_way(cx);
                     return Poll::Pending;
                 }
-                Rest::Asleep => return Poll::Pending,
+                Park::Asleep => return Poll::Pending,
                 // The handlers may have made room for what was not read. What is read without room would be lost.
-                Rest::Again => self.hungry = self.session.ask(Session::wants_input),
+                Park::Again => {
+                    self.wants_input = self.session.ask(proto::server::Session::wants_input)
+                }
             }
         }
     }
@@ -157,7 +162,7 @@ impl Driver {
         cx: &mut Context<'_>,
     ) -> Result<bool, DisconnectReason> {
         let mut bytes = 0;
-        while self.hungry && !budget.is_spent() {
+        while self.wants_input && !budget.is_spent() {
             if bytes >= Budget::READ_CHUNK {
                 return Ok(true);
             }
@@ -169,7 +174,7 @@ impl Driver {
                 budget.charge_empty_read();
             }
             let mut closed = None;
-            self.hungry = self.session.feed(self.id, now, || {
+            self.wants_input = self.session.feed(self.id, now, || {
                 if closed.is_some() || budget.is_spent() {
                     return None;
                 }
@@ -244,7 +249,7 @@ impl Driver {
     fn leave(&mut self, cx: &mut Context<'_>) {
         let closed = Input::WebSocketClosed(self.id, DisconnectReason::TransportClose);
         self.session
-            .leave(PartyId::WebSocket(self.id), Some(closed));
+            .leave(WaiterId::WebSocket(self.id), Some(closed));
         self.poll_pump(cx);
         if std::mem::take(&mut self.pumping) {
             self.session.pump_on(std::mem::take(&mut self.pump));
@@ -264,13 +269,12 @@ impl Drop for Driver {
     fn drop(&mut self) {
         let closed = Input::WebSocketClosed(self.id, DisconnectReason::TransportClose);
         self.session
-            .leave(PartyId::WebSocket(self.id), Some(closed));
+            .leave(WaiterId::WebSocket(self.id), Some(closed));
         if self.pumping {
             self.session.pump_on(std::mem::take(&mut self.pump));
         } else {
             self.session.pump_elsewhere();
         }
-        self.session.server.forgotten();
     }
 }
 
@@ -328,6 +332,6 @@ fn poll_close<IO: AsyncRead + AsyncWrite + Unpin>(
         }
     }
     // Other tasks want the thread, and the time limit is looked at only between.
-    pump::give_way(cx);
+    give_way(cx);
     false
 }

@@ -1,24 +1,18 @@
 //! Runs the handlers of one client, one event after the other.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker, ready};
 
 use engineio_core::DisconnectReason;
 use engineio_core::server::Event;
 
-use crate::server::Debt;
+use crate::server::PendingWork;
 use crate::server::meter;
 use crate::session::handler::{BoxFuture, Started};
 use crate::session::socket::Socket;
-use crate::session::{Next, Shared, now};
-
-/// Wakes the task when others have had their turn, and the runtime has looked for what came from outside: a task that wakes
-/// itself lets it do so once in some sixty turns, for which all others would wait.
-pub(crate) fn give_way(cx: &mut Context<'_>) {
-    let _ = pin!(tokio::task::yield_now()).poll(cx);
-}
+use crate::session::{Next, Session, give_way, now};
 
 /// The running handler of a client, if one is running.
 ///
@@ -41,7 +35,7 @@ impl std::fmt::Debug for Pump {
 
 impl Pump {
     /// A task that runs handlers until there are no events left.
-    pub(crate) fn run(self, session: Arc<Shared>) -> impl Future<Output = ()> + Send {
+    pub(crate) fn run(self, session: Arc<Session>) -> impl Future<Output = ()> + Send {
         Task {
             pump: self,
             session,
@@ -50,7 +44,7 @@ impl Pump {
     }
 
     /// Runs handlers until there are no events left, and gives the claim back then.
-    pub(crate) fn poll(&mut self, session: &Arc<Shared>, cx: &mut Context<'_>) -> Poll<()> {
+    pub(crate) fn poll(&mut self, session: &Arc<Session>, cx: &mut Context<'_>) -> Poll<()> {
         // What handlers log names the client that it concerns. Costs one look where nobody listens.
         let _span =
             tracing::debug_span!(target: "engineio::session", "session", sid = session.sid.short())
@@ -66,14 +60,15 @@ impl Pump {
                 }
                 self.running = None;
             }
-            if std::mem::take(&mut self.last) {
-                session.data.clear();
-                session.server.forgotten();
+            if std::mem::take(&mut self.last)
+                && catch_unwind(AssertUnwindSafe(|| session.release())).is_err()
+            {
+                tracing::error!(target: "engineio::session", sid = session.sid.short(), "a value attached to the client panicked when it was dropped");
             }
             let event = match session.next_event(std::mem::take(&mut first)) {
                 Next::Event(event) => event,
-                Next::Nothing => return Poll::Ready(()),
-                Next::Later => {
+                Next::Idle => return Poll::Ready(()),
+                Next::Yield => {
                     give_way(cx);
                     return Poll::Pending;
                 }
@@ -92,7 +87,7 @@ impl Pump {
 /// See [`Pump::run`].
 struct Task {
     pump: Pump,
-    session: Arc<Shared>,
+    session: Arc<Session>,
     done: bool,
 }
 
@@ -118,7 +113,7 @@ impl Drop for Task {
     }
 }
 
-fn start(session: &Arc<Shared>, socket: &Socket, event: Event) -> Started<()> {
+fn start(session: &Arc<Session>, socket: &Socket, event: Event) -> Started<()> {
     let handlers = &session.server.handlers;
     match event {
         Event::Message(message) => {
@@ -126,7 +121,7 @@ fn start(session: &Arc<Shared>, socket: &Socket, event: Event) -> Started<()> {
             let handler = handlers.message(socket, message);
             match handler {
                 Started::Running(handler) if session.server.options.concurrent_messages => {
-                    run_beside(session, handler);
+                    run_concurrently(session, handler);
                     Started::Done(())
                 }
                 handler => handler,
@@ -142,33 +137,33 @@ fn start(session: &Arc<Shared>, socket: &Socket, event: Event) -> Started<()> {
     }
 }
 
-/// A handler that runs beside the others of its client, whose end waits for it. A shutdown does too.
-struct Beside {
-    session: Arc<Shared>,
-    _debt: Debt,
+/// A message handler that runs concurrently with others of its client. `on_disconnect` waits for it, and so does a shutdown.
+struct Concurrent {
+    session: Arc<Session>,
+    _pending: PendingWork,
 }
 
-impl Beside {
-    fn new(session: &Arc<Shared>) -> Self {
-        session.begin_beside();
+impl Concurrent {
+    fn new(session: &Arc<Session>) -> Self {
+        session.begin_concurrent();
         Self {
             session: Arc::clone(session),
-            _debt: Debt::new(&session.server),
+            _pending: PendingWork::begin(&session.server),
         }
     }
 }
 
-impl Drop for Beside {
+impl Drop for Concurrent {
     fn drop(&mut self) {
-        self.session.end_beside();
+        self.session.end_concurrent();
     }
 }
 
 /// Runs a handler in a task of its own.
-fn run_beside(session: &Arc<Shared>, handler: BoxFuture<()>) {
-    let beside = Beside::new(session);
+fn run_concurrently(session: &Arc<Session>, handler: BoxFuture<()>) {
+    let concurrent = Concurrent::new(session);
     session.server.spawn(async move {
-        let beside = beside;
+        let concurrent = concurrent;
         // Dropped before the end of the client can come.
         let mut handler = handler;
         let run = std::future::poll_fn(|cx| {
@@ -178,13 +173,13 @@ fn run_beside(session: &Arc<Shared>, handler: BoxFuture<()>) {
             }
         });
         if run.await.is_err() {
-            panicked(&beside.session);
+            panicked(&concurrent.session);
         }
     });
 }
 
 /// A handler's panic ends its client, nobody else. The panic hook has told the details.
-fn panicked(session: &Arc<Shared>) {
+fn panicked(session: &Arc<Session>) {
     tracing::error!(target: "engineio::session", sid = session.sid.short(), "a handler panicked; the client is disconnected");
     session.update(|session| session.abort(now(), DisconnectReason::HandlerPanic));
 }

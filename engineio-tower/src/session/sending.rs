@@ -6,18 +6,18 @@ use std::task::Context;
 use engineio_core::driver::Ticket;
 use engineio_core::{DisconnectReason, Message, SendError, SendOptions};
 
-use super::{Shared, now};
+use super::{Session, now};
 use crate::policy::options::WhenFull;
 use crate::server::meter;
 
 /// A sender's place in the session's queue. Dropping it hands the turn to the next sender.
 pub(crate) struct QueuedSender<'a> {
-    session: &'a Arc<Shared>,
+    session: &'a Arc<Session>,
     ticket: Ticket,
 }
 
 impl<'a> QueuedSender<'a> {
-    pub(crate) fn new(session: &'a Arc<Shared>) -> Self {
+    pub(crate) fn new(session: &'a Arc<Session>) -> Self {
         Self {
             session,
             ticket: Ticket::default(),
@@ -36,7 +36,7 @@ impl Drop for QueuedSender<'_> {
     }
 }
 
-impl Shared {
+impl Session {
     pub(crate) fn try_send(
         self: &Arc<Self>,
         message: Message,
@@ -48,10 +48,10 @@ impl Shared {
             if state.has_queued_senders() {
                 return Err(SendError::Full(message));
             }
-            match state.session.send_with(message, options) {
+            match state.machine.send_with(message, options) {
                 Err(SendError::Full(message)) if when_full == WhenFull::Disconnect => {
                     let reason = DisconnectReason::SlowConsumer;
-                    state.session.abort(now(), reason);
+                    state.machine.abort(now(), reason);
                     Err(SendError::Closed(message))
                 }
                 result => result,
@@ -71,10 +71,10 @@ impl Shared {
             if state.has_queued_senders() {
                 return Err(SendError::Full(messages));
             }
-            match state.session.send_many(messages) {
+            match state.machine.send_many(messages) {
                 Err(SendError::Full(messages)) if when_full == WhenFull::Disconnect => {
                     let reason = DisconnectReason::SlowConsumer;
-                    state.session.abort(now(), reason);
+                    state.machine.abort(now(), reason);
                     Err(SendError::Closed(messages))
                 }
                 result => result,
@@ -87,9 +87,9 @@ impl Shared {
     pub(crate) fn send_volatile(self: &Arc<Self>, message: Message) -> bool {
         let bytes = message.len();
         let sent = self.change(|state| {
-            state.session.is_ready()
+            state.machine.is_ready()
                 && !state.has_queued_senders()
-                && state.session.send(message).is_ok()
+                && state.machine.send(message).is_ok()
         });
         if sent {
             meter::sent(1, bytes);
@@ -115,10 +115,10 @@ impl Shared {
         let bytes = message.len();
         let mut next = None;
         let sent = self.change(|state| {
-            let sent = if state.session.is_open() && !state.senders.may_send(&sender.ticket) {
+            let sent = if state.machine.is_open() && !state.senders.may_send(&sender.ticket) {
                 Err(SendError::Full(message))
             } else {
-                state.session.send_with(message, options)
+                state.machine.send_with(message, options)
             };
             let wait = state.accepted.is_some() && matches!(sent, Err(SendError::Full(_)));
             if wait {
@@ -138,7 +138,7 @@ impl Shared {
     /// Why the session is closed, or has the task woken when it may be.
     pub(crate) fn poll_closed(&self, cx: &Context<'_>) -> Option<DisconnectReason> {
         let mut state = self.lock();
-        let closed = state.session.closed();
+        let closed = state.machine.closed();
         if closed.is_none() {
             state.wait(cx);
         }
@@ -150,8 +150,8 @@ impl Shared {
         let mut state = self.lock();
         // Nobody takes anything before the application has accepted the client; it would wait for itself.
         let flushed = state.accepted.is_none()
-            || state.session.queued_messages() == 0
-            || state.session.closed().is_some();
+            || state.machine.queued_messages() == 0
+            || state.machine.closed().is_some();
         if !flushed {
             state.wait(cx);
         }

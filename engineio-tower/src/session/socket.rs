@@ -6,10 +6,11 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::task::Poll;
 
+use engineio_core as proto;
 use engineio_core::{DisconnectReason, Message, Revision, SendError, SendOptions, Sid, Transport};
 
 use crate::server::Server;
-use crate::session::{QueuedSender, Shared, now};
+use crate::session::{QueuedSender, Session, now};
 
 /// One connected client.
 ///
@@ -41,11 +42,11 @@ use crate::session::{QueuedSender, Shared, now};
 /// ```
 #[derive(Clone)]
 pub struct Socket {
-    session: Arc<Shared>,
+    session: Arc<Session>,
 }
 
 impl Socket {
-    pub(crate) const fn new(session: Arc<Shared>) -> Self {
+    pub(crate) const fn new(session: Arc<Session>) -> Self {
         Self { session }
     }
 
@@ -211,13 +212,13 @@ impl Socket {
     /// Whether messages can be sent: the client is connected and not being disconnected.
     #[must_use]
     pub fn is_connected(&self) -> bool {
-        self.session.ask(engineio_core::server::Session::is_open)
+        self.session.ask(proto::server::Session::is_open)
     }
 
     /// Why the client is gone, or `None` while it is not.
     #[must_use]
     pub fn disconnect_reason(&self) -> Option<DisconnectReason> {
-        self.session.ask(engineio_core::server::Session::closed)
+        self.session.ask(proto::server::Session::closed)
     }
 
     /// By what the client is reached now, or was when it went.
@@ -241,15 +242,13 @@ impl Socket {
     /// How many messages are queued for the client.
     #[must_use]
     pub fn queued_messages(&self) -> usize {
-        self.session
-            .ask(engineio_core::server::Session::queued_messages)
+        self.session.ask(proto::server::Session::queued_messages)
     }
 
     /// How many bytes are queued for the client, 64 for each message included.
     #[must_use]
     pub fn queued_bytes(&self) -> usize {
-        self.session
-            .ask(engineio_core::server::Session::queued_bytes)
+        self.session.ask(proto::server::Session::queued_bytes)
     }
 
     /// Attaches a value to the client, one of each type. It is dropped after `on_disconnect`, even if a handle is kept, and

@@ -1,0 +1,127 @@
+//! The state that all handles of a server share.
+
+use std::sync::{Arc, OnceLock, PoisonError};
+
+use engineio_core::Config;
+use tokio::runtime::Handle;
+use tokio::task::AbortHandle;
+
+use super::Server;
+use super::deadlines::Deadlines;
+use super::pending::Pending;
+use super::registry::Registry;
+use crate::http::response::HeaderTemplates;
+use crate::policy::admission::Admission;
+use crate::policy::options::Options;
+use crate::session::handler::Handlers;
+use crate::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use crate::sync::{self, Mutex, MutexGuard};
+
+pub(crate) struct ServerInner {
+    pub(crate) config: Arc<Config>,
+    pub(crate) options: Options,
+    pub(crate) templates: HeaderTemplates,
+    pub(crate) admission: Arc<Admission>,
+    pub(crate) path: String,
+    pub(crate) handlers: Handlers,
+    pub(crate) registry: Registry,
+    pub(crate) deadlines: Arc<Deadlines>,
+    /// The runtime of the first request, for threads that belong to none.
+    runtime: OnceLock<Handle>,
+    connected: AtomicUsize,
+    pub(super) pending: Pending,
+    pub(super) leaving: AtomicBool,
+    background: Mutex<Vec<AbortHandle>>,
+}
+
+impl ServerInner {
+    pub(super) fn new(config: Config, options: Options, path: String, handlers: Handlers) -> Self {
+        Self {
+            admission: Admission::new(options.max_sockets, options.max_sockets_per_peer),
+            templates: HeaderTemplates::new(&options),
+            options,
+            config: Arc::new(config),
+            path,
+            handlers,
+            registry: Registry::new(),
+            deadlines: Arc::default(),
+            runtime: OnceLock::new(),
+            connected: AtomicUsize::new(0),
+            pending: Pending::default(),
+            leaving: AtomicBool::new(false),
+            background: Mutex::default(),
+        }
+    }
+
+    /// Returns the number of connected clients.
+    pub(super) fn len(&self) -> usize {
+        self.connected.load(Ordering::Relaxed)
+    }
+
+    /// Lends the server the runtime of the caller, a request that opens a session, and makes sure that the deadlines are
+    /// watched.
+    pub(crate) fn enter_runtime(self: &Arc<Self>) {
+        if self.runtime.get().is_none() && self.runtime.set(Handle::current()).is_ok() {
+            let server = Server::from_inner(Arc::clone(self));
+            if let Some(hook) = &self.handlers.start {
+                drop(server.spawn(hook(server.clone())));
+            }
+        }
+        self.deadlines.watch(self);
+    }
+
+    pub(super) fn runtime(&self) -> Option<Handle> {
+        Handle::try_current()
+            .ok()
+            .or_else(|| self.runtime.get().cloned())
+    }
+
+    /// Runs a task that must outlive its caller. Without a runtime there has been no request, so there is nothing to run.
+    pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        if let Some(runtime) = self.runtime() {
+            sync::spawn(&runtime, task);
+        }
+    }
+
+    /// Counts a client that was accepted.
+    pub(crate) fn connected(&self) {
+        self.connected.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Counts a client as gone; its `on_disconnect` may still have to run.
+    pub(crate) fn disconnected(&self) {
+        self.connected.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_leaving(&self) -> bool {
+        self.leaving.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn lock_background(&self) -> MutexGuard<'_, Vec<AbortHandle>> {
+        self.background
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn end_background_tasks(&self) {
+        for task in self.lock_background().drain(..) {
+            task.abort();
+        }
+    }
+}
+
+impl Drop for ServerInner {
+    fn drop(&mut self) {
+        self.end_background_tasks();
+        self.deadlines.stop();
+    }
+}
+
+impl std::fmt::Debug for ServerInner {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ServerInner")
+            .field("config", &self.config)
+            .field("handlers", &self.handlers)
+            .finish_non_exhaustive()
+    }
+}

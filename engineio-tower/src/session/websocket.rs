@@ -1,0 +1,116 @@
+//! The session as seen by the task of its WebSocket: frames in, frames out, and when to sleep.
+
+use std::sync::Arc;
+use std::task::Context;
+use std::time::Instant;
+
+use engineio_core as proto;
+use engineio_core::server::{Input, WebSocketId};
+use engineio_core::{DisconnectReason, Frame, Refusal};
+
+use super::exchange::{Signal, WaiterId};
+use super::{Session, now};
+
+/// The state in which the task of a WebSocket wants to sleep.
+pub(crate) struct Progress {
+    /// The connection takes no more bytes for now.
+    pub(crate) write_blocked: bool,
+    /// There was room for everything that was read.
+    pub(crate) wants_input: bool,
+    /// A handler is running, which wakes the task itself.
+    pub(crate) pumping: bool,
+}
+
+/// The next step of the task of a WebSocket.
+pub(crate) enum Park {
+    /// Sleep; the task will be woken.
+    Asleep,
+    /// Something has come up; run again.
+    Again,
+    Close(DisconnectReason),
+}
+
+impl Session {
+    /// Opens a WebSocket for an upgrade.
+    pub(crate) fn open_websocket(self: &Arc<Self>) -> Result<WebSocketId, Refusal> {
+        self.change(|state| {
+            state.machine.may_upgrade()?;
+            let id = state.machine.next_websocket();
+            state.enter(WaiterId::WebSocket(id));
+            state
+                .machine
+                .handle_input(now(), Input::WebSocketOpened(id));
+            Ok(id)
+        })
+    }
+
+    /// Makes the task of this WebSocket run the handlers from now on.
+    pub(crate) fn set_driver(&self, id: WebSocketId) {
+        self.lock().driver = Some(id);
+    }
+
+    /// Passes on everything that has been read, under one lock. Returns whether more input is wanted.
+    ///
+    /// The task of the WebSocket is awake then, and checks for itself what there is to do until it [parks](Self::park).
+    /// `read` runs under the lock: it must not call code of the application, such as a log subscriber.
+    pub(crate) fn feed(
+        self: &Arc<Self>,
+        id: WebSocketId,
+        now: Instant,
+        mut read: impl FnMut() -> Option<Input>,
+    ) -> bool {
+        self.change(|state| {
+            state.stay_awake(id);
+            loop {
+                if !state.machine.wants_input() {
+                    return false;
+                }
+                match read() {
+                    Some(input) => state.machine.handle_input(now, input),
+                    None => return true,
+                }
+            }
+        })
+    }
+
+    /// Takes the next frames for a WebSocket, under one lock, until `take` has enough of them: what has left the outbox
+    /// and cannot be written yet stays small. Returns whether there may be more.
+    pub(crate) fn take_frames(
+        self: &Arc<Self>,
+        id: WebSocketId,
+        now: Instant,
+        mut take: impl FnMut(Frame, &proto::server::Session) -> bool,
+    ) -> bool {
+        self.change(|state| {
+            state.stay_awake(id);
+            while let Some(frame) = state.machine.take_frame(now, id) {
+                if !take(frame, &state.machine) {
+                    return true;
+                }
+            }
+            false
+        })
+    }
+
+    /// Lets the task of a WebSocket sleep until there is more to do, unless something has come up meanwhile.
+    pub(crate) fn park(&self, id: WebSocketId, progress: Progress, cx: &Context<'_>) -> Park {
+        let mut state = self.lock();
+        let events = !progress.pumping && !state.pumping && state.machine.has_events();
+        let waiting_for_inbox = !progress.wants_input && !state.machine.wants_input();
+        let Some(waiter) = state.waiter(WaiterId::WebSocket(id)) else {
+            return Park::Asleep;
+        };
+        match waiter.take_signal() {
+            Some(Signal::Close(reason)) => return Park::Close(reason),
+            // A connection that takes nothing wakes the task itself when it does.
+            Some(_) if !progress.write_blocked => return Park::Again,
+            _ => {}
+        }
+        if events || (!progress.wants_input && !waiting_for_inbox) {
+            return Park::Again;
+        }
+        waiter.sleep(cx);
+        state.waiting_for_inbox = waiting_for_inbox;
+        Park::Asleep
+    }
+}
