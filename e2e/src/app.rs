@@ -26,7 +26,7 @@ pub enum Event {
     Disconnected(Sid, DisconnectReason),
 }
 
-/// What happened, in order.
+/// The events, in order.
 #[derive(Debug)]
 pub struct Events(UnboundedReceiver<Event>);
 

@@ -57,16 +57,16 @@ pub fn pack(payload: &[u8]) -> Vec<u8> {
     packed
 }
 
-/// Some kilobytes that would be so many megabytes of zeroes.
+/// A few kilobytes that decompress to `megabytes` of zeroes.
 #[must_use]
 pub fn bomb(megabytes: usize) -> Vec<u8> {
     let mut megabyte = pack(&vec![0; 1 << 20]);
-    // What is left out at the end of a message parts its blocks.
+    // The bytes that are omitted at the end of a message separate its blocks.
     megabyte.extend([0, 0, 0xff, 0xff]);
     megabyte.repeat(megabytes)
 }
 
-/// What a compressed frame holds, which must be less than a megabyte.
+/// Decompresses a frame, whose content must be less than a megabyte.
 fn unpack(payload: &[u8]) -> Bytes {
     let mut unpacked = Vec::with_capacity(1_000_000);
     Decompress::new(false)

@@ -15,13 +15,13 @@ pub use axum::{Axum, AxumRoutes, AxumWrap, app as axum_app};
 pub use hyper::{Hyper, HyperHttp1};
 pub use warp::{WarpFilter, WarpLayer, routes as warp_routes};
 
-/// What the app answers at `/`.
+/// The app's answer at `/`.
 pub const PAGE: &str = "hello from the host app";
 
-/// What the app answers at `/engine.iox`, which is not the server's.
+/// The app's answer at `/engine.iox`, which does not belong to the server.
 pub const NEIGHBOUR: &str = "the host's own";
 
-/// What the app answers, with 404, everywhere else.
+/// The app's answer everywhere else, with 404.
 pub const NOT_FOUND: &str = "host: not found";
 
 /// A way to run a server.
@@ -53,7 +53,7 @@ impl Running {
         }
     }
 
-    /// A host that is a task of this runtime and stops when it is told so.
+    /// A host that is a task of this runtime and stops on request.
     fn task<F>(
         address: SocketAddr,
         serve: impl FnOnce(Pin<Box<dyn Future<Output = ()> + Send>>) -> F,

@@ -37,7 +37,7 @@ impl Http2 {
             .await
             .unwrap();
         tokio::spawn(async move {
-            // How it ends concerns the requests, which are told.
+            // The requests get the error of a connection.
             let _ = connection.await;
         });
         Self {

@@ -16,7 +16,7 @@ pub mod puppet;
 
 use std::time::Duration;
 
-/// How long anything may take before the test fails. Nothing waits for it to pass.
+/// The time limit for everything a test waits for. No test waits for it to elapse.
 pub const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The output of a future, which must not take longer than [`PATIENCE`].

@@ -190,7 +190,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Puppet<IO> {
         response
     }
 
-    /// Reads more. `false` if there is no more.
+    /// Reads more. Returns `false` at the end of the stream.
     async fn fill(&mut self) -> bool {
         let read = within("a read", self.stream.read_buf(&mut self.buffer)).await;
         // A reset is an end too, for whoever asks only whether there is one.
@@ -300,7 +300,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Puppet<IO> {
     }
 }
 
-/// What comes from the host.
+/// The bytes from the host.
 #[derive(Debug)]
 pub struct Reader<'a> {
     read: ReadHalf<'a>,
@@ -322,7 +322,7 @@ impl Reader<'_> {
     }
 }
 
-/// What goes to the host.
+/// The bytes to the host.
 #[derive(Debug)]
 pub struct Writer<'a> {
     write: WriteHalf<'a>,

@@ -13,7 +13,7 @@ use engineio_e2e::host::{Host, Running};
 use engineio_tower::{Server, ServerBuilder};
 use tokio::io::{AsyncBufReadExt, BufReader};
 
-/// What the outbox and the inbox of a client may hold.
+/// The limit of the outbox and of the inbox of a client.
 const LIMIT: usize = 100_000;
 
 macro_rules! start {
@@ -26,7 +26,7 @@ macro_rules! start {
 
 async fn start(wanted: &str, server: Server) -> Running {
     engineio_e2e::on_every_host! { start! [wanted server] }
-    panic!("there is no host {wanted}")
+    panic!("unknown host {wanted}")
 }
 
 #[tokio::main(worker_threads = 2)]

@@ -79,7 +79,7 @@ async fn own_loop(
         let mut stopping = stopping.clone();
         connections.spawn(async move {
             let mut connection = pin!(connection);
-            // How it ends concerns the client, which sees it.
+            // The client notices how the connection ends.
             tokio::select! {
                 _ = connection.as_mut() => {}
                 _ = stopping.changed() => {

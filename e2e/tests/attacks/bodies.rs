@@ -10,7 +10,7 @@ use engineio_tower::ServerBuilder;
 
 use crate::siege::Siege;
 
-/// What the outbox of a client may hold here.
+/// The limit of a client's outbox in these tests.
 const OUTBOX: usize = 50_000;
 
 pub(crate) fn rules(builder: ServerBuilder) -> ServerBuilder {
@@ -111,7 +111,7 @@ pub(crate) async fn tiny_packets(siege: &mut Siege) {
         }
     }
     assert_eq!(post.response().await.text(), "ok");
-    // Those that mean nothing are taken in and forgotten.
+    // Packets without meaning are accepted and ignored.
     let nothing = ["6"; 100_000].join("\x1e");
     assert_eq!(post.post(&target, nothing).await.text(), "ok");
     assert_eq!(post.post(&target, "4last").await.text(), "ok");
@@ -146,7 +146,7 @@ pub(crate) async fn no_packets(siege: &mut Siege) {
     assert_eq!(siege.ended(sid).await, TransportError);
 }
 
-/// Nothing is inflated, so that there is no bomb: what comes is no packet.
+/// Request bodies are not decompressed, so a bomb has no effect: its bytes are not a valid packet.
 pub(crate) async fn compressed(siege: &mut Siege) {
     // `4hello`.
     const GZIP: &[u8] =

@@ -12,20 +12,20 @@ use tokio::time::MissedTickBehavior;
 use crate::machine::Machine;
 use crate::siege::{POLLING, WEBSOCKET, sid};
 
-/// How often a bystander says something.
+/// The interval between messages of a bystander.
 const PACE: Duration = Duration::from_millis(5);
 
-/// How long a round trip of a bystander may take, whatever is done to the server meanwhile.
+/// The time limit for a round trip of a bystander, whatever happens to the server meanwhile.
 const ROUND_TRIP: Duration = Duration::from_millis(500);
 
-/// How a bystander has fared so far.
+/// The record of a bystander so far.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Progress {
-    /// How many messages came back, each once and in order.
+    /// The number of messages that came back, each once and in order.
     pub(crate) rounds: u64,
     /// The longest of these round trips.
     pub(crate) slowest: Duration,
-    /// How many broadcasts it has had, each once and in order.
+    /// The number of broadcasts received, each once and in order.
     pub(crate) news: usize,
 }
 
@@ -95,7 +95,7 @@ impl Bystander {
     }
 }
 
-/// How packets travel.
+/// The transport of a bystander.
 trait Line: Send + 'static {
     fn send(&mut self, packet: &str) -> impl Future<Output = ()> + Send;
     fn receive(&mut self) -> impl Future<Output = Vec<String>> + Send;

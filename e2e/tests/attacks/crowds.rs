@@ -64,7 +64,7 @@ async fn websockets(siege: &Siege) -> Vec<Puppet> {
     crowd
 }
 
-/// Those whose 101 may still be on its way.
+/// The clients whose 101 may still be in flight.
 async fn opening(siege: &Siege) -> Vec<Puppet> {
     let mut crowd = Vec::new();
     for _ in 0..CROWD {

@@ -37,7 +37,7 @@ pub(crate) async fn message_handler_panics(siege: &mut Siege) {
     let (sid, target, mut poll) = siege.poller().await;
     poll.send_get(&target).await;
     let mut post = siege.connect().await;
-    // What came in before it is answered, what comes behind it is not.
+    // Messages before it are answered, those after it are not.
     post.post(&target, "4panic\x1e4behind").await;
     assert_eq!(siege.ended(sid).await, HandlerPanic);
     // It may have come too late to be told.

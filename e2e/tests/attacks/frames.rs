@@ -8,7 +8,7 @@ use engineio_tower::{ServerBuilder, Sid};
 
 use crate::siege::Siege;
 
-/// What the outbox of a client may hold here.
+/// The limit of a client's outbox in these tests.
 const OUTBOX: usize = 50_000;
 
 pub(crate) fn rules(builder: ServerBuilder) -> ServerBuilder {
@@ -32,7 +32,7 @@ async fn costs_client(
     code: u16,
     reason: DisconnectReason,
 ) {
-    // What comes behind may meet an end already.
+    // The connection may already be closed for what follows.
     socket.try_write(frames).await;
     assert_eq!(close_code(&mut socket).await, Some(code), "{what}");
     socket.try_write(frame::close(code)).await;

@@ -127,7 +127,7 @@ pub(crate) async fn broken_handshakes(siege: &mut Siege) {
     assert_eq!(siege.strangers(), 0);
 }
 
-/// What a client says of itself does not come out as a header or a script of ours.
+/// Text from a client does not end up as a header or script in a response.
 pub(crate) async fn injection(siege: &mut Siege) {
     const EVIL: &str = "%0d%0aset-cookie:%20evil=1%0d%0a%0d%0a%3Cscript%3Eevil";
     let targets = [
@@ -157,7 +157,7 @@ pub(crate) async fn injection(siege: &mut Siege) {
             says_nothing_evil(&answer);
         }
     }
-    // A bare carriage return, or a zero, is no part of a value.
+    // A bare carriage return, or a zero, is not allowed in a value.
     for value in ["http://a\rset-cookie: evil=1", "http://a\0evil"] {
         let mut client = siege.connect().await;
         let head = format!("GET {POLLING} HTTP/1.1\r\nhost: a\r\norigin: {value}\r\n\r\n");

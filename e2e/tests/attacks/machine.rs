@@ -1,14 +1,14 @@
-//! A machine that is busy with other things is no fault of the server.
+//! Measures how busy the machine is, so that its delays are not blamed on the server.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
 
-/// How often the watch looks at its clock.
+/// The interval at which the watch checks its clock.
 const LOOK: Duration = Duration::from_millis(10);
 
-/// A round trip is a matter of so many threads and processes in turn, each of which the machine may keep waiting.
+/// The number of threads and processes that take part in a round trip, each of which the machine may delay.
 const TURNS: u32 = 4;
 
 /// Watches how long the machine keeps a thread waiting that has nothing to do with the server or its runtime.
@@ -30,7 +30,7 @@ impl Machine {
         }
     }
 
-    /// What is to be granted to a round trip because of the machine.
+    /// Returns the extra time that a round trip gets because the machine is busy.
     pub(crate) fn allowance(&self) -> Duration {
         TURNS * Duration::from_micros(self.late_micros.load(Ordering::Relaxed))
     }

@@ -33,7 +33,7 @@ macro_rules! attacks {
     };
 }
 
-/// Those on a process, for one host.
+/// The attacks on a process, for one host.
 macro_rules! attacks_on_a_process {
     ($name:ident $host:ident [$($attack:ident)*]) => {
         mod $name {$(

@@ -22,7 +22,7 @@ impl Process {
         Self::run("exec \"$0\" \"$@\"", host, beat).await
     }
 
-    /// The same with no more than so many descriptors.
+    /// Does the same with a limit of `descriptors`.
     pub(crate) async fn start_narrow(host: &str, beat: Duration, descriptors: usize) -> Self {
         let script = format!("ulimit -n {descriptors} && exec \"$0\" \"$@\"");
         Self::run(&script, host, beat).await
@@ -48,14 +48,14 @@ impl Process {
         }
     }
 
-    /// How many clients are connected.
+    /// Returns the number of connected clients.
     pub(crate) async fn clients(&mut self) -> usize {
         self.input.write_all(b"\n").await.unwrap();
         let count = within("the count", self.output.next_line()).await;
         count.unwrap().unwrap().parse().unwrap()
     }
 
-    /// Waits until no more are connected than so many.
+    /// Waits until at most this many clients are connected.
     pub(crate) async fn has_clients(&mut self, count: usize) {
         let mut look = tokio::time::interval(Duration::from_millis(20));
         let down = async {
@@ -75,7 +75,7 @@ impl Process {
         self.status_kib("VmRSS:")
     }
 
-    /// How much memory it has had at most, in KiB.
+    /// Returns its peak memory in KiB.
     pub(crate) fn peak_kib(&self) -> usize {
         self.status_kib("VmHWM:")
     }
@@ -87,12 +87,12 @@ impl Process {
         words.nth(1).unwrap().parse().unwrap()
     }
 
-    /// How many descriptors it has open.
+    /// Returns the number of open descriptors.
     pub(crate) fn descriptors(&self) -> usize {
         std::fs::read_dir(self.proc("fd")).unwrap().count()
     }
 
-    /// Waits until it has no more open than so many.
+    /// Waits until at most this many descriptors are open.
     pub(crate) async fn has_descriptors(&self, count: usize) {
         let mut look = tokio::time::interval(Duration::from_millis(20));
         let down = async {

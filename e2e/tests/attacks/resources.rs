@@ -1,4 +1,4 @@
-//! What attacks cost a process: memory, and descriptors. Linux tells it.
+//! Limits what attacks cost a process in memory and descriptors, as Linux reports them.
 
 use std::time::Duration;
 
@@ -134,7 +134,7 @@ pub(crate) async fn bombs(host: &str) {
     }
     let clients = clients.join_all().await;
     let most = process.peak_kib();
-    // What has come of each, in a buffer that doubles; and on each thread what is unpacked, and what unpacks it.
+    // The input of each client, in a buffer that doubles, and for each thread a decompressor and its output.
     let limit = (CLIENTS * 3 * bomb.len() + 4 * 4 * MAX_PAYLOAD) / 1024;
     println!("{} KiB more, of {limit} KiB", most - memory);
     assert!(most < memory + limit + 4_096, "{memory} KiB, then {most}");

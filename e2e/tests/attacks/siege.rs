@@ -19,7 +19,7 @@ pub(crate) const POLLING: &str = "/engine.io/?EIO=4&transport=polling";
 /// The target of a handshake by WebSocket.
 pub(crate) const WEBSOCKET: &str = "/engine.io/?EIO=4&transport=websocket";
 
-/// How long the server may take to shut down, whatever was done to it, and how late the machine may be with that.
+/// The time limit for a shutdown, including delays of a busy machine.
 const GRACE: Duration = Duration::from_millis(50);
 const LATE: Duration = Duration::from_millis(950);
 
@@ -75,7 +75,7 @@ impl Siege {
         }
     }
 
-    /// How many clients there are beside the bystanders.
+    /// Returns the number of clients other than the bystanders.
     pub(crate) fn strangers(&self) -> usize {
         self.server.len() - self.bystanders.len()
     }

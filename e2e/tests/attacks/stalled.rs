@@ -9,7 +9,7 @@ use engineio_tower::{Config, ServerBuilder, Sid};
 
 use crate::siege::{Siege, WEBSOCKET, sid};
 
-/// What the outbox of a client may hold here.
+/// The limit of a client's outbox in these tests.
 const OUTBOX: usize = 100_000;
 const MESSAGE: usize = 10_000;
 /// Large enough that a few dozen fill the buffers of a connection.

@@ -72,7 +72,7 @@ pub(crate) async fn shutdown<H: Host>() {
     let server = scene.server.clone();
     let disconnecting = tokio::spawn(async move { server.shutdown(PATIENCE).await });
     assert_eq!(poll.response().await.text(), "1");
-    // It may come just before its session is told to close, and then once more.
+    // It may arrive just before its session is asked to close, and then once more.
     let mut payload = late.get(&queued).await.text().to_owned();
     if payload == "4queued" {
         payload += "\x1e";

@@ -1,4 +1,4 @@
-//! What the scenarios share.
+//! Set-up and waiting, shared by the scenarios.
 
 use engineio_e2e::app::{self, Event, Events};
 use engineio_e2e::host::{Host, Running};

@@ -155,7 +155,7 @@ fn copy_changed(from: &Path, to: &Path) -> Result<()> {
             fs::remove_file(copy.path())?;
         }
     }
-    let entries = fs::read_dir(from).with_context(|| format!("there is no {}", from.display()))?;
+    let entries = fs::read_dir(from).with_context(|| format!("cannot read {}", from.display()))?;
     for entry in entries {
         let entry = entry?;
         if !entry.file_type()?.is_file() {

@@ -194,7 +194,7 @@ impl Root {
         let name = program.file_name().context("a program without a name")?;
         let installed = directory.join(name);
         fs::copy(program, &installed)
-            .with_context(|| format!("there is no {}", program.display()))?;
+            .with_context(|| format!("cannot copy {}", program.display()))?;
         fs::set_permissions(&installed, fs::Permissions::from_mode(0o755))?;
         for above in directory.ancestors().take_while(|above| *above != self.0) {
             fs::set_permissions(above, fs::Permissions::from_mode(0o755))?;
