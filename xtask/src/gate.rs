@@ -9,8 +9,8 @@ use std::time::Instant;
 use anyhow::{Context, Result};
 
 use crate::lanes::{self, Lane};
-use crate::programs::HOSTS;
-use crate::step::cargo_step;
+use crate::programs::{Build, HOSTS};
+use crate::step::{cargo_step, step};
 use crate::workspace::{Workspace, cargo};
 
 const CLIPPY: [&str; 2] = [
@@ -19,16 +19,18 @@ const CLIPPY: [&str; 2] = [
     "clippy --workspace --test interop --test proxies --locked -- -D warnings",
 ];
 
-/// Checks the format and the lints, and runs the unit and scenario tests but for the long attacks.
+/// Checks the format and the lints, and runs the unit and scenario tests, without the documentation tests and those attacks
+/// that take longer than a moment.
 pub(crate) fn check(workspace: &Workspace) -> Result<()> {
     let began = Instant::now();
     lints(workspace)?;
-    for tests in [
-        "test --workspace --exclude engineio-e2e --locked --lib --bins --tests",
-        "test --locked --workspace --test files --test hosts --test http2 --test mounting --test serve --test tls",
-    ] {
-        cargo_step(workspace, tests)?;
-    }
+    step("build the programs that tests start", || {
+        Build::Debug.make(workspace)
+    })?;
+    cargo_step(
+        workspace,
+        "test --workspace --locked --lib --bins --tests -- --skip at_length:: --skip on_a_process::",
+    )?;
     passed(began);
     Ok(())
 }
