@@ -4,7 +4,7 @@ use std::process::Command;
 
 use anyhow::Result;
 
-use super::{peers, test_files};
+use super::peers;
 use crate::process::{self, Reach, SUITE_LIMIT};
 use crate::programs::{Build, LISTEN};
 use crate::running::{Running, stop_all};
@@ -18,14 +18,14 @@ pub(super) const MAX_PAYLOAD: &str = "2000000";
 const QUICK: [&str; 4] = ["--ping-interval-ms", "300", "--ping-timeout-ms", "200"];
 
 pub(super) fn javascript(workspace: &Workspace, host: &str) -> Result<()> {
-    let peers = step("fetch engine.io-client", || peers::javascript(workspace))?;
+    let directory = step("fetch engine.io-client", || peers::javascript(workspace))?;
     step(&format!("engine.io-client against {host}"), || {
         let mut node = Command::new("node");
         // One file at a time: the heartbeat tests measure time, and the machine may have two cores.
         node.args(["--test", "--test-concurrency=1", "--test-timeout=120000"])
             .arg("--test-reporter=spec")
-            .args(test_files(&peers.join("js"))?)
-            .current_dir(&peers);
+            .args(peers::test_files(&directory.join("js"))?)
+            .current_dir(&directory);
         with_echo(workspace, host, "js", &mut node)
     })
 }

@@ -6,10 +6,7 @@ mod foreign_clients;
 pub(crate) mod peers;
 mod proxies;
 
-use std::fs;
-use std::path::{Path, PathBuf};
-
-use anyhow::{Result, bail};
+use anyhow::Result;
 
 use crate::programs::Build;
 use crate::step::step;
@@ -95,21 +92,4 @@ pub(crate) fn fetch(workspace: &Workspace) -> Result<()> {
 
 fn on_each(hosts: &[&str], suite: impl Fn(&str) -> Result<()>) -> Result<()> {
     hosts.iter().try_for_each(|host| suite(host))
-}
-
-/// The test files of a directory for `node --test`.
-fn test_files(directory: &Path) -> Result<Vec<PathBuf>> {
-    let mut files = Vec::new();
-    for entry in fs::read_dir(directory)? {
-        let path = entry?.path();
-        if path.to_string_lossy().ends_with(".test.mjs") {
-            files.push(path);
-        }
-    }
-    // Given no file, node searches for tests itself, finds none, and passes.
-    if files.is_empty() {
-        bail!("there are no tests in {}", directory.display());
-    }
-    files.sort();
-    Ok(files)
 }

@@ -169,6 +169,23 @@ fn copy_changed(from: &Path, to: &Path) -> Result<()> {
     Ok(())
 }
 
+/// Returns the test files of a directory for `node --test`.
+pub(super) fn test_files(directory: &Path) -> Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(directory)? {
+        let path = entry?.path();
+        if path.to_string_lossy().ends_with(".test.mjs") {
+            files.push(path);
+        }
+    }
+    // Given no file, node searches for tests itself, finds none, and passes.
+    if files.is_empty() {
+        bail!("there are no tests in {}", directory.display());
+    }
+    files.sort();
+    Ok(files)
+}
+
 /// A copy of the file that an installation was made from. The installation is current while the two are equal.
 struct Stamp {
     path: PathBuf,

@@ -11,7 +11,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
-use super::{peers, test_files};
+use super::peers;
 use crate::fences;
 use crate::process::{self, BUILD_LIMIT, Reach, SUITE_LIMIT};
 use crate::programs::{Build, LISTEN as ANY_PORT};
@@ -109,7 +109,7 @@ pub(super) fn run(workspace: &Workspace) -> Result<()> {
             let mut node = Command::new("node");
             node.args(["--test", "--test-concurrency=1", "--test-timeout=120000"])
                 .arg("--test-reporter=spec")
-                .args(test_files(&programs.node.join("proxies"))?)
+                .args(peers::test_files(&programs.node.join("proxies"))?)
                 .env("PROXIES", &lines)
                 .current_dir(&programs.node);
             let result = process::run(

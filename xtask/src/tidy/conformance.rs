@@ -5,7 +5,7 @@ use std::fs;
 
 use anyhow::Result;
 
-use super::{read, rust_files};
+use super::files::{read, rust_files};
 use crate::workspace::Workspace;
 
 /// The tests with row numbers in the comments above them.

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 
-use super::read;
+use super::files::read;
 use crate::fences::{Fence, fences};
 use crate::workspace::Workspace;
 

@@ -4,7 +4,7 @@ use std::fmt::Display;
 
 use anyhow::Result;
 
-use super::read;
+use super::files::read;
 use crate::workspace::Workspace;
 
 pub(super) fn check(workspace: &Workspace, found: &mut Vec<String>) -> Result<()> {

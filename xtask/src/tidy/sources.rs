@@ -4,7 +4,7 @@ use std::path::Path;
 
 use anyhow::Result;
 
-use super::{read, rust_files};
+use super::files::{read, rust_files};
 use crate::workspace::{Member, Workspace};
 
 /// The longest source file, so that a file holds one idea.
