@@ -5,8 +5,8 @@ use std::time::Instant;
 
 use divan::counter::ItemsCount;
 use divan::{Bencher, black_box};
-use engineio_core::server::{Event, First, Input, Session, WebSocketId};
-use engineio_core::{Config, Frame, Payload, Revision, Sid};
+use engineio_core::server::{Event, First, Input, Session};
+use engineio_core::{Config, Frame, LinkId, Payload, Revision, Sid, Transport};
 
 #[global_allocator]
 static ALLOCATIONS: divan::AllocProfiler = divan::AllocProfiler::system();
@@ -31,10 +31,10 @@ fn drain(session: &mut Session) {
     black_box(session.poll_timeout());
 }
 
-fn websocket(now: Instant) -> (Session, WebSocketId) {
+fn websocket(now: Instant) -> (Session, LinkId) {
     let mut session = new_session();
-    let id = session.next_websocket();
-    session.handle_input(now, Input::Accepted(First::WebSocket(id)));
+    let id = session.next_link();
+    session.handle_input(now, Input::Accepted(First::Link(id, Transport::WebSocket)));
     drain(&mut session);
     while session.take_frame(now, id).is_some() {}
     drain(&mut session);
@@ -49,7 +49,7 @@ fn websocket_echo(bencher: Bencher<'_, '_>, batch: usize) {
     let frame = Frame::text("4a message of some thirty bytes");
     bencher.counter(ItemsCount::new(batch)).bench_local(|| {
         for _ in 0..batch {
-            session.handle_input(now, Input::WebSocketFrame(id, frame.clone()));
+            session.handle_input(now, Input::LinkFrame(id, frame.clone()));
             drain(&mut session);
         }
         while let Some(event) = session.take_event(|| now) {

@@ -63,10 +63,10 @@ impl Config {
     /// thousands of tiny packets are bounded too.
     pub const PACKET_OVERHEAD: usize = 64;
 
-    /// Whether a polling session may move to WebSocket.
+    /// Returns whether a polling session may move to this transport.
     #[must_use]
-    pub const fn offers_upgrade(&self) -> bool {
-        self.allow_upgrades && self.transports.contains(Transport::WebSocket)
+    pub const fn offers_upgrade(&self, to: Transport) -> bool {
+        self.allow_upgrades && !matches!(to, Transport::Polling) && self.transports.contains(to)
     }
 }
 

@@ -53,7 +53,8 @@ impl Handshake {
     /// What a server with this configuration tells a client that opens its session over `transport`.
     #[must_use]
     pub fn new(sid: Sid, transport: Transport, config: &Config) -> Self {
-        let may_upgrade = transport == Transport::Polling && config.offers_upgrade();
+        let may_upgrade =
+            transport == Transport::Polling && config.offers_upgrade(Transport::WebSocket);
         Self {
             sid,
             upgrades: if may_upgrade {

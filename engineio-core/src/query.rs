@@ -90,7 +90,11 @@ impl Query {
                         _ => None,
                     }
                 }
-                "transport" => parsed.transport = Transport::from_name(&value),
+                "transport" => {
+                    // WebTransport has requests of its own; over HTTP this name is unknown.
+                    parsed.transport = Transport::from_name(&value)
+                        .filter(|transport| *transport != Transport::WebTransport);
+                }
                 "sid" => {
                     parsed.sid = match value.parse() {
                         _ if value.is_empty() => SidParameter::Absent,

@@ -1,4 +1,4 @@
-//! The two ways in which packets travel.
+//! The transports: the ways in which packets travel.
 
 use std::fmt;
 
@@ -17,24 +17,29 @@ pub enum Transport {
     Polling,
     /// One WebSocket.
     WebSocket,
+    /// One bidirectional stream of a WebTransport session. No server or client of this family speaks it yet, and it is in
+    /// no default; it is here so that a driver can add it.
+    WebTransport,
 }
 
 impl Transport {
-    /// The name in the `transport` query parameter and in the list of upgrades.
+    /// Returns the name in the `transport` query parameter and in the list of upgrades.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
             Self::Polling => "polling",
             Self::WebSocket => "websocket",
+            Self::WebTransport => "webtransport",
         }
     }
 
-    /// The transport of that name, or `None`.
+    /// Returns the transport of that name, or `None`.
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
         match name {
             "polling" => Some(Self::Polling),
             "websocket" => Some(Self::WebSocket),
+            "webtransport" => Some(Self::WebTransport),
             _ => None,
         }
     }
@@ -59,28 +64,31 @@ impl fmt::Display for Transport {
 pub struct Transports {
     polling: bool,
     websocket: bool,
+    webtransport: bool,
 }
 
 impl Transports {
-    /// Both transports.
+    /// Polling and WebSocket, the transports that every host has.
     pub const ALL: Self = Self {
         polling: true,
         websocket: true,
+        webtransport: false,
     };
 
-    /// Whether the transport is one of them.
+    /// Returns whether the set contains the transport.
     #[must_use]
     pub const fn contains(self, transport: Transport) -> bool {
         match transport {
             Transport::Polling => self.polling,
             Transport::WebSocket => self.websocket,
+            Transport::WebTransport => self.webtransport,
         }
     }
 
-    /// Whether there is none, with which nobody could connect.
+    /// Returns whether the set is empty, so that nobody could connect.
     #[must_use]
     pub const fn is_empty(self) -> bool {
-        !self.polling && !self.websocket
+        !self.polling && !self.websocket && !self.webtransport
     }
 }
 
@@ -95,11 +103,13 @@ impl FromIterator<Transport> for Transports {
         let mut all = Self {
             polling: false,
             websocket: false,
+            webtransport: false,
         };
         for transport in transports {
             match transport {
                 Transport::Polling => all.polling = true,
                 Transport::WebSocket => all.websocket = true,
+                Transport::WebTransport => all.webtransport = true,
             }
         }
         all

@@ -130,10 +130,7 @@ fn row_34_a_close_packet_of_a_frame_ends_the_session() {
     client.assert_closed(DisconnectReason::Server);
     assert_eq!(client.session.transport(), Transport::WebSocket);
     let reason = DisconnectReason::Server;
-    assert_eq!(
-        client.outputs(),
-        [Output::CloseWebSocket(websocket, reason)]
-    );
+    assert_eq!(client.outputs(), [Output::CloseLink(websocket, reason)]);
 }
 
 #[test]
@@ -194,7 +191,7 @@ fn row_37_an_unfinished_upgrade_is_given_up() {
         assert!(
             client
                 .outputs
-                .contains(&Output::CloseWebSocket(websocket, reason))
+                .contains(&Output::CloseLink(websocket, reason))
         );
         assert_eq!(client.answer_post(), "4a\u{1e}1");
         client.assert_closed(DisconnectReason::Client);
@@ -209,10 +206,7 @@ fn row_38_a_websocket_is_closed_behind_its_last_frame() {
     assert_eq!(client.frames(websocket), [text("4a"), text("1")]);
     client.assert_closed(DisconnectReason::Client);
     let reason = DisconnectReason::Client;
-    assert_eq!(
-        client.outputs(),
-        [Output::CloseWebSocket(websocket, reason)]
-    );
+    assert_eq!(client.outputs(), [Output::CloseLink(websocket, reason)]);
 }
 
 #[test]
@@ -276,10 +270,7 @@ fn row_41_an_abort_releases_everything() {
     client.abort();
     client.assert_closed(DisconnectReason::Client);
     let reason = DisconnectReason::Client;
-    let expected = [
-        Output::Cancel(poll),
-        Output::CloseWebSocket(websocket, reason),
-    ];
+    let expected = [Output::Cancel(poll), Output::CloseLink(websocket, reason)];
     assert_eq!(client.outputs(), expected);
     assert_eq!(client.session.queued_messages(), 0);
 }
@@ -296,9 +287,9 @@ fn row_42_nothing_follows_the_end() {
     for input in [
         Input::PollAnswered(poll, Payload::text("4a")),
         Input::PollFailed(poll, DisconnectReason::Refused),
-        Input::WebSocketOpened(websocket),
-        Input::WebSocketFrame(websocket, text("3probe")),
-        Input::WebSocketClosed(websocket, DisconnectReason::TransportError),
+        Input::LinkOpened(websocket),
+        Input::LinkFrame(websocket, text("3probe")),
+        Input::LinkClosed(websocket, DisconnectReason::TransportError),
         Input::Timeout,
     ] {
         client.input(input);
@@ -314,8 +305,8 @@ fn row_42_nothing_follows_the_end() {
 fn a_failed_upgrade_is_told_once() {
     let (mut client, websocket) = Client::probed();
     let reason = DisconnectReason::TransportClose;
-    client.input(Input::WebSocketClosed(websocket, reason));
-    client.input(Input::WebSocketClosed(websocket, reason));
+    client.input(Input::LinkClosed(websocket, reason));
+    client.input(Input::LinkClosed(websocket, reason));
     client.advance(secs(10));
     let failed = Event::UpgradeFailed(ProbeFailure::Closed(reason));
     assert_eq!(client.events(), [failed]);

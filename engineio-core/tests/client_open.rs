@@ -80,7 +80,7 @@ fn row_4_what_was_sent_early_follows_the_open_packet() {
     let mut client = Client::new(Transport::WebSocket);
     client.send("early");
     let websocket = client.websocket();
-    client.input(Input::WebSocketOpened(websocket));
+    client.input(Input::LinkOpened(websocket));
     assert_eq!(client.outputs(), []);
     client.frame(websocket, OPEN);
     assert_eq!(client.frames(websocket), [text("4early")]);
@@ -110,15 +110,12 @@ fn row_5_anything_but_an_open_packet_ends_the_session() {
     }
     let mut client = Client::new(Transport::WebSocket);
     let websocket = client.websocket();
-    client.input(Input::WebSocketOpened(websocket));
+    client.input(Input::LinkOpened(websocket));
     client.frame(websocket, "6");
     assert!(matches!(client.session.fault(), Some(Fault::NotOpen)));
     client.assert_closed(DisconnectReason::ParseError);
     let reason = DisconnectReason::ParseError;
-    assert_eq!(
-        client.outputs(),
-        [Output::CloseWebSocket(websocket, reason)]
-    );
+    assert_eq!(client.outputs(), [Output::CloseLink(websocket, reason)]);
 }
 
 #[test]
@@ -131,7 +128,7 @@ fn row_6_a_failed_handshake_ends_the_session_for_its_reason() {
     let mut client = Client::new(Transport::WebSocket);
     let websocket = client.websocket();
     let reason = DisconnectReason::TransportError;
-    client.input(Input::WebSocketClosed(websocket, reason));
+    client.input(Input::LinkClosed(websocket, reason));
     client.assert_closed(reason);
 }
 

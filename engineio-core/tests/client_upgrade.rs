@@ -9,7 +9,7 @@ use engineio_core::{DisconnectReason, Frame, Message, Transport};
 #[test]
 fn row_18_an_open_websocket_is_probed() {
     let (mut client, websocket) = Client::probing();
-    client.input(Input::WebSocketOpened(websocket));
+    client.input(Input::LinkOpened(websocket));
     assert_eq!(client.frames(websocket), [text("2probe")]);
     assert_eq!(client.session.take_frame(websocket), None);
 }
@@ -44,7 +44,7 @@ fn row_20_the_answer_to_the_probe_is_read_although_the_inbox_is_full() {
     let mut client = Client::with(config, Transport::Polling);
     client.answer_poll(format!("{OPEN_UPGRADABLE}\u{1e}4a\u{1e}4b"));
     let websocket = client.websocket();
-    client.input(Input::WebSocketOpened(websocket));
+    client.input(Input::LinkOpened(websocket));
     assert_eq!(client.frames(websocket), [text("2probe")]);
     assert!(client.session.wants_input(), "it would run out of time");
     client.frame(websocket, "3probe");
@@ -91,7 +91,7 @@ fn row_23_a_websocket_that_fails_leaves_the_session_on_polling() {
         };
         client.send("kept");
         let reason = DisconnectReason::Refused;
-        client.input(Input::WebSocketClosed(websocket, reason));
+        client.input(Input::LinkClosed(websocket, reason));
         let failed = Event::UpgradeFailed(ProbeFailure::Closed(reason));
         assert_eq!(client.events(), [failed]);
         assert_eq!(client.answer_post(), "4kept");
@@ -112,7 +112,7 @@ fn row_24_a_wrong_answer_leaves_the_session_on_polling() {
         assert!(
             client
                 .outputs()
-                .contains(&Output::CloseWebSocket(websocket, reason))
+                .contains(&Output::CloseLink(websocket, reason))
         );
         assert!(client.session.is_open());
         assert!(client.session.fault().is_none());
@@ -144,7 +144,7 @@ fn row_25_an_upgrade_that_takes_too_long_is_given_up() {
         assert!(
             client
                 .outputs()
-                .contains(&Output::CloseWebSocket(websocket, reason))
+                .contains(&Output::CloseLink(websocket, reason))
         );
         client.send("kept");
         assert_eq!(client.answer_post(), "4kept");
@@ -161,10 +161,7 @@ fn row_26_a_failure_of_polling_ends_the_session_in_the_pause_too() {
     client.input(Input::PollFailed(poll, DisconnectReason::TransportError));
     client.assert_closed(DisconnectReason::TransportError);
     let reason = DisconnectReason::TransportError;
-    assert_eq!(
-        client.outputs(),
-        [Output::CloseWebSocket(websocket, reason)]
-    );
+    assert_eq!(client.outputs(), [Output::CloseLink(websocket, reason)]);
 }
 
 #[test]
@@ -173,7 +170,7 @@ fn row_27_frames_are_messages() {
     client.frame(websocket, "4text");
     let binary = vec![4, 0x1e, 0];
     let frame = Frame::Binary(binary.clone().into());
-    client.input(Input::WebSocketFrame(websocket, frame));
+    client.input(Input::LinkFrame(websocket, frame));
     let binary = Event::Message(Message::from(binary));
     assert_eq!(client.events(), [message("text"), binary]);
 }
@@ -184,16 +181,13 @@ fn row_28_a_frame_that_is_no_packet_ends_the_session() {
     client.frame(websocket, "9");
     client.assert_closed(DisconnectReason::ParseError);
     let reason = DisconnectReason::ParseError;
-    assert_eq!(
-        client.outputs(),
-        [Output::CloseWebSocket(websocket, reason)]
-    );
+    assert_eq!(client.outputs(), [Output::CloseLink(websocket, reason)]);
 }
 
 #[test]
 fn row_29_the_end_of_the_websocket_is_the_end_of_the_session() {
     let (mut client, websocket) = Client::websocket_open();
     let reason = DisconnectReason::TransportClose;
-    client.input(Input::WebSocketClosed(websocket, reason));
+    client.input(Input::LinkClosed(websocket, reason));
     client.assert_closed(reason);
 }

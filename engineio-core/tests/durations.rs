@@ -46,10 +46,10 @@ fn busy(config: Config, revision: Revision, now: Instant) -> Session {
         _ => Payload::text("4a\u{1e}4b"),
     };
     session.handle_input(now, Input::PostReceived(post, payload));
-    let websocket = session.next_websocket();
-    session.handle_input(now, Input::WebSocketOpened(websocket));
+    let websocket = session.next_link();
+    session.handle_input(now, Input::LinkOpened(websocket, Transport::WebSocket));
     let probe = Frame::text("2probe");
-    session.handle_input(now, Input::WebSocketFrame(websocket, probe));
+    session.handle_input(now, Input::LinkFrame(websocket, probe));
     while session.poll_output().is_some() {}
     session
 }
@@ -107,15 +107,15 @@ fn a_client_whose_server_announces_no_time_does_not_spin() {
         ..client::Config::default()
     };
     let mut session = client::Session::new(now, config, Transport::WebSocket);
-    let Some(client::Output::OpenWebSocket(id)) = session.poll_output() else {
+    let Some(client::Output::OpenLink(id, Transport::WebSocket)) = session.poll_output() else {
         panic!("a client begins with its WebSocket");
     };
-    session.handle_input(now, client::Input::WebSocketOpened(id));
+    session.handle_input(now, client::Input::LinkOpened(id));
     for frame in [
         r#"0{"sid":"a","upgrades":[],"pingInterval":0,"pingTimeout":0}"#,
         "4a",
     ] {
-        let frame = client::Input::WebSocketFrame(id, Frame::text(frame));
+        let frame = client::Input::LinkFrame(id, Frame::text(frame));
         session.handle_input(now, frame);
     }
     assert_eq!(session.poll_timeout(), Some(now));

@@ -4,15 +4,18 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use engineio_core::server::{Event, First, Input, Output, Session};
-use engineio_core::{Config, Frame, Message, Revision, SendError, SendOptions, Sid};
+use engineio_core::{Config, Frame, Message, Revision, SendError, SendOptions, Sid, Transport};
 
 fn opened(config: Config, by_websocket: bool) -> (Session, Instant) {
     let now = Instant::now();
     let sid = Sid::from_random([0; 15]);
     let mut session = Session::new(Arc::new(config), sid, Revision::V4, false);
     if by_websocket {
-        let websocket = session.next_websocket();
-        session.handle_input(now, Input::Accepted(First::WebSocket(websocket)));
+        let websocket = session.next_link();
+        session.handle_input(
+            now,
+            Input::Accepted(First::Link(websocket, Transport::WebSocket)),
+        );
         while session.take_frame(now, websocket).is_some() {}
     } else {
         let handshake = session.next_exchange();
@@ -93,7 +96,7 @@ fn the_application_hears_when_everything_has_left() {
 
     let (mut session, now) = opened(config, true);
     session.send_many(texts(&["a", "b"])).unwrap();
-    let websocket = session.next_websocket();
+    let websocket = session.next_link();
     assert_eq!(
         session.take_frame(now, websocket),
         None,
@@ -107,8 +110,11 @@ fn a_frame_comes_with_the_wishes_of_its_message() {
     let now = Instant::now();
     let sid = Sid::from_random([0; 15]);
     let mut session = Session::new(Arc::default(), sid, Revision::V4, false);
-    let websocket = session.next_websocket();
-    session.handle_input(now, Input::Accepted(First::WebSocket(websocket)));
+    let websocket = session.next_link();
+    session.handle_input(
+        now,
+        Input::Accepted(First::Link(websocket, Transport::WebSocket)),
+    );
     while session.take_frame(now, websocket).is_some() {}
     let wishes = [SendOptions::new().compress(false), SendOptions::new()];
     for wish in wishes {

@@ -7,8 +7,8 @@ use std::task::{Context, Poll};
 use std::time::Instant;
 
 use bytes::Bytes;
-use engineio_core::client::{Event, Input, Output, RequestId, Session, WebSocketId};
-use engineio_core::{DisconnectReason, Payload, Transport};
+use engineio_core::client::{Event, Input, Output, RequestId, Session};
+use engineio_core::{DisconnectReason, LinkId, Payload, Transport};
 use futures_core::future::BoxFuture;
 use tokio::time::Sleep;
 
@@ -33,7 +33,7 @@ pub(super) struct Connection<'a> {
     settings: &'a Settings,
     poll: Option<Request>,
     post: Option<Request>,
-    opening: Option<(WebSocketId, BoxFuture<'static, Result<WebSocket, Error>>)>,
+    opening: Option<(LinkId, BoxFuture<'static, Result<WebSocket, Error>>)>,
     /// Requests that were given up and are still to be dropped: they may be those of the application's service, whose code
     /// must not run under the lock.
     given_up: Vec<Request>,
@@ -176,7 +176,7 @@ impl<'a> Connection<'a> {
                 let post = self.post.take_if(|(post, _)| *post == id);
                 self.given_up.extend(post);
             }
-            Output::OpenWebSocket(id) => {
+            Output::OpenLink(id, Transport::WebSocket) => {
                 let websockets = self.settings.websockets.clone();
                 let uri = self.uri(Transport::WebSocket, session);
                 let opening = async move { websockets.open(uri?).await };
@@ -187,7 +187,7 @@ impl<'a> Connection<'a> {
                     socket.has_frames = true;
                 }
             }
-            Output::CloseWebSocket(id, reason) => {
+            Output::CloseLink(id, reason) => {
                 self.opening.take_if(|(opening, _)| *opening == id);
                 if let Some(socket) = self.socket.take_if(|socket| socket.id == id) {
                     self.closing.push(socket.close(reason));
@@ -268,7 +268,7 @@ impl<'a> Connection<'a> {
         match websocket {
             Ok(websocket) => {
                 self.socket = Some(Socket::new(id, websocket));
-                self.input(Input::WebSocketOpened(id));
+                self.input(Input::LinkOpened(id));
             }
             Err(error) => {
                 if self.was_open {
@@ -300,7 +300,7 @@ impl<'a> Connection<'a> {
             match socket.poll_frame(cx) {
                 Poll::Ready(Ok(frame)) => {
                     progress = true;
-                    let input = Input::WebSocketFrame(id, frame);
+                    let input = Input::LinkFrame(id, frame);
                     shared.lock().session.handle_input(now(), input);
                 }
                 Poll::Ready(Err(end)) => {
@@ -326,13 +326,8 @@ impl<'a> Connection<'a> {
         true
     }
 
-    fn websocket_closed(
-        &mut self,
-        id: WebSocketId,
-        reason: DisconnectReason,
-        error: Option<Error>,
-    ) {
-        self.input(Input::WebSocketClosed(id, reason));
+    fn websocket_closed(&mut self, id: LinkId, reason: DisconnectReason, error: Option<Error>) {
+        self.input(Input::LinkClosed(id, reason));
         // An upgrade that failed is not why the session ends later.
         if let Some(error) = error
             && self.shared.lock().session.closed().is_some()

@@ -5,8 +5,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use engineio_core::client::WebSocketId;
-use engineio_core::{DisconnectReason, Frame};
+use engineio_core::{DisconnectReason, Frame, LinkId};
 use tokio::time::{Instant, Sleep};
 
 use super::READ_BUDGET;
@@ -17,7 +16,7 @@ const FAREWELL: Duration = Duration::from_secs(1);
 
 #[derive(Debug)]
 pub(super) struct Socket {
-    pub(super) id: WebSocketId,
+    pub(super) id: LinkId,
     websocket: WebSocket,
     /// The session has announced frames.
     pub(super) has_frames: bool,
@@ -28,7 +27,7 @@ pub(super) struct Socket {
 }
 
 impl Socket {
-    pub(super) const fn new(id: WebSocketId, websocket: WebSocket) -> Self {
+    pub(super) const fn new(id: LinkId, websocket: WebSocket) -> Self {
         Self {
             id,
             websocket,
@@ -50,7 +49,7 @@ impl Socket {
         &mut self,
         cx: &mut Context<'_>,
         is_closing: bool,
-        next: impl FnMut(WebSocketId) -> Option<Frame>,
+        next: impl FnMut(LinkId) -> Option<Frame>,
     ) -> Result<bool, Ended> {
         if let Some((end, mut deadline)) = self.broken.take() {
             if deadline.as_mut().poll(cx).is_ready() || Instant::now() >= deadline.deadline() {
@@ -69,7 +68,7 @@ impl Socket {
         &mut self,
         cx: &mut Context<'_>,
         is_closing: bool,
-        mut next: impl FnMut(WebSocketId) -> Option<Frame>,
+        mut next: impl FnMut(LinkId) -> Option<Frame>,
     ) -> Result<bool, Ended> {
         let mut sent = false;
         while self.has_frames {

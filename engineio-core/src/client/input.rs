@@ -2,15 +2,11 @@
 
 use super::opened::InvalidOpened;
 use crate::inbox::{self, Notice};
-use crate::{DecodeError, DisconnectReason, Frame, Message, Payload};
+use crate::{DecodeError, DisconnectReason, Frame, LinkId, Message, Payload, Transport};
 
 /// One HTTP request of the polling transport, as named by the session in [`Output::Poll`] or [`Output::Post`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct RequestId(pub(super) u32);
-
-/// One WebSocket, as named by the session in [`Output::OpenWebSocket`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct WebSocketId(pub(super) u32);
 
 /// Everything that can happen to a client's session.
 ///
@@ -27,13 +23,13 @@ pub enum Input {
     PostAnswered(RequestId),
     /// A POST failed; the reasons are those of [`Input::PollFailed`].
     PostFailed(RequestId, DisconnectReason),
-    /// A WebSocket is open.
-    WebSocketOpened(WebSocketId),
-    /// A WebSocket brought a frame.
-    WebSocketFrame(WebSocketId, Frame),
-    /// A WebSocket is gone, or could not be opened: [`DisconnectReason::TransportClose`] for a close frame or the end
+    /// A link is open.
+    LinkOpened(LinkId),
+    /// A link brought a frame.
+    LinkFrame(LinkId, Frame),
+    /// A link is gone, or could not be opened: [`DisconnectReason::TransportClose`] for a close frame or the end
     /// of the connection, another reason where it failed.
-    WebSocketClosed(WebSocketId, DisconnectReason),
+    LinkClosed(LinkId, DisconnectReason),
     /// Time has passed; harmless when nothing is due.
     Timeout,
 }
@@ -48,12 +44,12 @@ pub enum Output {
     Post(RequestId),
     /// Give the request up; its answer means nothing any more.
     Cancel(RequestId),
-    /// Open a WebSocket: without an id of a session while [`Session::opened`](super::Session::opened) is `None`.
-    OpenWebSocket(WebSocketId),
+    /// Open a link by this transport: without an id of a session while [`Session::opened`](super::Session::opened) is `None`.
+    OpenLink(LinkId, Transport),
     /// Frames can be sent: take them with [`Session::take_frame`](super::Session::take_frame) until there is none.
-    SendFrames(WebSocketId),
-    /// Close the WebSocket with the code of this reason, after the frames that were taken, or give up opening it.
-    CloseWebSocket(WebSocketId, DisconnectReason),
+    SendFrames(LinkId),
+    /// Close the link with the code of this reason, after the frames that were taken, or give up opening it.
+    CloseLink(LinkId, DisconnectReason),
     /// Events wait for the application: take them with [`Session::take_event`](super::Session::take_event).
     Events,
     /// The outbox has become shorter, or takes nothing any more: who waits for room may try again.
@@ -70,9 +66,10 @@ pub enum Event {
     Opened,
     /// The server sent a message.
     Message(Message),
-    /// The session moved from polling to WebSocket.
+    /// The session moved from polling to a link; [`Session::transport`](super::Session::transport) says by which
+    /// transport.
     Upgraded,
-    /// The attempt to move to WebSocket failed. The session goes on by polling and has lost nothing.
+    /// The attempt to move to a link failed. The session goes on by polling and has lost nothing.
     UpgradeFailed(ProbeFailure),
     /// The session is over, or was never opened. Comes once, and last.
     Closed(DisconnectReason),
@@ -82,7 +79,7 @@ pub enum Event {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ProbeFailure {
-    /// The WebSocket could not be opened, or was closed before the upgrade was complete.
+    /// The link could not be opened, or was closed before the upgrade was complete.
     Closed(DisconnectReason),
     /// The server answered the probe with something else than `3probe`.
     WrongAnswer,

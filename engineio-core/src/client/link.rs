@@ -6,11 +6,11 @@
 
 use std::time::Instant;
 
-use super::input::{Event, Input, Output, ProbeFailure, RequestId, WebSocketId};
+use super::input::{Event, Input, Output, ProbeFailure, RequestId};
 use super::machine::Machine;
 use crate::codec::{Frame, Payload};
 use crate::timer::Timer;
-use crate::{DisconnectReason, Packet, Transport};
+use crate::{DisconnectReason, LinkId, Packet, Transport};
 
 /// How long a refused POST waits for the poll. A server that has just closed the session refuses the POST, while the
 /// answer to the poll, with the last messages and the close packet, may still be on its way on another connection.
@@ -24,8 +24,8 @@ pub(super) enum Link {
     Probing(Probing),
     /// By nothing: the WebSocket works, and what is under way by polling has to come back first.
     Pausing(Pausing),
-    /// By WebSocket.
-    WebSocket(WebSocket),
+    /// By frames: a WebSocket or another duplex connection.
+    Framed(Framed),
 }
 
 #[derive(Debug, Default)]
@@ -50,7 +50,8 @@ struct Post {
 #[derive(Debug)]
 pub(super) struct Probing {
     polling: Polling,
-    to: WebSocketId,
+    to: LinkId,
+    transport: Transport,
     stage: Stage,
 }
 
@@ -72,12 +73,14 @@ enum Stage {
 #[derive(Debug)]
 pub(super) struct Pausing {
     polling: Polling,
-    to: WebSocketId,
+    to: LinkId,
+    transport: Transport,
 }
 
 #[derive(Debug)]
-pub(super) struct WebSocket {
-    id: WebSocketId,
+pub(super) struct Framed {
+    id: LinkId,
+    transport: Transport,
     /// `5` is still to be sent.
     upgrade: bool,
     /// The driver was told that there are frames.
@@ -88,10 +91,11 @@ pub(super) struct WebSocket {
 pub(super) type Next = Result<Link, (Link, DisconnectReason)>;
 
 impl Link {
-    /// The link of a session that was just opened by WebSocket.
-    pub(super) const fn websocket(id: WebSocketId) -> Self {
-        Self::WebSocket(WebSocket {
+    /// The link of a session that was just opened by it.
+    pub(super) const fn framed(id: LinkId, transport: Transport) -> Self {
+        Self::Framed(Framed {
             id,
+            transport,
             upgrade: false,
             told: false,
         })
@@ -100,22 +104,23 @@ impl Link {
     pub(super) const fn transport(&self) -> Transport {
         match self {
             Self::Polling(_) | Self::Probing(_) | Self::Pausing(_) => Transport::Polling,
-            Self::WebSocket(_) => Transport::WebSocket,
+            Self::Framed(framed) => framed.transport,
         }
     }
 
-    /// Begins to try a WebSocket.
-    pub(super) fn probe(self, now: Instant, machine: &mut Machine) -> Self {
+    /// Begins to try another transport.
+    pub(super) fn probe(self, now: Instant, transport: Transport, machine: &mut Machine) -> Self {
         let Self::Polling(polling) = self else {
             return self;
         };
-        let to = machine.next_websocket();
-        machine.output(Output::OpenWebSocket(to));
+        let to = machine.next_link();
+        machine.output(Output::OpenLink(to, transport));
         let timeout = machine.config.upgrade_timeout;
         machine.timers.set(Timer::Upgrade, now + timeout);
         Self::Probing(Probing {
             polling,
             to,
+            transport,
             stage: Stage::Connecting,
         })
     }
@@ -126,9 +131,9 @@ impl Link {
             Input::PollFailed(id, reason) => self.on_poll_failed(id, reason),
             Input::PostAnswered(id) => self.on_post_answered(id),
             Input::PostFailed(id, reason) => self.on_post_failed(now, id, reason, machine),
-            Input::WebSocketOpened(id) => Ok(self.on_websocket_opened(id, machine)),
-            Input::WebSocketFrame(id, frame) => self.on_frame(now, id, frame, machine),
-            Input::WebSocketClosed(id, reason) => self.on_websocket_closed(id, reason, machine),
+            Input::LinkOpened(id) => Ok(self.on_link_opened(id, machine)),
+            Input::LinkFrame(id, frame) => self.on_frame(now, id, frame, machine),
+            Input::LinkClosed(id, reason) => self.on_link_closed(id, reason, machine),
             Input::Timeout => Ok(self),
         }
     }
@@ -138,10 +143,10 @@ impl Link {
             Timer::PingTimeout if machine.excuse_silence(now) => Ok(self),
             Timer::PingTimeout => Err((self, DisconnectReason::PingTimeout)),
             Timer::Upgrade => {
-                let closing = self.unfinished_websocket();
+                let closing = self.candidate();
                 if let Some(id) = closing {
                     let reason = DisconnectReason::TransportClose;
-                    machine.output(Output::CloseWebSocket(id, reason));
+                    machine.output(Output::CloseLink(id, reason));
                 }
                 Ok(self.fall_back(ProbeFailure::Timeout, machine))
             }
@@ -221,7 +226,7 @@ impl Link {
         self.polling_mut()?.post.take_if(|post| post.id == id)
     }
 
-    fn on_websocket_opened(mut self, id: WebSocketId, machine: &mut Machine) -> Self {
+    fn on_link_opened(mut self, id: LinkId, machine: &mut Machine) -> Self {
         if let Self::Probing(probing) = &mut self
             && probing.to == id
             && matches!(probing.stage, Stage::Connecting)
@@ -232,55 +237,49 @@ impl Link {
         self
     }
 
-    fn on_websocket_closed(
-        self,
-        id: WebSocketId,
-        reason: DisconnectReason,
-        machine: &mut Machine,
-    ) -> Next {
+    fn on_link_closed(self, id: LinkId, reason: DisconnectReason, machine: &mut Machine) -> Next {
         match self {
-            Self::WebSocket(websocket) if websocket.id == id => {
-                Err((Self::WebSocket(websocket), reason))
-            }
-            link if link.unfinished_websocket() == Some(id) => {
+            Self::Framed(framed) if framed.id == id => Err((Self::Framed(framed), reason)),
+            link if link.candidate() == Some(id) => {
                 Ok(link.fall_back(ProbeFailure::Closed(reason), machine))
             }
             link => Ok(link),
         }
     }
 
-    fn on_frame(self, now: Instant, id: WebSocketId, frame: Frame, machine: &mut Machine) -> Next {
+    fn on_frame(self, now: Instant, id: LinkId, frame: Frame, machine: &mut Machine) -> Next {
         match self {
-            Self::WebSocket(websocket) if websocket.id == id => {
+            Self::Framed(framed) if framed.id == id => {
                 let outcome = machine
                     .decode_frame(frame)
                     .and_then(|packet| machine.on_packet(now, packet));
                 match outcome {
-                    Ok(()) => Ok(Self::WebSocket(websocket)),
-                    Err(reason) => Err((Self::WebSocket(websocket), reason)),
+                    Ok(()) => Ok(Self::Framed(framed)),
+                    Err(reason) => Err((Self::Framed(framed), reason)),
                 }
             }
             Self::Probing(probing) if probing.to == id && probing.answered_by(&frame) => {
                 Ok(Self::Pausing(Pausing {
                     polling: probing.polling,
                     to: probing.to,
+                    transport: probing.transport,
                 }))
             }
-            link if link.unfinished_websocket() == Some(id) => {
+            link if link.candidate() == Some(id) => {
                 let reason = DisconnectReason::TransportError;
-                machine.output(Output::CloseWebSocket(id, reason));
+                machine.output(Output::CloseLink(id, reason));
                 Ok(link.fall_back(ProbeFailure::WrongAnswer, machine))
             }
             link => Ok(link),
         }
     }
 
-    /// The WebSocket that is being tried.
-    const fn unfinished_websocket(&self) -> Option<WebSocketId> {
+    /// The link that is being tried.
+    const fn candidate(&self) -> Option<LinkId> {
         match self {
             Self::Probing(probing) => Some(probing.to),
             Self::Pausing(pausing) => Some(pausing.to),
-            Self::Polling(_) | Self::WebSocket(_) => None,
+            Self::Polling(_) | Self::Framed(_) => None,
         }
     }
 
@@ -298,11 +297,11 @@ impl Link {
 
     /// Gives an upgrade up that is not complete: the session is closing, by the transport that it has.
     pub(super) fn stay(self, machine: &mut Machine) -> Self {
-        let Some(id) = self.unfinished_websocket() else {
+        let Some(id) = self.candidate() else {
             return self;
         };
         let reason = DisconnectReason::Client;
-        machine.output(Output::CloseWebSocket(id, reason));
+        machine.output(Output::CloseLink(id, reason));
         self.fall_back(ProbeFailure::Closed(reason), machine)
     }
 
@@ -311,7 +310,7 @@ impl Link {
             Self::Polling(polling) => Some(polling),
             Self::Probing(probing) => Some(&mut probing.polling),
             Self::Pausing(pausing) => Some(&mut pausing.polling),
-            Self::WebSocket(_) => None,
+            Self::Framed(_) => None,
         }
     }
 
@@ -330,15 +329,16 @@ impl Link {
             Self::Pausing(pausing) if pausing.polling.is_idle() => {
                 machine.timers.stop(Timer::Upgrade);
                 machine.inbox.push(Event::Upgraded);
-                let websocket = WebSocket {
+                let framed = Framed {
                     id: pausing.to,
+                    transport: pausing.transport,
                     upgrade: true,
                     told: false,
                 };
-                Self::WebSocket(websocket.flush(closing, machine))
+                Self::Framed(framed.flush(closing, machine))
             }
             Self::Pausing(pausing) => Self::Pausing(pausing),
-            Self::WebSocket(websocket) => Self::WebSocket(websocket.flush(closing, machine)),
+            Self::Framed(framed) => Self::Framed(framed.flush(closing, machine)),
         }
     }
 
@@ -360,13 +360,13 @@ impl Link {
     /// Takes the next packet for a WebSocket. Returns whether it is the close packet.
     pub(super) fn take_packet(
         &mut self,
-        id: WebSocketId,
+        id: LinkId,
         closing: bool,
         machine: &mut Machine,
     ) -> Option<(Packet, bool)> {
         match self {
-            Self::WebSocket(websocket) if websocket.id == id => {
-                if std::mem::take(&mut websocket.upgrade) {
+            Self::Framed(framed) if framed.id == id => {
+                if std::mem::take(&mut framed.upgrade) {
                     return Some((Packet::Upgrade, false));
                 }
                 if let Some(packet) = machine.take_control() {
@@ -376,7 +376,7 @@ impl Link {
                     machine.outputs.notify_senders();
                     return Some((Packet::Message(message), false));
                 }
-                websocket.told = false;
+                framed.told = false;
                 closing.then_some((Packet::Close, true))
             }
             Self::Probing(Probing {
@@ -399,12 +399,12 @@ impl Link {
                 machine.output(Output::Cancel(id));
             }
         }
-        let websocket = match &self {
-            Self::WebSocket(websocket) => Some(websocket.id),
-            link => link.unfinished_websocket(),
+        let link = match &self {
+            Self::Framed(framed) => Some(framed.id),
+            link => link.candidate(),
         };
-        if let Some(id) = websocket {
-            machine.output(Output::CloseWebSocket(id, reason));
+        if let Some(id) = link {
+            machine.output(Output::CloseLink(id, reason));
         }
     }
 }
@@ -451,7 +451,7 @@ impl Probing {
     }
 }
 
-impl WebSocket {
+impl Framed {
     fn flush(mut self, closing: bool, machine: &mut Machine) -> Self {
         if !self.told && (self.upgrade || closing || machine.is_pending()) {
             self.told = true;

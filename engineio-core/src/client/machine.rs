@@ -5,13 +5,13 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use super::config::Config;
-use super::input::{Event, Fault, Output, RequestId, WebSocketId};
+use super::input::{Event, Fault, Output, RequestId};
 use super::opened::Opened;
 use crate::codec::{Coding, DecodeError, Frame, Payload, Revision};
 use crate::inbox::{Inbox, Outputs};
 use crate::outbox::{Batch, Limits, Outbox};
 use crate::timer::{Timer, Timers, after};
-use crate::{DisconnectReason, Message, Packet};
+use crate::{DisconnectReason, LinkId, Message, Packet};
 
 /// The shortest time between two pings of a client, whatever the server asks for.
 const MIN_PING_INTERVAL: Duration = Duration::from_millis(100);
@@ -32,7 +32,7 @@ pub(super) struct Machine {
     /// The application let the inbox run full since the last ping, so a silence may be its own fault.
     stalled: bool,
     requests: u32,
-    websockets: u32,
+    links: u32,
 }
 
 impl Machine {
@@ -61,7 +61,7 @@ impl Machine {
             outputs: Outputs::new(),
             stalled: false,
             requests: 0,
-            websockets: 0,
+            links: 0,
         }
     }
 
@@ -70,9 +70,8 @@ impl Machine {
         RequestId(self.requests)
     }
 
-    pub(super) const fn next_websocket(&mut self) -> WebSocketId {
-        self.websockets = self.websockets.wrapping_add(1);
-        WebSocketId(self.websockets)
+    pub(super) const fn next_link(&mut self) -> LinkId {
+        LinkId::next(&mut self.links)
     }
 
     pub(super) fn output(&mut self, output: Output) {

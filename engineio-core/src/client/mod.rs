@@ -10,14 +10,14 @@ mod state;
 use std::time::Instant;
 
 pub use self::config::Config;
-pub use self::input::{Event, Fault, Input, Output, ProbeFailure, RequestId, WebSocketId};
+pub use self::input::{Event, Fault, Input, Output, ProbeFailure, RequestId};
 use self::link::Link;
 use self::machine::Machine;
 pub use self::opened::{InvalidOpened, Opened};
 use self::state::State;
 use crate::outbox;
 use crate::timer::Timer;
-use crate::{DisconnectReason, Frame, Message, Payload, SendError, Transport};
+use crate::{DisconnectReason, Frame, LinkId, Message, Payload, SendError, Transport};
 
 /// One session of a client: the mirror of [`server::Session`](crate::server::Session). It speaks
 /// [`Config::revision`].
@@ -63,18 +63,18 @@ use crate::{DisconnectReason, Frame, Message, Payload, SendError, Transport};
 /// | 16 | Polling (POST) | `PostAnswered` | Polling | the next POST, if anything is queued |
 /// | 17 | Polling (POST) | `PostFailed` | Closed (its reason) | poll cancelled |
 /// | 17a | Polling (poll, POST) | `PostFailed`, refused | the same, for a second | the poll may bring the last messages and `1`; then Closed (refused) |
-/// | 18 | Probing | `WebSocketOpened` | Probing (asked) | `2probe` |
+/// | 18 | Probing | `LinkOpened` | Probing (asked) | `2probe` |
 /// | 19 | Probing | `send`, `PollAnswered` | Probing | by polling, as before |
 /// | 20 | Probing (asked) | `3probe` | Pausing | no poll or POST begins any more |
 /// | 21 | Pausing | poll and POST are back | WebSocket | `Upgraded`; `5`, then what is queued |
 /// | 22 | Pausing | `send` | Pausing | leaves after `5` |
-/// | 23 | Probing, Pausing | `WebSocketClosed` | Polling | `UpgradeFailed`; nothing lost |
+/// | 23 | Probing, Pausing | `LinkClosed` | Polling | `UpgradeFailed`; nothing lost |
 /// | 24 | Probing, Pausing | another frame | Polling | `UpgradeFailed`; WebSocket closed |
 /// | 25 | Probing, Pausing | upgrade timer | Polling | `UpgradeFailed`; WebSocket closed |
 /// | 26 | Pausing | poll or POST fails | Closed (its reason) | WebSocket closed |
 /// | 27 | WebSocket | message frame | WebSocket | event |
 /// | 28 | WebSocket | frame that is no packet | Closed (parse error) | WebSocket closed |
-/// | 29 | WebSocket | `WebSocketClosed` | Closed (its reason) | – |
+/// | 29 | WebSocket | `LinkClosed` | Closed (its reason) | – |
 /// | 30 | any open | ping | same | pong with its data; ping timeout restarts |
 /// | 30a | any open, revision 3 | ping timer | same | ping; the ping timeout restarts with every packet of the server |
 /// | 31 | any open | ping timeout | Closed (ping timeout) | everything released |
@@ -201,13 +201,13 @@ impl Session {
         Some(self.machine.encode_payload(&packets))
     }
 
-    /// Takes the next frame for a WebSocket. `None` if there is none now; [`Output::SendFrames`] tells when there is.
-    pub fn take_frame(&mut self, websocket: WebSocketId) -> Option<Frame> {
+    /// Takes the next frame for a link. `None` if there is none now; [`Output::SendFrames`] tells when there is.
+    pub fn take_frame(&mut self, link_id: LinkId) -> Option<Frame> {
         let closing = matches!(self.state, State::Closing(_));
         let (State::Open(link) | State::Closing(link)) = &mut self.state else {
             return None;
         };
-        let (packet, last) = link.take_packet(websocket, closing, &mut self.machine)?;
+        let (packet, last) = link.take_packet(link_id, closing, &mut self.machine)?;
         if last {
             self.abort(DisconnectReason::Client);
         }

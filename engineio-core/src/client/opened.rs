@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use crate::Transport;
+use crate::{Transport, Transports};
 
 /// What the server said in its open packet.
 ///
@@ -23,7 +23,7 @@ use crate::Transport;
 #[derive(Clone, PartialEq, Eq)]
 pub struct Opened {
     sid: Box<str>,
-    websocket: bool,
+    upgrades: Transports,
     ping_interval: Duration,
     patience: Duration,
     max_payload: Option<usize>,
@@ -78,10 +78,11 @@ impl Opened {
         let ping_interval = millis(wire.ping_interval)?;
         let patience = ping_interval + millis(wire.ping_timeout)?;
         Ok(Self {
-            websocket: wire
+            upgrades: wire
                 .upgrades
                 .iter()
-                .any(|name| name == Transport::WebSocket.name()),
+                .filter_map(|name| Transport::from_name(name))
+                .collect(),
             sid: wire.sid.into(),
             ping_interval,
             patience: patience.min(Self::MAX_PATIENCE),
@@ -104,10 +105,10 @@ impl Opened {
         end.and_then(|end| self.sid.get(..end)).unwrap_or(&self.sid)
     }
 
-    /// Whether the server offers to move to WebSocket.
+    /// Returns whether the server offers to move to this transport.
     #[must_use]
-    pub const fn offers_websocket(&self) -> bool {
-        self.websocket
+    pub const fn offers(&self, transport: Transport) -> bool {
+        self.upgrades.contains(transport)
     }
 
     /// The time between two heartbeats, at most [`Opened::MAX_PATIENCE`]. In revision 3 it is the client that sends them.
@@ -135,7 +136,7 @@ impl fmt::Debug for Opened {
         // Who knows the whole id can act as the client.
         f.debug_struct("Opened")
             .field("sid", &format_args!("{}…", self.short_sid()))
-            .field("websocket", &self.websocket)
+            .field("upgrades", &self.upgrades)
             .field("patience", &self.patience)
             .field("max_payload", &self.max_payload)
             .finish()

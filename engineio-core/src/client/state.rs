@@ -2,12 +2,12 @@
 
 use std::time::Instant;
 
-use super::input::{Fault, Input, Output, RequestId, WebSocketId};
+use super::input::{Fault, Input, Output, RequestId};
 use super::link::{Link, Next, Polling};
 use super::machine::Machine;
 use crate::codec::{Frame, Payload};
 use crate::timer::Timer;
-use crate::{DisconnectReason, Packet, Transport};
+use crate::{DisconnectReason, LinkId, Packet, Transport};
 
 #[derive(Debug)]
 pub(super) enum State {
@@ -20,25 +20,25 @@ pub(super) enum State {
     Closed(DisconnectReason, Transport),
 }
 
-/// By what the open packet comes.
+/// The request or link that is to bring the open packet.
 #[derive(Debug)]
 pub(super) enum Opening {
     Polling(RequestId),
-    WebSocket(WebSocketId),
+    Link(LinkId, Transport),
 }
 
 impl Opening {
     const fn transport(&self) -> Transport {
         match self {
             Self::Polling(_) => Transport::Polling,
-            Self::WebSocket(_) => Transport::WebSocket,
+            Self::Link(_, transport) => *transport,
         }
     }
 
     fn release(&self, reason: DisconnectReason, machine: &mut Machine) {
         machine.output(match self {
             Self::Polling(id) => Output::Cancel(*id),
-            Self::WebSocket(id) => Output::CloseWebSocket(*id, reason),
+            Self::Link(id, _) => Output::CloseLink(*id, reason),
         });
     }
 }
@@ -65,10 +65,10 @@ impl State {
                 machine.output(Output::Poll(id));
                 Opening::Polling(id)
             }
-            Transport::WebSocket => {
-                let id = machine.next_websocket();
-                machine.output(Output::OpenWebSocket(id));
-                Opening::WebSocket(id)
+            Transport::WebSocket | Transport::WebTransport => {
+                let id = machine.next_link();
+                machine.output(Output::OpenLink(id, transport));
+                Opening::Link(id, transport)
             }
         })
     }
@@ -175,16 +175,16 @@ impl Opening {
             (Self::Polling(id), Input::PollAnswered(answered, body)) if answered == *id => {
                 self.on_poll_answered(now, body, machine)
             }
-            (Self::WebSocket(id), Input::WebSocketFrame(from, frame)) if from == *id => {
+            (Self::Link(id, transport), Input::LinkFrame(from, frame)) if from == *id => {
                 match on_first_frame(now, frame, machine) {
-                    Ok(()) => State::Open(Link::websocket(*id)),
+                    Ok(()) => State::Open(Link::framed(*id, *transport)),
                     Err(reason) => self.end(reason, machine),
                 }
             }
             (Self::Polling(id), Input::PollFailed(failed, reason)) if failed == *id => {
                 self.ended(reason, machine)
             }
-            (Self::WebSocket(id), Input::WebSocketClosed(closed, reason)) if closed == *id => {
+            (Self::Link(id, _), Input::LinkClosed(closed, reason)) if closed == *id => {
                 self.ended(reason, machine)
             }
             _ => State::Opening(self),
@@ -205,9 +205,9 @@ impl Opening {
         }
         let link = Link::Polling(Polling::default());
         let opened = machine.opened.as_ref();
-        let offered = opened.is_some_and(|opened| opened.offers_websocket());
+        let offered = opened.is_some_and(|opened| opened.offers(Transport::WebSocket));
         State::Open(if offered && machine.config.upgrade {
-            link.probe(now, machine)
+            link.probe(now, Transport::WebSocket, machine)
         } else {
             link
         })

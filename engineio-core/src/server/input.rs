@@ -1,23 +1,19 @@
 //! The alphabet of a session: what can happen to it, and what it asks of its driver.
 
 use crate::inbox::{self, Notice};
-use crate::{DisconnectReason, Frame, Message, Payload, Refusal};
+use crate::{DisconnectReason, Frame, LinkId, Message, Payload, Refusal, Transport};
 
 /// One HTTP request of the polling transport, as named by [`Session::next_exchange`](super::Session::next_exchange).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ExchangeId(pub(super) u32);
-
-/// One WebSocket, as named by [`Session::next_websocket`](super::Session::next_websocket).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct WebSocketId(pub(super) u32);
 
 /// The connection over which an accepted session begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum First {
     /// The handshake request, which is answered like a poll.
     Polling(ExchangeId),
-    /// A WebSocket, open already.
-    WebSocket(WebSocketId),
+    /// A link by this transport, open already.
+    Link(LinkId, Transport),
 }
 
 /// Everything that can happen to a session.
@@ -44,13 +40,13 @@ pub enum Input {
     PostAborted(ExchangeId),
     /// The body of a POST is larger than [`Config::max_payload`](crate::Config::max_payload).
     PostTooLarge(ExchangeId),
-    /// A WebSocket was opened for the session, which is to upgrade.
-    WebSocketOpened(WebSocketId),
-    /// A WebSocket brought a frame.
-    WebSocketFrame(WebSocketId, Frame),
-    /// A WebSocket is gone: [`DisconnectReason::TransportClose`] for a close frame or the end of the connection,
+    /// A link by this transport was opened, to which the session is to upgrade.
+    LinkOpened(LinkId, Transport),
+    /// A link brought a frame.
+    LinkFrame(LinkId, Frame),
+    /// A link is gone: [`DisconnectReason::TransportClose`] for a close frame or the end of the connection,
     /// [`DisconnectReason::TransportError`] or [`DisconnectReason::PayloadTooLarge`] where it failed.
-    WebSocketClosed(WebSocketId, DisconnectReason),
+    LinkClosed(LinkId, DisconnectReason),
     /// Time has passed; harmless when nothing is due.
     Timeout,
 }
@@ -67,9 +63,9 @@ pub enum Output {
     /// Answer the POST: its packets have been taken in, or they are refused.
     AnswerPost(ExchangeId, Result<(), Refusal>),
     /// Frames can be sent: take them with [`Session::take_frame`](super::Session::take_frame) until there is none.
-    SendFrames(WebSocketId),
-    /// Close the WebSocket with the code of this reason, after the frames that were taken.
-    CloseWebSocket(WebSocketId, DisconnectReason),
+    SendFrames(LinkId),
+    /// Close the link with the code of this reason, after the frames that were taken.
+    CloseLink(LinkId, DisconnectReason),
     /// Events wait for the application: take them with [`Session::take_event`](super::Session::take_event).
     Events,
     /// The outbox has become shorter, or takes nothing any more: who waits for room may try again.
@@ -85,7 +81,8 @@ pub enum Output {
 pub enum Event {
     /// The client sent a message.
     Message(Message),
-    /// The session moved from polling to WebSocket.
+    /// The session moved from polling to a link; [`Session::transport`](super::Session::transport) says by which
+    /// transport.
     Upgraded,
     /// Everything that was queued has been taken to be written. Only with [`Config::drain_events`](crate::Config::drain_events).
     Drained,

@@ -6,19 +6,19 @@
 
 use std::time::Instant;
 
-use super::input::{ExchangeId, First, Input, Output, WebSocketId};
+use super::input::{ExchangeId, First, Input, Output};
 use super::machine::Machine;
 use super::post::{self, Post, Progress};
 use super::upgrade::Upgrading;
 use crate::codec::Packets;
 use crate::timer::Timer;
-use crate::{DisconnectReason, Frame, Packet, Payload, Refusal, SendOptions, Transport};
+use crate::{DisconnectReason, Frame, LinkId, Packet, Payload, Refusal, SendOptions, Transport};
 
 #[derive(Debug)]
 pub(super) enum Link {
     Polling(Polling),
     Upgrading(Upgrading),
-    WebSocket(WebSocket),
+    Framed(Framed),
 }
 
 /// Reached by polling alone.
@@ -39,10 +39,11 @@ pub(super) struct Poll {
     pub(super) noop: bool,
 }
 
-/// Reached by WebSocket.
+/// Reached by frames: a WebSocket or another duplex connection.
 #[derive(Debug)]
-pub(super) struct WebSocket {
-    id: WebSocketId,
+pub(super) struct Framed {
+    id: LinkId,
+    transport: Transport,
     /// A POST that was under way when the upgrade was completed; what it brings is still taken.
     post: Option<Post>,
     /// The driver was told that there are frames.
@@ -61,14 +62,14 @@ impl Link {
                 poll: Some(Poll::new(id)),
                 post: None,
             }),
-            First::WebSocket(id) => Self::WebSocket(WebSocket::new(id, None)),
+            First::Link(id, transport) => Self::Framed(Framed::new(id, transport, None)),
         }
     }
 
     pub(super) const fn transport(&self) -> Transport {
         match self {
             Self::Polling(_) | Self::Upgrading(_) => Transport::Polling,
-            Self::WebSocket(_) => Transport::WebSocket,
+            Self::Framed(framed) => framed.transport,
         }
     }
 
@@ -98,15 +99,17 @@ impl Link {
                 }
                 next
             }
-            Input::WebSocketOpened(id) => Ok(self.on_websocket(now, id, machine)),
-            Input::WebSocketFrame(id, frame) => self.on_frame(now, id, frame, machine),
-            Input::WebSocketClosed(id, reason) => match self {
-                Self::WebSocket(mut websocket) if websocket.id == id => {
-                    websocket.gone = true;
-                    Err((Self::WebSocket(websocket), reason))
+            Input::LinkOpened(id, transport) => {
+                Ok(self.on_link_opened(now, id, transport, machine))
+            }
+            Input::LinkFrame(id, frame) => self.on_frame(now, id, frame, machine),
+            Input::LinkClosed(id, reason) => match self {
+                Self::Framed(mut framed) if framed.id == id => {
+                    framed.gone = true;
+                    Err((Self::Framed(framed), reason))
                 }
-                Self::Upgrading(upgrading) if upgrading.to == id => {
-                    Ok(Self::Polling(upgrading.abandoned(machine)))
+                Self::Upgrading(upgrading) if upgrading.has(id) => {
+                    Ok(upgrading.without(id, machine))
                 }
                 link => Ok(link),
             },
@@ -123,7 +126,7 @@ impl Link {
             Timer::PingTimeout if machine.excuse_silence(now) => Ok(self),
             Timer::PingTimeout => {
                 // A WebSocket that could not even take the ping is not silent, it does not read.
-                let unread = machine.outbox.ping && matches!(self, Self::WebSocket(_));
+                let unread = machine.outbox.ping && matches!(self, Self::Framed(_));
                 let reason = if unread {
                     DisconnectReason::SlowConsumer
                 } else {
@@ -132,13 +135,7 @@ impl Link {
                 Err((self, reason))
             }
             Timer::Upgrade => match self {
-                Self::Upgrading(upgrading) => {
-                    machine.output(Output::CloseWebSocket(
-                        upgrading.to,
-                        DisconnectReason::TransportClose,
-                    ));
-                    Ok(Self::Polling(upgrading.abandoned(machine)))
-                }
+                Self::Upgrading(upgrading) => Ok(Self::Polling(upgrading.give_up(machine))),
                 link => Ok(link),
             },
             Timer::Noop => {
@@ -218,7 +215,7 @@ impl Link {
         let post = match self {
             Self::Polling(polling) => &polling.post,
             Self::Upgrading(upgrading) => &upgrading.polling.post,
-            Self::WebSocket(websocket) => &websocket.post,
+            Self::Framed(framed) => &framed.post,
         };
         matches!(post, Some(Post { rest: Some(_), .. }))
     }
@@ -258,9 +255,9 @@ impl Link {
         if let Some(post) = self.post_slot().take() {
             machine.output(Output::AnswerPost(post.id, Ok(())));
         }
-        if let Self::WebSocket(websocket) = self {
+        if let Self::Framed(framed) = self {
             // Wakes a driver that held frames back for this POST.
-            websocket.tell(machine);
+            framed.tell(machine);
         }
     }
 
@@ -276,28 +273,38 @@ impl Link {
         Err((self, reason))
     }
 
-    fn on_websocket(self, now: Instant, id: WebSocketId, machine: &mut Machine) -> Self {
+    fn on_link_opened(
+        self,
+        now: Instant,
+        id: LinkId,
+        transport: Transport,
+        machine: &mut Machine,
+    ) -> Self {
         match self {
-            Self::Polling(polling) => Self::Upgrading(Upgrading::start(now, polling, id, machine)),
+            Self::Polling(polling) => {
+                Self::Upgrading(Upgrading::start(now, polling, id, transport, machine))
+            }
+            Self::Upgrading(mut upgrading) => {
+                upgrading.add(id, transport, machine);
+                Self::Upgrading(upgrading)
+            }
             link => {
-                machine.output(Output::CloseWebSocket(id, DisconnectReason::TransportError));
+                machine.output(Output::CloseLink(id, DisconnectReason::TransportError));
                 link
             }
         }
     }
 
-    fn on_frame(self, now: Instant, id: WebSocketId, frame: Frame, machine: &mut Machine) -> Next {
+    fn on_frame(self, now: Instant, id: LinkId, frame: Frame, machine: &mut Machine) -> Next {
         match self {
-            Self::WebSocket(websocket) if websocket.id == id => {
-                let link = Self::WebSocket(websocket);
+            Self::Framed(framed) if framed.id == id => {
+                let link = Self::Framed(framed);
                 match post::on_frame(now, frame, machine) {
                     Ok(()) => Ok(link),
                     Err(reason) => Err((link, reason)),
                 }
             }
-            Self::Upgrading(upgrading) if upgrading.to == id => {
-                Ok(upgrading.on_frame(now, frame, machine))
-            }
+            Self::Upgrading(upgrading) => Ok(upgrading.on_frame(now, id, frame, machine)),
             link => Ok(link),
         }
     }
@@ -306,7 +313,7 @@ impl Link {
         match self {
             Self::Polling(polling) => Some(polling),
             Self::Upgrading(upgrading) => Some(&upgrading.polling),
-            Self::WebSocket(_) => None,
+            Self::Framed(_) => None,
         }
     }
 
@@ -314,7 +321,7 @@ impl Link {
         match self {
             Self::Polling(polling) => Some(polling),
             Self::Upgrading(upgrading) => Some(&mut upgrading.polling),
-            Self::WebSocket(_) => None,
+            Self::Framed(_) => None,
         }
     }
 
@@ -322,7 +329,7 @@ impl Link {
         match self {
             Self::Polling(polling) => &mut polling.post,
             Self::Upgrading(upgrading) => &mut upgrading.polling.post,
-            Self::WebSocket(websocket) => &mut websocket.post,
+            Self::Framed(framed) => &mut framed.post,
         }
     }
 
@@ -332,8 +339,8 @@ impl Link {
             // has sent its `5`, it will not poll again.
             Self::Upgrading(_) => true,
             // They would overtake a POST that the client began before it moved.
-            Self::WebSocket(WebSocket { post: Some(_), .. }) => false,
-            Self::Polling(_) | Self::WebSocket(_) => machine.inbox_has_room(),
+            Self::Framed(Framed { post: Some(_), .. }) => false,
+            Self::Polling(_) | Self::Framed(_) => machine.inbox_has_room(),
         }
     }
 
@@ -345,7 +352,7 @@ impl Link {
                 let poll = upgrading.polling.poll.as_ref();
                 poll.is_some_and(|poll| !poll.ready)
             }
-            Self::WebSocket(_) => true,
+            Self::Framed(_) => true,
         }
     }
 
@@ -360,9 +367,9 @@ impl Link {
     pub(super) fn flush(&mut self, closing: bool, machine: &mut Machine) {
         let pending = machine.outbox.is_pending() || closing;
         match self {
-            Self::WebSocket(websocket) => {
+            Self::Framed(framed) => {
                 if pending {
-                    websocket.tell(machine);
+                    framed.tell(machine);
                 }
             }
             Self::Polling(polling) => polling.flush(pending, machine),
@@ -384,15 +391,15 @@ impl Link {
         Some(machine.take_batch(closing))
     }
 
-    /// Takes the next packet for a WebSocket. Returns whether it is the close packet.
+    /// Takes the next packet for a link. Returns whether it is the close packet.
     pub(super) fn take_packet(
         &mut self,
-        id: WebSocketId,
+        id: LinkId,
         closing: bool,
         machine: &mut Machine,
     ) -> Option<(Packet, bool)> {
         match self {
-            Self::WebSocket(websocket) if websocket.id == id => {
+            Self::Framed(framed) if framed.id == id => {
                 if let Some(packet) = machine.next_control() {
                     return Some((packet, false));
                 }
@@ -401,12 +408,10 @@ impl Link {
                     machine.message_taken();
                     return Some((Packet::Message(message), false));
                 }
-                websocket.told = false;
+                framed.told = false;
                 closing.then_some((Packet::Close, true))
             }
-            Self::Upgrading(upgrading) if upgrading.to == id => {
-                Some((upgrading.take_packet()?, false))
-            }
+            Self::Upgrading(upgrading) => Some((upgrading.take_packet(id)?, false)),
             _ => None,
         }
     }
@@ -421,15 +426,15 @@ impl Link {
             machine.output(Output::AnswerPost(post.id, post.last_answer()));
         }
         match self {
-            Self::WebSocket(websocket) => {
-                if !websocket.gone {
-                    machine.output(Output::CloseWebSocket(websocket.id, reason));
+            Self::Framed(framed) => {
+                if !framed.gone {
+                    machine.output(Output::CloseLink(framed.id, reason));
                 }
                 None
             }
             Self::Polling(polling) => polling.release(machine),
-            Self::Upgrading(upgrading) => {
-                machine.output(Output::CloseWebSocket(upgrading.to, reason));
+            Self::Upgrading(mut upgrading) => {
+                upgrading.close_candidates(reason, machine);
                 upgrading.polling.release(machine)
             }
         }
@@ -446,17 +451,18 @@ impl Poll {
     }
 }
 
-impl WebSocket {
-    pub(super) const fn new(id: WebSocketId, post: Option<Post>) -> Self {
+impl Framed {
+    pub(super) const fn new(id: LinkId, transport: Transport, post: Option<Post>) -> Self {
         Self {
             id,
+            transport,
             post,
             told: false,
             gone: false,
         }
     }
 
-    pub(super) fn is(&self, id: WebSocketId) -> bool {
+    pub(super) fn is(&self, id: LinkId) -> bool {
         self.id == id
     }
 

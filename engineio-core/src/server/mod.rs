@@ -12,7 +12,7 @@ mod upgrade;
 use std::sync::Arc;
 use std::time::Instant;
 
-pub use self::input::{Event, ExchangeId, First, Input, Output, WebSocketId};
+pub use self::input::{Event, ExchangeId, First, Input, Output};
 use self::link::Link;
 use self::machine::Machine;
 use self::state::State;
@@ -20,8 +20,8 @@ use crate::codec::Coding;
 use crate::outbox;
 use crate::timer::Timer;
 use crate::{
-    Config, DisconnectReason, Frame, Message, Packet, Payload, Refusal, Revision, SendError,
-    SendOptions, Sid, Transport,
+    Config, DisconnectReason, Frame, LinkId, Message, Packet, Payload, Refusal, Revision,
+    SendError, SendOptions, Sid, Transport,
 };
 
 /// One session of a server: what may happen when, and what follows from it.
@@ -60,20 +60,20 @@ use crate::{
 /// | 12 | Polling (post) | `PostTooLarge` | Closed (payload too large) | POST refused with 413 |
 /// | 13 | Polling (post) | malformed payload | Closed (parse error) | packets before it are events, POST refused |
 /// | 14 | Polling (post) | payload beyond the inbox | Polling (post) | POST accepted once its last packet has found room |
-/// | 15 | Polling | `WebSocketOpened` | Upgrading | upgrade timer |
+/// | 15 | Polling | `LinkOpened` | Upgrading | upgrade timer |
 /// | 16 | Upgrading | `2probe` | Upgrading (probed) | `3probe`; poll gets a noop |
 /// | 17 | Upgrading (probed) | `PollOpened` | Upgrading (probed) | noop, at most every 100 ms |
 /// | 18 | Upgrading (probed) | `5` | WebSocket | poll gets a noop, then frames; `Upgraded` |
 /// | 19 | Upgrading | another frame | Polling | WebSocket closed, nothing lost |
 /// | 20 | Upgrading | upgrade timer | Polling | WebSocket closed, nothing lost |
-/// | 21 | Upgrading | `WebSocketClosed` | Polling | nothing lost |
-/// | 22 | Upgrading, WebSocket | `WebSocketOpened` | same | new one closed |
+/// | 21 | Upgrading | `LinkClosed` | Polling | nothing lost |
+/// | 22 | Upgrading by the same transport, WebSocket | `LinkOpened` | same | new one closed |
 /// | 23 | Upgrading | `send` | Upgrading | leaves by the poll |
 /// | 24 | Upgrading (post) | `5`, then `PostReceived` | WebSocket | its messages are events, before those of frames, however long they wait for room |
 /// | 25 | WebSocket | `PollOpened`, `PostOpened` | WebSocket | refused |
 /// | 26 | WebSocket | message frame | WebSocket | event |
 /// | 27 | WebSocket | frame that is no packet | Closed (parse error) | WebSocket closed |
-/// | 28 | WebSocket | `WebSocketClosed` | Closed (its reason) | – |
+/// | 28 | WebSocket | `LinkClosed` | Closed (its reason) | – |
 /// | 29 | any open | ping timer | same | ping; ping timeout armed |
 /// | 30 | any open | pong | same | next ping armed, so that the client hears it in time; one that was not asked for changes nothing |
 /// | 31 | any open | ping timeout | Closed (ping timeout) | everything released |
@@ -106,6 +106,13 @@ use crate::{
 /// | 58 | any open (post, packets wait) | the session ends | Closed (its reason) | POST refused, unless its last packet is decoded |
 /// | 59 | any open, revision 4 | ping timer while a pong is due | same | another ping; ping timeout goes on |
 /// | 60 | any open | ping timeout after the inbox was full, nothing was taken out of a full outbox meanwhile | Closed (slow consumer, ping timeout) | everything released: the inbox may be full because the client does not read |
+/// | 61 | Upgrading | `LinkOpened` by another transport | same (both) | – ; the upgrade timer goes on |
+/// | 62 | Upgrading (both) | `2probe` by each | same (both probed) | one `3probe` each |
+/// | 63 | Upgrading (both) | `5` by one | that link | the other link closed; then as 18 |
+/// | 64 | Upgrading (both) | one closes or breaks a rule | Upgrading (the other) | as 19 and 21 for the last one |
+/// | 65 | Upgrading (both) | upgrade timer | Polling | both links closed, nothing lost |
+/// | 66 | Upgrading (both) | `close` | Closed (server) | by the poll; both links are closed |
+/// | 67 | Upgrading (both) | messages, `5` | that link | each message once and in order |
 ///
 /// # Examples
 ///
@@ -130,7 +137,7 @@ pub struct Session {
     state: State,
     machine: Machine,
     exchanges: u32,
-    websockets: u32,
+    links: u32,
 }
 
 impl Session {
@@ -144,20 +151,19 @@ impl Session {
             state: State::Opening,
             machine: Machine::new(config, sid, Coding { revision, base64 }),
             exchanges: 0,
-            websockets: 0,
+            links: 0,
         }
     }
 
-    /// A name for the next HTTP request of the session.
+    /// Returns an id for the next HTTP request of the session.
     pub const fn next_exchange(&mut self) -> ExchangeId {
         self.exchanges = self.exchanges.wrapping_add(1);
         ExchangeId(self.exchanges)
     }
 
-    /// A name for the next WebSocket of the session.
-    pub const fn next_websocket(&mut self) -> WebSocketId {
-        self.websockets = self.websockets.wrapping_add(1);
-        WebSocketId(self.websockets)
+    /// Returns an id for the next link of the session.
+    pub const fn next_link(&mut self) -> LinkId {
+        LinkId::next(&mut self.links)
     }
 
     /// Takes in what happened.
@@ -170,7 +176,7 @@ impl Session {
             }
             Input::PollAborted(id) if self.machine.take_noop(id) => {}
             // By far the most frequent input, and one that leaves the state as it is.
-            Input::WebSocketFrame(id, frame) if self.state.is_reached_by(id) => {
+            Input::LinkFrame(id, frame) if self.state.is_reached_by(id) => {
                 match post::on_frame(now, frame, &mut self.machine) {
                     Ok(()) => self.state.flush(&mut self.machine),
                     Err(reason) => self.abort(now, reason),
@@ -296,13 +302,13 @@ impl Session {
         Some(payload)
     }
 
-    /// Takes the next frame for a WebSocket. `None` if there is none now; [`Output::SendFrames`] tells when there is.
-    pub fn take_frame(&mut self, now: Instant, websocket: WebSocketId) -> Option<Frame> {
+    /// Takes the next frame for a link. `None` if there is none now; [`Output::SendFrames`] tells when there is.
+    pub fn take_frame(&mut self, now: Instant, id: LinkId) -> Option<Frame> {
         let closing = matches!(self.state, State::Closing(..));
         let (State::Open(link) | State::Closing(link, _)) = &mut self.state else {
             return None;
         };
-        let (packet, last) = link.take_packet(websocket, closing, &mut self.machine)?;
+        let (packet, last) = link.take_packet(id, closing, &mut self.machine)?;
         self.machine.outputs.notify_senders();
         if last {
             self.finish_closing(now);
@@ -367,17 +373,24 @@ impl Session {
         }
     }
 
-    /// Whether a WebSocket may be opened for the session now; to be asked before the 101 is sent.
+    /// Returns whether a link by this transport may be opened for the session now. To be asked before the link is
+    /// accepted, for a WebSocket before the 101 is sent.
     ///
     /// # Errors
     ///
-    /// Returns [`Refusal::UnknownSid`] if the session is closed, and [`Refusal::BadRequest`] if upgrades are switched
-    /// off, under way or done.
-    pub fn may_upgrade(&self) -> Result<(), Refusal> {
-        match &self.state {
-            State::Open(Link::Polling(_)) if self.machine.config.offers_upgrade() => Ok(()),
-            State::Closed(_) => Err(Refusal::UnknownSid),
-            _ => Err(Refusal::BadRequest),
+    /// Returns [`Refusal::UnknownSid`] if the session is closed, and [`Refusal::BadRequest`] if upgrades to this transport
+    /// are switched off, one is under way, or the session is reached by a link already.
+    pub fn may_upgrade(&self, to: Transport) -> Result<(), Refusal> {
+        let may = match &self.state {
+            State::Open(Link::Polling(_)) => true,
+            State::Open(Link::Upgrading(upgrading)) => !upgrading.is_tried(to),
+            State::Closed(_) => return Err(Refusal::UnknownSid),
+            _ => false,
+        };
+        if may && self.machine.config.offers_upgrade(to) {
+            Ok(())
+        } else {
+            Err(Refusal::BadRequest)
         }
     }
 

@@ -2,11 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-use super::input::{ExchangeId, First, Input, Output, WebSocketId};
+use super::input::{ExchangeId, First, Input, Output};
 use super::link::{Link, Next};
 use super::machine::Machine;
 use crate::timer::{Timer, after};
-use crate::{DisconnectReason, Packet, Refusal, Transport};
+use crate::{DisconnectReason, LinkId, Packet, Refusal, Transport};
 
 /// How long a session that its client closed by POST still answers the poll that was sent before that POST but came
 /// after it: the two travel on different connections.
@@ -39,7 +39,7 @@ impl State {
             (Self::Opening, Input::Accepted(first)) => {
                 let transport = match first {
                     First::Polling(_) => Transport::Polling,
-                    First::WebSocket(_) => Transport::WebSocket,
+                    First::Link(_, transport) => transport,
                 };
                 machine.start(now, transport);
                 Self::Open(Link::first(first))
@@ -84,9 +84,9 @@ impl State {
         }
     }
 
-    /// Whether the session is open and this WebSocket is its transport.
-    pub(super) fn is_reached_by(&self, id: WebSocketId) -> bool {
-        matches!(self, Self::Open(Link::WebSocket(websocket)) if websocket.is(id))
+    /// Returns whether the session is open and reached by this link.
+    pub(super) fn is_reached_by(&self, id: LinkId) -> bool {
+        matches!(self, Self::Open(Link::Framed(framed)) if framed.is(id))
     }
 
     /// The current transport, or the last one once the session has ended.
@@ -252,8 +252,8 @@ fn refuse(input: Input, machine: &mut Machine) {
         Input::PostOpened(id) => {
             machine.output(Output::AnswerPost(id, Err(Refusal::UnknownSid)));
         }
-        Input::WebSocketOpened(id) | Input::Accepted(First::WebSocket(id)) => {
-            machine.output(Output::CloseWebSocket(id, DisconnectReason::TransportError));
+        Input::LinkOpened(id, _) | Input::Accepted(First::Link(id, _)) => {
+            machine.output(Output::CloseLink(id, DisconnectReason::TransportError));
         }
         _ => {}
     }

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::{Event, First, Input, Output, Session, WebSocketId};
-use crate::{Config, Frame, Message, Payload, Revision, Sid};
+use super::{Event, First, Input, Output, Session};
+use crate::{Config, Frame, LinkId, Message, Payload, Revision, Sid, Transport};
 
 fn session() -> Session {
     let sid = Sid::from_random([0; 15]);
@@ -15,7 +15,7 @@ fn drain(session: &mut Session) {
     while session.poll_output().is_some() {}
 }
 
-fn take_frames(session: &mut Session, now: Instant, websocket: WebSocketId) {
+fn take_frames(session: &mut Session, now: Instant, websocket: LinkId) {
     while session.take_frame(now, websocket).is_some() {}
     drain(session);
 }
@@ -45,15 +45,18 @@ fn an_idle_session_owns_no_memory_but_a_few_outputs() {
 fn the_memory_of_a_burst_is_given_back_with_the_next_ping() {
     let now = Instant::now();
     let mut session = session();
-    let websocket = session.next_websocket();
-    session.handle_input(now, Input::Accepted(First::WebSocket(websocket)));
+    let websocket = session.next_link();
+    session.handle_input(
+        now,
+        Input::Accepted(First::Link(websocket, Transport::WebSocket)),
+    );
     drain(&mut session);
     take_frames(&mut session, now, websocket);
 
     for n in 0..1_000 {
         session.send(Message::from(n.to_string())).unwrap();
         let frame = Frame::text(format!("4{n}"));
-        session.handle_input(now, Input::WebSocketFrame(websocket, frame));
+        session.handle_input(now, Input::LinkFrame(websocket, frame));
     }
     drain(&mut session);
     take_frames(&mut session, now, websocket);
@@ -106,13 +109,16 @@ fn a_post_of_tiny_messages_costs_no_more_than_the_inbox_may() {
 fn what_waits_when_the_ping_is_due_keeps_its_place() {
     let now = Instant::now();
     let mut session = session();
-    let websocket = session.next_websocket();
-    session.handle_input(now, Input::Accepted(First::WebSocket(websocket)));
+    let websocket = session.next_link();
+    session.handle_input(
+        now,
+        Input::Accepted(First::Link(websocket, Transport::WebSocket)),
+    );
     drain(&mut session);
     take_frames(&mut session, now, websocket);
     session.send(Message::from("queued")).unwrap();
     let frame = Frame::text("4unread");
-    session.handle_input(now, Input::WebSocketFrame(websocket, frame));
+    session.handle_input(now, Input::LinkFrame(websocket, frame));
 
     let now = session.poll_timeout().unwrap();
     session.handle_input(now, Input::Timeout);

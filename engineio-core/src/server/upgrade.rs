@@ -1,26 +1,33 @@
-//! The way from polling to WebSocket.
+//! The upgrade from polling to a link.
 
 use std::time::{Duration, Instant};
 
-use super::input::{Event, Output, WebSocketId};
-use super::link::{Link, Polling, WebSocket};
+use super::input::{Event, Output};
+use super::link::{Framed, Link, Polling};
 use super::machine::Machine;
 use crate::timer::{Timer, after};
-use crate::{DisconnectReason, Frame, Packet};
+use crate::{DisconnectReason, Frame, LinkId, Packet, Transport};
 
 /// How often a poll that comes during an upgrade is answered with a noop (the reference's pace). The first one is
 /// answered at once; a client that goes on polling must not spin.
 const NOOP_PACE: Duration = Duration::from_millis(100);
 
-/// Reached by polling while the client tries a WebSocket.
+/// Reached by polling while the client tries links, one by each transport.
 ///
 /// Until the `5` packet, messages leave by polling only; from then on by frames only. The poll that is parked at that
-/// moment is answered with a noop. That is the whole argument why nothing is lost, doubled or reordered.
+/// moment is answered with a noop. That is the whole argument why nothing is lost, doubled or reordered. The first
+/// candidate to bring `5` wins and the others are closed. One that fails is closed and leaves the others alone.
 #[derive(Debug)]
 pub(super) struct Upgrading {
     pub(super) polling: Polling,
-    /// The WebSocket that is tried.
-    pub(super) to: WebSocketId,
+    /// The links that are tried. There is at least one.
+    candidates: [Option<Candidate>; 2],
+}
+
+#[derive(Debug)]
+struct Candidate {
+    id: LinkId,
+    transport: Transport,
     stage: Stage,
 }
 
@@ -37,47 +44,119 @@ impl Upgrading {
     pub(super) fn start(
         now: Instant,
         polling: Polling,
-        to: WebSocketId,
+        id: LinkId,
+        transport: Transport,
         machine: &mut Machine,
     ) -> Self {
         machine.set_timer(Timer::Upgrade, after(now, machine.config.upgrade_timeout));
         Self {
             polling,
-            to,
-            stage: Stage::AwaitProbe,
+            candidates: [Some(Candidate::new(id, transport)), None],
         }
     }
 
-    pub(super) fn on_frame(mut self, now: Instant, frame: Frame, machine: &mut Machine) -> Link {
+    /// Adds a candidate by another transport, or refuses a second one by the same. The upgrade timer goes on.
+    pub(super) fn add(&mut self, id: LinkId, transport: Transport, machine: &mut Machine) {
+        let is_tried = self.is_tried(transport);
+        match self.candidates.iter_mut().find(|slot| slot.is_none()) {
+            Some(slot) if !is_tried => *slot = Some(Candidate::new(id, transport)),
+            _ => machine.output(Output::CloseLink(id, DisconnectReason::TransportError)),
+        }
+    }
+
+    /// Returns whether there is a candidate by this transport.
+    pub(super) fn is_tried(&self, transport: Transport) -> bool {
+        let mut candidates = self.candidates.iter().flatten();
+        candidates.any(|candidate| candidate.transport == transport)
+    }
+
+    pub(super) fn has(&self, id: LinkId) -> bool {
+        let mut candidates = self.candidates.iter().flatten();
+        candidates.any(|candidate| candidate.id == id)
+    }
+
+    fn find(&mut self, id: LinkId) -> Option<&mut Candidate> {
+        let mut candidates = self.candidates.iter_mut().flatten();
+        candidates.find(|candidate| candidate.id == id)
+    }
+
+    /// Takes in a frame of a candidate.
+    pub(super) fn on_frame(
+        mut self,
+        now: Instant,
+        id: LinkId,
+        frame: Frame,
+        machine: &mut Machine,
+    ) -> Link {
+        let Some(candidate) = self.find(id) else {
+            return Link::Upgrading(self);
+        };
         let packet = machine.coding.decode_frame(frame);
-        match (&self.stage, packet) {
+        match (&candidate.stage, packet) {
             (Stage::AwaitProbe, Ok(Packet::Ping(data))) if data == Packet::PROBE => {
-                self.stage = Stage::Probed { pong: true };
-                machine.output(Output::SendFrames(self.to));
+                candidate.stage = Stage::Probed { pong: true };
+                machine.output(Output::SendFrames(id));
                 self.offer_noop(now, machine);
                 Link::Upgrading(self)
             }
             (Stage::Probed { .. }, Ok(Packet::Upgrade)) => {
-                machine.stop_upgrade_timers();
-                if let Some(poll) = self.polling.poll.take() {
-                    machine.answer_with_noop(poll.id, poll.ready);
-                }
-                machine.inbox.push(Event::Upgraded);
-                Link::WebSocket(WebSocket::new(self.to, self.polling.post))
+                let transport = candidate.transport;
+                self.remove(id);
+                self.complete(id, transport, machine)
             }
             _ => {
-                machine.output(Output::CloseWebSocket(
-                    self.to,
-                    DisconnectReason::TransportError,
-                ));
-                Link::Polling(self.abandoned(machine))
+                machine.output(Output::CloseLink(id, DisconnectReason::TransportError));
+                self.without(id, machine)
             }
         }
     }
 
-    /// Takes the only packet that leaves by the WebSocket before the upgrade: the answer to the probe.
-    pub(super) const fn take_packet(&mut self) -> Option<Packet> {
-        match &mut self.stage {
+    /// Moves the session to the candidate that brought `5`.
+    fn complete(mut self, id: LinkId, transport: Transport, machine: &mut Machine) -> Link {
+        self.close_candidates(DisconnectReason::TransportClose, machine);
+        machine.stop_upgrade_timers();
+        if let Some(poll) = self.polling.poll.take() {
+            machine.answer_with_noop(poll.id, poll.ready);
+        }
+        machine.inbox.push(Event::Upgraded);
+        Link::Framed(Framed::new(id, transport, self.polling.post))
+    }
+
+    fn remove(&mut self, id: LinkId) {
+        for slot in &mut self.candidates {
+            slot.take_if(|candidate| candidate.id == id);
+        }
+    }
+
+    /// Gives a candidate up that failed. After the last one, the session goes on by polling and has lost nothing:
+    /// nothing has left by a link.
+    pub(super) fn without(mut self, id: LinkId, machine: &mut Machine) -> Link {
+        self.remove(id);
+        if self.candidates.iter().flatten().next().is_some() {
+            return Link::Upgrading(self);
+        }
+        machine.stop_upgrade_timers();
+        Link::Polling(self.polling)
+    }
+
+    /// Gives all candidates up, because the time is over.
+    pub(super) fn give_up(mut self, machine: &mut Machine) -> Polling {
+        self.close_candidates(DisconnectReason::TransportClose, machine);
+        machine.stop_upgrade_timers();
+        self.polling
+    }
+
+    pub(super) fn close_candidates(&mut self, reason: DisconnectReason, machine: &mut Machine) {
+        for slot in &mut self.candidates {
+            if let Some(candidate) = slot.take() {
+                machine.output(Output::CloseLink(candidate.id, reason));
+            }
+        }
+    }
+
+    /// Takes the only packet that leaves by a candidate before the upgrade: the answer to its probe.
+    pub(super) fn take_packet(&mut self, id: LinkId) -> Option<Packet> {
+        match &mut self.find(id)?.stage {
             Stage::Probed { pong } if *pong => {
                 *pong = false;
                 Some(Packet::probe_pong())
@@ -86,19 +165,25 @@ impl Upgrading {
         }
     }
 
-    /// The session lives on by polling, and has lost nothing: nothing left by the WebSocket.
-    pub(super) fn abandoned(self, machine: &mut Machine) -> Polling {
-        machine.stop_upgrade_timers();
-        self.polling
-    }
-
     /// Ends the parked poll of a client that waits for it before it moves, at the pace of the reference.
     pub(super) fn offer_noop(&mut self, now: Instant, machine: &mut Machine) {
-        if let (Stage::Probed { .. }, Some(poll)) = (&self.stage, &mut self.polling.poll)
+        let mut candidates = self.candidates.iter().flatten();
+        if candidates.any(|candidate| matches!(candidate.stage, Stage::Probed { .. }))
+            && let Some(poll) = &mut self.polling.poll
             && !machine.has_timer(Timer::Noop)
         {
             poll.noop = true;
             machine.set_timer(Timer::Noop, after(now, NOOP_PACE));
+        }
+    }
+}
+
+impl Candidate {
+    const fn new(id: LinkId, transport: Transport) -> Self {
+        Self {
+            id,
+            transport,
+            stage: Stage::AwaitProbe,
         }
     }
 }

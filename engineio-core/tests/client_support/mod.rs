@@ -6,8 +6,8 @@
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use engineio_core::client::{Config, Event, Input, Output, RequestId, Session, WebSocketId};
-use engineio_core::{DisconnectReason, Frame, Message, Payload, Transport};
+use engineio_core::client::{Config, Event, Input, Output, RequestId, Session};
+use engineio_core::{DisconnectReason, Frame, LinkId, Message, Payload, Transport};
 
 /// An open packet without and with the offer to upgrade; ping after 25 s, patience of 45 s, `maxPayload` 100.
 pub(crate) const OPEN: &str = r#"0{"sid":"abcdefgh","upgrades":[],"pingInterval":25000,"pingTimeout":20000,"maxPayload":100}"#;
@@ -48,7 +48,7 @@ impl Client {
     }
 
     /// Open by polling, a poll under way, and a WebSocket that was asked for but is not open yet.
-    pub(crate) fn probing() -> (Self, WebSocketId) {
+    pub(crate) fn probing() -> (Self, LinkId) {
         let mut client = Self::new(Transport::Polling);
         client.answer_poll(OPEN_UPGRADABLE);
         assert_eq!(client.events(), [Event::Opened]);
@@ -57,29 +57,29 @@ impl Client {
     }
 
     /// The probe was sent; a poll is under way.
-    pub(crate) fn probed() -> (Self, WebSocketId) {
+    pub(crate) fn probed() -> (Self, LinkId) {
         let (mut client, websocket) = Self::probing();
-        client.input(Input::WebSocketOpened(websocket));
+        client.input(Input::LinkOpened(websocket));
         assert_eq!(client.frames(websocket), [text("2probe")]);
         (client, websocket)
     }
 
     /// The probe was answered; a poll is under way.
-    pub(crate) fn pausing() -> (Self, WebSocketId) {
+    pub(crate) fn pausing() -> (Self, LinkId) {
         let (mut client, websocket) = Self::probed();
         client.frame(websocket, "3probe");
         (client, websocket)
     }
 
     /// Open by WebSocket.
-    pub(crate) fn websocket_open() -> (Self, WebSocketId) {
+    pub(crate) fn websocket_open() -> (Self, LinkId) {
         Self::websocket_open_with(Config::default())
     }
 
-    pub(crate) fn websocket_open_with(config: Config) -> (Self, WebSocketId) {
+    pub(crate) fn websocket_open_with(config: Config) -> (Self, LinkId) {
         let mut client = Self::with(config, Transport::WebSocket);
         let websocket = client.websocket();
-        client.input(Input::WebSocketOpened(websocket));
+        client.input(Input::LinkOpened(websocket));
         client.frame(websocket, OPEN);
         assert_eq!(client.events(), [Event::Opened]);
         (client, websocket)
@@ -139,9 +139,9 @@ impl Client {
     }
 
     #[track_caller]
-    pub(crate) fn websocket(&mut self) -> WebSocketId {
+    pub(crate) fn websocket(&mut self) -> LinkId {
         self.find(|output| match output {
-            Output::OpenWebSocket(id) => Some(*id),
+            Output::OpenLink(id, Transport::WebSocket) => Some(*id),
             _ => None,
         })
         .expect("no WebSocket was asked for")
@@ -183,13 +183,13 @@ impl Client {
         String::from_utf8(body.body.to_vec()).unwrap()
     }
 
-    pub(crate) fn frame(&mut self, websocket: WebSocketId, frame: &'static str) {
-        self.input(Input::WebSocketFrame(websocket, text(frame)));
+    pub(crate) fn frame(&mut self, websocket: LinkId, frame: &'static str) {
+        self.input(Input::LinkFrame(websocket, text(frame)));
     }
 
     /// The frames that were announced.
     #[track_caller]
-    pub(crate) fn frames(&mut self, websocket: WebSocketId) -> Vec<Frame> {
+    pub(crate) fn frames(&mut self, websocket: LinkId) -> Vec<Frame> {
         let announced =
             self.find(|output| (*output == Output::SendFrames(websocket)).then_some(()));
         assert!(announced.is_some(), "no frames were announced");

@@ -2,7 +2,7 @@
 
 use engineio_core::client;
 use engineio_core::server::{self, First};
-use engineio_core::{DisconnectReason, Frame};
+use engineio_core::{DisconnectReason, Frame, LinkId, Transport};
 
 use super::{Exchange, Pair, Parcel};
 
@@ -67,8 +67,8 @@ impl Pair {
             Parcel::Connect(id) => self.deliver_connect(id),
             Parcel::Connected(id, outcome) => {
                 let input = match outcome {
-                    Ok(()) => client::Input::WebSocketOpened(id),
-                    Err(reason) => client::Input::WebSocketClosed(id, reason),
+                    Ok(()) => client::Input::LinkOpened(id),
+                    Err(reason) => client::Input::LinkClosed(id, reason),
                 };
                 self.client.handle_input(self.now, input);
             }
@@ -77,18 +77,18 @@ impl Pair {
                     return;
                 };
                 let input = match frame {
-                    Some(frame) => server::Input::WebSocketFrame(to, frame),
+                    Some(frame) => server::Input::LinkFrame(to, frame),
                     None => {
                         self.websockets.remove(&id);
-                        server::Input::WebSocketClosed(to, DisconnectReason::TransportClose)
+                        server::Input::LinkClosed(to, DisconnectReason::TransportClose)
                     }
                 };
                 server.handle_input(self.now, input);
             }
             Parcel::ToClient(id, frame) => {
                 let input = match frame {
-                    Some(frame) => client::Input::WebSocketFrame(id, frame),
-                    None => client::Input::WebSocketClosed(id, DisconnectReason::TransportClose),
+                    Some(frame) => client::Input::LinkFrame(id, frame),
+                    None => client::Input::LinkClosed(id, DisconnectReason::TransportClose),
                 };
                 self.client.handle_input(self.now, input);
             }
@@ -113,22 +113,22 @@ impl Pair {
         self.server = Some(server);
     }
 
-    fn deliver_connect(&mut self, id: client::WebSocketId) {
+    fn deliver_connect(&mut self, id: LinkId) {
         if std::mem::take(&mut self.refuse_websocket) {
             self.frame(Parcel::Connected(id, Err(DisconnectReason::Refused)));
             return;
         }
         let first = self.server.is_none();
         let mut server = self.server.take().unwrap_or_else(|| self.new_server());
-        let allowed = first || server.may_upgrade().is_ok();
+        let allowed = first || server.may_upgrade(Transport::WebSocket).is_ok();
         if allowed {
-            let to = server.next_websocket();
+            let to = server.next_link();
             self.websockets.insert(id, to);
             self.frame(Parcel::Connected(id, Ok(())));
             let input = if first {
-                server::Input::Accepted(First::WebSocket(to))
+                server::Input::Accepted(First::Link(to, Transport::WebSocket))
             } else {
-                server::Input::WebSocketOpened(to)
+                server::Input::LinkOpened(to, Transport::WebSocket)
             };
             server.handle_input(self.now, input);
         } else {
@@ -174,13 +174,13 @@ impl Pair {
                 self.arrived(id);
                 self.post(Parcel::Aborted(id));
             }
-            client::Output::OpenWebSocket(id) => self.frame(Parcel::Connect(id)),
+            client::Output::OpenLink(id, Transport::WebSocket) => self.frame(Parcel::Connect(id)),
             client::Output::SendFrames(id) => {
                 while let Some(frame) = self.client.take_frame(id) {
                     self.frame(Parcel::ToServer(id, Some(frame)));
                 }
             }
-            client::Output::CloseWebSocket(id, _) => self.frame(Parcel::ToServer(id, None)),
+            client::Output::CloseLink(id, _) => self.frame(Parcel::ToServer(id, None)),
             client::Output::Events => {
                 let events = std::iter::from_fn(|| self.client.take_event());
                 self.client_events.extend(events);
@@ -236,7 +236,7 @@ impl Pair {
                     self.frame(Parcel::ToClient(to, Some(frame)));
                 }
             }
-            server::Output::CloseWebSocket(id, _) => {
+            server::Output::CloseLink(id, _) => {
                 if let Some(to) = self.client_websocket(id) {
                     self.frame(Parcel::ToClient(to, None));
                 }
@@ -249,7 +249,7 @@ impl Pair {
         }
     }
 
-    fn client_websocket(&self, id: server::WebSocketId) -> Option<client::WebSocketId> {
+    fn client_websocket(&self, id: LinkId) -> Option<LinkId> {
         let found = self.websockets.iter().find(|(_, server)| **server == id);
         found.map(|(client, _)| *client)
     }

@@ -11,7 +11,9 @@ use std::time::{Duration, Instant};
 
 use engineio_core::client::{self, RequestId};
 use engineio_core::server::{self, ExchangeId};
-use engineio_core::{Config, DisconnectReason, Frame, Message, Payload, Revision, Sid, Transport};
+use engineio_core::{
+    Config, DisconnectReason, Frame, LinkId, Message, Payload, Revision, Sid, Transport,
+};
 
 /// What travels.
 enum Parcel {
@@ -22,10 +24,10 @@ enum Parcel {
     PollAnswer(RequestId, Result<Payload, DisconnectReason>),
     PostAnswer(RequestId, Result<(), DisconnectReason>),
     Aborted(RequestId),
-    Connect(client::WebSocketId),
-    Connected(client::WebSocketId, Result<(), DisconnectReason>),
-    ToServer(client::WebSocketId, Option<Frame>),
-    ToClient(client::WebSocketId, Option<Frame>),
+    Connect(LinkId),
+    Connected(LinkId, Result<(), DisconnectReason>),
+    ToServer(LinkId, Option<Frame>),
+    ToClient(LinkId, Option<Frame>),
 }
 
 /// One request that the server has not answered yet.
@@ -52,7 +54,7 @@ pub(crate) struct Pair {
     exchanges: HashMap<ExchangeId, Exchange>,
     /// Requests that the client has neither seen answered nor given up.
     in_flight: Vec<(RequestId, bool)>,
-    websockets: HashMap<client::WebSocketId, server::WebSocketId>,
+    websockets: HashMap<LinkId, LinkId>,
     /// When the last frame of each direction arrives; frames overtake each other never.
     arrivals: [Instant; 2],
     pub(crate) client_sent: Vec<String>,

@@ -6,8 +6,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use engineio_core::server::{Event, ExchangeId, First, Input, Output, Session, WebSocketId};
-use engineio_core::{Config, DisconnectReason, Frame, Payload, Revision, SendError, Sid};
+use engineio_core::server::{Event, ExchangeId, First, Input, Output, Session};
+use engineio_core::{
+    Config, DisconnectReason, Frame, LinkId, Payload, Revision, SendError, Sid, Transport,
+};
 
 use crate::world::{Happening, Pipe, World};
 
@@ -22,10 +24,10 @@ pub(crate) struct Server {
     unanswered: HashSet<ExchangeId>,
     /// Polls whose answer was announced and not written yet.
     to_write: HashSet<ExchangeId>,
-    websockets: HashMap<WebSocketId, (u32, Pipe)>,
-    names: HashMap<u32, WebSocketId>,
+    websockets: HashMap<LinkId, (u32, Pipe)>,
+    names: HashMap<u32, LinkId>,
     /// What came by WebSocket and was not read yet; `None` is the end.
-    unread: VecDeque<(WebSocketId, Option<Frame>)>,
+    unread: VecDeque<(LinkId, Option<Frame>)>,
     /// The driver of the WebSocket will notice what comes.
     listens: bool,
     /// POSTs whose body has come.
@@ -74,10 +76,13 @@ impl Server {
     }
 
     pub(crate) fn accept_websocket(&mut self, world: &mut World, websocket: u32) {
-        let id = self.session.next_websocket();
+        let id = self.session.next_link();
         self.websockets.insert(id, (websocket, Pipe::default()));
         self.names.insert(websocket, id);
-        self.input(world, Input::Accepted(First::WebSocket(id)));
+        self.input(
+            world,
+            Input::Accepted(First::Link(id, Transport::WebSocket)),
+        );
     }
 
     /// When the session wants to be woken, in milliseconds since the beginning.
@@ -180,9 +185,9 @@ impl Server {
     }
 
     fn open_websocket(&mut self, world: &mut World, websocket: u32) {
-        let id = self.session.next_websocket();
+        let id = self.session.next_link();
         let mut pipe = Pipe::default();
-        if self.session.may_upgrade().is_err() {
+        if self.session.may_upgrade(Transport::WebSocket).is_err() {
             world.flow(&mut pipe, Happening::WebSocketClosed(websocket));
             return;
         }
@@ -190,7 +195,7 @@ impl Server {
         self.websockets.insert(id, (websocket, pipe));
         self.names.insert(websocket, id);
         self.listens = true;
-        self.input(world, Input::WebSocketOpened(id));
+        self.input(world, Input::LinkOpened(id, Transport::WebSocket));
     }
 
     fn input(&mut self, world: &mut World, input: Input) {
@@ -216,8 +221,8 @@ impl Server {
             && let Some((id, frame)) = self.unread.pop_front()
         {
             let input = match frame {
-                Some(frame) => Input::WebSocketFrame(id, frame),
-                None => Input::WebSocketClosed(id, DisconnectReason::TransportClose),
+                Some(frame) => Input::LinkFrame(id, frame),
+                None => Input::LinkClosed(id, DisconnectReason::TransportClose),
             };
             let now = self.time(world);
             self.session.handle_input(now, input);
@@ -242,7 +247,7 @@ impl Server {
         self.drain(world);
     }
 
-    fn write_frames(&mut self, world: &mut World, websocket: WebSocketId) {
+    fn write_frames(&mut self, world: &mut World, websocket: LinkId) {
         self.read(world);
         let now = self.time(world);
         while let Some(frame) = self.session.take_frame(now, websocket) {
@@ -312,7 +317,7 @@ impl Server {
                     world.travel(Happening::PostDone(self.exchanges[&id], answer.is_ok()));
                 }
                 Output::SendFrames(id) => world.within(40, Happening::WriteFrames(id)),
-                Output::CloseWebSocket(id, _) => {
+                Output::CloseLink(id, _) => {
                     let (name, pipe) = self.websockets.get_mut(&id).unwrap();
                     world.flow(pipe, Happening::WebSocketClosed(*name));
                 }

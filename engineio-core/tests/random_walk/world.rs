@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use engineio_core::server::{ExchangeId, WebSocketId};
-use engineio_core::{Frame, Message};
+use engineio_core::server::ExchangeId;
+use engineio_core::{Frame, LinkId, Message};
 
 use crate::xorshift::Xorshift;
 
@@ -20,7 +20,7 @@ pub(crate) enum Happening {
     FrameIn(u32, Frame),
     WebSocketGone(u32),
     WritePayload(ExchangeId),
-    WriteFrames(WebSocketId),
+    WriteFrames(LinkId),
     AppTakes,
     // At the client; the answer of a GET is `None` if it was refused.
     GetDone(u32, Option<Bytes>),

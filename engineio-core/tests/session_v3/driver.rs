@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use engineio_core::server::{Event, ExchangeId, First, Input, Output, Session, WebSocketId};
-use engineio_core::{Config, Frame, Message, Payload, Refusal, Revision, Sid};
+use engineio_core::server::{Event, ExchangeId, First, Input, Output, Session};
+use engineio_core::{Config, Frame, LinkId, Message, Payload, Refusal, Revision, Sid, Transport};
 
 /// The clock, the session, and what a driver does with it.
 pub(crate) struct Driver {
@@ -49,10 +49,13 @@ impl Driver {
     }
 
     /// A session that was opened by WebSocket, its open packet taken.
-    pub(crate) fn websocket(base64: bool) -> (Self, WebSocketId) {
+    pub(crate) fn websocket(base64: bool) -> (Self, LinkId) {
         let mut driver = Self::new(Revision::V3, base64, config());
-        let websocket = driver.session.next_websocket();
-        driver.input(Input::Accepted(First::WebSocket(websocket)));
+        let websocket = driver.session.next_link();
+        driver.input(Input::Accepted(First::Link(
+            websocket,
+            Transport::WebSocket,
+        )));
         let frames = driver.frames(websocket);
         assert!(matches!(&frames[..], [Frame::Text(open)] if open.as_bytes().starts_with(b"0{")));
         (driver, websocket)
@@ -71,7 +74,7 @@ impl Driver {
     }
 
     /// The frames that the session announces for the WebSocket.
-    pub(crate) fn frames(&mut self, websocket: WebSocketId) -> Vec<Frame> {
+    pub(crate) fn frames(&mut self, websocket: LinkId) -> Vec<Frame> {
         assert!(self.outputs().contains(&Output::SendFrames(websocket)));
         std::iter::from_fn(|| self.session.take_frame(self.now, websocket)).collect()
     }

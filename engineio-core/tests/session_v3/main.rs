@@ -30,9 +30,12 @@ fn the_handshake_is_a_payload_with_max_payload() {
 #[test]
 fn the_handshake_over_websocket_offers_no_upgrade() {
     let mut driver = Driver::new(Revision::V3, false, config());
-    let websocket = driver.session.next_websocket();
+    let websocket = driver.session.next_link();
     driver.send([1, 2]);
-    driver.input(Input::Accepted(First::WebSocket(websocket)));
+    driver.input(Input::Accepted(First::Link(
+        websocket,
+        Transport::WebSocket,
+    )));
     let frames = driver.frames(websocket);
     let [Frame::Text(open), message] = &frames[..] else {
         panic!("{frames:?}");
@@ -97,7 +100,7 @@ fn messages_by_websocket() {
     ] {
         let (mut driver, websocket) = Driver::websocket(base64);
         for frame in [Frame::text("4€"), raw(&[4, 9]), Frame::text("b4CQ==")] {
-            driver.input(Input::WebSocketFrame(websocket, frame));
+            driver.input(Input::LinkFrame(websocket, frame));
         }
         assert_eq!(
             driver.events(),
@@ -116,7 +119,7 @@ fn messages_by_websocket() {
 #[test]
 fn bytes_without_a_type_are_a_parse_error() {
     let (mut driver, websocket) = Driver::websocket(false);
-    driver.input(Input::WebSocketFrame(websocket, raw(b"\x34a")));
+    driver.input(Input::LinkFrame(websocket, raw(b"\x34a")));
     assert_eq!(driver.session.closed(), Some(DisconnectReason::ParseError));
 
     let mut driver = Driver::polling();
@@ -178,15 +181,16 @@ fn by_websocket() {
     let (mut driver, websocket) = Driver::websocket(false);
     for ping in [Frame::text("2"), raw(&[2])] {
         driver.pass(300);
-        driver.input(Input::WebSocketFrame(websocket, ping));
+        driver.input(Input::LinkFrame(websocket, ping));
         assert_eq!(driver.frames(websocket), [Frame::text("3")]);
     }
     driver.pass(500);
     assert_eq!(driver.session.closed(), Some(DisconnectReason::PingTimeout));
-    assert!(driver.outputs().contains(&Output::CloseWebSocket(
-        websocket,
-        DisconnectReason::PingTimeout
-    )));
+    assert!(
+        driver
+            .outputs()
+            .contains(&Output::CloseLink(websocket, DisconnectReason::PingTimeout))
+    );
 }
 
 // row 48
@@ -214,7 +218,7 @@ fn the_client_must_not_answer() {
     assert_eq!(last, Some(Payload::text("1:1")));
 
     let (mut driver, websocket) = Driver::websocket(false);
-    driver.input(Input::WebSocketFrame(websocket, Frame::text("3")));
+    driver.input(Input::LinkFrame(websocket, Frame::text("3")));
     assert_eq!(
         driver.session.closed(),
         Some(DisconnectReason::TransportError)
@@ -309,7 +313,7 @@ fn the_client_closes() {
     assert_eq!(driver.poll_and_answer(), Payload::text("1:6"));
 
     let (mut driver, websocket) = Driver::websocket(false);
-    driver.input(Input::WebSocketFrame(websocket, Frame::text("1")));
+    driver.input(Input::LinkFrame(websocket, Frame::text("1")));
     assert_eq!(driver.session.closed(), Some(DisconnectReason::Client));
 }
 
@@ -317,10 +321,10 @@ fn the_client_closes() {
 fn an_upgrade() {
     let mut driver = Driver::polling();
     let poll = driver.poll();
-    let websocket = driver.session.next_websocket();
-    assert_eq!(driver.session.may_upgrade(), Ok(()));
-    driver.input(Input::WebSocketOpened(websocket));
-    driver.input(Input::WebSocketFrame(websocket, Frame::text("2probe")));
+    let websocket = driver.session.next_link();
+    assert_eq!(driver.session.may_upgrade(Transport::WebSocket), Ok(()));
+    driver.input(Input::LinkOpened(websocket, Transport::WebSocket));
+    driver.input(Input::LinkFrame(websocket, Frame::text("2probe")));
     let outputs = driver.outputs();
     assert!(outputs.contains(&Output::SendFrames(websocket)));
     assert!(outputs.contains(&Output::AnswerPoll(poll)));
@@ -340,7 +344,7 @@ fn an_upgrade() {
 
     let poll = driver.poll();
     driver.outputs();
-    driver.input(Input::WebSocketFrame(websocket, Frame::text("5")));
+    driver.input(Input::LinkFrame(websocket, Frame::text("5")));
     let noop = driver.session.take_payload(driver.now, poll);
     assert_eq!(noop, Some(Payload::text("1:6")));
     assert_eq!(driver.events(), [Event::Upgraded]);
@@ -350,7 +354,7 @@ fn an_upgrade() {
 
     // The heartbeat goes on: the deadline of before holds, and pings arrive by frames.
     driver.pass(400);
-    driver.input(Input::WebSocketFrame(websocket, Frame::text("2")));
+    driver.input(Input::LinkFrame(websocket, Frame::text("2")));
     assert_eq!(driver.frames(websocket), [Frame::text("3")]);
     driver.pass(499);
     assert!(driver.session.is_open());
@@ -362,10 +366,10 @@ fn an_upgrade() {
 fn a_probe_that_fails_leaves_the_session_alone() {
     for frame in [Frame::text("3probe"), raw(b"\x04"), Frame::text("6:2probe")] {
         let mut driver = Driver::polling();
-        let websocket = driver.session.next_websocket();
-        driver.input(Input::WebSocketOpened(websocket));
-        driver.input(Input::WebSocketFrame(websocket, frame));
-        assert!(driver.outputs().contains(&Output::CloseWebSocket(
+        let websocket = driver.session.next_link();
+        driver.input(Input::LinkOpened(websocket, Transport::WebSocket));
+        driver.input(Input::LinkFrame(websocket, frame));
+        assert!(driver.outputs().contains(&Output::CloseLink(
             websocket,
             DisconnectReason::TransportError
         )));

@@ -6,9 +6,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use engineio_core::server::{Event, ExchangeId, First, Input, Output, Session, WebSocketId};
+use engineio_core::server::{Event, ExchangeId, First, Input, Output, Session};
 use engineio_core::{
-    Config, DisconnectReason, Frame, Message, Payload, Refusal, Revision, SendError, Sid,
+    Config, DisconnectReason, Frame, LinkId, Message, Payload, Refusal, Revision, SendError, Sid,
+    Transport,
 };
 
 /// What client or application got to see, in the order in which it happened.
@@ -19,9 +20,9 @@ pub(crate) enum Seen {
     PollRefused(ExchangeId, Refusal),
     PostOk(ExchangeId),
     PostRefused(ExchangeId, Refusal),
-    Text(WebSocketId, String),
-    Binary(WebSocketId, Bytes),
-    WebSocketClosed(WebSocketId, DisconnectReason),
+    Text(LinkId, String),
+    Binary(LinkId, Bytes),
+    WebSocketClosed(LinkId, DisconnectReason),
     Message(Message),
     Upgraded,
     Closed(DisconnectReason),
@@ -39,7 +40,7 @@ pub(crate) struct Rig {
     pub(crate) rooms: usize,
     log: Vec<Seen>,
     polls_to_answer: Vec<ExchangeId>,
-    streams_to_feed: Vec<WebSocketId>,
+    streams_to_feed: Vec<LinkId>,
     /// The session announced events that were not all taken yet.
     events_wait: bool,
     /// Every exchange that was answered or refused; each may be so once.
@@ -65,7 +66,7 @@ pub(crate) fn payload(poll: ExchangeId, body: &str) -> Seen {
     Seen::Payload(poll, body.to_owned())
 }
 
-pub(crate) fn text(websocket: WebSocketId, frame: &str) -> Seen {
+pub(crate) fn text(websocket: LinkId, frame: &str) -> Seen {
     Seen::Text(websocket, frame.to_owned())
 }
 
@@ -103,19 +104,23 @@ impl Rig {
     }
 
     /// A session that was opened by WebSocket and whose client has its open packet.
-    pub(crate) fn websocket() -> (Self, WebSocketId) {
+    pub(crate) fn websocket() -> (Self, LinkId) {
         Self::websocket_with(Config::default())
     }
 
-    pub(crate) fn websocket_with(config: Config) -> (Self, WebSocketId) {
+    pub(crate) fn websocket_with(config: Config) -> (Self, LinkId) {
+        Self::link_with(config, Transport::WebSocket)
+    }
+
+    pub(crate) fn link_with(config: Config, transport: Transport) -> (Self, LinkId) {
         let mut rig = Self::opening(config);
-        let websocket = rig.accept_websocket();
+        let link = rig.accept_link(transport);
         rig.log.clear();
-        (rig, websocket)
+        (rig, link)
     }
 
     /// A polling session whose client has had its `3probe`.
-    pub(crate) fn probed() -> (Self, WebSocketId) {
+    pub(crate) fn probed() -> (Self, LinkId) {
         let mut rig = Self::polling();
         let websocket = rig.open_websocket();
         rig.frame(websocket, "2probe");
@@ -130,10 +135,14 @@ impl Rig {
         id
     }
 
-    pub(crate) fn accept_websocket(&mut self) -> WebSocketId {
-        let id = self.session.next_websocket();
+    pub(crate) fn accept_websocket(&mut self) -> LinkId {
+        self.accept_link(Transport::WebSocket)
+    }
+
+    fn accept_link(&mut self, transport: Transport) -> LinkId {
+        let id = self.session.next_link();
         self.accepted = self.session.closed().is_none();
-        self.input(Input::Accepted(First::WebSocket(id)));
+        self.input(Input::Accepted(First::Link(id, transport)));
         id
     }
 
@@ -161,17 +170,22 @@ impl Rig {
         id
     }
 
-    pub(crate) fn open_websocket(&mut self) -> WebSocketId {
-        let id = self.session.next_websocket();
-        self.input(Input::WebSocketOpened(id));
+    pub(crate) fn open_websocket(&mut self) -> LinkId {
+        self.open_link(Transport::WebSocket)
+    }
+
+    pub(crate) fn open_link(&mut self, transport: Transport) -> LinkId {
+        let id = self.session.next_link();
+        self.input(Input::LinkOpened(id, transport));
         id
     }
 
-    pub(crate) fn frame(&mut self, websocket: WebSocketId, text: &str) {
-        self.input(Input::WebSocketFrame(
-            websocket,
-            Frame::text(text.to_owned()),
-        ));
+    pub(crate) fn close_link(&mut self, id: LinkId, reason: DisconnectReason) {
+        self.input(Input::LinkClosed(id, reason));
+    }
+
+    pub(crate) fn frame(&mut self, websocket: LinkId, text: &str) {
+        self.input(Input::LinkFrame(websocket, Frame::text(text.to_owned())));
     }
 
     pub(crate) fn input(&mut self, input: Input) {
@@ -228,7 +242,7 @@ impl Rig {
     }
 
     /// Whether the driver of this WebSocket was told to look for frames, and the client is too slow for it to do so.
-    pub(crate) fn frames_are_announced(&self, websocket: WebSocketId) -> bool {
+    pub(crate) fn frames_are_announced(&self, websocket: LinkId) -> bool {
         self.streams_to_feed.contains(&websocket)
     }
 
@@ -269,7 +283,7 @@ impl Rig {
     fn obey(&mut self, output: Output) {
         let late = matches!(
             output,
-            Output::RefusePoll(..) | Output::AnswerPost(_, Err(_)) | Output::CloseWebSocket(..)
+            Output::RefusePoll(..) | Output::AnswerPost(_, Err(_)) | Output::CloseLink(..)
         );
         assert!(!self.finished || late, "{output:?} after Finished");
         match output {
@@ -296,7 +310,7 @@ impl Rig {
                 self.streams_to_feed.push(websocket);
             }
             Output::SendFrames(websocket) => self.take_frames(websocket),
-            Output::CloseWebSocket(websocket, reason) => {
+            Output::CloseLink(websocket, reason) => {
                 self.log.push(Seen::WebSocketClosed(websocket, reason));
             }
             Output::Events => {
@@ -331,7 +345,7 @@ impl Rig {
         assert_eq!(self.session.take_payload(self.now, poll), None);
     }
 
-    fn take_frames(&mut self, websocket: WebSocketId) {
+    fn take_frames(&mut self, websocket: LinkId) {
         while let Some(frame) = self.session.take_frame(self.now, websocket) {
             self.log.push(match frame {
                 Frame::Text(text) => Seen::Text(

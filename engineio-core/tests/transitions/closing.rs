@@ -1,7 +1,7 @@
 //! The server closes in good order, rows 37 to 43.
 
 use engineio_core::server::Input;
-use engineio_core::{Config, DisconnectReason, Message, Refusal, SendError, Timer};
+use engineio_core::{Config, DisconnectReason, Message, Refusal, SendError, Timer, Transport};
 
 use crate::support::{Rig, Seen, message, payload, secs, text};
 
@@ -46,7 +46,10 @@ fn a_close_without_a_poll_waits_for_the_next_one() {
     assert_eq!(rig.seen(), []);
     assert!(!rig.session.is_open());
     assert_eq!(rig.session.closed(), None);
-    assert_eq!(rig.session.may_upgrade(), Err(Refusal::BadRequest));
+    assert_eq!(
+        rig.session.may_upgrade(Transport::WebSocket),
+        Err(Refusal::BadRequest)
+    );
     rig.wait(secs(29));
     let poll = rig.poll();
     let [closed, finished] = closed_by_server();
@@ -313,7 +316,7 @@ fn a_closing_session_whose_link_breaks_keeps_its_first_reason() {
     let (mut rig, websocket) = Rig::websocket();
     rig.client_is_slow = true;
     rig.close();
-    rig.input(Input::WebSocketClosed(
+    rig.input(Input::LinkClosed(
         websocket,
         DisconnectReason::TransportError,
     ));

@@ -157,7 +157,7 @@ fn a_closed_session_refuses_what_comes_and_tells_nothing_twice() {
     rig.input(Input::PostAborted(post));
     rig.input(Input::PollAborted(poll));
     rig.frame(websocket, "4late");
-    rig.input(Input::WebSocketClosed(
+    rig.input(Input::LinkClosed(
         websocket,
         DisconnectReason::TransportClose,
     ));
@@ -166,7 +166,10 @@ fn a_closed_session_refuses_what_comes_and_tells_nothing_twice() {
     rig.abort(DisconnectReason::Shutdown);
     assert_eq!(rig.seen(), []);
     assert_eq!(rig.session.closed(), Some(DisconnectReason::Server));
-    assert_eq!(rig.session.may_upgrade(), Err(Refusal::UnknownSid));
+    assert_eq!(
+        rig.session.may_upgrade(Transport::WebSocket),
+        Err(Refusal::UnknownSid)
+    );
     let refused = rig.try_send(Message::from("late"));
     assert_eq!(refused, Err(SendError::Closed(Message::from("late"))));
 }
@@ -189,7 +192,7 @@ fn the_last_poll_given_up_before_its_answer_is_just_gone() {
 #[test]
 fn by_what_the_client_was_reached_is_known_after_the_end() {
     let (mut rig, websocket) = Rig::websocket();
-    rig.input(Input::WebSocketClosed(
+    rig.input(Input::LinkClosed(
         websocket,
         DisconnectReason::TransportClose,
     ));

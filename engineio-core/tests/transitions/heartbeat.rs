@@ -158,7 +158,7 @@ fn a_ping_of_the_client_closes_the_session() {
     );
 }
 
-fn overfull_websocket() -> (Rig, engineio_core::server::WebSocketId) {
+fn overfull_websocket() -> (Rig, engineio_core::LinkId) {
     let (mut rig, websocket) = Rig::websocket_with(Config {
         inbox_limit: 0,
         ..Config::default()

@@ -255,7 +255,7 @@ fn a_websocket_that_ends_releases_a_post_that_waits() {
     rig.frame(websocket, "2probe");
     rig.frame(websocket, "5");
     rig.seen();
-    rig.input(Input::WebSocketClosed(
+    rig.input(Input::LinkClosed(
         websocket,
         DisconnectReason::TransportClose,
     ));

@@ -5,6 +5,7 @@
 #[allow(dead_code, reason = "every test crate uses its part of the rig")]
 mod support;
 
+mod candidates;
 mod closing;
 mod ending;
 mod heartbeat;
@@ -51,6 +52,7 @@ fn every_row_of_the_transition_table_has_a_scenario() {
     assert_eq!(table.len(), rows.len(), "a row number is used twice");
 
     let scenarios: BTreeSet<_> = [
+        include_str!("candidates.rs"),
         include_str!("closing.rs"),
         include_str!("ending.rs"),
         include_str!("heartbeat.rs"),

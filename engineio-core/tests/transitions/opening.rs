@@ -1,7 +1,7 @@
 //! Before the application has decided, rows 1 to 4.
 
 use engineio_core::server::Input;
-use engineio_core::{Config, DisconnectReason, Message, Refusal, SendError};
+use engineio_core::{Config, DisconnectReason, Message, Refusal, SendError, Transport};
 
 use crate::support::{Rig, Seen, payload, secs, text};
 
@@ -33,7 +33,10 @@ fn the_handshake_announces_no_upgrade_that_is_not_offered() {
     let handshake = rig.accept_polling();
     let body = OPEN_BY_POLLING.replace(r#"["websocket"]"#, "[]");
     assert_eq!(rig.seen(), [payload(handshake, &body)]);
-    assert_eq!(rig.session.may_upgrade(), Err(Refusal::BadRequest));
+    assert_eq!(
+        rig.session.may_upgrade(Transport::WebSocket),
+        Err(Refusal::BadRequest)
+    );
 }
 
 // row 2
@@ -103,7 +106,10 @@ fn requests_for_a_session_that_is_not_accepted_yet_are_refused() {
             Seen::WebSocketClosed(websocket, DisconnectReason::TransportError),
         ]
     );
-    assert_eq!(rig.session.may_upgrade(), Err(Refusal::BadRequest));
+    assert_eq!(
+        rig.session.may_upgrade(Transport::WebSocket),
+        Err(Refusal::BadRequest)
+    );
 
     // The session itself is untouched by that.
     let handshake = rig.accept_polling();

@@ -9,14 +9,17 @@ use crate::support::{Rig, Seen, message, ms, payload, secs, text};
 #[test]
 fn a_websocket_for_a_polling_session_may_take_the_upgrade_timeout() {
     let mut rig = Rig::polling();
-    assert_eq!(rig.session.may_upgrade(), Ok(()));
+    assert_eq!(rig.session.may_upgrade(Transport::WebSocket), Ok(()));
     let poll = rig.poll();
     rig.open_websocket();
     assert_eq!(rig.seen(), []);
     assert_eq!(rig.session.transport(), Transport::Polling);
     assert_eq!(rig.time_left(), Some(secs(10)));
     assert_eq!(rig.session.timeout_reason(), Some(Timer::Upgrade));
-    assert_eq!(rig.session.may_upgrade(), Err(Refusal::BadRequest));
+    assert_eq!(
+        rig.session.may_upgrade(Transport::WebSocket),
+        Err(Refusal::BadRequest)
+    );
 
     // Before the probe the poll is left alone, however long it takes.
     rig.wait(secs(9));
@@ -146,7 +149,11 @@ fn a_frame_that_is_no_part_of_an_upgrade_ends_only_the_websocket() {
 
         let poll = rig.poll();
         assert_eq!(rig.seen(), [payload(poll, "4a")], "{what}");
-        assert_eq!(rig.session.may_upgrade(), Ok(()), "it may try again");
+        assert_eq!(
+            rig.session.may_upgrade(Transport::WebSocket),
+            Ok(()),
+            "it may try again"
+        );
         rig.frame(websocket, "5");
         assert_eq!(rig.seen(), [], "late frames are ignored");
     }
@@ -169,7 +176,7 @@ fn an_upgrade_that_takes_too_long_ends_only_the_websocket() {
     rig.client_is_slow = false;
     rig.drive();
     assert_eq!(rig.seen(), [payload(poll, "4a")]);
-    assert_eq!(rig.session.may_upgrade(), Ok(()));
+    assert_eq!(rig.session.may_upgrade(Transport::WebSocket), Ok(()));
 }
 
 // row 21
@@ -177,7 +184,7 @@ fn an_upgrade_that_takes_too_long_ends_only_the_websocket() {
 fn a_websocket_that_breaks_during_the_upgrade_leaves_the_session_to_polling() {
     let (mut rig, websocket) = Rig::probed();
     rig.send("a");
-    rig.input(Input::WebSocketClosed(
+    rig.input(Input::LinkClosed(
         websocket,
         DisconnectReason::TransportError,
     ));
@@ -201,19 +208,13 @@ fn a_second_websocket_is_closed_and_does_not_disturb_the_first() {
     let closed = |id| Seen::WebSocketClosed(id, DisconnectReason::TransportError);
     assert_eq!(rig.seen(), [closed(second)]);
     rig.frame(second, "5");
-    rig.input(Input::WebSocketClosed(
-        second,
-        DisconnectReason::TransportClose,
-    ));
+    rig.input(Input::LinkClosed(second, DisconnectReason::TransportClose));
     assert_eq!(rig.seen(), []);
 
     rig.frame(first, "5");
     let third = rig.open_websocket();
     rig.frame(third, "4not mine");
-    rig.input(Input::WebSocketClosed(
-        third,
-        DisconnectReason::TransportClose,
-    ));
+    rig.input(Input::LinkClosed(third, DisconnectReason::TransportClose));
     assert_eq!(rig.seen(), [Seen::Upgraded, closed(third)]);
     assert!(rig.session.is_open());
 }

@@ -35,7 +35,7 @@ fn message_frames_are_events_and_other_packets_out_of_place_are_ignored() {
         rig.frame(websocket, frame);
     }
     let binary = Bytes::from_static(b"\x04\x01");
-    rig.input(Input::WebSocketFrame(websocket, Frame::Binary(binary)));
+    rig.input(Input::LinkFrame(websocket, Frame::Binary(binary)));
     assert_eq!(
         rig.seen(),
         [
@@ -94,7 +94,7 @@ fn a_websocket_that_ends_closes_the_session_for_the_reason_it_ended() {
         let (mut rig, websocket) = Rig::websocket();
         rig.client_is_slow = true;
         rig.send("never read");
-        rig.input(Input::WebSocketClosed(websocket, reason));
+        rig.input(Input::LinkClosed(websocket, reason));
         rig.client_is_slow = false;
         rig.drive();
         assert_eq!(
@@ -112,7 +112,7 @@ fn a_websocket_that_ends_releases_the_post_that_was_under_way_at_the_upgrade() {
     let (mut rig, websocket) = Rig::probed();
     let post = rig.begin_post();
     rig.frame(websocket, "5");
-    rig.input(Input::WebSocketClosed(
+    rig.input(Input::LinkClosed(
         websocket,
         DisconnectReason::TransportClose,
     ));

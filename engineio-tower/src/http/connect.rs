@@ -8,8 +8,8 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use engineio_core as proto;
-use engineio_core::server::{ExchangeId, First, WebSocketId};
-use engineio_core::{DisconnectReason, Refusal, SendOptions, Sid, Transport};
+use engineio_core::server::{ExchangeId, First};
+use engineio_core::{DisconnectReason, LinkId, Refusal, SendOptions, Sid, Transport};
 use http::HeaderValue;
 use http::header::SET_COOKIE;
 use http::request::Parts;
@@ -207,7 +207,7 @@ struct Request {
 #[derive(Debug)]
 enum OpenedBy {
     Polling(ExchangeId),
-    WebSocket(WebSocketId, upgrade::Handshake),
+    WebSocket(LinkId, upgrade::Handshake),
 }
 
 impl Request {
@@ -224,7 +224,7 @@ impl Request {
         let mut machine =
             proto::server::Session::new(config, sid, opening.revision, opening.base64);
         let opened_by = match handshake {
-            Some(handshake) => OpenedBy::WebSocket(machine.next_websocket(), handshake),
+            Some(handshake) => OpenedBy::WebSocket(machine.next_link(), handshake),
             None => OpenedBy::Polling(machine.next_exchange()),
         };
         let session = Session::new(Arc::clone(server), machine, opening, peer, permit);
@@ -308,7 +308,7 @@ fn accept(session: &Arc<Session>, opened_by: &OpenedBy) -> Option<Answer> {
     }
     let first = match opened_by {
         OpenedBy::Polling(id) => First::Polling(*id),
-        OpenedBy::WebSocket(id, _) => First::WebSocket(*id),
+        OpenedBy::WebSocket(id, _) => First::Link(*id, Transport::WebSocket),
     };
     if !session.accept(first, opened_by.waiter()) {
         // Closed by a handle that the connect handler gave away, perhaps before it was entered.

@@ -7,9 +7,9 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use engineio_core as proto;
-use engineio_core::DisconnectReason;
 use engineio_core::driver::Budget;
-use engineio_core::server::{Input, WebSocketId};
+use engineio_core::server::Input;
+use engineio_core::{DisconnectReason, LinkId};
 use engineio_websocket::{Received, WebSocket};
 use http::Response;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -45,7 +45,7 @@ const CLOSE_HANDSHAKE: Duration = Duration::from_secs(2);
 #[derive(Debug)]
 pub struct Driver {
     session: Arc<Session>,
-    id: WebSocketId,
+    id: LinkId,
     pump: Pump,
     /// This task has the right to run the handlers.
     pumping: bool,
@@ -62,7 +62,7 @@ pub struct Driver {
 struct Slot(Arc<Mutex<Option<Driver>>>);
 
 impl Driver {
-    pub(crate) fn new(session: Arc<Session>, id: WebSocketId) -> Self {
+    pub(crate) fn new(session: Arc<Session>, id: LinkId) -> Self {
         Self {
             _pending: PendingWork::begin(&session.server),
             session,
@@ -183,11 +183,11 @@ impl Driver {
                         let len = frame.as_bytes().len();
                         bytes += len;
                         budget.charge_frame(len);
-                        Input::WebSocketFrame(self.id, frame)
+                        Input::LinkFrame(self.id, frame)
                     }
                     Received::Closed(reason) => {
                         closed = Some(reason);
-                        Input::WebSocketClosed(self.id, reason)
+                        Input::LinkClosed(self.id, reason)
                     }
                 })
             });
@@ -247,7 +247,7 @@ impl Driver {
     /// Tells the session that the WebSocket is no more, and runs the handlers that are due here as far as they get;
     /// a task gets the rest, so that nothing waits for the peer's last words.
     fn leave(&mut self, cx: &mut Context<'_>) {
-        let closed = Input::WebSocketClosed(self.id, DisconnectReason::TransportClose);
+        let closed = Input::LinkClosed(self.id, DisconnectReason::TransportClose);
         self.session
             .leave(WaiterId::WebSocket(self.id), Some(closed));
         self.poll_pump(cx);
@@ -258,7 +258,7 @@ impl Driver {
 
     fn broken(&self) -> Poll<DisconnectReason> {
         let reason = DisconnectReason::TransportClose;
-        let input = Input::WebSocketClosed(self.id, reason);
+        let input = Input::LinkClosed(self.id, reason);
         self.session
             .update(|session| session.handle_input(now(), input));
         Poll::Ready(reason)
@@ -267,7 +267,7 @@ impl Driver {
 
 impl Drop for Driver {
     fn drop(&mut self) {
-        let closed = Input::WebSocketClosed(self.id, DisconnectReason::TransportClose);
+        let closed = Input::LinkClosed(self.id, DisconnectReason::TransportClose);
         self.session
             .leave(WaiterId::WebSocket(self.id), Some(closed));
         if self.pumping {

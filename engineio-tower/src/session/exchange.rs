@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
-use engineio_core::server::{ExchangeId, Input, WebSocketId};
-use engineio_core::{DisconnectReason, Payload, Refusal};
+use engineio_core::server::{ExchangeId, Input};
+use engineio_core::{DisconnectReason, LinkId, Payload, Refusal};
 
 use super::state::{Effects, State};
 use super::{Session, now};
@@ -12,7 +12,7 @@ use super::{Session, now};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum WaiterId {
     Exchange(ExchangeId),
-    WebSocket(WebSocketId),
+    WebSocket(LinkId),
 }
 
 /// A request or a WebSocket, and the signal that the session has for it.
@@ -184,7 +184,7 @@ impl State {
     }
 
     /// Marks the task of the WebSocket as running: it sees for itself that there are frames to be sent.
-    pub(super) fn stay_awake(&mut self, id: WebSocketId) {
+    pub(super) fn stay_awake(&mut self, id: LinkId) {
         self.waiting_for_inbox = false;
         if let Some(waiter) = self.waiter(WaiterId::WebSocket(id)) {
             waiter.stay_awake();

@@ -195,7 +195,7 @@ impl Session {
     pub(crate) fn accept(self: &Arc<Self>, first: First, waiter: WaiterId) -> bool {
         let transport = match first {
             First::Polling(_) => Transport::Polling,
-            First::WebSocket(_) => Transport::WebSocket,
+            First::Link(_, transport) => transport,
         };
         let pending = PendingWork::begin(&self.server);
         let accepted = self.change(|state| {

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use engineio_core as proto;
 use engineio_core::driver::{Budget, SendQueue};
-use engineio_core::server::{Output, WebSocketId};
-use engineio_core::{DisconnectReason, Transport};
+use engineio_core::server::Output;
+use engineio_core::{DisconnectReason, LinkId, Transport};
 use smallvec::SmallVec;
 
 use super::exchange::{Signal, Waiter, WaiterId};
@@ -39,7 +39,7 @@ pub(super) struct State {
     /// The events that the task of the handlers may still handle in this turn.
     pub(super) events: Budget,
     /// The WebSocket whose task runs the handlers, and is woken for events instead of a new task.
-    pub(super) driver: Option<WebSocketId>,
+    pub(super) driver: Option<LinkId>,
     /// The task of the WebSocket waits for room in the inbox before it reads on.
     pub(super) waiting_for_inbox: bool,
     /// The earliest time at which the watcher will look at the session.
@@ -131,7 +131,7 @@ impl State {
                 Output::SendFrames(id) => {
                     self.signal(WaiterId::WebSocket(id), Signal::Ready, effects);
                 }
-                Output::CloseWebSocket(id, reason) => {
+                Output::CloseLink(id, reason) => {
                     self.signal(WaiterId::WebSocket(id), Signal::Close(reason), effects);
                 }
                 Output::Events => match self.driver() {

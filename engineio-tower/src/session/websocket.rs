@@ -5,8 +5,8 @@ use std::task::Context;
 use std::time::Instant;
 
 use engineio_core as proto;
-use engineio_core::server::{Input, WebSocketId};
-use engineio_core::{DisconnectReason, Frame, Refusal};
+use engineio_core::server::Input;
+use engineio_core::{DisconnectReason, Frame, LinkId, Refusal, Transport};
 
 use super::exchange::{Signal, WaiterId};
 use super::{Session, now};
@@ -32,20 +32,20 @@ pub(crate) enum Park {
 
 impl Session {
     /// Opens a WebSocket for an upgrade.
-    pub(crate) fn open_websocket(self: &Arc<Self>) -> Result<WebSocketId, Refusal> {
+    pub(crate) fn open_websocket(self: &Arc<Self>) -> Result<LinkId, Refusal> {
         self.change(|state| {
-            state.machine.may_upgrade()?;
-            let id = state.machine.next_websocket();
+            state.machine.may_upgrade(Transport::WebSocket)?;
+            let id = state.machine.next_link();
             state.enter(WaiterId::WebSocket(id));
             state
                 .machine
-                .handle_input(now(), Input::WebSocketOpened(id));
+                .handle_input(now(), Input::LinkOpened(id, Transport::WebSocket));
             Ok(id)
         })
     }
 
     /// Makes the task of this WebSocket run the handlers from now on.
-    pub(crate) fn set_driver(&self, id: WebSocketId) {
+    pub(crate) fn set_driver(&self, id: LinkId) {
         self.lock().driver = Some(id);
     }
 
@@ -55,7 +55,7 @@ impl Session {
     /// `read` runs under the lock: it must not call code of the application, such as a log subscriber.
     pub(crate) fn feed(
         self: &Arc<Self>,
-        id: WebSocketId,
+        id: LinkId,
         now: Instant,
         mut read: impl FnMut() -> Option<Input>,
     ) -> bool {
@@ -77,7 +77,7 @@ impl Session {
     /// and cannot be written yet stays small. Returns whether there may be more.
     pub(crate) fn take_frames(
         self: &Arc<Self>,
-        id: WebSocketId,
+        id: LinkId,
         now: Instant,
         mut take: impl FnMut(Frame, &proto::server::Session) -> bool,
     ) -> bool {
@@ -93,7 +93,7 @@ impl Session {
     }
 
     /// Lets the task of a WebSocket sleep until there is more to do, unless something has come up meanwhile.
-    pub(crate) fn park(&self, id: WebSocketId, progress: Progress, cx: &Context<'_>) -> Park {
+    pub(crate) fn park(&self, id: LinkId, progress: Progress, cx: &Context<'_>) -> Park {
         let mut state = self.lock();
         let events = !progress.pumping && !state.pumping && state.machine.has_events();
         let waiting_for_inbox = !progress.wants_input && !state.machine.wants_input();

@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use engineio_core::client::{Config, Event, Input, Output, RequestId, Session, WebSocketId};
-use engineio_core::{Config as ServerConfig, DisconnectReason, Frame, Message, Payload, Transport};
+use engineio_core::client::{Config, Event, Input, Output, RequestId, Session};
+use engineio_core::{Config as ServerConfig, DisconnectReason, Frame, Message, Payload, Transport, LinkId};
 use engineio_fuzz::Script;
 
 use crate::peer::{Peer, in_order};
@@ -39,7 +39,7 @@ pub struct Driver {
     now: Instant,
     pub peer: Peer,
     requests: Vec<(RequestId, Kind, Request)>,
-    websockets: Vec<(WebSocketId, WebSocket)>,
+    websockets: Vec<(LinkId, WebSocket)>,
     sent: u32,
     heard: u32,
     /// The last message of a body that was taken in whole.
@@ -144,7 +144,7 @@ impl Driver {
         }
     }
 
-    fn some_websocket(&self, script: &mut Script<'_>) -> Option<WebSocketId> {
+    fn some_websocket(&self, script: &mut Script<'_>) -> Option<LinkId> {
         (!self.websockets.is_empty()).then(|| script.pick(&self.websockets).0)
     }
 
@@ -152,7 +152,7 @@ impl Driver {
         if let Some(id) = self.some_websocket(script)
             && self.set_websocket(id, WebSocket::Opening, WebSocket::Open)
         {
-            self.input(Input::WebSocketOpened(id));
+            self.input(Input::LinkOpened(id));
         }
     }
 
@@ -162,7 +162,7 @@ impl Driver {
             && self.websockets.contains(&(id, WebSocket::Open))
             && self.session.wants_input()
         {
-            self.input(Input::WebSocketFrame(id, frame));
+            self.input(Input::LinkFrame(id, frame));
         }
     }
 
@@ -182,7 +182,7 @@ impl Driver {
             && (self.set_websocket(id, WebSocket::Open, WebSocket::Lost)
                 || self.set_websocket(id, WebSocket::Opening, WebSocket::Lost))
         {
-            self.input(Input::WebSocketClosed(id, reason));
+            self.input(Input::LinkClosed(id, reason));
         }
     }
 
@@ -304,7 +304,7 @@ impl Driver {
         known.map(|known| known.2 = to).is_some()
     }
 
-    fn set_websocket(&mut self, id: WebSocketId, from: WebSocket, to: WebSocket) -> bool {
+    fn set_websocket(&mut self, id: LinkId, from: WebSocket, to: WebSocket) -> bool {
         let known = self
             .websockets
             .iter_mut()
@@ -333,12 +333,12 @@ impl Driver {
                     || self.set(id, Request::Announced, Request::Cancelled);
                 assert!(is_known, "{id:?} is given up though it is over");
             }
-            Output::OpenWebSocket(id) => self.websockets.push((id, WebSocket::Opening)),
+            Output::OpenLink(id, Transport::WebSocket) => self.websockets.push((id, WebSocket::Opening)),
             Output::SendFrames(id) => {
                 let is_open = self.websockets.contains(&(id, WebSocket::Open));
                 assert!(is_open, "frames for a WebSocket that is not open");
             }
-            Output::CloseWebSocket(id, _) => {
+            Output::CloseLink(id, _) => {
                 let is_known = self.set_websocket(id, WebSocket::Open, WebSocket::Closed)
                     || self.set_websocket(id, WebSocket::Opening, WebSocket::Closed)
                     // One whose loss ends the session is released like any other.

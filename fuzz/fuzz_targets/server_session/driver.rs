@@ -5,8 +5,8 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use engineio_core::server::{Event, ExchangeId, First, Input, Output, Session, WebSocketId};
-use engineio_core::{Config, DisconnectReason, Frame, Message, Revision, Sid};
+use engineio_core::server::{Event, ExchangeId, First, Input, Output, Session};
+use engineio_core::{Config, DisconnectReason, Frame, Message, Revision, Sid, LinkId};
 use engineio_fuzz::Script;
 
 use crate::peer::{Peer, in_order};
@@ -41,7 +41,7 @@ pub struct Driver {
     bodies: HashMap<ExchangeId, RangeInclusive<u32>>,
     /// Messages that were accepted, and that the application has to hear of.
     owed: BTreeSet<u32>,
-    websockets: Vec<(WebSocketId, WebSocket)>,
+    websockets: Vec<(LinkId, WebSocket)>,
     sent: u32,
     heard: u32,
     accepted: bool,
@@ -85,8 +85,8 @@ impl Driver {
         id
     }
 
-    pub fn open_websocket(&mut self) -> WebSocketId {
-        let id = self.session.next_websocket();
+    pub fn open_websocket(&mut self) -> LinkId {
+        let id = self.session.next_link();
         self.websockets.push((id, WebSocket::Open));
         id
     }
@@ -95,7 +95,7 @@ impl Driver {
         (!self.posts.is_empty()).then(|| script.pick(&self.posts))
     }
 
-    pub fn some_websocket(&self, script: &mut Script<'_>) -> Option<WebSocketId> {
+    pub fn some_websocket(&self, script: &mut Script<'_>) -> Option<LinkId> {
         (!self.websockets.is_empty()).then(|| script.pick(&self.websockets).0)
     }
 
@@ -126,24 +126,24 @@ impl Driver {
     }
 
     /// A driver reads a WebSocket for as long as the session wants to, and until its end.
-    pub fn frame(&mut self, id: WebSocketId, frame: Frame) {
+    pub fn frame(&mut self, id: LinkId, frame: Frame) {
         if self.session.wants_input() && self.is_open(id) {
-            self.input(Input::WebSocketFrame(id, frame));
+            self.input(Input::LinkFrame(id, frame));
         }
     }
 
-    pub fn lose_websocket(&mut self, id: WebSocketId, reason: DisconnectReason) {
+    pub fn lose_websocket(&mut self, id: LinkId, reason: DisconnectReason) {
         if self.is_open(id) {
             self.set_websocket(id, WebSocket::Lost);
-            self.input(Input::WebSocketClosed(id, reason));
+            self.input(Input::LinkClosed(id, reason));
         }
     }
 
-    fn is_open(&self, id: WebSocketId) -> bool {
+    fn is_open(&self, id: LinkId) -> bool {
         self.websockets.contains(&(id, WebSocket::Open))
     }
 
-    fn set_websocket(&mut self, id: WebSocketId, state: WebSocket) {
+    fn set_websocket(&mut self, id: LinkId, state: WebSocket) {
         for (known, websocket) in &mut self.websockets {
             if *known == id {
                 *websocket = state;
@@ -318,7 +318,7 @@ impl Driver {
             Output::SendFrames(id) => {
                 assert!(self.is_open(id), "frames for a WebSocket that is gone");
             }
-            Output::CloseWebSocket(id, _) => {
+            Output::CloseLink(id, _) => {
                 assert!(self.is_open(id), "a WebSocket is closed once");
                 self.set_websocket(id, WebSocket::Closed);
             }

@@ -8,7 +8,7 @@ mod peer;
 use std::time::Duration;
 
 use engineio_core::server::{First, Input};
-use engineio_core::{Config, DisconnectReason, Revision};
+use engineio_core::{Config, DisconnectReason, Revision, Transport};
 use engineio_fuzz::Script;
 use libfuzzer_sys::fuzz_target;
 
@@ -51,7 +51,7 @@ fn open(script: &mut Script<'_>, driver: &mut Driver) {
         }
         2 => {
             let id = driver.open_websocket();
-            driver.accept(First::WebSocket(id));
+            driver.accept(First::Link(id, Transport::WebSocket));
         }
         // The application decides later, or never.
         _ => {}
@@ -91,7 +91,7 @@ fn step(script: &mut Script<'_>, driver: &mut Driver) {
         7 => driver.abort_exchange(script),
         8 => {
             let id = driver.open_websocket();
-            driver.input(Input::WebSocketOpened(id));
+            driver.input(Input::LinkOpened(id, Transport::WebSocket));
         }
         9..=11 => {
             if let Some(id) = driver.some_websocket(script) {
