@@ -1,7 +1,9 @@
 //! Handlers: the callback interface of a client.
 
+use std::future::poll_fn;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::task::Poll;
 
 use engineio_core::client::Event;
 use engineio_core::{DisconnectReason, Message};
@@ -48,12 +50,14 @@ impl Handlers {
     /// each connect. Runs concurrently with the driver, so that a slow handler delays nothing.
     pub(crate) async fn run(mut self, shared: &Arc<Shared>) {
         if self.is_empty() {
+            // Events are for the stream.
             return;
         }
         let handle = Handle::new(Arc::clone(shared));
         let mut is_open = false;
         let mut has_panicked = false;
         while let Some(event) = shared.next_event().await {
+            let is_opening = matches!(event, Event::Opened);
             let call = match event {
                 Event::Opened => {
                     is_open = true;
@@ -72,9 +76,19 @@ impl Handlers {
                 }
                 _ => None,
             };
-            if let Some(call) = call
-                && call.await.is_err()
-            {
+            let Some(mut call) = call else {
+                continue;
+            };
+            // Up to its first wait, so that `connect` returns to an application whose handler has been called.
+            let outcome = poll_fn(|cx| Poll::Ready(call.as_mut().poll(cx))).await;
+            if is_opening {
+                shared.connect_handled();
+            }
+            let outcome = match outcome {
+                Poll::Ready(outcome) => outcome,
+                Poll::Pending => call.await,
+            };
+            if outcome.is_err() {
                 has_panicked = true;
                 tracing::error!(target: crate::TARGET, "a handler panicked; the client is closed");
                 shared.stop(Some(DisconnectReason::HandlerPanic));

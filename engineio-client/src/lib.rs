@@ -160,7 +160,7 @@ mod target;
 mod wakers;
 
 pub use builder::ClientBuilder;
-pub use client::{Client, Handle};
+pub use client::{Client, Handle, SinkError};
 pub use engineio_core::{DisconnectReason, Message, Revision, SendError, Text, Transport};
 pub use error::{Error, ErrorKind};
 pub use reconnect::Reconnect;

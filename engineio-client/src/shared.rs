@@ -3,18 +3,20 @@
 use std::future::poll_fn;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use engineio_core::client::{Event, Session};
 use engineio_core::{DisconnectReason, Message};
 
 use crate::clock::now;
 use crate::delivery::Delivery;
+use crate::settings::Settings;
 use crate::wakers::{BATCH, Interest, Key, Wakers};
 use crate::{Error, SendError, meter};
 
 pub(crate) struct Shared {
     state: Mutex<State>,
+    pub(crate) close_timeout: Duration,
 }
 
 /// The stage of a client as a whole.
@@ -62,7 +64,11 @@ pub(crate) struct State {
     pub(crate) open_since: Option<Instant>,
     /// The current session has moved to WebSocket.
     pub(crate) upgraded: bool,
-    /// Why the last session ended.
+    /// The handler for the first opening has been called, or there is none.
+    pub(crate) is_connect_handled: bool,
+    /// How many messages were still queued when sessions before the current one ended.
+    dropped: u64,
+    /// Why the last session that was open ended, or why none could be opened.
     pub(crate) reason: Option<DisconnectReason>,
     pub(crate) error: Option<Error>,
 }
@@ -95,8 +101,9 @@ impl Drop for Waiter<'_> {
 }
 
 impl Shared {
-    pub(crate) fn new(session: Session, delivery: Delivery, may_return: bool) -> Arc<Self> {
+    pub(crate) fn new(session: Session, delivery: Delivery, settings: &Settings) -> Arc<Self> {
         Arc::new(Self {
+            close_timeout: settings.session.close_timeout,
             state: Mutex::new(State {
                 session,
                 delivery,
@@ -104,9 +111,11 @@ impl Shared {
                 wakers: Wakers::default(),
                 driver: None,
                 stopping: false,
-                may_return,
+                may_return: settings.reconnect.is_some(),
                 open_since: None,
                 upgraded: false,
+                is_connect_handled: true,
+                dropped: 0,
                 reason: None,
                 error: None,
             }),
@@ -181,6 +190,14 @@ impl Shared {
             meter::sent(bytes);
         }
         outcome
+    }
+
+    /// Lets `connect` return.
+    pub(crate) fn connect_handled(&self) {
+        let was_handled = std::mem::replace(&mut self.lock().is_connect_handled, true);
+        if !was_handled {
+            self.wake(Interest::Phase);
+        }
     }
 
     /// Begins an orderly close, or ends the session at once.
@@ -261,6 +278,11 @@ impl State {
         }
     }
 
+    /// How many messages were still queued when a session ended.
+    pub(crate) const fn dropped_messages(&self) -> u64 {
+        self.dropped + self.session.dropped_messages() as u64
+    }
+
     /// Whether the session that ended, if it did, may not have been the last.
     pub(crate) const fn is_coming_back(&self) -> bool {
         self.may_return
@@ -312,10 +334,11 @@ impl State {
     /// Puts a new session in the place of the one that ended, of which nothing received is lost.
     pub(crate) fn replace(&mut self, session: Session) {
         self.delivery.carry_over(&mut self.session);
+        self.dropped = self.dropped_messages();
         self.session = session;
         self.upgraded = false;
         if self.phase == Phase::Connecting {
-            // Another transport is tried; that the one before did not do is no end of a session.
+            // Another transport is tried, and the failure of the one before is not the end of a session.
             (self.reason, self.error) = (None, None);
         }
         if self.stopping {

@@ -10,7 +10,9 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use engineio_client::{Client, DisconnectReason, ErrorKind, Handle, Message, SendError, Transport};
+use engineio_client::{
+    Client, DisconnectReason, ErrorKind, Handle, Message, SendError, SinkError, Transport,
+};
 use futures_util::SinkExt;
 use http::{Request, Response};
 use http_body_util::Full;
@@ -437,4 +439,44 @@ async fn an_upgrade_that_fails_does_not_hide_what_ends_the_session() {
     assert_eq!(client.disconnect_reason(), Some(DisconnectReason::Refused));
     let error = client.disconnect_error().expect("the refusal is forgotten");
     assert_eq!(error.status(), Some(400), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_flush_fails_if_the_session_ended_with_messages_in_its_queue() {
+    let (posted, is_posted) = std::sync::mpsc::channel();
+    let is_posted = std::sync::Mutex::new(is_posted);
+    let server = Server::start(move |_, request| match request.method.as_str() {
+        _ if request.is_handshake() => ok(OPEN_POLLING),
+        "POST" => {
+            posted.send(()).unwrap();
+            Reply::Never
+        }
+        _ => {
+            is_posted.lock().unwrap().recv().unwrap();
+            ok("1")
+        }
+    })
+    .await;
+    let builder = Client::builder(&server.url()).max_post_packets(1);
+    let mut client = in_time(builder.connect()).await.unwrap();
+    SinkExt::feed(&mut client, "a".into()).await.unwrap();
+    SinkExt::feed(&mut client, "b".into()).await.unwrap();
+    let flushed = in_time(SinkExt::flush(&mut client)).await;
+    assert_eq!(flushed, Err(SinkError::Lost));
+    // It was said once.
+    let flushed = in_time(SinkExt::flush(&mut client)).await;
+    assert_eq!(flushed, Ok(()));
+}
+
+#[tokio::test]
+async fn a_refusal_is_told_even_if_another_transport_fails_after_it() {
+    let server = Server::start(|_, request| match request.is_websocket() {
+        false => Reply::Body(401, b"bad token".to_vec()),
+        true => Reply::Raw(Vec::new()),
+    })
+    .await;
+    let builder = Client::builder(&server.url()).try_all_transports(true);
+    let error = in_time(builder.connect()).await.unwrap_err();
+    assert_eq!(error.status(), Some(401), "{error}");
+    assert_eq!(server.seen().len(), 2);
 }

@@ -165,3 +165,23 @@ async fn a_handler_may_close_the_client() {
     in_time(client.wait()).await;
     assert_eq!(server.posts(), ["4a\u{1e}1"]);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_is_connected_when_its_handler_has_been_called() {
+    let server = Server::start(|_, request| polling(request)).await;
+    for _ in 0..50 {
+        let called = Arc::new(std::sync::atomic::AtomicBool::new(false));
+        let call = Arc::clone(&called);
+        let builder = Client::builder(&server.url()).on_connect(move |_| {
+            let call = Arc::clone(&call);
+            async move {
+                call.store(true, std::sync::atomic::Ordering::SeqCst);
+                // One that does not return does not keep `connect` from it.
+                std::future::pending::<()>().await;
+            }
+        });
+        let client = in_time(builder.connect()).await.unwrap();
+        assert!(called.load(std::sync::atomic::Ordering::SeqCst));
+        drop(client);
+    }
+}

@@ -9,7 +9,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use engineio_client::{Client, DisconnectReason, ErrorKind, SendError, Transport};
+use engineio_client::{Client, DisconnectReason, ErrorKind, SendError, SinkError, Transport};
 use futures_util::FutureExt;
 use http::{HeaderMap, Method, Request, Response};
 use http_body_util::{BodyExt, Full};
@@ -383,6 +383,41 @@ async fn a_handler_that_sends_does_not_wait_for_a_session_that_waits_for_it() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn attempts_that_fail_do_not_hide_why_the_session_ended() {
+    let service = Service::new(|number, _| match number {
+        0 => Some(OPEN),
+        1 => Some("1"),
+        _ => Some("no packets"),
+    });
+    let client = builder(service).reconnect(policy().max_attempts(2));
+    let client = client.connect().await.unwrap();
+    client.wait().await;
+    assert_eq!(client.disconnect_reason(), Some(DisconnectReason::Server));
+    // Why it gave up.
+    let error = client.disconnect_error().unwrap();
+    assert_eq!(error.kind(), ErrorKind::Protocol, "{error}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_sink_that_waits_for_room_closes_in_time() {
+    // No POST is answered.
+    let service = Service::new(|number, _| (number == 0).then_some(OPEN));
+    let builder = builder(service).outbox_limit(1);
+    let builder = builder.close_timeout(Duration::from_secs(3));
+    let mut client = builder.connect().await.unwrap();
+    for text in ["under way", "queued", "kept"] {
+        futures_util::SinkExt::feed(&mut client, text.into())
+            .await
+            .unwrap();
+    }
+    let start = Instant::now();
+    let closed = futures_util::SinkExt::close(&mut client).await;
+    assert_eq!(start.elapsed().as_secs(), 3);
+    let kept = SendError::Closed("kept".into());
+    assert_eq!(closed, Err(SinkError::NotQueued(kept)));
+}
+
+#[tokio::test(start_paused = true)]
 async fn no_policy_makes_a_client_panic() {
     for policy in [
         policy().jitter(f64::NAN),
@@ -419,6 +454,9 @@ async fn a_sink_that_waits_for_room_hears_at_once_of_a_close() {
     tokio::task::yield_now().await;
     drop(tokio::time::timeout(Duration::ZERO, handle.close()).await);
     let sent = sending.await.unwrap();
-    assert!(matches!(sent, Err(SendError::Closed(_))));
+    assert!(matches!(
+        sent,
+        Err(SinkError::NotQueued(SendError::Closed(_)))
+    ));
     assert!(start.elapsed() < Duration::from_secs(1));
 }

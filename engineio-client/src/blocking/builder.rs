@@ -7,7 +7,8 @@ use engineio_core::{DisconnectReason, Message};
 
 use super::park::block_on;
 use super::{Client, Handle, wait_for};
-use crate::shared::Phase;
+use crate::handlers::Handlers;
+use crate::shared::{Phase, Shared};
 use crate::{Error, ErrorKind};
 
 /// Configures a blocking client. Created by [`Client::builder`]; the options are those of
@@ -73,22 +74,20 @@ impl crate::ClientBuilder<Blocking> {
     /// Fails as [`engineio_client::ClientBuilder::connect`](crate::ClientBuilder::connect) does, or if this is called
     /// inside an async runtime.
     pub fn connect(self) -> Result<Client, Error> {
-        let (inner, handlers) = wait_for("connect", self.start(false))??;
-        if !handlers.is_empty() {
-            let shared = Arc::clone(inner.shared());
-            let run = move || {
-                // Without a runtime, so that handlers may make blocking calls.
-                block_on(handlers.run(&shared));
-                shared.enter(Phase::Done);
-            };
-            std::thread::Builder::new()
-                .name("engineio-handlers".to_owned())
-                .spawn(run)
-                .map_err(|error| {
-                    let message = "the thread of the client's handlers could not be started";
-                    Error::new(ErrorKind::Connect, message).with_source(error)
-                })?;
-        }
+        let inner = wait_for("connect", self.start(Some(start_thread)))??;
         Ok(Client { inner })
     }
+}
+
+/// Starts the thread in which the handlers are called. It has no runtime, so that handlers may make blocking calls.
+fn start_thread(handlers: Handlers, shared: Arc<Shared>) -> Result<(), Error> {
+    let run = move || {
+        block_on(handlers.run(&shared));
+        shared.enter(Phase::Done);
+    };
+    let thread = std::thread::Builder::new().name("engineio-handlers".to_owned());
+    thread.spawn(run).map(|_| ()).map_err(|error| {
+        let message = "the thread of the client's handlers could not be started";
+        Error::new(ErrorKind::Connect, message).with_source(error)
+    })
 }

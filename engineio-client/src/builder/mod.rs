@@ -78,6 +78,9 @@ pub struct ClientBuilder<M = Async> {
     mode: PhantomData<M>,
 }
 
+/// Starts a thread that calls the handlers.
+pub(crate) type StartThread = fn(Handlers, Arc<Shared>) -> Result<(), Error>;
+
 /// The builder makes an async client.
 #[derive(Debug)]
 pub struct Async;
@@ -119,8 +122,8 @@ impl<M> ClientBuilder<M> {
         self.invalid.get_or_insert(error);
     }
 
-    /// Checks the options, and connects with handlers that are called by the client's task, or by somebody else.
-    pub(crate) async fn start(mut self, in_task: bool) -> Result<(Client, Handlers), Error> {
+    /// Checks the options and connects. The handlers are called by the client's task, or by the thread that `thread` starts.
+    pub(crate) async fn start(mut self, thread: Option<StartThread>) -> Result<Client, Error> {
         let handlers = std::mem::take(&mut self.handlers);
         let settings = self.settings()?;
         let target = settings.target.to_string();
@@ -128,20 +131,24 @@ impl<M> ClientBuilder<M> {
             return Err(Error::invalid("no transport was given; give at least one"));
         };
         let delivery = handlers.delivery(settings.session.inbox_limit);
-        let shared = Shared::new(session, delivery, settings.reconnect.is_some());
+        let shared = Shared::new(session, delivery, &settings);
+        shared.lock().is_connect_handled = handlers.connect.is_none();
         let client = Client::new(Arc::clone(&shared));
-        let (in_task, elsewhere) = match in_task || handlers.is_empty() {
-            true => (Some(handlers), Handlers::default()),
-            false => (None, handlers),
+        let in_task = match thread.filter(|_| !handlers.is_empty()) {
+            None => Some(handlers),
+            Some(start) => {
+                start(handlers, Arc::clone(&shared))?;
+                None
+            }
         };
         tokio::spawn(driver::run(Arc::clone(&shared), settings, in_task));
         let outcome = shared.wait(Interest::Phase, |state| match state.phase() {
             Phase::Connecting => None,
             Phase::Failed => Some(Err(state.error.clone())),
-            _ => Some(Ok(())),
+            phase => (state.is_connect_handled || phase.is_over()).then_some(Ok(())),
         });
         match outcome.await {
-            Ok(()) => Ok((client, elsewhere)),
+            Ok(()) => Ok(client),
             Err(error) => Err(error.unwrap_or_else(|| {
                 let message = format!(
                     "the connection to {target} was closed before it was open; connect again"
@@ -220,6 +227,6 @@ impl ClientBuilder {
                            the blocking client";
             return Err(Error::invalid(message));
         }
-        Ok(self.start(true).await?.0)
+        self.start(None).await
     }
 }

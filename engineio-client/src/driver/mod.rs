@@ -84,8 +84,9 @@ impl Drop for TaskGuard {
 async fn sessions(shared: &Arc<Shared>, settings: &mut Settings) {
     let mut transport = 0;
     let mut attempt = 0;
+    let mut refusal = None;
     loop {
-        let (was_open, reason) = session(shared, settings).await;
+        let (was_open, reason, error) = session(shared, settings).await;
         if shared.lock().stopping {
             break;
         }
@@ -95,6 +96,8 @@ async fn sessions(shared: &Arc<Shared>, settings: &mut Settings) {
             && let Some(session) = settings.session(transport + 1)
         {
             transport += 1;
+            // What the server said is worth more than how another transport failed.
+            refusal = refusal.or_else(|| error.filter(|error| error.kind() == ErrorKind::Refused));
             tracing::debug!(target: TARGET, %reason, "not connected; trying the next transport");
             shared.lock().replace(session);
             continue;
@@ -105,6 +108,10 @@ async fn sessions(shared: &Arc<Shared>, settings: &mut Settings) {
             break;
         };
         let Some(delay) = policy.next(attempt, reason) else {
+            if !was_open {
+                // Why the client gives up.
+                shared.lock().error = error;
+            }
             break;
         };
         tracing::debug!(target: TARGET, %reason, attempt, ?delay, "connecting again");
@@ -125,11 +132,19 @@ async fn sessions(shared: &Arc<Shared>, settings: &mut Settings) {
             shared.lock().replace(session);
         }
     }
-    let was_connecting = shared.lock().phase() == Phase::Connecting;
-    shared.enter(match was_connecting {
-        true => Phase::Failed,
-        false => Phase::Finished,
-    });
+    let mut state = shared.lock();
+    let phase = match state.phase() {
+        Phase::Connecting => Phase::Failed,
+        _ => Phase::Finished,
+    };
+    if let (Phase::Failed, Some(refusal)) = (phase, refusal) {
+        let last = state.error.as_ref().map(Error::kind);
+        if last != Some(ErrorKind::Refused) {
+            state.error = Some(refusal);
+        }
+    }
+    drop(state);
+    shared.enter(phase);
 }
 
 /// Waits for `until`, and then until the application has read what earlier sessions brought. Returns whether to go on:
@@ -168,7 +183,10 @@ async fn pause(shared: &Shared, until: impl Future<Output = ()>) -> bool {
 }
 
 /// Drives one session to its end. Returns whether it was opened, and why it ended.
-async fn session(shared: &Arc<Shared>, settings: &Settings) -> (bool, DisconnectReason) {
+async fn session(
+    shared: &Arc<Shared>,
+    settings: &Settings,
+) -> (bool, DisconnectReason, Option<Error>) {
     let mut connection = Connection::new(shared, settings);
     poll_fn(|cx| connection.poll(cx)).await;
     let verdict = connection.into_verdict();
@@ -181,12 +199,16 @@ async fn session(shared: &Arc<Shared>, settings: &Settings) -> (bool, Disconnect
         .closed()
         .unwrap_or(DisconnectReason::TransportError);
     let transport = state.session.transport();
-    state.reason = Some(reason);
-    let before = std::mem::replace(&mut state.error, error.clone());
+    let mut before = error.clone();
+    // A failed attempt to come back says nothing about the end of the last session.
+    if was_open || state.phase() == Phase::Connecting {
+        state.reason = Some(reason);
+        std::mem::swap(&mut before, &mut state.error);
+    }
     if was_open {
         state.delivery.record_end(reason);
     }
-    // The rest without the lock, for which the application's code may ask in turn.
+    // The rest without the lock, which the application's code may need in turn.
     drop(state);
     drop(before);
     match &error {
@@ -198,5 +220,5 @@ async fn session(shared: &Arc<Shared>, settings: &Settings) -> (bool, Disconnect
         None => meter::failed(reason),
     }
     shared.wake(crate::wakers::Interest::Phase);
-    (was_open, reason)
+    (was_open, reason, error)
 }

@@ -31,6 +31,8 @@ pub(super) struct Machine {
     pub(super) outputs: Outputs<Output>,
     /// The application let the inbox run full since the last ping, so a silence may be its own fault.
     stalled: bool,
+    /// How many messages were still queued when the session ended.
+    pub(super) dropped: usize,
     requests: u32,
     links: u32,
 }
@@ -60,6 +62,7 @@ impl Machine {
             inbox: Inbox::new(),
             outputs: Outputs::new(),
             stalled: false,
+            dropped: 0,
             requests: 0,
             links: 0,
         }
@@ -268,6 +271,7 @@ impl Machine {
     /// The last thing that the application hears.
     pub(super) fn close(&mut self, reason: DisconnectReason) {
         self.timers.clear();
+        self.dropped = self.outbox.len();
         self.outbox.clear();
         self.pong = None;
         self.outputs.notify_senders();

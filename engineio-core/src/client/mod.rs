@@ -288,6 +288,12 @@ impl Session {
         self.machine.outbox.bytes()
     }
 
+    /// Returns how many messages were still queued when the session ended: they are gone. 0 before that.
+    #[must_use]
+    pub const fn dropped_messages(&self) -> usize {
+        self.machine.dropped
+    }
+
     /// The only place where the state is taken out; what follows from the change is told to the driver at once.
     fn transition(&mut self, change: impl FnOnce(State, &mut Machine) -> State) {
         let state = std::mem::replace(&mut self.state, State::TAKEN);

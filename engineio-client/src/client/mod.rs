@@ -1,0 +1,244 @@
+//! The application's side of a client.
+
+mod handle;
+mod sink;
+
+use std::fmt;
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
+use std::sync::Arc;
+
+pub use self::handle::Handle;
+pub use self::sink::SinkError;
+use engineio_core::{DisconnectReason, Message, Transport};
+use futures_core::Stream;
+use tokio::task::JoinHandle;
+use tokio::time::Sleep;
+
+use crate::shared::Shared;
+use crate::wakers::Key;
+use crate::{ClientBuilder, Error, SendError};
+
+/// A client that is connected to a server.
+///
+/// It is a [`Stream`] of the server's messages and a [`Sink`] for the application's. The stream ends when the session
+/// is over, which is no error: [`disconnect_reason`](Self::disconnect_reason) tells why, and
+/// [`disconnect_error`](Self::disconnect_error) what went wrong, if anything did. Heartbeats and the upgrade to
+/// WebSocket happen in a task of the client's own, whether or not the stream is read; a stream that is not read for
+/// long slows the server down, once [`inbox_limit`](ClientBuilder::inbox_limit) is reached.
+///
+/// Dropping the client ends the session at once, and that task within a second or when its handlers have returned. To
+/// let what is queued go out first, use [`close`](Self::close). For other tasks there is [`handle`](Self::handle).
+///
+/// # Cancel safety
+///
+/// A future of ours that is dropped before it is ready has done nothing, unless its documentation says otherwise.
+///
+/// # Examples
+///
+/// ```no_run
+/// use engineio_client::Client;
+///
+/// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+/// let mut client = Client::connect("http://localhost:5000").await?;
+/// client.send("hello").await?;
+/// while let Some(message) = client.next().await {
+///     println!("{message:?}");
+/// }
+/// println!("over: {:?}", client.disconnect_reason());
+/// # Ok(())
+/// # }
+/// ```
+pub struct Client {
+    handle: Handle,
+    /// A message that the sink has taken and the outbox has not.
+    unsent: Option<Message>,
+    /// Where the stream waits for a message.
+    reader: Option<Key>,
+    /// Where the sink waits for room.
+    sink: Option<Key>,
+    /// How many messages sessions had dropped when the sink was last flushed.
+    dropped: u64,
+    /// How long the sink still waits for room before it closes.
+    closing: Option<Pin<Box<Sleep>>>,
+}
+
+impl Client {
+    pub(crate) const fn new(shared: Arc<Shared>) -> Self {
+        Self {
+            handle: Handle { shared },
+            unsent: None,
+            reader: None,
+            sink: None,
+            dropped: 0,
+            closing: None,
+        }
+    }
+
+    /// Connects with the defaults: polling first, then WebSocket if the server offers it. The path is `/engine.io/`
+    /// unless the URL names one.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the URL cannot be used, the server cannot be reached or refuses, or what answers is no Engine.IO
+    /// server; at the latest after 20 seconds.
+    pub async fn connect(url: &str) -> Result<Self, Error> {
+        Self::builder(url).connect().await
+    }
+
+    /// Begins to set a client up.
+    pub fn builder(url: &str) -> ClientBuilder {
+        ClientBuilder::new(url)
+    }
+
+    /// The next message, or `None` when the session is over.
+    ///
+    /// With a message handler, messages go there, and this only waits for the end.
+    ///
+    /// # Cancel safety
+    ///
+    /// No message is lost if this is dropped.
+    pub async fn next(&mut self) -> Option<Message> {
+        poll_fn(|cx| Pin::new(&mut *self).poll_next(cx)).await
+    }
+
+    /// Sends a message, waiting while the outbox is full, and for the next session where the client comes back by itself.
+    /// What was sent is on its way, not at its goal.
+    ///
+    /// # Errors
+    ///
+    /// Returns the message as [`SendError::Closed`] if the session is over.
+    ///
+    /// # Cancel safety
+    ///
+    /// If it is dropped before it returns, the message was not queued.
+    pub async fn send(&self, message: impl Into<Message>) -> Result<(), SendError> {
+        self.handle.send(message).await
+    }
+
+    /// Sends a message if there is room for it.
+    ///
+    /// # Errors
+    ///
+    /// Returns the message as [`SendError::Full`] if the outbox has no room for it, or as [`SendError::Closed`] if the
+    /// session is over; where the client comes back by itself, until the next one is open.
+    pub fn try_send(&self, message: impl Into<Message>) -> Result<(), SendError> {
+        self.handle.try_send(message)
+    }
+
+    /// A handle for other tasks.
+    #[must_use]
+    pub fn handle(&self) -> Handle {
+        self.handle.clone()
+    }
+
+    /// The id that the server gave the session, or `None` while a new session is being opened.
+    ///
+    /// Who knows it can act as this client: it does not belong into a log.
+    #[must_use]
+    pub fn sid(&self) -> Option<String> {
+        self.handle.sid()
+    }
+
+    /// By what the server is reached now.
+    #[must_use]
+    pub fn transport(&self) -> Transport {
+        self.handle.transport()
+    }
+
+    /// Whether the session began by polling and has moved to WebSocket.
+    #[must_use]
+    pub fn upgraded(&self) -> bool {
+        self.handle.upgraded()
+    }
+
+    /// Waits until it is decided whether the session moves to WebSocket, and returns the transport that it has then. Takes
+    /// at most [`upgrade_timeout`](ClientBuilder::upgrade_timeout), and no time where there is nothing to decide.
+    pub async fn settled(&self) -> Transport {
+        self.handle.settled().await
+    }
+
+    /// Whether the session is open.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        self.handle.is_open()
+    }
+
+    /// Returns why the last session ended, or `None` while the first one lasts. Attempts to reconnect that fail do not
+    /// change it.
+    #[must_use]
+    pub fn disconnect_reason(&self) -> Option<DisconnectReason> {
+        self.handle.disconnect_reason()
+    }
+
+    /// Returns what went wrong when the last session ended, or, once the client has given up reconnecting, in its last
+    /// attempt. `None` if one side wished the end.
+    #[must_use]
+    pub fn disconnect_error(&self) -> Option<Error> {
+        self.handle.disconnect_error()
+    }
+
+    /// Ends the session in good order: what is queued goes out, the server is told, and the connections are closed.
+    /// Waits until that is done, at most for [`close_timeout`](ClientBuilder::close_timeout) and a second, and until the
+    /// handlers have returned.
+    ///
+    /// Messages that came before can still be read.
+    ///
+    /// # Cancel safety
+    ///
+    /// The close goes on if this is dropped.
+    pub async fn close(&self) {
+        self.handle.begin_close();
+        self.handle.wait().await;
+    }
+
+    /// Ends the session at once; what is queued is dropped.
+    pub fn abort(&self) {
+        self.handle.abort();
+    }
+
+    /// Runs a task beside the client that ends with it: when the session is over and no new one will be opened, the task is
+    /// dropped where it stands. The result is `None` then.
+    ///
+    /// # Panics
+    ///
+    /// Panics outside a tokio runtime.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # async fn example(client: engineio_client::Client) {
+    /// let handle = client.handle();
+    /// client.spawn(async move {
+    ///     while handle.send("tick").await.is_ok() {
+    ///         tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+    ///     }
+    /// });
+    /// # }
+    /// ```
+    pub fn spawn<F>(&self, task: F) -> JoinHandle<Option<F::Output>>
+    where
+        F: Future<Output: Send> + Send + 'static,
+    {
+        self.handle.spawn(task)
+    }
+
+    /// Waits until the session is over, no new one will be opened, and the handlers have returned.
+    ///
+    /// Does not read messages: they go to a message handler, or wait for the stream to be read.
+    pub async fn wait(&self) {
+        self.handle.wait().await;
+    }
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Client").field(&self.handle.shared).finish()
+    }
+}
+
+impl Drop for Client {
+    fn drop(&mut self) {
+        self.handle.abort();
+    }
+}

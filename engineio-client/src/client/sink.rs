@@ -1,0 +1,148 @@
+//! The client as a stream and a sink.
+
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use engineio_core::Message;
+use futures_core::Stream;
+use futures_sink::Sink;
+use tokio::time::sleep;
+
+use super::Client;
+use crate::wakers::Interest;
+use crate::{SendError, meter};
+
+/// The error of the sink of a [`Client`].
+///
+/// ```no_run
+/// use engineio_client::{Client, SinkError};
+/// use futures_util::SinkExt;
+///
+/// # async fn example(client: &mut Client) {
+/// match client.send("hello".into()).await {
+///     Ok(()) => println!("handed to the transport"),
+///     Err(SinkError::NotQueued(error)) => println!("{:?} was not queued", error.into_message()),
+///     Err(error) => println!("{error}"),
+/// }
+/// # }
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SinkError {
+    /// The message was not queued, and is handed back.
+    #[error(transparent)]
+    NotQueued(#[from] SendError),
+    /// The session ended with messages in its queue, which are gone.
+    #[error("the session ended before all queued messages were sent")]
+    Lost,
+}
+
+impl Client {
+    /// Puts what the sink has taken into the outbox.
+    fn poll_unsent(&mut self, cx: &Context<'_>) -> Poll<Result<(), SendError>> {
+        if self.unsent.is_none() {
+            return Poll::Ready(Ok(()));
+        }
+        let (unsent, mut bytes) = (&mut self.unsent, 0);
+        let shared = &self.handle.shared;
+        let outcome = shared.poll_wait(&mut self.sink, Interest::Outbox, cx, |state| {
+            state.send_when_possible(unsent, &mut bytes)
+        });
+        if let Poll::Ready(Ok(())) = outcome {
+            meter::sent(bytes);
+        }
+        outcome
+    }
+
+    /// Checks that no session has dropped messages since the last time.
+    fn check_dropped(&mut self) -> Result<(), SinkError> {
+        let dropped = self.handle.shared.lock().dropped_messages();
+        let before = std::mem::replace(&mut self.dropped, dropped);
+        (before == dropped).then_some(()).ok_or(SinkError::Lost)
+    }
+}
+
+impl Stream for Client {
+    type Item = Message;
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Message>> {
+        let this = self.get_mut();
+        this.handle.shared.poll_stream(&mut this.reader, cx)
+    }
+}
+
+impl Sink<Message> for Client {
+    type Error = SinkError;
+
+    fn poll_ready(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), SinkError>> {
+        self.get_mut().poll_unsent(cx).map_err(Into::into)
+    }
+
+    /// Queues the message, or keeps it until there is room, which the next `poll_ready` waits for.
+    fn start_send(self: Pin<&mut Self>, message: Message) -> Result<(), SinkError> {
+        let this = self.get_mut();
+        if this.unsent.is_some() {
+            // Not asked by `poll_ready`.
+            return Err(SendError::Full(message).into());
+        }
+        let (unsent, mut bytes) = (&mut this.unsent, 0);
+        *unsent = Some(message);
+        let shared = &this.handle.shared;
+        let outcome = shared.lock().send_when_possible(unsent, &mut bytes);
+        match outcome {
+            None => Ok(()),
+            Some(Ok(())) => {
+                meter::sent(bytes);
+                Ok(())
+            }
+            Some(Err(error)) => Err(error.into()),
+        }
+    }
+
+    /// Ready when every queued message was handed to the transport.
+    ///
+    /// # Errors
+    ///
+    /// Fails if a session ended with messages in its queue, by this sink or a handle, since the last flush.
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), SinkError>> {
+        let this = self.get_mut();
+        ready!(this.poll_unsent(cx))?;
+        let shared = &this.handle.shared;
+        ready!(
+            shared.poll_wait(&mut this.sink, Interest::Outbox, cx, |state| {
+                let is_flushed = state.session.queued_messages() == 0;
+                (is_flushed || state.phase().is_over()).then_some(())
+            })
+        );
+        Poll::Ready(this.check_dropped())
+    }
+
+    /// Closes as [`Client::close`] does. A message that the sink still holds waits for room at most for
+    /// [`close_timeout`](crate::ClientBuilder::close_timeout).
+    ///
+    /// # Errors
+    ///
+    /// Fails as [`poll_flush`](Self::poll_flush) does, or if the message that the sink held could not be queued.
+    fn poll_close(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), SinkError>> {
+        let this = self.get_mut();
+        // A server that is away is not waited for.
+        if this.poll_unsent(cx)?.is_pending() && this.handle.is_open() {
+            let timeout = this.handle.shared.close_timeout;
+            let patience = this.closing.get_or_insert_with(|| Box::pin(sleep(timeout)));
+            ready!(patience.as_mut().poll(cx));
+        }
+        if !this.handle.shared.lock().stopping {
+            this.handle.shared.stop(None);
+        }
+        let shared = &this.handle.shared;
+        ready!(
+            shared.poll_wait(&mut this.sink, Interest::Phase, cx, |state| {
+                state.phase().is_over().then_some(())
+            })
+        );
+        if let Some(message) = this.unsent.take() {
+            return Poll::Ready(Err(SendError::Closed(message).into()));
+        }
+        Poll::Ready(this.check_dropped())
+    }
+}
