@@ -14,7 +14,7 @@ use actix_web::{App, HttpRequest, HttpResponse, HttpServer, web};
 use engineio_actix::{Message, Server, Socket};
 use futures_util::StreamExt;
 
-/// What the app's handlers share; actix-web has a worker for each core, and all of them see the same.
+/// The state shared by the app's handlers on all workers of actix-web.
 #[derive(Debug)]
 struct Shared {
     server: Server,

@@ -1,4 +1,4 @@
-//! Who comes is known at the handshake: a cookie that the server signed at the login lets a client in, or not.
+//! Authentication at the handshake: a cookie that the server signed at login admits a client.
 //!
 //! ```text
 //! cargo run -p engineio-examples --example auth
@@ -22,7 +22,7 @@ use serde_json::{Value, json};
 
 const NAME: &str = "user";
 
-/// Who a client is, attached to its socket.
+/// The user of a client, attached to its socket.
 #[derive(Debug)]
 struct User(String);
 

@@ -5,7 +5,7 @@
 //! ```
 //!
 //! <http://127.0.0.1:5000/> counts your visits in a session (a cookie) and shows the count. An Engine.IO client with that
-//! cookie is told the same count, because it is in the same session; `/ws` is the app's own WebSocket, an echo.
+//! cookie gets the same count, because it belongs to the same session; `/ws` is the app's own WebSocket, an echo.
 
 use axum::Router;
 use axum::extract::State;
@@ -19,7 +19,7 @@ use tower_sessions::{MemoryStore, Session, SessionManagerLayer};
 
 const VISITS: &str = "visits";
 
-/// What the app shares between its handlers: the Engine.IO server is a part of it like any other.
+/// The state shared by the app's handlers, which includes the Engine.IO server.
 #[derive(Clone, Debug)]
 struct App {
     server: Server,

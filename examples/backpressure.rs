@@ -16,7 +16,7 @@ use engineio_tower::{DisconnectReason, EngineIoService, Message, SendError, Serv
 const PIECE: usize = 64 * 1024;
 const PIECES: usize = 1024;
 
-/// How many bytes may be queued for one client.
+/// The limit in bytes of one client's queue.
 const LIMIT: usize = 256 * 1024;
 
 /// Waits for room: the client sets the pace, and nothing is lost. The right way for nearly everything.

@@ -20,7 +20,7 @@ use serde_json::{Value, json};
 /// Names and texts are cut to this many characters.
 const LONGEST: usize = 500;
 
-/// What is known of a client, attached to its socket.
+/// The state of a client, attached to its socket.
 #[derive(Debug, Default)]
 struct Member(Mutex<Option<(String, String)>>);
 

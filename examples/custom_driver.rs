@@ -21,11 +21,11 @@ use engineio_core::server::{Event, ExchangeId, First, Input, Output, Session};
 use engineio_core::{Action, Config, DisconnectReason, Message, Method, Payload, Query, Refusal};
 use engineio_core::{Revision, Sid, Transport, Transports};
 
-/// What strangers may take of this process: connections, and the bytes of a head.
+/// Limits for untrusted peers: connections, and the bytes of a request head.
 const MOST_CONNECTIONS: usize = 1_000;
 const LONGEST_HEAD: usize = 16 * 1024;
 
-/// How long a connection may be silent, a waiting poll apart.
+/// The time limit for a silent connection, except during a waiting poll.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 struct Server {

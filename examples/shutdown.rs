@@ -1,4 +1,4 @@
-//! Leaving in good order: at SIGTERM or Ctrl-C every client gets what is queued for it and is told that the server goes.
+//! Graceful shutdown: at SIGTERM or Ctrl-C every client gets its queued messages and a close packet.
 //!
 //! ```text
 //! cargo run -p engineio-examples --example shutdown
@@ -15,7 +15,7 @@ use axum::routing::get;
 use engineio_axum::{ConnectRequest, DisconnectReason, EngineIoLayer, Message, Server, Socket};
 use tokio::signal::unix::{SignalKind, signal};
 
-/// How long clients have to fetch what is theirs. A service manager must wait longer than this before it kills.
+/// The grace period for clients to fetch queued messages. A service manager must wait longer before it kills.
 const GRACE: Duration = Duration::from_secs(10);
 
 async fn stopped() -> std::io::Result<()> {

@@ -76,7 +76,7 @@ pub(crate) fn work(options: &mut Options) -> Result<()> {
     let (_, size, batch, is_async) = WORK
         .iter()
         .find(|(known, ..)| *known == name)
-        .with_context(|| format!("there is no work {name}"))?;
+        .with_context(|| format!("unknown work {name}"))?;
     let server = server(*is_async);
     tokio::runtime::Builder::new_current_thread()
         .enable_all()

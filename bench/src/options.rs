@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use anyhow::{Context, Result, anyhow, bail};
 
-/// What was given and is not used yet.
+/// The options that are not used yet.
 #[derive(Debug)]
 pub(crate) struct Options {
     words: std::vec::IntoIter<String>,
@@ -71,7 +71,7 @@ impl Options {
             bail!("what is {word}?");
         }
         match self.named.into_keys().next() {
-            Some(name) => bail!("there is no option --{name}"),
+            Some(name) => bail!("unknown option --{name}"),
             None => Ok(()),
         }
     }

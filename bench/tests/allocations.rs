@@ -1,4 +1,4 @@
-//! How many heap allocations a message costs, over the bytes of a WebSocket and through the service for polling.
+//! Counts the heap allocations of a message, over the bytes of a WebSocket and through the service for polling.
 //!
 //! The numbers are limits, not goals that may be met on average: a change that adds one allocation to a message fails.
 
@@ -98,10 +98,10 @@ async fn echo(client: &mut DuplexStream, batch: &[u8], times: usize) {
     }
 }
 
-/// How many allocations `BATCHES` batches cost, all in all. The other side's task runs on this thread too.
+/// Counts the allocations of `BATCHES` batches in total. The other side's task runs on this thread too.
 fn allocations_of(runtime: &Runtime, mut client: DuplexStream) -> u64 {
     let batch = frame(b"4a message of some thirty bytes").repeat(BATCH);
-    // What grows once has grown after that.
+    // One-time growth is over after this.
     runtime.block_on(echo(&mut client, &batch, 8));
     let counted = measure(|| runtime.block_on(echo(&mut client, &batch, BATCHES)));
     counted.count_total

@@ -98,7 +98,7 @@ export class EngineSocket extends EventTarget {
     const wasOpen = this.state === "open";
     this.state = "closing";
     this.#watch(CLOSE_TIMEOUT, "forced close");
-    if (!wasOpen) return; // there is no session to close yet; #opened() comes back here
+    if (!wasOpen) return; // no session to close yet; #opened() will call this again
     if (!this.#paused) this.#upgrade?.cancel(); // past `3probe` it is simpler to let it finish
     this.#flush();
   }

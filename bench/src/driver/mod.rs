@@ -26,7 +26,7 @@ use crate::options::Options;
 /// A plan that needs more than this is a mistake.
 const MOST_ROUNDS: usize = 50;
 
-/// What is measured, and how long.
+/// The modes to measure, and for how long.
 struct Plan {
     name: String,
     modes: Vec<&'static Mode>,
@@ -44,7 +44,7 @@ impl Plan {
             "full" => (false, 5, 3_000, 3 * 3600),
             "run" => (false, 5, 2_000, 3 * 3600),
             command => {
-                bail!("there is no command {command}: quick, full, run, list or instructions")
+                bail!("unknown command {command}; expected quick, full, run, list or instructions")
             }
         };
         let pick = |names: Option<Vec<String>>, all: Vec<(&'static str, bool)>| match names {
@@ -52,7 +52,7 @@ impl Plan {
                 .iter()
                 .find(|name| !all.iter().any(|(known, _)| known == name))
             {
-                Some(unknown) => bail!("there is no {unknown}; see `list`"),
+                Some(unknown) => bail!("unknown server or mode {unknown}; see `list`"),
                 None => Ok(names),
             },
             None => Ok(all

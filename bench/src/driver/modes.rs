@@ -1,6 +1,6 @@
-//! What is measured.
+//! The modes of measurement.
 
-/// What is compared between servers.
+/// The figure to compare between servers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Figure {
     /// Processor time of the server for each message.

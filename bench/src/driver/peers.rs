@@ -6,7 +6,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
-/// What the peers are installed from.
+/// The files that the peers are installed from.
 const SOURCES: &[(&str, &str)] = &[
     ("package.json", include_str!("../../peers/package.json")),
     (

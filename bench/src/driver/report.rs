@@ -218,7 +218,7 @@ fn summary(tables: &[Table]) -> String {
     out
 }
 
-/// What a framework costs beside ours on hyper alone.
+/// The cost of a framework relative to bare hyper.
 fn hosts(tables: &[Table]) -> String {
     const HOSTS: [&str; 3] = ["axum", "actix", "warp"];
     let mut rows = String::new();

@@ -14,10 +14,10 @@ use super::servers::{Running, Server};
 /// A server that could have run but did not for more than this share of the window was disturbed.
 const DISTURBED: f64 = 0.10;
 
-/// How often a disturbed run is repeated.
+/// The number of times a disturbed run is repeated.
 const REPEATS: usize = 2;
 
-/// What one run gave.
+/// The result of one run.
 #[derive(Clone, Debug)]
 pub(super) struct Sample {
     pub(super) raw: Value,

@@ -12,10 +12,10 @@ use super::cpus;
 use super::modes::Mode;
 use super::peers::Peers;
 
-/// How long a server may take to listen.
+/// The time limit for a server to start listening.
 const START: Duration = Duration::from_secs(20);
 
-/// Where a server comes from.
+/// The origin of a server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Origin {
     /// This program, as another process.

@@ -11,7 +11,7 @@ const MASK: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
 /// Messages up to this size are kept whole, so that a batch is one contiguous write.
 const SMALL: usize = 1024;
 
-/// How much of a large message differs between clients and places in the pipeline.
+/// The part of a large message that differs between clients and places in the pipeline.
 const MARK: usize = 32;
 
 /// A client's frame: masked.
@@ -51,7 +51,7 @@ pub(super) struct Batch {
     depth: usize,
     /// The bytes of one whole frame on the wire, as sent.
     frame_len: usize,
-    /// What the packets look like from their digit on; the shared tail is missing.
+    /// The packets from their digit on, without the shared tail.
     plain: Vec<Vec<u8>>,
     plain_tail: Arc<[u8]>,
     /// Small: all frames twice, so that any run of `depth` is contiguous. Large: the heads.
@@ -181,7 +181,7 @@ impl Batch {
     }
 }
 
-/// A frame that is no echo.
+/// A frame that is not an echo.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Control {
     Text(Vec<u8>),
@@ -196,7 +196,7 @@ pub(super) struct Parser {
     /// Within a payload: its length and how much of it was seen.
     payload: Option<(usize, usize)>,
     other: Vec<u8>,
-    /// How many echoes were seen since the start.
+    /// Returns the number of echoes since the start.
     pub(super) echoes: u64,
 }
 

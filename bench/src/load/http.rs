@@ -29,7 +29,7 @@ pub(super) async fn connect(addr: SocketAddr, number: u64) -> Result<TcpStream> 
 pub(super) struct Http {
     stream: TcpStream,
     buffer: Vec<u8>,
-    /// What of `buffer` belongs to a response that was handed out.
+    /// The part of `buffer` that belongs to the response handed out last.
     used: usize,
 }
 
@@ -167,7 +167,7 @@ enum Length {
 }
 
 fn parse_head(head: &[u8]) -> Result<(u16, Length)> {
-    let head = std::str::from_utf8(head).context("the head is no text")?;
+    let head = std::str::from_utf8(head).context("the response head is not UTF-8")?;
     let mut lines = head.split("\r\n");
     let status = lines
         .next()

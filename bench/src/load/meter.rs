@@ -1,4 +1,4 @@
-//! What the clients of one run count together.
+//! The counters shared by the clients of one run.
 //!
 //! The generator has one thread, so thread-local cells are enough and cost nothing beside a system call.
 

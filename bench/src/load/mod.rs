@@ -22,16 +22,16 @@ use tokio::time::{sleep, timeout};
 use self::process::Clock;
 use crate::options::Options;
 
-/// How many connections are opened at the same time.
+/// The number of connections to open concurrently.
 const OPENING: usize = 32;
 
-/// How long opening all connections of a run may take.
+/// The time limit for opening all connections of a run.
 const OPENING_LIMIT: Duration = Duration::from_secs(120);
 
-/// How long clients may take to finish what is in flight once the window is over.
+/// The time limit for messages in flight after the window.
 const FINISH: Duration = Duration::from_secs(5);
 
-/// What a run is made of.
+/// The parameters of a run.
 #[derive(Clone, Debug)]
 pub(crate) struct Load {
     pub(crate) mode: String,

@@ -1,4 +1,4 @@
-//! What the kernel knows about a process: the scheduler's clock and resident memory.
+//! Figures of the kernel about a process: the scheduler's clock and resident memory.
 
 use std::fs;
 

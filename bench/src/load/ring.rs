@@ -23,7 +23,7 @@ const STRIDE: usize = 7_919;
 /// The turns of a client.
 #[derive(Clone, Default)]
 struct Seat {
-    /// How many messages it may have sent by now.
+    /// The number of messages that may have been sent by now.
     turns: u64,
     waker: Option<Waker>,
 }
@@ -49,7 +49,7 @@ impl Pace for Member {
             ring[next].turns += count;
             let wake = match meter::stopped() {
                 false => next..next + 1,
-                // Those whose turn would never come leave too.
+                // Clients whose turn would never come leave too.
                 true => 0..ring.len(),
             };
             for seat in &mut ring[wake] {

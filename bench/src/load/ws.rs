@@ -1,4 +1,4 @@
-//! A WebSocket client that echoes as deep as it is told and checks what comes back.
+//! A WebSocket client that keeps a number of echoes in flight and checks the answers.
 
 use std::cell::RefCell;
 use std::future::poll_fn;
@@ -32,11 +32,11 @@ pub(super) struct WebSocket {
     closed: bool,
 }
 
-/// What a client does with its messages.
+/// The way a client sends its messages.
 pub(super) trait Pace {
     /// Echoes came; `now` is the time of the read.
     fn echoed(&mut self, first: u64, count: u64, now: Instant);
-    /// How many messages may be sent in all by now.
+    /// The total number of messages that may be sent by now.
     fn allowed(&mut self, cx: &mut Context<'_>) -> u64;
     /// All but the first `first` of `first + count` messages are about to be sent, or were begun.
     fn sending(&mut self, first: u64, count: u64);
@@ -118,7 +118,7 @@ impl WebSocket {
             };
             self.parser.feed(&read, None, &mut take)?;
             if !found.is_empty() {
-                // What comes with it can only be the ping that some servers send at once.
+                // It can only be accompanied by the ping that some servers send immediately.
                 for text in found.drain(1..) {
                     answer(&text, &mut self.control)?;
                 }

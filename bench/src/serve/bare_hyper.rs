@@ -15,7 +15,7 @@ use tokio::sync::oneshot;
 
 use super::Settings;
 
-/// What a session waits with.
+/// The channel that a waiting session reads from.
 enum Slot {
     Poll(oneshot::Sender<Bytes>),
     Message(Bytes),

@@ -20,7 +20,7 @@ pub(super) async fn run(listener: TcpListener, _: Settings) -> Result<()> {
     super::accept(listener, move |stream| {
         let members = Arc::clone(&members);
         async move {
-            // A client that goes away is no news.
+            // Clients may go away at any time.
             let _ = serve(stream, members).await;
         }
     })
@@ -48,7 +48,7 @@ async fn serve(stream: TcpStream, members: Members) -> Result<(), Error> {
         .push(sender);
     let mut flushed = true;
     loop {
-        // What is there is taken before anything is flushed, so that a batch is one write.
+        // Takes everything that has arrived before flushing, so that a batch is one write.
         let next = poll_fn(|cx| match poll_next(&mut socket, &mut broadcasts, cx) {
             Poll::Pending if !flushed => Poll::Ready(Ok(Next::Nothing)),
             next => next,
@@ -60,7 +60,7 @@ async fn serve(stream: TcpStream, members: Members) -> Result<(), Error> {
             }
             Next::Received(Message::Text(text)) if text.starts_with("4bcast:") => {
                 let mut members = members.lock().unwrap_or_else(PoisonError::into_inner);
-                // Those who left are forgotten on the way.
+                // Clients that have left are removed here.
                 members.retain(|member| member.send(Message::Text(text.clone())).is_ok());
             }
             Next::Received(message @ (Message::Text(_) | Message::Binary(_)))

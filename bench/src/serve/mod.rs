@@ -21,12 +21,12 @@ use tokio::net::{TcpListener, TcpStream};
 
 use crate::options::Options;
 
-/// What the servers are told.
+/// The options of the servers.
 #[derive(Clone, Copy, Debug)]
 struct Settings {
     ping_interval: Duration,
     ping_timeout: Duration,
-    /// What connected sockets may queue: large enough that none of the measured loads overruns a server.
+    /// The limit of a socket's queue, large enough for all measured loads.
     queue: usize,
 }
 
@@ -95,7 +95,7 @@ where
             .serve_connection(TokioIo::new(stream), service_fn(respond.clone()))
             .with_upgrades();
         async move {
-            // A client that goes away is no news.
+            // Clients may go away at any time.
             let _ = connection.await;
         }
     })

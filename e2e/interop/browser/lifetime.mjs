@@ -12,7 +12,7 @@ import { assert, check, equal, launch, main, observe, open, options, until } fro
 
 const { url, quick, chromium } = options("url", "quick");
 
-/** How soon the server knows of what it was told, in ms. Far below its heartbeat, and long for a busy machine. */
+/** The time limit for the server to notice an event, in ms. Far below its heartbeat, and enough for a busy machine. */
 const PROMPTLY = 5_000;
 
 const elsewhere = createServer((_, response) => response.setHeader("content-type", "text/html").end("<!doctype html><title>elsewhere</title>"));

@@ -38,7 +38,7 @@ async function visit(browser, origin) {
     get responses() {
       return own(got);
     },
-    // What DevTools tell of requests and of responses comes by two ways, in any order and late.
+    // DevTools reports requests and responses through two channels, late and in any order.
     answered: (count) =>
       within(
         new Promise((done) => {
@@ -48,7 +48,7 @@ async function visit(browser, origin) {
         `${count} responses`,
       ),
   };
-  // What really passed, which pages and the events of their requests do not show.
+  // The actual traffic, which pages and the events of their requests do not show.
   const devtools = await page.context().newCDPSession(page);
   await devtools.send("Network.enable");
   devtools.on("Network.requestWillBeSent", ({ requestId, request }) => {

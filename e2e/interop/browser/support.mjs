@@ -1,4 +1,4 @@
-// What the browser tests share: a browser, checks that are printed line by line, and waits that end.
+// Shared by the browser tests: a browser, checks that are printed line by line, and waits with a time limit.
 //
 // Every test is a program: `node NAME.mjs --url URL [--chromium PATH] …`. It prints `ok - …` or `not ok - …` for each
 // check, and its exit status is 0 if all passed.
@@ -19,7 +19,7 @@ const TOTAL = 150_000; // ms for a whole program
 const BUNDLES = join(dirname(createRequire(import.meta.url).resolve("engine.io-client/package.json")), "dist");
 export const bundle = (name) => join(BUNDLES, name);
 
-/** What every page has besides. */
+/** The common part of every page. */
 export const pageScript = fileURLToPath(new URL("page.js", import.meta.url));
 
 /** The options of the command line; each of `names`, which are URLs, must be given. */
@@ -109,7 +109,7 @@ export async function open(browser, url, settings = {}) {
   return page;
 }
 
-/** A client outside the browser that is told who leaves the server. */
+/** A client outside the browser that hears which clients leave the server. */
 export async function observe(url) {
   const socket = new Socket(url, { transports: ["websocket"] });
   const left = new Map(); // sid -> { reason, at }

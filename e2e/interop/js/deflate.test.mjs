@@ -21,7 +21,7 @@ const MESSAGES = [
   Buffer.alloc(1023, 'ab'),
   Buffer.alloc(1024, 'ab'),
   Buffer.alloc(999_000, 'abc'),
-  // What cannot be made smaller comes as it is.
+  // Incompressible messages arrive uncompressed.
   randomBytes(1024),
   randomBytes(999_000),
 ];
@@ -36,7 +36,7 @@ async function connect(t, server, offer) {
 /** The bytes that have come over the connection below. */
 const received = ({ socket }) => socket._socket.bytesRead;
 
-/** What the server agreed to, word for word. */
+/** The extension header of the server's answer. */
 function answered(socket) {
   return new Promise((done) => socket.once('upgrade', (response) => done(response.headers['sec-websocket-extensions'])));
 }

@@ -1,4 +1,4 @@
-// Requests that are none of ours reach the app that the server is mounted in, untouched.
+// Requests for other paths reach the host app unchanged.
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';

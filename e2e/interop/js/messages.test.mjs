@@ -1,4 +1,4 @@
-// What is sent arrives unchanged and in order, on every transport.
+// Messages arrive unchanged and in order, on every transport.
 
 import assert from 'node:assert/strict';
 import { randomBytes, randomUUID } from 'node:crypto';

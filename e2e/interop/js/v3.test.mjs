@@ -260,7 +260,7 @@ describe('revision 3: message', () => {
       assert.equal(answer.headers['content-type'], 'application/octet-stream');
       const expected = Buffer.from('0006ff3468656c6c6f0105ff0401020304', 'hex');
       assert.deepEqual(answer.bytes, expected);
-      // What came as bytes may go as bytes.
+      // Binary input may be echoed as binary.
       const post = await session.post(expected, { 'Content-Type': 'application/octet-stream' });
       assert.equal(post.status, 200);
       assert.deepEqual((await session.poll()).bytes, expected);

@@ -26,7 +26,7 @@ async function echo(peer) {
   assert.equal(await peer.ask('nothing between'), 'nothing between');
 }
 
-// Outside of browsers this client keeps cookies only if it is told to.
+// Outside of browsers this client stores cookies only on request.
 const COOKIES = { 'without cookies': false, 'with cookies': true };
 
 const GOOD = [

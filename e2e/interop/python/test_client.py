@@ -42,7 +42,7 @@ class Peer:
 
     def leave(self):
         if not self.gone.is_set():
-            # A client that is told to disconnect while a POST is under way never sends its close packet,
+            # A client that disconnects while a POST is in flight never sends its close packet,
             # and then waits for the next ping of the server before it returns.
             self.client.queue.join()
         self.client.disconnect()

@@ -47,7 +47,7 @@ engine.on('connection', (socket) => {
   });
 });
 
-/** What is not Engine.IO's; without it node would never answer such a request. */
+/** Answers requests for other paths; without it node would never answer them. */
 const others = (_, response) => response.writeHead(404).end('not found');
 
 const isSecure = options['tls-cert'] !== undefined;

@@ -189,7 +189,7 @@ fn describe(error: &dyn StdError) -> String {
     text
 }
 
-/// How much the server may send at once: two of these messages in base64, or what is usual.
+/// Returns the limit for one response: two of these messages in base64, or the default.
 fn max_response(options: &Options) -> usize {
     (options.size * 3).max(32 << 20)
 }

@@ -273,7 +273,7 @@ fn read_lines() -> mpsc::Receiver<Vec<u8>> {
     receiver
 }
 
-/// What the user sees: messages on the standard output, and a status line where somebody can look at it.
+/// The user interface: messages on standard output, and a status line on a terminal.
 struct Screen {
     is_binary: bool,
     is_json: bool,

@@ -33,7 +33,7 @@ async fn chat_tells_those_who_are_in_the_room() {
             json!({ "from": "Ben", "say": "hello" })
         );
     }
-    // Who moves to another room hears that one, and no longer the old.
+    // A client that moves to another room hears that room, and no longer the old one.
     let enter = json!({ "enter": "blue", "name": "Ben" });
     ben.send(enter.to_string()).await.unwrap();
     assert_eq!(heard(ada).await, json!({ "left": "Ben" }));

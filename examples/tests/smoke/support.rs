@@ -26,7 +26,7 @@ pub(crate) async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
 pub(crate) struct Program {
     child: Child,
     lines: UnboundedReceiver<String>,
-    /// Where it listens, without a slash at the end; empty for a program that does not.
+    /// The URL it listens on, without a trailing slash; empty for a client.
     pub(crate) url: String,
 }
 

@@ -37,7 +37,7 @@ const ASSETS: [(&str, &str, &str); 4] = [
     ),
 ];
 
-/// How long clients have to fetch what is theirs when the server ends.
+/// The grace period for clients to fetch queued messages at shutdown.
 const GRACE: Duration = Duration::from_secs(2);
 
 /// Runs a host until SIGINT or SIGTERM.
@@ -72,7 +72,7 @@ pub(crate) async fn run(host: &str, listener: TcpListener, server: Server) -> io
         "actix" => actix(listener.into_std()?, server, leave).await,
         other => Err(io::Error::new(
             io::ErrorKind::InvalidInput,
-            format!("there is no host {other}; try axum, actix, warp or hyper"),
+            format!("unknown host {other}; expected axum, actix, warp or hyper"),
         )),
     }
 }

@@ -12,10 +12,10 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::options::Options;
 
-/// How long clients have to fetch what is theirs when the server ends.
+/// The grace period for clients to fetch queued messages at shutdown.
 const GRACE: Duration = Duration::from_secs(2);
 
-/// What the app beside the server says.
+/// The answer of the host app.
 const PAGE: &str = "hello from the host app";
 const NOT_FOUND: &str = "host: not found";
 
@@ -29,7 +29,7 @@ pub(crate) fn run(options: &Options) -> io::Result<()> {
         "hyper" => runtime(options.threads)?.block_on(hyper::run(options)),
         other => Err(io::Error::new(
             io::ErrorKind::InvalidInput,
-            format!("there is no host {other}; try axum, actix, warp, warp-filter or hyper"),
+            format!("unknown host {other}; expected axum, actix, warp, warp-filter or hyper"),
         )),
     }
 }

@@ -6,7 +6,7 @@
 //!
 //! Every message comes back unchanged. Five texts are commands: `bcast:…` goes to all clients instead, the sender once
 //! among them; `close-me` disconnects the sender; `whoami` is answered with the session id; `watch` is answered with
-//! `watching N`, the number of clients, and from then on the sender is told `gone SID REASON` of each client that goes.
+//! `watching N`, the number of clients, and from then on the sender gets `gone SID REASON` for each client that leaves.
 //! A connect with `reject=1` in its query is refused with 401.
 
 mod hosts;

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use engineio_axum::{DisconnectReason, Socket};
 
-/// Those who have said `watch`.
+/// The clients that have sent `watch`.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Watchers(Arc<Mutex<Vec<Socket>>>);
 

@@ -1,4 +1,4 @@
-//! What one session has sent and what has come back: the accounts that must agree.
+//! The messages that one session has sent and received, which must agree.
 
 use std::collections::BTreeSet;
 
@@ -10,16 +10,16 @@ use crate::message::{Messages, number};
 #[derive(Debug)]
 pub(crate) struct Book {
     messages: Messages,
-    /// How many messages will be sent if the session lasts.
+    /// The number of messages to send if the session lasts.
     planned: u64,
     /// The number of the echo that must come next.
     next: u64,
-    /// Those that were overtaken, and have not come.
+    /// Messages that were overtaken and have not arrived.
     missing: BTreeSet<u64>,
     pub(crate) faults: Faults,
 }
 
-/// What must not happen to messages.
+/// The faults that must not happen to messages.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(crate) struct Faults {
     pub(crate) lost: u64,
@@ -39,7 +39,7 @@ impl Book {
         }
     }
 
-    /// How many echoes have come or were overtaken.
+    /// Returns the number of echoes that have arrived or were overtaken.
     pub(crate) const fn next(&self) -> u64 {
         self.next
     }
@@ -137,7 +137,7 @@ mod tests {
                 ..none
             }
         );
-        // It is no echo, and the one that it was has not come.
+        // It is not an echo, and the original message has not arrived.
         let changed = faults(|echoes| {
             let mut bytes = echoes[at].as_bytes().to_vec();
             let last = bytes.len() - 1;

@@ -12,7 +12,7 @@ use crate::book::Book;
 use crate::message::Messages;
 use crate::{PATIENCE, Run};
 
-/// How many messages may be under way at a time.
+/// The maximum number of messages in flight.
 const WINDOW: usize = 32;
 
 /// The most messages of a session.
@@ -25,18 +25,18 @@ const WAYS: [(&str, &[Transport]); 3] = [
     ("upgrading", &[Transport::Polling, Transport::WebSocket]),
 ];
 
-/// How a session ends.
+/// The way a session ends.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Ending {
     /// When everything is back, the client says goodbye.
     Leaves,
     /// The last message asks the server to end it. What came before must come back all the same.
     Dismissed,
-    /// After so many echoes the client drops everything. What is under way then is nobody's loss.
+    /// The client drops everything after this many echoes. Messages in flight do not count as lost.
     BreaksOff(u64),
 }
 
-/// What one session is going to do.
+/// The plan of one session.
 #[derive(Clone, Copy, Debug)]
 struct Plan {
     messages: Messages,

@@ -16,13 +16,13 @@ use tokio::time::sleep;
 use crate::report::Report;
 use crate::{LOOK_EVERY, PATIENCE};
 
-/// What is not held against the server, at the beginning of a run.
+/// The time at the beginning of a run that does not count.
 const WARM_UP: Duration = Duration::from_secs(60);
 
 const MEMORY_SLACK_KIB: u64 = 16 << 10;
 const DESCRIPTOR_SLACK: u64 = 16;
 
-/// What may be open at the end that was not at the beginning.
+/// The number of descriptors that may be open at the end in addition to those at the beginning.
 const LEFT_OPEN: u64 = 4;
 
 /// The fewest samples of a part that say anything.
@@ -37,7 +37,7 @@ pub(crate) struct Gauge {
     last: Option<Sample>,
 }
 
-/// What the process has at one moment.
+/// One sample of the process.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Sample {
     at: Duration,
@@ -174,7 +174,7 @@ fn resident(status: &str) -> Option<u64> {
 mod tests {
     use super::*;
 
-    /// What the rule says of a process whose memory and descriptors are these, second after second.
+    /// Applies the rule to samples of memory and descriptors, one a second.
     fn troubles(
         seconds: u64,
         memory_kib: impl Fn(u64) -> u64,
@@ -203,7 +203,7 @@ mod tests {
         assert_eq!(troubles(600, |second| mib(second.min(60)), |_| 100), 0);
         assert_eq!(troubles(600, |second| mib(30 + second / 8), |_| 100), 1);
         assert_eq!(troubles(600, |_| mib(100), |second| 50 + second / 4), 1);
-        // A moment with much under way is no growth.
+        // A short peak is not growth.
         assert_eq!(
             troubles(
                 600,

@@ -26,16 +26,16 @@ use report::Report;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
-/// What nothing takes nearly as long as, on a busy machine too.
+/// The time limit for everything, generous even for a busy machine.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// How often the server's process is looked at.
+/// The interval between samples of the server's process.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
-/// How often a line is printed.
+/// The interval between lines of output.
 const TELL_EVERY: Duration = Duration::from_secs(10);
 
-/// What all tasks share.
+/// The state shared by all tasks.
 #[derive(Debug)]
 struct Run {
     options: Options,

@@ -8,7 +8,7 @@ pub(crate) const LARGEST: usize = 200 << 10;
 /// The smallest message that has room for its number; shorter ones are empty.
 const SMALLEST: usize = 24;
 
-/// What text is made of: one, two, three and four bytes a character. U+001E cannot be in a text on polling.
+/// The characters of texts, of one, two, three and four bytes. U+001E cannot be in a text on polling.
 const LETTERS: &str = "soak \"é\\ß\u{7f}€\u{2028}😀\r\n";
 
 /// The messages of one session.

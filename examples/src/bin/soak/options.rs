@@ -60,7 +60,7 @@ impl Options {
         }
     }
 
-    /// Where to connect to: host and port.
+    /// Returns the host and port to connect to.
     pub(crate) fn address(&self) -> &str {
         let address = self.url.strip_prefix("http://").unwrap_or(&self.url);
         address.split('/').next().unwrap_or(address)

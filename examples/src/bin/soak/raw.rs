@@ -128,7 +128,7 @@ impl Raw {
         }
     }
 
-    /// Reads more. `false` if there is no more.
+    /// Reads more. Returns `false` at the end of the stream.
     async fn fill(&mut self) -> io::Result<bool> {
         Ok(self.stream.read_buf(&mut self.buffer).await? > 0)
     }
@@ -228,7 +228,7 @@ pub(crate) fn frame(opcode: u8, payload: &[u8]) -> Vec<u8> {
     frame
 }
 
-/// The head of a frame that says to have so many bytes.
+/// Returns the head of a frame that announces `length` bytes.
 pub(crate) fn frame_head(opcode: u8, length: u64) -> Vec<u8> {
     let mut head = vec![0x80 | opcode];
     match length {

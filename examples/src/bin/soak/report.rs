@@ -1,4 +1,4 @@
-//! What is counted, and how it is told.
+//! The counters and their output.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -11,7 +11,7 @@ use crate::book::Faults;
 use crate::gauge::Gauge;
 use crate::watcher::Watcher;
 
-/// How many troubles are told in full.
+/// The number of problems printed in full.
 const TOLD: usize = 10;
 
 /// Counts that all tasks add to.
@@ -75,7 +75,7 @@ impl Report {
         *self.lock().sabotage.entry(name).or_default() += 1;
     }
 
-    /// Something went wrong that is no fault of a message.
+    /// Records a problem other than a fault of a message.
     pub(crate) fn trouble(&self, what: String) {
         let mut counts = self.lock();
         counts.troubles += 1;

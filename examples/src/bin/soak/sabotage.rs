@@ -13,7 +13,7 @@ use tokio::time::{sleep, timeout};
 use crate::raw::Raw;
 use crate::{PATIENCE, Run};
 
-/// What a saboteur needs.
+/// The parameters of a saboteur.
 #[derive(Debug)]
 struct Saboteur {
     address: String,
@@ -168,7 +168,7 @@ fn failed(what: &str) -> impl Fn(io::Error) -> String {
     move |error| format!("{what}: {error}")
 }
 
-/// What should have been, and what was.
+/// Describes the expectation and the result.
 fn expect(expected: bool, what: &str, found: impl std::fmt::Debug) -> Outcome {
     if expected {
         Ok(())

@@ -12,7 +12,7 @@ use tokio::time::{sleep, timeout};
 use crate::options::Options;
 use crate::{PATIENCE, Run};
 
-/// How often the server is asked who is left.
+/// The interval at which the server is asked for its clients.
 const ASK_EVERY: Duration = Duration::from_millis(200);
 
 #[derive(Debug)]
@@ -60,7 +60,7 @@ impl Watcher {
         Ok(watcher)
     }
 
-    /// How many clients the server has.
+    /// The number of clients of the server.
     async fn ask(&self) -> Result<u64, String> {
         let mut count = self.count.clone();
         count.mark_unchanged();
@@ -79,7 +79,7 @@ impl Watcher {
         reasons.unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// How many clients are gone.
+    /// The number of clients that have left.
     pub(crate) fn gone(&self) -> u64 {
         self.reasons().values().sum()
     }

@@ -143,7 +143,7 @@ impl Saboteur {
         for _ in 0..200 {
             match raw.post(&query, &body).await {
                 Ok(response) if response.status == 200 => {}
-                // The session is over, and the one whose answer was held back is told so.
+                // The session has ended, and the request that was held back gets an answer.
                 Ok(_) | Err(_) => return Ok(()),
             }
         }

@@ -11,7 +11,7 @@ use crate::raw::{Raw, frame_head};
 const PAUSE: Duration = Duration::from_millis(50);
 
 impl Saboteur {
-    /// How long a head may take is the host's matter; this one gives up first.
+    /// The host limits the time for a request head; this saboteur gives up first.
     pub(super) async fn slow_head(&self) -> Outcome {
         let mut raw = self.connect().await?;
         let head = raw.head("GET", "EIO=4&transport=polling", "");
@@ -50,7 +50,7 @@ impl Saboteur {
     async fn dribble(&self, raw: &mut Raw) -> Outcome {
         let end = Instant::now() + self.life + Duration::from_secs(10);
         while Instant::now() < end {
-            // What it says is read meanwhile; at the end of that it is over.
+            // Data is read meanwhile; the end of the stream is the end of the session.
             if timeout(PAUSE, raw.ended()).await.is_ok() || raw.send(b"x").await.is_err() {
                 return Ok(());
             }
