@@ -34,7 +34,7 @@ pub(crate) struct Limits {
 #[derive(Debug)]
 pub(crate) struct Queued {
     message: Message,
-    /// It is worth compressing.
+    /// It may be compressed.
     compress: bool,
 }
 
@@ -54,7 +54,7 @@ impl Outbox {
         self.messages.push_back(Queued { message, compress });
     }
 
-    /// The next message, and whether it is worth compressing.
+    /// Takes the next message, and whether it may be compressed.
     pub(crate) fn pop(&mut self) -> Option<(Message, bool)> {
         let Queued { message, compress } = self.messages.pop_front()?;
         self.bytes -= cost(&message);
@@ -63,14 +63,20 @@ impl Outbox {
 
     /// Takes the longest run of messages that fits into the payload beside what it holds already; always one if the
     /// payload is empty.
+    ///
+    /// The run ends where messages that may be compressed and messages that may not meet. A payload is compressed as a
+    /// whole, and its size would tell how much the one has in common with the other (CRIME, BREACH).
     pub(crate) fn pop_payload(&mut self, limits: Limits, into: &mut Batch) {
-        while let Some(Queued { message, compress }) = self.messages.pop_front() {
+        while let Some(Queued { message, compress }) = self
+            .messages
+            .pop_front_if(|next| into.compress.is_none_or(|run| run == next.compress))
+        {
             let spent = cost(&message);
             if let Err(Packet::Message(message)) = into.push(Packet::Message(message), limits) {
                 self.messages.push_front(Queued { message, compress });
                 break;
             }
-            into.compress = Some(into.compress == Some(true) || compress);
+            into.compress = Some(compress);
             self.bytes -= spent;
         }
     }
@@ -115,7 +121,7 @@ impl Outbox {
 pub(crate) struct Batch {
     packets: Vec<Packet>,
     size: PayloadSize,
-    /// Whether one of the messages is worth compressing, if there are any.
+    /// Whether the messages may be compressed, if there are any.
     compress: Option<bool>,
 }
 
@@ -147,7 +153,7 @@ impl Batch {
         self.packets.push(packet);
     }
 
-    /// The packets, and whether a response that carries them is worth compressing.
+    /// Returns the packets, and whether a body that carries them may be compressed.
     pub(crate) fn into_packets(self) -> (Vec<Packet>, bool) {
         (self.packets, self.compress.unwrap_or(true))
     }

@@ -22,16 +22,18 @@ impl SendOptions {
         Self { compress: true }
     }
 
-    /// Sets whether the message is worth compressing. Default `true`.
+    /// Sets whether the message may be compressed. Default `true`.
     ///
-    /// A WebSocket message is sent uncompressed if it is not, and a poll response if none of its messages is.
+    /// Compression costs time that data which is compressed already does not repay, and the size of a compressed body
+    /// tells something of a secret in it. A message with `false` is in no compressed WebSocket message and in no
+    /// compressed poll response: it shares a response only with messages that were sent in the same way.
     #[must_use]
     pub const fn compress(mut self, compress: bool) -> Self {
         self.compress = compress;
         self
     }
 
-    /// Returns whether the message is worth compressing. For drivers.
+    /// Returns whether the message may be compressed. For drivers.
     #[must_use]
     pub const fn is_compressible(self) -> bool {
         self.compress

@@ -128,6 +128,35 @@ fn a_frame_comes_with_the_wishes_of_its_message() {
 }
 
 #[test]
+fn a_poll_ends_where_messages_that_may_be_compressed_and_those_that_may_not_meet() {
+    let (mut session, now) = opened(Config::default(), false);
+    let plain = SendOptions::new().compress(false);
+    for (text, options) in [
+        ("a", SendOptions::new()),
+        ("b", SendOptions::new()),
+        ("secret", plain),
+        ("secret too", plain),
+        ("c", SendOptions::new()),
+    ] {
+        session.send_with(Message::from(text), options).unwrap();
+    }
+    session.close(now, engineio_core::DisconnectReason::Server);
+    for (body, compress) in [
+        ("4a\x1e4b", true),
+        ("4secret\x1e4secret too", false),
+        ("4c\x1e1", true),
+    ] {
+        let poll = session.next_exchange();
+        session.handle_input(now, Input::PollOpened(poll));
+        let payload = session.take_payload(now, poll).unwrap();
+        assert_eq!(
+            (&payload.body[..], payload.compress),
+            (body.as_bytes(), compress)
+        );
+    }
+}
+
+#[test]
 fn who_waits_for_room_is_told_that_the_session_is_closing() {
     for by_websocket in [false, true] {
         let (mut session, now) = opened(Config::default(), by_websocket);

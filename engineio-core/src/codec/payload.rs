@@ -20,7 +20,7 @@ pub struct Payload {
     pub body: Bytes,
     /// Whether the content type is `application/octet-stream`.
     pub binary: bool,
-    /// Whether compressing the body is worth the time: `false` if every message in it was sent with the wish not to.
+    /// Whether the body may be compressed: `false` if its messages were sent with the option not to be.
     pub compress: bool,
 }
 
