@@ -1,4 +1,4 @@
-//! Pings, pongs and their absence, rows 29 to 33, 46, 54, 59 and 60.
+//! Pings, pongs and their absence, rows 29 to 33, 46, 54, 59, 60 and 68.
 
 use engineio_core::{Config, DisconnectReason, Message, Refusal, Timer};
 
@@ -66,6 +66,34 @@ fn a_pong_by_post_counts() {
     let post = rig.post("3");
     assert_eq!(rig.seen(), [payload(poll, "2"), Seen::PostOk(post)]);
     assert_eq!(rig.time_left(), Some(secs(25)));
+}
+
+// row 68
+#[test]
+fn a_request_after_the_deadline_finds_the_session_over_though_the_timer_was_not_looked_at() {
+    for late in [secs(0), ms(20)] {
+        let mut rig = Rig::polling();
+        rig.wait(secs(25));
+        rig.now += secs(20) + late;
+        let poll = rig.poll();
+        let closed = Seen::Closed(DisconnectReason::PingTimeout);
+        let refused = Seen::PollRefused(poll, Refusal::UnknownSid);
+        assert_eq!(rig.seen(), [refused, closed, Seen::Finished]);
+    }
+    for request in [Rig::begin_post as fn(&mut Rig) -> _, |rig| rig.post("3")] {
+        let mut rig = Rig::polling();
+        rig.wait(secs(25));
+        rig.now += secs(20);
+        let post = request(&mut rig);
+        let closed = Seen::Closed(DisconnectReason::PingTimeout);
+        let refused = Seen::PostRefused(post, Refusal::UnknownSid);
+        assert_eq!(rig.seen(), [refused, closed, Seen::Finished]);
+    }
+    // What is due but ends nothing counts as well: this poll brings the ping.
+    let mut rig = Rig::polling();
+    rig.now += secs(25);
+    let poll = rig.poll();
+    assert_eq!(rig.seen(), [payload(poll, "2")]);
 }
 
 // row 31
