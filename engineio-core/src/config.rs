@@ -53,6 +53,12 @@ pub struct Config {
     pub allow_upgrades: bool,
     /// Whether clients of revision 3 are served beside those of revision 4. Default `false`.
     pub allow_eio3: bool,
+    /// Whether a text that holds U+001E is sent to clients that poll. Default `false`: [`SendError::Separator`]. Revision 4
+    /// separates packets by this character and has no escape for it, so that whoever may put it into a text that an
+    /// application passes on can put whole packets before other clients. JSON escapes it, and so does Socket.IO.
+    ///
+    /// [`SendError::Separator`]: crate::SendError::Separator
+    pub allow_separator: bool,
     /// Whether clients may poll by script elements (JSONP). Default `false`: any page can put a script of any site into
     /// itself and read the session out of it, and the browser sends no `Origin` header by which to refuse it.
     pub allow_jsonp: bool,
@@ -85,6 +91,7 @@ impl Default for Config {
             transports: Transports::ALL,
             allow_upgrades: true,
             allow_eio3: false,
+            allow_separator: false,
             allow_jsonp: false,
         }
     }

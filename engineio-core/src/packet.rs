@@ -5,7 +5,7 @@ use std::fmt;
 use bytes::Bytes;
 use serde::{Serialize, de::DeserializeOwned};
 
-use crate::Text;
+use crate::{Text, codec};
 
 /// Application data: what one side sends and the other receives, whole and in order.
 ///
@@ -95,6 +95,15 @@ impl Message {
         match self {
             Self::Text(text) => text.len(),
             Self::Binary(bytes) => bytes.len(),
+        }
+    }
+
+    /// Whether this is a text that holds the separator of revision 4's payloads.
+    pub(crate) fn holds_separator(&self) -> bool {
+        match self {
+            Self::Text(text) => text.as_bytes().contains(&codec::v4::SEPARATOR),
+            // Travels in base64 there.
+            Self::Binary(_) => false,
         }
     }
 

@@ -67,6 +67,10 @@ pub enum SendError<T = Message> {
     /// The outbox has no room: the peer reads more slowly than the application sends.
     #[error("the outbox is full")]
     Full(T),
+    /// A text holds U+001E, which separates packets where the peer polls: it would read what follows as other packets.
+    /// [`Config::allow_separator`](crate::Config::allow_separator) lets such a text through.
+    #[error("the text holds U+001E, which separates packets in polling")]
+    Separator(T),
 }
 
 impl<T> SendError<T> {
@@ -74,7 +78,7 @@ impl<T> SendError<T> {
     #[must_use]
     pub fn into_inner(self) -> T {
         match self {
-            Self::Closed(unsent) | Self::Full(unsent) => unsent,
+            Self::Closed(unsent) | Self::Full(unsent) | Self::Separator(unsent) => unsent,
         }
     }
 }

@@ -156,6 +156,59 @@ fn a_poll_ends_where_messages_that_may_be_compressed_and_those_that_may_not_meet
     }
 }
 
+/// A client on a WebSocket can write a text in which whole packets follow; an application that passes it on must not put
+/// them before those who poll.
+#[test]
+fn a_text_with_a_separator_is_not_sent_to_a_client_that_polls() {
+    let evil = || Message::from("hi\x1e0{\"sid\":\"mine\"}\x1e1");
+    let (mut session, now) = opened(Config::default(), false);
+    assert_eq!(session.send(evil()), Err(SendError::Separator(evil())));
+    let many = vec![Message::from("a"), evil()];
+    assert_eq!(
+        session.send_many(many.clone()),
+        Err(SendError::Separator(many))
+    );
+    // Bytes travel in base64.
+    session.send(Message::from(b"a\x1e1")).unwrap();
+    let poll = session.next_exchange();
+    session.handle_input(now, Input::PollOpened(poll));
+    assert_eq!(session.take_payload(now, poll).unwrap().body, "bYR4x");
+
+    // It may poll until the upgrade is complete, and never again.
+    let websocket = session.next_link();
+    session.handle_input(now, Input::LinkOpened(websocket, Transport::WebSocket));
+    for frame in ["2probe", "5"] {
+        assert!(session.send(evil()).is_err());
+        let frame = Frame::text(frame);
+        session.handle_input(now, Input::LinkFrame(websocket, frame));
+    }
+    session.send(evil()).unwrap();
+}
+
+#[test]
+fn a_text_with_a_separator_reaches_whom_it_cannot_harm() {
+    let text = || Message::from("a\x1eb");
+    let (mut session, _) = opened(Config::default(), true);
+    session.send(text()).unwrap();
+    let allowing = Config {
+        allow_separator: true,
+        ..Config::default()
+    };
+    let (mut session, _) = opened(allowing, false);
+    session.send(text()).unwrap();
+
+    // Revision 3 tells how long a packet is.
+    let sid = Sid::from_random([0; 15]);
+    let mut session = Session::new(Arc::default(), sid, Revision::V3, false);
+    session.send(text()).unwrap();
+
+    // Before the client is accepted, the driver knows how it comes.
+    let mut session = Session::new(Arc::default(), sid, Revision::V4, false);
+    assert!(session.send(text()).is_err());
+    session.begins_over(Transport::WebSocket);
+    session.send(text()).unwrap();
+}
+
 #[test]
 fn who_waits_for_room_is_told_that_the_session_is_closing() {
     for by_websocket in [false, true] {

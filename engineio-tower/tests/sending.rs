@@ -4,9 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use engineio_tower::{
-    DisconnectReason, Message, SendError, SendOptions, Server, ServerBuilder, Socket, WhenFull,
+    DisconnectReason, Message, Rejection, SendError, SendOptions, Server, ServerBuilder, Socket,
+    WhenFull,
 };
-use support::{get_request, open, poll, post, receive, receive_text, send, text, websocket};
+use http::StatusCode;
+use support::{get, get_request, open, poll, post, receive, receive_text, send, text, websocket};
 use tokio::sync::{Semaphore, mpsc};
 
 mod support;
@@ -86,6 +88,43 @@ async fn messages_are_sent_together_or_not_at_all() {
     assert!(matches!(error, SendError::Full(_)));
     socket.send_many(["b", "c"]).unwrap();
     assert_eq!(text(&poll(&server, &sid).await), "4a\x1e4b\x1e4c");
+}
+
+#[tokio::test]
+async fn a_text_that_would_be_other_packets_is_not_sent_to_those_who_poll() {
+    const EVIL: &str = "hi\x1e0{\"sid\":\"mine\"}\x1e1";
+    let server = Server::builder().build();
+    let (sid, _) = open(&server).await;
+    let mut reader = websocket(&server, "EIO=4&transport=websocket").await;
+    receive(&mut reader).await;
+    // Of the two, one gets it.
+    assert_eq!(server.broadcast(EVIL), 1);
+    assert_eq!(receive_text(&mut reader).await, format!("4{EVIL}"));
+
+    let poller = server.socket(&sid.parse().unwrap()).unwrap();
+    let refused = SendError::Separator(Message::from(EVIL));
+    assert_eq!(poller.try_send(EVIL), Err(refused.clone()));
+    assert_eq!(poller.send(EVIL).await, Err(refused.clone()));
+    assert_eq!(server.send(&poller.sid(), EVIL).await, Err(refused));
+    assert!(!poller.send_volatile(EVIL));
+    assert!(poller.send_many(["a", EVIL]).is_err());
+    poller.send("b").await.unwrap();
+    assert_eq!(text(&poll(&server, &sid).await), "4b");
+
+    // The transport counts already before the client is accepted.
+    let server = Server::builder()
+        .on_connect(|socket: Socket, _| -> Result<(), Rejection> { Ok(socket.try_send(EVIL)?) })
+        .build();
+    let response = get(&server, "EIO=4&transport=polling").await;
+    assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
+    let mut reader = websocket(&server, "EIO=4&transport=websocket").await;
+    receive(&mut reader).await;
+    assert_eq!(receive_text(&mut reader).await, format!("4{EVIL}"));
+
+    let server = Server::builder().allow_separator(true).build();
+    let (sid, _) = open(&server).await;
+    assert_eq!(server.broadcast("a\x1e4b"), 1);
+    assert_eq!(text(&poll(&server, &sid).await), "4a\x1e4b");
 }
 
 #[tokio::test]

@@ -4,6 +4,7 @@ mod input;
 mod link;
 mod machine;
 mod post;
+mod sending;
 mod state;
 #[cfg(test)]
 mod tests;
@@ -17,11 +18,10 @@ use self::link::Link;
 use self::machine::Machine;
 use self::state::State;
 use crate::codec::Coding;
-use crate::outbox;
 use crate::timer::Timer;
 use crate::{
     Config, DisconnectReason, Frame, LinkId, Message, Packet, Payload, Refusal, Revision,
-    SendError, SendOptions, Sid, Transport,
+    SendOptions, Sid, Transport,
 };
 
 /// One session of a server: what may happen when, and what follows from it.
@@ -137,6 +137,8 @@ use crate::{
 pub struct Session {
     state: State,
     machine: Machine,
+    /// The transport of the handshake, as far as the driver has told it.
+    begins_over: Transport,
     exchanges: u32,
     links: u32,
 }
@@ -151,6 +153,7 @@ impl Session {
         Self {
             state: State::Opening,
             machine: Machine::new(config, sid, Coding { revision, base64 }),
+            begins_over: Transport::Polling,
             exchanges: 0,
             links: 0,
         }
@@ -193,57 +196,6 @@ impl Session {
         while let Some(timer) = self.machine.timers.take_due(now) {
             self.transition(|state, machine| state.on_timer(now, timer, machine));
         }
-    }
-
-    /// Queues a message for the client.
-    ///
-    /// # Errors
-    ///
-    /// Returns the message as [`SendError::Full`] if the outbox has no room for it, or as [`SendError::Closed`] if the
-    /// session is closing or closed.
-    pub fn send(&mut self, message: Message) -> Result<(), SendError> {
-        self.send_with(message, SendOptions::new())
-    }
-
-    /// Queues a message for the client, with per-message options.
-    ///
-    /// # Errors
-    ///
-    /// As [`send`](Self::send).
-    pub fn send_with(&mut self, message: Message, options: SendOptions) -> Result<(), SendError> {
-        let message = self.admit(message, outbox::cost)?;
-        self.machine.outbox.push(message, options.compress);
-        self.state.flush(&mut self.machine);
-        Ok(())
-    }
-
-    /// Queues several messages, all of them or none: nothing comes between them, and a full outbox takes none.
-    ///
-    /// # Errors
-    ///
-    /// As [`send`](Self::send), with all messages handed back.
-    pub fn send_many(&mut self, messages: Vec<Message>) -> Result<(), SendError<Vec<Message>>> {
-        let costs = |messages: &Vec<Message>| {
-            let costs = messages.iter().map(outbox::cost);
-            costs.fold(0, usize::saturating_add)
-        };
-        for message in self.admit(messages, costs)? {
-            self.machine.outbox.push(message, true);
-        }
-        self.state.flush(&mut self.machine);
-        Ok(())
-    }
-
-    /// Hands back what may not be queued now.
-    fn admit<T>(&mut self, unsent: T, cost: impl FnOnce(&T) -> usize) -> Result<T, SendError<T>> {
-        if !matches!(self.state, State::Opening | State::Open(_)) {
-            return Err(SendError::Closed(unsent));
-        }
-        if !self.machine.outbox_has_room(cost(&unsent)) {
-            self.machine.refuse_message();
-            return Err(SendError::Full(unsent));
-        }
-        Ok(unsent)
     }
 
     /// Whether a message that is sent now leaves at once: a WebSocket or a waiting poll is there, and nothing is queued

@@ -188,7 +188,7 @@ impl TimeLimit {
 /// The panic hook has logged the details.
 fn panicked(name: &str) -> Rejection {
     tracing::error!(target: "engineio::connect", "{name} panicked; the client is refused");
-    Rejection::status_code(http::StatusCode::INTERNAL_SERVER_ERROR).json("Internal server error")
+    Rejection::internal_error()
 }
 
 /// The name of the handler in log lines.
@@ -223,14 +223,17 @@ impl Request {
         let config = Arc::clone(&server.config);
         let mut machine =
             proto::server::Session::new(config, sid, opening.revision, opening.base64);
+        machine.begins_over(opening.transport);
         let opened_by = match handshake {
             Some(handshake) => OpenedBy::WebSocket(machine.next_link(), handshake),
             None => OpenedBy::Polling(machine.next_exchange()),
         };
         let session = Session::new(Arc::clone(server), machine, opening, peer, permit);
         if let Some(message) = &server.options.initial_message {
-            // An empty queue takes any message.
-            let _ = session.try_send(message.clone(), SendOptions::new());
+            // An empty queue takes any message but a text that polling would tear.
+            if let Err(error) = session.try_send(message.clone(), SendOptions::new()) {
+                tracing::error!(target: "engineio::connect", %error, "the initial message was not sent");
+            }
         }
         let cookie = server.options.cookie.as_ref();
         let cookie = cookie.and_then(|cookie| cookie.header(&sid, &head));

@@ -282,6 +282,12 @@ impl ServerBuilder {
         self
     }
 
+    /// Whether a text with U+001E may be sent to a client that polls; see [`Config::allow_separator`].
+    pub const fn allow_separator(mut self, allow: bool) -> Self {
+        self.config.allow_separator = allow;
+        self
+    }
+
     /// How many bytes may be queued for one client; see [`Config::outbox_limit`].
     pub const fn outbox_limit(mut self, bytes: usize) -> Self {
         self.config.outbox_limit = bytes;
@@ -382,7 +388,7 @@ impl ServerBuilder {
         self
     }
 
-    /// What every client is sent right after the open packet, within the handshake.
+    /// Sends a message to every client right after the open packet, within the handshake.
     pub fn initial_message(mut self, message: impl Into<Message>) -> Self {
         self.options.initial_message = Some(message.into());
         self

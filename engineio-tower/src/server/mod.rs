@@ -140,8 +140,9 @@ impl Server {
 
     /// Sends a message to every connected client. It is encoded once and shared by all of them.
     ///
-    /// Returns to how many it was queued. A client whose outbox is full, or for which others wait, does not get it; to wait for such clients,
-    /// [`send`](Socket::send) to each of [`sockets`](Self::sockets).
+    /// Returns to how many it was queued. A client whose outbox is full, or for which others wait, does not get it; to wait
+    /// for such clients, [`send`](Socket::send) to each of [`sockets`](Self::sockets). A text with U+001E does not reach
+    /// clients that poll, see [`ServerBuilder::allow_separator`](crate::ServerBuilder::allow_separator).
     pub fn broadcast(&self, message: impl Into<Message>) -> usize {
         let message = message.into();
         let sessions = self.inner.registry.snapshot();

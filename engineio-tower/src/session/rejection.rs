@@ -45,6 +45,10 @@ impl Rejection {
         }
     }
 
+    pub(crate) fn internal_error() -> Self {
+        Self::status_code(StatusCode::INTERNAL_SERVER_ERROR).json("Internal server error")
+    }
+
     pub(crate) fn unavailable() -> Self {
         Self::status_code(StatusCode::SERVICE_UNAVAILABLE).json("Service unavailable")
     }
@@ -99,10 +103,14 @@ impl Default for Rejection {
     }
 }
 
-/// For the `?` behind a `send` in a connect handler: more was sent than fits, or the handler closed the socket.
+/// For the `?` behind a `send` in a connect handler: 503 if more was sent than fits or the handler closed the socket, 500
+/// for a text that cannot be sent at all.
 impl<T> From<SendError<T>> for Rejection {
     fn from(error: SendError<T>) -> Self {
         tracing::warn!(target: "engineio::connect", %error, "a connect handler could not send");
-        Self::unavailable()
+        match error {
+            SendError::Separator(_) => Self::internal_error(),
+            _ => Self::unavailable(),
+        }
     }
 }

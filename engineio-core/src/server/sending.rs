@@ -1,0 +1,80 @@
+//! What the application sends, and what may not be queued.
+
+use super::Session;
+use super::state::State;
+use crate::outbox;
+use crate::{Message, Revision, SendError, SendOptions, Transport};
+
+impl Session {
+    /// Tells the transport over which the session is going to begin, which decides what may be sent before it is accepted.
+    /// Without this, polling is assumed.
+    pub const fn begins_over(&mut self, transport: Transport) {
+        self.begins_over = transport;
+    }
+
+    /// Queues a message for the client.
+    ///
+    /// # Errors
+    ///
+    /// Returns the message as [`SendError::Full`] if the outbox has no room for it, as [`SendError::Closed`] if the session
+    /// is closing or closed, or as [`SendError::Separator`] if it is a text with U+001E that may leave by polling.
+    pub fn send(&mut self, message: Message) -> Result<(), SendError> {
+        self.send_with(message, SendOptions::new())
+    }
+
+    /// Queues a message for the client, with per-message options.
+    ///
+    /// # Errors
+    ///
+    /// As [`send`](Self::send).
+    pub fn send_with(&mut self, message: Message, options: SendOptions) -> Result<(), SendError> {
+        let message = self.admit(message, std::slice::from_ref)?;
+        self.machine.outbox.push(message, options.compress);
+        self.state.flush(&mut self.machine);
+        Ok(())
+    }
+
+    /// Queues several messages, all of them or none: nothing comes between them, and a full outbox takes none.
+    ///
+    /// # Errors
+    ///
+    /// As [`send`](Self::send), with all messages handed back.
+    pub fn send_many(&mut self, messages: Vec<Message>) -> Result<(), SendError<Vec<Message>>> {
+        for message in self.admit(messages, Vec::as_slice)? {
+            self.machine.outbox.push(message, true);
+        }
+        self.state.flush(&mut self.machine);
+        Ok(())
+    }
+
+    /// Hands back what may not be queued now.
+    fn admit<T>(
+        &mut self,
+        unsent: T,
+        messages: impl FnOnce(&T) -> &[Message],
+    ) -> Result<T, SendError<T>> {
+        let messages = messages(&unsent);
+        let polls = match &self.state {
+            State::Opening => self.begins_over == Transport::Polling,
+            State::Open(link) => link.transport() == Transport::Polling,
+            State::Closing(..) | State::Closed(_) => return Err(SendError::Closed(unsent)),
+        };
+        // Frames and the payloads of revision 3 need no separator.
+        let separated = polls && self.revision() == Revision::V4;
+        if separated
+            && !self.machine.config.allow_separator
+            && messages.iter().any(Message::holds_separator)
+        {
+            return Err(SendError::Separator(unsent));
+        }
+        let costs = messages.iter().map(outbox::cost);
+        if !self
+            .machine
+            .outbox_has_room(costs.fold(0, usize::saturating_add))
+        {
+            self.machine.refuse_message();
+            return Err(SendError::Full(unsent));
+        }
+        Ok(unsent)
+    }
+}
