@@ -133,19 +133,26 @@ fn tungstenite_allocations() -> u64 {
     allocations_of(&runtime, client)
 }
 
+/// The messages of all batches. Each has memory of its own: a slice of the read buffer would keep all of it alive, of
+/// which the queues count no more than the message.
+const MESSAGES: u64 = (BATCHES * BATCH) as u64;
+
 #[test]
-fn a_plain_handler_costs_a_websocket_message_nothing() {
+fn a_plain_handler_costs_a_websocket_message_one_allocation() {
     let (ours, theirs) = (echo_allocations(plain()), tungstenite_allocations());
     println!("{BATCHES} batches of {BATCH}: {ours} allocations, tungstenite alone {theirs}");
-    assert!(ours <= theirs, "{ours} allocations, tungstenite {theirs}");
+    assert!(
+        ours <= theirs + MESSAGES,
+        "{ours} allocations, tungstenite {theirs}"
+    );
 }
 
 #[test]
-fn an_async_handler_costs_one_allocation_a_batch() {
+fn an_async_handler_costs_one_more_allocation_a_batch() {
     let (ours, theirs) = (echo_allocations(asynchronous()), tungstenite_allocations());
     println!("{BATCHES} batches of {BATCH}: {ours} allocations, tungstenite alone {theirs}");
     assert!(
-        ours <= theirs + BATCHES as u64,
+        ours <= theirs + MESSAGES + BATCHES as u64,
         "{ours} allocations, tungstenite {theirs}"
     );
 }

@@ -1,4 +1,4 @@
-//! Messages, packed and unpacked (permessage-deflate, RFC 7692 § 7.2).
+//! Compresses and decompresses messages (permessage-deflate, RFC 7692 § 7.2).
 //!
 //! Nothing of a message is kept for the next one of its connection, so compressor and decompressor belong to the thread;
 //! the compressor is the one that serves poll responses.
@@ -9,7 +9,7 @@
 //! is known. The median of 41 rounds on one core of an AMD EPYC, release build with thin LTO, flate2 1.1.10 on
 //! miniz_oxide 0.9.1:
 //!
-//! | message | level 1 | level 2 | level 4 | level 6 | unpacked | noise, level 1 | noise, level 6 |
+//! | message | level 1 | level 2 | level 4 | level 6 | decompressed | noise, level 1 | noise, level 6 |
 //! |---|---|---|---|---|---|---|---|
 //! | 1 KiB | 5 (33 %) | 7 (31 %) | 8 (30 %) | 8 (30 %) | 4 | 8 | 12 |
 //! | 4 KiB | 9 (26 %) | 15 (24 %) | 20 (23 %) | 24 (23 %) | 7 | 16 | 33 |
@@ -35,33 +35,33 @@ use std::cell::RefCell;
 use bytes::Bytes;
 use flate2::{Decompress, FlushCompress, FlushDecompress, Status};
 
-use super::parser::Fault;
+use crate::Violation;
 use crate::compressor;
 
-/// What ends each packed message, and is left out of it (RFC 7692 § 7.2.1).
+/// What ends each compressed message, and is left out of it (RFC 7692 § 7.2.1).
 const TAIL: [u8; 4] = [0, 0, 0xff, 0xff];
 
 /// The same with an empty last block behind it, by which the library tells that the message did not stop within a block.
 const TAIL_AND_END: [u8; 6] = [0, 0, 0xff, 0xff, 0x03, 0];
 
-/// The size of the buffer of each thread into which messages are unpacked. One that is larger gets a buffer of its own.
-const UNPACK_BUFFER: usize = 64 * 1024;
+/// The size of the buffer of each thread into which messages are decompressed. One that is larger gets a buffer of its own.
+const DECOMPRESS_BUFFER: usize = 64 * 1024;
 
-/// How many bytes of a packed message allow for one more block that is marked as the last one, beyond eight. After it the
+/// How many bytes of a compressed message allow for one more block that is marked as the last one, beyond eight. After it the
 /// decompressor is set back, which takes 0.2 µs. Clients make one or none.
 const BYTES_PER_LAST_BLOCK: usize = 64;
 
-/// How many packed messages a thread remembers, for those that go to several clients.
+/// How many compressed messages a thread remembers, for those that go to several clients.
 const REMEMBERED: usize = 4;
 
 /// The largest message that is remembered, in bytes: a thread keeps the last four, with the buffers that they are in.
 const MEMORABLE: usize = 256 * 1024;
 
 thread_local! {
-    static UNPACKER: RefCell<Option<Unpacker>> = const { RefCell::new(None) };
+    static DECOMPRESSOR: RefCell<Option<Decompressor>> = const { RefCell::new(None) };
     static RECENT: RefCell<Recent> = const {
         RefCell::new(Recent {
-            packed: [const { None }; REMEMBERED],
+            compressed: [const { None }; REMEMBERED],
             next: 0,
         })
     };
@@ -69,59 +69,59 @@ thread_local! {
 
 /// The most bytes that may come for a message of `max_payload` bytes. What cannot be made smaller grows: by a thousandth
 /// in zlib, by an eighth at worst in compressors that save time.
-pub(super) const fn packed_limit(max_payload: usize) -> usize {
+pub(crate) const fn compressed_limit(max_payload: usize) -> usize {
     max_payload.saturating_add(max_payload / 8 + 128)
 }
 
-/// The message that is packed in these bytes. Whatever it would unpack to, it is given one byte more than `max_payload`.
-pub(super) fn unpack(payload: &[u8], max_payload: usize) -> Result<Bytes, Fault> {
-    let packed = [payload, &TAIL_AND_END].concat();
-    UNPACKER.with_borrow_mut(|unpacker| {
-        let unpacked = unpacker
-            .get_or_insert_with(|| Unpacker {
+/// The message that is compressed in these bytes. Whatever it would decompress to, it is given one byte more than `max_payload`.
+pub(crate) fn decompress(payload: &[u8], max_payload: usize) -> Result<Bytes, Violation> {
+    let compressed = [payload, &TAIL_AND_END].concat();
+    DECOMPRESSOR.with_borrow_mut(|decompressor| {
+        let decompressed = decompressor
+            .get_or_insert_with(|| Decompressor {
                 state: Decompress::new(false),
-                buffer: vec![0; UNPACK_BUFFER],
+                buffer: vec![0; DECOMPRESS_BUFFER],
             })
-            .unpack(&packed, max_payload);
-        if unpacked.is_err() {
+            .decompress(&compressed, max_payload);
+        if decompressed.is_err() {
             // What has failed is not trusted to be set back.
-            *unpacker = None;
+            *decompressor = None;
         }
-        unpacked
+        decompressed
     })
 }
 
-/// What a thread unpacks with.
-struct Unpacker {
+/// What a thread decompresses with.
+struct Decompressor {
     state: Decompress,
     buffer: Vec<u8>,
 }
 
-impl Unpacker {
-    fn unpack(&mut self, packed: &[u8], max_payload: usize) -> Result<Bytes, Fault> {
+impl Decompressor {
+    fn decompress(&mut self, compressed: &[u8], max_payload: usize) -> Result<Bytes, Violation> {
         // One byte more shows that it is too much.
         let limit = max_payload.saturating_add(1);
-        let mut room = packed.len().saturating_mul(8);
-        if room <= UNPACK_BUFFER {
-            let buffer = &mut self.buffer[..limit.min(UNPACK_BUFFER)];
-            if let Some(len) = unpack_into(&mut self.state, packed, buffer)? {
+        let mut room = compressed.len().saturating_mul(8);
+        if room <= DECOMPRESS_BUFFER {
+            let buffer = &mut self.buffer[..limit.min(DECOMPRESS_BUFFER)];
+            if let Some(len) = decompress_into(&mut self.state, compressed, buffer)? {
                 if len > max_payload {
-                    return Err(Fault::TooLarge);
+                    return Err(Violation::TooLarge);
                 }
                 let message = Bytes::copy_from_slice(&buffer[..len]);
                 // It is nobody else's to see, should the library ever look behind where it writes.
                 buffer[..len].fill(0);
                 return Ok(message);
             }
-            if limit <= UNPACK_BUFFER {
-                return Err(Fault::TooLarge);
+            if limit <= DECOMPRESS_BUFFER {
+                return Err(Violation::TooLarge);
             }
-            room = 4 * UNPACK_BUFFER;
+            room = 4 * DECOMPRESS_BUFFER;
         }
         loop {
             // Of memory that is announced and not written the system has not to give any.
             let mut buffer = vec![0; room.min(limit)];
-            match unpack_into(&mut self.state, packed, &mut buffer)? {
+            match decompress_into(&mut self.state, compressed, &mut buffer)? {
                 Some(len) if len <= max_payload => {
                     buffer.truncate(len);
                     // The inbox counts what is in it, not what it has room for.
@@ -129,7 +129,7 @@ impl Unpacker {
                     return Ok(buffer.into());
                 }
                 None if room < limit => room = room.saturating_mul(4),
-                _ => return Err(Fault::TooLarge),
+                _ => return Err(Violation::TooLarge),
             }
         }
     }
@@ -139,13 +139,13 @@ impl Unpacker {
 ///
 /// The room is all of it from the start, so that the library can write to its place and notices a reference to what was
 /// before the message.
-fn unpack_into(
+fn decompress_into(
     state: &mut Decompress,
-    packed: &[u8],
+    compressed: &[u8],
     room: &mut [u8],
-) -> Result<Option<usize>, Fault> {
-    let mut last_blocks = packed.len() / BYTES_PER_LAST_BLOCK + 8;
-    let mut rest = packed;
+) -> Result<Option<usize>, Violation> {
+    let mut last_blocks = compressed.len() / BYTES_PER_LAST_BLOCK + 8;
+    let mut rest = compressed;
     let mut len = 0;
     loop {
         state.reset(false);
@@ -162,27 +162,27 @@ fn unpack_into(
                 last_blocks -= 1;
             }
             Ok(Status::Ok | Status::BufError) if len == room.len() => return Ok(None),
-            _ => return Err(Fault::NotDeflated),
+            _ => return Err(Violation::NotDeflated),
         }
     }
 }
 
 /// The message as a client is to get it, or `None` if it would not become smaller.
-pub(super) fn pack(message: &Bytes) -> Option<Bytes> {
+pub(crate) fn compress(message: &Bytes) -> Option<Bytes> {
     // Nobody else will ask for a message that nobody else holds.
     if message.is_unique() || message.len() > MEMORABLE {
-        return pack_anew(message);
+        return compress_anew(message);
     }
-    RECENT.with_borrow_mut(|recent| recent.pack(message))
+    RECENT.with_borrow_mut(|recent| recent.compress(message))
 }
 
-fn pack_anew(message: &[u8]) -> Option<Bytes> {
+fn compress_anew(message: &[u8]) -> Option<Bytes> {
     compressor::with_compressor(|state| {
-        let mut out = Vec::with_capacity(packed_limit(message.len()));
-        let compress = compressor::fresh(state);
-        let packed = compress.compress_vec(message, &mut out, FlushCompress::Sync);
-        let all_read = usize::try_from(compress.total_in()) == Ok(message.len());
-        if !matches!(packed, Ok(Status::Ok)) || !all_read || out.len() == out.capacity() {
+        let mut out = Vec::with_capacity(compressed_limit(message.len()));
+        let compressor = compressor::fresh(state);
+        let compressed = compressor.compress_vec(message, &mut out, FlushCompress::Sync);
+        let all_read = usize::try_from(compressor.total_in()) == Ok(message.len());
+        if !matches!(compressed, Ok(Status::Ok)) || !all_read || out.len() == out.capacity() {
             *state = None;
             return None;
         }
@@ -197,25 +197,29 @@ fn pack_anew(message: &[u8]) -> Option<Bytes> {
     })
 }
 
-/// The last messages of this thread that others held too: a broadcast is packed once for all clients of a thread.
+/// The last messages of this thread that others held too: a broadcast is compressed once for all clients of a thread.
 ///
 /// It holds the messages, so that what is found at their place in memory is still the same.
 struct Recent {
-    packed: [Option<(Bytes, Option<Bytes>)>; REMEMBERED],
+    compressed: [Option<(Bytes, Option<Bytes>)>; REMEMBERED],
     next: usize,
 }
 
 impl Recent {
-    fn pack(&mut self, message: &Bytes) -> Option<Bytes> {
+    fn compress(&mut self, message: &Bytes) -> Option<Bytes> {
         let is_it =
             |known: &Bytes| known.as_ptr() == message.as_ptr() && known.len() == message.len();
-        let found = self.packed.iter().flatten().find(|(known, _)| is_it(known));
-        if let Some((_, packed)) = found {
-            return packed.clone();
+        let found = self
+            .compressed
+            .iter()
+            .flatten()
+            .find(|(known, _)| is_it(known));
+        if let Some((_, compressed)) = found {
+            return compressed.clone();
         }
-        let packed = pack_anew(message);
-        self.packed[self.next] = Some((message.clone(), packed.clone()));
+        let compressed = compress_anew(message);
+        self.compressed[self.next] = Some((message.clone(), compressed.clone()));
         self.next = (self.next + 1) % REMEMBERED;
-        packed
+        compressed
     }
 }

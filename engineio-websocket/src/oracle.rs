@@ -2,12 +2,14 @@
 
 use std::io::{self, Cursor, Read, Write};
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use engineio_core::Frame;
 use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Error, Message, WebSocket};
 
-use super::parser::{Fault, Packed, Parsed, Parser};
+use crate::input::Input;
+use crate::parser::{Compressed, Parsed, Parser};
+use crate::{Role as Side, Violation};
 
 const LIMIT: usize = 300;
 
@@ -28,14 +30,14 @@ enum End {
     Protocol,
 }
 
-fn ours(bytes: &[u8], step: usize) -> Reading {
-    let mut parser = Parser::new(LIMIT, false);
-    let mut raw = BytesMut::new();
+fn ours(role: Side, bytes: &[u8], step: usize) -> Reading {
+    let mut parser = Parser::new(role, LIMIT, false);
+    let mut input = Input::new();
     let mut messages = Vec::new();
     for part in bytes.chunks(step) {
-        raw.extend_from_slice(part);
+        input.push(part);
         loop {
-            let end = match parser.next(&mut raw, Packed::Unpack) {
+            let end = match parser.next(&mut input, Compressed::Decompress) {
                 Ok(Some(Parsed::Message(Frame::Text(text)))) => {
                     messages.push((true, text.as_bytes().to_vec()));
                     continue;
@@ -47,9 +49,9 @@ fn ours(bytes: &[u8], step: usize) -> Reading {
                 Ok(Some(Parsed::Ping(_) | Parsed::Pong)) => continue,
                 Ok(None) => break,
                 Ok(Some(Parsed::Close(_))) => End::Close,
-                Err(Fault::TooLarge) => End::TooLarge,
-                Err(Fault::NotUtf8 | Fault::NotDeflated) => End::NotUtf8,
-                Err(Fault::Protocol(_)) => End::Protocol,
+                Err(Violation::TooLarge) => End::TooLarge,
+                Err(Violation::NotUtf8 | Violation::NotDeflated) => End::NotUtf8,
+                Err(Violation::Protocol(_)) => End::Protocol,
             };
             return Reading { messages, end };
         }
@@ -77,12 +79,12 @@ impl Write for OneWay {
     }
 }
 
-fn theirs(bytes: &[u8]) -> Reading {
+fn theirs(role: Role, bytes: &[u8]) -> Reading {
     let config = WebSocketConfig::default()
         .max_message_size(Some(LIMIT))
         .max_frame_size(Some(LIMIT));
     let stream = OneWay(Cursor::new(Bytes::copy_from_slice(bytes)));
-    let mut socket = WebSocket::from_raw_socket(stream, Role::Server, Some(config));
+    let mut socket = WebSocket::from_raw_socket(stream, role, Some(config));
     let mut messages = Vec::new();
     let end = loop {
         match socket.read() {
@@ -112,8 +114,9 @@ impl Random {
         (self.0 % bound as u64) as usize
     }
 
-    /// A stream of a few frames that a client could send, and then perhaps a byte of it changed.
-    fn stream(&mut self) -> Vec<u8> {
+    /// A stream of a few frames that a client, or else a server, could send, and then perhaps a bit of it changed.
+    fn stream(&mut self, masked: bool) -> Vec<u8> {
+        let bit = if masked { 0x80 } else { 0 };
         const FIRST: [u8; 12] = [
             0x81, 0x82, 0x01, 0x02, 0x00, 0x80, 0x80, 0x89, 0x8a, 0x81, 0x82, 0x88,
         ];
@@ -127,14 +130,17 @@ impl Random {
             };
             stream.push(first);
             match payload.len() {
-                len @ 0..126 => stream.push(0x80 | len as u8),
+                len @ 0..126 => stream.push(bit | len as u8),
                 len => {
-                    stream.push(0xfe);
+                    stream.push(bit | 126);
                     stream.extend((len as u16).to_be_bytes());
                 }
             }
-            let mask: [u8; 4] = std::array::from_fn(|_| self.below(256) as u8);
-            stream.extend(mask);
+            let mut mask = [0; 4];
+            if masked {
+                mask = std::array::from_fn(|_| self.below(256) as u8);
+                stream.extend(mask);
+            }
             stream.extend(payload.iter().zip(mask.iter().cycle()).map(|(a, b)| a ^ b));
         }
         if self.below(3) == 0 {
@@ -146,13 +152,22 @@ impl Random {
 }
 
 #[test]
-fn the_parser_reads_what_tungstenite_reads() {
+fn the_parser_of_a_server_reads_what_tungstenite_reads() {
+    compare(Side::Server, Role::Server);
+}
+
+#[test]
+fn the_parser_of_a_client_reads_what_tungstenite_reads() {
+    compare(Side::Client, Role::Client);
+}
+
+fn compare(side: Side, role: Role) {
     let mut random = Random(0x9e37_79b9_7f4a_7c15);
     let mut ends = [0_usize; 5];
     for round in 0..50_000 {
-        let stream = random.stream();
+        let stream = random.stream(side == Side::Server);
         let step = [1, 3, 64, 4096][random.below(4)];
-        let (ours, theirs) = (ours(&stream, step), theirs(&stream));
+        let (ours, theirs) = (ours(side, &stream, step), theirs(role, &stream));
         assert_eq!(
             ours.messages, theirs.messages,
             "round {round}: {stream:02x?}"

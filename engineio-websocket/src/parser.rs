@@ -1,10 +1,13 @@
-//! Frames of a client, out of the bytes that were read (RFC 6455 § 5).
+//! Frames of a peer, out of the bytes that were read (RFC 6455 § 5).
 
-use bytes::{Buf, Bytes, BytesMut};
-use engineio_core::codec::Utf8;
-use engineio_core::{DisconnectReason, Frame};
+use std::borrow::Cow;
 
-use super::deflate;
+use bytes::Bytes;
+use engineio_core::Frame;
+use engineio_core::codec::{Utf8, detach};
+
+use crate::input::Input;
+use crate::{CloseFrame, Role, Violation, deflate, mask};
 
 const CONTINUATION: u8 = 0x0;
 const TEXT: u8 = 0x1;
@@ -14,50 +17,27 @@ const PING: u8 = 0x9;
 const PONG: u8 = 0xa;
 
 /// The reserved bit that says of a message that it is compressed (RFC 7692 § 6).
-pub(super) const PACKED: u8 = 0x40;
-const PACKED_TEXT: u8 = PACKED | TEXT;
-const PACKED_BINARY: u8 = PACKED | BINARY;
+pub(crate) const COMPRESSED: u8 = 0x40;
+const COMPRESSED_TEXT: u8 = COMPRESSED | TEXT;
+const COMPRESSED_BINARY: u8 = COMPRESSED | BINARY;
 
 /// The most bytes that a control frame may carry.
 const CONTROL_LIMIT: usize = 125;
 
-/// What a client sent.
+/// What the peer sent.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Parsed {
+pub(crate) enum Parsed {
     Message(Frame),
     /// To be answered with the same data.
     Ping(Bytes),
     Pong,
-    /// With the code that the client gave.
-    Close(Option<u16>),
+    Close(Option<CloseFrame>),
 }
 
-/// What a client must not send.
+/// The treatment of a compressed message that is complete. Others are not concerned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Fault {
-    TooLarge,
-    NotUtf8,
-    /// A compressed message that cannot be unpacked.
-    NotDeflated,
-    Protocol(&'static str),
-}
-
-impl Fault {
-    /// Why the session ends, and the close code that tells the peer what it did wrong (RFC 6455 § 7.4.1).
-    pub(super) const fn outcome(self) -> (DisconnectReason, u16) {
-        match self {
-            Self::TooLarge => (DisconnectReason::PayloadTooLarge, 1009),
-            // RFC 7692 names no code. This one is for data that are not what their message says, and ws takes it too.
-            Self::NotUtf8 | Self::NotDeflated => (DisconnectReason::TransportError, 1007),
-            Self::Protocol(_) => (DisconnectReason::TransportError, 1002),
-        }
-    }
-}
-
-/// What is done with a message that is compressed, once it is complete. Others are not concerned.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Packed {
-    Unpack,
+pub(crate) enum Compressed {
+    Decompress,
     /// It stays where it is.
     Leave,
     /// It comes too late, and is not worth the time.
@@ -70,20 +50,21 @@ struct Head {
     /// With the bit of a compressed message.
     opcode: u8,
     last: bool,
-    mask: [u8; 4],
+    key: Option<[u8; mask::KEY]>,
     len: usize,
 }
 
 /// The fragments of a message so far.
 struct Fragments {
     is_text: bool,
-    packed: bool,
-    payload: BytesMut,
+    compressed: bool,
+    payload: Vec<u8>,
 }
 
 /// Finds frames and puts fragmented messages together. Sizes are checked when they are announced, before anything is
 /// kept.
-pub(super) struct Parser {
+pub(crate) struct Parser {
+    role: Role,
     max_payload: usize,
     /// Messages may be compressed.
     deflate: bool,
@@ -92,8 +73,9 @@ pub(super) struct Parser {
 }
 
 impl Parser {
-    pub(super) const fn new(max_payload: usize, deflate: bool) -> Self {
+    pub(crate) const fn new(role: Role, max_payload: usize, deflate: bool) -> Self {
         Self {
+            role,
             max_payload,
             deflate,
             head: None,
@@ -101,44 +83,49 @@ impl Parser {
         }
     }
 
-    /// How many bytes the frame that is being read lacks, if its head is known.
-    pub(super) fn missing(&self, raw: &BytesMut) -> usize {
-        self.head
-            .map_or(0, |head| head.len.saturating_sub(raw.len()))
+    /// The payload length of the frame that is being read, in bytes, if its head is known.
+    pub(crate) fn announced(&self) -> Option<usize> {
+        self.head.map(|head| head.len)
     }
 
-    /// The next thing that is complete. What is left in `raw` waits for more bytes.
-    pub(super) fn next(
+    /// The next thing that is complete. What is left of the input waits for more bytes.
+    pub(crate) fn next(
         &mut self,
-        raw: &mut BytesMut,
-        packed: Packed,
-    ) -> Result<Option<Parsed>, Fault> {
+        input: &mut Input,
+        compressed: Compressed,
+    ) -> Result<Option<Parsed>, Violation> {
         loop {
             let head = match self.head {
                 Some(head) => head,
                 None => {
-                    let Some(head) = take_head(raw, self.deflate)? else {
+                    let Some(head) = take_head(input, self.role, self.deflate)? else {
                         return Ok(None);
                     };
                     self.check(&head)?;
                     *self.head.insert(head)
                 }
             };
-            if raw.len() < head.len {
+            if input.payload_len() < head.len {
                 return Ok(None);
             }
-            if packed != Packed::Unpack && self.completes_packed(head) {
-                if packed == Packed::Leave {
+            if compressed != Compressed::Decompress && self.completes_compressed(head) {
+                if compressed == Compressed::Leave {
                     return Ok(None);
                 }
-                raw.advance(head.len);
+                input.skip(head.len);
                 self.head = None;
                 self.fragments = None;
                 continue;
             }
             self.head = None;
-            let mut payload = raw.split_to(head.len);
-            unmask(&mut payload, head.mask);
+            let payload = if let Some(mut large) = input.take_large() {
+                unmask(&mut large, head.key);
+                Cow::Owned(large)
+            } else {
+                let payload = input.take(head.len);
+                unmask(payload, head.key);
+                Cow::Borrowed(&*payload)
+            };
             if let Some(parsed) = self.take(head, payload)? {
                 return Ok(Some(parsed));
             }
@@ -146,107 +133,134 @@ impl Parser {
     }
 
     /// Whether a message has to be unpacked when this frame is complete.
-    fn completes_packed(&self, head: Head) -> bool {
+    fn completes_compressed(&self, head: Head) -> bool {
         head.last
             && match head.opcode {
-                PACKED_TEXT | PACKED_BINARY => true,
-                CONTINUATION => self.fragments.as_ref().is_some_and(|so_far| so_far.packed),
+                COMPRESSED_TEXT | COMPRESSED_BINARY => true,
+                CONTINUATION => self
+                    .fragments
+                    .as_ref()
+                    .is_some_and(|so_far| so_far.compressed),
                 _ => false,
             }
     }
 
-    fn check(&self, head: &Head) -> Result<(), Fault> {
+    fn check(&self, head: &Head) -> Result<(), Violation> {
         let limit = match (head.opcode, &self.fragments) {
             (CLOSE | PING | PONG, _) if !head.last => {
-                return Err(Fault::Protocol("a control frame in fragments"));
+                return Err(Violation::Protocol("a control frame in fragments"));
             }
             (CLOSE | PING | PONG, _) if head.len > CONTROL_LIMIT => {
-                return Err(Fault::Protocol("a large control frame"));
+                return Err(Violation::Protocol("a large control frame"));
             }
             (CLOSE | PING | PONG, _) => return Ok(()),
-            (CONTINUATION, None) => return Err(Fault::Protocol("nothing to be continued")),
-            (CONTINUATION, Some(so_far)) => self.limit(so_far.packed) - so_far.payload.len(),
+            (CONTINUATION, None) => return Err(Violation::Protocol("nothing to be continued")),
+            (CONTINUATION, Some(so_far)) => self.limit(so_far.compressed) - so_far.payload.len(),
             (TEXT | BINARY, None) => self.max_payload,
-            (PACKED_TEXT | PACKED_BINARY, None) => self.limit(true),
-            (TEXT | BINARY | PACKED_TEXT | PACKED_BINARY, Some(_)) => {
-                return Err(Fault::Protocol("a message within another one"));
+            (COMPRESSED_TEXT | COMPRESSED_BINARY, None) => self.limit(true),
+            (TEXT | BINARY | COMPRESSED_TEXT | COMPRESSED_BINARY, Some(_)) => {
+                return Err(Violation::Protocol("a message within another one"));
             }
-            _ => return Err(Fault::Protocol("an unknown opcode")),
+            _ => return Err(Violation::Protocol("an unknown opcode")),
         };
         if head.len > limit {
-            return Err(Fault::TooLarge);
+            return Err(Violation::TooLarge);
         }
         Ok(())
     }
 
     /// The most bytes that may come of a message.
-    fn limit(&self, packed: bool) -> usize {
-        match packed {
+    fn limit(&self, compressed: bool) -> usize {
+        match compressed {
             false => self.max_payload,
-            true => deflate::packed_limit(self.max_payload),
+            true => deflate::compressed_limit(self.max_payload),
         }
     }
 
     /// A frame is complete; a fragment of a message gives nothing yet.
-    fn take(&mut self, head: Head, payload: BytesMut) -> Result<Option<Parsed>, Fault> {
+    fn take(&mut self, head: Head, payload: Cow<'_, [u8]>) -> Result<Option<Parsed>, Violation> {
         Ok(Some(match head.opcode {
-            CLOSE => Parsed::Close(close_code(&payload)?),
-            PING => Parsed::Ping(payload.freeze()),
+            CLOSE => Parsed::Close(close_frame(&payload)?),
+            PING => Parsed::Ping(Bytes::copy_from_slice(&payload)),
             PONG => Parsed::Pong,
-            TEXT | BINARY if head.last => message(head.opcode == TEXT, payload.freeze())?,
-            _ => return self.take_part(head, &payload),
+            TEXT | BINARY if head.last => message(head.opcode == TEXT, own(payload))?,
+            _ => return self.take_part(head, payload),
         }))
     }
 
     /// A frame of a message that comes in fragments, is compressed, or both.
-    fn take_part(&mut self, head: Head, payload: &BytesMut) -> Result<Option<Parsed>, Fault> {
+    fn take_part(
+        &mut self,
+        head: Head,
+        payload: Cow<'_, [u8]>,
+    ) -> Result<Option<Parsed>, Violation> {
         if head.opcode == CONTINUATION {
             let Some(fragments) = &mut self.fragments else {
                 return Ok(None);
             };
-            fragments.payload.extend_from_slice(payload);
+            fragments.payload.extend_from_slice(&payload);
             if !head.last {
                 return Ok(None);
             }
             let Some(whole) = self.fragments.take() else {
                 return Ok(None);
             };
-            let payload = match whole.packed {
-                false => whole.payload.freeze(),
-                true => deflate::unpack(&whole.payload, self.max_payload)?,
+            let payload = match whole.compressed {
+                false => own(Cow::Owned(whole.payload)),
+                true => deflate::decompress(&whole.payload, self.max_payload)?,
             };
             return message(whole.is_text, payload).map(Some);
         }
-        let is_text = head.opcode & !PACKED == TEXT;
+        let is_text = head.opcode & !COMPRESSED == TEXT;
         if head.last {
-            let payload = deflate::unpack(payload, self.max_payload)?;
+            let payload = deflate::decompress(&payload, self.max_payload)?;
             return message(is_text, payload).map(Some);
         }
         self.fragments = Some(Box::new(Fragments {
             is_text,
-            packed: head.opcode & PACKED != 0,
-            // A copy: the message must not keep the buffer of each read alive.
-            payload: BytesMut::from(&payload[..]),
+            compressed: head.opcode & COMPRESSED != 0,
+            payload: payload.into_owned(),
         }));
         Ok(None)
     }
 }
 
+/// Gives a payload memory of its own that is not much larger than itself. One that is in a buffer of the thread is
+/// copied, which lets the next read have the buffer.
+fn own(payload: Cow<'_, [u8]>) -> Bytes {
+    match payload {
+        Cow::Borrowed(payload) => Bytes::copy_from_slice(payload),
+        Cow::Owned(payload) => {
+            let capacity = payload.capacity();
+            detach(payload.into(), capacity)
+        }
+    }
+}
+
+fn unmask(payload: &mut [u8], key: Option<[u8; mask::KEY]>) {
+    if let Some(key) = key {
+        mask::apply(payload, key);
+    }
+}
+
 /// Takes a head off the bytes, if it is all there.
-fn take_head(raw: &mut BytesMut, deflate: bool) -> Result<Option<Head>, Fault> {
-    let [first, second, rest @ ..] = &raw[..] else {
+fn take_head(input: &mut Input, role: Role, deflate: bool) -> Result<Option<Head>, Violation> {
+    let unparsed = input.unparsed();
+    let [first, second, rest @ ..] = unparsed else {
         return Ok(None);
     };
     let mut opcode = first & 0x0f;
     if first & 0x70 != 0 {
         // It says of the first frame that the whole message is compressed, and has no other place (RFC 7692 § 6).
-        if !deflate || first & 0x70 != PACKED || !matches!(opcode, TEXT | BINARY) {
-            return Err(Fault::Protocol("reserved bits"));
+        if !deflate || first & 0x70 != COMPRESSED || !matches!(opcode, TEXT | BINARY) {
+            return Err(Violation::Protocol("reserved bits"));
         }
-        opcode |= PACKED;
+        opcode |= COMPRESSED;
     }
-    if second & 0x80 == 0 {
-        return Err(Fault::Protocol("a frame without a mask"));
+    match (role, second & 0x80) {
+        (Role::Server, 0) => return Err(Violation::Protocol("a frame without a mask")),
+        (Role::Client, 0x80) => return Err(Violation::Protocol("a frame with a mask")),
+        _ => {}
     }
     let (len, after) = match (second & 0x7f, rest) {
         (126, [a, b, after @ ..]) => (u64::from(u16::from_be_bytes([*a, *b])), after),
@@ -256,65 +270,60 @@ fn take_head(raw: &mut BytesMut, deflate: bool) -> Result<Option<Head>, Fault> {
         (126 | 127, _) => return Ok(None),
         (len, after) => (u64::from(len), after),
     };
-    let [a, b, c, d, ..] = after else {
-        return Ok(None);
+    let (key, after) = match (role, after) {
+        (Role::Client, after) => (None, after),
+        (Role::Server, [a, b, c, d, after @ ..]) => (Some([*a, *b, *c, *d]), after),
+        (Role::Server, _) => return Ok(None),
     };
     let head = Head {
         opcode,
         last: first & 0x80 != 0,
-        mask: [*a, *b, *c, *d],
-        len: usize::try_from(len).map_err(|_| Fault::TooLarge)?,
+        key,
+        len: usize::try_from(len).map_err(|_| Violation::TooLarge)?,
     };
-    raw.advance(raw.len() - after.len() + 4);
+    let head_len = unparsed.len() - after.len();
+    input.advance(head_len);
     Ok(Some(head))
 }
 
-fn message(is_text: bool, payload: Bytes) -> Result<Parsed, Fault> {
+fn message(is_text: bool, payload: Bytes) -> Result<Parsed, Violation> {
     Ok(Parsed::Message(if is_text {
-        let text = Utf8::from_utf8(payload).map_err(|_| Fault::NotUtf8)?;
+        let text = Utf8::from_utf8(payload).map_err(|_| Violation::NotUtf8)?;
         Frame::Text(text)
     } else {
         Frame::Binary(payload)
     }))
 }
 
-fn close_code(payload: &[u8]) -> Result<Option<u16>, Fault> {
+fn close_frame(payload: &[u8]) -> Result<Option<CloseFrame>, Violation> {
     let [high, low, reason @ ..] = payload else {
         return match payload {
             [] => Ok(None),
-            _ => Err(Fault::Protocol("half a close code")),
+            _ => Err(Violation::Protocol("half a close code")),
         };
     };
     let code = u16::from_be_bytes([*high, *low]);
+    // RFC 6455 § 7.4, and the codes that were registered since.
     if !matches!(code, 1000..=1003 | 1007..=1014 | 3000..=4999) {
-        return Err(Fault::Protocol("no close code that may be sent"));
+        return Err(Violation::Protocol("a close code that may not be sent"));
     }
     match std::str::from_utf8(reason) {
-        Ok(_) => Ok(Some(code)),
-        Err(_) => Err(Fault::NotUtf8),
-    }
-}
-
-/// Eight bytes at a time, which compilers turn into vectors.
-fn unmask(payload: &mut [u8], mask: [u8; 4]) {
-    let [a, b, c, d] = mask;
-    let key = u64::from_ne_bytes([a, b, c, d, a, b, c, d]);
-    let (eights, rest) = payload.as_chunks_mut::<8>();
-    for eight in eights {
-        *eight = (u64::from_ne_bytes(*eight) ^ key).to_ne_bytes();
-    }
-    for (byte, key) in rest.iter_mut().zip(mask.iter().cycle()) {
-        *byte ^= key;
+        Ok(reason) => Ok(Some(CloseFrame {
+            code,
+            reason: reason.into(),
+        })),
+        Err(_) => Err(Violation::NotUtf8),
     }
 }
 
 #[cfg(test)]
-pub(super) mod tests {
-    use bytes::{Bytes, BytesMut};
-    use engineio_core::codec::Utf8;
-    use engineio_core::{DisconnectReason, Frame};
+pub(crate) mod tests {
+    use bytes::Bytes;
+    use engineio_core::Frame;
 
-    use super::{Fault, Packed, Parsed, Parser};
+    use super::{Compressed, Parsed, Parser};
+    use crate::input::Input;
+    use crate::{CloseFrame, Role, Violation};
 
     const LIMIT: usize = 100_000;
 
@@ -338,8 +347,8 @@ pub(super) mod tests {
         frame
     }
 
-    fn parse(bytes: &[u8], step: usize) -> Result<Vec<Parsed>, Fault> {
-        parse_with(Parser::new(LIMIT, false), bytes, step)
+    fn parse(bytes: &[u8], step: usize) -> Result<Vec<Parsed>, Violation> {
+        parse_with(Parser::new(Role::Server, LIMIT, false), bytes, step)
     }
 
     /// Everything in these bytes, which come `step` at a time.
@@ -347,12 +356,12 @@ pub(super) mod tests {
         mut parser: Parser,
         bytes: &[u8],
         step: usize,
-    ) -> Result<Vec<Parsed>, Fault> {
-        let mut raw = BytesMut::new();
+    ) -> Result<Vec<Parsed>, Violation> {
+        let mut input = Input::new();
         let mut all = Vec::new();
         for part in bytes.chunks(step) {
-            raw.extend_from_slice(part);
-            while let Some(parsed) = parser.next(&mut raw, Packed::Unpack)? {
+            input.push(part);
+            while let Some(parsed) = parser.next(&mut input, Compressed::Decompress)? {
                 all.push(parsed);
             }
         }
@@ -397,12 +406,12 @@ pub(super) mod tests {
     #[test]
     fn what_is_too_large_is_refused_when_it_is_announced() {
         let whole = frame(0x81, &vec![b'x'; LIMIT + 1]);
-        assert_eq!(parse(&whole[..14], 14), Err(Fault::TooLarge));
+        assert_eq!(parse(&whole[..14], 14), Err(Violation::TooLarge));
         let mut endless = frame(0x82, b"");
         endless.splice(1..2, [0xff; 9]);
-        assert_eq!(parse(&endless, 64), Err(Fault::TooLarge));
+        assert_eq!(parse(&endless, 64), Err(Violation::TooLarge));
         let parts = [frame(0x02, &vec![0; LIMIT]), frame(0x80, b"x")].concat();
-        assert_eq!(parse(&parts, 4096), Err(Fault::TooLarge));
+        assert_eq!(parse(&parts, 4096), Err(Violation::TooLarge));
     }
 
     #[test]
@@ -423,14 +432,14 @@ pub(super) mod tests {
         ];
         for (what, bytes) in forbidden {
             assert!(
-                matches!(parse(&bytes, 64), Err(Fault::Protocol(_))),
+                matches!(parse(&bytes, 64), Err(Violation::Protocol(_))),
                 "{what}"
             );
         }
-        assert_eq!(parse(&frame(0x81, b"\xff"), 64), Err(Fault::NotUtf8));
+        assert_eq!(parse(&frame(0x81, b"\xff"), 64), Err(Violation::NotUtf8));
         assert_eq!(
             parse(&frame(0x88, b"\x03\xe8\xff"), 64),
-            Err(Fault::NotUtf8)
+            Err(Violation::NotUtf8)
         );
     }
 
@@ -439,20 +448,43 @@ pub(super) mod tests {
         assert_eq!(parse(&frame(0x88, b""), 64).unwrap(), [Parsed::Close(None)]);
         for code in [1000_u16, 1001, 1007, 1011, 1014, 3000, 4999] {
             let close = frame(0x88, &code.to_be_bytes());
-            assert_eq!(parse(&close, 64).unwrap(), [Parsed::Close(Some(code))]);
+            let reason = "".into();
+            let parsed = Parsed::Close(Some(CloseFrame { code, reason }));
+            assert_eq!(parse(&close, 64).unwrap(), [parsed]);
         }
         for code in [0_u16, 999, 1004, 1005, 1006, 1015, 2999, 5000] {
             let close = frame(0x88, &code.to_be_bytes());
             assert!(
-                matches!(parse(&close, 64), Err(Fault::Protocol(_))),
+                matches!(parse(&close, 64), Err(Violation::Protocol(_))),
                 "{code}"
             );
         }
     }
 
     #[test]
-    fn faults_say_how_the_session_ends() {
-        let (reason, code) = Fault::TooLarge.outcome();
-        assert_eq!((reason, code), (DisconnectReason::PayloadTooLarge, 1009));
+    fn a_client_refuses_masks_and_a_server_needs_them() {
+        for (role, masked) in [(Role::Server, true), (Role::Client, false)] {
+            let good = [0x81, 0x01, b'x'].to_vec();
+            let (good, bad) = match masked {
+                false => (good, frame(0x81, b"x")),
+                true => (frame(0x81, b"x"), good),
+            };
+            let parser = || Parser::new(role, LIMIT, false);
+            let expected = [Parsed::Message(Frame::text("x"))];
+            assert_eq!(parse_with(parser(), &good, 1).unwrap(), expected);
+            let refused = parse_with(parser(), &bad, 1);
+            assert!(matches!(refused, Err(Violation::Protocol(_))), "{role:?}");
+        }
+    }
+
+    #[test]
+    fn a_small_message_has_memory_of_its_own() {
+        let bytes = [frame(0x82, &[0; 50_000]), frame(0x82, b"x")].concat();
+        let parsed = parse(&bytes, bytes.len()).unwrap();
+        let Some(Parsed::Message(Frame::Binary(small))) = parsed.into_iter().nth(1) else {
+            panic!("a message");
+        };
+        let own = bytes::BytesMut::from(small);
+        assert!(own.capacity() <= 64, "{} bytes", own.capacity());
     }
 }

@@ -1,81 +1,83 @@
-//! Frames over a byte stream: the server's side of RFC 6455, and permessage-deflate (RFC 7692) where it was agreed on.
-//!
-//! Written for many connections that are mostly idle. A connection that waits holds no buffer to read into, and none to
-//! write from: bytes are read into a buffer of the thread and written out of another one, and a connection keeps only
-//! what is left when it must wait. (tungstenite, which we used before, keeps at least its read buffer in every
-//! connection, and fills all of it with zeroes before each read.)
+//! The frames of one connection, in both directions.
 
-use std::cell::Cell;
-use std::io::{self, ErrorKind, IoSlice};
-use std::pin::{Pin, pin};
+use std::fmt;
+use std::io;
+use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use engineio_core::{DisconnectReason, Frame};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite};
 
-use crate::deflate;
-use crate::parser::{PACKED, Packed, Parsed, Parser};
+use crate::input::{Input, READ_BUFFER};
+use crate::output::{Output, WRITE_BUFFER};
+use crate::parser::{COMPRESSED, Compressed, Parsed, Parser};
+use crate::{End, deflate};
 
-/// How much is read at once. One buffer of this size belongs to each thread.
-const READ_BUFFER: usize = 64 * 1024;
-
-/// When a frame lacks more than this, it is read to its place, without a copy.
-const READ_IN_PLACE: usize = 4 * 1024;
-
-/// A buffer for received bytes up to this size is kept, by the thread, when a connection has parsed all of them.
-const KEPT: usize = 1024;
-
-/// Frames gather up to this size before they are written, so that a batch is one system call.
-const WRITE_BUFFER: usize = 64 * 1024;
-
-/// Payloads from this size on are written from where they are, not copied among the others.
-const WRITE_IN_PLACE: usize = 16 * 1024;
-
-thread_local! {
-    static READ: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
-    /// What a connection parsed from last, for the next one that has something to parse. What it read is gone by then as
-    /// a rule, so that this costs no allocation, and it is in the processor's cache, where a connection's own would not be.
-    static PARSE: Cell<Option<BytesMut>> = const { Cell::new(None) };
-    static WRITE: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+/// The side of a connection, which decides about masks (RFC 6455 § 5.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// Sends frames without a mask, and refuses those of the peer that have none.
+    Server,
+    /// Masks its frames, and refuses masked ones of the peer.
+    Client,
 }
 
-/// A WebSocket of the server's side.
+/// A WebSocket after its handshake, over the bytes of `IO`.
+///
+/// Poll-based, so that one task can read, handle and write in turn. It answers pings and close frames by itself: the
+/// answers are queued, and [`poll_flush`](Self::poll_flush) sends them.
+///
+/// # Examples
+///
+/// ```
+/// use std::future::poll_fn;
+///
+/// use engineio_core::Frame;
+/// use engineio_websocket::{Received, Role, WebSocket};
+///
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> std::io::Result<()> {
+/// let (near, far) = tokio::io::duplex(1_024);
+/// let mut client = WebSocket::new(near, Role::Client, 1_000_000, false);
+/// let mut server = WebSocket::new(far, Role::Server, 1_000_000, false);
+///
+/// client.write(Frame::text("hello"));
+/// poll_fn(|cx| client.poll_flush(cx)).await?;
+/// let received = poll_fn(|cx| server.poll_read(cx)).await;
+/// assert!(matches!(received, Some(Received::Frame(frame)) if frame == Frame::text("hello")));
+/// # Ok(())
+/// # }
+/// ```
 pub struct WebSocket<IO> {
     io: IO,
     parser: Parser,
-    /// What was read and is not parsed.
-    raw: BytesMut,
-    /// The buffer behind `raw` is too large to be kept, and not given to the thread.
-    large: bool,
-    /// Encoded frames, the first `written` bytes of which are on their way; borrowed from the thread while there are any.
-    out: Vec<u8>,
-    written: usize,
-    /// A large payload, which follows `out`.
-    tail: Bytes,
+    input: Input,
+    output: Output,
     /// The latest ping that is to be answered; earlier ones need no answer then (RFC 6455 § 5.5.3).
     pong: Option<Bytes>,
     /// Something was written that the stream may still hold.
     unflushed: bool,
-    /// Our close frame was queued; nothing may follow it.
+    /// A close frame was queued; nothing may follow it (RFC 6455 § 5.5.1).
     closing: bool,
     /// Nothing more is to be read.
     ended: Option<DisconnectReason>,
+    /// The cause of that, until it is asked for.
+    end: Option<Box<End>>,
     /// The code that the close frame must carry because of what the peer did.
     fault: Option<u16>,
 }
 
-/// What a read brings.
+/// The outcome of a read.
 #[derive(Debug)]
 pub enum Received {
     /// A whole message.
     Frame(Frame),
-    /// The peer closed, or the connection failed.
+    /// The peer closed, or the connection failed; [`WebSocket::take_end`] has the cause.
     Closed(DisconnectReason),
 }
 
-impl<IO: std::fmt::Debug> std::fmt::Debug for WebSocket<IO> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl<IO: fmt::Debug> fmt::Debug for WebSocket<IO> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("WebSocket")
             .field("io", &self.io)
             .field("ended", &self.ended)
@@ -84,134 +86,113 @@ impl<IO: std::fmt::Debug> std::fmt::Debug for WebSocket<IO> {
 }
 
 impl<IO: AsyncRead + AsyncWrite + Unpin> WebSocket<IO> {
-    /// With `deflate`, either side may compress messages.
-    pub fn new(io: IO, max_payload: usize, deflate: bool) -> Self {
+    /// Takes over a connection whose handshake is done. Messages may have up to `max_payload` bytes, after
+    /// decompression; with `deflate`, which the handshake has agreed on, either side may compress them.
+    pub const fn new(io: IO, role: Role, max_payload: usize, deflate: bool) -> Self {
         Self {
             io,
-            parser: Parser::new(max_payload, deflate),
-            raw: BytesMut::new(),
-            large: false,
-            out: Vec::new(),
-            written: 0,
-            tail: Bytes::new(),
+            parser: Parser::new(role, max_payload, deflate),
+            input: Input::new(),
+            output: Output::new(role),
             pong: None,
             unflushed: false,
             closing: false,
             ended: None,
+            end: None,
             fault: None,
         }
     }
 
-    /// The next frame, or nothing if much was read that brought none: pings, pongs and parts of messages. Pings of the
-    /// WebSocket layer are answered by the next flush.
+    /// Adds bytes that were read together with the handshake, before the first read. They are copied.
+    #[must_use]
+    pub fn with_early(mut self, bytes: &[u8]) -> Self {
+        self.input.push(bytes);
+        self
+    }
+
+    /// Reads the next frame; `None` if much was read that brought none: pings, pongs and parts of messages.
+    ///
+    /// Pings and close frames are answered by the next flush. A caller that reads in a loop should count a `None` for
+    /// 128 KiB of what it reads before other tasks get their turn.
     pub fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Option<Received>> {
         let mut read = 0;
         loop {
-            let packed = match self.closing {
-                false => Packed::Unpack,
-                true => Packed::Drop,
+            let compressed = match self.closing {
+                false => Compressed::Decompress,
+                true => Compressed::Drop,
             };
-            if let Some(received) = self.parse(packed) {
+            if let Some(received) = self.parse(compressed) {
                 return Poll::Ready(Some(received));
             }
-            // More than one buffer, since a message of 64 KiB just fills the first. The rest of a large frame is bounded,
-            // and is read in one go.
-            if read > READ_BUFFER && self.parser.missing(&self.raw) <= READ_IN_PLACE {
+            // So that this reads 128 KiB at most; the rest of a large frame is bounded, and is read in one go.
+            if read >= READ_BUFFER / 2 && !self.input.is_large() {
                 return Poll::Ready(None);
             }
-            match ready!(self.poll_fill(cx)) {
-                Ok(0) => self.ended = Some(DisconnectReason::TransportClose),
+            let announced = self.parser.announced();
+            match ready!(self.input.poll_fill(&mut self.io, announced, cx)) {
+                Ok(0) => self.end(End::Eof),
                 Ok(len) => read += len,
-                Err(error) => {
-                    tracing::debug!(target: "engineio::websocket", %error, "the WebSocket ended");
-                    self.ended = Some(DisconnectReason::TransportClose);
-                }
+                Err(error) => self.end(End::of_read(error)),
             }
         }
     }
 
-    /// The next frame of those that were read already, without reading, and if it takes no time.
+    /// Returns the next frame of those that were read already, unless it is compressed: it reads and decompresses
+    /// nothing and calls no code of others, so that it can be used under a lock.
     pub fn parse_plain(&mut self) -> Option<Received> {
-        self.parse(Packed::Leave)
+        self.parse(Compressed::Leave)
     }
 
-    fn parse(&mut self, packed: Packed) -> Option<Received> {
+    /// Returns the cause for which the WebSocket ended, once.
+    pub fn take_end(&mut self) -> Option<End> {
+        self.end.take().map(|end| *end)
+    }
+
+    fn parse(&mut self, compressed: Compressed) -> Option<Received> {
         loop {
             if let Some(reason) = self.ended {
                 return Some(Received::Closed(reason));
             }
-            match self.parser.next(&mut self.raw, packed) {
+            match self.parser.next(&mut self.input, compressed) {
                 Ok(Some(Parsed::Message(frame))) => return Some(Received::Frame(frame)),
                 Ok(Some(Parsed::Ping(data))) => self.pong = Some(data),
                 Ok(Some(Parsed::Pong)) => {}
-                Ok(Some(Parsed::Close(code))) => {
-                    self.queue_close(code);
-                    self.ended = Some(DisconnectReason::TransportClose);
+                Ok(Some(Parsed::Close(close))) => {
+                    self.queue_close(close.as_ref().map(|close| close.code));
+                    self.end(End::Close(close));
                 }
                 Ok(None) => return None,
-                Err(fault) => {
-                    tracing::debug!(target: "engineio::websocket", ?fault, "the WebSocket ended");
-                    let (reason, code) = fault.outcome();
-                    self.fault = Some(code);
-                    self.ended = Some(reason);
+                Err(violation) => {
+                    self.fault = Some(violation.close_code());
+                    self.end(End::Violation(violation));
                 }
             }
         }
     }
 
-    /// Reads what is there. Gives 0 at the end.
-    fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        let missing = self.parser.missing(&self.raw);
-        if missing > READ_IN_PLACE {
-            // What is announced is not trusted with memory all at once: it doubles as bytes come.
-            let step = self.raw.len().max(READ_BUFFER);
-            self.raw.reserve(missing.min(step));
-            self.large = true;
-            return pin!(self.io.read_buf(&mut self.raw)).poll(cx);
-        }
-        if self.raw.is_empty() {
-            if std::mem::take(&mut self.large) {
-                self.raw = BytesMut::new();
-            }
-            if let Some(shared) = PARSE.take() {
-                self.raw = shared;
-            }
-        }
-        let mut buffer = READ.take();
-        if buffer.is_empty() {
-            buffer.resize(READ_BUFFER, 0);
-        }
-        let mut read = ReadBuf::new(&mut buffer);
-        let outcome = Pin::new(&mut self.io).poll_read(cx, &mut read);
-        let bytes = read.filled();
-        let len = bytes.len();
-        self.raw.extend_from_slice(bytes);
-        self.large |= self.raw.len() > KEPT;
-        READ.set(buffer);
-        if self.raw.is_empty() {
-            PARSE.set(Some(std::mem::take(&mut self.raw)));
-        }
-        outcome.map_ok(|()| len)
+    fn end(&mut self, end: End) {
+        self.ended = Some(end.reason());
+        self.end = Some(Box::new(end));
     }
 
-    /// Puts a frame into the buffer, which is to be written when it has no room any more.
+    /// Encodes a frame behind what is queued. Whether there is room is for the caller to ask before.
     pub fn write(&mut self, frame: Frame) {
         if self.closing {
             return;
         }
         self.queue_pong();
         match frame {
-            Frame::Text(text) => self.queue(0x81, text.into_bytes()),
-            Frame::Binary(bytes) => self.queue(0x82, bytes),
+            Frame::Text(text) => self.output.queue(0x81, text.into_bytes()),
+            Frame::Binary(bytes) => self.output.queue(0x82, bytes),
         }
     }
 
-    /// Does the same with a frame that is compressed, if that makes it smaller. This takes its time.
-    pub fn write_packed(&mut self, frame: Frame) {
+    /// Compresses a frame, if that makes it smaller, and encodes it. Only for a WebSocket with `deflate`.
+    pub fn write_compressed(&mut self, frame: Frame) {
         if self.closing {
             return;
         }
-        let Some(packed) = deflate::pack(frame.as_bytes()) else {
+        let Some(compressed) = deflate::compress(frame.as_bytes()) else {
             return self.write(frame);
         };
         self.queue_pong();
@@ -219,15 +200,19 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> WebSocket<IO> {
             Frame::Text(_) => 0x81,
             Frame::Binary(_) => 0x82,
         };
-        self.queue(first | PACKED, packed);
+        self.output.queue(first | COMPRESSED, compressed);
     }
 
-    /// Whether less than a buffer waits to be written.
-    pub fn has_room(&self) -> bool {
-        self.out.len() - self.written + self.tail.len() < WRITE_BUFFER
+    /// Returns whether less than 64 KiB wait to be written.
+    pub const fn has_room(&self) -> bool {
+        self.output.len() < WRITE_BUFFER
     }
 
-    /// Ready while there is room in the buffer; writes if there is none.
+    /// Waits until there is room in the buffer; writes if there is none.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the connection is broken, or if the system gives no randomness for a mask.
     pub fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.has_room() {
             return Poll::Ready(Ok(()));
@@ -235,73 +220,16 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> WebSocket<IO> {
         self.poll_drain(cx)
     }
 
-    /// Encodes a frame, without a mask, behind what is queued.
-    fn queue(&mut self, first: u8, payload: Bytes) {
-        if self.out.capacity() == 0 {
-            self.out = WRITE.take();
-        }
-        // A connection that always takes a part and never all would leave everything here that was ever written.
-        if self.written >= WRITE_BUFFER {
-            self.out.drain(..self.written);
-            self.written = 0;
-        }
-        if !self.tail.is_empty() {
-            self.out.drain(..self.written);
-            self.written = 0;
-            self.out.extend_from_slice(&self.tail);
-        }
-        self.tail = Bytes::new();
-        self.out.push(first);
-        match payload.len() {
-            len @ 0..126 => self.out.push(len as u8),
-            len @ 126..65_536 => {
-                self.out.push(126);
-                self.out.extend_from_slice(&(len as u16).to_be_bytes());
-            }
-            len => {
-                self.out.push(127);
-                self.out.extend_from_slice(&(len as u64).to_be_bytes());
-            }
-        }
-        if payload.len() < WRITE_IN_PLACE {
-            self.out.extend_from_slice(&payload);
-        } else {
-            self.tail = payload;
-        }
-    }
-
-    /// Hands everything that is encoded to the stream.
     fn poll_drain(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        while self.written < self.out.len() || !self.tail.is_empty() {
-            let head = &self.out[self.written..];
-            let io = Pin::new(&mut self.io);
-            let written = ready!(if self.tail.is_empty() {
-                io.poll_write(cx, head)
-            } else {
-                io.poll_write_vectored(cx, &[IoSlice::new(head), IoSlice::new(&self.tail)])
-            })?;
-            if written == 0 {
-                return Poll::Ready(Err(ErrorKind::WriteZero.into()));
-            }
-            self.unflushed = true;
-            let of_head = written.min(head.len());
-            self.written += of_head;
-            let _ = self.tail.split_to(written - of_head);
-        }
-        if self.out.capacity() > 0 {
-            self.out.clear();
-            self.written = 0;
-            // A stream that is copied and not written in place leaves a large one behind.
-            let out = std::mem::take(&mut self.out);
-            if out.capacity() <= 2 * WRITE_BUFFER {
-                WRITE.set(out);
-            }
-        }
-        self.tail = Bytes::new();
-        Poll::Ready(Ok(()))
+        self.output
+            .poll_drain(&mut self.io, &mut self.unflushed, cx)
     }
 
-    /// Writes out what is buffered.
+    /// Writes everything that is queued.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the connection is broken, or if the system gives no randomness for a mask.
     pub fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         loop {
             self.queue_pong();
@@ -318,7 +246,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> WebSocket<IO> {
         Poll::Ready(Ok(()))
     }
 
-    /// Queues the close frame, unless there was one; the peer's own fault, if any, decides its code.
+    /// Queues a close frame, unless there was one. The peer's own violation, if any, decides its code.
     pub fn close(&mut self, code: u16) {
         self.queue_close(Some(self.fault.unwrap_or(code)));
     }
@@ -326,13 +254,13 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> WebSocket<IO> {
     /// The answer to a ping comes before whatever is sent after it. Behind what the peer does not take only the last
     /// ping is remembered, or a flood of them would fill the buffer.
     fn queue_pong(&mut self) {
-        if self.written < self.out.len() || !self.tail.is_empty() {
+        if self.output.len() > 0 {
             return;
         }
         if let Some(data) = self.pong.take()
             && !self.closing
         {
-            self.queue(0x8a, data);
+            self.output.queue(0x8a, data);
         }
     }
 
@@ -340,59 +268,25 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> WebSocket<IO> {
         if !std::mem::replace(&mut self.closing, true) {
             let code = code.map(u16::to_be_bytes);
             let payload = code.map_or_else(Bytes::new, |code| Bytes::copy_from_slice(&code));
-            self.queue(0x88, payload);
+            self.output.queue(0x88, payload);
         }
     }
 
     /// Closes the connection below, so that the peer sees an end rather than a reset.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the connection is broken.
     pub fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.io).poll_shutdown(cx)
+    }
+
+    /// How much memory the connection holds for bytes, both ways.
+    #[cfg(test)]
+    const fn capacities(&self) -> (usize, usize) {
+        (self.input.capacity(), self.output.capacity())
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use std::task::{Context, Waker};
-
-    use bytes::Bytes;
-    use engineio_core::Frame;
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
-
-    use super::{WRITE_BUFFER, WebSocket};
-
-    #[tokio::test]
-    async fn a_connection_that_never_takes_all_does_not_fill_memory() {
-        let (mut peer, io) = tokio::io::duplex(1000);
-        let mut socket = WebSocket::new(io, 1000, false);
-        let cx = &mut Context::from_waker(Waker::noop());
-        let mut taken = [0; 900];
-        for _ in 0..10_000 {
-            // Each round is a new turn of the task, as in life; a turn may not go on for ever.
-            tokio::task::yield_now().await;
-            while socket.poll_room(cx).is_ready() {
-                let frame = Frame::Binary(Bytes::from_static(&[0; 500]));
-                socket.write(frame);
-            }
-            let _ = socket.poll_flush(cx);
-            peer.read_exact(&mut taken).await.unwrap();
-            let capacity = socket.out.capacity();
-            assert!(capacity <= 4 * WRITE_BUFFER, "{capacity} bytes");
-        }
-    }
-
-    #[tokio::test]
-    async fn a_connection_that_waits_holds_no_buffer() {
-        let (mut peer, io) = tokio::io::duplex(1000);
-        let mut socket = WebSocket::new(io, 1000, false);
-        let cx = &mut Context::from_waker(Waker::noop());
-        // A masked text frame, whole and then in two parts.
-        let frame = [0x81, 0x82, 0, 0, 0, 0, b'4', b'a'];
-        for part in [&frame[..], &frame[..3], &frame[3..]] {
-            peer.write_all(part).await.unwrap();
-            let received = socket.poll_read(cx);
-            assert_eq!(received.is_ready(), part.ends_with(b"a"));
-            assert!(socket.poll_read(cx).is_pending());
-            assert_eq!(socket.raw.capacity() == 0, part.ends_with(b"a"));
-        }
-    }
-}
+mod tests;

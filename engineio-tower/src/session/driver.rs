@@ -10,7 +10,7 @@ use engineio_core as proto;
 use engineio_core::driver::Budget;
 use engineio_core::server::Input;
 use engineio_core::{DisconnectReason, LinkId};
-use engineio_websocket::{Received, WebSocket};
+use engineio_websocket::{Received, Role, WebSocket};
 use http::Response;
 use tokio::io::{AsyncRead, AsyncWrite};
 
@@ -97,7 +97,7 @@ impl Driver {
     /// Dropping it ends the WebSocket without a close frame; a handler that is under way is run to its end elsewhere.
     pub async fn run<IO: AsyncRead + AsyncWrite + Unpin>(mut self, io: IO) {
         let max_payload = self.session.server.config.max_payload;
-        let mut socket = WebSocket::new(io, max_payload, self.deflate);
+        let mut socket = WebSocket::new(io, Role::Server, max_payload, self.deflate);
         self.session.set_driver(self.id);
         let reason = poll_fn(|cx| {
             let done = self.poll(&mut socket, cx);
@@ -192,6 +192,7 @@ impl Driver {
                 })
             });
             if let Some(reason) = closed {
+                log_end(socket);
                 return Err(reason);
             }
         }
@@ -224,7 +225,7 @@ impl Driver {
                 socket.has_room()
             });
             if let Some(frame) = large {
-                socket.write_packed(frame);
+                socket.write_compressed(frame);
             }
         }
         Ok(socket.poll_flush(cx)?.is_pending())
@@ -275,6 +276,13 @@ impl Drop for Driver {
         } else {
             self.session.pump_elsewhere();
         }
+    }
+}
+
+/// Logs why a WebSocket ended. The subscriber is the application's code, which must not run under the session's lock.
+fn log_end<IO: AsyncRead + AsyncWrite + Unpin>(socket: &mut WebSocket<IO>) {
+    if let Some(end) = socket.take_end() {
+        tracing::debug!(target: "engineio::websocket", %end, "the WebSocket ended");
     }
 }
 

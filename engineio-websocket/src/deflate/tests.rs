@@ -1,12 +1,14 @@
-//! Messages, packed and unpacked, alone and in frames.
+//! Messages, compressed and decompressed, alone and in frames.
 
-use bytes::{Bytes, BytesMut};
-use engineio_core::{DisconnectReason, Frame};
+use bytes::Bytes;
+use engineio_core::Frame;
 use flate2::{Compress, Compression, FlushCompress};
 
 use super::*;
+use crate::Role;
+use crate::input::Input;
 use crate::parser::tests::{frame, parse_with};
-use crate::parser::{Packed, Parsed, Parser};
+use crate::parser::{Compressed, Parsed, Parser};
 
 const LIMIT: usize = 100_000;
 
@@ -26,11 +28,11 @@ fn noise(len: usize) -> Bytes {
 }
 
 /// Everything in these frames, which come `step` bytes at a time.
-fn parse_by(bytes: &[u8], step: usize) -> Result<Vec<Parsed>, Fault> {
-    parse_with(Parser::new(LIMIT, true), bytes, step)
+fn parse_by(bytes: &[u8], step: usize) -> Result<Vec<Parsed>, Violation> {
+    parse_with(Parser::new(Role::Server, LIMIT, true), bytes, step)
 }
 
-fn parse(frames: &[Vec<u8>]) -> Result<Vec<Parsed>, Fault> {
+fn parse(frames: &[Vec<u8>]) -> Result<Vec<Parsed>, Violation> {
     let bytes = frames.concat();
     let all = parse_by(&bytes, bytes.len());
     assert_eq!(parse_by(&bytes, 1), all);
@@ -92,10 +94,10 @@ fn the_examples_of_the_rfc_are_read() {
     // The second "Hello" of § 7.2.3.2 refers to the first, which both sides have agreed to forget.
     let taken_over = b"\xf2\x00\x11\x00\x00";
     let frames = [frame(0xc1, HELLO), frame(0xc1, taken_over)];
-    assert_eq!(parse(&frames), Err(Fault::NotDeflated));
-    assert_eq!(pack_anew(b"Hello"), None, "it would not become smaller");
-    let hellos = pack_anew(b"HelloHelloHelloHello").unwrap();
-    assert_eq!(unpack(&hellos, LIMIT).unwrap(), "HelloHelloHelloHello");
+    assert_eq!(parse(&frames), Err(Violation::NotDeflated));
+    assert_eq!(compress_anew(b"Hello"), None, "it would not become smaller");
+    let hellos = compress_anew(b"HelloHelloHelloHello").unwrap();
+    assert_eq!(decompress(&hellos, LIMIT).unwrap(), "HelloHelloHelloHello");
 }
 
 #[test]
@@ -148,59 +150,60 @@ fn what_is_packed_is_read_again_if_it_is_smaller() {
         // Held by others, as that of a broadcast: the second time it is remembered.
         let _others = message.clone();
         for _ in 0..2 {
-            let packed = pack(&message).unwrap();
-            assert!(packed.len() * 2 < len, "{} of {len}", packed.len());
-            assert_eq!(unpack(&packed, len).unwrap(), message);
+            let compressed = compress(&message).unwrap();
+            assert!(compressed.len() * 2 < len, "{} of {len}", compressed.len());
+            assert_eq!(decompress(&compressed, len).unwrap(), message);
         }
         let noise = noise(len);
         let _others = noise.clone();
-        assert_eq!((pack(&noise), pack(&noise)), (None, None));
+        assert_eq!((compress(&noise), compress(&noise)), (None, None));
     }
-    assert_eq!(pack(&Bytes::new()), None);
-    assert_eq!(pack(&Bytes::from_static(b"2")), None);
+    assert_eq!(compress(&Bytes::new()), None);
+    assert_eq!(compress(&Bytes::from_static(b"2")), None);
 }
 
 #[test]
 fn a_message_that_several_get_is_packed_once() {
     let message = Bytes::from(json(5_000));
     let others = message.clone();
-    let first = pack(&message).unwrap();
-    assert_eq!(pack(&others).unwrap().as_ptr(), first.as_ptr());
+    let first = compress(&message).unwrap();
+    assert_eq!(compress(&others).unwrap().as_ptr(), first.as_ptr());
     // Equal, but not the same.
     let equal = Bytes::copy_from_slice(&message);
-    assert_ne!(pack(&equal).unwrap().as_ptr(), first.as_ptr());
+    assert_ne!(compress(&equal).unwrap().as_ptr(), first.as_ptr());
     // A part of it begins at the same place.
-    let part = pack(&message.slice(..4_000)).unwrap();
-    assert_eq!(unpack(&part, LIMIT).unwrap(), message.slice(..4_000));
+    let part = compress(&message.slice(..4_000)).unwrap();
+    assert_eq!(decompress(&part, LIMIT).unwrap(), message.slice(..4_000));
     // Newer ones take its place.
     for _ in 0..REMEMBERED {
         let newer = Bytes::copy_from_slice(&message);
         let _others = newer.clone();
-        pack(&newer).unwrap();
+        compress(&newer).unwrap();
     }
-    assert_ne!(pack(&others).unwrap().as_ptr(), first.as_ptr());
+    assert_ne!(compress(&others).unwrap().as_ptr(), first.as_ptr());
 }
 
 #[test]
 fn what_unpacks_to_too_much_is_refused_before_it_fills_memory() {
     let exact = packed_at(6, &vec![b'x'; LIMIT]);
-    assert_eq!(unpack(&exact, LIMIT).unwrap().len(), LIMIT);
-    assert_eq!(unpack(&exact, LIMIT - 1), Err(Fault::TooLarge));
-    assert_eq!(unpack(HELLO, 4), Err(Fault::TooLarge));
-    assert_eq!(unpack(HELLO, 5).unwrap(), "Hello");
-    assert_eq!(unpack(b"\x00", 0).unwrap(), "");
+    assert_eq!(decompress(&exact, LIMIT).unwrap().len(), LIMIT);
+    assert_eq!(decompress(&exact, LIMIT - 1), Err(Violation::TooLarge));
+    assert_eq!(decompress(HELLO, 4), Err(Violation::TooLarge));
+    assert_eq!(decompress(HELLO, 5).unwrap(), "Hello");
+    assert_eq!(decompress(b"\x00", 0).unwrap(), "");
 
     let bomb = packed_at(9, &vec![0; 64 << 20]);
     assert!(bomb.len() < 70_000, "{}", bomb.len());
-    assert_eq!(parse_by(&frame(0xc2, &bomb), 4_096), Err(Fault::TooLarge));
-    let (reason, code) = Fault::TooLarge.outcome();
-    assert_eq!((reason, code), (DisconnectReason::PayloadTooLarge, 1009));
+    assert_eq!(
+        parse_by(&frame(0xc2, &bomb), 4_096),
+        Err(Violation::TooLarge)
+    );
 
     // What comes is bounded as well, whatever it would become; by a little more than a message may have.
     let parts = [frame(0x42, &noise(LIMIT)), frame(0x80, &noise(LIMIT / 6))];
-    assert_eq!(parse(&parts), Err(Fault::TooLarge));
+    assert_eq!(parse(&parts), Err(Violation::TooLarge));
     let announced = &frame(0xc2, &noise(2 * LIMIT))[..14];
-    assert_eq!(parse_by(announced, 14), Err(Fault::TooLarge));
+    assert_eq!(parse_by(announced, 14), Err(Violation::TooLarge));
 }
 
 #[test]
@@ -224,14 +227,12 @@ fn what_cannot_be_unpacked_is_a_fault() {
     ] {
         assert_eq!(
             parse(&[frame(0xc1, payload)]),
-            Err(Fault::NotDeflated),
+            Err(Violation::NotDeflated),
             "{what}"
         );
     }
-    let (reason, code) = Fault::NotDeflated.outcome();
-    assert_eq!((reason, code), (DisconnectReason::TransportError, 1007));
     let latin = packed_at(1, b"\xe9t\xe9");
-    assert_eq!(parse(&[frame(0xc1, &latin)]), Err(Fault::NotUtf8));
+    assert_eq!(parse(&[frame(0xc1, &latin)]), Err(Violation::NotUtf8));
     // The thread's state is in order after all that.
     assert_eq!(parse(&[frame(0xc1, HELLO)]).unwrap(), [text("Hello")]);
 }
@@ -239,7 +240,7 @@ fn what_cannot_be_unpacked_is_a_fault() {
 #[test]
 fn setting_back_again_and_again_is_refused() {
     let blocks = [&b"\x03\x00"[..]; 10_000].concat();
-    assert_eq!(unpack(&blocks, LIMIT), Err(Fault::NotDeflated));
+    assert_eq!(decompress(&blocks, LIMIT), Err(Violation::NotDeflated));
     // One behind each kilobyte is taken.
     let piece = [
         packed_at(0, &noise(1_000)),
@@ -247,7 +248,7 @@ fn setting_back_again_and_again_is_refused() {
     ]
     .concat();
     let pieces = [piece.repeat(50), vec![0]].concat();
-    assert_eq!(unpack(&pieces, LIMIT).unwrap(), noise(1_000).repeat(50));
+    assert_eq!(decompress(&pieces, LIMIT).unwrap(), noise(1_000).repeat(50));
 }
 
 #[test]
@@ -268,12 +269,19 @@ fn the_bit_has_its_place() {
         ("two bits", vec![frame(0xe1, HELLO)]),
         ("the last bit", vec![frame(0x91, b"x")]),
     ] {
-        assert!(matches!(parse(&frames), Err(Fault::Protocol(_))), "{what}");
+        assert!(
+            matches!(parse(&frames), Err(Violation::Protocol(_))),
+            "{what}"
+        );
     }
-    let mut parser = Parser::new(LIMIT, false);
-    let mut raw = BytesMut::from(&frame(0xc1, HELLO)[..]);
-    let refused = parser.next(&mut raw, Packed::Unpack);
-    assert!(matches!(refused, Err(Fault::Protocol(_))), "not agreed on");
+    let mut parser = Parser::new(Role::Server, LIMIT, false);
+    let mut input = Input::new();
+    input.push(&frame(0xc1, HELLO)[..]);
+    let refused = parser.next(&mut input, Compressed::Decompress);
+    assert!(
+        matches!(refused, Err(Violation::Protocol(_))),
+        "not agreed on"
+    );
 }
 
 #[test]
@@ -284,29 +292,34 @@ fn what_would_take_time_can_be_left_or_dropped() {
         frame(0x80, &HELLO[3..]),
         frame(0x81, b"after it"),
     ];
-    let mut parser = Parser::new(LIMIT, true);
-    let mut raw = BytesMut::from(&frames.concat()[..]);
+    let mut parser = Parser::new(Role::Server, LIMIT, true);
+    let mut input = Input::new();
+    input.push(&frames.concat()[..]);
     assert_eq!(
-        parser.next(&mut raw, Packed::Leave),
+        parser.next(&mut input, Compressed::Leave),
         Ok(Some(text("plain")))
     );
     for _ in 0..2 {
-        assert_eq!(parser.next(&mut raw, Packed::Leave), Ok(None));
+        assert_eq!(parser.next(&mut input, Compressed::Leave), Ok(None));
     }
     assert_eq!(
-        parser.next(&mut raw, Packed::Unpack),
+        parser.next(&mut input, Compressed::Decompress),
         Ok(Some(text("Hello")))
     );
     assert_eq!(
-        parser.next(&mut raw, Packed::Leave),
+        parser.next(&mut input, Compressed::Leave),
         Ok(Some(text("after it")))
     );
 
-    let mut parser = Parser::new(LIMIT, true);
-    let mut raw = BytesMut::from(&frames.concat()[..]);
-    assert_eq!(parser.next(&mut raw, Packed::Drop), Ok(Some(text("plain"))));
+    let mut parser = Parser::new(Role::Server, LIMIT, true);
+    let mut input = Input::new();
+    input.push(&frames.concat()[..]);
     assert_eq!(
-        parser.next(&mut raw, Packed::Drop),
+        parser.next(&mut input, Compressed::Drop),
+        Ok(Some(text("plain")))
+    );
+    assert_eq!(
+        parser.next(&mut input, Compressed::Drop),
         Ok(Some(text("after it")))
     );
 }

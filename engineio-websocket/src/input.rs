@@ -1,0 +1,181 @@
+//! Received bytes that are not parsed yet.
+
+use std::cell::Cell;
+use std::io;
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll};
+
+use bytes::BufMut;
+use tokio::io::{AsyncRead, AsyncReadExt, ReadBuf};
+
+/// How much is read at once: a message of 64 KiB and its head. One buffer of this size belongs to each thread.
+pub(crate) const READ_BUFFER: usize = 65 * 1024;
+
+/// The smallest payload that is read into memory of its own when it did not come whole. The message gets that memory.
+const READ_IN_PLACE: usize = 16 * 1024;
+
+thread_local! {
+    /// What a connection read into last. It is in the processor's cache, where a connection's own would not be, and it
+    /// stays initialized, so that no read has to fill it with zeroes.
+    static READ: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
+
+/// The bytes that a connection has read and not parsed.
+///
+/// As long as it parses, it holds the buffer of the thread. A connection that waits holds exactly the beginning of a
+/// frame, or nothing.
+pub(crate) struct Input {
+    /// The thread's buffer, or the beginning of a frame. What is unparsed is `start..end`.
+    bytes: Vec<u8>,
+    start: usize,
+    end: usize,
+    /// The payload of a large frame as far as it came. While there is one, `bytes` has nothing.
+    large: Vec<u8>,
+}
+
+impl Input {
+    pub(crate) const fn new() -> Self {
+        Self {
+            bytes: Vec::new(),
+            start: 0,
+            end: 0,
+            large: Vec::new(),
+        }
+    }
+
+    /// The bytes behind the head of the frame, or from the beginning of the head.
+    pub(crate) fn unparsed(&self) -> &[u8] {
+        &self.bytes[self.start..self.end]
+    }
+
+    /// Moves behind bytes that were parsed.
+    pub(crate) const fn advance(&mut self, len: usize) {
+        self.start += len;
+    }
+
+    /// How many bytes of the payload are there, or more if other frames follow.
+    pub(crate) const fn payload_len(&self) -> usize {
+        self.large.len() + self.end - self.start
+    }
+
+    /// Whether a payload is being read into memory of its own.
+    pub(crate) const fn is_large(&self) -> bool {
+        self.large.capacity() > 0
+    }
+
+    /// Takes a payload that was read into memory of its own.
+    pub(crate) fn take_large(&mut self) -> Option<Vec<u8>> {
+        self.is_large().then(|| std::mem::take(&mut self.large))
+    }
+
+    /// Takes a payload that is complete. It can be changed where it is.
+    pub(crate) fn take(&mut self, len: usize) -> &mut [u8] {
+        let start = self.start;
+        self.start += len;
+        &mut self.bytes[start..self.start]
+    }
+
+    /// Passes over a payload that is complete.
+    pub(crate) fn skip(&mut self, len: usize) {
+        if self.take_large().is_none() {
+            self.start += len;
+        }
+    }
+
+    /// Adds bytes that were read by others.
+    pub(crate) fn push(&mut self, bytes: &[u8]) {
+        let mut all = self.unparsed().to_vec();
+        all.extend_from_slice(bytes);
+        self.keep(all);
+    }
+
+    /// Reads what is there, of a frame with a payload of `len` bytes if its head is parsed. Gives 0 at the end.
+    ///
+    /// While it is pending, the connection holds no more than what it has of the frame.
+    pub(crate) fn poll_fill<IO: AsyncRead + Unpin>(
+        &mut self,
+        io: &mut IO,
+        len: Option<usize>,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<usize>> {
+        if let Some(len) = len
+            && (self.is_large() || len >= READ_IN_PLACE)
+        {
+            return self.poll_fill_large(io, len, cx);
+        }
+        self.borrow();
+        let mut read = ReadBuf::new(&mut self.bytes[self.end..]);
+        let outcome = Pin::new(io).poll_read(cx, &mut read);
+        let len = read.filled().len();
+        self.end += len;
+        // Pending, broken, or at the end.
+        if len == 0 {
+            self.give_back();
+        }
+        outcome.map_ok(|()| len)
+    }
+
+    /// Reads to the end of the payload and no farther, so that the message is as large as its memory.
+    fn poll_fill_large<IO: AsyncRead + Unpin>(
+        &mut self,
+        io: &mut IO,
+        len: usize,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<usize>> {
+        if !self.is_large() {
+            self.large = Vec::with_capacity(len.min(READ_BUFFER));
+            self.large
+                .extend_from_slice(&self.bytes[self.start..self.end]);
+            self.start = self.end;
+            self.give_back();
+        }
+        let missing = len - self.large.len();
+        if self.large.len() == self.large.capacity() {
+            // What is announced is not trusted with memory all at once: it doubles as bytes come.
+            let step = self.large.len().max(READ_BUFFER);
+            self.large.reserve_exact(missing.min(step));
+        }
+        let room = missing.min(self.large.capacity() - self.large.len());
+        let mut place = (&mut self.large).limit(room);
+        pin!(io.read_buf(&mut place)).poll(cx)
+    }
+
+    /// Makes room behind what is unparsed, in the buffer of the thread.
+    fn borrow(&mut self) {
+        if self.bytes.len() == READ_BUFFER {
+            // It is held already. What is left is the beginning of a frame that is not large.
+            self.bytes.copy_within(self.start..self.end, 0);
+        } else {
+            let mut buffer = READ.take();
+            if buffer.is_empty() {
+                buffer = vec![0; READ_BUFFER];
+            }
+            let unparsed = &self.bytes[self.start..self.end];
+            buffer[..unparsed.len()].copy_from_slice(unparsed);
+            self.bytes = buffer;
+        }
+        self.end -= self.start;
+        self.start = 0;
+    }
+
+    /// Gives the buffer back to the thread, and keeps a copy of what is unparsed.
+    fn give_back(&mut self) {
+        let unparsed = self.unparsed().to_vec();
+        let buffer = self.keep(unparsed);
+        if buffer.len() == READ_BUFFER {
+            READ.set(buffer);
+        }
+    }
+
+    fn keep(&mut self, bytes: Vec<u8>) -> Vec<u8> {
+        self.start = 0;
+        self.end = bytes.len();
+        std::mem::replace(&mut self.bytes, bytes)
+    }
+
+    /// How much memory the connection holds.
+    #[cfg(test)]
+    pub(crate) const fn capacity(&self) -> usize {
+        self.bytes.capacity() + self.large.capacity()
+    }
+}

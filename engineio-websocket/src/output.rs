@@ -1,0 +1,174 @@
+//! Encoded frames that are on their way to the peer.
+
+use std::cell::Cell;
+use std::io::{self, ErrorKind, IoSlice};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::{Buf, Bytes};
+use tokio::io::AsyncWrite;
+
+use crate::Role;
+use crate::mask;
+
+/// Frames gather up to this size before they are written, so that a batch is one system call. A multiple of the size of
+/// a mask key, since a large payload is masked piece by piece.
+pub(crate) const WRITE_BUFFER: usize = 64 * 1024;
+
+/// Payloads from this size on are not copied among the others: a server writes them from where they are, a client masks
+/// as much at once as the buffer has room for.
+const WRITE_IN_PLACE: usize = 16 * 1024;
+
+thread_local! {
+    static WRITE: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
+
+pub(crate) struct Output {
+    role: Role,
+    /// Encoded frames, the first `written` bytes of which are on their way; borrowed from the thread while there are any.
+    bytes: Vec<u8>,
+    written: usize,
+    /// The rest of a large payload, which follows `bytes`, and is not masked yet.
+    tail: Bytes,
+    /// The key with which a client masks `tail`.
+    key: [u8; mask::KEY],
+    /// There was no key for a frame, which is why nothing can be sent any more.
+    failed: Option<io::Error>,
+}
+
+impl Output {
+    pub(crate) const fn new(role: Role) -> Self {
+        Self {
+            role,
+            bytes: Vec::new(),
+            written: 0,
+            tail: Bytes::new(),
+            key: [0; mask::KEY],
+            failed: None,
+        }
+    }
+
+    /// How many bytes wait to be written.
+    pub(crate) const fn len(&self) -> usize {
+        self.bytes.len() - self.written + self.tail.len()
+    }
+
+    /// Encodes a frame behind what is queued.
+    pub(crate) fn queue(&mut self, first: u8, payload: Bytes) {
+        if self.failed.is_some() {
+            return;
+        }
+        let key = match self.role {
+            Role::Server => None,
+            Role::Client => match mask::draw_key() {
+                Ok(key) => Some(key),
+                Err(error) => {
+                    self.failed = Some(error);
+                    return;
+                }
+            },
+        };
+        if self.bytes.capacity() == 0 {
+            self.bytes = WRITE.take();
+        }
+        // A connection that always takes a part and never all would leave everything here that was ever written.
+        if self.written >= WRITE_BUFFER || !self.tail.is_empty() {
+            self.bytes.drain(..self.written);
+            self.written = 0;
+        }
+        self.copy_tail(usize::MAX);
+        let masked = if key.is_some() { 0x80 } else { 0 };
+        self.bytes.push(first);
+        match payload.len() {
+            len @ 0..126 => self.bytes.push(masked | len as u8),
+            len @ 126..65_536 => {
+                self.bytes.push(masked | 126);
+                self.bytes.extend_from_slice(&(len as u16).to_be_bytes());
+            }
+            len => {
+                self.bytes.push(masked | 127);
+                self.bytes.extend_from_slice(&(len as u64).to_be_bytes());
+            }
+        }
+        if let Some(key) = key {
+            self.bytes.extend_from_slice(&key);
+            self.key = key;
+        }
+        let is_large = payload.len() >= WRITE_IN_PLACE;
+        if is_large && self.role == Role::Server {
+            self.tail = payload;
+            return;
+        }
+        self.tail = payload;
+        self.copy_tail(match is_large {
+            true => WRITE_BUFFER.saturating_sub(self.bytes.len()) / mask::KEY * mask::KEY,
+            false => usize::MAX,
+        });
+    }
+
+    /// Moves up to `len` bytes of the large payload into the buffer, masked if this is a client.
+    fn copy_tail(&mut self, len: usize) {
+        let len = len.min(self.tail.len());
+        let start = self.bytes.len();
+        self.bytes.extend_from_slice(&self.tail[..len]);
+        if self.role == Role::Client {
+            mask::apply(&mut self.bytes[start..], self.key);
+        }
+        self.tail.advance(len);
+        if self.tail.is_empty() {
+            // An empty slice would keep the message alive.
+            self.tail = Bytes::new();
+        }
+    }
+
+    /// Hands everything that is encoded to the stream, and notes in `unflushed` that the stream may hold some of it.
+    pub(crate) fn poll_drain<IO: AsyncWrite + Unpin>(
+        &mut self,
+        io: &mut IO,
+        unflushed: &mut bool,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<()>> {
+        while self.len() > 0 {
+            if self.written == self.bytes.len() && self.role == Role::Client {
+                self.bytes.clear();
+                self.written = 0;
+                self.copy_tail(WRITE_BUFFER);
+            }
+            let head = &self.bytes[self.written..];
+            let io = Pin::new(&mut *io);
+            let written = ready!(match self.role {
+                Role::Server if !self.tail.is_empty() => {
+                    io.poll_write_vectored(cx, &[IoSlice::new(head), IoSlice::new(&self.tail)])
+                }
+                _ => io.poll_write(cx, head),
+            })?;
+            if written == 0 {
+                return Poll::Ready(Err(ErrorKind::WriteZero.into()));
+            }
+            *unflushed = true;
+            let of_head = written.min(head.len());
+            self.written += of_head;
+            self.tail.advance(written - of_head);
+        }
+        if self.bytes.capacity() > 0 {
+            self.bytes.clear();
+            self.written = 0;
+            // A stream that is copied and not written in place leaves a large one behind.
+            let bytes = std::mem::take(&mut self.bytes);
+            if bytes.capacity() <= 2 * WRITE_BUFFER {
+                WRITE.set(bytes);
+            }
+        }
+        self.tail = Bytes::new();
+        match self.failed.take() {
+            Some(error) => Poll::Ready(Err(error)),
+            None => Poll::Ready(Ok(())),
+        }
+    }
+
+    /// How much memory the connection holds.
+    #[cfg(test)]
+    pub(crate) const fn capacity(&self) -> usize {
+        self.bytes.capacity()
+    }
+}
