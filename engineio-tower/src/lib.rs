@@ -163,7 +163,6 @@
 
 mod hosting;
 mod http;
-mod io;
 mod policy;
 mod server;
 mod session;
@@ -174,6 +173,7 @@ pub use engineio_core::{
     Transport, Transports,
 };
 
+#[cfg(feature = "server")]
 pub use hosting::blocking;
 pub use hosting::host_body::HostBody;
 #[cfg(feature = "server")]

@@ -343,6 +343,32 @@ async fn a_slow_handler_goes_on_while_its_client_is_closed() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_value_that_panics_when_it_is_dropped_does_not_hold_up_a_shutdown() {
+    struct Grenade;
+
+    impl Drop for Grenade {
+        fn drop(&mut self) {
+            panic!("dropped");
+        }
+    }
+
+    let server = Server::builder()
+        .on_connect(|socket: Socket, _| {
+            socket.set(Grenade);
+        })
+        .build();
+    open(&server).await;
+    let mut client = websocket(&server, "EIO=4&transport=websocket").await;
+    receive(&mut client).await;
+    for socket in server.sockets() {
+        socket.abort();
+    }
+    let begin = tokio::time::Instant::now();
+    server.shutdown(Duration::from_secs(60)).await;
+    assert!(begin.elapsed() < Duration::from_secs(10));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_shutdown_may_have_all_the_time_there_is() {
     let server = Server::builder().build();
     server.shutdown(Duration::MAX).await;

@@ -1,5 +1,6 @@
 //! Serving without a framework: listeners, plain threads, and files from the disk.
 
+#[cfg(feature = "server")]
 pub mod blocking;
 pub(crate) mod host_body;
 #[cfg(feature = "server")]

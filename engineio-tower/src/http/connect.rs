@@ -325,7 +325,7 @@ impl OpenedBy {
     const fn waiter(&self) -> WaiterId {
         match self {
             Self::Polling(id) => WaiterId::Exchange(*id),
-            Self::WebSocket(id, _) => WaiterId::WebSocket(*id),
+            Self::WebSocket(id, _) => WaiterId::Link(*id),
         }
     }
 }

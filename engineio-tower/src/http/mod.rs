@@ -2,7 +2,9 @@
 
 pub(crate) mod body;
 pub(crate) mod connect;
+pub(crate) mod engine;
 pub(crate) mod future;
+pub(crate) mod io;
 pub(crate) mod poll;
 pub(crate) mod post;
 pub(crate) mod response;

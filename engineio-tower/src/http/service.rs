@@ -4,30 +4,18 @@ use std::convert::Infallible;
 use std::error::Error;
 use std::future::{Ready, ready};
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use engineio_core::{Action, Method, Query, Refusal, Revision, Sid, SidParameter};
-use http::request::Parts;
 use http::{Extensions, Request, Response, StatusCode};
 use http_body::Body;
 use tower_layer::Layer;
 use tower_service::Service;
 
 use crate::http::body::ResponseBody;
-use crate::http::connect::ConnectFuture;
-use crate::http::future::{EngineFuture, ResponseFuture, Work};
-use crate::http::poll::PollFuture;
-use crate::http::post::{Form, PostFuture};
-use crate::http::response::{Answer, Reply};
-use crate::http::upgrade;
-use crate::policy::cors::Preflight;
-use crate::policy::origin::Verdict;
-use crate::server::{Server, ServerInner};
-use crate::session::driver::Driver;
+use crate::http::future::ResponseFuture;
+use crate::server::Server;
 use crate::session::request::PeerAddr;
-use crate::session::{Opening, Session};
 
 /// Puts an Engine.IO server in front of a host app: requests for the server's path are served, all others go to the
 /// inner service untouched.
@@ -193,164 +181,12 @@ where
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
         if self.server.claims(request.uri().path()) {
-            ResponseFuture::engine(self.server.inner().respond(request, self.peer))
+            let peer = (self.peer)(request.extensions());
+            ResponseFuture::engine(self.server.inner().respond(request, peer))
         } else {
             ResponseFuture::inner(self.inner.call(request))
         }
     }
-}
-
-/// A request whose origin has not been checked yet.
-pub(crate) struct Unchecked<B> {
-    head: Parts,
-    body: B,
-    query: Query,
-    peer: Option<SocketAddr>,
-    preflight: Option<Preflight>,
-}
-
-impl ServerInner {
-    /// Serves a request for the server's path.
-    fn respond<B: Body>(
-        self: &Arc<Self>,
-        request: Request<B>,
-        peer: PeerLookup,
-    ) -> EngineFuture<B> {
-        let (head, body) = request.into_parts();
-        let mut query = Query::parse(head.uri.query().unwrap_or_default());
-        if !query.is_script() {
-            query.jsonp = None;
-        }
-        let mut reply = Reply::new(&self.options, &head, query.jsonp);
-        let origins = &self.options.origins;
-        let verdict = origins.check(&head, query.is_script());
-        let unchecked = Unchecked {
-            query,
-            peer: peer(&head.extensions),
-            preflight: origins.preflight(&head),
-            head,
-            body,
-        };
-        let work = match verdict {
-            Verdict::Ask(allowed) => Work::Origin {
-                allowed,
-                unchecked: Some(Box::new(unchecked)),
-            },
-            verdict => {
-                self.origin_checked(unchecked, matches!(verdict, Verdict::Allowed), &mut reply)
-            }
-        };
-        EngineFuture::new(Arc::clone(self), reply, work)
-    }
-
-    /// Continues with a request whose origin has been checked.
-    pub(crate) fn origin_checked<B: Body>(
-        self: &Arc<Self>,
-        unchecked: Unchecked<B>,
-        allowed: bool,
-        reply: &mut Reply,
-    ) -> Work<B> {
-        reply.allowed = allowed;
-        if !allowed {
-            return Work::answered(Refusal::Forbidden);
-        }
-        let Unchecked {
-            mut head,
-            body,
-            query,
-            peer,
-            preflight,
-        } = unchecked;
-        if let Some(preflight) = preflight {
-            return Work::Written {
-                response: Some(reply.preflight(preflight)),
-            };
-        }
-        let upgrade = upgrade::is_requested(&head);
-        let method = match head.method {
-            http::Method::GET => Method::Get,
-            http::Method::CONNECT if upgrade => Method::Get,
-            http::Method::POST => Method::Post,
-            _ => Method::Other,
-        };
-        let action = match query.action(method, upgrade, &self.config) {
-            Ok(action) => action,
-            Err(refusal) => return Work::answered(self.refusal_for(refusal, &query)),
-        };
-        if let Some(hook) = &self.options.headers {
-            hook(&head, reply.headers_mut());
-        }
-        let work = match action {
-            Action::Open(..) if self.is_leaving() => Err(Refusal::Unavailable),
-            Action::Open(transport, revision) => {
-                if let Some(hook) = &self.options.initial_headers {
-                    hook(&head, reply.headers_mut());
-                }
-                let opening = Opening {
-                    transport,
-                    revision,
-                    // A script cannot hold bytes.
-                    base64: query.base64 || query.jsonp.is_some(),
-                };
-                ConnectFuture::open(self, head, peer, opening)
-                    .map(|future| Work::Connect { future })
-            }
-            Action::Poll(sid) => self.find(&sid, &query).map(|session| Work::Poll {
-                future: PollFuture::open(session),
-            }),
-            Action::Post(sid) => self.find(&sid, &query).map(|session| Work::Post {
-                future: PostFuture::open(session, form(&head, &query), body),
-            }),
-            Action::Upgrade(sid) => self
-                .find(&sid, &query)
-                .and_then(|session| open_upgrade(session, &mut head))
-                .map(Work::answered),
-        };
-        work.unwrap_or_else(Work::answered)
-    }
-
-    /// Chooses the refusal of a malformed request: if its session does not exist either, the client learns that.
-    fn refusal_for(&self, refusal: Refusal, query: &Query) -> Refusal {
-        match query.sid {
-            SidParameter::Given(sid)
-                if refusal != Refusal::UnknownTransport && self.registry.get(&sid).is_none() =>
-            {
-                Refusal::UnknownSid
-            }
-            _ => refusal,
-        }
-    }
-
-    /// The session of a request, which must be of the kind that it was opened for.
-    fn find(self: &Arc<Self>, sid: &Sid, query: &Query) -> Result<Arc<Session>, Refusal> {
-        let session = self.registry.get(sid).ok_or(Refusal::UnknownSid)?;
-        // The runtime that watched the deadlines may be gone: in actix-web each worker has one of its own.
-        self.deadlines.watch(self);
-        // A session that may be answered with bytes cannot be asked for scripts.
-        let scripts = query.jsonp.is_none() || session.base64 || session.revision == Revision::V4;
-        if query.revision != Some(session.revision) || !scripts {
-            return Err(Refusal::BadRequest);
-        }
-        Ok(session)
-    }
-}
-
-/// In what a POST carries its packets.
-fn form(head: &Parts, query: &Query) -> Form {
-    let content_type = head.headers.get(http::header::CONTENT_TYPE);
-    if query.jsonp.is_some() {
-        Form::Jsonp
-    } else if content_type.is_some_and(|kind| kind == "application/octet-stream") {
-        Form::Binary
-    } else {
-        Form::Text
-    }
-}
-
-fn open_upgrade(session: Arc<Session>, head: &mut Parts) -> Result<Answer, Refusal> {
-    let handshake = upgrade::Handshake::check(head, &session.server.options)?;
-    let id = session.open_websocket()?;
-    Ok(Answer::Response(handshake.accept(Driver::new(session, id))))
 }
 
 /// The inner service of a server that stands alone: answers every request with 404.

@@ -11,8 +11,8 @@ use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 use hyper::upgrade::OnUpgrade;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
+use crate::http::io::HyperIo;
 use crate::http::response::EngineResponse;
-use crate::io::HyperIo;
 use crate::policy::options::Options;
 use crate::session::driver::Driver;
 

@@ -249,8 +249,7 @@ impl Driver {
     /// a task gets the rest, so that nothing waits for the peer's last words.
     fn leave(&mut self, cx: &mut Context<'_>) {
         let closed = Input::LinkClosed(self.id, DisconnectReason::TransportClose);
-        self.session
-            .leave(WaiterId::WebSocket(self.id), Some(closed));
+        self.session.leave(WaiterId::Link(self.id), Some(closed));
         self.poll_pump(cx);
         if std::mem::take(&mut self.pumping) {
             self.session.pump_on(std::mem::take(&mut self.pump));
@@ -269,8 +268,7 @@ impl Driver {
 impl Drop for Driver {
     fn drop(&mut self) {
         let closed = Input::LinkClosed(self.id, DisconnectReason::TransportClose);
-        self.session
-            .leave(WaiterId::WebSocket(self.id), Some(closed));
+        self.session.leave(WaiterId::Link(self.id), Some(closed));
         if self.pumping {
             self.session.pump_on(std::mem::take(&mut self.pump));
         } else {

@@ -14,6 +14,8 @@ mod sending;
 pub(crate) mod socket;
 mod state;
 mod turn;
+mod wait;
+mod waiter;
 mod websocket;
 
 use std::net::SocketAddr;
@@ -27,10 +29,10 @@ use engineio_core::{DisconnectReason, Revision, Sid, Transport};
 use smallvec::SmallVec;
 
 use self::data::Data;
-pub(crate) use self::exchange::WaiterId;
 pub(crate) use self::sending::QueuedSender;
 use self::state::{Effects, State};
 pub(crate) use self::turn::{Next, give_way};
+pub(crate) use self::waiter::WaiterId;
 pub(crate) use self::websocket::{Park, Progress};
 use crate::policy::admission::Permit;
 use crate::server::{PendingWork, ServerInner, meter};

@@ -160,7 +160,7 @@ impl Socket {
             Err(SendError::Full(message)) => match tokio::runtime::Handle::try_current() {
                 // A thread of a runtime's blocking pool; anywhere else inside a runtime this is what panics.
                 Ok(runtime) => runtime.block_on(self.send(message)),
-                Err(_) => crate::hosting::blocking::wait(self.send(message)),
+                Err(_) => super::wait::wait(self.send(message)),
             },
             result => result,
         }

@@ -9,7 +9,7 @@ use engineio_core::server::Output;
 use engineio_core::{DisconnectReason, LinkId, Transport};
 use smallvec::SmallVec;
 
-use super::exchange::{Signal, Waiter, WaiterId};
+use super::waiter::{Signal, Waiter, WaiterId};
 use crate::policy::admission::Permit;
 use crate::server::PendingWork;
 
@@ -73,7 +73,7 @@ pub(super) struct End {
 }
 
 impl Effects {
-    pub(super) fn wake(&mut self, waker: Option<Waker>) {
+    fn wake(&mut self, waker: Option<Waker>) {
         match waker {
             Some(waker) if self.wake.is_none() => self.wake = Some(waker),
             Some(waker) => self.wake_more.push(waker),
@@ -83,9 +83,39 @@ impl Effects {
 }
 
 impl State {
+    pub(super) fn waiter(&mut self, id: WaiterId) -> Option<&mut Waiter> {
+        self.waiters.iter_mut().find(|waiter| waiter.id == id)
+    }
+
+    pub(super) fn enter(&mut self, id: WaiterId) {
+        self.waiters.push(Waiter::new(id));
+    }
+
+    /// Forgets a request or a WebSocket.
+    pub(super) fn leave(&mut self, id: WaiterId) {
+        self.waiters.retain(|waiter| waiter.id != id);
+        if self.driver.map(WaiterId::Link) == Some(id) {
+            self.driver = None;
+        }
+    }
+
+    /// Marks the task of the WebSocket as running: it sees for itself that there are frames to be sent.
+    pub(super) fn stay_awake(&mut self, id: LinkId) {
+        self.waiting_for_inbox = false;
+        if let Some(waiter) = self.waiter(WaiterId::Link(id)) {
+            waiter.stay_awake();
+        }
+    }
+
+    fn signal(&mut self, id: WaiterId, signal: Signal, effects: &mut Effects) {
+        if let Some(waiter) = self.waiter(id) {
+            effects.wake(waiter.signal(signal));
+        }
+    }
+
     /// The WebSocket whose task runs the handlers.
     fn driver(&mut self) -> Option<&mut Waiter> {
-        let id = WaiterId::WebSocket(self.driver?);
+        let id = WaiterId::Link(self.driver?);
         self.waiter(id)
     }
 
@@ -129,13 +159,13 @@ impl State {
                     self.signal(WaiterId::Exchange(id), Signal::Accepted, effects);
                 }
                 Output::SendFrames(id) => {
-                    self.signal(WaiterId::WebSocket(id), Signal::Ready, effects);
+                    self.signal(WaiterId::Link(id), Signal::Ready, effects);
                 }
                 Output::CloseLink(id, reason) => {
-                    self.signal(WaiterId::WebSocket(id), Signal::Close(reason), effects);
+                    self.signal(WaiterId::Link(id), Signal::Close(reason), effects);
                 }
                 Output::Events => match self.driver() {
-                    Some(waiter) => waiter.wake(effects),
+                    Some(waiter) => effects.wake(waiter.wake()),
                     None => effects.pump = true,
                 },
                 Output::Room => {
@@ -154,7 +184,7 @@ impl State {
         if self.waiting_for_inbox && self.machine.wants_input() {
             self.waiting_for_inbox = false;
             if let Some(waiter) = self.driver() {
-                waiter.wake(effects);
+                effects.wake(waiter.wake());
             }
         }
     }

@@ -8,7 +8,7 @@ use engineio_core as proto;
 use engineio_core::server::Input;
 use engineio_core::{DisconnectReason, Frame, LinkId, Refusal, Transport};
 
-use super::exchange::{Signal, WaiterId};
+use super::waiter::{Signal, WaiterId};
 use super::{Session, now};
 
 /// The state in which the task of a WebSocket wants to sleep.
@@ -36,7 +36,7 @@ impl Session {
         self.change(|state| {
             state.machine.may_upgrade(Transport::WebSocket)?;
             let id = state.machine.next_link();
-            state.enter(WaiterId::WebSocket(id));
+            state.enter(WaiterId::Link(id));
             state
                 .machine
                 .handle_input(now(), Input::LinkOpened(id, Transport::WebSocket));
@@ -97,7 +97,7 @@ impl Session {
         let mut state = self.lock();
         let events = !progress.pumping && !state.pumping && state.machine.has_events();
         let waiting_for_inbox = !progress.wants_input && !state.machine.wants_input();
-        let Some(waiter) = state.waiter(WaiterId::WebSocket(id)) else {
+        let Some(waiter) = state.waiter(WaiterId::Link(id)) else {
             return Park::Asleep;
         };
         match waiter.take_signal() {

@@ -1,15 +1,9 @@
-//! For programs of plain threads.
+//! Waiting for a future on a plain thread.
 
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::Thread;
-
-#[cfg(feature = "server")]
-pub use host::{Host, Stopper, serve};
-
-#[cfg(feature = "server")]
-mod host;
 
 struct Unpark(Thread);
 
@@ -19,8 +13,8 @@ impl Wake for Unpark {
     }
 }
 
-/// Blocks the thread until the future is done. The future must not need a runtime on this thread.
-pub(crate) fn wait<T>(future: impl Future<Output = T>) -> T {
+/// Blocks the thread until the future completes. The future must not need a runtime on this thread.
+pub(super) fn wait<T>(future: impl Future<Output = T>) -> T {
     let mut future = pin!(future);
     let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
     let mut cx = Context::from_waker(&waker);

@@ -1,0 +1,82 @@
+//! A request or a WebSocket that waits for the session, and the signal that the session has for it.
+
+use std::task::{Context, Waker};
+
+use engineio_core::server::ExchangeId;
+use engineio_core::{DisconnectReason, LinkId, Refusal};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum WaiterId {
+    Exchange(ExchangeId),
+    Link(LinkId),
+}
+
+/// A signal of the session to a request or a WebSocket.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Signal {
+    /// Take the payload, or the frames.
+    Ready,
+    /// The POST was received in full.
+    Accepted,
+    Refused(Refusal),
+    Close(DisconnectReason),
+}
+
+pub(super) struct Waiter {
+    pub(super) id: WaiterId,
+    waker: Option<Waker>,
+    /// Its task sleeps and must be woken. While it runs, it checks for itself before it sleeps again.
+    asleep: bool,
+    signal: Option<Signal>,
+}
+
+impl Waiter {
+    pub(super) const fn new(id: WaiterId) -> Self {
+        Self {
+            id,
+            waker: None,
+            asleep: false,
+            signal: None,
+        }
+    }
+
+    /// Leaves a signal for the task. Returns the task to be woken, if it sleeps.
+    #[must_use = "the task sleeps until it is woken"]
+    pub(super) fn signal(&mut self, signal: Signal) -> Option<Waker> {
+        // A close stands until it is seen; frames that are still to be sent are looked for anyway.
+        if !matches!(self.signal, Some(Signal::Close(_))) {
+            self.signal = Some(signal);
+        }
+        self.wake()
+    }
+
+    pub(super) const fn take_signal(&mut self) -> Option<Signal> {
+        self.signal.take()
+    }
+
+    /// Marks the task as sleeping, to be woken through `cx`.
+    pub(super) fn sleep(&mut self, cx: &Context<'_>) {
+        self.asleep = true;
+        match &mut self.waker {
+            Some(waker) => waker.clone_from(cx.waker()),
+            none => *none = Some(cx.waker().clone()),
+        }
+    }
+
+    /// Marks the task as awake. Returns it to be woken, if it sleeps.
+    #[must_use = "the task sleeps until it is woken"]
+    pub(super) fn wake(&mut self) -> Option<Waker> {
+        match std::mem::take(&mut self.asleep) {
+            true => self.waker.clone(),
+            false => None,
+        }
+    }
+
+    /// Marks the task as running: it is about to see for itself that it is ready.
+    pub(super) const fn stay_awake(&mut self) {
+        self.asleep = false;
+        if matches!(self.signal, Some(Signal::Ready)) {
+            self.signal = None;
+        }
+    }
+}
