@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::task::Poll;
 
 use engineio_core::client::Event;
+use engineio_core::driver::Budget;
 use engineio_core::{DisconnectReason, Message};
 use futures_core::future::BoxFuture;
 use futures_util::FutureExt;
@@ -56,7 +57,14 @@ impl Handlers {
         let handle = Handle::new(Arc::clone(shared));
         let mut is_open = false;
         let mut has_panicked = false;
+        let mut budget = Budget::for_events();
         while let Some(event) = shared.next_event().await {
+            budget.charge_event();
+            if budget.is_spent() {
+                // Handlers that never wait would keep the driver, and the other tasks of the thread, from running.
+                tokio::task::yield_now().await;
+                budget = Budget::for_events();
+            }
             let is_opening = matches!(event, Event::Opened);
             let call = match event {
                 Event::Opened => {

@@ -2,10 +2,11 @@
 
 use std::future::poll_fn;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::{Duration, Instant};
 
 use engineio_core::client::{Event, Session};
+use engineio_core::driver::{SendQueue, Ticket};
 use engineio_core::{DisconnectReason, Message};
 
 use crate::clock::now;
@@ -55,6 +56,7 @@ pub(crate) struct State {
     pub(crate) delivery: Delivery,
     phase: Phase,
     wakers: Wakers,
+    senders: SendQueue,
     driver: Option<Waker>,
     /// The application ends the client: close, abort or drop.
     pub(crate) stopping: bool,
@@ -100,6 +102,21 @@ impl Drop for Waiter<'_> {
     }
 }
 
+/// Gives its place in the queue up when it is dropped.
+struct Sender<'a> {
+    shared: &'a Shared,
+    ticket: Ticket,
+}
+
+impl Drop for Sender<'_> {
+    fn drop(&mut self) {
+        if self.ticket.is_queued() {
+            let next = self.shared.lock().senders.leave(&mut self.ticket);
+            next.into_iter().for_each(Waker::wake);
+        }
+    }
+}
+
 impl Shared {
     pub(crate) fn new(session: Session, delivery: Delivery, settings: &Settings) -> Arc<Self> {
         Arc::new(Self {
@@ -109,6 +126,7 @@ impl Shared {
                 delivery,
                 phase: Phase::Connecting,
                 wakers: Wakers::default(),
+                senders: SendQueue::default(),
                 driver: None,
                 stopping: false,
                 may_return: settings.reconnect.is_some(),
@@ -156,8 +174,18 @@ impl Shared {
         Poll::Pending
     }
 
-    /// Wakes those who wait for this change, without the lock.
+    /// Wakes those who wait for this change, without the lock. Of the senders, one is woken where there may be room, and
+    /// all where the session takes nothing any more.
     pub(crate) fn wake(&self, change: Interest) {
+        if change != Interest::Events {
+            let mut state = self.lock();
+            let is_open = state.session.is_open();
+            let first = is_open.then(|| state.senders.first()).flatten();
+            let all = (!is_open).then(|| state.senders.close());
+            drop(state);
+            let all = all.into_iter().flatten();
+            first.into_iter().chain(all).for_each(Waker::wake);
+        }
         let mut woken = [const { None::<Waker> }; BATCH];
         let end = self.lock().wakers.next_key();
         loop {
@@ -182,14 +210,55 @@ impl Shared {
         self.wake(Interest::Phase);
     }
 
-    /// Queues a message if there is room for it.
+    /// Queues a message if there is room for it and no other sender waits.
     pub(crate) fn try_send(&self, message: Message) -> Result<(), SendError> {
         let bytes = message.len();
-        let outcome = self.lock().send(message);
+        let mut state = self.lock();
+        if !state.senders.is_empty() && state.session.is_open() {
+            return Err(SendError::Full(message));
+        }
+        let outcome = state.send(message);
+        drop(state);
         if outcome.is_ok() {
             meter::sent(bytes);
         }
         outcome
+    }
+
+    /// Queues the message in `unsent` when there is room for it and it is this sender's turn.
+    pub(crate) fn poll_send(
+        &self,
+        ticket: &mut Ticket,
+        unsent: &mut Option<Message>,
+        cx: &Context<'_>,
+    ) -> Poll<Result<(), SendError>> {
+        let bytes = unsent.as_ref().map_or(0, Message::len);
+        let mut state = self.lock();
+        let outcome = match state.senders.may_send(ticket) {
+            true => state.send_when_possible(unsent),
+            false => None,
+        };
+        let Some(outcome) = outcome else {
+            state.senders.wait(ticket, cx);
+            return Poll::Pending;
+        };
+        let next = state.senders.leave(ticket);
+        drop(state);
+        next.into_iter().for_each(Waker::wake);
+        if outcome.is_ok() {
+            meter::sent(bytes);
+        }
+        Poll::Ready(outcome)
+    }
+
+    /// Queues a message, waiting for room in the order in which senders came.
+    pub(crate) async fn send(&self, message: Message) -> Result<(), SendError> {
+        let mut sender = Sender {
+            shared: self,
+            ticket: Ticket::default(),
+        };
+        let mut unsent = Some(message);
+        poll_fn(|cx| self.poll_send(&mut sender.ticket, &mut unsent, cx)).await
     }
 
     /// Lets `connect` return.
@@ -217,8 +286,10 @@ impl Shared {
     pub(crate) fn poll_stream(
         &self,
         slot: &mut Option<Key>,
-        cx: &Context<'_>,
+        cx: &mut Context<'_>,
     ) -> Poll<Option<Message>> {
+        // A stream that always has a message lets other tasks of the thread run at times, as a socket of tokio does.
+        let coop = ready!(tokio::task::coop::poll_proceed(cx));
         let message = self.poll_wait(slot, Interest::Events, cx, |state| {
             if state.delivery.is_to_handler() {
                 return state.phase.is_over().then_some(None);
@@ -231,8 +302,11 @@ impl Shared {
                 }
             }
         });
-        if let Poll::Ready(Some(message)) = &message {
-            meter::received(message.len());
+        if let Poll::Ready(message) = &message {
+            coop.made_progress();
+            message
+                .iter()
+                .for_each(|message| meter::received(message.len()));
         }
         message
     }
@@ -303,15 +377,11 @@ impl State {
     }
 
     /// As [`send`](Self::send), for those who wait: `None`, and the message back in `unsent`, while that may still help.
-    /// `bytes` gets the size of the message.
     pub(crate) fn send_when_possible(
         &mut self,
         unsent: &mut Option<Message>,
-        bytes: &mut usize,
     ) -> Option<Result<(), SendError>> {
-        let message = unsent.take()?;
-        *bytes = message.len();
-        match self.send(message) {
+        match self.send(unsent.take()?) {
             Err(SendError::Full(message)) => *unsent = Some(message),
             Err(SendError::Closed(message)) if self.is_coming_back() => *unsent = Some(message),
             outcome => return Some(outcome),

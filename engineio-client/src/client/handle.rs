@@ -8,7 +8,7 @@ use tokio::task::JoinHandle;
 
 use crate::shared::Shared;
 use crate::wakers::Interest;
-use crate::{Error, SendError, meter};
+use crate::{Error, SendError};
 
 /// Sends to a server and ends the session, from any task or handler. Cheap to clone.
 ///
@@ -38,13 +38,7 @@ impl Handle {
     ///
     /// Returns the message as [`SendError::Closed`] if the session is over.
     pub async fn send(&self, message: impl Into<Message>) -> Result<(), SendError> {
-        let (mut unsent, mut bytes) = (Some(message.into()), 0);
-        let sent = self.shared.wait(Interest::Outbox, |state| {
-            state.send_when_possible(&mut unsent, &mut bytes)
-        });
-        sent.await?;
-        meter::sent(bytes);
-        Ok(())
+        self.shared.send(message.into()).await
     }
 
     /// As [`Client::try_send`].

@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 pub use self::handle::Handle;
 pub use self::sink::SinkError;
+use engineio_core::driver::Ticket;
 use engineio_core::{DisconnectReason, Message, Transport};
 use futures_core::Stream;
 use tokio::task::JoinHandle;
@@ -55,7 +56,9 @@ pub struct Client {
     unsent: Option<Message>,
     /// Where the stream waits for a message.
     reader: Option<Key>,
-    /// Where the sink waits for room.
+    /// The place of the sink among those who wait for room.
+    ticket: Ticket,
+    /// Where the sink waits for anything else.
     sink: Option<Key>,
     /// How many messages sessions had dropped when the sink was last flushed.
     dropped: u64,
@@ -64,11 +67,12 @@ pub struct Client {
 }
 
 impl Client {
-    pub(crate) const fn new(shared: Arc<Shared>) -> Self {
+    pub(crate) fn new(shared: Arc<Shared>) -> Self {
         Self {
             handle: Handle { shared },
             unsent: None,
             reader: None,
+            ticket: Ticket::default(),
             sink: None,
             dropped: 0,
             closing: None,

@@ -9,8 +9,8 @@ use futures_sink::Sink;
 use tokio::time::sleep;
 
 use super::Client;
+use crate::SendError;
 use crate::wakers::Interest;
-use crate::{SendError, meter};
 
 /// The error of the sink of a [`Client`].
 ///
@@ -43,15 +43,8 @@ impl Client {
         if self.unsent.is_none() {
             return Poll::Ready(Ok(()));
         }
-        let (unsent, mut bytes) = (&mut self.unsent, 0);
         let shared = &self.handle.shared;
-        let outcome = shared.poll_wait(&mut self.sink, Interest::Outbox, cx, |state| {
-            state.send_when_possible(unsent, &mut bytes)
-        });
-        if let Poll::Ready(Ok(())) = outcome {
-            meter::sent(bytes);
-        }
-        outcome
+        shared.poll_send(&mut self.ticket, &mut self.unsent, cx)
     }
 
     /// Checks that no session has dropped messages since the last time.
@@ -85,18 +78,14 @@ impl Sink<Message> for Client {
             // Not asked by `poll_ready`.
             return Err(SendError::Full(message).into());
         }
-        let (unsent, mut bytes) = (&mut this.unsent, 0);
-        *unsent = Some(message);
-        let shared = &this.handle.shared;
-        let outcome = shared.lock().send_when_possible(unsent, &mut bytes);
-        match outcome {
-            None => Ok(()),
-            Some(Ok(())) => {
-                meter::sent(bytes);
-                Ok(())
+        match this.handle.try_send(message) {
+            Err(SendError::Full(message)) => this.unsent = Some(message),
+            Err(SendError::Closed(message)) if this.handle.shared.lock().is_coming_back() => {
+                this.unsent = Some(message);
             }
-            Some(Err(error)) => Err(error.into()),
+            outcome => return outcome.map_err(Into::into),
         }
+        Ok(())
     }
 
     /// Ready when every queued message was handed to the transport.

@@ -8,11 +8,11 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use engineio_core::client::{Event, Input, Output, RequestId, Session};
+use engineio_core::driver::Budget;
 use engineio_core::{DisconnectReason, LinkId, Payload, Transport};
 use futures_core::future::BoxFuture;
 use tokio::time::Sleep;
 
-use super::READ_BUDGET;
 use super::socket::{Farewell, Socket};
 use super::verdict::Verdict;
 use crate::clock::now;
@@ -22,9 +22,6 @@ use crate::settings::Settings;
 use crate::shared::{Phase, Shared};
 use crate::wakers::Interest;
 use crate::{Error, ErrorKind, TARGET, meter};
-
-/// How often everything gets its turn before other tasks do: a service that answers at once would hold the thread.
-const ROUNDS: usize = 64;
 
 type Request = (RequestId, BoxFuture<'static, Result<Payload, Error>>);
 
@@ -79,11 +76,14 @@ impl<'a> Connection<'a> {
     /// Makes as much progress as it can; ready when the session is over and the WebSocket has been closed.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let mut progress = true;
-        for _ in 0..ROUNDS {
+        let mut rounds = Budget::for_rounds();
+        let mut frames = Budget::for_frames();
+        while !rounds.is_spent() && !frames.is_spent() {
+            rounds.charge_round();
             progress = self.follow(cx)
                 | self.poll_requests(cx)
                 | self.poll_opening(cx)
-                | self.poll_socket(cx)
+                | self.poll_socket(cx, &mut frames)
                 | self.poll_timer(cx);
             if !progress {
                 break;
@@ -280,7 +280,7 @@ impl<'a> Connection<'a> {
         true
     }
 
-    fn poll_socket(&mut self, cx: &mut Context<'_>) -> bool {
+    fn poll_socket(&mut self, cx: &mut Context<'_>, budget: &mut Budget) -> bool {
         let shared = self.shared;
         let Some(socket) = &mut self.socket else {
             return false;
@@ -288,7 +288,7 @@ impl<'a> Connection<'a> {
         let id = socket.id;
         let mut progress = false;
         let mut ended = None;
-        for _ in 0..READ_BUDGET {
+        while !budget.is_spent() {
             let wants_input = {
                 let session = &shared.lock().session;
                 // What comes while it is closing is dropped, and a server that waits for it to be read would not read.
@@ -300,6 +300,7 @@ impl<'a> Connection<'a> {
             match socket.poll_frame(cx) {
                 Poll::Ready(Ok(frame)) => {
                     progress = true;
+                    budget.charge_frame(frame.as_bytes().len());
                     let input = Input::LinkFrame(id, frame);
                     shared.lock().session.handle_input(now(), input);
                 }

@@ -18,9 +18,6 @@ use crate::settings::Settings;
 use crate::shared::{Phase, Shared};
 use crate::{Error, ErrorKind, TARGET, meter};
 
-/// How many frames are read from a WebSocket before anything else gets its turn.
-const READ_BUDGET: usize = 64;
-
 /// Drives a client to its end. The handlers are `None` where another thread calls them.
 pub(crate) fn run(
     shared: Arc<Shared>,

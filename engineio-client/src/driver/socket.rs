@@ -8,8 +8,10 @@ use std::time::Duration;
 use engineio_core::{DisconnectReason, Frame, LinkId};
 use tokio::time::{Instant, Sleep};
 
-use super::READ_BUDGET;
 use crate::net::websocket::{Ended, WebSocket};
+
+/// How many frames are read before anything else gets its turn.
+const READ_BUDGET: usize = 64;
 
 /// How long the server may take for its part of the closing handshake.
 const FAREWELL: Duration = Duration::from_secs(1);

@@ -80,6 +80,8 @@ pub(crate) enum Reply {
     Raw(Vec<u8>),
     /// Writes the first and then the second again and again, until nobody takes it; nothing more if that is empty.
     Endless(Vec<u8>, Vec<u8>),
+    /// Answers `ok` once this is set.
+    Later(tokio::sync::watch::Receiver<bool>),
     /// Does not answer, until the client goes away.
     Never,
     /// Accepts the WebSocket.
@@ -229,6 +231,10 @@ async fn serve(
                     while io.write_all(&again).await.is_ok() && io.flush().await.is_ok() {}
                 }
                 None
+            }
+            Reply::Later(mut gate) => {
+                let _ = gate.wait_for(|is_open| *is_open).await;
+                answer(&mut io, 200, "", b"ok").await
             }
             Reply::Never => {
                 let _ = io.read_u8().await;

@@ -1,0 +1,131 @@
+//! Turns: waiting senders in the order in which they came, and a thread that a busy client shares with other tasks.
+
+mod support;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use engineio_client::{Client, SendError};
+use support::{OPEN_POLLING, Reply, Server, in_time, ok};
+use tokio::task::yield_now;
+
+/// A server whose handshake brings many messages.
+async fn talkative(messages: usize) -> Server {
+    let body = format!("{OPEN_POLLING}{}", "\u{1e}4a".repeat(messages));
+    Server::start(move |_, request| match request.method.as_str() {
+        _ if request.is_handshake() => ok(&body),
+        "POST" => ok("ok"),
+        _ => Reply::Never,
+    })
+    .await
+}
+
+/// Counts the turns of another task.
+fn turns() -> Arc<AtomicUsize> {
+    let turns = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&turns);
+    tokio::spawn(std::future::poll_fn(move |cx| {
+        count.fetch_add(1, Ordering::Relaxed);
+        // At once, unlike `yield_now`.
+        cx.waker().wake_by_ref();
+        std::task::Poll::<()>::Pending
+    }));
+    turns
+}
+
+#[tokio::test]
+async fn a_large_message_is_not_overtaken_by_small_ones() {
+    let (open, gate) = tokio::sync::watch::channel(false);
+    let server = Server::start(move |_, request| match request.method.as_str() {
+        _ if request.is_handshake() => ok(OPEN_POLLING),
+        "POST" if *gate.borrow() => ok("ok"),
+        "POST" => Reply::Later(gate.clone()),
+        _ => Reply::Never,
+    })
+    .await;
+    let builder = Client::builder(&server.url()).outbox_limit(1000);
+    let client = in_time(builder.connect()).await.unwrap();
+    client.send("under way").await.unwrap();
+    while server.posts().is_empty() {
+        yield_now().await;
+    }
+    client.send("x".repeat(500)).await.unwrap();
+    let send = |text: String| {
+        let handle = client.handle();
+        tokio::spawn(async move { handle.send(text).await })
+    };
+    let large = send("l".repeat(900));
+    yield_now().await;
+    let small: Vec<_> = (0..10).map(|n| send(format!("s{n}"))).collect();
+    yield_now().await;
+    // There is room for it, but others came first.
+    assert!(matches!(client.try_send("s"), Err(SendError::Full(_))));
+    // One that gives up lets the next ones pass.
+    small[3].abort();
+    open.send_replace(true);
+    in_time(large).await.unwrap().unwrap();
+    for (n, small) in small.into_iter().enumerate() {
+        assert_eq!(in_time(small).await.is_ok(), n != 3);
+    }
+    in_time(client.close()).await;
+    let posted = server.posts().join("\u{1e}");
+    let order: Vec<&str> = posted
+        .split('\u{1e}')
+        .map(|packet| packet.get(..2).unwrap_or(packet))
+        .collect();
+    assert_eq!(order[..3], ["4u", "4x", "4l"]);
+    let small: Vec<&str> = posted
+        .split('\u{1e}')
+        .filter(|packet| packet.starts_with("4s"))
+        .collect();
+    assert_eq!(
+        small,
+        [
+            "4s0", "4s1", "4s2", "4s4", "4s5", "4s6", "4s7", "4s8", "4s9"
+        ]
+    );
+}
+
+#[tokio::test]
+async fn handlers_that_never_wait_leave_other_tasks_their_turns() {
+    const COUNT: usize = 10_000;
+    let server = talkative(COUNT).await;
+    let handled = Arc::new(AtomicUsize::new(0));
+    let turns = turns();
+    let (count, seen) = (Arc::clone(&handled), Arc::clone(&turns));
+    let longest = Arc::new(AtomicUsize::new(0));
+    let most = Arc::clone(&longest);
+    let mut last = (0, 0);
+    let builder = Client::builder(&server.url()).on_message(move |_, _| {
+        let done = count.fetch_add(1, Ordering::Relaxed);
+        let now = seen.load(Ordering::Relaxed);
+        if now != last.0 {
+            last = (now, done);
+        }
+        most.fetch_max(done - last.1, Ordering::Relaxed);
+        async {}
+    });
+    let _client = in_time(builder.connect()).await.unwrap();
+    while handled.load(Ordering::Relaxed) < COUNT {
+        yield_now().await;
+    }
+    let longest = longest.load(Ordering::Relaxed);
+    assert!(
+        longest <= 256,
+        "{longest} messages without a turn for others"
+    );
+}
+
+#[tokio::test]
+async fn a_stream_that_always_has_a_message_leaves_other_tasks_their_turns() {
+    let server = talkative(1000).await;
+    let mut client = in_time(Client::connect(&server.url())).await.unwrap();
+    let turns = turns();
+    let reading = tokio::spawn(async move {
+        for _ in 0..1000 {
+            client.next().await.unwrap();
+        }
+    });
+    in_time(reading).await.unwrap();
+    assert!(turns.load(Ordering::Relaxed) >= 5);
+}
