@@ -126,9 +126,10 @@ fn nice(command: &Command) -> Command {
         .arg(command.get_program())
         .args(command.get_args());
     for (name, value) in command.get_envs() {
-        if let Some(value) = value {
-            nice.env(name, value);
-        }
+        match value {
+            Some(value) => nice.env(name, value),
+            None => nice.env_remove(name),
+        };
     }
     if let Some(directory) = command.get_current_dir() {
         nice.current_dir(directory);

@@ -97,7 +97,16 @@ impl Member {
 
 /// Returns the cargo that runs this task, so that all steps use one toolchain.
 pub(crate) fn cargo() -> Command {
-    Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+    let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    // Cargo sets these for xtask. Build scripts that watch them, such as ring's, would run again, and everything that
+    // depends on them would be rebuilt, each time a cargo command inside xtask follows one outside of it.
+    for (name, _) in env::vars_os() {
+        let text = name.to_string_lossy();
+        if text.starts_with("CARGO_PKG_") || text.starts_with("CARGO_MANIFEST_") {
+            command.env_remove(name);
+        }
+    }
+    command
 }
 
 /// Returns the elements of a JSON list, or none if the value is something else.
