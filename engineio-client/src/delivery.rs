@@ -45,7 +45,7 @@ impl Delivery {
         }
         // During an upgrade the session wants input in any case, and the room may be for a poll.
         let was_full = !session.wants_input() || session.is_upgrading();
-        let event = session.take_event();
+        let event = session.take_event(crate::clock::now);
         let wake = event.is_some() && (is_over || (was_full && session.wants_input()));
         (event, wake)
     }
@@ -69,7 +69,7 @@ impl Delivery {
 
     /// Keeps what a session that ended has received, before another one takes its place.
     pub(crate) fn carry_over(&mut self, session: &mut Session) {
-        while let Some(event) = session.take_event() {
+        while let Some(event) = session.take_event(crate::clock::now) {
             // A stream has no use for the others.
             if self.to_handler || matches!(event, Event::Message(_)) {
                 self.bytes += cost(&event);

@@ -54,18 +54,17 @@ async fn a_server_that_does_not_stop_sending_cannot_hold_a_client_that_closes() 
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_server_that_does_not_stop_sending_owes_its_heartbeat() {
+async fn a_server_that_does_not_stop_sending_is_alive() {
     let open = r#"0{"sid":"abc","upgrades":[],"pingInterval":300,"pingTimeout":200}"#;
     for text in ["6", &"6".repeat(100_000)] {
         let bytes = frame(text).repeat(1_000_000 / text.len().max(10));
         let server = flooding(open, bytes).await;
         let builder = Client::builder(&server.url()).transports([Transport::WebSocket]);
         let client = in_time(builder.connect()).await.unwrap();
-        in_time(client.wait()).await;
-        assert_eq!(
-            client.disconnect_reason(),
-            Some(DisconnectReason::PingTimeout)
-        );
+        // Twice as long as the server may be silent.
+        let ended = tokio::time::timeout(Duration::from_secs(1), client.wait()).await;
+        assert!(ended.is_err(), "{:?}", client.disconnect_reason());
+        in_time(client.close()).await;
     }
 }
 

@@ -1,8 +1,8 @@
-//! Who pings, and how long silence is borne.
+//! Which side pings, and how long silence is tolerated.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use crate::timer::{Timer, Timers, after};
+use crate::timer::{Timer, Timers, after, bounded};
 use crate::{Config, Revision};
 
 /// The server's side of the heartbeat: it pings in revision 4 and is pinged in revision 3.
@@ -12,6 +12,8 @@ pub(crate) enum Heartbeat {
     Pinger {
         /// When the last ping was due, while its pong is.
         pinged: Option<Instant>,
+        /// The client has taken that ping, or a later one. A pong that comes before answers nothing.
+        taken: bool,
         /// Whether another packet has already stood in for the pong once.
         excused: bool,
     },
@@ -40,6 +42,7 @@ impl Heartbeat {
         now: Instant,
         revision: Revision,
         config: &Config,
+        silence: &mut SilenceTimer,
         timers: &mut Timers,
     ) -> Self {
         match revision {
@@ -47,11 +50,12 @@ impl Heartbeat {
                 timers.set(Timer::Ping, after(now, config.ping_interval));
                 Self::Pinger {
                     pinged: None,
+                    taken: false,
                     excused: false,
                 }
             }
             Revision::V3 => {
-                timers.set(Timer::PingTimeout, silence(now, config));
+                silence.start(now, patience(config), timers);
                 Self::Ponger { stopped: false }
             }
         }
@@ -59,42 +63,61 @@ impl Heartbeat {
 
     /// The session is closing, for which it has a deadline of its own. A heartbeat packet that is still under way must
     /// not start the heartbeat anew.
-    pub(crate) fn stop(&mut self, timers: &mut Timers) {
+    pub(crate) fn stop(&mut self, silence: &mut SilenceTimer, timers: &mut Timers) {
         timers.stop(Timer::Ping);
-        timers.stop(Timer::PingTimeout);
+        silence.stop(timers);
         match self {
             Self::Pinger { pinged, .. } => *pinged = None,
             Self::Ponger { stopped } => *stopped = true,
         }
     }
 
-    /// The ping timer fired: a ping must go out now. Returns whether the wait for a pong begins with it; if that has
-    /// begun before and goes on, the ping is only there to be heard.
+    /// Takes in that the ping timer fired and a ping must go out. The wait for a pong begins with it; if that has begun
+    /// before, it goes on, and the ping is only there to be heard.
     pub(crate) fn on_ping_due(
         &mut self,
         now: Instant,
         config: &Config,
+        silence: &mut SilenceTimer,
         timers: &mut Timers,
-    ) -> bool {
-        let Self::Pinger { pinged, excused } = self else {
-            return false;
+    ) {
+        let Self::Pinger {
+            pinged,
+            taken,
+            excused,
+        } = self
+        else {
+            return;
         };
-        let begins = pinged.replace(now).is_none();
-        if begins {
+        if pinged.replace(now).is_none() {
+            *taken = false;
             *excused = false;
-            timers.set(Timer::PingTimeout, after(now, config.ping_timeout));
+            silence.start(now, bounded(config.ping_timeout), timers);
         }
         timers.set(Timer::Ping, latest_ping(now, config));
-        begins
     }
 
-    /// A pong came. One that nobody asked for changes nothing, so that a peer cannot put pings off.
-    pub(crate) fn on_pong(&mut self, now: Instant, config: &Config, timers: &mut Timers) -> Beat {
+    /// Takes in that a ping leaves.
+    pub(crate) const fn on_ping_taken(&mut self) {
+        if let Self::Pinger { taken, .. } = self {
+            *taken = true;
+        }
+    }
+
+    /// Takes in a pong. One that was not asked for changes nothing, so that a peer cannot put pings off, nor does one to a
+    /// ping that the peer has not taken: it may send pongs unseen, and read nothing.
+    pub(crate) fn on_pong(
+        &mut self,
+        now: Instant,
+        config: &Config,
+        silence: &mut SilenceTimer,
+        timers: &mut Timers,
+    ) -> Beat {
         match self {
             Self::Ponger { .. } => Beat::WrongDirection,
-            Self::Pinger { pinged, .. } => {
-                if let Some(pinged) = pinged.take() {
-                    timers.stop(Timer::PingTimeout);
+            Self::Pinger { pinged, taken, .. } => {
+                if let Some(pinged) = pinged.take_if(|_| *taken) {
+                    silence.stop(timers);
                     let next = after(now, config.ping_interval);
                     timers.set(Timer::Ping, next.min(latest_ping(pinged, config)));
                 }
@@ -103,29 +126,44 @@ impl Heartbeat {
         }
     }
 
-    /// A ping came.
-    pub(crate) fn on_ping(&self, now: Instant, config: &Config, timers: &mut Timers) -> Beat {
+    /// Takes in a ping. It is no sign of life if the pong to the one before, `owed`, has not been taken yet: the peer may
+    /// send pings and read nothing.
+    pub(crate) fn on_ping(
+        &self,
+        now: Instant,
+        owed: bool,
+        config: &Config,
+        silence: &mut SilenceTimer,
+        timers: &mut Timers,
+    ) -> Beat {
         match self {
             Self::Pinger { .. } => Beat::WrongDirection,
             Self::Ponger { stopped } => {
-                if !stopped {
-                    timers.set(Timer::PingTimeout, silence(now, config));
+                if !stopped && !owed {
+                    silence.start(now, patience(config), timers);
                 }
                 Beat::Answer
             }
         }
     }
 
-    /// Any other packet came. The first one while a pong is outstanding restarts the wait, once for each ping: a peer
+    /// Takes in any other packet. The first one while a pong is outstanding restarts the wait, once for each ping: a peer
     /// whose pong stands behind a long upload is alive (the reference does so since 6.6.11).
-    pub(crate) fn on_other(&mut self, now: Instant, config: &Config, timers: &mut Timers) {
+    pub(crate) fn on_other(
+        &mut self,
+        now: Instant,
+        config: &Config,
+        silence: &mut SilenceTimer,
+        timers: &mut Timers,
+    ) {
         if let Self::Pinger {
             pinged: Some(_),
             excused: excused @ false,
+            ..
         } = self
         {
             *excused = true;
-            timers.set(Timer::PingTimeout, after(now, config.ping_timeout));
+            silence.restart(now, bounded(config.ping_timeout), timers);
         }
     }
 }
@@ -139,7 +177,105 @@ fn latest_ping(pinged: Instant, config: &Config) -> Instant {
     after(after(pinged, config.ping_interval), config.ping_timeout / 2)
 }
 
-/// When a peer is taken for dead that has not pinged since `now`.
-fn silence(now: Instant, config: &Config) -> Instant {
-    after(after(now, config.ping_interval), config.ping_timeout)
+/// How long a client of revision 3 may be silent between two pings.
+pub(crate) fn patience(config: &Config) -> Duration {
+    bounded(config.ping_interval) + bounded(config.ping_timeout)
+}
+
+/// The ping timeout of either side, and what excuses a silent peer.
+///
+/// Silence counts only while the peer is listened to. While the inbox is full its transport is not read, so the timeout
+/// stands still: when there is room again, as much of it is left as when the inbox became full. An inbox that is full
+/// for a moment excuses nothing.
+///
+/// A peer that does not listen either has no excuse. If a message found no room in the outbox, and nothing was taken out
+/// of it for a whole timeout, the inbox may be full because the application waits for room. The only exception is a
+/// client that moves to a link: it listens to no transport until its POST is answered. Its time is counted from the
+/// first attempt since it took something, so that further attempts win nothing.
+#[derive(Debug, Default)]
+pub(crate) struct SilenceTimer {
+    /// What was left of the timeout when the inbox became full.
+    left: Option<Duration>,
+    /// The inbox is full.
+    paused: bool,
+    /// A message found no room in the outbox, and the peer has taken nothing since.
+    refused: bool,
+    /// That was so when the timeout was set, and still is.
+    untaken: bool,
+    /// Until when an upgrade can excuse a peer that takes nothing.
+    upgrading_until: Option<Instant>,
+}
+
+impl SilenceTimer {
+    /// Sets the timeout, because a new wait for the peer begins.
+    pub(crate) fn start(&mut self, now: Instant, wait: Duration, timers: &mut Timers) {
+        self.untaken = self.refused;
+        self.restart(now, wait, timers);
+    }
+
+    /// Sets the timeout anew within one wait.
+    fn restart(&mut self, now: Instant, wait: Duration, timers: &mut Timers) {
+        self.left = self.paused.then_some(wait);
+        timers.set(Timer::PingTimeout, now + wait);
+    }
+
+    pub(crate) fn stop(&mut self, timers: &mut Timers) {
+        self.left = None;
+        timers.stop(Timer::PingTimeout);
+    }
+
+    /// The inbox is full: the timer stands still.
+    pub(crate) fn pause(&mut self, now: Instant, timers: &Timers) {
+        if !self.paused {
+            self.paused = true;
+            let end = timers.at(Timer::PingTimeout);
+            self.left = end.map(|end| end.saturating_duration_since(now));
+        }
+    }
+
+    pub(crate) const fn is_paused(&self) -> bool {
+        self.paused
+    }
+
+    /// The inbox has room again.
+    pub(crate) fn resume(&mut self, now: Instant, timers: &mut Timers) {
+        self.paused = false;
+        if let Some(left) = self.left.take() {
+            timers.set(Timer::PingTimeout, now + left);
+        }
+    }
+
+    /// A message found no room in the outbox.
+    pub(crate) const fn on_refused(&mut self) {
+        self.refused = true;
+    }
+
+    /// The peer takes something out of the outbox.
+    pub(crate) const fn on_taken(&mut self) {
+        self.refused = false;
+        self.untaken = false;
+        self.upgrading_until = None;
+    }
+
+    /// An upgrade begins, which is over at `end`.
+    pub(crate) fn on_upgrade(&mut self, end: Instant) {
+        self.upgrading_until.get_or_insert(end);
+    }
+
+    /// Returns whether nothing was taken out of a full outbox since the timeout was set.
+    pub(crate) const fn is_untaken(&self) -> bool {
+        self.untaken
+    }
+
+    /// Returns whether the silence is excused now that the timeout is over. Then it is looked at again after `wait`.
+    pub(crate) fn excuses(&mut self, now: Instant, wait: Duration, timers: &mut Timers) -> bool {
+        let upgrading = self.upgrading_until.is_some_and(|end| now < end);
+        let excused = self.paused && (!self.untaken || upgrading);
+        if excused {
+            self.untaken = self.refused;
+            // A peer that announced no time at all must not be excused over and over in one moment.
+            timers.set(Timer::PingTimeout, after(now, wait));
+        }
+        excused
+    }
 }

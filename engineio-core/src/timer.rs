@@ -74,6 +74,11 @@ impl Timers {
             .min_by_key(|&(at, _)| at);
     }
 
+    /// Returns when the timer is due.
+    pub(crate) const fn at(&self, timer: Timer) -> Option<Instant> {
+        self.at[timer as usize]
+    }
+
     pub(crate) const fn is_set(&self, timer: Timer) -> bool {
         self.at[timer as usize].is_some()
     }

@@ -222,7 +222,7 @@ fn row_13_a_full_inbox_delays_the_next_poll() {
     client.answer_poll("4a\u{1e}4b");
     assert_eq!(client.poll(), None);
     assert!(!client.session.wants_input());
-    assert_eq!(client.session.take_event(), Some(message("a")));
+    assert_eq!(client.session.take_event(|| client.now), Some(message("a")));
     client.drain();
     assert!(client.session.wants_input());
     assert!(client.poll().is_some());
@@ -348,6 +348,29 @@ fn row_17a_a_refused_post_leaves_the_poll_time_for_the_last_words() {
     refused(&mut client);
     client.advance(secs(1));
     client.assert_closed(DisconnectReason::Refused);
+}
+
+#[test]
+fn row_17a_the_first_refusal_is_the_reason_however_the_poll_ends() {
+    type End = fn(&mut Client);
+    let ends: [End; 4] = [
+        |client| {
+            let poll = client.poll().unwrap();
+            client.input(Input::PollFailed(poll, DisconnectReason::TransportError));
+        },
+        |client| client.answer_poll("not a packet"),
+        |client| client.close(),
+        |client| client.advance(secs(1)),
+    ];
+    for end in ends {
+        let mut client = Client::polling();
+        client.send("a");
+        let post = client.post().unwrap();
+        client.body(post);
+        client.input(Input::PostFailed(post, DisconnectReason::Refused));
+        end(&mut client);
+        client.assert_closed(DisconnectReason::Refused);
+    }
 }
 
 #[test]

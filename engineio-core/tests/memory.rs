@@ -149,9 +149,9 @@ fn a_client_that_was_sent_a_small_message_in_a_large_response_does_not_hold_the_
     let (body, alive) = watched([open.as_bytes(), b"\x1e", &noop_and_message_v4()].concat());
     session.handle_input(now, client::Input::PollAnswered(poll, Payload::text(body)));
     assert!(alive.upgrade().is_none());
-    assert_eq!(session.take_event(), Some(client::Event::Opened));
+    assert_eq!(session.take_event(|| now), Some(client::Event::Opened));
     assert_eq!(
-        session.take_event(),
+        session.take_event(|| now),
         Some(client::Event::Message(Message::from("x")))
     );
 }

@@ -141,7 +141,16 @@ impl Link {
     pub(super) fn on_timer(mut self, now: Instant, timer: Timer, machine: &mut Machine) -> Next {
         match timer {
             Timer::PingTimeout if machine.excuse_silence(now) => Ok(self),
-            Timer::PingTimeout => Err((self, DisconnectReason::PingTimeout)),
+            Timer::PingTimeout => {
+                // A link that has not even taken the pong is not silent: its server does not read.
+                let unread = machine.heartbeat_waits() && matches!(self, Self::Framed(_));
+                let reason = if unread {
+                    DisconnectReason::SlowConsumer
+                } else {
+                    DisconnectReason::PingTimeout
+                };
+                Err((self, reason))
+            }
             Timer::Upgrade => {
                 let closing = self.candidate();
                 if let Some(id) = closing {
@@ -177,20 +186,30 @@ impl Link {
             return Ok(self);
         }
         let outcome = machine.on_packets(now, machine.decode_payload(body));
-        match outcome.err().or_else(|| self.doomed()) {
+        let reason = match outcome {
+            // The server has closed the session, and refused the POST because of that.
+            Err(DisconnectReason::Server) => Some(DisconnectReason::Server),
+            // The first refusal says more about the end than what follows from it.
+            outcome => self.doomed().or(outcome.err()),
+        };
+        match reason {
             None => Ok(self),
             Some(reason) => Err((self, reason)),
         }
     }
 
-    fn doomed(&mut self) -> Option<DisconnectReason> {
+    /// Why the session ends as soon as the poll is back, if a POST was refused.
+    pub(super) fn doomed(&mut self) -> Option<DisconnectReason> {
         self.polling_mut()?.doomed
     }
 
     fn on_poll_failed(mut self, id: RequestId, reason: DisconnectReason) -> Next {
         let polling = self.polling_mut();
         match polling.and_then(|polling| polling.poll.take_if(|poll| *poll == id)) {
-            Some(_) => Err((self, reason)),
+            Some(_) => {
+                let reason = self.doomed().unwrap_or(reason);
+                Err((self, reason))
+            }
             None => Ok(self),
         }
     }

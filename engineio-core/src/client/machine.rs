@@ -8,9 +8,10 @@ use super::config::Config;
 use super::input::{Event, Fault, Output, RequestId};
 use super::opened::Opened;
 use crate::codec::{Coding, DecodeError, Frame, Payload, Revision};
+use crate::heartbeat::SilenceTimer;
 use crate::inbox::{Inbox, Outputs};
 use crate::outbox::{Batch, Limits, Outbox};
-use crate::timer::{Timer, Timers, after};
+use crate::timer::{Timer, Timers};
 use crate::{DisconnectReason, LinkId, Message, Packet};
 
 /// The shortest time between two pings of a client, whatever the server asks for.
@@ -29,10 +30,9 @@ pub(super) struct Machine {
     pong: Option<Bytes>,
     pub(super) inbox: Inbox<Event>,
     pub(super) outputs: Outputs<Output>,
-    /// The application let the inbox run full since the last ping, so a silence may be its own fault.
-    stalled: bool,
     /// How many messages were still queued when the session ended.
     pub(super) dropped: usize,
+    pub(super) silence: SilenceTimer,
     requests: u32,
     links: u32,
 }
@@ -61,8 +61,8 @@ impl Machine {
             pong: None,
             inbox: Inbox::new(),
             outputs: Outputs::new(),
-            stalled: false,
             dropped: 0,
+            silence: SilenceTimer::default(),
             requests: 0,
             links: 0,
         }
@@ -103,12 +103,23 @@ impl Machine {
         reason
     }
 
-    /// The next ping must come before this time has passed.
-    pub(super) fn watch(&mut self, now: Instant) {
-        self.stalled = !self.inbox_has_room();
-        if let Some(opened) = &self.opened {
-            self.timers.set(Timer::PingTimeout, now + opened.patience());
+    /// Begins a new wait for the server, which has shown a sign of life.
+    ///
+    /// Nothing counts as one while a heartbeat packet of the client or a message for a full outbox waits to be taken since
+    /// the last wait began: a server may send and read nothing.
+    fn watch(&mut self, now: Instant) {
+        if !self.heartbeat_waits() && !self.silence.is_untaken() {
+            self.silence.start(now, self.patience(), &mut self.timers);
         }
+    }
+
+    /// Returns whether the server has not taken the last ping or pong yet.
+    pub(super) const fn heartbeat_waits(&self) -> bool {
+        self.pong.is_some() || self.outbox.ping
+    }
+
+    fn patience(&self) -> Duration {
+        self.opened.as_ref().map_or(Duration::MAX, Opened::patience)
     }
 
     /// In revision 3 the client pings, one interval after the other; the first time one interval after the opening.
@@ -122,18 +133,24 @@ impl Machine {
         }
     }
 
-    /// The server was silent for too long. Returns whether that may be because nobody read what it sent.
+    /// Returns whether the silence of a server is excused whose ping timeout is over.
     pub(super) fn excuse_silence(&mut self, now: Instant) -> bool {
-        let excused = self.stalled || !self.inbox_has_room();
-        if excused {
-            self.watch(now);
-            if let Some(opened) = &self.opened {
-                // A server that leaves no time at all must not be excused over and over in one moment.
-                let end = after(now, opened.patience());
-                self.timers.set(Timer::PingTimeout, end);
-            }
+        let wait = self.patience();
+        self.silence.excuses(now, wait, &mut self.timers)
+    }
+
+    fn receive(&mut self, now: Instant, message: Message) {
+        self.inbox.push_message(message);
+        if !self.inbox_has_room() {
+            self.silence.pause(now, &self.timers);
         }
-        excused
+    }
+
+    /// Lets the timeout go on once the inbox has room again.
+    pub(super) fn use_room(&mut self, now: impl FnOnce() -> Instant) {
+        if self.silence.is_paused() && self.inbox_has_room() {
+            self.silence.resume(now(), &mut self.timers);
+        }
     }
 
     /// What a packet of the server means once the link that brought it is settled.
@@ -142,17 +159,13 @@ impl Machine {
         now: Instant,
         packet: Packet,
     ) -> Result<(), DisconnectReason> {
-        if self.config.revision == Revision::V3 {
-            // Every packet shows that the server lives, the pong to our ping among them.
-            self.watch(now);
-        }
+        // Every packet shows that the server lives, as for python-engineio's client; the reference's waits for a ping.
+        self.watch(now);
         match packet {
             Packet::Message(message) => {
-                self.inbox.push_message(message);
-                self.stalled |= !self.inbox_has_room();
+                self.receive(now, message);
             }
             Packet::Ping(data) if self.config.revision == Revision::V4 => {
-                self.watch(now);
                 self.shrink();
                 self.pong = Some(data);
             }
@@ -222,6 +235,7 @@ impl Machine {
 
     /// The next heartbeat packet that is due, ahead of every message.
     pub(super) fn take_control(&mut self) -> Option<Packet> {
+        self.silence.on_taken();
         if std::mem::take(&mut self.outbox.ping) {
             return Some(Packet::ping());
         }
@@ -270,6 +284,7 @@ impl Machine {
 
     /// The last thing that the application hears.
     pub(super) fn close(&mut self, reason: DisconnectReason) {
+        self.silence.stop(&mut self.timers);
         self.timers.clear();
         self.dropped = self.outbox.len();
         self.outbox.clear();

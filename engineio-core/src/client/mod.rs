@@ -75,10 +75,13 @@ use crate::{DisconnectReason, Frame, LinkId, Message, Payload, SendError, Transp
 /// | 27 | WebSocket | message frame | WebSocket | event |
 /// | 28 | WebSocket | frame that is no packet | Closed (parse error) | WebSocket closed |
 /// | 29 | WebSocket | `LinkClosed` | Closed (its reason) | – |
-/// | 30 | any open | ping | same | pong with its data; ping timeout restarts |
+/// | 30 | any open | ping | same | pong with its data |
+/// | 30b | any open | any packet | same | ping timeout restarts; but see 31a |
 /// | 30a | any open, revision 3 | ping timer | same | ping; the ping timeout restarts with every packet of the server |
 /// | 31 | any open | ping timeout | Closed (ping timeout) | everything released |
-/// | 32 | any open, inbox full | ping timeout | same | watched anew: nobody read what the server sent |
+/// | 31a | Framed | ping timeout, a ping or pong not taken since it was set | Closed (slow consumer) | the server sends and does not read; its packets do not restart the timeout |
+/// | 32 | any open, inbox full | ping timeout | same | it stands still until there is room: nobody reads the server |
+/// | 32a | any open, inbox full | ping timeout, nothing was taken out of a full outbox since it was set | Closed (ping timeout) | everything released |
 /// | 33 | Polling | `1` | Closed (server) | packets after it are dropped |
 /// | 34 | WebSocket | `1` | Closed (server) | WebSocket closed |
 /// | 35 | Polling | `close` | Closing | queued messages, then `1`, in POSTs |
@@ -103,7 +106,7 @@ use crate::{DisconnectReason, Frame, LinkId, Message, Payload, SendError, Transp
 ///
 /// let body = r#"0{"sid":"abc","upgrades":[],"pingInterval":25000,"pingTimeout":20000,"maxPayload":1000000}"#;
 /// session.handle_input(now, Input::PollAnswered(handshake, Payload::text(body)));
-/// assert_eq!(session.take_event(), Some(Event::Opened));
+/// assert_eq!(session.take_event(|| now), Some(Event::Opened));
 ///
 /// session.send(Message::from("hello")).unwrap();
 /// let outputs: Vec<_> = std::iter::from_fn(|| session.poll_output()).collect();
@@ -152,6 +155,7 @@ impl Session {
             return Err(SendError::Closed(message));
         }
         if !self.machine.outbox_has_room(outbox::cost(&message)) {
+            self.machine.silence.on_refused();
             return Err(SendError::Full(message));
         }
         self.machine.queue(message);
@@ -215,9 +219,12 @@ impl Session {
     }
 
     /// Takes the next event for the application. `None` if there is none now; [`Output::Events`] tells when there is.
-    pub fn take_event(&mut self) -> Option<Event> {
+    ///
+    /// The time is asked for only if the inbox was full: the server's silence counts again from then on.
+    pub fn take_event(&mut self, now: impl FnOnce() -> Instant) -> Option<Event> {
         let event = self.machine.inbox.take();
         if event.is_some() {
+            self.machine.use_room(now);
             self.transition(|state, _| state);
         }
         event

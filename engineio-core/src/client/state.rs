@@ -118,10 +118,15 @@ impl State {
     /// Begins an orderly close: what is queued first, then the close packet.
     pub(super) fn close(self, now: Instant, machine: &mut Machine) -> Self {
         match self {
-            Self::Open(link) => {
+            Self::Open(mut link) => {
+                if let Some(reason) = link.doomed() {
+                    // A server that has refused a POST takes no close packet either.
+                    return Self::end(link, reason, machine);
+                }
                 machine.inbox.discard_input();
                 // Who waits for room waits in vain, and is to hear it now, not when the server takes something.
                 machine.outputs.notify_senders();
+                machine.silence.stop(&mut machine.timers);
                 machine.timers.clear();
                 let timeout = machine.config.close_timeout;
                 machine.timers.set(Timer::Close, now + timeout);

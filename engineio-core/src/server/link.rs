@@ -125,8 +125,9 @@ impl Link {
             }
             Timer::PingTimeout if machine.excuse_silence(now) => Ok(self),
             Timer::PingTimeout => {
-                // A WebSocket that could not even take the ping is not silent, it does not read.
-                let unread = machine.outbox.ping && matches!(self, Self::Framed(_));
+                // A link that has not even taken the ping or pong is not silent: it does not read.
+                let heartbeat_waits = machine.outbox.ping || machine.outbox.pong;
+                let unread = heartbeat_waits && matches!(self, Self::Framed(_));
                 let reason = if unread {
                     DisconnectReason::SlowConsumer
                 } else {

@@ -5,12 +5,13 @@ use std::time::Instant;
 
 use super::input::{Event, ExchangeId, Output};
 use crate::codec::Coding;
-use crate::heartbeat::{Beat, Heartbeat};
+use crate::heartbeat::{self, Beat, Heartbeat, SilenceTimer};
 use crate::inbox::{Inbox, Outputs};
 use crate::outbox::{Batch, Limits, Outbox};
-use crate::timer::{Timer, Timers, after};
+use crate::timer::{Timer, Timers};
 use crate::{
-    Config, DisconnectReason, Handshake, Message, Packet, Payload, SendOptions, Sid, Transport,
+    Config, DisconnectReason, Handshake, Message, Packet, Payload, Revision, SendOptions, Sid,
+    Transport,
 };
 
 #[derive(Debug)]
@@ -23,16 +24,11 @@ pub(super) struct Machine {
     pub(super) taken: SendOptions,
     pub(super) timers: Timers,
     heartbeat: Heartbeat,
+    pub(super) silence: SilenceTimer,
     pub(super) inbox: Inbox<Event>,
     pub(super) outputs: Outputs<Output>,
     /// Polls that ended with a noop and are still to be taken. Never more than a few: the client has one poll open.
     noops: Vec<ExchangeId>,
-    /// The inbox was full since the ping timeout was set, so the pong may stand behind what was not read.
-    unread: bool,
-    /// A message found no room in the outbox, and the client has taken nothing since.
-    refused: bool,
-    /// That was so when the ping timeout was set, and still is.
-    untaken: bool,
 }
 
 impl Machine {
@@ -45,28 +41,38 @@ impl Machine {
             taken: SendOptions::new(),
             timers: Timers::default(),
             heartbeat: Heartbeat::Ponger { stopped: false },
+            silence: SilenceTimer::default(),
             inbox: Inbox::new(),
             outputs: Outputs::new(),
             noops: Vec::new(),
-            unread: false,
-            refused: false,
-            untaken: false,
         }
     }
 
     pub(super) fn start(&mut self, now: Instant, transport: Transport) {
         self.outbox.open = Some(transport);
-        self.heartbeat =
-            Heartbeat::start(now, self.coding.revision, &self.config, &mut self.timers);
+        self.heartbeat = Heartbeat::start(
+            now,
+            self.coding.revision,
+            &self.config,
+            &mut self.silence,
+            &mut self.timers,
+        );
     }
 
     pub(super) fn output(&mut self, output: Output) {
         self.outputs.push(output);
     }
 
-    pub(super) fn receive(&mut self, message: Message) {
+    pub(super) fn receive(&mut self, now: Instant, message: Message) {
         self.inbox.push_message(message);
-        self.unread |= !self.inbox_has_room();
+        if !self.inbox_has_room() {
+            self.silence.pause(now, &self.timers);
+        }
+    }
+
+    /// Whether something waits for the room that the inbox has again.
+    pub(super) fn may_resume(&self) -> bool {
+        self.silence.is_paused() && self.inbox_has_room()
     }
 
     pub(super) fn inbox_has_room(&self) -> bool {
@@ -85,11 +91,6 @@ impl Machine {
         self.outbox.has_room(cost, self.limits())
     }
 
-    /// The outbox has no room for a message.
-    pub(super) const fn refuse_message(&mut self) {
-        self.refused = true;
-    }
-
     /// A message left the outbox; tells the application when it was the last. One event is enough for an application
     /// that has not looked at the one before.
     pub(super) fn message_taken(&mut self) {
@@ -104,33 +105,17 @@ impl Machine {
     pub(super) fn ping(&mut self, now: Instant) {
         self.outbox.ping = true;
         self.shrink();
-        let begins = self
-            .heartbeat
-            .on_ping_due(now, &self.config, &mut self.timers);
-        if begins {
-            self.note_who_waits();
-        }
+        self.heartbeat
+            .on_ping_due(now, &self.config, &mut self.silence, &mut self.timers);
     }
 
-    /// The ping timeout was set: who has not listened to whom, from here on?
-    fn note_who_waits(&mut self) {
-        self.unread = !self.inbox_has_room();
-        self.untaken = self.refused;
-    }
-
-    /// Bears the silence of a client that was not listened to: while the inbox is full, a WebSocket is not read and
-    /// a POST not answered, so no pong can come. It has the whole timeout again once there is room.
-    ///
-    /// Not if it has not listened either, and the outbox is full too. Then the inbox may be full because the application
-    /// waits for room in the outbox, and would wait for ever. (A client that moves to WebSocket listens to neither
-    /// transport until its POST is answered, but that has a timeout of its own.)
+    /// Returns whether the silence of a client is excused whose ping timeout is over.
     pub(super) fn excuse_silence(&mut self, now: Instant) -> bool {
-        let excused = self.unread && (!self.untaken || self.has_timer(Timer::Upgrade));
-        if excused {
-            self.note_who_waits();
-            self.set_timer(Timer::PingTimeout, after(now, self.config.ping_timeout));
-        }
-        excused
+        let wait = match self.coding.revision {
+            Revision::V3 => heartbeat::patience(&self.config),
+            _ => self.config.ping_timeout,
+        };
+        self.silence.excuses(now, wait, &mut self.timers)
     }
 
     /// Gives the memory of a burst back, once a heartbeat.
@@ -140,21 +125,28 @@ impl Machine {
     }
 
     pub(super) fn stop_heartbeat(&mut self) {
-        self.heartbeat.stop(&mut self.timers);
+        self.heartbeat.stop(&mut self.silence, &mut self.timers);
     }
 
     pub(super) fn on_pong(&mut self, now: Instant) -> Beat {
-        self.heartbeat.on_pong(now, &self.config, &mut self.timers)
+        self.heartbeat
+            .on_pong(now, &self.config, &mut self.silence, &mut self.timers)
     }
 
     pub(super) fn on_ping(&mut self, now: Instant) -> Beat {
-        self.note_who_waits();
         self.shrink();
-        self.heartbeat.on_ping(now, &self.config, &mut self.timers)
+        self.heartbeat.on_ping(
+            now,
+            self.outbox.pong,
+            &self.config,
+            &mut self.silence,
+            &mut self.timers,
+        )
     }
 
     pub(super) fn on_other_packet(&mut self, now: Instant) {
-        self.heartbeat.on_other(now, &self.config, &mut self.timers);
+        self.heartbeat
+            .on_other(now, &self.config, &mut self.silence, &mut self.timers);
     }
 
     pub(super) fn set_timer(&mut self, timer: Timer, at: Instant) {
@@ -168,20 +160,18 @@ impl Machine {
     pub(super) fn stop_upgrade_timers(&mut self) {
         self.timers.stop(Timer::Upgrade);
         self.timers.stop(Timer::Noop);
-        // From here on the client can listen again.
-        self.untaken = false;
     }
 
     /// The control packets that are due, ahead of every message.
     pub(super) fn next_control(&mut self) -> Option<Packet> {
         // Whoever asks takes what there is, this or else a message.
-        self.refused = false;
-        self.untaken = false;
+        self.silence.on_taken();
         if let Some(transport) = self.outbox.open.take() {
             let handshake = Handshake::new(self.sid, transport, &self.config);
             return Some(Packet::Open(handshake.to_json()));
         }
         if std::mem::take(&mut self.outbox.ping) {
+            self.heartbeat.on_ping_taken();
             return Some(Packet::ping());
         }
         std::mem::take(&mut self.outbox.pong).then(Packet::pong)
@@ -245,6 +235,7 @@ impl Machine {
 
     /// The last thing that the application hears.
     pub(super) fn close(&mut self, reason: DisconnectReason) {
+        self.silence.stop(&mut self.timers);
         self.timers.clear();
         self.outbox.clear();
         self.outputs.notify_senders();

@@ -40,6 +40,13 @@ use crate::{
 /// Time is an argument and never goes backwards. A peer's misbehaviour is an output, never an error of these
 /// methods. An id that the session does not know is a late arrival and harmless.
 ///
+/// # Clients that do not read
+///
+/// A client from which nothing is taken (no poll answered, no frame written) is closed, whatever it sends, within
+/// `ping_interval + 5 * ping_timeout + upgrade_timeout`, provided that the application takes its messages or waits for room
+/// in the outbox. Without upgrades and a full inbox it is `ping_interval + 2 * ping_timeout`. A pong counts only if the
+/// ping was taken, another packet stands in for it once, a full inbox excuses only while it is full, and an upgrade once.
+///
 /// # Transitions
 ///
 /// Each row has a scenario of its own in `tests/transitions`, those from 47 to 53 in `tests/session_v3`.
@@ -91,7 +98,7 @@ use crate::{
 /// | 43 | Closing | link breaks | Closed (server) | the first reason stays |
 /// | 44 | any open | `abort` | Closed (its reason) | everything released, queue dropped |
 /// | 45 | Closed | anything | Closed | refused; no second event |
-/// | 46 | any open | ping timeout after the inbox was full | same | ping timeout restarts, as nobody listened to the client; but see 60 |
+/// | 46 | any open | ping timeout while the inbox is full | same | the ping timeout stands still until there is room, as the client is not read; but see 60 |
 /// | 47 | any open, revision 4 | `PostReceived` of bytes | Closed (transport error) | POST refused |
 /// | 48 | any open, revision 3 | `2` | same | `3` without data; ping timeout restarts |
 /// | 49 | any open, revision 3 | pong | Closed (transport error) | the client must not answer |
@@ -105,7 +112,7 @@ use crate::{
 /// | 57 | any open (post, packets wait) | event taken, `1` next | Closed (client) | POST accepted |
 /// | 58 | any open (post, packets wait) | the session ends | Closed (its reason) | POST refused, unless its last packet is decoded |
 /// | 59 | any open, revision 4 | ping timer while a pong is due | same | another ping; ping timeout goes on |
-/// | 60 | any open | ping timeout after the inbox was full, nothing was taken out of a full outbox meanwhile | Closed (slow consumer, ping timeout) | everything released: the inbox may be full because the client does not read |
+/// | 60 | any open | ping timeout while the inbox is full, nothing was taken out of a full outbox since it was set | Closed (slow consumer, ping timeout) | everything released: the inbox may be full because the client does not read |
 /// | 61 | Upgrading | `LinkOpened` by another transport | same (both) | – ; the upgrade timer goes on |
 /// | 62 | Upgrading (both) | `2probe` by each | same (both probed) | one `3probe` each |
 /// | 63 | Upgrading (both) | `5` by one | that link | the other link closed; then as 18 |
@@ -114,6 +121,8 @@ use crate::{
 /// | 66 | Upgrading (both) | `close` | Closed (server) | by the poll; both links are closed |
 /// | 67 | Upgrading (both) | messages, `5` | that link | each message once and in order |
 /// | 68 | any | a request or a link after a deadline | by the timer's row | the timer counts as fired before it, whether or not `Timeout` came |
+/// | 69 | Polling, Upgrading | upgrades that come to nothing, while nothing is taken out of a full outbox | Closed (ping timeout) | as 60: an upgrade excuses until its timeout and a ping timeout are over, counted from the first attempt |
+/// | 70 | any open, revision 4 | pong to a ping that was not taken | same | changes nothing |
 ///
 /// # Examples
 ///
@@ -289,14 +298,14 @@ impl Session {
     /// for.
     pub fn take_event(&mut self, now: impl FnOnce() -> Instant) -> Option<Event> {
         let event = self.machine.inbox.take();
-        self.resume_post(now);
+        self.use_room(now);
         event
     }
 
     /// Takes the next event if it is a message, so that a handler that has just finished one can go on with the next.
     pub fn take_message(&mut self, now: impl FnOnce() -> Instant) -> Option<Message> {
         let message = self.machine.inbox.take_message();
-        self.resume_post(now);
+        self.use_room(now);
         message
     }
 
@@ -400,10 +409,14 @@ impl Session {
         self.machine.inbox.bytes()
     }
 
-    fn resume_post(&mut self, now: impl FnOnce() -> Instant) {
-        if self.state.has_packets_waiting() && self.machine.inbox_has_room() {
+    /// Uses the room that the inbox has again.
+    fn use_room(&mut self, now: impl FnOnce() -> Instant) {
+        if self.machine.may_resume() {
             let now = now();
-            self.transition(|state, machine| state.resume_post(now, machine));
+            self.machine.silence.resume(now, &mut self.machine.timers);
+            if self.state.has_packets_waiting() {
+                self.transition(|state, machine| state.resume_post(now, machine));
+            }
         }
     }
 

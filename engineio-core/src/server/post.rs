@@ -84,7 +84,7 @@ pub(super) fn on_packet(
     let beat = match packet {
         Packet::Message(message) => {
             machine.on_other_packet(now);
-            machine.receive(message);
+            machine.receive(now, message);
             Beat::Fine
         }
         Packet::Close => return Err(DisconnectReason::Client),

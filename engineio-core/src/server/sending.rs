@@ -72,7 +72,7 @@ impl Session {
             .machine
             .outbox_has_room(costs.fold(0, usize::saturating_add))
         {
-            self.machine.refuse_message();
+            self.machine.silence.on_refused();
             return Err(SendError::Full(unsent));
         }
         Ok(unsent)

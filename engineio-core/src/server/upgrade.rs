@@ -48,7 +48,11 @@ impl Upgrading {
         transport: Transport,
         machine: &mut Machine,
     ) -> Self {
-        machine.set_timer(Timer::Upgrade, after(now, machine.config.upgrade_timeout));
+        let end = after(now, machine.config.upgrade_timeout);
+        machine.set_timer(Timer::Upgrade, end);
+        // Then the client has a whole timeout to listen again.
+        let heard = after(end, machine.config.ping_timeout);
+        machine.silence.on_upgrade(heard);
         Self {
             polling,
             candidates: [Some(Candidate::new(id, transport)), None],

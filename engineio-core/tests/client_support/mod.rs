@@ -199,7 +199,7 @@ impl Client {
     }
 
     pub(crate) fn events(&mut self) -> Vec<Event> {
-        let events = std::iter::from_fn(|| self.session.take_event()).collect();
+        let events = std::iter::from_fn(|| self.session.take_event(|| self.now)).collect();
         self.drain();
         events
     }

@@ -182,7 +182,7 @@ impl Pair {
             }
             client::Output::CloseLink(id, _) => self.frame(Parcel::ToServer(id, None)),
             client::Output::Events => {
-                let events = std::iter::from_fn(|| self.client.take_event());
+                let events = std::iter::from_fn(|| self.client.take_event(|| self.now));
                 self.client_events.extend(events);
             }
             _ => {}

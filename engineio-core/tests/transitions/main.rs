@@ -12,6 +12,7 @@ mod heartbeat;
 mod inbox;
 mod opening;
 mod polling;
+mod unheard;
 mod upgrading;
 mod websocket;
 
@@ -59,6 +60,7 @@ fn every_row_of_the_transition_table_has_a_scenario() {
         include_str!("inbox.rs"),
         include_str!("opening.rs"),
         include_str!("polling.rs"),
+        include_str!("unheard.rs"),
         include_str!("upgrading.rs"),
         include_str!("websocket.rs"),
         include_str!("../session_v3/main.rs"),

@@ -237,7 +237,7 @@ impl Driver {
     }
 
     pub fn take_event(&mut self) {
-        match self.session.take_event() {
+        match self.session.take_event(|| self.now) {
             Some(event) => self.hear(event),
             None => self.told = false,
         }
