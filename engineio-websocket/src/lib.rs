@@ -3,6 +3,7 @@
 pub mod compressor;
 mod deflate;
 mod end;
+mod handshake;
 mod input;
 mod mask;
 mod negotiation;
@@ -13,5 +14,6 @@ mod parser;
 mod websocket;
 
 pub use end::{CloseFrame, End, Violation};
+pub use handshake::{ClientHandshake, HandshakeError, accept_key, has_token};
 pub use negotiation::negotiate;
 pub use websocket::{Received, Role, WebSocket};

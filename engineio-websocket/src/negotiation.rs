@@ -1,10 +1,12 @@
-//! What is agreed on permessage-deflate in a handshake (RFC 7692 § 5 and § 7.1).
+//! The negotiation of permessage-deflate in a handshake (RFC 7692 § 5 and § 7.1).
 //!
-//! We agree to one thing only: neither side keeps anything of one message for the next (`no_context_takeover`), so that
-//! an idle connection holds no state of a compressor. A server may say so of both sides unasked (§ 7.1.1).
+//! Both roles agree to one thing only: neither side keeps anything of one message for the next (`no_context_takeover`),
+//! so that an idle connection holds no state of a compressor. A server may say so of both sides unasked (§ 7.1.1).
 
 use http::header::SEC_WEBSOCKET_EXTENSIONS;
 use http::{HeaderMap, HeaderValue};
+
+use crate::HandshakeError;
 
 /// How many offers are looked at. Clients make one or two, of which the later is the more modest.
 const OFFERS: usize = 16;
@@ -38,10 +40,7 @@ fn answer(offer: &str) -> Option<HeaderValue> {
     let mut seen = [false; 4];
     let mut names_window = false;
     for part in parts {
-        let (name, value) = match part.split_once('=') {
-            Some((name, value)) => (name.trim_ascii(), Some(unquoted(value.trim_ascii())?)),
-            None => (part, None),
-        };
+        let (name, value) = parameter(part)?;
         let at = match value {
             None if is(name, "server_no_context_takeover") => 0,
             None if is(name, "client_no_context_takeover") => 1,
@@ -64,6 +63,57 @@ fn answer(offer: &str) -> Option<HeaderValue> {
         AGREED_WITH_WINDOW
     } else {
         AGREED
+    })
+}
+
+/// The offer of a client: no message refers to another, in both directions.
+pub(crate) const OFFER: HeaderValue = AGREED;
+
+/// Checks what the answer to a handshake agrees on. Returns whether messages may be compressed.
+///
+/// An answer that breaks the offer fails the connection (RFC 7692 § 7.1): one that lets the server refer to earlier
+/// messages, restricts the client's window without having been asked to, or has an unknown or repeated parameter. A
+/// smaller window of the server is fine, since the decompressor reads any.
+pub(crate) fn check_answer(answer: &HeaderMap, offered: bool) -> Result<bool, HandshakeError> {
+    let lines = answer.get_all(SEC_WEBSOCKET_EXTENSIONS).iter();
+    let mut agreed = false;
+    for line in lines {
+        let line = line.to_str().map_err(|_| HandshakeError::Extension)?;
+        for extension in Parts::of(line, b',').filter(|extension| !extension.is_empty()) {
+            let name = Parts::of(extension, b';').next().unwrap_or_default();
+            if !offered || !is(name, "permessage-deflate") {
+                return Err(HandshakeError::Extension);
+            }
+            if agreed || !keeps_offer(extension) {
+                return Err(HandshakeError::Deflate);
+            }
+            agreed = true;
+        }
+    }
+    Ok(agreed)
+}
+
+fn keeps_offer(extension: &str) -> bool {
+    let mut seen = [false; 3];
+    for part in Parts::of(extension, b';').skip(1) {
+        let at = match parameter(part) {
+            Some((name, None)) if is(name, "server_no_context_takeover") => 0,
+            Some((name, None)) if is(name, "client_no_context_takeover") => 1,
+            Some((name, Some(bits))) if is(name, "server_max_window_bits") && is_window(bits) => 2,
+            _ => return false,
+        };
+        if std::mem::replace(&mut seen[at], true) {
+            return false;
+        }
+    }
+    seen[0]
+}
+
+/// Splits a parameter into its name and its value, if it can be read.
+fn parameter(part: &str) -> Option<(&str, Option<&str>)> {
+    Some(match part.split_once('=') {
+        Some((name, value)) => (name.trim_ascii(), Some(unquoted(value.trim_ascii())?)),
+        None => (part, None),
     })
 }
 
@@ -200,6 +250,52 @@ mod tests {
             assert_eq!(negotiated(&[line]), None, "{line}");
         }
         assert_eq!(negotiated(&[]), None);
+    }
+
+    fn checked(lines: &[&'static str], offered: bool) -> Result<bool, HandshakeError> {
+        let mut headers = HeaderMap::new();
+        for line in lines {
+            headers.append(SEC_WEBSOCKET_EXTENSIONS, HeaderValue::from_static(line));
+        }
+        check_answer(&headers, offered)
+    }
+
+    #[test]
+    fn an_answer_that_keeps_the_offer_is_accepted() {
+        assert_eq!(checked(&[], true), Ok(false));
+        assert_eq!(checked(&[], false), Ok(false));
+        assert_eq!(checked(&[""], false), Ok(false));
+        for line in [
+            "permessage-deflate; server_no_context_takeover; client_no_context_takeover",
+            "Permessage-Deflate;server_no_context_takeover",
+            "permessage-deflate; server_max_window_bits=\"10\"; server_no_context_takeover",
+        ] {
+            assert_eq!(checked(&[line], true), Ok(true), "{line}");
+        }
+    }
+
+    #[test]
+    fn an_answer_that_breaks_the_offer_is_refused() {
+        use HandshakeError::{Deflate, Extension};
+
+        let good = "permessage-deflate; server_no_context_takeover";
+        assert_eq!(checked(&[good], false), Err(Extension));
+        assert_eq!(checked(&[good, "x-other"], true), Err(Extension));
+        assert_eq!(checked(&[good, good], true), Err(Deflate));
+        for line in [
+            // The server would refer to earlier messages.
+            "permessage-deflate",
+            "permessage-deflate; client_no_context_takeover",
+            "permessage-deflate; server_no_context_takeover; client_max_window_bits=10",
+            "permessage-deflate; server_no_context_takeover; server_max_window_bits",
+            "permessage-deflate; server_no_context_takeover; server_max_window_bits=7",
+            "permessage-deflate; server_no_context_takeover=1",
+            "permessage-deflate; server_no_context_takeover; server_no_context_takeover",
+            "permessage-deflate; server_no_context_takeover; unknown",
+            "permessage-deflate; server_no_context_takeover;",
+        ] {
+            assert_eq!(checked(&[line], true), Err(Deflate), "{line}");
+        }
     }
 
     #[test]

@@ -2,14 +2,14 @@
 
 use bytes::Bytes;
 use engineio_core::Refusal;
+use engineio_websocket::{accept_key, has_token};
 use http::header::{
     CONNECTION, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_KEY,
     SEC_WEBSOCKET_VERSION, UPGRADE,
 };
 use http::request::Parts;
-use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
+use http::{HeaderValue, Method, Response, StatusCode};
 use hyper::upgrade::OnUpgrade;
-use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use crate::http::io::HyperIo;
 use crate::http::response::EngineResponse;
@@ -93,7 +93,7 @@ impl Handshake {
                 .filter(|key| is_key(key.as_bytes()))
                 .filter(|_| version.is_some() && has_token(headers, &CONNECTION, "upgrade"))
                 .ok_or(Refusal::BadRequest)?;
-            let accept = derive_accept_key(key.as_bytes());
+            let accept = accept_key(key.as_bytes());
             Some(HeaderValue::try_from(accept).map_err(|_| Refusal::BadRequest)?)
         };
         let deflate = match options.websocket_compression {
@@ -165,13 +165,4 @@ fn is_key(key: &[u8]) -> bool {
         && key[..22]
             .iter()
             .all(|byte| byte.is_ascii_alphanumeric() || *byte == b'+' || *byte == b'/')
-}
-
-fn has_token(headers: &HeaderMap, name: &http::HeaderName, token: &str) -> bool {
-    headers
-        .get_all(name)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .any(|value| value.trim().eq_ignore_ascii_case(token))
 }
