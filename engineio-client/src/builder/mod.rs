@@ -66,6 +66,7 @@ pub struct ClientBuilder<M = Async> {
     connect_timeout: Duration,
     request_timeout: Duration,
     max_response: usize,
+    websocket_compression: Option<usize>,
     session: Config,
     proxy: Option<Proxy>,
     service: Option<HttpService>,
@@ -101,6 +102,7 @@ impl<M> ClientBuilder<M> {
             connect_timeout: Duration::from_secs(10),
             request_timeout: Duration::from_secs(20),
             max_response: 32 << 20,
+            websocket_compression: None,
             session: Config::default(),
             proxy: None,
             service: None,
@@ -194,6 +196,7 @@ impl<M> ClientBuilder<M> {
             headers: Arc::clone(&headers),
             cookies: cookies.clone(),
             max_message: self.max_response,
+            compression: self.websocket_compression,
         };
         Ok(Settings {
             target,

@@ -298,7 +298,8 @@ impl<'a> Connection<'a> {
                 break;
             }
             match socket.poll_frame(cx) {
-                Poll::Ready(Ok(frame)) => {
+                Poll::Ready(Ok(None)) => progress = true,
+                Poll::Ready(Ok(Some(frame))) => {
                     progress = true;
                     budget.charge_frame(frame.as_bytes().len());
                     let input = Input::LinkFrame(id, frame);
@@ -322,7 +323,8 @@ impl<'a> Connection<'a> {
         let Some((reason, error)) = ended else {
             return progress;
         };
-        self.socket = None;
+        let answer = self.socket.take().and_then(|socket| socket.answer(reason));
+        self.closing.extend(answer);
         self.websocket_closed(id, reason, error);
         true
     }

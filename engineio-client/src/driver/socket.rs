@@ -5,6 +5,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use engineio_core::driver::Budget;
 use engineio_core::{DisconnectReason, Frame, LinkId};
 use tokio::time::{Instant, Sleep};
 
@@ -22,7 +23,6 @@ pub(super) struct Socket {
     websocket: WebSocket,
     /// The session has announced frames.
     pub(super) has_frames: bool,
-    unflushed: bool,
     /// Nothing can be written any more: the end that this will be unless the server has said another, for which it is
     /// waited a little.
     broken: Option<(Ended, Pin<Box<Sleep>>)>,
@@ -34,12 +34,14 @@ impl Socket {
             id,
             websocket,
             has_frames: false,
-            unflushed: false,
             broken: None,
         }
     }
 
-    pub(super) fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Result<Frame, Ended>> {
+    pub(super) fn poll_frame(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Option<Frame>, Ended>> {
         self.websocket.poll_frame(cx)
     }
 
@@ -85,37 +87,38 @@ impl Socket {
             sent = true;
             match next(self.id) {
                 Some(frame) => {
-                    self.websocket.start_send(frame)?;
-                    self.unflushed = true;
+                    self.websocket.start_send(frame);
                 }
                 None => self.has_frames = false,
             }
         }
-        if self.unflushed && self.websocket.poll_flush(cx)?.is_ready() {
-            self.unflushed = false;
-        }
+        // Even without a frame there may be a ping to answer.
+        let _ = self.websocket.poll_flush(cx)?;
         Ok(sent)
     }
 
     /// Begins to close, behind the frames that were sent.
     pub(super) fn close(mut self, reason: DisconnectReason) -> Farewell {
-        let told = self.websocket.start_close(reason).is_ok();
+        self.websocket.start_close(reason);
         Farewell {
             websocket: self.websocket,
-            // Nobody is listening if the close frame could not be sent.
-            deadline: Box::pin(tokio::time::sleep(if told {
-                FAREWELL
-            } else {
-                Duration::ZERO
-            })),
+            heard: false,
+            deadline: Box::pin(tokio::time::sleep(FAREWELL)),
         }
+    }
+
+    /// Answers the close frame or the violation that ended the WebSocket, or returns `None` if nothing can be sent.
+    pub(super) fn answer(self, reason: DisconnectReason) -> Option<Farewell> {
+        self.websocket.owes_answer().then(|| self.close(reason))
     }
 }
 
-/// A WebSocket that waits for the server's close frame.
+/// A WebSocket that sends its last frames and waits for the server's close frame.
 #[derive(Debug)]
 pub(super) struct Farewell {
     websocket: WebSocket,
+    /// The server sends nothing any more.
+    heard: bool,
     deadline: Pin<Box<Sleep>>,
 }
 
@@ -126,17 +129,27 @@ impl Farewell {
         if is_over || Instant::now() >= self.deadline.deadline() {
             return Poll::Ready(());
         }
-        if let Poll::Ready(Err(_)) = self.websocket.poll_flush(cx) {
-            return Poll::Ready(());
-        }
-        for _ in 0..READ_BUDGET {
+        let flushed = match self.websocket.poll_flush(cx) {
+            Poll::Ready(Err(_)) => return Poll::Ready(()),
+            flushed => flushed.is_ready(),
+        };
+        let mut budget = Budget::for_frames();
+        while !self.heard {
+            if budget.is_spent() {
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
             match self.websocket.poll_frame(cx) {
-                Poll::Ready(Ok(_)) => {}
-                Poll::Ready(Err(_)) => return Poll::Ready(()),
+                Poll::Ready(Ok(Some(frame))) => budget.charge_frame(frame.as_bytes().len()),
+                Poll::Ready(Ok(None)) => budget.charge_empty_read(),
+                Poll::Ready(Err(_)) => self.heard = true,
                 Poll::Pending => return Poll::Pending,
             }
         }
-        cx.waker().wake_by_ref();
-        Poll::Pending
+        if !flushed {
+            return Poll::Pending;
+        }
+        self.websocket.shut_down(cx);
+        Poll::Ready(())
     }
 }

@@ -1,27 +1,17 @@
-//! WebSockets. This is the only module that knows the library which frames them.
+//! WebSockets of the client: the opening handshake over HTTP, and the errors for the ways in which one ends.
 
-use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use engineio_core::{DisconnectReason, Frame};
-use futures_core::Stream;
-use futures_sink::Sink;
-use http::header::{
-    CONNECTION, HOST, HeaderValue, LOCATION, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY,
-    SEC_WEBSOCKET_VERSION, UPGRADE,
-};
+use engineio_websocket as codec;
+use engineio_websocket::{ClientHandshake, CloseFrame, End, Received, Role, Violation};
+use http::header::{HOST, HeaderValue, LOCATION};
 use http::{HeaderMap, Request};
 use http_body_util::Empty;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
-use tokio_tungstenite::WebSocketStream;
-use tokio_tungstenite::tungstenite::handshake::client::generate_key;
-use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
-use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
-use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
-use tokio_tungstenite::tungstenite::{self, Message};
 
 use super::attempt::Attempt;
 use super::connect::{Conn, Connector};
@@ -30,23 +20,16 @@ use super::http::{self as requests, MAX_REFUSAL, first_bytes};
 use crate::error::{BoxError, excerpt};
 use crate::{Error, ErrorKind};
 
-/// The library would take 128 KiB for each connection.
-const READ_BUFFER: usize = 16 * 1024;
-
-/// How many bytes of answers to pings may wait for a server that does not read them before it is not read either. The
-/// library keeps all of them.
-const MAX_PONGS: usize = 64 * 1024;
-
-/// The head of a small frame with a mask.
-const PONG_OVERHEAD: usize = 6;
-
-/// What opens WebSockets.
+/// Opens WebSockets.
 #[derive(Clone, Debug)]
 pub(crate) struct WebSockets {
     pub(crate) connector: Connector,
     pub(crate) headers: Arc<HeaderMap>,
     pub(crate) cookies: Option<Arc<Cookies>>,
+    /// The largest message to accept, in bytes after decompression.
     pub(crate) max_message: usize,
+    /// The size in bytes from which messages are compressed; `None` for never.
+    pub(crate) compression: Option<usize>,
 }
 
 impl WebSockets {
@@ -62,12 +45,16 @@ impl WebSockets {
             .await
             .map_err(|error| requests::failed(&attempt, error.into()))?;
         let mut conn = std::pin::pin!(conn.with_upgrades());
-        let key = generate_key();
-        let request = self.request(&uri, &key, secure)?;
+        let mut handshake = ClientHandshake::new(self.compression.is_some()).map_err(|error| {
+            let message =
+                format!("{attempt} was not sent: the system gives no random bytes for it");
+            Error::new(ErrorKind::Transport, message).with_source(error)
+        })?;
+        let request = self.request(&uri, &mut handshake, secure)?;
         let mut exchange = std::pin::pin!(async {
             let response = sender.send_request(request).await;
             let response = response.map_err(|error| requests::failed(&attempt, error.into()))?;
-            self.on_response(response, &key, &attempt).await
+            self.on_response(response, &handshake, &attempt).await
         });
         // The connection has to be driven beside the exchange; it ends with the upgrade.
         tokio::select! {
@@ -81,27 +68,22 @@ impl WebSockets {
     fn request(
         &self,
         uri: &http::Uri,
-        key: &str,
+        handshake: &mut ClientHandshake,
         secure: bool,
     ) -> Result<Request<Empty<Bytes>>, Error> {
         let mut request = Request::new(Empty::new());
         let unusable =
             |what: &str| Error::invalid(format!("the {what} cannot be sent in a header"));
-        let host = uri.authority().map_or("", http::uri::Authority::as_str);
         let target = uri
             .path_and_query()
             .map_or("/", http::uri::PathAndQuery::as_str);
         let headers = request.headers_mut();
         headers.insert(
             HOST,
-            HeaderValue::try_from(host).map_err(|_| unusable("host"))?,
+            HeaderValue::try_from(host(uri)).map_err(|_| unusable("host"))?,
         );
         requests::apply(&self.headers, self.cookies.as_deref(), secure, headers);
-        headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
-        headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
-        headers.insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
-        let key = HeaderValue::try_from(key).map_err(|_| unusable("key"))?;
-        headers.insert(SEC_WEBSOCKET_KEY, key);
+        handshake.apply(headers);
         *request.uri_mut() = target.parse().map_err(|_| unusable("path"))?;
         Ok(request)
     }
@@ -109,7 +91,7 @@ impl WebSockets {
     async fn on_response(
         &self,
         response: http::Response<hyper::body::Incoming>,
-        key: &str,
+        handshake: &ClientHandshake,
         attempt: &Attempt,
     ) -> Result<WebSocket, Error> {
         let status = response.status();
@@ -124,28 +106,44 @@ impl WebSockets {
             let body = first_bytes(response.into_body(), MAX_REFUSAL).await;
             return Err(Error::refused(attempt, status, body));
         }
-        let accept = response.headers().get(SEC_WEBSOCKET_ACCEPT);
-        if accept.is_none_or(|accept| *accept != *derive_accept_key(key.as_bytes())) {
-            let message =
-                format!("{attempt} was answered by something that is no WebSocket server");
-            return Err(Error::new(ErrorKind::Protocol, message));
-        }
+        let deflate = handshake.check(response.headers()).map_err(|error| {
+            let message = format!(
+                "{attempt} was answered by something that is not a proper WebSocket server: {error}; check the URL, and \
+                 that no proxy on the way changes the headers"
+            );
+            Error::new(ErrorKind::Protocol, message)
+        })?;
         let upgraded = hyper::upgrade::on(response).await;
         let upgraded = upgraded.map_err(|error| requests::failed(attempt, error.into()))?;
         let parts = upgraded.downcast::<TokioIo<Conn>>().map_err(|_| {
             // It is what was put in above.
             Error::new(ErrorKind::Transport, format!("{attempt} was lost"))
         })?;
-        let config = WebSocketConfig::default()
-            .read_buffer_size(READ_BUFFER)
-            .max_message_size(Some(self.max_message))
-            .max_frame_size(Some(self.max_message));
-        let (io, read) = (parts.io.into_inner(), parts.read_buf.to_vec());
-        let stream = WebSocketStream::from_partially_read(io, read, Role::Client, Some(config));
+        // The bytes that follow the head are copied, so that the buffer of the HTTP library is released.
+        let frames = codec::WebSocket::new(
+            parts.io.into_inner(),
+            Role::Client,
+            self.max_message,
+            deflate,
+        );
         Ok(WebSocket {
-            stream: stream.await,
-            pongs: 0,
+            frames: frames.with_early(&parts.read_buf),
+            threshold: self.compression.filter(|_| deflate).unwrap_or(usize::MAX),
+            owes_answer: false,
         })
+    }
+}
+
+/// The value of `Host` (RFC 9110 § 7.2): without the default port of the scheme, as on polling.
+fn host(uri: &http::Uri) -> String {
+    let default = match uri.scheme() {
+        Some(scheme) if *scheme == http::uri::Scheme::HTTPS => 443,
+        _ => 80,
+    };
+    let host = uri.host().unwrap_or_default();
+    match uri.port_u16() {
+        Some(port) if port != default => format!("{host}:{port}"),
+        _ => host.to_owned(),
     }
 }
 
@@ -160,154 +158,143 @@ fn no_connection(attempt: &Attempt, error: BoxError) -> Error {
     Error::new(ErrorKind::Connect, message).with_source(error)
 }
 
-/// An open WebSocket, in the words of the protocol's core.
+/// An open WebSocket.
 #[derive(Debug)]
 pub(crate) struct WebSocket {
-    stream: WebSocketStream<Conn>,
-    /// How many bytes of answers to pings were queued since everything was out.
-    pongs: usize,
+    frames: codec::WebSocket<Conn>,
+    /// The size in bytes from which messages are compressed.
+    threshold: usize,
+    /// The server sent a close frame, or broke a rule, and is to get a close frame for it.
+    owes_answer: bool,
 }
 
-/// Why a WebSocket is over, and the error if it is one.
+/// The reason for which a WebSocket ended, and its first cause if that is an error.
 pub(crate) type Ended = (DisconnectReason, Option<Error>);
 
 impl WebSocket {
-    /// The next frame. Pings of the WebSocket itself are answered below.
-    ///
-    /// A small one is copied, because the library's would keep the whole read alive that it came with, and that may be
-    /// larger than all that the inbox counts.
-    pub(crate) fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Result<Frame, Ended>> {
-        loop {
-            if self.pongs >= MAX_PONGS {
-                // A connection that is broken shows that at the next read too.
-                let _ = ready!(Pin::new(&mut self.stream).poll_flush(cx));
-                self.pongs = 0;
-            }
-            let message = ready!(Pin::new(&mut self.stream).poll_next(cx));
-            return Poll::Ready(match message {
-                Some(Ok(Message::Text(text))) if text.len() < READ_BUFFER => {
-                    Ok(Frame::text(String::from(text.as_str())))
+    /// Reads the next frame; `None` if much was read that brought none. Pings and close frames are answered by the next
+    /// flush.
+    pub(crate) fn poll_frame(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Option<Frame>, Ended>> {
+        Poll::Ready(match ready!(self.frames.poll_read(cx)) {
+            Some(Received::Frame(frame)) => Ok(Some(frame)),
+            None => Ok(None),
+            Some(Received::Closed(reason)) => Err(match self.frames.take_end() {
+                Some(end) => {
+                    self.owes_answer = matches!(end, End::Close(_) | End::Violation(_));
+                    ended(end)
                 }
-                Some(Ok(Message::Binary(bytes))) if bytes.len() < READ_BUFFER => {
-                    Ok(Frame::Binary(Bytes::copy_from_slice(&bytes)))
-                }
-                Some(Ok(Message::Text(text))) => Ok(Frame::text(Utf8(text))),
-                Some(Ok(Message::Binary(bytes))) => Ok(Frame::Binary(bytes)),
-                Some(Ok(Message::Close(frame))) => {
-                    let error = frame.and_then(|frame| closed_for_cause(&frame));
-                    Err((DisconnectReason::TransportClose, error))
-                }
-                None => Err((DisconnectReason::TransportClose, None)),
-                Some(Ok(Message::Ping(data))) => {
-                    self.pongs += data.len() + PONG_OVERHEAD;
-                    continue;
-                }
-                Some(Ok(_)) => continue,
-                Some(Err(error)) => Err(ended(error)),
-            });
+                None => (reason, None),
+            }),
+        })
+    }
+
+    /// Waits for room in the write buffer.
+    pub(crate) fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Ended>> {
+        self.frames.poll_room(cx).map_err(broke)
+    }
+
+    pub(crate) fn start_send(&mut self, frame: Frame) {
+        if frame.as_bytes().len() >= self.threshold {
+            self.frames.write_compressed(frame);
+        } else {
+            self.frames.write(frame);
         }
     }
 
-    pub(crate) fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Ended>> {
-        Pin::new(&mut self.stream).poll_ready(cx).map_err(ended)
-    }
-
-    pub(crate) fn start_send(&mut self, frame: Frame) -> Result<(), Ended> {
-        let message = match frame {
-            Frame::Binary(bytes) => Message::Binary(bytes),
-            Frame::Text(text) => {
-                // The library checks the encoding again, because it cannot take anybody's word for it.
-                match tungstenite::Utf8Bytes::try_from(text.into_bytes()) {
-                    Ok(text) => Message::Text(text),
-                    Err(_) => return Ok(()),
-                }
-            }
-        };
-        Pin::new(&mut self.stream)
-            .start_send(message)
-            .map_err(ended)
-    }
-
     pub(crate) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Ended>> {
-        ready!(Pin::new(&mut self.stream).poll_flush(cx)).map_err(ended)?;
-        self.pongs = 0;
-        Poll::Ready(Ok(()))
+        self.frames.poll_flush(cx).map_err(broke)
     }
 
     /// Begins the closing handshake, behind all frames that were sent.
-    pub(crate) fn start_close(&mut self, reason: DisconnectReason) -> Result<(), Ended> {
-        let close = CloseFrame {
-            code: CloseCode::from(reason.websocket_code()),
-            reason: "".into(),
-        };
-        Pin::new(&mut self.stream)
-            .start_send(Message::Close(Some(close)))
-            .map_err(ended)
+    pub(crate) fn start_close(&mut self, reason: DisconnectReason) {
+        self.frames.close(reason.websocket_code());
+    }
+
+    /// Whether a close frame must be sent before the connection of an ended WebSocket is dropped (RFC 6455 § 5.5.1,
+    /// § 7.1.7).
+    pub(crate) const fn owes_answer(&self) -> bool {
+        self.owes_answer
+    }
+
+    /// Ends the connection in an orderly way, as far as that takes no time.
+    pub(crate) fn shut_down(&mut self, cx: &mut Context<'_>) {
+        let _ = self.frames.poll_shutdown(cx);
     }
 }
 
-/// Text that the library has checked, on its way to the core without a second check.
-struct Utf8(tungstenite::Utf8Bytes);
-
-impl AsRef<str> for Utf8 {
-    fn as_ref(&self) -> &str {
-        self.0.as_str()
-    }
-}
-
-impl From<Utf8> for Bytes {
-    fn from(text: Utf8) -> Self {
-        text.0.into()
-    }
-}
-
-/// What a close frame says, unless it is an ordinary good-bye.
+/// Describes a close frame, unless it says that all is well.
 fn closed_for_cause(frame: &CloseFrame) -> Option<Error> {
     let advice = match frame.code {
-        CloseCode::Normal | CloseCode::Away | CloseCode::Status => return None,
-        CloseCode::Policy => "check the credentials and the origin that the client sends",
-        CloseCode::Size => "send smaller messages, or raise the server's limit",
-        CloseCode::Restart | CloseCode::Again => "the server is busy: try again later",
+        // Normal closure, going away.
+        1000 | 1001 => return None,
+        // Policy violation.
+        1008 => "check the credentials and the origin that the client sends",
+        // Message too big.
+        1009 => "send smaller messages, or raise the server's limit",
+        // Service restart, try again later.
+        1012 | 1013 => "the server is busy: try again later",
         _ => "see the server's log for the reason",
     };
     let reason = match frame.reason.as_bytes() {
         [] => String::new(),
         reason => format!(", {}", excerpt(reason)),
     };
-    let code = u16::from(frame.code);
+    let code = frame.code;
     let message = format!("the server closed the WebSocket with code {code}{reason}; {advice}");
     Some(Error::new(ErrorKind::Transport, message))
 }
 
-fn ended(error: tungstenite::Error) -> Ended {
-    use tungstenite::Error as E;
-    use tungstenite::error::ProtocolError;
+fn broke(error: std::io::Error) -> Ended {
+    let message = "the connection of the WebSocket broke; connect again";
+    let error = Error::new(ErrorKind::Transport, message).with_source(error);
+    (error.reason(), Some(error))
+}
 
-    let (kind, message) = match &error {
-        E::ConnectionClosed | E::AlreadyClosed => return (DisconnectReason::TransportClose, None),
-        E::Protocol(ProtocolError::ResetWithoutClosingHandshake) => {
-            let message = "the connection of the WebSocket ended without a word; the server was killed, or a proxy on \
-                           the way gave up: connect again";
-            let error = Error::new(ErrorKind::Transport, message);
-            return (DisconnectReason::TransportClose, Some(error));
+fn ended(end: End) -> Ended {
+    match end {
+        End::Io(error) => broke(error),
+        End::Close(frame) => {
+            let error = frame.as_ref().and_then(closed_for_cause);
+            (DisconnectReason::TransportClose, error)
         }
-        E::Capacity(_) => (
-            ErrorKind::TooLarge,
-            "the server sent a larger message than the client takes; raise `max_response` if it may",
-        ),
-        E::Protocol(_) | E::Utf8(_) => (
-            ErrorKind::Protocol,
-            "the server sent a frame that breaks the rules of WebSocket",
-        ),
-        _ => (
-            ErrorKind::Transport,
-            "the connection of the WebSocket broke; connect again",
-        ),
-    };
-    let error = Error::new(kind, message).with_source(error);
-    let reason = match kind {
-        ErrorKind::Protocol => DisconnectReason::TransportError,
-        _ => error.reason(),
-    };
-    (reason, Some(error))
+        End::Violation(Violation::TooLarge) => {
+            let message = "the server sent a larger message than the client takes; raise `max_response` if it may";
+            let error = Error::new(ErrorKind::TooLarge, message).with_source(Violation::TooLarge);
+            (error.reason(), Some(error))
+        }
+        End::Violation(violation) => {
+            let message = "the server sent a frame that breaks the rules of WebSocket";
+            let error = Error::new(ErrorKind::Protocol, message).with_source(violation);
+            (DisconnectReason::TransportError, Some(error))
+        }
+        _ => {
+            let message = "the connection of the WebSocket ended without a close frame; the server was killed, or a \
+                           proxy on the way gave up: connect again";
+            let error = Error::new(ErrorKind::Transport, message);
+            (DisconnectReason::TransportClose, Some(error))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::host;
+
+    #[test]
+    fn the_default_port_is_not_part_of_the_host() {
+        for (uri, expected) in [
+            ("http://h/", "h"),
+            ("http://h:80/", "h"),
+            ("https://h:443/", "h"),
+            ("https://h:80/", "h:80"),
+            ("http://h:443/", "h:443"),
+            ("http://[::1]:80/", "[::1]"),
+            ("http://user:pw@h:5000/", "h:5000"),
+        ] {
+            assert_eq!(host(&uri.parse().unwrap()), expected, "{uri}");
+        }
+    }
 }
