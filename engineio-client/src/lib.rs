@@ -28,7 +28,7 @@
 //! | a POST | 20 s | [`request_timeout`](ClientBuilder::request_timeout) |
 //! | a poll, and a silent WebSocket | the server's ping interval and ping timeout together, at most a day | – |
 //! | the move to WebSocket | 10 s; the session stays on polling | [`upgrade_timeout`](ClientBuilder::upgrade_timeout) |
-//! | an orderly close | 10 s | [`close_timeout`](ClientBuilder::close_timeout) |
+//! | an orderly close | 5 s | [`close_timeout`](ClientBuilder::close_timeout) |
 //! | the closing handshake of a WebSocket | 1 s | – |
 //!
 //! # Every queue has a bound

@@ -144,8 +144,11 @@ impl Reconnect {
             .initial_delay
             .saturating_mul(factor)
             .min(self.max_delay);
-        let spread = 1.0 + self.jitter * (random * 2.0 - 1.0);
-        let spread = Duration::try_from_secs_f64(delay.as_secs_f64() * spread);
+        // Spread below the maximum as well: cut off there, half of the clients of a restarted server would come at once.
+        let widest = delay.as_secs_f64() * (1.0 + self.jitter);
+        let highest = widest.min(self.max_delay.as_secs_f64());
+        let lowest = delay.as_secs_f64() * (1.0 - self.jitter);
+        let spread = Duration::try_from_secs_f64(lowest + (highest - lowest) * random);
         Some(spread.unwrap_or(self.max_delay).min(self.max_delay))
     }
 
@@ -188,10 +191,12 @@ mod tests {
         let policy = Reconnect::new();
         assert_eq!(policy.delay(1, 0.0), Some(Duration::from_millis(500)));
         assert_eq!(policy.delay(1, 0.5), Some(Duration::from_secs(1)));
-        assert_eq!(policy.delay(9, 0.9), Some(Duration::from_secs(30)));
+        // At the maximum they are spread below it.
+        assert_eq!(policy.delay(9, 0.0), Some(Duration::from_secs(15)));
+        assert_eq!(policy.delay(9, 0.5), Some(Duration::from_millis(22_500)));
         assert_eq!(
             policy.max_attempts(u32::MAX).delay(u32::MAX, 0.5),
-            Some(Duration::from_secs(30))
+            Some(Duration::from_millis(22_500))
         );
         assert!((0..100).all(|_| (0.0..1.0).contains(&random())));
     }

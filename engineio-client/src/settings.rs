@@ -6,6 +6,7 @@ use std::time::Duration;
 use engineio_core::Transport;
 use engineio_core::client::{Config, Session};
 use http::HeaderMap;
+use http::header::COOKIE;
 
 use crate::Reconnect;
 use crate::builder::headers::hide;
@@ -40,6 +41,9 @@ impl Settings {
     pub(crate) fn renew_headers(&mut self, mut fresh: HeaderMap) {
         if !fresh.is_empty() {
             hide(&mut fresh);
+            if let (true, Some(cookies)) = (fresh.contains_key(COOKIE), &self.websockets.cookies) {
+                cookies.seed(&fresh);
+            }
             let mut headers = HeaderMap::clone(&self.http.headers);
             headers.extend(fresh);
             self.http.headers = Arc::new(headers);

@@ -256,7 +256,7 @@ fn row_40_the_first_reason_stays() {
     let poll = client.poll().unwrap();
     client.close();
     let post = client.post().unwrap();
-    client.advance(secs(9));
+    client.advance(secs(4));
     assert_eq!(client.session.closed(), None);
     client.advance(secs(1));
     client.assert_closed(DisconnectReason::Client);

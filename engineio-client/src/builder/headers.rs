@@ -61,7 +61,7 @@ impl<M> ClientBuilder<M> {
         self
     }
 
-    /// Sends a cookie with every request.
+    /// Sends a cookie with every request, until the server replaces or deletes it.
     pub fn cookie(mut self, name: &str, value: &str) -> Self {
         // A semicolon would begin another cookie.
         let is_one = !name.contains(['=', ';']) && !value.contains(';');

@@ -23,7 +23,7 @@ impl<M> ClientBuilder<M> {
         self
     }
 
-    /// Sets how long [`Client::close`](crate::Client::close) waits for queued messages to be sent. Default: 10 s.
+    /// Sets how long [`Client::close`](crate::Client::close) waits for queued messages to be sent. Default: 5 s.
     pub const fn close_timeout(mut self, timeout: Duration) -> Self {
         self.session.close_timeout = timeout;
         self

@@ -191,6 +191,9 @@ impl<M> ClientBuilder<M> {
         );
         let headers = Arc::new(self.headers);
         let cookies = self.cookies.then(|| Arc::new(Cookies::new(target.path())));
+        if let Some(cookies) = &cookies {
+            cookies.seed(&headers);
+        }
         let websockets = WebSockets {
             connector: connector.clone(),
             headers: Arc::clone(&headers),

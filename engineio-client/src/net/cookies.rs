@@ -19,8 +19,10 @@ pub(crate) struct Cookies {
 
 #[derive(Debug)]
 struct Cookie {
-    name: String,
-    value: String,
+    name: Vec<u8>,
+    value: Vec<u8>,
+    /// The application gave it. The server may replace it, whatever path it names.
+    is_own: bool,
     /// Tells cookies of one name apart.
     path: Option<String>,
     /// Only for encrypted connections.
@@ -36,15 +38,37 @@ impl Cookies {
         }
     }
 
+    /// Takes the cookies of the application from its `cookie` headers, in place of those that it gave before.
+    pub(crate) fn seed(&self, headers: &HeaderMap) {
+        let mut jar = self.jar.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut own = Vec::new();
+        for header in headers.get_all(COOKIE) {
+            for pair in header.as_bytes().split(|&byte| byte == b';') {
+                let (name, value) = split_once(pair, b'=').unwrap_or((pair, b""));
+                own.push(Cookie {
+                    name: name.to_owned(),
+                    value: value.to_owned(),
+                    is_own: true,
+                    path: None,
+                    secure: false,
+                    expires: None,
+                });
+            }
+        }
+        jar.retain(|known| !known.is_own && own.iter().all(|own| own.name != known.name));
+        jar.splice(0..0, own);
+    }
+
     /// Takes in what a response sets.
     pub(crate) fn store(&self, headers: &HeaderMap) {
         for header in headers.get_all(SET_COOKIE) {
-            let cookie = header.to_str().ok().and_then(parse);
+            let cookie = parse(header.as_bytes());
             if let Some(cookie) = cookie.filter(|cookie| cookie.is_for(&self.path)) {
                 let mut jar = self.jar.lock().unwrap_or_else(PoisonError::into_inner);
                 // Those that are over would take the place of those to come.
                 jar.retain(|known| {
-                    !known.is_over() && (known.name != cookie.name || known.path != cookie.path)
+                    let is_same = known.is_own || known.path == cookie.path;
+                    !known.is_over() && (known.name != cookie.name || !is_same)
                 });
                 if !cookie.is_over() && jar.len() < MAX_COOKIES {
                     jar.push(cookie);
@@ -57,19 +81,21 @@ impl Cookies {
         let jar = self.jar.lock().unwrap_or_else(PoisonError::into_inner);
         let fitting = jar.iter();
         for cookie in fitting.filter(|cookie| !cookie.is_over() && (secure || !cookie.secure)) {
-            join(line, format!("{}={}", cookie.name, cookie.value).as_bytes());
+            join(line, &[&*cookie.name, b"=", &cookie.value].concat());
         }
     }
 }
 
-/// The value of the `cookie` header: what the application sends itself, however often it says so, then those of the jar.
+/// Returns the value of the `cookie` header: the cookies of the jar, or without one those of the application.
 pub(crate) fn header(own: &HeaderMap, jar: Option<&Cookies>, secure: bool) -> Option<HeaderValue> {
     let mut line = Vec::new();
-    for own in own.get_all(COOKIE) {
-        join(&mut line, own.as_bytes());
-    }
-    if let Some(jar) = jar {
-        jar.append(&mut line, secure);
+    match jar {
+        Some(jar) => jar.append(&mut line, secure),
+        None => {
+            for own in own.get_all(COOKIE) {
+                join(&mut line, own.as_bytes());
+            }
+        }
     }
     let line = Some(line).filter(|line| !line.is_empty())?;
     HeaderValue::from_bytes(&line).ok()
@@ -97,25 +123,35 @@ impl Cookie {
     }
 }
 
-fn parse(header: &str) -> Option<Cookie> {
+/// Splits at the first such byte, and trims both sides.
+fn split_once(text: &[u8], at: u8) -> Option<(&[u8], &[u8])> {
+    let position = text.iter().position(|&byte| byte == at)?;
+    let (before, after) = (&text[..position], &text[position + 1..]);
+    Some((before.trim_ascii(), after.trim_ascii()))
+}
+
+/// Reads a `set-cookie` header. Names and values may be any bytes that a header can have, as in browsers.
+fn parse(header: &[u8]) -> Option<Cookie> {
     if header.len() > MAX_COOKIE_LEN {
         return None;
     }
-    let mut parts = header.split(';').map(str::trim);
-    let (name, value) = parts.next()?.split_once('=')?;
-    let (name, value) = (name.trim(), value.trim());
-    if name.is_empty() || (name.to_owned() + value).contains(|c: char| c.is_control() || c == ',') {
+    let mut parts = header.split(|&byte| byte == b';');
+    let (name, value) = split_once(parts.next()?, b'=')?;
+    if name.is_empty() || [name, value].concat().iter().any(u8::is_ascii_control) {
         return None;
     }
     let mut cookie = Cookie {
         name: name.to_owned(),
         value: value.to_owned(),
+        is_own: false,
         path: None,
         secure: false,
         expires: None,
     };
     let mut max_age = None;
     for attribute in parts {
+        let attribute = String::from_utf8_lossy(attribute);
+        let attribute = attribute.trim();
         let (name, value) = attribute.split_once('=').unwrap_or((attribute, ""));
         let (name, value) = (name.trim(), value.trim());
         // An attribute that cannot be read is as good as none (RFC 6265 § 5.2).
@@ -223,10 +259,43 @@ mod tests {
         assert_eq!(header(&own, Some(&jar(&[])), false), None);
         own.append(COOKIE, HeaderValue::from_static("mine=1"));
         own.append(COOKIE, HeaderValue::from_bytes(b"too=\xff").unwrap());
-        let all = header(&own, Some(&jar(&["a=2"])), false).unwrap();
+        let cookies = jar(&["a=2"]);
+        cookies.seed(&own);
+        let all = header(&own, Some(&cookies), false).unwrap();
         assert_eq!(all.as_bytes(), b"mine=1; too=\xff; a=2");
         let all = header(&own, None, false).unwrap();
         assert_eq!(all.as_bytes(), b"mine=1; too=\xff");
+    }
+
+    #[test]
+    fn the_server_may_replace_and_delete_a_cookie_of_the_application() {
+        let mut own = HeaderMap::new();
+        own.append(COOKIE, HeaderValue::from_static("session=OLD; gone=1"));
+        own.append(COOKIE, HeaderValue::from_static("kept=1"));
+        let cookies = jar(&[]);
+        cookies.seed(&own);
+        assert_eq!(
+            sent(&cookies, false).unwrap(),
+            "session=OLD; gone=1; kept=1"
+        );
+        let mut headers = HeaderMap::new();
+        for set in ["session=NEW; Path=/", "gone=; Max-Age=0"] {
+            headers.append(SET_COOKIE, HeaderValue::from_static(set));
+        }
+        cookies.store(&headers);
+        assert_eq!(sent(&cookies, false).unwrap(), "kept=1; session=NEW");
+        // Renewed by the application.
+        own.clear();
+        own.append(COOKIE, HeaderValue::from_static("session=NEWER"));
+        cookies.seed(&own);
+        assert_eq!(sent(&cookies, false).unwrap(), "session=NEWER");
+    }
+
+    #[test]
+    fn values_with_commas_and_bytes_beyond_ascii_come_back() {
+        let cookies = jar(&["prefs=a,b", "u=\u{e4}"]);
+        let sent = sent(&cookies, false).unwrap();
+        assert_eq!(sent.as_bytes(), "prefs=a,b; u=\u{e4}".as_bytes());
     }
 
     #[test]

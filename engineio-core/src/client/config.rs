@@ -29,7 +29,7 @@ pub struct Config {
     /// How long an upgrade may take, from the start of the probe to the `5` packet. Default 10 s. Then the WebSocket
     /// is closed and the session goes on polling.
     pub upgrade_timeout: Duration,
-    /// How long an orderly close may take to bring out what is queued. Default 10 s.
+    /// How long an orderly close may take to bring out what is queued. Default 5 s.
     pub close_timeout: Duration,
     /// The most packets in one POST. Default 16: python-engineio's server answers a longer payload with 200 and loses
     /// its messages. Servers that are known to be others may be given more.
@@ -52,7 +52,7 @@ impl Default for Config {
             upgrade: true,
             open_timeout: Duration::from_secs(20),
             upgrade_timeout: Duration::from_secs(10),
-            close_timeout: Duration::from_secs(10),
+            close_timeout: Duration::from_secs(5),
             max_post_packets: 16,
             max_poll_packets: 100_000,
             outbox_limit: 1 << 20,
