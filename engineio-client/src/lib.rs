@@ -1,4 +1,4 @@
-//! A client for any Engine.IO server: HTTP long-polling and WebSocket, with the move from one to the other.
+//! A client for any Engine.IO server: HTTP long-polling and WebSocket, with the upgrade from one to the other.
 //!
 //! ```no_run
 //! use engineio_client::Client;
@@ -15,25 +15,25 @@
 //! }
 //! ```
 //!
-//! A [`Client`] is a stream of messages and a sink for them. Who prefers handlers gives them to the
-//! [`ClientBuilder`], and who has no async uses the module `blocking`.
-//! The protocol itself is the machine of `engineio-core`, which the servers of this family are made of too.
+//! A [`Client`] is a stream of messages and a sink for them. For callbacks, register handlers on the [`ClientBuilder`];
+//! without async, use the `blocking` module.
+//! The protocol is implemented by the sans-IO state machine of `engineio-core`, which the servers of this family use too.
 //!
 //! # Every wait has an end
 //!
-//! | what | ends after | option |
+//! | wait | ends after | option |
 //! |---|---|---|
 //! | one connection: name, TCP, proxy, TLS | 10 s | [`connect_timeout`](ClientBuilder::connect_timeout) |
 //! | the handshake, for each transport tried | 20 s | [`request_timeout`](ClientBuilder::request_timeout) |
 //! | a POST | 20 s | [`request_timeout`](ClientBuilder::request_timeout) |
 //! | a poll, and a silent WebSocket | the server's ping interval and ping timeout together, at most a day | – |
-//! | the move to WebSocket | 10 s; the session stays on polling | [`upgrade_timeout`](ClientBuilder::upgrade_timeout) |
+//! | the upgrade to WebSocket | 10 s; the session stays on polling | [`upgrade_timeout`](ClientBuilder::upgrade_timeout) |
 //! | an orderly close | 5 s | [`close_timeout`](ClientBuilder::close_timeout) |
 //! | the closing handshake of a WebSocket | 1 s | – |
 //!
 //! # Every queue has a bound
 //!
-//! | what | at most | option |
+//! | queue | at most | option |
 //! |---|---|---|
 //! | messages that wait to be sent | 1 MiB, then `send` waits | [`outbox_limit`](ClientBuilder::outbox_limit) |
 //! | messages that wait to be read | 1 MiB, then nothing more is taken from the server | [`inbox_limit`](ClientBuilder::inbox_limit) |
@@ -51,24 +51,24 @@
 //! | reason | what happened | error |
 //! |---|---|---|
 //! | [`Client`](DisconnectReason::Client) | `close`, `abort`, or the client was dropped | – |
-//! | [`Server`](DisconnectReason::Server) | the server said so | if it was being sent a message larger than it takes |
-//! | [`TransportClose`](DisconnectReason::TransportClose) | the WebSocket was closed, or ended without a word | in the second case, or with an unusual close code |
+//! | [`Server`](DisconnectReason::Server) | the server closed the session | if a message larger than its limit was being sent |
+//! | [`TransportClose`](DisconnectReason::TransportClose) | the WebSocket was closed, or its connection ended without a close frame | in the second case, or with an unusual close code |
 //! | [`Refused`](DisconnectReason::Refused) | an error status, often code 1 after a restart of the server | with status, code and body |
 //! | [`TransportError`](DisconnectReason::TransportError) | the network, or a timeout of a request | yes |
 //! | [`PingTimeout`](DisconnectReason::PingTimeout) | no heartbeat came in time | yes |
-//! | [`ParseError`](DisconnectReason::ParseError) | what came is not Engine.IO | yes |
-//! | [`PayloadTooLarge`](DisconnectReason::PayloadTooLarge) | the server sent more than the client takes | yes |
+//! | [`ParseError`](DisconnectReason::ParseError) | the server sent something that is not Engine.IO | yes |
+//! | [`PayloadTooLarge`](DisconnectReason::PayloadTooLarge) | the server sent more than the client accepts | yes |
 //! | [`HandlerPanic`](DisconnectReason::HandlerPanic) | a handler panicked | – |
 //!
-//! # For those who come from python-engineio
+//! # Coming from python-engineio
 //!
 //! | there | here |
 //! |---|---|
 //! | `Client`, `AsyncClient` | `blocking::Client`, [`Client`] |
 //! | `@eio.on('connect')`, `'message'`, `'disconnect'` | [`on_connect`](ClientBuilder::on_connect), [`on_message`](ClientBuilder::on_message) (one after the other, in order), [`on_disconnect`](ClientBuilder::on_disconnect) with its reason |
 //! | `connect(url, headers, transports, engineio_path)` | [`Client::builder`], [`header`](ClientBuilder::header) (on every request), [`transports`](ClientBuilder::transports), [`path`](ClientBuilder::path) or the path of the URL |
-//! | `send(str \| bytes)` | [`Client::send`]; waits for room, and says when the session is over instead of dropping the message |
-//! | `send(dict \| list)` | `send(Message::json(&value)?)`, `message.parse_json::<T>()?`: text is never taken for JSON unasked |
+//! | `send(str \| bytes)` | [`Client::send`]; waits for room, and fails when the session is over instead of dropping the message |
+//! | `send(dict \| list)` | `send(Message::json(&value)?)`, `message.parse_json::<T>()?`: text is never parsed as JSON implicitly |
 //! | `disconnect()`, `disconnect(abort=True)` | [`Client::close`], [`Client::abort`] |
 //! | `wait()`, `sid`, `transport()`, `state` | [`Client::wait`], [`Client::sid`], [`Client::transport`], [`Client::is_open`] |
 //! | `start_background_task`, `sleep` | [`Client::spawn`] (ends with the client), `tokio::time::sleep` |
@@ -77,18 +77,18 @@
 //! | `http_session` | [`http_service`](ClientBuilder::http_service), or the options for TLS, proxy, cookies and authorization |
 //! | `ssl_verify=False` | [`danger_accept_invalid_certificates`](ClientBuilder::danger_accept_invalid_certificates) |
 //! | `websocket_extra_options` | the same options; they apply to both transports |
-//! | `handle_sigint` | the application's: `tokio::signal::ctrl_c` and [`Client::close`] |
+//! | `handle_sigint` | left to the application: `tokio::signal::ctrl_c` and [`Client::close`] |
 //! | `json` | `serde_json` |
 //! | `logger=True` | `tracing`, target `engineio::client` |
 //!
-//! # For those who come from engine.io-client
+//! # Coming from engine.io-client
 //!
 //! | there | here |
 //! |---|---|
 //! | `host`, `hostname`, `port`, `secure`, `path`, `addTrailingSlash`, `query` | the URL, [`path`](ClientBuilder::path), [`trailing_slash`](ClientBuilder::trailing_slash), [`query`](ClientBuilder::query) |
 //! | `transports`, `upgrade`, `tryAllTransports` | [`transports`](ClientBuilder::transports), [`upgrade`](ClientBuilder::upgrade), [`try_all_transports`](ClientBuilder::try_all_transports) |
 //! | (`EIO=3`: engine.io-client 3) | [`revision`](ClientBuilder::revision) |
-//! | `rememberUpgrade` | the application's: `transports([Transport::WebSocket, Transport::Polling])` and `try_all_transports` |
+//! | `rememberUpgrade` | left to the application: `transports([Transport::WebSocket, Transport::Polling])` and `try_all_transports` |
 //! | `timestampParam`, `timestampRequests` | [`timestamp_param`](ClientBuilder::timestamp_param), [`timestamp_requests`](ClientBuilder::timestamp_requests) |
 //! | `requestTimeout` | [`request_timeout`](ClientBuilder::request_timeout), never endless |
 //! | `extraHeaders`, `withCredentials` | [`header`](ClientBuilder::header), [`cookies`](ClientBuilder::cookies) (on by default) |
@@ -111,12 +111,12 @@
 //!
 //! With the feature `metrics`, for all clients of the process together:
 //!
-//! | name | kind | label | what |
+//! | name | kind | label | counts |
 //! |---|---|---|---|
 //! | `engineio_client_sessions` | gauge | `transport` | open sessions |
 //! | `engineio_client_handshakes_total` | counter | `transport` | sessions that were opened |
 //! | `engineio_client_failures_total` | counter | `reason` | sessions that could not be opened |
-//! | `engineio_client_upgrades_total` | counter | | moves from polling to WebSocket |
+//! | `engineio_client_upgrades_total` | counter | | upgrades from polling to WebSocket |
 //! | `engineio_client_disconnects_total` | counter | `reason` | sessions that ended |
 //! | `engineio_client_session_seconds` | histogram | | how long they lasted |
 //! | `engineio_client_messages_total` | counter | `direction`: `in`, `out` | messages handed to the application, and queued for the server |
@@ -134,10 +134,10 @@
 //!
 //! # Why hyper-util, and not reqwest
 //!
-//! A client needs one connector for two things: the pool of the polls, and the WebSocket. With hyper-util the proxy, the
-//! TLS and the name resolution are set up once and are the same for both; reqwest keeps its connector to itself, so all of
-//! it would be there twice, and differ. What else reqwest offers is small here: cookies of one host, two encodings that
-//! have to be bounded anyway, and redirects that must not be followed.
+//! A client needs one connector for two things: the connection pool of the polling requests, and the WebSocket. With
+//! hyper-util the proxy, TLS and name resolution are set up once and are the same for both; reqwest does not expose its
+//! connector, so all of this would exist twice, and differ. The rest of what reqwest offers is small here: cookies of one
+//! host, two encodings that have to be bounded anyway, and redirects, which are not followed.
 
 // On docs.rs, each item says which feature it needs.
 #![cfg_attr(docsrs, feature(doc_cfg))]

@@ -1,4 +1,4 @@
-//! Coming back after a session ended.
+//! The policy for reconnecting after a session ended.
 
 use std::fmt;
 use std::future::Future;
@@ -10,8 +10,8 @@ use engineio_core::DisconnectReason;
 use futures_core::future::BoxFuture;
 use http::HeaderMap;
 
-/// When and how often a client opens a new session after one has ended; off unless it is given to
-/// [`ClientBuilder::reconnect`](crate::ClientBuilder::reconnect), as in the original.
+/// Decides when and how often a client opens a new session after one has ended. Without a policy, given to
+/// [`ClientBuilder::reconnect`](crate::ClientBuilder::reconnect), it never does.
 ///
 /// The delay doubles from attempt to attempt, up to a maximum, and is spread at random so that the clients of a server
 /// that was restarted do not all come at once. A session that was opened resets it. What was not sent when a session

@@ -1,4 +1,4 @@
-//! The client without async: the same words, for plain threads (feature `blocking`).
+//! A blocking client, with the same interface as the async one (feature `blocking`).
 //!
 //! ```no_run
 //! use engineio_client::blocking::Client;
@@ -144,12 +144,12 @@ impl Client {
         Self::builder(url).connect()
     }
 
-    /// Begins to set a client up.
+    /// Returns a builder for a client of the server at this URL.
     pub fn builder(url: &str) -> ClientBuilder {
         ClientBuilder::new(url)
     }
 
-    /// Sends a message, waiting while the outbox is full, and for the next session where the client comes back by itself.
+    /// Sends a message, waiting while the outbox is full, and for the next session if the client reconnects.
     ///
     /// # Errors
     ///
@@ -195,7 +195,7 @@ impl Client {
         }
     }
 
-    /// A handle for other threads.
+    /// Returns a handle for other threads.
     #[must_use]
     pub fn handle(&self) -> Handle {
         Handle {
@@ -203,25 +203,25 @@ impl Client {
         }
     }
 
-    /// The id that the server gave the session; see [`engineio_client::Client::sid`](crate::Client::sid).
+    /// Returns the id that the server gave the session; see [`engineio_client::Client::sid`](crate::Client::sid).
     #[must_use]
     pub fn sid(&self) -> Option<String> {
         self.inner.sid()
     }
 
-    /// By what the server is reached now.
+    /// Returns the current transport.
     #[must_use]
     pub fn transport(&self) -> Transport {
         self.inner.transport()
     }
 
-    /// Whether the session began by polling and has moved to WebSocket.
+    /// Returns whether the session began by polling and was upgraded to WebSocket.
     #[must_use]
     pub fn upgraded(&self) -> bool {
         self.inner.upgraded()
     }
 
-    /// Waits until it is decided whether the session moves to WebSocket; see
+    /// Waits until the upgrade to WebSocket has succeeded or failed; see
     /// [`engineio_client::Client::settled`](crate::Client::settled).
     ///
     /// # Errors
@@ -231,25 +231,26 @@ impl Client {
         wait_for("settled", self.inner.settled())
     }
 
-    /// Whether the session is open.
+    /// Returns whether the session is open.
     #[must_use]
     pub fn is_open(&self) -> bool {
         self.inner.is_open()
     }
 
-    /// Why the last session ended, or `None` while the first one lasts.
+    /// Returns why the last session ended, or `None` while the first one lasts.
     #[must_use]
     pub fn disconnect_reason(&self) -> Option<DisconnectReason> {
         self.inner.disconnect_reason()
     }
 
-    /// What went wrong when the last session ended, or `None` if one side wished the end.
+    /// Returns what went wrong when the last session ended; see
+    /// [`engineio_client::Client::disconnect_error`](crate::Client::disconnect_error).
     #[must_use]
     pub fn disconnect_error(&self) -> Option<Error> {
         self.inner.disconnect_error()
     }
 
-    /// Ends the session in good order, and waits until that is done; see
+    /// Closes the session gracefully, and waits until that is done; see
     /// [`engineio_client::Client::close`](crate::Client::close).
     ///
     /// # Errors
@@ -322,19 +323,19 @@ impl Handle {
         self.inner.try_send(message)
     }
 
-    /// The id that the server gave the session.
+    /// Returns the id that the server gave the session.
     #[must_use]
     pub fn sid(&self) -> Option<String> {
         self.inner.sid()
     }
 
-    /// By what the server is reached now.
+    /// Returns the current transport.
     #[must_use]
     pub fn transport(&self) -> Transport {
         self.inner.transport()
     }
 
-    /// Whether the session began by polling and has moved to WebSocket.
+    /// Returns whether the session began by polling and was upgraded to WebSocket.
     #[must_use]
     pub fn upgraded(&self) -> bool {
         self.inner.upgraded()

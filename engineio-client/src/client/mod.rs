@@ -23,7 +23,7 @@ use crate::{ClientBuilder, Error, SendError};
 /// A client that is connected to a server.
 ///
 /// It is a [`Stream`] of the server's messages and a [`Sink`] for the application's. The stream ends when the session
-/// is over, which is no error: [`disconnect_reason`](Self::disconnect_reason) tells why, and
+/// is over, which is not an error: [`disconnect_reason`](Self::disconnect_reason) tells why, and
 /// [`disconnect_error`](Self::disconnect_error) what went wrong, if anything did. Heartbeats and the upgrade to
 /// WebSocket happen in a task of the client's own, whether or not the stream is read; a stream that is not read for
 /// long slows the server down, once [`inbox_limit`](ClientBuilder::inbox_limit) is reached.
@@ -33,7 +33,7 @@ use crate::{ClientBuilder, Error, SendError};
 ///
 /// # Cancel safety
 ///
-/// A future of ours that is dropped before it is ready has done nothing, unless its documentation says otherwise.
+/// Dropping one of these futures before it completes has no effect, unless its documentation says otherwise.
 ///
 /// # Examples
 ///
@@ -84,18 +84,18 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// Fails if the URL cannot be used, the server cannot be reached or refuses, or what answers is no Engine.IO
-    /// server; at the latest after 20 seconds.
+    /// Fails if the URL cannot be used, the server cannot be reached or refuses, or the answer is not that of an
+    /// Engine.IO server; at the latest after 20 seconds.
     pub async fn connect(url: &str) -> Result<Self, Error> {
         Self::builder(url).connect().await
     }
 
-    /// Begins to set a client up.
+    /// Returns a builder for a client of the server at this URL.
     pub fn builder(url: &str) -> ClientBuilder {
         ClientBuilder::new(url)
     }
 
-    /// The next message, or `None` when the session is over.
+    /// Waits for the next message; returns `None` when the session is over.
     ///
     /// With a message handler, messages go there, and this only waits for the end.
     ///
@@ -106,8 +106,8 @@ impl Client {
         poll_fn(|cx| Pin::new(&mut *self).poll_next(cx)).await
     }
 
-    /// Sends a message, waiting while the outbox is full, and for the next session where the client comes back by itself.
-    /// What was sent is on its way, not at its goal.
+    /// Sends a message, waiting while the outbox is full, and for the next session if the client reconnects.
+    /// Returning means that the message was queued, not that it was delivered.
     ///
     /// # Errors
     ///
@@ -125,44 +125,44 @@ impl Client {
     /// # Errors
     ///
     /// Returns the message as [`SendError::Full`] if the outbox has no room for it, or as [`SendError::Closed`] if the
-    /// session is over; where the client comes back by itself, until the next one is open.
+    /// session is over; if the client reconnects, until the next one is open.
     pub fn try_send(&self, message: impl Into<Message>) -> Result<(), SendError> {
         self.handle.try_send(message)
     }
 
-    /// A handle for other tasks.
+    /// Returns a handle for other tasks.
     #[must_use]
     pub fn handle(&self) -> Handle {
         self.handle.clone()
     }
 
-    /// The id that the server gave the session, or `None` while a new session is being opened.
+    /// Returns the id that the server gave the session, or `None` while a new session is being opened.
     ///
-    /// Who knows it can act as this client: it does not belong into a log.
+    /// Anybody who has it can act as this client, so do not log it.
     #[must_use]
     pub fn sid(&self) -> Option<String> {
         self.handle.sid()
     }
 
-    /// By what the server is reached now.
+    /// Returns the current transport.
     #[must_use]
     pub fn transport(&self) -> Transport {
         self.handle.transport()
     }
 
-    /// Whether the session began by polling and has moved to WebSocket.
+    /// Returns whether the session began by polling and was upgraded to WebSocket.
     #[must_use]
     pub fn upgraded(&self) -> bool {
         self.handle.upgraded()
     }
 
-    /// Waits until it is decided whether the session moves to WebSocket, and returns the transport that it has then. Takes
-    /// at most [`upgrade_timeout`](ClientBuilder::upgrade_timeout), and no time where there is nothing to decide.
+    /// Waits until the upgrade to WebSocket has succeeded or failed, and returns the transport of the session. Takes at most
+    /// [`upgrade_timeout`](ClientBuilder::upgrade_timeout), and no time where there is nothing to decide.
     pub async fn settled(&self) -> Transport {
         self.handle.settled().await
     }
 
-    /// Whether the session is open.
+    /// Returns whether the session is open.
     #[must_use]
     pub fn is_open(&self) -> bool {
         self.handle.is_open()
@@ -182,7 +182,7 @@ impl Client {
         self.handle.disconnect_error()
     }
 
-    /// Ends the session in good order: what is queued goes out, the server is told, and the connections are closed.
+    /// Closes the session gracefully: sends the queued messages, then the close packet, and closes the connections.
     /// Waits until that is done, at most for [`close_timeout`](ClientBuilder::close_timeout) and a second, and until the
     /// handlers have returned.
     ///
@@ -201,7 +201,7 @@ impl Client {
         self.handle.abort();
     }
 
-    /// Runs a task beside the client that ends with it: when the session is over and no new one will be opened, the task is
+    /// Spawns a task that ends with the client: when the session is over and no new one will be opened, the task is
     /// dropped where it stands. The result is `None` then.
     ///
     /// # Panics
