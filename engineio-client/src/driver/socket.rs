@@ -11,9 +11,6 @@ use tokio::time::{Instant, Sleep};
 
 use crate::net::websocket::{Ended, WebSocket};
 
-/// How many frames are read before anything else gets its turn.
-const READ_BUDGET: usize = 64;
-
 /// How long the server may take for its part of the closing handshake.
 const FAREWELL: Duration = Duration::from_secs(1);
 
