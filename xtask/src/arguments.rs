@@ -2,7 +2,7 @@
 
 use crate::fuzz;
 use crate::interop::Suite;
-use crate::programs::{Build, HOSTS};
+use crate::programs::HOSTS;
 use crate::races;
 use crate::soak;
 
@@ -20,8 +20,8 @@ usage: cargo xtask check
            every fuzz target for 20 s; or one target, or longer
        cargo xtask races [--rounds N] [--seed N]
            the server under a scheduler that explores interleavings
-       cargo xtask soak [--minutes N] [--seconds N] [--host axum|actix|warp|hyper|all] [--release]
-           every host under mixed load for 15 s, counting every message; or one host, or longer, or optimised
+       cargo xtask soak [--minutes N] [--seconds N] [--host axum|actix|warp|hyper|all]
+           every host under mixed load for 15 s, counting every message; or one host, or longer
        cargo xtask tidy
            the rules of this workspace that no compiler checks
        cargo xtask lints
@@ -51,7 +51,6 @@ pub(crate) enum Task {
     Soak {
         hosts: &'static [&'static str],
         seconds: u64,
-        build: Build,
     },
     Tidy,
     Help,
@@ -86,10 +85,6 @@ pub(crate) fn parse(words: &[String]) -> Result<Task, String> {
                 let seconds = options.positive("--seconds")?.map(u64::from);
                 minutes.or(seconds).unwrap_or(soak::SECONDS)
             },
-            build: match options.take_flag("--release") {
-                true => Build::Release,
-                false => Build::Debug,
-            },
         },
         "tidy" => Task::Tidy,
         "help" | "--help" | "-h" => Task::Help,
@@ -121,11 +116,6 @@ impl<'a> Options<'a> {
             .iter()
             .position(|(option, value)| *option == name && value.is_some())?;
         self.0.remove(at).1
-    }
-
-    fn take_flag(&mut self, name: &str) -> bool {
-        let at = self.0.iter().position(|option| *option == (name, None));
-        at.map(|at| self.0.remove(at)).is_some()
     }
 
     fn number(&mut self, name: &str) -> Result<Option<u32>, String> {
@@ -203,11 +193,10 @@ mod tests {
             })
         );
         assert_eq!(
-            parse_line("soak --minutes 10 --host warp --release"),
+            parse_line("soak --minutes 10 --host warp"),
             Ok(Task::Soak {
                 hosts: &["warp"],
-                seconds: 600,
-                build: Build::Release
+                seconds: 600
             })
         );
         assert_eq!(
@@ -235,7 +224,7 @@ mod tests {
             "soak --minutes",
             "soak --minutes half",
             "soak --host nginx",
-            "soak --release now",
+            "soak --release",
         ] {
             assert!(parse_line(line).is_err(), "{line:?}");
         }

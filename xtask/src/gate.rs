@@ -10,6 +10,7 @@ use anyhow::{Context, Result};
 
 use crate::lanes::{self, Lane};
 use crate::programs::{Build, HOSTS};
+use crate::soak;
 use crate::step::{cargo_step, step};
 use crate::workspace::{Workspace, cargo};
 
@@ -50,13 +51,7 @@ pub(crate) fn test(workspace: &Workspace) -> Result<()> {
         "test --workspace --locked --test interop --test proxies --no-run",
     )?;
     lanes::run(workspace, side_by_side(&tasks))?;
-    let soaks = HOSTS.iter().map(|host| {
-        Lane::new().then(
-            format!("soak {host}"),
-            tasks.xtask(&format!("soak --host {host}")),
-        )
-    });
-    lanes::run(workspace, soaks.collect())?;
+    soak::run(workspace, HOSTS, soak::SECONDS)?;
     passed(began);
     Ok(())
 }
@@ -88,6 +83,10 @@ fn side_by_side(tasks: &Tasks<'_>) -> Vec<Lane> {
     doc.env("RUSTDOCFLAGS", "-Dwarnings");
     // The documentation comes last: it locks the target directory, in which the suites look for their programs.
     let builds = Lane::with_low_priority()
+        .then(
+            "build the programs of the soak",
+            tasks.cargo("build --locked --profile soak -p engineio-examples --bins"),
+        )
         .then("trial", tasks.xtask("trial"))
         .then("races", tasks.xtask("races"))
         .then("fuzz", tasks.xtask("fuzz"))

@@ -58,11 +58,7 @@ fn run(task: &Task) -> anyhow::Result<()> {
         Task::Trial => trial::run(&workspace),
         Task::Fuzz { target, seconds } => fuzz::run(&workspace, *target, *seconds),
         Task::Races { rounds, seed } => races::run(&workspace, *rounds, *seed),
-        Task::Soak {
-            hosts,
-            seconds,
-            build,
-        } => soak::run(&workspace, hosts, *seconds, *build),
+        Task::Soak { hosts, seconds } => soak::run(&workspace, hosts, *seconds),
         Task::Tidy => tidy::run(&workspace),
     }
 }

@@ -25,17 +25,19 @@ const MAX_PAYLOAD: u64 = 300_000;
 const END_LIMIT: Duration = Duration::from_secs(180);
 
 /// Puts each host under load for `seconds`, one after the other.
-pub(crate) fn run(workspace: &Workspace, hosts: &[&str], seconds: u64, build: Build) -> Result<()> {
-    step("build the programs under load", || build.make(workspace))?;
+pub(crate) fn run(workspace: &Workspace, hosts: &[&str], seconds: u64) -> Result<()> {
+    step("build the programs under load", || {
+        Build::Optimised.make(workspace)
+    })?;
     for host in hosts {
         step(&format!("soak {host} for {seconds} s"), || {
-            soak(workspace, host, seconds, build)
+            soak(workspace, host, seconds)
         })?;
     }
     Ok(())
 }
 
-fn soak(workspace: &Workspace, host: &str, seconds: u64, build: Build) -> Result<()> {
+fn soak(workspace: &Workspace, host: &str, seconds: u64) -> Result<()> {
     let text = |number: u64| number.to_string();
     let (interval, timeout) = (text(PING_INTERVAL_MS), text(PING_TIMEOUT_MS));
     let room = text(MAX_PAYLOAD);
@@ -51,10 +53,10 @@ fn soak(workspace: &Workspace, host: &str, seconds: u64, build: Build) -> Result
         &room,
     ];
     let name = format!("soak-{host}");
-    let mut echo = build.program(workspace, "echo");
+    let mut echo = Build::Optimised.program(workspace, "echo");
     echo.args(options).args(LISTEN);
     let server = Running::server(workspace, &name, echo)?;
-    let mut load = build.program(workspace, "soak");
+    let mut load = Build::Optimised.program(workspace, "soak");
     load.args(["--url", server.url(), "--eio3"])
         .args(["--pid", &text(u64::from(server.id()))])
         .args(["--seconds", &text(seconds)])
