@@ -41,7 +41,7 @@ pub struct Config {
     /// How many bytes may be queued for one client, packet overhead included. Default 1 MiB. One message is always
     /// admitted to an empty queue, however large it is.
     pub outbox_limit: usize,
-    /// Whether [`Event::Drained`](crate::server::Event::Drained) is told. Default `false`: few applications look at it,
+    /// Whether [`Event::Drained`](crate::server::Event::Drained) is queued. Default `false`: few applications look at it,
     /// and all would pay for it.
     pub drain_events: bool,
     /// How many bytes of received messages may wait for the application, packet overhead included. Default 1 MiB. Beyond

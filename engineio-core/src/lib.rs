@@ -10,7 +10,7 @@
 //! - [`codec`] turns packets into the frames of a WebSocket and the [`Payload`]s of polling, and back; [`jsonp`] dresses
 //!   payloads for script elements and forms.
 //! - [`Query`] reads a request; [`Refusal`] is the answer to one that breaks the rules.
-//! - [`server::Session`] is the machine of one client: it is told what happened and when, and tells what to do.
+//! - [`server::Session`] is the state machine of one client: the driver says what happened and when, and it says what to do.
 //!   [`client::Session`] is its mirror.
 //! - [`Config`] holds the numbers: intervals, timeouts, limits.
 //!

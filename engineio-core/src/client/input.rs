@@ -52,7 +52,7 @@ pub enum Output {
     CloseLink(LinkId, DisconnectReason),
     /// Events wait for the application: take them with [`Session::take_event`](super::Session::take_event).
     Events,
-    /// The outbox has become shorter, or takes nothing any more: who waits for room may try again.
+    /// The outbox has drained or closed; senders waiting for room should retry.
     Room,
     /// The session is over; nothing will come after this.
     Finished,

@@ -1,4 +1,4 @@
-//! The link states of a client: by what it reaches the server, and the moves between them.
+//! The link states of a client: how it reaches the server, and the moves between them.
 //!
 //! A transition consumes its state and gives the next one back, so a forgotten successor does not compile; one that
 //! ends the session gives the link back as well, because to end is to release: the poll, the POST and the WebSocket
@@ -35,7 +35,7 @@ pub(super) struct Polling {
     /// The POST that is under way.
     post: Option<Post>,
     /// A POST was refused: the session ends for this reason as soon as the poll is back.
-    doomed: Option<DisconnectReason>,
+    post_refused: Option<DisconnectReason>,
 }
 
 #[derive(Debug)]
@@ -83,8 +83,8 @@ pub(super) struct Framed {
     transport: Transport,
     /// `5` is still to be sent.
     upgrade: bool,
-    /// The driver was told that there are frames.
-    told: bool,
+    /// The driver knows that there are frames.
+    announced: bool,
 }
 
 /// Go on with this link, or end the session and release this link.
@@ -97,7 +97,7 @@ impl Link {
             id,
             transport,
             upgrade: false,
-            told: false,
+            announced: false,
         })
     }
 
@@ -159,7 +159,7 @@ impl Link {
                 }
                 Ok(self.fall_back(ProbeFailure::Timeout, machine))
             }
-            Timer::Linger => match self.doomed() {
+            Timer::Linger => match self.post_refused() {
                 Some(reason) => Err((self, reason)),
                 None => Ok(self),
             },
@@ -190,7 +190,7 @@ impl Link {
             // The server has closed the session, and refused the POST because of that.
             Err(DisconnectReason::Server) => Some(DisconnectReason::Server),
             // The first refusal says more about the end than what follows from it.
-            outcome => self.doomed().or(outcome.err()),
+            outcome => self.post_refused().or(outcome.err()),
         };
         match reason {
             None => Ok(self),
@@ -199,15 +199,15 @@ impl Link {
     }
 
     /// Why the session ends as soon as the poll is back, if a POST was refused.
-    pub(super) fn doomed(&mut self) -> Option<DisconnectReason> {
-        self.polling_mut()?.doomed
+    pub(super) fn post_refused(&mut self) -> Option<DisconnectReason> {
+        self.polling_mut()?.post_refused
     }
 
     fn on_poll_failed(mut self, id: RequestId, reason: DisconnectReason) -> Next {
         let polling = self.polling_mut();
         match polling.and_then(|polling| polling.poll.take_if(|poll| *poll == id)) {
             Some(_) => {
-                let reason = self.doomed().unwrap_or(reason);
+                let reason = self.post_refused().unwrap_or(reason);
                 Err((self, reason))
             }
             None => Ok(self),
@@ -233,7 +233,7 @@ impl Link {
         }
         match self.polling_mut() {
             Some(polling) if reason == DisconnectReason::Refused && polling.poll.is_some() => {
-                polling.doomed = Some(reason);
+                polling.post_refused = Some(reason);
                 machine.timers.set(Timer::Linger, now + LINGER);
                 Ok(self)
             }
@@ -315,7 +315,7 @@ impl Link {
     }
 
     /// Gives an upgrade up that is not complete: the session is closing, by the transport that it has.
-    pub(super) fn stay(self, machine: &mut Machine) -> Self {
+    pub(super) fn abandon_upgrade(self, machine: &mut Machine) -> Self {
         let Some(id) = self.candidate() else {
             return self;
         };
@@ -352,7 +352,7 @@ impl Link {
                     id: pausing.to,
                     transport: pausing.transport,
                     upgrade: true,
-                    told: false,
+                    announced: false,
                 };
                 Self::Framed(framed.flush(closing, machine))
             }
@@ -395,7 +395,7 @@ impl Link {
                     machine.outputs.notify_senders();
                     return Some((Packet::Message(message), false));
                 }
-                framed.told = false;
+                framed.announced = false;
                 closing.then_some((Packet::Close, true))
             }
             Self::Probing(Probing {
@@ -430,7 +430,7 @@ impl Link {
 
 impl Polling {
     fn flush(&mut self, closing: bool, machine: &mut Machine) {
-        if self.doomed.is_some() {
+        if self.post_refused.is_some() {
             return;
         }
         // A closing session has no use for what another poll would bring, but a server that waits to be read may not take
@@ -472,8 +472,8 @@ impl Probing {
 
 impl Framed {
     fn flush(mut self, closing: bool, machine: &mut Machine) -> Self {
-        if !self.told && (self.upgrade || closing || machine.is_pending()) {
-            self.told = true;
+        if !self.announced && (self.upgrade || closing || machine.is_pending()) {
+            self.announced = true;
             machine.output(Output::SendFrames(self.id));
         }
         self

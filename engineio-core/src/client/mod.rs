@@ -301,7 +301,7 @@ impl Session {
         self.machine.dropped
     }
 
-    /// The only place where the state is taken out; what follows from the change is told to the driver at once.
+    /// The only place where the state is taken out; what follows from the change is announced to the driver at once.
     fn transition(&mut self, change: impl FnOnce(State, &mut Machine) -> State) {
         let state = std::mem::replace(&mut self.state, State::TAKEN);
         self.state = change(state, &mut self.machine).flush(&mut self.machine);

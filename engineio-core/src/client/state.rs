@@ -119,18 +119,18 @@ impl State {
     pub(super) fn close(self, now: Instant, machine: &mut Machine) -> Self {
         match self {
             Self::Open(mut link) => {
-                if let Some(reason) = link.doomed() {
+                if let Some(reason) = link.post_refused() {
                     // A server that has refused a POST takes no close packet either.
                     return Self::end(link, reason, machine);
                 }
                 machine.inbox.discard_input();
-                // Who waits for room waits in vain, and is to hear it now, not when the server takes something.
+                // Waiting senders will never get room now. Wake them at once rather than at the next take.
                 machine.outputs.notify_senders();
                 machine.silence.stop(&mut machine.timers);
                 machine.timers.clear();
                 let timeout = machine.config.close_timeout;
                 machine.timers.set(Timer::Close, now + timeout);
-                Self::Closing(link.stay(machine))
+                Self::Closing(link.abandon_upgrade(machine))
             }
             Self::Opening(_) => self.abort(DisconnectReason::Client, machine),
             state => state,

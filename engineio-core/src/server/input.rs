@@ -30,7 +30,7 @@ pub enum Input {
     PollAborted(ExchangeId),
     /// A POST came; its body is still to be read. Overlap is decided here.
     PostOpened(ExchangeId),
-    /// The body of a POST is complete. Its kind is told by the content type of the request: binary for exactly
+    /// The body of a POST is complete. Its kind follows from the content type of the request: binary for exactly
     /// `application/octet-stream`. Of a JSONP request, this is what [`jsonp::unwrap`](crate::jsonp::unwrap) found.
     PostReceived(ExchangeId, Payload),
     /// The body of a POST is complete and brings nothing, not even an empty payload: a JSONP form without its field. It
@@ -68,7 +68,7 @@ pub enum Output {
     CloseLink(LinkId, DisconnectReason),
     /// Events wait for the application: take them with [`Session::take_event`](super::Session::take_event).
     Events,
-    /// The outbox has become shorter, or takes nothing any more: who waits for room may try again.
+    /// The outbox has drained or closed; senders waiting for room should retry.
     Room,
     /// The session can be forgotten; nothing will come after this but answers to late requests. What was announced
     /// before, events and the answer of the last poll, can still be taken. Comes once.

@@ -1,4 +1,4 @@
-//! The link states: by what a session is reached, and the moves between them.
+//! The link states: how a session is reached, and the moves between them.
 //!
 //! Every state owns just what it knows. A transition consumes its state and gives the next one back, so a forgotten
 //! successor does not compile; one that ends the session gives the link back as well, because to end is to release:
@@ -33,7 +33,7 @@ pub(super) struct Polling {
 #[derive(Debug)]
 pub(super) struct Poll {
     pub(super) id: ExchangeId,
-    /// The driver was told to take the payload.
+    /// The driver knows that the payload is ready.
     pub(super) ready: bool,
     /// To be answered even if there is nothing to send.
     pub(super) noop: bool,
@@ -46,8 +46,8 @@ pub(super) struct Framed {
     transport: Transport,
     /// A POST that was under way when the upgrade was completed; what it brings is still taken.
     post: Option<Post>,
-    /// The driver was told that there are frames.
-    told: bool,
+    /// The driver knows that there are frames.
+    announced: bool,
     /// Its connection has ended, so it needs no closing.
     gone: bool,
 }
@@ -56,7 +56,7 @@ pub(super) struct Framed {
 pub(super) type Next = Result<Link, (Link, DisconnectReason)>;
 
 impl Link {
-    pub(super) fn first(first: First) -> Self {
+    pub(super) fn open(first: First) -> Self {
         match first {
             First::Polling(id) => Self::Polling(Polling {
                 poll: Some(Poll::new(id)),
@@ -258,7 +258,7 @@ impl Link {
         }
         if let Self::Framed(framed) = self {
             // Wakes a driver that held frames back for this POST.
-            framed.tell(machine);
+            framed.announce(machine);
         }
     }
 
@@ -370,7 +370,7 @@ impl Link {
         match self {
             Self::Framed(framed) => {
                 if pending {
-                    framed.tell(machine);
+                    framed.announce(machine);
                 }
             }
             Self::Polling(polling) => polling.flush(pending, machine),
@@ -409,7 +409,7 @@ impl Link {
                     machine.message_taken();
                     return Some((Packet::Message(message), false));
                 }
-                framed.told = false;
+                framed.announced = false;
                 closing.then_some((Packet::Close, true))
             }
             Self::Upgrading(upgrading) => Some((upgrading.take_packet(id)?, false)),
@@ -458,7 +458,7 @@ impl Framed {
             id,
             transport,
             post,
-            told: false,
+            announced: false,
             gone: false,
         }
     }
@@ -467,9 +467,9 @@ impl Framed {
         self.id == id
     }
 
-    fn tell(&mut self, machine: &mut Machine) {
-        if !self.told {
-            self.told = true;
+    fn announce(&mut self, machine: &mut Machine) {
+        if !self.announced {
+            self.announced = true;
             machine.output(Output::SendFrames(self.id));
         }
     }

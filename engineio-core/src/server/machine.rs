@@ -205,9 +205,9 @@ impl Machine {
     }
 
     /// The poll is over with a noop; the driver takes it like any other payload.
-    pub(super) fn answer_with_noop(&mut self, id: ExchangeId, told: bool) {
+    pub(super) fn answer_with_noop(&mut self, id: ExchangeId, announced: bool) {
         self.noops.push(id);
-        if !told {
+        if !announced {
             self.output(Output::AnswerPoll(id));
         }
     }

@@ -427,7 +427,7 @@ impl Session {
         });
     }
 
-    /// The only place where the state is taken out; what follows from the change is told to the driver at once.
+    /// The only place where the state is taken out; what follows from the change is announced to the driver at once.
     fn transition(&mut self, change: impl FnOnce(State, &mut Machine) -> State) {
         let state = std::mem::replace(&mut self.state, State::Opening);
         self.state = change(state, &mut self.machine);

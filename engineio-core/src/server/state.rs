@@ -30,7 +30,7 @@ pub(super) struct Closed {
     /// The poll that is still to be answered, and with what.
     last: Option<(ExchangeId, Packet)>,
     /// The next poll is answered with a noop.
-    farewell: bool,
+    lingers: bool,
 }
 
 impl State {
@@ -42,7 +42,7 @@ impl State {
                     First::Link(_, transport) => transport,
                 };
                 machine.start(now, transport);
-                Self::Open(Link::first(first))
+                Self::Open(Link::open(first))
             }
             (Self::Open(link), input) => match link.step(now, input, machine) {
                 Ok(link) => Self::Open(link),
@@ -76,7 +76,7 @@ impl State {
             Self::Closed(closed) => {
                 machine.outputs.finish();
                 Self::Closed(Closed {
-                    farewell: false,
+                    lingers: false,
                     ..closed
                 })
             }
@@ -139,7 +139,7 @@ impl State {
         match self {
             Self::Open(link) => {
                 machine.inbox.discard_input();
-                // Who waits for room waits in vain, and is to hear it now, not when the client takes something.
+                // Waiting senders will never get room now. Wake them at once rather than at the next take.
                 machine.outputs.notify_senders();
                 machine.stop_heartbeat();
                 machine.set_timer(Timer::Close, after(now, machine.config.close_timeout));
@@ -182,8 +182,8 @@ impl State {
             (poll, packet)
         });
         machine.close(reason);
-        let farewell = by_polling && client_closed && last.is_none();
-        if farewell {
+        let lingers = by_polling && client_closed && last.is_none();
+        if lingers {
             machine.set_timer(Timer::Linger, after(now, LINGER));
         } else {
             machine.outputs.finish();
@@ -192,7 +192,7 @@ impl State {
             reason,
             transport,
             last,
-            farewell,
+            lingers,
         })
     }
 
@@ -205,7 +205,7 @@ impl State {
             reason,
             transport: Transport::Polling,
             last: None,
-            farewell: false,
+            lingers: false,
         })
     }
 
@@ -221,8 +221,8 @@ impl State {
 impl Closed {
     fn step(mut self, input: Input, machine: &mut Machine) -> Self {
         match input {
-            Input::PollOpened(id) if self.farewell => {
-                self.farewell = false;
+            Input::PollOpened(id) if self.lingers => {
+                self.lingers = false;
                 self.last = Some((id, Packet::Noop));
                 machine.timers.clear();
                 machine.output(Output::AnswerPoll(id));
