@@ -1,17 +1,17 @@
-//! Between actix-web's `http` 0.2 and `http` 1.
+//! Conversions between actix-web's `http` 0.2 and `http` 1.
 
 use actix_web::body::{BodySize, BoxBody, MessageBody};
 use actix_web::http::{StatusCode, Version};
 use actix_web::{HttpRequest, HttpResponse};
 use engineio_tower::{HostBody, HostUpgrade, PeerAddr, Scheme};
 
-/// The request as the service wants it. `None` if the path is no URI in the eyes of `http` 1.
+/// Converts a request for the service. `None` if `http` 1 cannot parse the path as a URI.
 pub(crate) fn request<S>(
     from: &HttpRequest,
     path: &str,
     body: S,
 ) -> Option<http::Request<HostBody<S>>> {
-    // Every request that is in order has a query, so that an empty one may stand for none.
+    // Every valid request has a query, so no query and an empty one need not be distinguished.
     let target = format!("{path}?{}", from.query_string());
     let uri = match (from.uri().scheme_str(), from.uri().authority()) {
         // HTTP/2, where the host is in the URI and not among the headers.
@@ -45,7 +45,7 @@ pub(crate) fn request<S>(
     Some(request)
 }
 
-/// The response as actix-web wants it. A 101 gets the body that carries the WebSocket.
+/// Converts a response for actix-web. A 101 gets the body that carries the WebSocket.
 pub(crate) fn response<B>(from: http::Response<B>, body: BoxBody) -> HttpResponse {
     let status = StatusCode::from_u16(from.status().as_u16());
     let mut builder = HttpResponse::build(status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR));

@@ -13,10 +13,10 @@ use bytes::{Bytes, BytesMut};
 use futures_util::stream::{Stream, poll_fn};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// How much is buffered towards the connection before a writer has to wait.
+/// The number of bytes that are buffered towards the connection before a writer has to wait.
 const HIGH_WATER: usize = 64 * 1024;
 
-/// What both ends share. They live on one thread, so that nothing is locked and nothing wakes another thread.
+/// The state that both ends share. They live on one thread, so nothing is locked and no other thread is woken.
 #[derive(Default)]
 struct Shared {
     out: BytesMut,
@@ -24,8 +24,8 @@ struct Shared {
     finished: bool,
     /// The connection is gone.
     gone: bool,
-    /// What the client still sends when the WebSocket is over. It is held until the last words are written: of what nobody
-    /// holds, actix-web would read and drop as much as comes.
+    /// The rest of the request's body after the end of the WebSocket. It is held until the close frame is written:
+    /// actix-web would read and drop a body that is not held for as long as it comes.
     rest: Option<Payload>,
     /// The task of the WebSocket, which reads and writes.
     task: Option<Waker>,
@@ -82,7 +82,7 @@ impl AsyncRead for ActixIo {
             };
         }
         let len = self.chunk.len().min(buf.remaining());
-        // What is left of a whole chunk pins no buffer, so that an idle client keeps none.
+        // Splitting off a whole chunk leaves no reference to its buffer, so an idle client keeps none.
         buf.put_slice(&self.chunk.split_to(len));
         Poll::Ready(Ok(()))
     }

@@ -1,4 +1,4 @@
-//! Engine.IO for actix-web: long-polling, WebSocket and the upgrade between them, beside the routes of an app.
+//! Engine.IO for actix-web: long-polling, WebSocket and the upgrade between them, alongside the routes of an app.
 //!
 //! ```no_run
 //! use actix_web::{App, HttpResponse, HttpServer, web};
@@ -38,18 +38,18 @@
 //! Both work in a [`web::scope`](actix_web::web::scope), and the server is reached below the scope's prefix then:
 //! `/api/engine.io/`. As below a nested router of axum, [`ConnectRequest::uri`] lacks the prefix.
 //!
-//! The [`Server`] is built once, outside the factory closure, which runs for every worker: a client may reach it through
-//! any worker, and a [`Socket`] may be used from any thread. A handler runs on the thread of the worker whose request
-//! brought the message: one that blocks belongs into `on_message_blocking`.
+//! The [`Server`] is built once, outside the factory closure, which runs for every worker: a client may reach it
+//! through any worker, and a [`Socket`] may be used from any thread. A handler runs on the thread of the worker whose
+//! request brought the message: for one that blocks, use `on_message_blocking`.
 //!
-//! # What a connect handler sees
+//! # Connect handlers
 //!
-//! The types of [`ConnectRequest`] and [`Rejection`] are those of `http` 1, where actix-web has 0.2: headers are named by
-//! text, as in `request.headers().get("authorization")`, and who wants to name a type, as for [`Rejection::status_code`],
-//! adds `http = "1"` to the dependencies.
+//! The types of [`ConnectRequest`] and [`Rejection`] are those of `http` 1, where actix-web has 0.2: headers are named
+//! by text, as in `request.headers().get("authorization")`, and to name a type, as for [`Rejection::status_code`], add
+//! `http = "1"` to the dependencies.
 //!
-//! What a middleware put into actix-web's extensions, which may belong to one thread, does not reach the handler. A
-//! header does that the middleware sets, in place of what the client sent under its name.
+//! Values in actix-web's extensions, which may belong to one thread, do not reach the handler. To pass a value on, a
+//! middleware can set a request header, which must replace any header of that name from the client.
 //!
 //! # Settings of `HttpServer`
 //!
@@ -88,7 +88,7 @@
 //! let handle = http.handle();
 //! actix_web::rt::spawn(async move {
 //!     let _ = actix_web::rt::signal::ctrl_c().await;
-//!     server.shutdown(std::time::Duration::from_secs(10)).await; // What is queued goes out, every client is told.
+//!     server.shutdown(std::time::Duration::from_secs(10)).await; // Sends queued messages and closes.
 //!     handle.stop(true).await;
 //! });
 //! http.await

@@ -1,4 +1,4 @@
-//! The places in an app.
+//! The places where an app can mount the server.
 
 use std::any::Any;
 use std::cell::RefCell;
@@ -62,7 +62,7 @@ pub fn configure(server: &Server) -> impl FnOnce(&mut ServiceConfig) + use<> {
 pub struct EngineIo(Server);
 
 impl EngineIo {
-    /// A middleware for this server.
+    /// Returns a middleware for this server.
     #[must_use]
     pub fn new(server: &Server) -> Self {
         Self(server.clone())
@@ -109,7 +109,7 @@ where
     actix_web::dev::forward_ready!(inner);
 
     fn call(&self, request: ServiceRequest) -> Self::Future {
-        // What is left after the prefix of a scope.
+        // The rest of the path after the prefix of a scope.
         let path = request.match_info().unprocessed();
         if !self.server.claims(path) {
             let answer = self.inner.call(request);
@@ -141,7 +141,7 @@ async fn respond(
     let mut service = EngineIoService::new(server);
     let Ok(mut answer) = tower_service::Service::call(&mut service, converted).await;
     let body = if let Some(driver) = Driver::take(&mut answer) {
-        // What follows the head of a GET is no body but the WebSocket.
+        // The bytes after the head of this GET are the WebSocket, not a body.
         let (io, body) = bridge(Payload::take(&mut payload.borrow_mut()));
         actix_web::rt::spawn(driver.run(io));
         body
@@ -152,8 +152,8 @@ async fn respond(
     (request, convert::response(answer, body))
 }
 
-/// The body of a response that holds what is left of the request: of what nobody holds, a chunked body for example,
-/// actix-web would read the rest for as long as it comes.
+/// Makes a response body that holds the rest of the request's body. If it were dropped, actix-web would read the rest,
+/// of a chunked body for example, for as long as it comes.
 fn beside(rest: Rc<RefCell<Payload>>, bytes: Bytes) -> BoxBody {
     if matches!(*rest.borrow(), Payload::None) {
         // A GET, mostly.
@@ -164,7 +164,7 @@ fn beside(rest: Rc<RefCell<Payload>>, bytes: Bytes) -> BoxBody {
     BoxBody::new(SizedStream::new(len, held))
 }
 
-/// Switches Nagle's algorithm off for connections without TLS, as a hook for
+/// Disables Nagle's algorithm for connections without TLS, as a hook for
 /// [`HttpServer::on_connect`](actix_web::HttpServer::on_connect).
 ///
 /// With it, the second of two small packets waits for the peer's delayed acknowledgement, some 40 ms.

@@ -54,28 +54,30 @@
 //! let app: Router = Router::new().nest("/api", users.engine_io(server));
 //! ```
 //!
-//! The layer, being no route, is lost where it is not last: before a `fallback` that is added after it, and as a
+//! The layer is not a route, and is lost where it is not last: before a `fallback` that is added after it, and as a
 //! `route_layer`. And in two places: `outer.merge(inner.layer(…))` with a fallback on `outer`, which takes the requests
-//! without a route; and `outer.nest("/api", inner.layer(…))`, unless `inner` has a fallback of its own. Add routes there.
+//! without a route; and `outer.nest("/api", inner.layer(…))`, unless `inner` has a fallback of its own. Add routes
+//! there.
 //!
 //! # The peer's address
 //!
 //! [`ConnectRequest::peer_addr`] and [`Socket::peer_addr`] know it when the app is served with
 //! `into_make_service_with_connect_info::<SocketAddr>()`, or by [`serve`].
 //!
-//! The extractor `ConnectInfo` is fed by the first alone. With [`serve`] it fails, and the app's own handlers take
+//! The extractor `ConnectInfo` works with the first only. With [`serve`] it fails; in the app's own handlers, use
 //! `Extension<`[`PeerAddr`]`>` in its place.
 //!
 //! # Nagle's algorithm
 //!
-//! `axum::serve` leaves it on, which delays the second of two small packets by some 40 ms. A WebSocket of ours switches
-//! it off; for polling too, serve with `listener.tap_io(|stream| { let _ = stream.set_nodelay(true); })`, or with
-//! [`serve`], which also drops clients that connect and ask nothing.
+//! `axum::serve` leaves it on, which delays the second of two small packets by some 40 ms. The server's WebSockets
+//! disable it. To disable it for polling too, serve with
+//! `listener.tap_io(|stream| { let _ = stream.set_nodelay(true); })`, or with [`serve`], which also drops clients that
+//! connect and send no request.
 //!
 //! # WebSockets over HTTP/2
 //!
-//! They need axum's feature `http2` and nothing else (RFC 8441). With `axum::serve`, one whose messages the application
-//! leaves waiting can keep the others of its connection from being heard; with [`serve`] it cannot.
+//! They need only axum's feature `http2` (RFC 8441). With `axum::serve`, a WebSocket whose messages the application
+//! does not take can block the other WebSockets of its connection; with [`serve`] it cannot.
 //!
 //! # Static files
 //!
@@ -85,7 +87,7 @@
 //!
 //! # Shutdown
 //!
-//! A poll that waits is a request under way, and `with_graceful_shutdown` waits for it. Disconnect the clients in the
+//! A waiting poll is a request in progress, and `with_graceful_shutdown` waits for it. Disconnect the clients in the
 //! signal's future, so that they are gone before axum begins to wait:
 //!
 //! ```no_run
@@ -94,7 +96,7 @@
 //! axum::serve(listener, app)
 //!     .with_graceful_shutdown(async move {
 //!         let _ = tokio::signal::ctrl_c().await;
-//!         server.shutdown(Duration::from_secs(10)).await; // What is queued goes out, every client is told.
+//!         server.shutdown(Duration::from_secs(10)).await; // Sends queued messages and closes.
 //!     })
 //!     .await
 //! # }
@@ -132,14 +134,14 @@ pub use engineio_tower::{StaticFiles, StaticFilesLayer, StaticTarget};
 pub struct EngineIoLayer(engineio_tower::EngineIoLayer);
 
 impl EngineIoLayer {
-    /// A layer for this server.
+    /// Returns a layer for this server.
     #[must_use]
     pub fn new(server: Server) -> Self {
         Self(engineio_tower::EngineIoLayer::new(server).peer_addr_from(peer))
     }
 }
 
-/// The address of the peer, from whichever host serves the app.
+/// Returns the address of the peer, from whichever host serves the app.
 fn peer(extensions: &Extensions) -> Option<SocketAddr> {
     let known = extensions.get().map(|&PeerAddr(peer)| peer);
     known.or_else(|| {
@@ -158,7 +160,7 @@ impl<S> Layer<S> for EngineIoLayer {
 
 /// An app with an [`EngineIoLayer`] around it. Never named by users.
 ///
-/// Its responses have axum's own body: of any other, axum would put each into a box.
+/// Its responses have axum's own body type: axum would box each body of another type.
 #[derive(Clone, Debug)]
 pub struct EngineIo<S>(EngineIoService<S>);
 
@@ -241,8 +243,8 @@ impl<S: Clone + Send + Sync + 'static> RouterExt for Router<S> {
     }
 }
 
-/// Puts an Engine.IO server around a finished app, in front of its layers too: no tracing, compression or timeout of the
-/// app touches the server's requests.
+/// Puts an Engine.IO server around a finished app, in front of its layers too: no tracing, compression or timeout of
+/// the app touches the server's requests.
 ///
 /// # Examples
 ///
@@ -282,7 +284,7 @@ where
     EngineIoLayer::new(server).layer(router)
 }
 
-/// axum's extractors in a connect handler.
+/// Runs axum's extractors in a connect handler.
 pub trait ConnectRequestExt {
     /// Runs an extractor on the head of the request, with the app's state.
     ///

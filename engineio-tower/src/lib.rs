@@ -1,16 +1,16 @@
-//! An Engine.IO server for any Rust web app: long-polling, WebSocket, and the upgrade from one to the other, as one
+//! An Engine.IO server for any Rust web app: long-polling, WebSocket and the upgrade between them, as one
 //! `tower::Service`.
 //!
-//! Most users depend on the adapter of their framework, which re-exports what is here: `engineio-axum`,
-//! `engineio-actix` or `engineio-warp`. Bare hyper and other tower hosts use this crate.
+//! Most users depend on the adapter for their framework, `engineio-axum`, `engineio-actix` or `engineio-warp`, which
+//! re-exports the items of this crate. Bare hyper and other tower hosts use this crate directly.
 //!
-//! # The nouns
+//! # Main types
 //!
-//! - [`Server`] knows the connected clients and what is done with them. It is built once and cloned freely.
-//! - [`Socket`] is one connected client, as the application sees it.
-//! - [`Message`] is what is sent and received: text or bytes.
+//! - [`Server`] holds the connected clients and the handlers. It is built once and cloned freely.
+//! - [`Socket`] is a handle of one connected client.
+//! - [`Message`] is text or bytes, sent or received.
 //! - [`EngineIoLayer`] and [`EngineIoService`] put the server in front of a host app.
-//! - [`Handler`] is the application as one type, in place of closures.
+//! - [`Handler`] is a trait for applications that prefer one type to closures.
 //!
 //! # Example: an echo on bare hyper
 //!
@@ -28,12 +28,12 @@
 //! # }
 //! ```
 //!
-//! # A client's life
+//! # Handlers
 //!
-//! `on_connect` runs first and may refuse, `on_message` runs for each message in the order sent, one at a time, and
-//! `on_disconnect` runs exactly once and last. A handler is plain or async; one that blocks is given to
-//! [`on_message_blocking`](ServerBuilder::on_message_blocking). What belongs to a client is kept with
-//! [`Socket::set`] and goes with it. A panic in a handler ends that client, nobody else.
+//! `on_connect` runs first and may reject the client, `on_message` runs for each message, in order and one at a time,
+//! and `on_disconnect` runs exactly once and last. A handler is plain or async; for one that blocks, use
+//! [`on_message_blocking`](ServerBuilder::on_message_blocking). Attach data to a client with [`Socket::set`]; it is
+//! dropped with the client. A panic in a handler disconnects only that client.
 //!
 //! ```
 //! use engineio_tower::{ConnectRequest, DisconnectReason, Message, Rejection, Server, Socket};
@@ -58,10 +58,10 @@
 //!
 //! # Sending
 //!
-//! Each client has an outbox that is bounded in bytes. [`Socket::send`] waits while it is full, so that a client that
-//! reads slowly slows its own sender down; [`try_send`](Socket::try_send) gives the message back instead, and
-//! [`send_volatile`](Socket::send_volatile) drops it if it cannot leave at once. [`WhenFull`] changes the rule for all.
-//! Heartbeats and the close never wait behind messages.
+//! Each client has an outbox that is bounded in bytes. [`Socket::send`] waits while it is full, so a slow consumer
+//! applies back pressure only to its own sender; [`try_send`](Socket::try_send) returns the message instead, and
+//! [`send_volatile`](Socket::send_volatile) drops it if it cannot leave at once. [`WhenFull`] changes the policy for
+//! all senders. Heartbeats and the close packet never wait behind messages.
 //!
 //! ```
 //! use engineio_tower::{Message, SendError, Server, Sid, Socket};
@@ -80,10 +80,10 @@
 //! # let _ = everywhere;
 //! ```
 //!
-//! # Whom it lets in, and how much
+//! # Origins and limits
 //!
-//! Pages of the same origin, by default, and any number of them. Every wait and every queue has an option on
-//! [`ServerBuilder`]; the sizes have defaults that hold for strangers.
+//! By default, only pages of the same origin may connect, in any number. Every wait and every queue has a limit that
+//! can be set on [`ServerBuilder`]; the defaults for sizes are safe for untrusted clients.
 //!
 //! ```
 //! use std::time::Duration;
@@ -103,10 +103,10 @@
 //! # let _ = server;
 //! ```
 //!
-//! # Leaving
+//! # Shutdown
 //!
-//! [`Server::shutdown`] refuses new clients, sends what is queued, tells every client, and waits for handlers, for as long
-//! as the grace allows. A host's own shutdown comes after it:
+//! [`Server::shutdown`] refuses new clients, sends every client its queued messages and a close packet, and waits for
+//! the handlers, all within a grace period. The host's own shutdown comes after it:
 //!
 //! ```no_run
 //! # use std::time::Duration;
@@ -123,24 +123,24 @@
 //!
 //! # Features
 //!
-//! - `server` (default): serving connections without a framework, and finding the TCP stream below axum's and
-//!   hyper-util's.
+//! - `server` (default): serves connections without a framework, and finds the TCP stream below those of axum and
+//!   hyper-util.
 //! - `static-files`: `StaticFiles` and its layer.
-//! - `metrics`: counters, gauges and histograms on the facade of the `metrics` crate.
+//! - `metrics`: records counters, gauges and histograms with the `metrics` facade.
 //!
 //! # Metrics
 //!
 //! With the feature `metrics`:
 //!
-//! | name | kind | label | what |
+//! | name | kind | label | meaning |
 //! |---|---|---|---|
 //! | `engineio_sessions` | gauge | `transport` | connected clients |
 //! | `engineio_handshakes_total` | counter | `transport` | clients that were accepted |
 //! | `engineio_upgrades_total` | counter | | clients that moved from polling to WebSocket |
 //! | `engineio_refusals_total` | counter | `refusal` | requests that the protocol refused |
-//! | `engineio_turned_away_total` | counter | | clients that the application refused |
-//! | `engineio_disconnects_total` | counter | `reason` | clients that left |
-//! | `engineio_session_seconds` | histogram | | how long clients stayed |
+//! | `engineio_turned_away_total` | counter | | clients that the application rejected |
+//! | `engineio_disconnects_total` | counter | `reason` | clients that disconnected |
+//! | `engineio_session_seconds` | histogram | | duration of connections |
 //! | `engineio_messages_total` | counter | `direction`: `in`, `out` | messages handed to handlers, and queued for clients |
 //! | `engineio_message_bytes_total` | counter | `direction` | their bytes |
 //! | `engineio_queue_bytes` | gauge | | bytes queued for all clients, 64 for each message included |
@@ -148,15 +148,14 @@
 //! # Logs
 //!
 //! Events of `tracing` have targets below `engineio`: `session`, `connect`, `refusal`, `upgrade`, `post`, `websocket`,
-//! `serve`, `static_files`.
-//! The handlers of a client run in a span `session`, with its `sid`. Session ids are cut to six characters, and messages
-//! are never logged.
+//! `serve`, `static_files`. The handlers of a client run in a span `session`, with its `sid`. Session ids are cut to
+//! six characters, and messages are never logged.
 //!
 //! # Cancel safety
 //!
-//! Dropping the service's future is how a host tells that the client went away. A poll that is dropped ends its session
-//! (the packets it would have carried are not lost silently), a POST that is dropped while its body is read ends it too,
-//! and a connect handler is run to its end by a task of its own.
+//! A host drops the service's future when the client has gone away. Dropping a poll ends its session (so the packets
+//! that it would have carried are not lost silently), as does dropping a POST while its body is read. A connect handler
+//! is completed by a task of its own.
 
 // On docs.rs, each item says which feature it needs.
 #![cfg_attr(docsrs, feature(doc_cfg))]

@@ -13,7 +13,7 @@ use warp::{Filter, Rejection};
 /// The server as a filter, for `warp::serve`. It goes first, before the routes.
 ///
 /// It rejects with "not found" whatever is not the server's, so that the routes get it. Below a prefix
-/// (`warp::path("api").and(filter)`) it looks at what is left of the path.
+/// (`warp::path("api").and(filter)`) it matches the rest of the path.
 ///
 /// # Limits
 ///

@@ -21,8 +21,7 @@
 //! # Two ways
 //!
 //! - [`layer`] puts the server around the routes, and [`serve`] serves both. Requests for other paths reach the routes
-//!   untouched, `warp::ws()` included. This is the way without limits: WebSockets over HTTP/2, no Nagle's algorithm, a
-//!   timeout for clients that connect and ask nothing, an orderly shutdown
+//!   untouched, `warp::ws()` included. This way has no limits: WebSockets over HTTP/2, no Nagle's algorithm, a timeout for clients that connect and send no request, a graceful shutdown
 //!   ([`with_graceful_shutdown`](Serve::with_graceful_shutdown)). One thing differs from `warp::serve` for the routes:
 //!   `warp::addr::remote()` gives nothing, since only warp itself can feed it; `warp::ext::optional::<`[`PeerAddr`]`>()`
 //!   does.

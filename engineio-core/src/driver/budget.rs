@@ -2,8 +2,8 @@
 
 /// The work that remains to one peer in this turn of its task.
 ///
-/// A task that always finds more to do never returns to its runtime, and every other task of the thread starves. A driver
-/// starts each turn with a new budget, charges what it does, and yields to other tasks when the budget
+/// A task that always finds more to do never returns to its runtime, and every other task of the thread starves. A
+/// driver starts each turn with a new budget, charges what it does, and yields to other tasks when the budget
 /// [is spent](Self::is_spent). The last charge may exceed what remains, so a turn ends with one whole message too many at
 /// most and never in the middle of one.
 ///
@@ -46,8 +46,8 @@ const EVENTS: u32 = 256;
 const ROUNDS: u32 = 64;
 
 impl Budget {
-    /// The number of bytes that a driver reads before it runs handlers and writes, in one turn or over several: the data
-    /// is still in the processor's cache then, and its buffer is free again for the next chunk.
+    /// The number of bytes that a driver reads before it runs handlers and writes, in one turn or over several: the
+    /// data is still in the processor's cache then, and its buffer is free again for the next chunk.
     pub const READ_CHUNK: usize = 64 * 1024;
 
     /// Returns the budget for reading the frames of a WebSocket: 64 frames, or 1 MiB of their payloads.
@@ -80,8 +80,8 @@ impl Budget {
         self.charge(1 + units);
     }
 
-    /// Charges a read that completed no frame. Without it, a peer that sends one huge frame, or frames without messages,
-    /// would hold the thread for as long as it sends.
+    /// Charges a read that completed no frame. Without it, a peer that sends one huge frame, or frames without
+    /// messages, would hold the thread for as long as it sends.
     pub const fn charge_empty_read(&mut self) {
         self.charge(EMPTY_READ);
     }

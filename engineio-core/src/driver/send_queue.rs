@@ -9,10 +9,11 @@ const KEPT_CAPACITY: usize = 8;
 /// The tasks that wait for room in the outbox of one session.
 ///
 /// Only the first of them may try to send. So small messages, for which there is nearly always room, do not overtake a
-/// large one for ever, and room wakes one task instead of all. Each task that leaves the queue hands its turn to the next,
-/// which may find room too.
+/// large one for ever, and room wakes one task instead of all. Each task that leaves the queue hands its turn to the
+/// next, which may find room too.
 ///
-/// The queue holds no lock and wakes nobody: it returns wakers, which the caller wakes after it has released its own lock.
+/// The queue holds no lock and wakes nobody: it returns wakers, which the caller wakes after it has released its own
+/// lock.
 ///
 /// # Examples
 ///
@@ -76,8 +77,8 @@ impl SendQueue {
             .push_back((self.last_number, cx.waker().clone()));
     }
 
-    /// Gives the sender's place up, if it has one. Returns the task to be woken, whose turn it is now, if that place was
-    /// the first.
+    /// Gives the sender's place up, if it has one. Returns the task to be woken, whose turn it is now, if that place
+    /// was the first.
     #[must_use = "the next sender waits until it is woken"]
     pub fn leave(&mut self, ticket: &mut Ticket) -> Option<Waker> {
         let at = self.position(ticket.0.take()?)?;

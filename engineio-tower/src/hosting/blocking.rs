@@ -1,4 +1,4 @@
-//! A server that owns its runtime.
+//! Serving from a program of plain threads: a host that owns its runtime.
 
 use std::error::Error;
 use std::io;
@@ -16,14 +16,14 @@ use tower_service::Service;
 
 use crate::http::service::EngineIoService;
 
-/// How long clients have to fetch what is theirs, unless it is said otherwise.
+/// The default time limit for clients to fetch their last messages.
 const GRACE: Duration = Duration::from_secs(10);
 
-/// Serves until the process ends. A program that wants to stop earlier uses a [`Host`].
+/// Serves until the process ends. To stop earlier, use a [`Host`].
 ///
 /// # Errors
 ///
-/// Fails if the address cannot be bound, or the system gives no threads.
+/// Fails if the address cannot be bound, or threads cannot be started.
 ///
 /// # Panics
 ///
@@ -53,7 +53,7 @@ where
     Host::bind(address, service)?.run()
 }
 
-/// A server on an address, which runs on threads of its own and can be stopped from any thread.
+/// Serves an address on threads of its own, and can be stopped from any thread.
 ///
 /// # Examples
 ///
@@ -98,9 +98,9 @@ pub struct Host<S> {
 pub struct Stopper(Arc<Notify>);
 
 impl Stopper {
-    /// Tells the host to let every client go in good order and to return from [`run`](Host::run).
+    /// Makes the host disconnect every client gracefully and return from [`run`](Host::run).
     ///
-    /// Returns at once. It may be called before `run` is, and more than once.
+    /// Returns at once. It may be called before `run`, and more than once.
     pub fn stop(&self) {
         self.0.notify_one();
     }
@@ -112,7 +112,7 @@ impl<S> Host<S> {
     ///
     /// # Errors
     ///
-    /// Fails if the address cannot be bound, or the system gives no threads.
+    /// Fails if the address cannot be bound, or threads cannot be started.
     pub fn bind(address: impl ToSocketAddrs, service: EngineIoService<S>) -> io::Result<Self> {
         let listener = TcpListener::bind(address)?;
         listener.set_nonblocking(true)?;
@@ -129,31 +129,31 @@ impl<S> Host<S> {
         })
     }
 
-    /// How long the clients have to fetch what is theirs, and handlers and requests to end, once the host is stopped;
-    /// see [`Server::shutdown`](crate::Server::shutdown). Default 10 s.
+    /// Sets the time limit for clients to fetch their last messages, and for handlers and requests to end, once the
+    /// host is stopped; see [`Server::shutdown`](crate::Server::shutdown). Default 10 s.
     #[must_use]
     pub const fn grace(mut self, grace: Duration) -> Self {
         self.grace = grace;
         self
     }
 
-    /// The address that is bound.
+    /// Returns the address that is bound.
     ///
     /// # Errors
     ///
-    /// Fails if the system cannot tell it.
+    /// Fails if the system does not know it.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         self.listener.local_addr()
     }
 
-    /// What stops the host.
+    /// Returns a handle that stops the host.
     #[must_use]
     pub fn stopper(&self) -> Stopper {
         self.stopper.clone()
     }
 
-    /// Serves until it is stopped: then the clients are disconnected in good order, what is queued for them first, and
-    /// requests that are under way are finished.
+    /// Serves until it is stopped: then it disconnects the clients gracefully, after their queued messages, and
+    /// finishes the requests in progress.
     ///
     /// # Errors
     ///
@@ -187,7 +187,7 @@ impl<S> Host<S> {
                 })
                 .await
         });
-        // A handler that still blocks a thread has had its time.
+        // A handler that still blocks a thread has exceeded the grace.
         runtime.shutdown_timeout(Duration::ZERO);
         served
     }

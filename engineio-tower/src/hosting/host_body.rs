@@ -1,4 +1,4 @@
-//! A request body for hosts whose own is no [`Body`].
+//! A request body for hosts whose own type does not implement [`Body`].
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -29,7 +29,7 @@ use http_body::{Body, Frame, SizeHint};
 #[derive(Debug)]
 pub struct HostBody<S> {
     stream: S,
-    /// What was announced and is still to come.
+    /// The bytes that were announced and have not come yet.
     remaining: Option<u64>,
 }
 

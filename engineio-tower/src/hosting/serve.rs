@@ -27,37 +27,37 @@ use tower_service::Service;
 use crate::policy::origin::Scheme;
 use crate::session::request::PeerAddr;
 
-/// How long nothing is accepted after the system refused to: mostly it is out of file descriptors, and the loop would
-/// spin until a connection ends.
+/// The pause after the system has refused to accept: it is mostly out of file descriptors, and the loop would spin
+/// until a connection ends.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// hyper adds its timeouts to the time of day, for which some are too long.
 const LONGEST: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
-/// How many requests of HTTP/2 one connection may have under way, WebSockets included.
+/// The maximum number of concurrent HTTP/2 requests of one connection, WebSockets included.
 const STREAMS: u32 = 200;
 
-/// How much of one of them may have come that nobody has read. The connection takes as much of all of them: otherwise a
-/// few WebSockets whose application has no room would keep all others of their connection, which may be that of a proxy,
-/// from being heard.
+/// The flow-control window of one of them, in bytes. The window of the connection is as large as those of all together:
+/// otherwise a few WebSockets whose application has no room would block all others of their connection, which may be
+/// that of a proxy.
 const STREAM_WINDOW: u32 = 128 * 1024;
 
 /// Serves a service on a listener until the process ends, or until a signal of
 /// [`with_graceful_shutdown`](Serve::with_graceful_shutdown).
 ///
 /// It speaks HTTP/1 and HTTP/2 (without TLS by prior knowledge), upgrades to WebSocket over both, switches Nagle's
-/// algorithm off, drops clients that connect and ask nothing, and tells the address of the peer as a [`PeerAddr`]. The
-/// service may be an [`EngineIoService`](crate::EngineIoService), or any other one that wants a [`hyper`] body, such as
-/// an axum `Router` with a layer.
+/// algorithm off, drops clients that connect and send no request in time (slowloris), and passes on the address of the
+/// peer as a [`PeerAddr`]. The service may be an [`EngineIoService`](crate::EngineIoService), or any other one that
+/// takes a [`hyper`] body, such as an axum `Router` with a layer.
 ///
 /// # Errors
 ///
-/// The future never fails: what cannot be accepted is logged, and it goes on. (It is a `Result` so that it ends a `main`
-/// well, and that of axum's `serve` can be exchanged for it.)
+/// The future never fails: a connection that cannot be accepted is logged. (It returns a `Result` so that it can end a
+/// `main` and replace axum's `serve`.)
 ///
 /// # Cancel safety
 ///
-/// Dropping the future ends the connections that have not become WebSockets, at once.
+/// Dropping the future at once ends all connections that have not become WebSockets.
 ///
 /// # Examples
 ///
@@ -96,10 +96,10 @@ fn plain(stream: TcpStream) -> Ready<io::Result<TcpStream>> {
     ready(Ok(stream))
 }
 
-/// The handshake of a connection without TLS: none.
+/// The empty handshake of a connection without TLS.
 type Plain = fn(TcpStream) -> Ready<io::Result<TcpStream>>;
 
-/// What [`serve`] returns: options first, then `.await`.
+/// Serves connections when it is awaited; returned by [`serve`].
 #[must_use = "nothing is served until it is awaited"]
 pub struct Serve<S, H = Plain, F = Pending<()>> {
     listener: TcpListener,
@@ -112,40 +112,40 @@ pub struct Serve<S, H = Plain, F = Pending<()>> {
 #[derive(Clone, Copy, Debug)]
 struct Options {
     nodelay: bool,
-    /// Without TLS of ours the scheme is unknown: a proxy in front may speak it.
+    /// `None` without TLS here: a proxy in front may terminate it.
     scheme: Option<Scheme>,
     header_read_timeout: Duration,
     shutdown_timeout: Duration,
 }
 
 impl<S, H, F> Serve<S, H, F> {
-    /// Whether Nagle's algorithm is switched off. Default `true`: with it, the second of two small packets waits for
-    /// the peer's delayed acknowledgement, some 40 ms.
+    /// Sets whether Nagle's algorithm is disabled. Default `true`: with the algorithm, the second of two small packets
+    /// waits for the peer's delayed acknowledgement, some 40 ms.
     pub const fn nodelay(mut self, nodelay: bool) -> Self {
         self.options.nodelay = nodelay;
         self
     }
 
-    /// How long a client may take from connecting (or over HTTP/1, from the end of a response) to the end of the next
-    /// request's head, the handshake of TLS included. Default 30 s.
+    /// Sets the time limit from connecting (or over HTTP/1, from the end of a response) to the end of the next
+    /// request's head, the TLS handshake included. Default 30 s. It protects against slow headers (slowloris).
     ///
-    /// An HTTP/2 connection that has made its first request is asked for a sign of life after so long a silence.
+    /// An HTTP/2 connection that has made its first request gets a ping after a silence of this length.
     pub const fn header_read_timeout(mut self, timeout: Duration) -> Self {
         self.options.header_read_timeout = timeout;
         self
     }
 
-    /// How long requests that are under way may take after the signal to shut down. Default 30 s. A handshake of TLS that
-    /// is under way is given up at once.
+    /// Sets the time limit for requests in progress after the signal to shut down. Default 30 s. TLS handshakes in
+    /// progress are abandoned at once.
     pub const fn shutdown_timeout(mut self, timeout: Duration) -> Self {
         self.options.shutdown_timeout = timeout;
         self
     }
 
-    /// Speaks TLS: the closure makes the handshake. The requests carry [`Scheme::Https`] then.
+    /// Serves over TLS: the closure performs the handshake. The requests then carry [`Scheme::Https`].
     ///
-    /// The handshake runs in the connection's own task, so that a slow client delays nobody else. For HTTP/2, let ALPN
-    /// offer `h2`; browsers open WebSockets over it then.
+    /// The handshake runs in the connection's own task, so a slow client delays no other. For HTTP/2, let ALPN offer
+    /// `h2`; browsers then open WebSockets over it.
     ///
     /// ```
     /// use std::io;
@@ -182,10 +182,9 @@ impl<S, H, F> Serve<S, H, F> {
         }
     }
 
-    /// Shuts down when the future is done: nothing more is accepted, idle connections are closed, and requests that are
-    /// under way are finished. The clients of the Engine.IO server should be gone by then, since a poll that waits is a
-    /// request under way, and a WebSocket is no HTTP connection any more and is not waited for: let the signal
-    /// disconnect them.
+    /// Shuts down gracefully when the future completes: stops accepting, closes idle connections, and finishes the
+    /// requests in progress. Let the signal disconnect the clients of the Engine.IO server first: a waiting poll is a
+    /// request in progress, and WebSockets, which are not HTTP connections any more, are not waited for.
     ///
     /// ```no_run
     /// # use std::time::Duration;
@@ -212,11 +211,11 @@ impl<S, H, F> Serve<S, H, F> {
         }
     }
 
-    /// The address of the listener.
+    /// Returns the address of the listener.
     ///
     /// # Errors
     ///
-    /// Fails if the system cannot tell it.
+    /// Fails if the system does not know it.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         self.listener.local_addr()
     }
@@ -250,7 +249,7 @@ where
     }
 }
 
-/// What the accept loop wakes up for.
+/// The event that wakes the accept loop.
 enum Event {
     Accepted(io::Result<(TcpStream, SocketAddr)>),
     Stop,
@@ -343,7 +342,7 @@ fn http(options: Options) -> auto::Builder<TokioExecutor> {
     http
 }
 
-/// The client gave up before it was accepted, which concerns nobody else.
+/// Returns whether the error concerns only one client, which gave up before it was accepted.
 fn is_of_one_connection(error: &io::Error) -> bool {
     matches!(
         error.kind(),
@@ -409,8 +408,8 @@ impl<S> Connection<S> {
     }
 }
 
-/// Makes the handshake, unless the server shuts down meanwhile: nobody is connected by it yet, so that there is nothing to
-/// be finished.
+/// Performs the handshake, unless the server shuts down meanwhile: no client is connected by it yet, so there is
+/// nothing to finish.
 async fn unless_over<IO>(
     handshake: impl Future<Output = io::Result<IO>>,
     mut serving: watch::Receiver<()>,

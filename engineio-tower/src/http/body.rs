@@ -1,4 +1,4 @@
-//! The body of a response: the inner service's, or one buffer of ours.
+//! The body of a response: the inner service's, or one buffer of the engine.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};

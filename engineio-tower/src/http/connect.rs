@@ -28,7 +28,7 @@ use crate::session::request::ConnectRequest;
 use crate::session::socket::Socket;
 use crate::session::{Opening, Session, WaiterId, now};
 
-/// How often an id that is taken is drawn anew. A source that goes on returning taken ids is broken.
+/// The number of ids that are drawn before one is free. A source that goes on returning taken ids is broken.
 const DRAWS: usize = 16;
 
 /// Runs the connect handler; answers with the open packet, the 101, or the application's rejection.
@@ -113,8 +113,8 @@ impl Future for ConnectFuture {
 impl Drop for ConnectFuture {
     fn drop(&mut self) {
         let stage = std::mem::replace(&mut self.stage, Stage::Answered);
-        // A plain handler has run even if nobody has polled since. A runtime that shuts down drops the task as well; that
-        // is the end of it.
+        // A plain handler has run even if nobody has polled since. A runtime that shuts down drops the task as well;
+        // that is the end of it.
         if let Stage::RunningHandler(session, answer) = stage {
             self.server.spawn(async move {
                 drop(answer.await);

@@ -230,7 +230,7 @@ impl ServerInner {
         }
     }
 
-    /// The session of a request, which must be of the kind that it was opened for.
+    /// Finds the session of a request, whose parameters must match those that the session was opened with.
     fn find(self: &Arc<Self>, sid: &Sid, query: &Query) -> Result<Arc<Session>, Refusal> {
         let session = self.registry.get(sid).ok_or(Refusal::UnknownSid)?;
         // The runtime that watched the deadlines may be gone: in actix-web each worker has one of its own.
@@ -244,7 +244,7 @@ impl ServerInner {
     }
 }
 
-/// In what a POST carries its packets.
+/// Returns the encoding of a POST's packets.
 fn form(head: &Parts, query: &Query) -> Form {
     let content_type = head.headers.get(http::header::CONTENT_TYPE);
     if query.jsonp.is_some() {

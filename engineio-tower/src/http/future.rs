@@ -13,8 +13,8 @@ use crate::http::body::ResponseBody;
 use crate::http::engine::EngineFuture;
 
 pin_project! {
-    /// The response of [`EngineIoService`](crate::EngineIoService): the inner service's future, or the engine's, without a
-    /// box. It is `Send` exactly when the request body and the inner future are.
+    /// The response of [`EngineIoService`](crate::EngineIoService): the inner service's future, or the engine's,
+    /// without a box. It is `Send` exactly when the request body and the inner future are.
     pub struct ResponseFuture<F, B> {
         #[pin]
         kind: Kind<F, B>,

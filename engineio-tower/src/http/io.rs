@@ -16,7 +16,7 @@ use tokio::net::TcpStream;
 pub(crate) enum HyperIo {
     Tcp {
         stream: TcpStream,
-        /// What was read beyond the request head.
+        /// The bytes that were read beyond the request head.
         early: Bytes,
     },
     Any(TokioIo<Upgraded>),

@@ -29,7 +29,7 @@ pin_project! {
     }
 }
 
-/// In what a POST carries its packets.
+/// The encoding of a POST's packets.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Form {
     /// Text, whatever its content type is.
@@ -57,8 +57,8 @@ impl Drop for Ticket {
     }
 }
 
-/// The size that a host's read buffer may have, of which a chunk is a slice: hyper's default limit of 408 KiB, rounded up.
-/// Such a buffer must not stay alive for a small body.
+/// The size that a host's read buffer may have, of which a chunk is a slice: hyper's default limit of 408 KiB, rounded
+/// up. Such a buffer must not stay alive for a small body.
 const READ_BUFFER: usize = 512 * 1024;
 
 /// A body that is being read. A large body of one chunk is not copied.
@@ -178,7 +178,7 @@ fn poll_body<B>(
 where
     B: Body<Error: Into<Box<dyn Error + Send + Sync>>>,
 {
-    // What is announced already is not read at all.
+    // A body whose announced length is too large is not read at all.
     if body.size_hint().lower() > (limit - collected.len()) as u64 {
         return Poll::Ready(Err(Failure::TooLarge));
     }
@@ -206,7 +206,7 @@ where
     }
 }
 
-/// Whether a limit in front of this service cut the body (tower-http's `RequestBodyLimitLayer`, for example).
+/// Returns whether a limit in front of this service cut the body (tower-http's `RequestBodyLimitLayer`, for example).
 fn is_length_limit(error: &(dyn Error + 'static)) -> bool {
     let mut cause = Some(error);
     while let Some(error) = cause {

@@ -1,4 +1,4 @@
-//! How the server says in HTTP what the protocol decided.
+//! The HTTP form of the protocol's answers.
 
 use bytes::Bytes;
 use engineio_core::{Refusal, jsonp};
@@ -15,10 +15,10 @@ use crate::policy::options::Options;
 use crate::server::meter;
 use crate::session::rejection::Rejection;
 
-/// A response of ours, before it is given the body type of the inner service's.
+/// A response of the engine, before it gets a body type in common with the inner service.
 pub(crate) type EngineResponse = Response<Bytes>;
 
-/// What a request is answered with.
+/// The answer to a request, before it is written as HTTP.
 #[derive(Debug)]
 pub(crate) enum Answer {
     /// Packets: the answer to a poll.
@@ -48,7 +48,7 @@ const HTML: HeaderValue = HeaderValue::from_static("text/html");
 const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
-/// The headers of the two most frequent answers. They are made once, since a copy costs a quarter of making them.
+/// The headers of the two most frequent answers, made once: copying them costs a quarter of making them.
 #[derive(Debug)]
 pub(crate) struct HeaderTemplates {
     payload: HeaderMap,
@@ -74,7 +74,7 @@ impl HeaderTemplates {
     }
 }
 
-/// What the answer needs to know of its request, whose head is not kept.
+/// The parts of a request that its answer depends on; the head is not kept.
 #[derive(Debug)]
 pub(crate) struct Reply {
     cors: CorsReply,
@@ -82,7 +82,7 @@ pub(crate) struct Reply {
     pub(crate) allowed: bool,
     accepted: Accepted,
     jsonp: Option<u32>,
-    /// What the application's hooks and the handshake add.
+    /// The headers that the application's hooks add.
     headers: Option<Box<HeaderMap>>,
 }
 
@@ -101,17 +101,17 @@ impl Reply {
         }
     }
 
-    /// The headers that are added to the answer.
+    /// Returns the headers that are added to the answer.
     pub(crate) fn headers_mut(&mut self) -> &mut HeaderMap {
         self.headers.get_or_insert_default()
     }
 
-    /// The answer to the question of a browser whether it may send a request.
+    /// Returns the answer to a browser's preflight request.
     pub(crate) fn preflight(&self, preflight: Preflight) -> EngineResponse {
         preflight.respond(&self.cors).map(|()| Bytes::new())
     }
 
-    /// Puts the answer into HTTP.
+    /// Writes the answer as HTTP.
     pub(crate) fn write(
         &mut self,
         options: &Options,

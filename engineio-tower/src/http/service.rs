@@ -17,8 +17,8 @@ use crate::http::future::ResponseFuture;
 use crate::server::Server;
 use crate::session::request::PeerAddr;
 
-/// Puts an Engine.IO server in front of a host app: requests for the server's path are served, all others go to the
-/// inner service untouched.
+/// Puts an Engine.IO server in front of a host app: it serves requests for the server's path and passes all others to
+/// the inner service unchanged.
 ///
 /// # Examples
 ///
@@ -43,7 +43,7 @@ pub struct EngineIoLayer {
     peer: PeerLookup,
 }
 
-/// Where a host keeps the address of the peer.
+/// Looks up the peer's address where the host keeps it.
 type PeerLookup = fn(&Extensions) -> Option<SocketAddr>;
 
 fn peer_of_extension(extensions: &Extensions) -> Option<SocketAddr> {
@@ -51,7 +51,7 @@ fn peer_of_extension(extensions: &Extensions) -> Option<SocketAddr> {
 }
 
 impl EngineIoLayer {
-    /// A layer for this server.
+    /// Returns a layer for this server.
     #[must_use]
     pub const fn new(server: Server) -> Self {
         Self {
@@ -60,7 +60,7 @@ impl EngineIoLayer {
         }
     }
 
-    /// Says how the host tells the address of the peer, where it is not by a [`PeerAddr`]. For adapters.
+    /// Sets the lookup of the peer's address for hosts that do not insert a [`PeerAddr`]. For adapters.
     #[must_use]
     pub const fn peer_addr_from(mut self, lookup: fn(&Extensions) -> Option<SocketAddr>) -> Self {
         self.peer = lookup;
@@ -82,15 +82,15 @@ impl<S> Layer<S> for EngineIoLayer {
 
 /// An Engine.IO server as a `tower::Service`, around an inner service that gets every request for another path.
 ///
-/// The request body goes to the inner service unchanged; of the response body it is only asked that its data are
-/// [`Bytes`]. The future is [`Send`] exactly when the request body is.
+/// The request body goes to the inner service unchanged; the data of the response body must be [`Bytes`]. The future is
+/// [`Send`] exactly when the request body is.
 ///
 /// # Back pressure
 ///
-/// `poll_ready` asks the inner service. If that one hands out permits, as tower's `ConcurrencyLimit` does, a request for
+/// `poll_ready` asks the inner service. If that one issues permits, as tower's `ConcurrencyLimit` does, a request for
 /// the Engine.IO server keeps the permit until the next call of the same clone. Outside of this service such a limit
-/// counts every poll that waits, one for each client that polls: a hundred of them would use a hundred permits up, and
-/// nobody else be served. Put such limits on single routes of the host app.
+/// counts every poll that waits, one for each client that polls: a hundred of them would use up a hundred
+/// permits, and no other request would be served. Put such limits on single routes of the host app.
 ///
 /// # Examples
 ///
@@ -117,7 +117,7 @@ pub struct EngineIoService<S = NotFound> {
 }
 
 impl EngineIoService {
-    /// The server alone: requests for other paths are answered with 404.
+    /// Returns a service for the server alone, which answers requests for other paths with 404.
     #[must_use]
     pub const fn new(server: Server) -> Self {
         Self::with_inner(server, NotFound(()))
@@ -125,7 +125,7 @@ impl EngineIoService {
 }
 
 impl<S> EngineIoService<S> {
-    /// The server around a host app.
+    /// Returns a service that puts the server in front of a host app.
     pub const fn with_inner(server: Server, inner: S) -> Self {
         Self {
             server,
@@ -134,7 +134,7 @@ impl<S> EngineIoService<S> {
         }
     }
 
-    /// The same with files in front of the host app: the Engine.IO path comes first, then the files, then the app.
+    /// Puts files in front of the host app: the Engine.IO path comes first, then the files, then the app.
     #[cfg(feature = "static-files")]
     pub fn static_files(
         self,
@@ -147,19 +147,19 @@ impl<S> EngineIoService<S> {
         }
     }
 
-    /// Says how the host tells the address of the peer, where it is not by a [`PeerAddr`]. For adapters.
+    /// Sets the lookup of the peer's address for hosts that do not insert a [`PeerAddr`]. For adapters.
     #[must_use]
     pub fn peer_addr_from(mut self, lookup: fn(&Extensions) -> Option<SocketAddr>) -> Self {
         self.peer = lookup;
         self
     }
 
-    /// The host app.
+    /// Returns the host app.
     pub const fn inner(&self) -> &S {
         &self.inner
     }
 
-    /// The server.
+    /// Returns the server.
     pub const fn server(&self) -> &Server {
         &self.server
     }
@@ -189,7 +189,7 @@ where
     }
 }
 
-/// The inner service of a server that stands alone: answers every request with 404.
+/// Answers every request with 404: the inner service of a server without a host app.
 #[derive(Clone, Copy, Debug)]
 pub struct NotFound(());
 

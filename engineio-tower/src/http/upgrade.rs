@@ -1,4 +1,4 @@
-//! WebSocket handshakes: which requests are one, how they are answered, and where the bytes after the answer go.
+//! WebSocket handshakes: recognizing, checking and answering them, and handing their bytes to a driver.
 
 use bytes::Bytes;
 use engineio_core::Refusal;
@@ -16,8 +16,8 @@ use crate::http::response::EngineResponse;
 use crate::policy::options::Options;
 use crate::session::driver::Driver;
 
-/// How long a connection may take to hand its bytes over after the 101. It does so as soon as the answer is written,
-/// so only a peer that reads nothing at all comes near.
+/// The time limit for a connection to hand its bytes over after the 101. It does so as soon as the answer is written,
+/// so only a peer that reads nothing at all comes near it.
 const HAND_OVER: std::time::Duration = std::time::Duration::from_secs(30);
 
 /// A request extension by which a host without hyper says that it will run the [`Driver`] itself.
@@ -43,13 +43,14 @@ const HAND_OVER: std::time::Duration = std::time::Duration::from_secs(30);
 #[derive(Clone, Copy, Debug)]
 pub struct HostUpgrade;
 
-/// Whether the request asks to become a WebSocket, over HTTP/1.1 or by the extended CONNECT of HTTP/2 (RFC 8441).
+/// Returns whether the request asks to become a WebSocket, over HTTP/1.1 or by the extended CONNECT of HTTP/2 (RFC
+/// 8441).
 pub(crate) fn is_requested(head: &Parts) -> bool {
     has_token(&head.headers, &UPGRADE, "websocket") && head.method == Method::GET
         || is_extended_connect(head)
 }
 
-/// Whether the request is an extended CONNECT for a WebSocket.
+/// Returns whether the request is an extended CONNECT for a WebSocket.
 fn is_extended_connect(head: &Parts) -> bool {
     head.method == Method::CONNECT
         && head
@@ -63,12 +64,12 @@ fn is_extended_connect(head: &Parts) -> bool {
 pub(crate) struct Handshake {
     /// The proof of the handshake, in HTTP/1.1.
     accept: Option<HeaderValue>,
-    /// What is agreed on the compression of messages, if anything.
+    /// The parameters agreed on for permessage-deflate, if any.
     deflate: Option<HeaderValue>,
     host: Host,
 }
 
-/// Who hands the bytes over.
+/// The source of the bytes that follow the answer.
 #[derive(Debug)]
 enum Host {
     Hyper(OnUpgrade),
@@ -78,7 +79,7 @@ enum Host {
 impl Handshake {
     /// Checks the handshake as RFC 6455 § 4.2.1 has it, and takes out of the request what leads to its bytes.
     ///
-    /// The host that did not prepare its connections for upgrades is told so in the log.
+    /// Logs a warning if the host has not prepared its connections for upgrades.
     pub(crate) fn check(head: &mut Parts, options: &Options) -> Result<Self, Refusal> {
         let headers = &head.headers;
         let version = headers.get(SEC_WEBSOCKET_VERSION);

@@ -1,4 +1,4 @@
-//! How many clients may be connected, in all and from one peer.
+//! The limits on the number of clients, in total and from one peer.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
@@ -60,8 +60,8 @@ impl Admission {
     }
 }
 
-/// As whom an address counts: that of IPv4 as itself, however it is written; that of IPv6 as its network, since the lower
-/// 64 bits are the peer's own (RFC 4291 § 2.5.1), and it may take new ones for each connection.
+/// As whom an address counts: that of IPv4 as itself, however it is written; that of IPv6 as its network, since the
+/// lower 64 bits are the peer's own (RFC 4291 § 2.5.1), and it may take new ones for each connection.
 fn counted_as(peer: IpAddr) -> IpAddr {
     match peer.to_canonical() {
         IpAddr::V6(peer) => Ipv6Addr::from_bits(peer.to_bits() & (!0 << 64)).into(),

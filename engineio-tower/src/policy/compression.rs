@@ -55,7 +55,7 @@ pub(crate) enum Encoding {
     Identity,
 }
 
-/// What a client accepts.
+/// The encodings that a client accepts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Accepted {
     /// The coding it likes best among ours.
@@ -82,7 +82,7 @@ impl Compression {
         }
     }
 
-    /// Whether answers may depend on `Accept-Encoding`, and so need to name it in `Vary`.
+    /// Returns whether answers may depend on `Accept-Encoding`, and so need to name it in `Vary`.
     pub(crate) fn is_on(self) -> bool {
         self.threshold.is_some()
     }
@@ -378,7 +378,7 @@ mod tests {
         let strict = negotiate(&["gzip, identity;q=0"]);
         assert!(compression.apply(&small, strict).is_some());
         assert_eq!(compression.apply(&noise(100), strict), None);
-        // Nothing of ours is accepted: sent as it is.
+        // The client accepts no supported encoding: sent as it is.
         let hopeless = negotiate(&["*;q=0"]);
         assert_eq!(compression.apply(&small, hopeless), None);
     }
@@ -407,7 +407,7 @@ mod tests {
                 assert_eq!(compress(&noise(len), encoding), None, "{len}");
             }
         }
-        // What was stopped half-way does not spoil the next body.
+        // A body that was stopped half-way does not spoil the next one.
         let text = Bytes::from(vec![b'a'; 2000]);
         let compressed = compress(&text, Gzip).unwrap();
         assert_eq!(read(GzDecoder::new(&*compressed)), text);

@@ -164,20 +164,20 @@ impl SidCookie {
         self.with(|cookie| cookie.domain = Some(domain))
     }
 
-    /// Whether scripts of the page cannot read the cookie. On by default.
+    /// Returns whether scripts of the page cannot read the cookie. On by default.
     #[must_use]
     pub fn http_only(self, http_only: bool) -> Self {
         self.with(|cookie| cookie.http_only = http_only)
     }
 
-    /// Whether the cookie is sent over TLS only. Off by default, except with [`SameSite::None`].
+    /// Returns whether the cookie is sent over TLS only. Off by default, except with [`SameSite::None`].
     #[must_use]
     pub fn secure(self, secure: bool) -> Self {
         self.with(|cookie| cookie.secure = Some(secure))
     }
 
-    /// Whether an embedded page gets a cookie of its own per embedding site; browsers want `Secure` with it, which is
-    /// added. Off by default.
+    /// Returns whether an embedded page gets a cookie of its own per embedding site; browsers want `Secure` with it,
+    /// which is added. Off by default.
     #[must_use]
     pub fn partitioned(self, partitioned: bool) -> Self {
         self.with(|cookie| cookie.partitioned = partitioned)

@@ -13,15 +13,15 @@ use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 
 use crate::policy::origin::{MAX_ORIGIN_LEN, Origins};
 
-/// How much of `Access-Control-Request-Headers` is echoed, in bytes: some forty names of usual length. Beyond it no
-/// header is allowed, and the browser does not send the request.
+/// The maximum length of an `Access-Control-Request-Headers` that is echoed, in bytes: some forty names of usual
+/// length. Beyond it no header is allowed, and the browser does not send the request.
 const MAX_REQUESTED_HEADERS_LEN: usize = 1024;
 
 /// For how long a browser may remember a preflight. Chromium keeps none for longer than these two hours; every real
 /// request is checked anyway, so that a change of the configuration does not wait for it.
 const MAX_AGE_SECONDS: HeaderValue = HeaderValue::from_static("7200");
 
-/// What a request adds to the headers of its answer. The default adds nothing.
+/// The headers that a request adds to its answer. The default adds nothing.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct CorsReply {
     credentials: bool,
@@ -35,7 +35,7 @@ pub(crate) struct Preflight {
 }
 
 impl Origins {
-    /// What the answer to this request will need.
+    /// Returns the headers that the answer to this request needs.
     pub(crate) fn reply(&self, head: &Parts) -> CorsReply {
         if self.is_off() {
             return CorsReply::default();
@@ -43,7 +43,7 @@ impl Origins {
         let origin = head.headers.get(ORIGIN);
         CorsReply {
             credentials: self.sends_credentials(),
-            // What is too long is refused and thus never echoed.
+            // A list that is too long is refused and thus never echoed.
             origin: origin
                 .filter(|origin| origin.len() <= MAX_ORIGIN_LEN)
                 .and_then(copy),
@@ -127,7 +127,8 @@ fn copy(value: &HeaderValue) -> Option<HeaderValue> {
     HeaderValue::from_bytes(value.as_bytes()).ok()
 }
 
-/// Whether this is what a browser sends: field names, RFC 9110 § 5.1, with commas between them, and not too many.
+/// Returns whether this is what a browser sends: field names, RFC 9110 § 5.1, with commas between them, and not too
+/// many.
 fn is_list_of_names(list: &[u8]) -> bool {
     let is_name = |name: &[u8]| {
         let name = name.trim_ascii();

@@ -1,4 +1,4 @@
-//! What a server does beyond the rules of the protocol: whom it lets in, and how its answers are dressed.
+//! Options beyond the rules of the protocol: admission limits and response headers.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -16,7 +16,7 @@ pub(crate) type HeaderHook = dyn Fn(&Parts, &mut HeaderMap) + Send + Sync;
 pub(crate) type SidSource =
     dyn Fn(&Parts) -> Pin<Box<dyn Future<Output = Sid> + Send>> + Send + Sync;
 
-/// What happens when a message is sent to a client whose outbox is full.
+/// The policy for a message to a client whose outbox is full (a slow consumer).
 ///
 /// ```
 /// use engineio_tower::{Server, WhenFull};
@@ -27,8 +27,8 @@ pub(crate) type SidSource =
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum WhenFull {
-    /// `send().await` waits, and `try_send` and `broadcast` leave the client out; they do as long as anybody waits, so that
-    /// nobody is overtaken. The default: what is sent is paced by the slowest who must get it.
+    /// `send().await` waits, and `try_send` and `broadcast` leave the client out; they do as long as anybody waits, so
+    /// that nobody is overtaken. The default: what is sent is paced by the slowest who must get it.
     #[default]
     Wait,
     /// `send().await` fails at once as well, with [`SendError::Full`](crate::SendError::Full).
@@ -49,9 +49,9 @@ pub(crate) struct Options {
     pub(crate) connect_timeout: Duration,
     pub(crate) max_sockets: usize,
     pub(crate) max_sockets_per_peer: usize,
-    /// Where session ids come from, if not from the system's random source.
+    /// The source of session ids, in place of the system's random source.
     pub(crate) sids: Option<Arc<SidSource>>,
-    /// What every client is sent right after the open packet.
+    /// The message that every client gets right after the open packet.
     pub(crate) initial_message: Option<Message>,
     pub(crate) initial_headers: Option<Box<HeaderHook>>,
     pub(crate) headers: Option<Box<HeaderHook>>,

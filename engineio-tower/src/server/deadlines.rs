@@ -13,8 +13,8 @@ use crate::server::ServerInner;
 use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicBool, Ordering};
 
-/// How long the watcher rests after it has woken sessions. A lone deadline is met at once; those of a crowd are met
-/// together, so that thousands of pings a second cost fifty wake-ups of the thread and not thousands.
+/// The pause of the watcher after it has woken sessions. A lone deadline is met at once; those of a crowd are met
+/// together (a batch), so that thousands of pings a second cost fifty wake-ups of the thread and not thousands.
 const REST: Duration = Duration::from_millis(20);
 
 /// A heap of (deadline, session id).
@@ -31,7 +31,7 @@ pub(crate) struct Deadlines {
 }
 
 impl Deadlines {
-    /// Makes sure that the session is looked at, at that time.
+    /// Has the watcher look at the session at that time.
     pub(crate) fn add(&self, at: Instant, sid: Sid) {
         let mut heap = self.heap.lock().unwrap_or_else(PoisonError::into_inner);
         let first = heap.peek().is_none_or(|Reverse((first, _))| at < *first);
@@ -42,7 +42,7 @@ impl Deadlines {
         }
     }
 
-    /// Starts the task that watches, unless it runs or there is no runtime here.
+    /// Starts the watcher's task, unless it is running or the caller has no runtime.
     pub(crate) fn watch(self: &Arc<Self>, server: &Arc<ServerInner>) {
         if self.watched.load(Ordering::Relaxed) {
             return;

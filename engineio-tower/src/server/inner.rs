@@ -58,8 +58,8 @@ impl ServerInner {
         self.connected.load(Ordering::Relaxed)
     }
 
-    /// Lends the server the runtime of the caller, a request that opens a session, and makes sure that the deadlines are
-    /// watched.
+    /// Lends the server the runtime of the caller, a request that opens a session, and makes sure that the deadlines
+    /// are watched.
     pub(crate) fn enter_runtime(self: &Arc<Self>) {
         if self.runtime.get().is_none() && self.runtime.set(Handle::current()).is_ok() {
             let server = Server::from_inner(Arc::clone(self));
@@ -76,7 +76,8 @@ impl ServerInner {
             .or_else(|| self.runtime.get().cloned())
     }
 
-    /// Runs a task that must outlive its caller. Without a runtime there has been no request, so there is nothing to run.
+    /// Runs a task that must outlive its caller. Without a runtime there has been no request, so there is nothing to
+    /// run.
     pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         if let Some(runtime) = self.runtime() {
             sync::spawn(&runtime, task);

@@ -1,4 +1,4 @@
-//! What the server counts, on the `metrics` facade; nothing at all without the feature.
+//! The server's metrics, on the `metrics` facade; without the feature nothing is recorded.
 
 use engineio_core::{DisconnectReason, Refusal, Transport};
 
@@ -67,7 +67,7 @@ meters! {
         }
     }
 
-    /// How long a client was connected.
+    /// Records the duration of a client's connection.
     fn stayed(time: std::time::Duration) {
         metrics::histogram!("engineio_session_seconds").record(time.as_secs_f64());
     }

@@ -1,4 +1,4 @@
-//! The server: a handle that is cloned freely, and what all handles share.
+//! The server: a handle that can be cloned freely, and the state that all handles share.
 
 pub(crate) mod builder;
 pub(crate) mod deadlines;
@@ -29,10 +29,10 @@ const LONGEST_GRACE: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 /// The longest part of its grace that a shutdown keeps for `on_disconnect` of the clients that it cuts off.
 const CUT_OFF_RESERVE: Duration = Duration::from_secs(1);
 
-/// An Engine.IO server: the connected clients and what is done with them.
+/// An Engine.IO server: the connected clients and their handlers.
 ///
-/// A handle: cloning costs a reference count, and it may be used from any task or thread. It serves requests through
-/// an [`EngineIoLayer`](crate::EngineIoLayer) or an [`EngineIoService`](crate::EngineIoService).
+/// This is a handle: cloning costs a reference count, and it can be used from any task or thread. It serves requests
+/// through an [`EngineIoLayer`](crate::EngineIoLayer) or an [`EngineIoService`](crate::EngineIoService).
 ///
 /// # Examples
 ///
@@ -53,12 +53,12 @@ pub struct Server {
 }
 
 impl Server {
-    /// A server to be configured.
+    /// Returns a builder that configures a server.
     pub fn builder() -> ServerBuilder {
         ServerBuilder::new()
     }
 
-    /// A server with the default configuration whose answers are those of one type.
+    /// Builds a server with default configuration that calls `handler`.
     #[must_use]
     pub fn with_handler<H: Handler>(handler: H) -> Self {
         Self::builder().handler(handler).build()
@@ -78,39 +78,40 @@ impl Server {
         &self.inner
     }
 
-    /// Whether a request with this path is the server's, and not the host app's: `/engine.io` and everything below it.
+    /// Returns whether a request with this path is for the server instead of the host app: `/engine.io` and everything
+    /// below it.
     #[must_use]
     pub fn claims(&self, path: &str) -> bool {
         path.strip_prefix(self.inner.path.as_str())
             .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
     }
 
-    /// The path under which the server is reached, without a trailing slash.
+    /// Returns the path of the server, without a trailing slash.
     #[must_use]
     pub fn path(&self) -> &str {
         &self.inner.path
     }
 
-    /// How many clients are connected.
+    /// Returns the number of connected clients.
     #[must_use]
     pub fn len(&self) -> usize {
         self.inner.len()
     }
 
-    /// Whether no client is connected.
+    /// Returns whether no client is connected.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// The connected client with this id.
+    /// Returns the connected client with this id.
     #[must_use]
     pub fn socket(&self, sid: &Sid) -> Option<Socket> {
         let socket = Socket::new(self.inner.registry.get(sid)?);
         socket.disconnect_reason().is_none().then_some(socket)
     }
 
-    /// All clients that are connected at this moment.
+    /// Returns all clients that are connected at this moment.
     #[must_use]
     pub fn sockets(&self) -> Vec<Socket> {
         self.inner
@@ -140,9 +141,9 @@ impl Server {
 
     /// Sends a message to every connected client. It is encoded once and shared by all of them.
     ///
-    /// Returns to how many it was queued. A client whose outbox is full, or for which others wait, does not get it; to wait
-    /// for such clients, [`send`](Socket::send) to each of [`sockets`](Self::sockets). A text with U+001E does not reach
-    /// clients that poll, see [`ServerBuilder::allow_separator`](crate::ServerBuilder::allow_separator).
+    /// Returns to how many it was queued. A client whose outbox is full, or for which others wait, does not get it; to
+    /// wait for such clients, [`send`](Socket::send) to each of [`sockets`](Self::sockets). A text with U+001E does not
+    /// reach clients that poll, see [`ServerBuilder::allow_separator`](crate::ServerBuilder::allow_separator).
     pub fn broadcast(&self, message: impl Into<Message>) -> usize {
         let message = message.into();
         let sessions = self.inner.registry.snapshot();
@@ -154,7 +155,7 @@ impl Server {
         sessions.iter().filter(queued).count()
     }
 
-    /// Disconnects one client in good order and waits until it is gone. Returns whether it was connected.
+    /// Disconnects one client gracefully and waits until it is gone. Returns whether it was connected.
     ///
     /// # Cancel safety
     ///
@@ -168,7 +169,7 @@ impl Server {
         true
     }
 
-    /// Disconnects every client in good order and waits until all that were connected are gone.
+    /// Disconnects every client gracefully and waits until all that were connected are gone.
     ///
     /// # Cancel safety
     ///
@@ -185,20 +186,21 @@ impl Server {
         }
     }
 
-    /// Leaves in good order: new clients are refused with 503, every client gets what is queued for it and is told that
-    /// the server closes, and the handlers that run are waited for. Then the background tasks are ended.
+    /// Shuts down gracefully: refuses new clients with 503, sends every client its queued messages and a close packet,
+    /// waits for running handlers, and then aborts the background tasks.
     ///
-    /// Nothing is waited for longer than `grace`. A client that has not fetched its last messages by then loses them, and
-    /// a handler that still runs goes on for as long as the runtime lives. The last tenth of the grace, at most a second,
-    /// is for `on_disconnect` of those who had to be cut off. The host must still serve requests meanwhile, so that polling
-    /// clients can fetch what is theirs: call this before, or as the signal of, the host's own graceful shutdown.
+    /// It waits no longer than `grace`. A client that has not fetched its last messages by then loses them, and a
+    /// handler that still runs continues for as long as the runtime lives. The last tenth of the grace, at most a
+    /// second, is reserved for `on_disconnect` of the clients that are cut off. The host must keep serving requests
+    /// meanwhile, so that polling clients can fetch their messages: call this before the host's own graceful shutdown,
+    /// or as its signal.
     ///
-    /// Call it from a task of your own (`tokio::spawn`): a handler that waits for it is one of those that it waits for,
-    /// until the grace is over, and a task of [`spawn`](Self::spawn) or `on_start` is ended by it before what follows.
+    /// Call it from a separate task (`tokio::spawn`). A handler that awaits it waits for itself until the grace is
+    /// over, and a task of [`spawn`](Self::spawn) or `on_start` is aborted by it.
     ///
     /// # Cancel safety
     ///
-    /// Dropping it leaves the server refusing new clients, with the others on their way out.
+    /// If it is dropped, the server goes on refusing new clients, and the others are still being disconnected.
     ///
     /// # Panics
     ///
@@ -236,8 +238,8 @@ impl Server {
         self.inner.end_background_tasks();
     }
 
-    /// Gives the server the runtime of the caller and runs [`on_start`](crate::ServerBuilder::on_start), before the first
-    /// client would. Does nothing the second time.
+    /// Lends the server the caller's runtime and runs [`on_start`](crate::ServerBuilder::on_start), instead of at the
+    /// first handshake. Does nothing the second time.
     ///
     /// # Panics
     ///
@@ -246,18 +248,18 @@ impl Server {
         self.inner.enter_runtime();
     }
 
-    /// Whether [`shutdown`](Self::shutdown) was called: new clients are refused.
+    /// Returns whether [`shutdown`](Self::shutdown) has been called, so that new clients are refused.
     #[must_use]
     pub fn is_shutting_down(&self) -> bool {
         self.inner.is_leaving()
     }
 
-    /// Runs a background task on the server's runtime: that of the caller, or of the first request. It is aborted when
-    /// the server has shut down, so [`shutdown`](Self::shutdown) is not called in one.
+    /// Runs a background task on the caller's runtime, or else on that of the first request. It is aborted when the
+    /// server has shut down, so it must not call [`shutdown`](Self::shutdown) itself.
     ///
     /// # Panics
     ///
-    /// Panics outside a runtime before the first request came.
+    /// Panics outside a runtime before the first request.
     pub fn spawn<F>(&self, task: F) -> JoinHandle<F::Output>
     where
         F: Future<Output: Send + 'static> + Send + 'static,
@@ -270,7 +272,7 @@ impl Server {
         let task = runtime.spawn(task);
         let mut background = self.inner.lock_background();
         if background.len() == background.capacity() {
-            // Not each time: thousands of tasks that go on would all be looked at for each one more.
+            // Not each time: with thousands of running tasks, each new one would look at all of them.
             background.retain(|task| !task.is_finished());
             let kept = background.len();
             background.reserve(kept + 1);

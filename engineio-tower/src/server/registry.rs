@@ -65,7 +65,7 @@ impl Registry {
             .cloned()
     }
 
-    /// Removes this session; another one that has its id stays.
+    /// Removes this session, but no other one with its id.
     pub(crate) fn remove(&self, session: &Arc<Session>) {
         let sid = &session.sid;
         let mut shard = self
@@ -82,7 +82,7 @@ impl Registry {
         }
         drop(shard);
         self.len.fetch_sub(1, Ordering::Relaxed);
-        // What it holds is dropped outside the lock.
+        // Dropped outside the lock, with everything the session holds.
         drop(removed);
     }
 
@@ -90,7 +90,7 @@ impl Registry {
         self.len.load(Ordering::Relaxed)
     }
 
-    /// All sessions of this moment.
+    /// Returns all sessions at this moment.
     pub(crate) fn snapshot(&self) -> Vec<Arc<Session>> {
         let mut all = Vec::with_capacity(self.len());
         for shard in &self.shards {

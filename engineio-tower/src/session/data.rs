@@ -1,4 +1,4 @@
-//! What the application attaches to a client.
+//! The values that the application attaches to a client.
 
 use std::any::{Any, TypeId};
 use std::sync::{Arc, PoisonError};

@@ -19,7 +19,7 @@ use crate::session::pump::Pump;
 use crate::session::{Park, Progress, Session, WaiterId, give_way, now};
 use crate::sync::Mutex;
 
-/// How long a peer may take to answer a close frame before the connection is dropped.
+/// The time limit for the peer's answer to a close frame, after which the connection is dropped.
 const CLOSE_HANDSHAKE: Duration = Duration::from_secs(2);
 
 /// Runs the WebSocket of one client over the bytes that follow the handshake.
@@ -47,9 +47,9 @@ pub struct Driver {
     session: Arc<Session>,
     id: LinkId,
     pump: Pump,
-    /// This task has the right to run the handlers.
+    /// This task holds the right to run the handlers.
     pumping: bool,
-    /// The session takes what is read.
+    /// The session takes input.
     wants_input: bool,
     /// Messages may be compressed, in both directions.
     deflate: bool,
@@ -74,7 +74,7 @@ impl Driver {
         }
     }
 
-    /// The handshake has agreed on it.
+    /// Enables permessage-deflate, which the handshake has agreed on.
     pub(crate) const fn compress_messages(&mut self) {
         self.deflate = true;
     }
@@ -110,7 +110,7 @@ impl Driver {
         close(socket, reason, self.session.server.config.close_timeout).await;
     }
 
-    /// Goes on as far as possible; ready when the session has let go of the WebSocket.
+    /// Makes progress as far as possible; ready when the session has closed the WebSocket.
     fn poll<IO: AsyncRead + AsyncWrite + Unpin>(
         &mut self,
         socket: &mut WebSocket<IO>,
@@ -152,8 +152,8 @@ impl Driver {
         }
     }
 
-    /// Reads what is there, as far as the session takes it. Returns whether there may be more that is wanted, or why the
-    /// WebSocket is over.
+    /// Reads available frames while the session takes them. Returns whether there may be more to read, or the reason
+    /// why the WebSocket has ended.
     fn poll_read<IO: AsyncRead + AsyncWrite + Unpin>(
         &mut self,
         now: Instant,
@@ -199,8 +199,8 @@ impl Driver {
         Ok(false)
     }
 
-    /// Sends out together what there is by now. Returns whether the connection takes no more for now: nothing is taken
-    /// for it then, since the outbox is what bounds a client that does not read.
+    /// Writes all frames that are due together. Returns whether the connection takes no more bytes for now; then no
+    /// more frames are taken from the outbox, whose limit bounds a client that does not read (back pressure).
     fn poll_write<IO: AsyncRead + AsyncWrite + Unpin>(
         &self,
         now: Instant,
@@ -245,8 +245,8 @@ impl Driver {
         }
     }
 
-    /// Tells the session that the WebSocket is no more, and runs the handlers that are due here as far as they get;
-    /// a task gets the rest, so that nothing waits for the peer's last words.
+    /// Reports the end of the WebSocket to the session, and runs the handlers that are due until the first that has to
+    /// wait; a task gets the rest, so that none waits for the close handshake.
     fn leave(&mut self, cx: &mut Context<'_>) {
         let closed = Input::LinkClosed(self.id, DisconnectReason::TransportClose);
         self.session.leave(WaiterId::Link(self.id), Some(closed));
@@ -284,7 +284,7 @@ fn log_end<IO: AsyncRead + AsyncWrite + Unpin>(socket: &mut WebSocket<IO>) {
     }
 }
 
-/// The last words: what is still in the buffer and the close frame, then the peer's close frame.
+/// Closes the connection: writes the rest of the buffer and the close frame, then reads the peer's close frame.
 async fn close<IO: AsyncRead + AsyncWrite + Unpin>(
     mut socket: WebSocket<IO>,
     reason: DisconnectReason,
@@ -293,7 +293,7 @@ async fn close<IO: AsyncRead + AsyncWrite + Unpin>(
     let patience = match reason {
         // Nobody is there to listen: one attempt.
         DisconnectReason::PingTimeout | DisconnectReason::SlowConsumer => Duration::ZERO,
-        // What was queued before an orderly close is delivered, even if the peer reads slowly.
+        // Messages queued before a graceful close are delivered, even if the peer reads slowly.
         DisconnectReason::Server | DisconnectReason::Shutdown => close_timeout,
         _ => CLOSE_HANDSHAKE,
     };
@@ -321,7 +321,7 @@ async fn close<IO: AsyncRead + AsyncWrite + Unpin>(
     let _ = tokio::time::timeout(Duration::ZERO, poll_fn(|cx| socket.poll_shutdown(cx))).await;
 }
 
-/// Reads until the peer closes; what else it sends is late and dropped.
+/// Reads until the peer closes. Returns whether it has. Late messages are dropped.
 fn poll_close<IO: AsyncRead + AsyncWrite + Unpin>(
     socket: &mut WebSocket<IO>,
     cx: &mut Context<'_>,

@@ -1,4 +1,4 @@
-//! What the application does when something happens: closures or one type, async or plain.
+//! The application's handlers: closures or one type, async or plain.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -13,19 +13,19 @@ use crate::session::socket::Socket;
 
 pub(crate) type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
-/// An application's answers to the life of a client, as one type.
+/// Handles all events of the clients, as one type in place of closures.
 ///
 /// Every method has a default: clients are accepted, and messages and disconnects are ignored. For each client,
 /// `connect` runs first and completes before anything else is called; `message` runs once for each message, in the
 /// order sent, one at a time; `disconnect` runs exactly once and last, for every client whose `connect` accepted.
 ///
-/// A panic in a method disconnects that client with [`DisconnectReason::HandlerPanic`], nobody else.
+/// A panic in a method disconnects only that client, with [`DisconnectReason::HandlerPanic`].
 ///
 /// # Cancel safety
 ///
-/// No method is ever dropped half-way while the runtime lives, but for a `connect` that takes longer than
-/// [`connect_timeout`](crate::ServerBuilder::connect_timeout). A client that goes away during `connect` is accepted or
-/// refused first, and told to `disconnect` after that.
+/// While the runtime lives, no method is dropped before it completes, except a `connect` that takes longer than
+/// [`connect_timeout`](crate::ServerBuilder::connect_timeout). If a client leaves during `connect`, that method still
+/// completes, and `disconnect` runs if it accepted the client.
 ///
 /// # Examples
 ///
@@ -56,7 +56,7 @@ pub(crate) type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 /// # let _ = server;
 /// ```
 pub trait Handler: Send + Sync + 'static {
-    /// A client asks to be let in. An error refuses it, with a status and a JSON body; nothing is kept of it then.
+    /// Accepts or rejects a client. An error rejects it, with a status and a JSON body; nothing is kept of it then.
     fn connect(
         &self,
         socket: &Socket,
@@ -66,19 +66,19 @@ pub trait Handler: Send + Sync + 'static {
         async { Ok(()) }
     }
 
-    /// A client sent a message.
+    /// Handles a message of a client.
     fn message(&self, socket: &Socket, message: Message) -> impl Future<Output = ()> + Send {
         let _ = (socket, message);
         async {}
     }
 
-    /// A client moved from polling to WebSocket.
+    /// Handles the move of a client from polling to WebSocket.
     fn upgraded(&self, socket: &Socket) -> impl Future<Output = ()> + Send {
         let _ = socket;
         async {}
     }
 
-    /// A client is gone.
+    /// Handles the end of a client.
     fn disconnect(
         &self,
         socket: &Socket,
@@ -89,7 +89,7 @@ pub trait Handler: Send + Sync + 'static {
     }
 }
 
-/// For an application that shares its type with the routes of the host app.
+/// Lets an application share its handler with the routes of the host app.
 impl<H: Handler> Handler for Arc<H> {
     fn connect(
         &self,
@@ -116,7 +116,7 @@ impl<H: Handler> Handler for Arc<H> {
     }
 }
 
-/// A handler that has been called: done already, or a future that is still to be polled.
+/// A handler that has been called: its result, or a future that is still to be polled.
 pub(crate) enum Started<T> {
     Done(T),
     Running(BoxFuture<T>),
@@ -244,7 +244,7 @@ pub struct Async(());
 #[derive(Debug)]
 pub struct Plain(());
 
-/// What a handler for messages, upgrades and disconnects may return: nothing, or a future of nothing.
+/// The result of a handler for messages, upgrades and disconnects: `()`, or a future of it.
 #[diagnostic::on_unimplemented(
     message = "a handler returns `()` or a future whose output is `()`, not `{Self}`",
     note = "handle the error inside the handler, for example with `let _ = socket.send(message).await;`"
@@ -266,11 +266,11 @@ pub struct Plain(());
 /// # let _ = server;
 /// ```
 pub trait HandlerOutput<K>: sealed::Sealed<K> {
-    /// What is left to do.
+    /// Returns the work that is left.
     #[doc(hidden)]
     fn start(self) -> Settled;
 
-    /// What is left to do for the first message and those that follow it.
+    /// Returns the work that is left for the first message and those that follow it.
     #[doc(hidden)]
     fn start_batch<F>(self, handler: &Arc<F>, socket: &Socket) -> Settled
     where
@@ -278,7 +278,7 @@ pub trait HandlerOutput<K>: sealed::Sealed<K> {
         Self: Sized;
 }
 
-/// For the implementations of [`HandlerOutput`] only.
+/// Used by the implementations of [`HandlerOutput`] only.
 #[doc(hidden)]
 pub struct Settled(pub(crate) Started<()>);
 
@@ -322,7 +322,7 @@ impl<Fut: Future<Output = ()> + Send + 'static> HandlerOutput<Async> for Fut {
     }
 }
 
-/// What a handler for connects may return: nothing or a `Result<(), Rejection>`, at once or as a future.
+/// The result of a connect handler: `()` or `Result<(), Rejection>`, or a future of one of them.
 #[diagnostic::on_unimplemented(
     message = "a connect handler returns `()` or `Result<(), Rejection>`, or a future of one of them, not `{Self}`"
 )]
@@ -347,7 +347,7 @@ pub trait ConnectOutput<K>: sealed::Sealed<(K, Rejection)> {
     fn decide(self) -> Decided;
 }
 
-/// For the implementations of [`ConnectOutput`] only.
+/// Used by the implementations of [`ConnectOutput`] only.
 #[doc(hidden)]
 pub struct Decided(pub(crate) Started<Result<(), Rejection>>);
 
@@ -387,7 +387,7 @@ where
     }
 }
 
-/// Marks a connect handler whose future cannot refuse. Never named by users.
+/// Marks a connect handler whose future cannot reject the client. Never named by users.
 #[derive(Debug)]
 pub struct AsyncUnit(());
 

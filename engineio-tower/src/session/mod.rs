@@ -53,8 +53,8 @@ pub(crate) struct Opening {
 
 /// A client's session, shared by the application's handles, its requests, its WebSocket and the deadline watcher.
 ///
-/// Code of the application (handlers, metrics recorders, log subscribers, the `Drop` of its values) never runs under the
-/// lock, because it may ask for the same session: effects are collected under the lock and applied after it.
+/// Code of the application (handlers, metrics recorders, log subscribers, the `Drop` of its values) never runs under
+/// the lock, because it may ask for the same session: effects are collected under the lock and applied after it.
 pub(crate) struct Session {
     pub(crate) server: Arc<ServerInner>,
     pub(crate) sid: Sid,
@@ -181,8 +181,8 @@ impl Session {
 
     /// Processes the deadline that the watcher has found due.
     ///
-    /// An entry of the watcher that was overtaken by an earlier one is left over. If it were followed by a new one, each
-    /// heartbeat would leave one more of them, wherever the interval is shorter than the timeout.
+    /// An entry of the watcher that was overtaken by an earlier one is left over. If it were followed by a new one,
+    /// each heartbeat would leave one more of them, wherever the interval is shorter than the timeout.
     pub(crate) fn on_deadline(self: &Arc<Self>, now: Instant) {
         self.change(|state| {
             if state.watched.is_some_and(|watched| watched <= now) {
@@ -219,8 +219,9 @@ impl Session {
         accepted
     }
 
-    /// Ends the session, unless it is in the registry and not accepted yet. If it were closed then, the application would
-    /// not hear of the end of a client that it has accepted; `connect` looks for a shutdown after it has accepted one.
+    /// Ends the session, unless it is in the registry and not accepted yet. If it were closed then, the application
+    /// would not hear of the end of a client that it has accepted; `connect` looks for a shutdown after it has accepted
+    /// one.
     ///
     /// Returns whether it was accepted.
     pub(crate) fn end_if_accepted(

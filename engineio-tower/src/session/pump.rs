@@ -16,12 +16,12 @@ use crate::session::{Next, Session, give_way, now};
 
 /// The running handler of a client, if one is running.
 ///
-/// It is polled by the task of the client's WebSocket, together with the reads and writes, or else by a task that
-/// lives as long as there are events. Whoever polls it has claimed the right to.
+/// It is polled by the task of the client's WebSocket, together with the reads and writes, or else by a task that lives
+/// as long as there are events. Only a task that has claimed the right may poll it.
 #[derive(Default)]
 pub(crate) struct Pump {
     running: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
-    /// What is running, or was started last, is the handler for the end.
+    /// The handler that is running, or was started last, is that for the end.
     last: bool,
 }
 
@@ -34,7 +34,7 @@ impl std::fmt::Debug for Pump {
 }
 
 impl Pump {
-    /// A task that runs handlers until there are no events left.
+    /// Returns a task that runs handlers until there are no events left.
     pub(crate) fn run(self, session: Arc<Session>) -> impl Future<Output = ()> + Send {
         Task {
             pump: self,
@@ -45,7 +45,7 @@ impl Pump {
 
     /// Runs handlers until there are no events left, and gives the claim back then.
     pub(crate) fn poll(&mut self, session: &Arc<Session>, cx: &mut Context<'_>) -> Poll<()> {
-        // What handlers log names the client that it concerns. Costs one look where nobody listens.
+        // Log lines of handlers name their client. Without a subscriber it costs one check.
         let _span =
             tracing::debug_span!(target: "engineio::session", "session", sid = session.sid.short())
                 .entered();
@@ -103,8 +103,8 @@ impl Future for Task {
 }
 
 impl Drop for Task {
-    /// The runtime is gone: with the program, or with one of the threads of a host that has a runtime for each. What is
-    /// owed to the application is done here, as far as it gets without waiting.
+    /// Runs the remaining handlers until they have to wait. The runtime is gone: with the program, or with one of the
+    /// threads of a host that has a runtime for each.
     fn drop(&mut self) {
         let cx = &mut Context::from_waker(Waker::noop());
         while !self.done && self.pump.poll(&self.session, cx).is_pending() {
@@ -137,7 +137,8 @@ fn start(session: &Arc<Session>, socket: &Socket, event: Event) -> Started<()> {
     }
 }
 
-/// A message handler that runs concurrently with others of its client. `on_disconnect` waits for it, and so does a shutdown.
+/// A message handler that runs concurrently with others of its client. `on_disconnect` waits for it, and so does a
+/// shutdown.
 struct Concurrent {
     session: Arc<Session>,
     _pending: PendingWork,

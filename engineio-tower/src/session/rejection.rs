@@ -1,13 +1,13 @@
-//! How an application turns a client away.
+//! The rejection of a client by the application.
 
 use bytes::Bytes;
 use engineio_core::SendError;
 use http::StatusCode;
 
-/// The answer to a client that the application does not let in: a status and a JSON body.
+/// Rejects a client in a connect handler, with a status and a JSON body.
 ///
-/// The default is what python-engineio answers: 401 and the JSON string `"Unauthorized"`. A WebSocket client gets the
-/// same answer in place of the 101.
+/// The default is the same as in python-engineio: 401 and the JSON string `"Unauthorized"`. A WebSocket client gets the
+/// same response in place of the 101.
 ///
 /// # Examples
 ///
@@ -27,7 +27,7 @@ pub struct Rejection {
 }
 
 impl Rejection {
-    /// 401 with `"Unauthorized"`: the client may try again with other credentials.
+    /// Returns a 401 with `"Unauthorized"`: the client may try again with other credentials.
     #[must_use]
     pub const fn unauthorized() -> Self {
         Self {
@@ -36,7 +36,7 @@ impl Rejection {
         }
     }
 
-    /// 403 with the protocol's own body for it, `{"code":4,"message":"Forbidden"}`.
+    /// Returns a 403 with the protocol's own body, `{"code":4,"message":"Forbidden"}`.
     #[must_use]
     pub const fn forbidden() -> Self {
         Self {
@@ -53,7 +53,7 @@ impl Rejection {
         Self::status_code(StatusCode::SERVICE_UNAVAILABLE).json("Service unavailable")
     }
 
-    /// Another status, with `"Unauthorized"` until [`json`](Self::json) replaces it.
+    /// Returns a rejection with this status, and `"Unauthorized"` until [`json`](Self::json) replaces it.
     ///
     /// # Panics
     ///
@@ -71,7 +71,7 @@ impl Rejection {
         }
     }
 
-    /// The same with this value as the JSON body.
+    /// Replaces the JSON body.
     #[must_use]
     pub fn json(self, body: impl Into<serde_json::Value>) -> Self {
         Self {
@@ -80,13 +80,13 @@ impl Rejection {
         }
     }
 
-    /// The status of the answer.
+    /// Returns the status of the response.
     #[must_use]
     pub const fn status(&self) -> StatusCode {
         self.status
     }
 
-    /// The JSON body of the answer.
+    /// Returns the JSON body of the response.
     #[must_use]
     pub const fn body(&self) -> &Bytes {
         &self.body
@@ -103,8 +103,8 @@ impl Default for Rejection {
     }
 }
 
-/// For the `?` behind a `send` in a connect handler: 503 if more was sent than fits or the handler closed the socket, 500
-/// for a text that cannot be sent at all.
+/// For the `?` behind a `send` in a connect handler: 503 if more was sent than fits or the handler closed the socket,
+/// 500 for a text that cannot be sent at all.
 impl<T> From<SendError<T>> for Rejection {
     fn from(error: SendError<T>) -> Self {
         tracing::warn!(target: "engineio::connect", %error, "a connect handler could not send");

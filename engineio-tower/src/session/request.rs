@@ -1,4 +1,4 @@
-//! What a connect handler sees of the request.
+//! The request as a connect handler sees it.
 
 use std::net::SocketAddr;
 
@@ -8,13 +8,15 @@ use http::{Extensions, HeaderMap, Method, Uri};
 
 /// The address of the peer, as a request extension.
 ///
-/// A host that knows it inserts it; the adapters and [`serve`](crate::serve) do. Everything works without.
+/// The adapters and [`serve`](crate::serve) insert it, and other hosts may. Nothing depends on it but
+/// [`Socket::peer_addr`](crate::Socket::peer_addr), [`ConnectRequest::peer_addr`] and
+/// [`max_sockets_per_peer`](crate::ServerBuilder::max_sockets_per_peer).
 ///
 /// ```
 /// use std::net::SocketAddr;
 /// use engineio_tower::PeerAddr;
 ///
-/// // In a host of your own, before the request goes to the service:
+/// // In a custom host, before the request goes to the service:
 /// fn tell<B>(request: &mut http::Request<B>, peer: SocketAddr) {
 ///     request.extensions_mut().insert(PeerAddr(peer));
 /// }
@@ -23,9 +25,9 @@ use http::{Extensions, HeaderMap, Method, Uri};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct PeerAddr(pub SocketAddr);
 
-/// The head of the request that asks for a session.
+/// The head of the request that opens a session.
 ///
-/// It lives as long as the connect handler: what is needed later is copied out of it, for example with
+/// It lives as long as the connect handler: copy out of it whatever is needed later, for example with
 /// [`Socket::set`](crate::Socket::set). (The head pins the buffer that the connection read it into.)
 ///
 /// ```
@@ -59,31 +61,31 @@ impl ConnectRequest {
         }
     }
 
-    /// The method: GET, or CONNECT for a WebSocket over HTTP/2.
+    /// Returns the method: GET, or CONNECT for a WebSocket over HTTP/2.
     #[must_use]
     pub const fn method(&self) -> &Method {
         &self.head.method
     }
 
-    /// The URI as the service got it. Below a nested router it lacks the prefix.
+    /// Returns the URI as the service received it. Below a nested router it lacks the prefix.
     #[must_use]
     pub const fn uri(&self) -> &Uri {
         &self.head.uri
     }
 
-    /// The headers.
+    /// Returns the headers.
     #[must_use]
     pub const fn headers(&self) -> &HeaderMap {
         &self.head.headers
     }
 
-    /// What layers in front of the service attached to the request.
+    /// Returns the extensions that layers in front of the service attached to the request.
     #[must_use]
     pub const fn extensions(&self) -> &Extensions {
         &self.head.extensions
     }
 
-    /// The last value of a query parameter, with its percent-encoding undone.
+    /// Returns the last value of a query parameter, percent-decoded.
     #[must_use]
     pub fn query(&self, name: &str) -> Option<String> {
         let query = self.head.uri.query().unwrap_or_default();
@@ -93,31 +95,31 @@ impl ConnectRequest {
             .map(|(_, value)| value.into_owned())
     }
 
-    /// The address of the peer, if the host told it: the client's, or that of the proxy in front.
+    /// Returns the address of the peer, if the host passed it on: the client's, or that of the proxy in front.
     #[must_use]
     pub const fn peer_addr(&self) -> Option<SocketAddr> {
         self.peer
     }
 
-    /// The transport over which the session begins.
+    /// Returns the transport over which the session begins.
     #[must_use]
     pub const fn transport(&self) -> Transport {
         self.transport
     }
 
-    /// The revision of the protocol that the client speaks.
+    /// Returns the protocol revision that the client speaks.
     #[must_use]
     pub const fn revision(&self) -> Revision {
         self.revision
     }
 
-    /// The whole head.
+    /// Returns the whole head.
     #[must_use]
     pub const fn head(&self) -> &Parts {
         &self.head
     }
 
-    /// The whole head, to be changed: extractors of web frameworks want it so.
+    /// Returns the whole head for changes, which extractors of web frameworks require.
     pub const fn head_mut(&mut self) -> &mut Parts {
         &mut self.head
     }

@@ -1,4 +1,5 @@
-//! What the handles of a client do: sending, and waiting for room, for the end, or for an empty outbox.
+//! The session as seen by the application's handles: sending, and waiting for room, for the end, or for an empty
+//! outbox.
 
 use std::sync::Arc;
 use std::task::Context;
@@ -97,10 +98,9 @@ impl Session {
         sent
     }
 
-    /// Sends, or has the task woken when it is its turn and worth trying again.
+    /// Sends, or registers the task to be woken when it is its turn and there is room (back pressure).
     ///
-    /// While the application has not accepted the client yet, nobody takes anything out of the outbox, so a full one
-    /// is an error at once.
+    /// Until the application has accepted the client, nothing leaves the outbox, so a full one is an error at once.
     pub(crate) fn poll_send(
         self: &Arc<Self>,
         message: Message,
@@ -135,7 +135,7 @@ impl Session {
         sent.inspect(|()| meter::sent(1, bytes))
     }
 
-    /// Why the session is closed, or has the task woken when it may be.
+    /// Returns the reason why the session is closed, or registers the task to be woken at its end.
     pub(crate) fn poll_closed(&self, cx: &Context<'_>) -> Option<DisconnectReason> {
         let mut state = self.lock();
         let closed = state.machine.closed();
@@ -145,7 +145,7 @@ impl Session {
         closed
     }
 
-    /// Whether the outbox is empty, or has the task woken when it may be.
+    /// Returns whether the outbox is empty, or registers the task to be woken when it may be.
     pub(crate) fn poll_flushed(&self, cx: &Context<'_>) -> bool {
         let mut state = self.lock();
         // Nobody takes anything before the application has accepted the client; it would wait for itself.

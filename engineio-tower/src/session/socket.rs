@@ -14,9 +14,9 @@ use crate::session::{QueuedSender, Session, now};
 
 /// One connected client.
 ///
-/// A handle: cloning costs a reference count, and it may be kept and used from any task or thread. Clones are equal; a
-/// room is a `HashMap<Sid, Socket>`. After the client is
-/// gone, sending returns the message in an error; everything else still answers.
+/// This is a handle: cloning costs a reference count, and it can be kept and used from any task or thread. Clones are
+/// equal; a room is a `HashMap<Sid, Socket>`. After the client is gone, sending returns the message in an error, and
+/// all other methods still work.
 ///
 /// # Examples
 ///
@@ -50,7 +50,7 @@ impl Socket {
         Self { session }
     }
 
-    /// The id of the session.
+    /// Returns the id of the session.
     #[must_use]
     pub fn sid(&self) -> Sid {
         self.session.sid
@@ -58,14 +58,14 @@ impl Socket {
 
     /// Sends a message, waiting while the outbox is full.
     ///
-    /// The message is queued when this returns, not yet with the client; see [`flush`](Self::flush). Those who wait are
-    /// served in the order in which they came, whatever the size of their messages: one that is polled no more, without
-    /// being dropped, holds up those behind it.
+    /// When this returns, the message is queued but has not reached the client; see [`flush`](Self::flush). Waiting
+    /// senders are served first come, first served, whatever the size of their messages: a `send` future that is
+    /// neither polled nor dropped blocks the senders queued behind it.
     ///
     /// # Errors
     ///
-    /// Returns the message as [`SendError::Closed`] if the client is gone or going. In a connect handler, where nothing
-    /// leaves the outbox yet, a full outbox is [`SendError::Full`] at once.
+    /// Returns the message as [`SendError::Closed`] if the client is disconnected or being disconnected. In a connect
+    /// handler, where nothing leaves the outbox yet, a full outbox is [`SendError::Full`] at once.
     ///
     /// # Cancel safety
     ///
@@ -74,7 +74,7 @@ impl Socket {
         self.send_with(message, SendOptions::new()).await
     }
 
-    /// Sends a message as [`send`](Self::send) does, with wishes as to how.
+    /// Sends a message as [`send`](Self::send) does, with per-message options.
     ///
     /// # Errors
     ///
@@ -106,12 +106,12 @@ impl Socket {
         .await
     }
 
-    /// Sends a message if there is room for it now, and nobody waits for room.
+    /// Sends a message if the outbox has room now and no sender waits for room.
     ///
     /// # Errors
     ///
     /// Returns the message as [`SendError::Full`] if the outbox has no room or others wait for it, or as
-    /// [`SendError::Closed`] if the client is gone or going.
+    /// [`SendError::Closed`] if the client is disconnected or being disconnected.
     pub fn try_send(&self, message: impl Into<Message>) -> Result<(), SendError> {
         self.session.try_send(message.into(), SendOptions::new())
     }
@@ -121,7 +121,7 @@ impl Socket {
     /// # Errors
     ///
     /// Returns the messages as [`SendError::Full`] if the outbox has no room for all of them or others wait for it,
-    /// or as [`SendError::Closed`] if the client is gone or going.
+    /// or as [`SendError::Closed`] if the client is disconnected or being disconnected.
     ///
     /// ```
     /// use engineio_tower::{Message, SendError, Socket};
@@ -139,8 +139,8 @@ impl Socket {
         self.session.send_many(messages)
     }
 
-    /// Sends a message if it leaves at once, and drops it otherwise: for what is worth nothing when it is late, such as
-    /// a position that will be overtaken by the next. Returns whether it was sent.
+    /// Sends a message if it can leave at once, and drops it otherwise: for data that is worthless when late, such as a
+    /// position that the next one replaces. Returns whether it was sent.
     pub fn send_volatile(&self, message: impl Into<Message>) -> bool {
         self.session.send_volatile(message.into())
     }
@@ -166,9 +166,9 @@ impl Socket {
         }
     }
 
-    /// Waits until everything that was sent so far has been handed to the client's connection, or the client is gone.
+    /// Waits until all messages sent so far have been handed to the client's connection, or the client is gone.
     ///
-    /// In a connect handler it returns at once: what is sent there travels with the handshake.
+    /// In a connect handler it returns at once: messages sent there travel with the handshake.
     ///
     /// # Cancel safety
     ///
@@ -181,7 +181,7 @@ impl Socket {
         .await;
     }
 
-    /// Disconnects the client in good order: what is queued first, then the close packet.
+    /// Disconnects the client gracefully: sends the queued messages, then the close packet.
     ///
     /// Returns at once; [`closed`](Self::closed) waits for the end. Messages that the client sends from now on are
     /// dropped. In a connect handler it refuses the client. Works on any thread.
@@ -190,13 +190,13 @@ impl Socket {
             .update(|session| session.close(now(), DisconnectReason::Server));
     }
 
-    /// Disconnects the client at once; what is queued is dropped.
+    /// Disconnects the client at once and drops the queued messages.
     pub fn abort(&self) {
         self.session
             .update(|session| session.abort(now(), DisconnectReason::Server));
     }
 
-    /// Waits until the client is gone, and returns why.
+    /// Waits until the client is gone, and returns the reason.
     ///
     /// # Cancel safety
     ///
@@ -209,52 +209,51 @@ impl Socket {
         .await
     }
 
-    /// Whether messages can be sent: the client is connected and not being disconnected.
+    /// Returns whether messages can be sent: the client is connected and not being disconnected.
     #[must_use]
     pub fn is_connected(&self) -> bool {
         self.session.ask(proto::server::Session::is_open)
     }
 
-    /// Why the client is gone, or `None` while it is not.
+    /// Returns the reason why the client is gone, or `None` while it is connected.
     #[must_use]
     pub fn disconnect_reason(&self) -> Option<DisconnectReason> {
         self.session.ask(proto::server::Session::closed)
     }
 
-    /// By what the client is reached now, or was when it went.
+    /// Returns the current transport, or the last one once the client is gone.
     #[must_use]
     pub fn transport(&self) -> Transport {
         self.session.transport()
     }
 
-    /// The revision of the protocol that the client speaks.
+    /// Returns the protocol revision that the client speaks.
     #[must_use]
     pub fn revision(&self) -> Revision {
         self.session.revision
     }
 
-    /// The address of the peer that opened the session, if the host told it.
+    /// Returns the address of the peer that opened the session, if the host passed it on.
     #[must_use]
     pub fn peer_addr(&self) -> Option<SocketAddr> {
         self.session.peer
     }
 
-    /// How many messages are queued for the client.
+    /// Returns the number of messages queued for the client.
     #[must_use]
     pub fn queued_messages(&self) -> usize {
         self.session.ask(proto::server::Session::queued_messages)
     }
 
-    /// How many bytes are queued for the client, 64 for each message included.
+    /// Returns the number of bytes queued for the client, with an overhead of 64 for each message.
     #[must_use]
     pub fn queued_bytes(&self) -> usize {
         self.session.ask(proto::server::Session::queued_bytes)
     }
 
-    /// Attaches a value to the client, one of each type. It is dropped after `on_disconnect`, even if a handle is kept, and
-    /// at once if that is over.
+    /// Attaches a value to the client, one of each type. Returns the value of that type that was attached before.
     ///
-    /// Returns the value of that type that was attached before.
+    /// The value is dropped after `on_disconnect`, even if a handle is kept, and at once if `on_disconnect` has run.
     ///
     /// ```
     /// use engineio_tower::Socket;
@@ -272,13 +271,13 @@ impl Socket {
         self.session.data.set(value)
     }
 
-    /// The value of this type that was attached to the client.
+    /// Returns the value of this type that was attached to the client.
     #[must_use]
     pub fn get<T: Any + Send + Sync>(&self) -> Option<Arc<T>> {
         self.session.data.get()
     }
 
-    /// The server that the client is connected to.
+    /// Returns the server that the client is connected to.
     #[must_use]
     pub fn server(&self) -> Server {
         Server::from_inner(Arc::clone(&self.session.server))

@@ -23,8 +23,8 @@ pub(super) struct State {
     pub(super) permit: Option<Permit>,
     /// Held from the acceptance of the client until its last handler has run: a shutdown waits for it.
     pub(super) pending: Option<PendingWork>,
-    /// The requests and the WebSocket that wait for the session. A GET and a POST fit inline, which saves each session an
-    /// allocation.
+    /// The requests and the WebSocket that wait for the session. A GET and a POST fit inline, which saves each session
+    /// an allocation.
     pub(super) waiters: SmallVec<[Waiter; 2]>,
     /// The tasks that wait until the outbox is empty, or for the end.
     pub(super) waiting: Vec<Waker>,

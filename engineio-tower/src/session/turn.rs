@@ -43,8 +43,8 @@ impl Session {
         self.server.spawn(task);
     }
 
-    /// Makes a change that brings events, and runs their handlers here until the first that has to wait; a task gets the
-    /// rest. So a POST whose handler answers at once completes the waiting GET without a change of task.
+    /// Makes a change that brings events, and runs their handlers here until the first that has to wait; a task gets
+    /// the rest. So a POST whose handler answers at once completes the waiting GET without a change of task.
     pub(crate) fn update_and_pump(
         self: &Arc<Self>,
         cx: &mut Context<'_>,

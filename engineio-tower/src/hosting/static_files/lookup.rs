@@ -165,7 +165,7 @@ enum Kind {
     Directory,
 }
 
-/// What is at this path; `None` for nothing, and for pipes and devices, which could be read for ever.
+/// Finds the file at this path; `None` if there is none, and for pipes and devices, which could be read for ever.
 async fn kind(path: &Path) -> Option<Kind> {
     let metadata = tokio::fs::metadata(path).await.ok()?;
     if metadata.is_dir() {

@@ -1,4 +1,4 @@
-//! Files from the disk, for programs that have no web framework beside the Engine.IO server.
+//! Files from the disk, for programs without a web framework.
 //!
 //! This maps URLs to files by the rules of python-engineio; reading, ranges, validators and content types are those of
 //! tower-http. What is not found here belongs to the host app.
@@ -23,7 +23,7 @@ use lookup::{DefaultFile, Directory, Rules, safe_path};
 /// The body of a file: it is read from the disk while it is sent, in pieces of 64 KiB.
 pub type StaticBody = tower_http::services::fs::ServeFileSystemResponseBody;
 
-/// A map from URLs to files and directories, served beside the Engine.IO path.
+/// A map from URLs to files and directories, served alongside the Engine.IO path.
 ///
 /// The order is: the Engine.IO path, then these files, then the host app, which also gets every request that matches
 /// a rule but no file, body and all. The rules:

@@ -39,12 +39,12 @@ impl<'a> Address<'a> {
         })
     }
 
-    /// Whether this is an origin with this scheme.
+    /// Returns whether this is an origin with this scheme.
     pub(super) fn has_scheme(&self, scheme: &str) -> bool {
         self.scheme.eq_ignore_ascii_case(scheme)
     }
 
-    /// Whether a page of this origin calls the server that it came from, whose name is `authority`.
+    /// Returns whether a page of this origin calls the server that it came from, whose name is `authority`.
     ///
     /// A missing port in `authority` is the default port of the page's scheme: which scheme the server itself has
     /// spoken with the browser is a question for the caller.

@@ -79,7 +79,7 @@ enum Rule {
     Off,
 }
 
-/// What the check says about one request.
+/// The result of the check of one request.
 pub(crate) enum Verdict {
     /// The request may go on.
     Allowed,
@@ -255,7 +255,7 @@ impl Origins {
         }
     }
 
-    /// Whether pages of an allowed origin may send cookies and other credentials across origins:
+    /// Returns whether pages of an allowed origin may send cookies and other credentials across origins:
     /// `Access-Control-Allow-Credentials: true`. On by default, as in python-engineio.
     #[must_use]
     pub fn credentials(mut self, credentials: bool) -> Self {
@@ -263,8 +263,8 @@ impl Origins {
         self
     }
 
-    /// Whether `X-Forwarded-Host` and `X-Forwarded-Proto` (the first item of each) name what the browser sees. Off
-    /// by default; it matters to [`same`](Self::same) only.
+    /// Returns whether `X-Forwarded-Host` and `X-Forwarded-Proto` (the first item of each) name what the browser sees.
+    /// Off by default; it matters to [`same`](Self::same) only.
     ///
     /// Switch it on when a proxy in front changes the `Host` header, and only if every request comes through a proxy
     /// that sets both headers itself.

@@ -1,9 +1,9 @@
 //! Which pages may load a poll as a script (JSONP).
 //!
 //! A browser loads a script of another site without an `Origin` header and lets the page run it, so that the page reads
-//! what is in it. Two other headers tell where such a request comes from. `Sec-Fetch-Site` (Fetch Metadata) is written by
-//! the browser alone, but only to `https` sites and to `localhost`. `Referer` names the page, which can leave it out but
-//! cannot name another.
+//! what is in it. Two other headers tell where such a request comes from. `Sec-Fetch-Site` (Fetch Metadata) is written
+//! by the browser alone, but only to `https` sites and to `localhost`. `Referer` names the page, which can leave it out
+//! but cannot name another.
 
 use http::HeaderName;
 use http::header::REFERER;
@@ -68,7 +68,8 @@ mod tests {
     use super::super::tests::{allows_script, head};
     use super::*;
 
-    /// Whether each rule lets a script request with these headers pass: same origin, a list, a predicate, any, off.
+    /// Returns whether each rule lets a script request with these headers pass: same origin, a list, a predicate, any,
+    /// off.
     fn judged(headers: &[(&'static str, &str)]) -> [bool; 5] {
         let headers: Vec<_> = [("host", "app.example")]
             .into_iter()
