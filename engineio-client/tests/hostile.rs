@@ -6,10 +6,12 @@ use std::io::Write;
 use std::time::Duration;
 
 use engineio_client::{Client, DisconnectReason, Error, ErrorKind, Transport};
-use futures_util::SinkExt;
+use futures_util::{SinkExt, StreamExt};
 use support::{OPEN, OPEN_POLLING, Reply, Server, accept_probe, in_time, ok, websocket};
 use tokio::io::AsyncWriteExt;
 use tokio_tungstenite::tungstenite::Message as WsMessage;
+use tokio_tungstenite::tungstenite::protocol::CloseFrame;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 
 /// The error with which a client meets a server that answers the handshake like this.
 async fn refused_by<F>(reply: F) -> Error
@@ -376,6 +378,66 @@ async fn a_websocket_answer_that_is_none() {
         ];
         assert_eq!(error.kind(), expected[n], "{error}");
     }
+}
+
+#[tokio::test]
+async fn a_close_frame_of_the_server_is_answered_before_the_connection_ends() {
+    let (heard, answer) = tokio::sync::oneshot::channel();
+    let heard = std::sync::Mutex::new(Some(heard));
+    let server = Server::start(move |_, _| {
+        let heard = heard.lock().unwrap().take();
+        websocket(move |mut socket| async move {
+            socket.send(WsMessage::text(OPEN)).await.unwrap();
+            let close = CloseFrame {
+                code: CloseCode::Policy,
+                reason: "no".into(),
+            };
+            socket.send(WsMessage::Close(Some(close))).await.unwrap();
+            heard.unwrap().send(socket.next().await).unwrap();
+        })
+    })
+    .await;
+    let builder = Client::builder(&server.url()).transports([Transport::WebSocket]);
+    let mut client = in_time(builder.connect()).await.unwrap();
+    assert!(in_time(client.next()).await.is_none());
+    let error = client.disconnect_error().unwrap().to_string();
+    assert!(error.contains("code 1008, \"no\""), "{error}");
+    let answer = in_time(answer).await.unwrap();
+    assert!(
+        matches!(&answer, Some(Ok(WsMessage::Close(Some(close)))) if close.code == CloseCode::Policy),
+        "{answer:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_client_offers_only_the_extension_that_it_implements() {
+    let server = Server::start(|_, _| {
+        let headers = "upgrade: websocket\r\nconnection: upgrade\r\n\
+                       sec-websocket-extensions: permessage-deflate\r\n";
+        Reply::With(101, headers, Vec::new())
+    })
+    .await;
+    // The application cannot make the client offer what it does not implement.
+    let builder = Client::builder(&server.url())
+        .transports([Transport::WebSocket])
+        .header("sec-websocket-extensions", "permessage-deflate");
+    let error = in_time(builder.connect()).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Protocol, "{error}");
+    let seen = server.seen();
+    assert_eq!(seen[0].header("sec-websocket-extensions"), None);
+    assert_eq!(
+        seen[0].header("host"),
+        Some(&*format!("127.0.0.1:{}", server.port))
+    );
+
+    let builder = Client::builder(&server.url())
+        .transports([Transport::WebSocket])
+        .websocket_compression_threshold(1_024);
+    in_time(builder.connect()).await.unwrap_err();
+    assert_eq!(
+        server.seen()[1].header("sec-websocket-extensions"),
+        Some("permessage-deflate; server_no_context_takeover; client_no_context_takeover")
+    );
 }
 
 #[tokio::test]

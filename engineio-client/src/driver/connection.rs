@@ -298,7 +298,10 @@ impl<'a> Connection<'a> {
                 break;
             }
             match socket.poll_frame(cx) {
-                Poll::Ready(Ok(None)) => progress = true,
+                Poll::Ready(Ok(None)) => {
+                    progress = true;
+                    budget.charge_empty_read();
+                }
                 Poll::Ready(Ok(Some(frame))) => {
                     progress = true;
                     budget.charge_frame(frame.as_bytes().len());
