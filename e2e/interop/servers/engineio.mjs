@@ -33,6 +33,8 @@ const engine = new Server({
   pingInterval: number('ping-interval-ms'),
   pingTimeout: number('ping-timeout-ms'),
   maxHttpBufferSize: number('max-payload'),
+  // For clients that offer it only.
+  perMessageDeflate: { threshold: 1024 },
   allowRequest: (request, decide) => {
     const isWelcome = new URL(request.url, 'http://localhost').searchParams.get('reject') !== '1';
     decide(isWelcome ? null : 'rejected', isWelcome);

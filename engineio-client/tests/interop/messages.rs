@@ -110,3 +110,40 @@ async fn messages_of_a_megabyte() {
     ];
     echo_everywhere(&messages).await;
 }
+
+#[tokio::test]
+async fn messages_that_either_side_may_compress() {
+    let json = |len: usize| {
+        let items = (0..).map(|n| format!("{{\"id\":{n},\"price\":{}}},", n * 7919 % 1009));
+        let items = items.scan(0, |total: &mut usize, item| {
+            *total += item.len();
+            (*total <= len).then_some(item)
+        });
+        // A letter in front, because python-engineio takes text that looks like JSON for JSON.
+        format!("t{}", items.collect::<String>())
+    };
+    let mut messages = Vec::new();
+    for len in [10, 1_023, 1_024, 5_000, 70_000, 900_000] {
+        messages.push(Message::from(json(len)));
+        messages.push(Message::from(json(len).into_bytes()));
+    }
+    for peer in peers() {
+        for mode in MODES {
+            let builder = peer.client(mode).websocket_compression_threshold(1_024);
+            let mut client = in_time(builder.connect()).await.unwrap();
+            in_time(client.settled()).await;
+            for message in &messages {
+                in_time(client.send(message.clone())).await.unwrap();
+                let echo = in_time(client.next()).await;
+                assert!(
+                    echo.as_ref() == Some(message),
+                    "{} over {mode:?}: {} bytes, {:?}",
+                    peer.name,
+                    message.len(),
+                    client.disconnect_error()
+                );
+            }
+            end(&mut client).await;
+        }
+    }
+}
