@@ -47,7 +47,14 @@ fn busy(config: Config, revision: Revision, now: Instant) -> Session {
     };
     session.handle_input(now, Input::PostReceived(post, payload));
     let websocket = session.next_link();
-    session.handle_input(now, Input::LinkOpened(websocket, Transport::WebSocket));
+    session.handle_input(
+        now,
+        Input::LinkOpened {
+            id: websocket,
+            transport: Transport::WebSocket,
+            base64: false,
+        },
+    );
     let probe = Frame::text("2probe");
     session.handle_input(now, Input::LinkFrame(websocket, probe));
     while session.poll_output().is_some() {}

@@ -176,7 +176,14 @@ fn a_text_with_a_separator_is_not_sent_to_a_client_that_polls() {
 
     // It may poll until the upgrade is complete, and never again.
     let websocket = session.next_link();
-    session.handle_input(now, Input::LinkOpened(websocket, Transport::WebSocket));
+    session.handle_input(
+        now,
+        Input::LinkOpened {
+            id: websocket,
+            transport: Transport::WebSocket,
+            base64: false,
+        },
+    );
     for frame in ["2probe", "5"] {
         assert!(session.send(evil()).is_err());
         let frame = Frame::text(frame);

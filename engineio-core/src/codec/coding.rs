@@ -3,7 +3,8 @@
 use super::{DecodeError, Frame, Payload, Revision, v3, v4};
 use crate::Packet;
 
-/// Chosen at the handshake, and never changed.
+/// The revision is chosen at the handshake and never changes. Base64 belongs to a transport: the handshake asks for it for
+/// the transport that it opens, the request for an upgrade for the link.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Coding {
     pub(crate) revision: Revision,

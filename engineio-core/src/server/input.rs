@@ -40,8 +40,15 @@ pub enum Input {
     PostAborted(ExchangeId),
     /// The body of a POST is larger than [`Config::max_payload`](crate::Config::max_payload).
     PostTooLarge(ExchangeId),
-    /// A link by this transport was opened, to which the session is to upgrade.
-    LinkOpened(LinkId, Transport),
+    /// A link was opened, to which the session is to upgrade.
+    LinkOpened {
+        /// Its name, from [`Session::next_link`](super::Session::next_link).
+        id: LinkId,
+        /// Its transport.
+        transport: Transport,
+        /// Whether its handshake asked for binary data as text (the `b64` query parameter).
+        base64: bool,
+    },
     /// A link brought a frame.
     LinkFrame(LinkId, Frame),
     /// A link is gone: [`DisconnectReason::TransportClose`] for a close frame or the end of the connection,

@@ -9,7 +9,7 @@ use std::time::Instant;
 use super::input::{ExchangeId, First, Input, Output};
 use super::machine::Machine;
 use super::post::{self, Post, Progress};
-use super::upgrade::Upgrading;
+use super::upgrade::{Candidate, Upgrading};
 use crate::codec::Packets;
 use crate::timer::Timer;
 use crate::{DisconnectReason, Frame, LinkId, Packet, Payload, Refusal, SendOptions, Transport};
@@ -44,6 +44,8 @@ pub(super) struct Poll {
 pub(super) struct Framed {
     id: LinkId,
     transport: Transport,
+    /// The answer to the probe is still to be sent, ahead of everything else.
+    probe_pong: bool,
     /// A POST that was under way when the upgrade was completed; what it brings is still taken.
     post: Option<Post>,
     /// The driver knows that there are frames.
@@ -62,7 +64,7 @@ impl Link {
                 poll: Some(Poll::new(id)),
                 post: None,
             }),
-            First::Link(id, transport) => Self::Framed(Framed::new(id, transport, None)),
+            First::Link(id, transport) => Self::Framed(Framed::new(id, transport)),
         }
     }
 
@@ -99,9 +101,11 @@ impl Link {
                 }
                 next
             }
-            Input::LinkOpened(id, transport) => {
-                Ok(self.on_link_opened(now, id, transport, machine))
-            }
+            Input::LinkOpened {
+                id,
+                transport,
+                base64,
+            } => Ok(self.on_link_opened(now, Candidate::new(id, transport, base64), machine)),
             Input::LinkFrame(id, frame) => self.on_frame(now, id, frame, machine),
             Input::LinkClosed(id, reason) => match self {
                 Self::Framed(mut framed) if framed.id == id => {
@@ -274,23 +278,17 @@ impl Link {
         Err((self, reason))
     }
 
-    fn on_link_opened(
-        self,
-        now: Instant,
-        id: LinkId,
-        transport: Transport,
-        machine: &mut Machine,
-    ) -> Self {
+    fn on_link_opened(self, now: Instant, candidate: Candidate, machine: &mut Machine) -> Self {
         match self {
             Self::Polling(polling) => {
-                Self::Upgrading(Upgrading::start(now, polling, id, transport, machine))
+                Self::Upgrading(Upgrading::start(now, polling, candidate, machine))
             }
             Self::Upgrading(mut upgrading) => {
-                upgrading.add(id, transport, machine);
+                upgrading.add(candidate, machine);
                 Self::Upgrading(upgrading)
             }
             link => {
-                machine.output(Output::CloseLink(id, DisconnectReason::TransportError));
+                candidate.refuse(machine);
                 link
             }
         }
@@ -401,6 +399,9 @@ impl Link {
     ) -> Option<(Packet, bool)> {
         match self {
             Self::Framed(framed) if framed.id == id => {
+                if std::mem::take(&mut framed.probe_pong) {
+                    return Some((Packet::probe_pong(), false));
+                }
                 if let Some(packet) = machine.next_control() {
                     return Some((packet, false));
                 }
@@ -453,13 +454,23 @@ impl Poll {
 }
 
 impl Framed {
-    pub(super) const fn new(id: LinkId, transport: Transport, post: Option<Post>) -> Self {
+    pub(super) const fn new(id: LinkId, transport: Transport) -> Self {
         Self {
             id,
             transport,
-            post,
+            probe_pong: false,
+            post: None,
             announced: false,
             gone: false,
+        }
+    }
+
+    /// Takes over what an upgrade leaves to be done.
+    pub(super) fn after_polling(self, post: Option<Post>, probe_pong: bool) -> Self {
+        Self {
+            post,
+            probe_pong,
+            ..self
         }
     }
 

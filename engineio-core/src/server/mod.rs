@@ -14,7 +14,6 @@ use std::sync::Arc;
 use std::time::Instant;
 
 pub use self::input::{Event, ExchangeId, First, Input, Output};
-use self::link::Link;
 use self::machine::Machine;
 use self::state::State;
 use crate::codec::Coding;
@@ -123,6 +122,8 @@ use crate::{
 /// | 68 | any | a request or a link after a deadline | by the timer's row | the timer counts as fired before it, whether or not `Timeout` came |
 /// | 69 | Polling, Upgrading | upgrades that come to nothing, while nothing is taken out of a full outbox | Closed (ping timeout) | as 60: an upgrade excuses until its timeout and a ping timeout are over, counted from the first attempt |
 /// | 70 | any open, revision 4 | pong to a ping that was not taken | same | changes nothing |
+/// | 71 | Upgrading | `5` by a link that sent no probe | that link | as 18 |
+/// | 72 | Upgrading (probed, `3probe` not taken) | `5` | that link | `3probe` goes before every other frame |
 ///
 /// # Examples
 ///
@@ -155,8 +156,8 @@ pub struct Session {
 impl Session {
     /// A session that waits for the application's decision. Messages may be sent already; they follow the open packet.
     ///
-    /// `base64` is the client's wish to have binary data as text (the `b64` query parameter). It is to be set for a
-    /// handshake with a JSONP index too: no payload of such a session may be binary.
+    /// `base64` is the client's wish to have binary data as text over the transport of the handshake (the `b64` query
+    /// parameter). It is to be set for a handshake with a JSONP index too: no payload of such a session may be binary.
     #[must_use]
     pub fn new(config: Arc<Config>, sid: Sid, revision: Revision, base64: bool) -> Self {
         Self {
@@ -193,7 +194,9 @@ impl Session {
             }
             input => {
                 // The driver may look at its timers late, as one that watches thousands of sessions together does.
-                if let Input::PollOpened(_) | Input::PostOpened(_) | Input::LinkOpened(..) = input {
+                if let Input::PollOpened(_) | Input::PostOpened(_) | Input::LinkOpened { .. } =
+                    input
+                {
                     self.on_timeout(now);
                 }
                 self.transition(|state, machine| state.step(now, input, machine));
@@ -343,24 +346,21 @@ impl Session {
         }
     }
 
-    /// Returns whether a link by this transport may be opened for the session now. To be asked before the link is
-    /// accepted, for a WebSocket before the 101 is sent.
+    /// Returns whether the handshake of a link by this transport is accepted now. To be asked before the link is accepted,
+    /// for a WebSocket before the 101 is sent.
+    ///
+    /// That of a second link is accepted too, and the link is closed at once (row 22), as in the reference: clients take a
+    /// refused handshake for an error, and the official protocol suite does not survive it.
     ///
     /// # Errors
     ///
     /// Returns [`Refusal::UnknownSid`] if the session is closed, and [`Refusal::BadRequest`] if upgrades to this transport
-    /// are switched off, one is under way, or the session is reached by a link already.
+    /// are switched off, or the session is not accepted yet or closing.
     pub fn may_upgrade(&self, to: Transport) -> Result<(), Refusal> {
-        let may = match &self.state {
-            State::Open(Link::Polling(_)) => true,
-            State::Open(Link::Upgrading(upgrading)) => !upgrading.is_tried(to),
-            State::Closed(_) => return Err(Refusal::UnknownSid),
-            _ => false,
-        };
-        if may && self.machine.config.offers_upgrade(to) {
-            Ok(())
-        } else {
-            Err(Refusal::BadRequest)
+        match &self.state {
+            State::Open(_) if self.machine.config.offers_upgrade(to) => Ok(()),
+            State::Closed(_) => Err(Refusal::UnknownSid),
+            _ => Err(Refusal::BadRequest),
         }
     }
 

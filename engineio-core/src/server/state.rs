@@ -252,7 +252,7 @@ fn refuse(input: Input, machine: &mut Machine) {
         Input::PostOpened(id) => {
             machine.output(Output::AnswerPost(id, Err(Refusal::UnknownSid)));
         }
-        Input::LinkOpened(id, _) | Input::Accepted(First::Link(id, _)) => {
+        Input::LinkOpened { id, .. } | Input::Accepted(First::Link(id, _)) => {
             machine.output(Output::CloseLink(id, DisconnectReason::TransportError));
         }
         _ => {}

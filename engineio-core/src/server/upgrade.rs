@@ -25,9 +25,11 @@ pub(super) struct Upgrading {
 }
 
 #[derive(Debug)]
-struct Candidate {
+pub(super) struct Candidate {
     id: LinkId,
     transport: Transport,
+    /// Its frames carry binary data as text.
+    base64: bool,
     stage: Stage,
 }
 
@@ -44,8 +46,7 @@ impl Upgrading {
     pub(super) fn start(
         now: Instant,
         polling: Polling,
-        id: LinkId,
-        transport: Transport,
+        candidate: Candidate,
         machine: &mut Machine,
     ) -> Self {
         let end = after(now, machine.config.upgrade_timeout);
@@ -55,23 +56,18 @@ impl Upgrading {
         machine.silence.on_upgrade(heard);
         Self {
             polling,
-            candidates: [Some(Candidate::new(id, transport)), None],
+            candidates: [Some(candidate), None],
         }
     }
 
     /// Adds a candidate by another transport, or refuses a second one by the same. The upgrade timer goes on.
-    pub(super) fn add(&mut self, id: LinkId, transport: Transport, machine: &mut Machine) {
-        let is_tried = self.is_tried(transport);
+    pub(super) fn add(&mut self, candidate: Candidate, machine: &mut Machine) {
+        let mut tried = self.candidates.iter().flatten();
+        let is_tried = tried.any(|other| other.transport == candidate.transport);
         match self.candidates.iter_mut().find(|slot| slot.is_none()) {
-            Some(slot) if !is_tried => *slot = Some(Candidate::new(id, transport)),
-            _ => machine.output(Output::CloseLink(id, DisconnectReason::TransportError)),
+            Some(slot) if !is_tried => *slot = Some(candidate),
+            _ => candidate.refuse(machine),
         }
-    }
-
-    /// Returns whether there is a candidate by this transport.
-    pub(super) fn is_tried(&self, transport: Transport) -> bool {
-        let mut candidates = self.candidates.iter().flatten();
-        candidates.any(|candidate| candidate.transport == transport)
     }
 
     pub(super) fn has(&self, id: LinkId) -> bool {
@@ -103,11 +99,12 @@ impl Upgrading {
                 self.offer_noop(now, machine);
                 Link::Upgrading(self)
             }
-            (Stage::Probed { .. }, Ok(Packet::Upgrade)) => {
-                let transport = candidate.transport;
-                self.remove(id);
-                self.complete(id, transport, machine)
-            }
+            // The probe may be missing: some clients take the open connection for the whole upgrade (elephant.io), and the
+            // reference lets them.
+            (_, Ok(Packet::Upgrade)) => match self.remove(id) {
+                Some(candidate) => self.complete(candidate, machine),
+                None => Link::Upgrading(self),
+            },
             _ => {
                 machine.output(Output::CloseLink(id, DisconnectReason::TransportError));
                 self.without(id, machine)
@@ -116,20 +113,22 @@ impl Upgrading {
     }
 
     /// Moves the session to the candidate that brought `5`.
-    fn complete(mut self, id: LinkId, transport: Transport, machine: &mut Machine) -> Link {
+    fn complete(mut self, candidate: Candidate, machine: &mut Machine) -> Link {
         self.close_candidates(DisconnectReason::TransportClose, machine);
         machine.stop_upgrade_timers();
         if let Some(poll) = self.polling.poll.take() {
             machine.answer_with_noop(poll.id, poll.ready);
         }
         machine.inbox.push(Event::Upgraded);
-        Link::Framed(Framed::new(id, transport, self.polling.post))
+        machine.coding.base64 = candidate.base64;
+        let probe_pong = matches!(candidate.stage, Stage::Probed { pong: true });
+        let framed = Framed::new(candidate.id, candidate.transport);
+        Link::Framed(framed.after_polling(self.polling.post, probe_pong))
     }
 
-    fn remove(&mut self, id: LinkId) {
-        for slot in &mut self.candidates {
-            slot.take_if(|candidate| candidate.id == id);
-        }
+    fn remove(&mut self, id: LinkId) -> Option<Candidate> {
+        let mut slots = self.candidates.iter_mut();
+        slots.find_map(|slot| slot.take_if(|candidate| candidate.id == id))
     }
 
     /// Gives a candidate up that failed. After the last one, the session goes on by polling and has lost nothing:
@@ -183,11 +182,17 @@ impl Upgrading {
 }
 
 impl Candidate {
-    const fn new(id: LinkId, transport: Transport) -> Self {
+    pub(super) const fn new(id: LinkId, transport: Transport, base64: bool) -> Self {
         Self {
             id,
             transport,
+            base64,
             stage: Stage::AwaitProbe,
         }
+    }
+
+    /// Closes a link that comes beside another one.
+    pub(super) fn refuse(self, machine: &mut Machine) {
+        machine.output(Output::CloseLink(self.id, DisconnectReason::TransportError));
     }
 }

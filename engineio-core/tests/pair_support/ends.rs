@@ -128,7 +128,11 @@ impl Pair {
             let input = if first {
                 server::Input::Accepted(First::Link(to, Transport::WebSocket))
             } else {
-                server::Input::LinkOpened(to, Transport::WebSocket)
+                server::Input::LinkOpened {
+                    id: to,
+                    transport: Transport::WebSocket,
+                    base64: false,
+                }
             };
             server.handle_input(self.now, input);
         } else {

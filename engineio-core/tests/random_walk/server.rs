@@ -195,7 +195,14 @@ impl Server {
         self.websockets.insert(id, (websocket, pipe));
         self.names.insert(websocket, id);
         self.listens = true;
-        self.input(world, Input::LinkOpened(id, Transport::WebSocket));
+        self.input(
+            world,
+            Input::LinkOpened {
+                id,
+                transport: Transport::WebSocket,
+                base64: false,
+            },
+        );
     }
 
     fn input(&mut self, world: &mut World, input: Input) {

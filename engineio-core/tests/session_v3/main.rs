@@ -323,7 +323,11 @@ fn an_upgrade() {
     let poll = driver.poll();
     let websocket = driver.session.next_link();
     assert_eq!(driver.session.may_upgrade(Transport::WebSocket), Ok(()));
-    driver.input(Input::LinkOpened(websocket, Transport::WebSocket));
+    driver.input(Input::LinkOpened {
+        id: websocket,
+        transport: Transport::WebSocket,
+        base64: false,
+    });
     driver.input(Input::LinkFrame(websocket, Frame::text("2probe")));
     let outputs = driver.outputs();
     assert!(outputs.contains(&Output::SendFrames(websocket)));
@@ -367,7 +371,11 @@ fn a_probe_that_fails_leaves_the_session_alone() {
     for frame in [Frame::text("3probe"), raw(b"\x04"), Frame::text("6:2probe")] {
         let mut driver = Driver::polling();
         let websocket = driver.session.next_link();
-        driver.input(Input::LinkOpened(websocket, Transport::WebSocket));
+        driver.input(Input::LinkOpened {
+            id: websocket,
+            transport: Transport::WebSocket,
+            base64: false,
+        });
         driver.input(Input::LinkFrame(websocket, frame));
         assert!(driver.outputs().contains(&Output::CloseLink(
             websocket,

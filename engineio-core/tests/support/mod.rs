@@ -176,7 +176,11 @@ impl Rig {
 
     pub(crate) fn open_link(&mut self, transport: Transport) -> LinkId {
         let id = self.session.next_link();
-        self.input(Input::LinkOpened(id, transport));
+        self.input(Input::LinkOpened {
+            id,
+            transport,
+            base64: false,
+        });
         id
     }
 

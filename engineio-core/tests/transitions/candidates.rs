@@ -50,13 +50,9 @@ fn no_default_has_a_third_transport() {
 fn a_link_by_another_transport_is_tried_beside_the_first() {
     let mut rig = rig();
     rig.open_websocket();
-    let refused = rig.session.may_upgrade(Transport::WebSocket);
-    assert_eq!(refused, Err(Refusal::BadRequest));
     assert_eq!(rig.session.may_upgrade(Transport::WebTransport), Ok(()));
     let webtransport = rig.open_link(Transport::WebTransport);
     assert_eq!(rig.seen(), []);
-    let refused = rig.session.may_upgrade(Transport::WebTransport);
-    assert_eq!(refused, Err(Refusal::BadRequest));
 
     let third = rig.open_link(Transport::WebTransport);
     assert_eq!(
@@ -215,6 +211,9 @@ fn a_session_can_begin_with_a_link_of_the_third_transport() {
     assert_eq!(rig.session.transport(), Transport::WebTransport);
     assert!(rig.try_send(Message::from("a")).is_ok());
     assert_eq!(rig.seen(), [text(link, "4a")]);
-    let refused = rig.session.may_upgrade(Transport::WebSocket);
-    assert_eq!(refused, Err(Refusal::BadRequest));
+    let second = rig.open_websocket();
+    assert_eq!(
+        rig.seen(),
+        [closed(second, DisconnectReason::TransportError)]
+    );
 }

@@ -1,7 +1,8 @@
 //! The move from polling to WebSocket, rows 15 to 24.
 
+use bytes::Bytes;
 use engineio_core::server::Input;
-use engineio_core::{Config, DisconnectReason, Refusal, Timer, Transport};
+use engineio_core::{Config, DisconnectReason, Message, Timer, Transport};
 
 use crate::support::{Rig, Seen, message, ms, payload, secs, text};
 
@@ -16,10 +17,6 @@ fn a_websocket_for_a_polling_session_may_take_the_upgrade_timeout() {
     assert_eq!(rig.session.transport(), Transport::Polling);
     assert_eq!(rig.time_left(), Some(secs(10)));
     assert_eq!(rig.session.timeout_reason(), Some(Timer::Upgrade));
-    assert_eq!(
-        rig.session.may_upgrade(Transport::WebSocket),
-        Err(Refusal::BadRequest)
-    );
 
     // Before the probe the poll is left alone, however long it takes.
     rig.wait(secs(9));
@@ -127,8 +124,7 @@ fn a_poll_given_up_after_the_upgrade_changes_nothing() {
 #[test]
 fn a_frame_that_is_no_part_of_an_upgrade_ends_only_the_websocket() {
     for (frames, what) in [
-        (&["5"][..], "no probe before"),
-        (&["2"], "a ping that is no probe"),
+        (&["2"][..], "a ping that is no probe"),
         (&["2probed"], "another probe"),
         (&["4too early"], "a message"),
         (&["x"], "no packet"),
@@ -193,17 +189,80 @@ fn a_websocket_that_breaks_during_the_upgrade_leaves_the_session_to_polling() {
     assert_eq!(rig.seen(), [payload(poll, "4a")]);
     assert_eq!(rig.session.timeout_reason(), Some(Timer::Ping));
 
-    // The next try begins from the start: the old probe does not count.
+    // The next try begins from the start.
     let second = rig.open_websocket();
-    rig.frame(second, "5");
-    let closed = Seen::WebSocketClosed(second, DisconnectReason::TransportError);
-    assert_eq!(rig.seen(), [closed]);
+    rig.frame(second, "2probe");
+    assert_eq!(rig.seen(), [text(second, "3probe")]);
+}
+
+// row 71
+#[test]
+fn an_upgrade_packet_without_a_probe_completes_the_upgrade() {
+    let mut rig = Rig::polling();
+    let poll = rig.poll();
+    let websocket = rig.open_websocket();
+    rig.frame(websocket, "5");
+    assert_eq!(rig.seen(), [payload(poll, "6"), Seen::Upgraded]);
+    assert_eq!(rig.session.transport(), Transport::WebSocket);
+    rig.frame(websocket, "4hello");
+    rig.send("a");
+    assert_eq!(rig.seen(), [message("hello"), text(websocket, "4a")]);
+}
+
+// row 72
+#[test]
+fn a_probe_is_answered_before_everything_else_even_if_the_upgrade_packet_comes_before_the_answer_left()
+ {
+    let mut rig = Rig::polling();
+    let websocket = rig.open_websocket();
+    rig.client_is_slow = true;
+    rig.frame(websocket, "2probe");
+    rig.frame(websocket, "5");
+    rig.send("a");
+    rig.wait(secs(25));
+    rig.client_is_slow = false;
+    rig.drive();
+    assert_eq!(
+        rig.seen(),
+        [
+            Seen::Upgraded,
+            text(websocket, "3probe"),
+            text(websocket, "2"),
+            text(websocket, "4a"),
+        ]
+    );
+}
+
+/// What a request asks for counts for its own transport: a client that cannot read bytes by polling may read them in
+/// frames, and the other way round.
+#[test]
+fn base64_belongs_to_the_transport_whose_request_asked_for_it() {
+    let bytes = || Message::from([1, 2, 3]);
+    for base64 in [false, true] {
+        let mut rig = Rig::polling();
+        let id = rig.session.next_link();
+        rig.input(Input::LinkOpened {
+            id,
+            transport: Transport::WebSocket,
+            base64,
+        });
+        rig.frame(id, "5");
+        rig.try_send(bytes()).unwrap();
+        let expected = if base64 {
+            text(id, "bAQID")
+        } else {
+            Seen::Binary(id, Bytes::from_static(&[1, 2, 3]))
+        };
+        assert_eq!(rig.seen(), [Seen::Upgraded, expected]);
+    }
 }
 
 // row 22
 #[test]
 fn a_second_websocket_is_closed_and_does_not_disturb_the_first() {
     let (mut rig, first) = Rig::probed();
+    // Its handshake is accepted: clients of the reference do not expect a refusal.
+    assert_eq!(rig.session.may_upgrade(Transport::WebSocket), Ok(()));
     let second = rig.open_websocket();
     let closed = |id| Seen::WebSocketClosed(id, DisconnectReason::TransportError);
     assert_eq!(rig.seen(), [closed(second)]);
@@ -212,6 +271,7 @@ fn a_second_websocket_is_closed_and_does_not_disturb_the_first() {
     assert_eq!(rig.seen(), []);
 
     rig.frame(first, "5");
+    assert_eq!(rig.session.may_upgrade(Transport::WebSocket), Ok(()));
     let third = rig.open_websocket();
     rig.frame(third, "4not mine");
     rig.input(Input::LinkClosed(third, DisconnectReason::TransportClose));

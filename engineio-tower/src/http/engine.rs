@@ -212,7 +212,7 @@ impl ServerInner {
             }),
             Action::Upgrade(sid) => self
                 .find(&sid, &query)
-                .and_then(|session| open_upgrade(session, &mut head))
+                .and_then(|session| open_upgrade(session, &mut head, query.base64))
                 .map(Work::answered),
         };
         work.unwrap_or_else(Work::answered)
@@ -256,8 +256,8 @@ fn form(head: &Parts, query: &Query) -> Form {
     }
 }
 
-fn open_upgrade(session: Arc<Session>, head: &mut Parts) -> Result<Answer, Refusal> {
+fn open_upgrade(session: Arc<Session>, head: &mut Parts, base64: bool) -> Result<Answer, Refusal> {
     let handshake = upgrade::Handshake::check(head, &session.server.options)?;
-    let id = session.open_websocket()?;
+    let id = session.open_websocket(base64)?;
     Ok(Answer::Response(handshake.accept(Driver::new(session, id))))
 }

@@ -98,15 +98,19 @@ impl Driver {
     pub async fn run<IO: AsyncRead + AsyncWrite + Unpin>(mut self, io: IO) {
         let max_payload = self.session.server.config.max_payload;
         let mut socket = WebSocket::new(io, Role::Server, max_payload, self.deflate);
-        self.session.set_driver(self.id);
-        let reason = poll_fn(|cx| {
-            let done = self.poll(&mut socket, cx);
-            if done.is_ready() {
-                self.leave(cx);
+        let reason = match self.session.start_driver(self.id) {
+            Ok(()) => {
+                poll_fn(|cx| {
+                    let done = self.poll(&mut socket, cx);
+                    if done.is_ready() {
+                        self.leave(cx);
+                    }
+                    done
+                })
+                .await
             }
-            done
-        })
-        .await;
+            Err(reason) => reason,
+        };
         close(socket, reason, self.session.server.config.close_timeout).await;
     }
 

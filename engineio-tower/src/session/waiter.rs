@@ -54,6 +54,14 @@ impl Waiter {
         self.signal.take()
     }
 
+    /// Returns why the link is to be closed, if it is.
+    pub(super) const fn close_signal(&self) -> Option<DisconnectReason> {
+        match self.signal {
+            Some(Signal::Close(reason)) => Some(reason),
+            _ => None,
+        }
+    }
+
     /// Marks the task as sleeping, to be woken through `cx`.
     pub(super) fn sleep(&mut self, cx: &Context<'_>) {
         self.asleep = true;

@@ -31,22 +31,37 @@ pub(crate) enum Park {
 }
 
 impl Session {
-    /// Opens a WebSocket for an upgrade.
-    pub(crate) fn open_websocket(self: &Arc<Self>) -> Result<LinkId, Refusal> {
+    /// Opens a WebSocket for an upgrade. `base64` is the wish of its request to have binary data as text.
+    pub(crate) fn open_websocket(self: &Arc<Self>, base64: bool) -> Result<LinkId, Refusal> {
         self.change(|state| {
+            // The watcher of the deadlines may come round late.
+            state.machine.handle_input(now(), Input::Timeout);
             state.machine.may_upgrade(Transport::WebSocket)?;
             let id = state.machine.next_link();
             state.enter(WaiterId::Link(id));
-            state
-                .machine
-                .handle_input(now(), Input::LinkOpened(id, Transport::WebSocket));
+            state.machine.handle_input(
+                now(),
+                Input::LinkOpened {
+                    id,
+                    transport: Transport::WebSocket,
+                    base64,
+                },
+            );
             Ok(id)
         })
     }
 
     /// Makes the task of this WebSocket run the handlers from now on.
-    pub(crate) fn set_driver(&self, id: LinkId) {
-        self.lock().driver = Some(id);
+    ///
+    /// Fails for a second WebSocket of the session, which is to be closed without taking the handlers from the first one.
+    pub(crate) fn start_driver(&self, id: LinkId) -> Result<(), DisconnectReason> {
+        let mut state = self.lock();
+        let waiter = state.waiter(WaiterId::Link(id));
+        if let Some(reason) = waiter.and_then(|waiter| waiter.close_signal()) {
+            return Err(reason);
+        }
+        state.driver = Some(id);
+        Ok(())
     }
 
     /// Passes on everything that has been read, under one lock. Returns whether more input is wanted.

@@ -9,8 +9,8 @@ use tokio::time::Instant;
 use tokio_tungstenite::tungstenite::Message;
 
 use crate::support::{
-    Client, WEBSOCKET, by, call, code, echo, get_request, open, open_websocket, parked, pass, poll,
-    post, probed, receive, receive_text, send, text, try_websocket, watched, websocket,
+    Client, WEBSOCKET, by, call, code, echo, get, get_request, open, open_websocket, parked, pass,
+    poll, post, probed, receive, receive_text, send, text, try_websocket, watched, websocket,
     websocket_request, with,
 };
 
@@ -336,7 +336,7 @@ async fn an_upgrade_that_fails_before_the_probe_leaves_polling_as_it_was() {
     let server = echo().build();
     let (sid, _) = open(&server).await;
     let query = crate::support::upgrade_query(&sid);
-    for first in ["2", "3probe", "4x", "5", "x", ""] {
+    for first in ["2", "3probe", "4x", "x", ""] {
         let mut client = websocket(&server, &query).await;
         send(&mut client, first).await;
         assert_eq!(receive(&mut client).await, None, "{first:?}");
@@ -360,6 +360,43 @@ async fn an_upgrade_that_fails_before_the_probe_leaves_polling_as_it_was() {
     assert_eq!(start.elapsed(), Duration::from_secs(10));
     polling_works(&server, &sid).await;
     assert_eq!(server.len(), 1);
+}
+
+/// As clients do that take the 101 for the whole upgrade, and those that do not wait for the answer to their probe.
+#[tokio::test]
+async fn an_upgrade_packet_completes_the_upgrade_without_a_probe_and_right_behind_one() {
+    let server = echo().build();
+    let (sid, _) = open(&server).await;
+    let mut client = websocket(&server, &crate::support::upgrade_query(&sid)).await;
+    send(&mut client, "5").await;
+    send(&mut client, "4hello").await;
+    assert_eq!(receive_text(&mut client).await, "4hello");
+
+    let (sid, _) = open(&server).await;
+    let mut client = websocket(&server, &crate::support::upgrade_query(&sid)).await;
+    for frame in ["2probe", "5", "4x"] {
+        client.feed(Message::text(frame)).await.unwrap();
+    }
+    client.flush().await.unwrap();
+    assert_eq!(receive_text(&mut client).await, "3probe");
+    assert_eq!(receive_text(&mut client).await, "4x");
+}
+
+#[tokio::test]
+async fn base64_is_asked_for_by_each_transport_for_itself() {
+    let server = echo().build();
+    for (handshake, upgrade, expected) in [
+        ("&b64=1", "", Message::binary(vec![1, 2, 3])),
+        ("", "&b64=1", Message::text("bAQID")),
+    ] {
+        let opened = get(&server, &format!("EIO=4&transport=polling{handshake}")).await;
+        let sid = text(&opened)[9..29].to_owned();
+        let query = format!("{}{upgrade}", crate::support::upgrade_query(&sid));
+        let mut client = websocket(&server, &query).await;
+        send(&mut client, "5").await;
+        send_binary(&mut client, b"\x01\x02\x03").await;
+        assert_eq!(receive(&mut client).await, Some(expected));
+    }
 }
 
 // python row 74
