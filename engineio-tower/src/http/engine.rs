@@ -161,6 +161,7 @@ impl ServerInner {
     ) -> Work<B> {
         reply.allowed = allowed;
         if !allowed {
+            self.options.origins.log_refusal(&unchecked.head);
             return Work::answered(Refusal::Forbidden);
         }
         let Unchecked {
@@ -171,8 +172,12 @@ impl ServerInner {
             preflight,
         } = unchecked;
         if let Some(preflight) = preflight {
+            let mut response = reply.preflight(preflight);
+            if let Some(hook) = &self.options.headers {
+                hook(&head, response.headers_mut());
+            }
             return Work::Written {
-                response: Some(reply.preflight(preflight)),
+                response: Some(response),
             };
         }
         let upgrade = upgrade::is_requested(&head);

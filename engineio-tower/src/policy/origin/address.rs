@@ -5,7 +5,8 @@ use std::net::Ipv6Addr;
 /// A serialised origin of RFC 6454 § 6.2, `scheme://host[:port]`, as a view of its text.
 ///
 /// Equality is that of the web: the case of scheme and host does not matter, a default port equals a missing one,
-/// and an IPv6 address is compared as an address and not by its spelling.
+/// and an IPv6 address is compared as an address and not by its spelling. `ws` and `wss` are read as `http` and `https`:
+/// some clients that are no browsers send the URL of the WebSocket as their origin (Starscream).
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Address<'a> {
     scheme: &'a str,
@@ -34,7 +35,7 @@ impl<'a> Address<'a> {
         let valid = bytes.next()?.is_ascii_alphabetic()
             && bytes.all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte));
         valid.then_some(Self {
-            scheme,
+            scheme: http_scheme(scheme),
             authority: Authority::parse(authority)?,
         })
     }
@@ -113,6 +114,16 @@ fn is_in_name(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+,;=".contains(&byte)
 }
 
+fn http_scheme(scheme: &str) -> &str {
+    if scheme.eq_ignore_ascii_case("ws") {
+        "http"
+    } else if scheme.eq_ignore_ascii_case("wss") {
+        "https"
+    } else {
+        scheme
+    }
+}
+
 fn default_port(scheme: &str) -> Option<u16> {
     if scheme.eq_ignore_ascii_case("http") {
         Some(80)
@@ -135,6 +146,9 @@ mod tests {
             ("http://a.example", "http://a.example:80"),
             ("http://[::1]:3000", "http://[0:0:0:0:0:0:0:1]:3000"),
             ("capacitor://localhost", "capacitor://LOCALHOST"),
+            ("ws://a.example:3000", "http://a.example:3000"),
+            ("wss://a.example:443", "WSS://a.example"),
+            ("wss://a.example", "https://a.example"),
         ] {
             assert_eq!(
                 Address::parse(one).unwrap(),
@@ -155,6 +169,7 @@ mod tests {
             "https://xa.example",
             "https://a.example.evil.com",
             "http://a.example:443",
+            "ws://a.example",
         ] {
             assert_ne!(origin, Address::parse(other).unwrap(), "{other}");
         }

@@ -6,6 +6,7 @@
 //! handshakes and on every later request.
 
 mod address;
+mod log;
 mod script;
 #[cfg(test)]
 mod tests;
@@ -27,6 +28,9 @@ const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto
 /// Longer than every origin with a DNS name; what is longer is neither compared nor echoed. In bytes.
 pub(crate) const MAX_ORIGIN_LEN: usize = 512;
 
+/// What pages without an address of their own send: documents of files and apps, and sandboxed frames.
+const OPAQUE: [&str; 2] = ["file://", "null"];
+
 /// The answer of an asynchronous predicate.
 pub(crate) type Answer = Pin<Box<dyn Future<Output = bool> + Send>>;
 
@@ -41,12 +45,12 @@ type AsyncPredicate = dyn Fn(&str, &Parts) -> Answer + Send + Sync;
 /// ones get `Access-Control-Allow-Origin` with their own origin, never with `*`.
 ///
 /// Origins are compared as browsers compare them: without regard to the case of the host, and with a default port
-/// equal to a missing one.
+/// equal to a missing one. `ws` and `wss` count as `http` and `https`.
 ///
 /// | constructor | allowed | `Origin: null` (sandboxed frames, `file:`) |
 /// |---|---|---|
 /// | [`same`](Self::same), the default | pages of the server's own host and port | refused |
-/// | [`list`](Self::list), [`try_list`](Self::try_list) | the listed ones, and only these | refused |
+/// | [`list`](Self::list), [`try_list`](Self::try_list) | the listed ones, and only these | refused unless listed |
 /// | [`predicate`](Self::predicate), [`predicate_async`](Self::predicate_async) | what a function says | its decision |
 /// | [`any`](Self::any) | every page in the world | allowed |
 /// | [`off`](Self::off) | everything; no CORS header is sent, as the host app does that | not looked at |
@@ -72,7 +76,7 @@ pub struct Origins {
 enum Rule {
     Same,
     Any,
-    /// Every entry is readable by [`Address::parse`].
+    /// Every entry is readable by [`Address::parse`] or one of [`OPAQUE`].
     List(Arc<[Box<str>]>),
     Predicate(Arc<Predicate>),
     Ask(Arc<AsyncPredicate>),
@@ -111,7 +115,7 @@ pub enum Scheme {
 /// Text that is not an origin, in the configuration of [`Origins::try_list`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "{0:?} is not an origin: write scheme://host or scheme://host:port in ASCII, without a path; \
+    "{0:?} is not an origin: write scheme://host or scheme://host:port in ASCII, without a path, file:// or null; \
      for every origin use Origins::any(), for patterns Origins::predicate()"
 )]
 ///
@@ -151,11 +155,13 @@ impl Origins {
 
     /// Exactly these origins: the server's own is not added. An empty list refuses every page.
     ///
-    /// An entry is `scheme://host` or `scheme://host:port`; a slash at its end is overlooked.
+    /// An entry is `scheme://host` or `scheme://host:port`; a slash at its end is overlooked. `file://` and `null` may be
+    /// listed as they are, for devices and apps that send them; any site can make its pages send `null`, from a sandboxed
+    /// frame.
     ///
     /// # Panics
     ///
-    /// If an entry is not an origin: `*`, patterns with it, and `null` are none. [`try_list`](Self::try_list) is for
+    /// Panics if an entry is not an origin, such as `*` and patterns with it. [`try_list`](Self::try_list) is for
     /// entries that come from a configuration file.
     #[must_use]
     pub fn list<I>(origins: I) -> Self
@@ -189,6 +195,9 @@ impl Origins {
     {
         let read = |origin: I::Item| {
             let given = origin.as_ref();
+            if OPAQUE.contains(&given) {
+                return Ok(given.into());
+            }
             let text = given.strip_suffix('/').unwrap_or(given);
             match Address::parse(text) {
                 // A host may have a star, but no origin of a browser does: it was meant as a pattern.
@@ -301,8 +310,10 @@ impl Origins {
         let allowed = match &self.rule {
             Rule::Off | Rule::Any => true,
             Rule::Same => Address::parse(origin).is_some_and(|page| self.is_same(&page, head)),
-            Rule::List(list) => Address::parse(origin)
-                .is_some_and(|page| list.iter().any(|entry| Address::parse(entry) == Some(page))),
+            Rule::List(list) => match Address::parse(origin) {
+                Some(page) => list.iter().any(|entry| Address::parse(entry) == Some(page)),
+                None => list.iter().any(|entry| **entry == *origin),
+            },
             Rule::Predicate(allows) => allows(origin, head),
             Rule::Ask(allows) => return Verdict::Ask(allows(origin, head)),
         };

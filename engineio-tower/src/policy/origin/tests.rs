@@ -171,10 +171,42 @@ fn a_list_allows_its_entries_and_nothing_else() {
 }
 
 #[test]
+fn a_list_may_hold_the_origins_of_pages_without_an_address() {
+    for listed in ["file://", "null"] {
+        let origins = Origins::list(["https://a.com", listed]);
+        for origin in ["file://", "null", "https://a.com", "file:///", "file:", ""] {
+            let allowed = origin == listed || origin == "https://a.com";
+            assert_eq!(allows(&origins, &[("origin", origin)]), allowed, "{origin}");
+        }
+    }
+}
+
+#[test]
+fn the_scheme_of_a_websocket_counts_as_that_of_its_page() {
+    let same = |scheme, origin| {
+        let mut head = head("/engine.io/", &[("host", "a.com"), ("origin", origin)]);
+        head.extensions.insert(scheme);
+        allows_head(&Origins::same(), &head)
+    };
+    assert!(same(Scheme::Http, "ws://a.com"));
+    assert!(same(Scheme::Https, "wss://a.com:443"));
+    assert!(!same(Scheme::Https, "ws://a.com"));
+    assert!(!same(Scheme::Http, "wss://a.com"));
+    for origin in ["ws://a.com:5000", "wss://a.com:5000"] {
+        let headers = [("host", "a.com:5000"), ("origin", origin)];
+        assert!(allows(&Origins::same(), &headers), "{origin}");
+        let headers = [("host", "b.com:5000"), ("origin", origin)];
+        assert!(!allows(&Origins::same(), &headers), "{origin}");
+    }
+}
+
+#[test]
 fn a_bad_entry_of_a_list_is_named() {
     for entry in [
         "*",
-        "null",
+        "NULL",
+        "file:",
+        "file:///index.html",
         "app.example.com",
         "https://*.a.com",
         "https://a.com/path",
