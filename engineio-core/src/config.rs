@@ -33,7 +33,8 @@ pub struct Config {
     /// How long an orderly close waits for the client to fetch what is queued. Default 30 s.
     pub close_timeout: Duration,
     /// The largest POST body and WebSocket message that is accepted, in bytes, and the largest poll response that is
-    /// made of more than one packet. Announced to the client. Default 1,000,000.
+    /// made of more than one packet. Announced to the client. Default 1,000,000. By polling, bytes travel in base64, which
+    /// is a third longer: the largest binary message is then 750,000 bytes.
     pub max_payload: usize,
     /// The most packets in one poll response. Default: no limit, as in both reference servers. python-engineio's
     /// client refuses more than 16 and disconnects; set 16 if such clients poll.

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use engineio_tower::{
-    ConnectRequest, Message, Origins, PeerAddr, Server, ServerBuilder, Sid, SidCookie, Socket,
+    ConnectRequest, Message, Origins, PeerAddr, Rejection, Server, ServerBuilder, Sid, SidCookie,
+    Socket,
 };
 use http::{Method, Response, StatusCode};
 use support::{call, get, get_request, open, poll, post, receive_text, send, text, watched};
@@ -162,7 +163,7 @@ async fn the_cookie_is_set_when_a_session_opens_and_not_when_it_is_refused() {
         .on_connect(|_: Socket, request: ConnectRequest| {
             request
                 .query("reject")
-                .map_or(Ok(()), |_| Err(engineio_tower::Rejection::default()))
+                .map_or(Ok(()), |_| Err(Rejection::default()))
         })
         .build();
     let response = get(&server, HANDSHAKE).await;
@@ -339,6 +340,102 @@ async fn jsonp_answers_are_scripts_and_posts_are_forms() {
     assert_eq!(text(&posted), "ok");
     let script = text(&get(&server, &query).await);
     assert_eq!(script, "___eio[8](\"4\\u003cb\\u003e\\u2028\");");
+}
+
+#[tokio::test]
+async fn a_rejection_carries_headers_and_a_401_a_challenge() {
+    let server = Server::builder()
+        .on_connect(|_: Socket, request: ConnectRequest| {
+            let name = |name: &'static str| http::HeaderName::from_static(name);
+            let value = |value: &'static str| http::HeaderValue::from_static(value);
+            Err::<(), _>(match request.query("how").as_deref() {
+                Some("basic") => {
+                    Rejection::unauthorized().header(name("www-authenticate"), value("Basic"))
+                }
+                Some("later") => Rejection::status_code(StatusCode::TOO_MANY_REQUESTS)
+                    .header(name("retry-after"), value("7")),
+                _ => Rejection::unauthorized(),
+            })
+        })
+        .build();
+    for (how, name, value) in [
+        ("basic", "www-authenticate", "Basic"),
+        ("plain", "www-authenticate", "Bearer"),
+        ("later", "retry-after", "7"),
+    ] {
+        let polling = get(&server, &format!("{HANDSHAKE}&how={how}")).await;
+        assert_eq!(polling.headers()[name], value);
+        let query = format!("EIO=4&transport=websocket&how={how}");
+        let websocket = support::try_websocket(&server, &query).await.unwrap_err();
+        assert_eq!(websocket.headers()[name], value);
+    }
+}
+
+#[tokio::test]
+async fn a_websocket_gets_the_first_subprotocol_that_it_offers_or_the_one_that_is_chosen() {
+    let chosen = async |server: &Server, offered: &str| {
+        let (sid, _) = open(server).await;
+        let mut answers = Vec::new();
+        for query in ["EIO=4&transport=websocket", &support::upgrade_query(&sid)] {
+            let mut request = support::websocket_request(query);
+            if !offered.is_empty() {
+                let headers = request.headers_mut();
+                headers.insert("sec-websocket-protocol", offered.parse().unwrap());
+            }
+            let answer = call(server, request).await;
+            assert_eq!(answer.status(), StatusCode::SWITCHING_PROTOCOLS);
+            let chosen = answer.headers().get("sec-websocket-protocol");
+            answers.push(chosen.map(|name| name.to_str().unwrap().to_owned()));
+        }
+        assert_eq!(answers[0], answers[1], "for a session and for an upgrade");
+        answers.remove(0)
+    };
+    let server = echo().build();
+    for (offered, expected) in [
+        ("chat", Some("chat")),
+        ("arduino, x", Some("arduino")),
+        ("", None),
+        (" , ,", None),
+        ("a b, c", Some("c")),
+    ] {
+        assert_eq!(chosen(&server, offered).await.as_deref(), expected);
+    }
+    let choosing = echo()
+        .subprotocol(|offered| offered.iter().copied().find(|name| name.ends_with("v2")))
+        .build();
+    assert_eq!(
+        chosen(&choosing, "a.v1,a.v2").await.as_deref(),
+        Some("a.v2")
+    );
+    assert_eq!(chosen(&choosing, "a.v1").await, None);
+    let refusing = echo().subprotocol(|_| Some("not offered")).build();
+    assert_eq!(chosen(&refusing, "a.v1").await, None);
+}
+
+/// As for `Access-Control-Allow-Private-Network`, which no rule of origins can know.
+#[tokio::test]
+async fn the_headers_hook_extends_preflights() {
+    let server = echo()
+        .origins(Origins::any())
+        .headers(|head, headers| {
+            if head
+                .headers
+                .contains_key("access-control-request-private-network")
+            {
+                let yes = "true".parse().unwrap();
+                headers.insert("access-control-allow-private-network", yes);
+            }
+        })
+        .build();
+    let preflight = http::Request::options(format!("/engine.io/?{HANDSHAKE}"))
+        .header("origin", "https://a.example")
+        .header("access-control-request-method", "POST")
+        .header("access-control-request-private-network", "true");
+    let answer = call(&server, preflight.body("".into()).unwrap()).await;
+    assert_eq!(answer.status(), StatusCode::NO_CONTENT);
+    let headers = answer.headers();
+    assert_eq!(headers["access-control-allow-private-network"], "true");
+    assert_eq!(headers["access-control-allow-origin"], "https://a.example");
 }
 
 #[tokio::test]

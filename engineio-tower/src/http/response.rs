@@ -135,8 +135,10 @@ impl Reply {
             Answer::Refusal(refusal) => refused(refusal),
             Answer::Refused(rejection) => {
                 meter::turned_away();
-                let (status, body) = rejection.into_parts();
-                response(status, JSON, body)
+                let (status, body, headers) = rejection.into_parts();
+                let mut response = response(status, JSON, body);
+                response.headers_mut().extend(headers);
+                response
             }
             Answer::Response(response) => response,
         };

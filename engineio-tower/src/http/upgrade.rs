@@ -5,11 +5,12 @@ use engineio_core::Refusal;
 use engineio_websocket::{accept_key, has_token};
 use http::header::{
     CONNECTION, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_KEY,
-    SEC_WEBSOCKET_VERSION, UPGRADE,
+    SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE,
 };
 use http::request::Parts;
-use http::{HeaderValue, Method, Response, StatusCode};
+use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, Version};
 use hyper::upgrade::OnUpgrade;
+use smallvec::SmallVec;
 
 use crate::http::io::HyperIo;
 use crate::http::response::EngineResponse;
@@ -19,6 +20,9 @@ use crate::session::driver::Driver;
 /// The time limit for a connection to hand its bytes over after the 101. It does so as soon as the answer is written,
 /// so only a peer that reads nothing at all comes near it.
 const HAND_OVER: std::time::Duration = std::time::Duration::from_secs(30);
+
+/// The most subprotocols of an offer that are looked at.
+const MAX_SUBPROTOCOLS: usize = 16;
 
 /// A request extension by which a host without hyper says that it will run the [`Driver`] itself.
 ///
@@ -66,6 +70,8 @@ pub(crate) struct Handshake {
     accept: Option<HeaderValue>,
     /// The parameters agreed on for permessage-deflate, if any.
     deflate: Option<HeaderValue>,
+    /// The chosen subprotocol.
+    subprotocol: Option<HeaderValue>,
     host: Host,
 }
 
@@ -101,10 +107,18 @@ impl Handshake {
             Some(_) => engineio_websocket::negotiate(headers),
             None => None,
         };
+        let subprotocol = choose_subprotocol(headers, options);
         let host = if head.extensions.remove::<HostUpgrade>().is_some() {
             Host::Own
         } else if let Some(on_upgrade) = head.extensions.remove::<OnUpgrade>() {
             Host::Hyper(on_upgrade)
+        } else if head.version == Version::HTTP_10 {
+            // Not the host's mistake, and any stranger can send it.
+            tracing::debug!(
+                target: "engineio::upgrade",
+                "a WebSocket handshake came over HTTP/1.0, which knows no upgrades; a proxy must speak HTTP/1.1 to the server"
+            );
+            return Err(Refusal::BadRequest);
         } else {
             tracing::warn!(
                 target: "engineio::upgrade",
@@ -115,6 +129,7 @@ impl Handshake {
         Ok(Self {
             accept,
             deflate,
+            subprotocol,
             host,
         })
     }
@@ -132,6 +147,10 @@ impl Handshake {
             }
             // HTTP/2 answers 200, and the stream is the WebSocket.
             None => *response.status_mut() = StatusCode::OK,
+        }
+        if let Some(chosen) = self.subprotocol {
+            let headers = response.headers_mut();
+            headers.insert(SEC_WEBSOCKET_PROTOCOL, chosen);
         }
         if let Some(agreed) = self.deflate {
             driver.compress_messages();
@@ -166,4 +185,28 @@ fn is_key(key: &[u8]) -> bool {
         && key[..22]
             .iter()
             .all(|byte| byte.is_ascii_alphanumeric() || *byte == b'+' || *byte == b'/')
+}
+
+/// Chooses one of the subprotocols that the client offers (RFC 6455 § 4.2.2): clients that offer some fail a handshake
+/// without.
+fn choose_subprotocol(headers: &HeaderMap, options: &Options) -> Option<HeaderValue> {
+    let mut offered: SmallVec<[&str; 4]> = SmallVec::new();
+    for value in headers.get_all(SEC_WEBSOCKET_PROTOCOL) {
+        let names = value.to_str().ok()?.split(',').map(str::trim);
+        let names = names.filter(|name| is_token(name));
+        offered.extend(names.take(MAX_SUBPROTOCOLS - offered.len()));
+    }
+    let chosen = match &options.subprotocol {
+        Some(choose) if !offered.is_empty() => {
+            choose(&offered).filter(|name| offered.contains(name))
+        }
+        _ => offered.first().copied(),
+    };
+    chosen.and_then(|name| HeaderValue::from_str(name).ok())
+}
+
+/// RFC 9110 § 5.6.2.
+fn is_token(name: &str) -> bool {
+    let is_in_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+    !name.is_empty() && name.bytes().all(is_in_token)
 }

@@ -12,6 +12,7 @@ use crate::policy::compression::Compression;
 use crate::policy::cookie::SidCookie;
 use crate::policy::origin::Origins;
 
+pub(crate) type SubprotocolChoice = dyn for<'a> Fn(&[&'a str]) -> Option<&'a str> + Send + Sync;
 pub(crate) type HeaderHook = dyn Fn(&Parts, &mut HeaderMap) + Send + Sync;
 pub(crate) type SidSource =
     dyn Fn(&Parts) -> Pin<Box<dyn Future<Output = Sid> + Send>> + Send + Sync;
@@ -53,6 +54,8 @@ pub(crate) struct Options {
     pub(crate) sids: Option<Arc<SidSource>>,
     /// The message that every client gets right after the open packet.
     pub(crate) initial_message: Option<Message>,
+    /// The choice of a subprotocol, if it is not the first one offered.
+    pub(crate) subprotocol: Option<Box<SubprotocolChoice>>,
     pub(crate) initial_headers: Option<Box<HeaderHook>>,
     pub(crate) headers: Option<Box<HeaderHook>>,
 }
@@ -71,6 +74,7 @@ impl Default for Options {
             max_sockets_per_peer: usize::MAX,
             sids: None,
             initial_message: None,
+            subprotocol: None,
             initial_headers: None,
             headers: None,
         }

@@ -2,12 +2,14 @@
 
 use bytes::Bytes;
 use engineio_core::SendError;
-use http::StatusCode;
+use http::header::WWW_AUTHENTICATE;
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
-/// Rejects a client in a connect handler, with a status and a JSON body.
+/// Rejects a client in a connect handler, with a status, a JSON body and headers.
 ///
 /// The default is the same as in python-engineio: 401 and the JSON string `"Unauthorized"`. A WebSocket client gets the
-/// same response in place of the 101.
+/// same response in place of the 101. A 401 has `WWW-Authenticate: Bearer` unless [`header`](Self::header) sets another
+/// challenge, because RFC 9110 § 15.5.2 requires one; browsers show no password prompt for it.
 ///
 /// # Examples
 ///
@@ -24,6 +26,8 @@ use http::StatusCode;
 pub struct Rejection {
     status: StatusCode,
     body: Bytes,
+    /// Boxed, as few rejections have any.
+    headers: Option<Box<HeaderMap>>,
 }
 
 impl Rejection {
@@ -33,6 +37,7 @@ impl Rejection {
         Self {
             status: StatusCode::UNAUTHORIZED,
             body: Bytes::from_static(br#""Unauthorized""#),
+            headers: None,
         }
     }
 
@@ -42,6 +47,7 @@ impl Rejection {
         Self {
             status: StatusCode::FORBIDDEN,
             body: Bytes::from_static(br#"{"code":4,"message":"Forbidden"}"#),
+            headers: None,
         }
     }
 
@@ -80,6 +86,22 @@ impl Rejection {
         }
     }
 
+    /// Sets a header, such as `WWW-Authenticate` on a 401 or `Retry-After` on a 429 or 503; replaces one of that name.
+    ///
+    /// ```
+    /// use engineio_tower::Rejection;
+    /// use http::header::{HeaderValue, WWW_AUTHENTICATE};
+    ///
+    /// let challenge = HeaderValue::from_static("Basic realm=\"chat\"");
+    /// let rejection = Rejection::unauthorized().header(WWW_AUTHENTICATE, challenge);
+    /// # let _ = rejection;
+    /// ```
+    #[must_use]
+    pub fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.headers.get_or_insert_default().insert(name, value);
+        self
+    }
+
     /// Returns the status of the response.
     #[must_use]
     pub const fn status(&self) -> StatusCode {
@@ -92,8 +114,13 @@ impl Rejection {
         &self.body
     }
 
-    pub(crate) fn into_parts(self) -> (StatusCode, Bytes) {
-        (self.status, self.body)
+    pub(crate) fn into_parts(self) -> (StatusCode, Bytes, HeaderMap) {
+        let mut headers = self.headers.map(|headers| *headers).unwrap_or_default();
+        if self.status == StatusCode::UNAUTHORIZED {
+            let challenge = HeaderValue::from_static("Bearer");
+            headers.entry(WWW_AUTHENTICATE).or_insert(challenge);
+        }
+        (self.status, self.body, headers)
     }
 }
 

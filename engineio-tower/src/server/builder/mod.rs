@@ -281,7 +281,28 @@ impl ServerBuilder {
         self
     }
 
-    /// Adds headers to every response to a poll, a POST or a handshake, the 101 included, like
+    /// Chooses the subprotocol of a WebSocket among those that its client offers, in their order. Default: the first one,
+    /// like engine.io and ws.
+    ///
+    /// Without a choice (`None`) the WebSocket is accepted without a subprotocol, and a client that insists on one closes
+    /// it. A text that was not offered counts as `None`.
+    ///
+    /// ```
+    /// use engineio_tower::Server;
+    ///
+    /// let chat = Server::builder().subprotocol(|offered| offered.iter().copied().find(|name| *name == "chat"));
+    /// let none = Server::builder().subprotocol(|_| None);
+    /// # let _ = (chat, none);
+    /// ```
+    pub fn subprotocol<F>(mut self, choose: F) -> Self
+    where
+        F: for<'a> Fn(&[&'a str]) -> Option<&'a str> + Send + Sync + 'static,
+    {
+        self.options.subprotocol = Some(Box::new(choose));
+        self
+    }
+
+    /// Adds headers to every response to a poll, a POST, a handshake (the 101 included) or a preflight, like
     /// [`initial_headers`](Self::initial_headers). A refusal gets none.
     pub fn headers<F>(mut self, hook: F) -> Self
     where
