@@ -48,12 +48,12 @@ impl Admission {
         if let Some(peer) = peer.filter(|_| self.max_per_peer != usize::MAX) {
             let peer = counted_as(peer);
             let mut by_peer = self.by_peer.lock().unwrap_or_else(PoisonError::into_inner);
-            let count = by_peer.entry(peer).or_default();
-            if *count >= self.max_per_peer {
+            let count = by_peer.get(&peer).copied().unwrap_or_default();
+            if count >= self.max_per_peer {
                 drop(by_peer);
                 return Err(Refusal::TooManyRequests);
             }
-            *count += 1;
+            by_peer.insert(peer, count + 1);
             permit.peer = Some(peer);
         }
         Ok(permit)
@@ -106,6 +106,13 @@ mod tests {
         assert_eq!(refused, Refusal::Unavailable);
         drop(first);
         let _again = admission.admit(Some(one)).unwrap();
+    }
+
+    #[test]
+    fn who_is_refused_leaves_nothing_behind() {
+        let admission = Admission::new(3, 0);
+        admission.admit(Some([10, 0, 0, 1].into())).unwrap_err();
+        assert!(admission.by_peer.lock().unwrap().is_empty());
     }
 
     #[test]

@@ -38,7 +38,6 @@ pub struct PeerAddr(pub SocketAddr);
 /// }
 /// # let _ = token;
 /// ```
-#[derive(Debug)]
 pub struct ConnectRequest {
     head: Parts,
     transport: Transport,
@@ -122,5 +121,18 @@ impl ConnectRequest {
     /// Returns the whole head for changes, which extractors of web frameworks require.
     pub const fn head_mut(&mut self) -> &mut Parts {
         &mut self.head
+    }
+}
+
+/// Leaves out what may be secret: the query and the headers.
+impl std::fmt::Debug for ConnectRequest {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ConnectRequest")
+            .field("method", &self.head.method)
+            .field("path", &self.head.uri.path())
+            .field("transport", &self.transport)
+            .field("revision", &self.revision)
+            .field("peer", &self.peer)
+            .finish_non_exhaustive()
     }
 }

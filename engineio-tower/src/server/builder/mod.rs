@@ -319,8 +319,16 @@ impl ServerBuilder {
     }
 
     /// Builds the server.
+    ///
+    /// # Panics
+    ///
+    /// Panics if [`config`](Self::config) gave no transport, since nobody could connect.
     #[must_use]
     pub fn build(mut self) -> Server {
+        assert!(
+            !self.config.transports.is_empty(),
+            "a server needs at least one transport"
+        );
         self.config.drain_events = self.handlers.drained.is_some();
         Server::new(self.config, self.options, self.path, self.handlers)
     }
