@@ -132,7 +132,9 @@ async fn generate_sid(
     mut limit: TimeLimit,
 ) -> Result<(Request, Sid, TimeLimit), Rejection> {
     for _ in 0..DRAWS {
-        let sid = limit.run("`generate_sid`", sids(&request.head)).await?;
+        let drawing = catch_unwind(AssertUnwindSafe(|| sids(&request.head)))
+            .map_err(|_| panicked("`generate_sid`"))?;
+        let sid = limit.run("`generate_sid`", drawing).await?;
         if server.registry.get(&sid).is_none() {
             return Ok((request, sid, limit));
         }

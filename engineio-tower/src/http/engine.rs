@@ -2,6 +2,7 @@
 
 use std::error::Error;
 use std::net::SocketAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -22,6 +23,7 @@ use crate::policy::origin::Verdict;
 use crate::server::ServerInner;
 use crate::session::driver::Driver;
 use crate::session::handler::BoxFuture;
+use crate::session::rejection::Rejection;
 use crate::session::{Opening, Session};
 
 pin_project! {
@@ -88,17 +90,25 @@ where
                 },
                 WorkProjection::Poll { future } => ready!(future.poll(cx)),
                 WorkProjection::Post { future } => ready!(future.poll(cx)),
-                WorkProjection::Connect { future } => ready!(future.poll(cx)),
+                WorkProjection::Connect { future } => {
+                    let progress = catch_unwind(AssertUnwindSafe(|| future.poll(cx)));
+                    ready!(progress.unwrap_or_else(|_| Poll::Ready(panicked())))
+                }
                 WorkProjection::Origin { allowed, unchecked } => {
-                    let allowed = ready!(allowed.as_mut().poll(cx));
-                    let work = match unchecked.take() {
-                        Some(unchecked) => {
+                    let progress = catch_unwind(AssertUnwindSafe(|| {
+                        let allowed = ready!(allowed.as_mut().poll(cx));
+                        Poll::Ready(unchecked.take().map(|unchecked| {
                             this.server.origin_checked(*unchecked, allowed, this.reply)
+                        }))
+                    }));
+                    match progress {
+                        Ok(Poll::Ready(Some(work))) => {
+                            this.work.set(work);
+                            continue;
                         }
-                        None => return Poll::Pending,
-                    };
-                    this.work.set(work);
-                    continue;
+                        Ok(_) => return Poll::Pending,
+                        Err(_) => panicked(),
+                    }
                 }
             };
             let ServerInner {
@@ -107,6 +117,13 @@ where
             return Poll::Ready(this.reply.write(options, templates, answer));
         }
     }
+}
+
+/// Answers a request with 500. The panic hook has logged the details.
+#[cold]
+fn panicked() -> Answer {
+    tracing::error!(target: "engineio::request", "a hook of the application panicked; the request is answered with 500");
+    Answer::Refused(Rejection::internal_error())
 }
 
 /// A request whose origin has not been checked yet.
@@ -131,24 +148,28 @@ impl ServerInner {
             query.jsonp = None;
         }
         let mut reply = Reply::new(&self.options, &head, query.jsonp);
-        let origins = &self.options.origins;
-        let verdict = origins.check(&head, query.is_script());
-        let unchecked = Unchecked {
-            query,
-            peer,
-            preflight: origins.preflight(&head),
-            head,
-            body,
-        };
-        let work = match verdict {
-            Verdict::Ask(allowed) => Work::Origin {
-                allowed,
-                unchecked: Some(Box::new(unchecked)),
-            },
-            verdict => {
-                self.origin_checked(unchecked, matches!(verdict, Verdict::Allowed), &mut reply)
+        // Around all hooks that are called on the way.
+        let work = catch_unwind(AssertUnwindSafe(|| {
+            let origins = &self.options.origins;
+            let verdict = origins.check(&head, query.is_script());
+            let unchecked = Unchecked {
+                query,
+                peer,
+                preflight: origins.preflight(&head),
+                head,
+                body,
+            };
+            match verdict {
+                Verdict::Ask(allowed) => Work::Origin {
+                    allowed,
+                    unchecked: Some(Box::new(unchecked)),
+                },
+                verdict => {
+                    self.origin_checked(unchecked, matches!(verdict, Verdict::Allowed), &mut reply)
+                }
             }
-        };
+        }));
+        let work = work.unwrap_or_else(|_| Work::answered(panicked()));
         EngineFuture::new(Arc::clone(self), reply, work)
     }
 

@@ -8,6 +8,7 @@ use tokio::task::AbortHandle;
 
 use super::Server;
 use super::deadlines::Deadlines;
+use super::hook;
 use super::pending::Pending;
 use super::registry::Registry;
 use crate::http::response::HeaderTemplates;
@@ -64,7 +65,8 @@ impl ServerInner {
         if self.runtime.get().is_none() && self.runtime.set(Handle::current()).is_ok() {
             let server = Server::from_inner(Arc::clone(self));
             if let Some(hook) = &self.handlers.start {
-                drop(server.spawn(hook(server.clone())));
+                let started = hook::call("on_start", hook, &server);
+                drop(started.map(|task| server.spawn(task)));
             }
         }
         self.deadlines.watch(self);

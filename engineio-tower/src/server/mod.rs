@@ -2,6 +2,7 @@
 
 pub(crate) mod builder;
 pub(crate) mod deadlines;
+mod hook;
 mod inner;
 pub(crate) mod meter;
 mod pending;
@@ -157,6 +158,10 @@ impl Server {
 
     /// Disconnects one client gracefully and waits until it is gone. Returns whether it was connected.
     ///
+    /// It does not wait for a client that polls, has no poll open, and for which nothing is queued: that one is disconnected
+    /// by its next poll, or after [`close_timeout`](crate::ServerBuilder::close_timeout), and no longer found meanwhile. So
+    /// a connect handler that disconnects an older session of its client is not held up.
+    ///
     /// # Cancel safety
     ///
     /// The client is disconnected even if this is dropped while it waits.
@@ -164,8 +169,9 @@ impl Server {
         let Some(socket) = self.socket(sid) else {
             return false;
         };
-        socket.close();
-        socket.closed().await;
+        if socket.close_now_or_later() {
+            socket.closed().await;
+        }
         true
     }
 
@@ -223,7 +229,7 @@ impl Server {
         let deadline = Instant::now() + grace;
         let cut_off = deadline - CUT_OFF_RESERVE.min(grace / 10);
         if let Some(hook) = self.inner.handlers.shutdown.as_ref().filter(|_| first) {
-            let _ = tokio::time::timeout_at(deadline, hook(self.clone())).await;
+            let _ = tokio::time::timeout_at(deadline, hook::run("on_shutdown", hook, self)).await;
         }
         let reason = DisconnectReason::Shutdown;
         if tokio::time::timeout_at(cut_off, self.close_all(reason))

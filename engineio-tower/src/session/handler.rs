@@ -124,7 +124,7 @@ pub(crate) enum Started<T> {
 
 type Connect = dyn Fn(Socket, ConnectRequest) -> Started<Result<(), Rejection>> + Send + Sync;
 type OnMessage = dyn Fn(&Socket, Message) -> Started<()> + Send + Sync;
-type OnServer = dyn Fn(Server) -> BoxFuture<()> + Send + Sync;
+pub(crate) type OnServer = dyn Fn(Server) -> BoxFuture<()> + Send + Sync;
 type OnSocket = dyn Fn(Socket) -> Started<()> + Send + Sync;
 type Disconnect = dyn Fn(Socket, DisconnectReason) -> Started<()> + Send + Sync;
 

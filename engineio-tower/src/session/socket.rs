@@ -190,6 +190,16 @@ impl Socket {
             .update(|session| session.close(now(), DisconnectReason::Server));
     }
 
+    /// Disconnects the client gracefully. Returns whether that can be waited for: a client that polls and has no poll open,
+    /// and nothing to fetch, may never come again.
+    pub(crate) fn close_now_or_later(&self) -> bool {
+        self.session.update(|session| {
+            let is_awaited = session.is_ready() || session.queued_messages() > 0;
+            session.close(now(), DisconnectReason::Server);
+            is_awaited
+        })
+    }
+
     /// Disconnects the client at once and drops the queued messages.
     pub fn abort(&self) {
         self.session

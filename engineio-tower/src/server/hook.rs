@@ -1,0 +1,39 @@
+//! The hooks of a server's life, whose panics are logged and change nothing else.
+
+use std::future::poll_fn;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::task::Poll;
+
+use super::Server;
+use crate::session::handler::{BoxFuture, OnServer};
+
+/// Calls a hook; `None` if it panics before it returns its future.
+pub(super) fn call(name: &str, hook: &OnServer, server: &Server) -> Option<BoxFuture<()>> {
+    let called = catch_unwind(AssertUnwindSafe(|| hook(server.clone())));
+    if called.is_err() {
+        panicked(name);
+    }
+    called.ok()
+}
+
+/// Calls a hook and waits until it is done.
+pub(super) async fn run(name: &str, hook: &OnServer, server: &Server) {
+    let Some(mut running) = call(name, hook, server) else {
+        return;
+    };
+    poll_fn(
+        |cx| match catch_unwind(AssertUnwindSafe(|| running.as_mut().poll(cx))) {
+            Ok(progress) => progress,
+            Err(_) => {
+                panicked(name);
+                Poll::Ready(())
+            }
+        },
+    )
+    .await;
+}
+
+/// The panic hook has logged the details.
+fn panicked(name: &str) {
+    tracing::error!(target: "engineio::session", "`{name}` panicked; the server goes on");
+}
