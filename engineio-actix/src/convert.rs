@@ -11,6 +11,8 @@ pub(crate) fn request<S>(
     path: &str,
     body: S,
 ) -> Option<http::Request<HostBody<S>>> {
+    // actix-web has decoded the path. What was a part of it must not become a query that nobody in front of this has seen.
+    let path = path.replace('?', "%3F").replace('#', "%23");
     // Every valid request has a query, so no query and an empty one need not be distinguished.
     let target = format!("{path}?{}", from.query_string());
     let uri = match (from.uri().scheme_str(), from.uri().authority()) {

@@ -211,6 +211,21 @@ pub(crate) async fn paths(siege: &mut Siege) {
         let answer = client.get(&format!("{path}?EIO=4&transport=polling")).await;
         assert!(!opens(&answer), "{path}: {answer:?}");
     }
+    // A middleware in front sees no query in these, so the server must not see one either.
+    for path in [
+        "/engine.io/%3FEIO=4&transport=polling&x=",
+        "/engine.io/%3fEIO=4&transport=polling&x=?y",
+        "/engine.io/%253FEIO=4&transport=polling&x=",
+        "/engine.io/x%23?EIO=9",
+    ] {
+        let mut client = siege.connect().await;
+        let answer = client.get(path).await;
+        assert_eq!(answer.status, 400, "{path}: {answer:?}");
+        assert!(
+            answer.text().starts_with("{\"code\":0,"),
+            "{path}: {answer:?}"
+        );
+    }
     // These mean the same to some and not to others; either way it is an answer.
     for path in [
         "//engine.io/",
