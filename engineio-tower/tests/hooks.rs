@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use engineio_tower::{
-    Config, ConnectRequest, Origins, Rejection, Server, ServerBuilder, Sid, SidCookie, Socket,
-    Transports,
+    Config, ConnectRequest, DisconnectReason, Origins, Rejection, Server, ServerBuilder, Sid,
+    SidCookie, Socket, Transports,
 };
 use http::{HeaderMap, StatusCode};
 use support::{call, get, get_request, open, poll, text};
@@ -169,4 +169,44 @@ async fn the_debug_form_of_a_request_tells_no_secrets() {
     let answer = call(&server, request).await;
     assert!(text(&answer).contains("/engine.io/"));
     assert!(!text(&answer).contains("secret"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_connect_handler_that_says_yes_is_followed_by_one_disconnect() {
+    let (told, mut left) = tokio::sync::mpsc::unbounded_channel();
+    let server = Server::builder()
+        .generate_sid(|_| async { "taken".parse().unwrap() })
+        .on_connect(|socket: Socket, request: ConnectRequest| async move {
+            socket.set(String::from("data"));
+            match request.query("how").as_deref() {
+                Some("close") => socket.close(),
+                Some("abort") => socket.abort(),
+                Some("slow") => tokio::time::sleep(Duration::from_secs(1)).await,
+                Some("no") => return Err(Rejection::default()),
+                _ => {}
+            }
+            Ok(())
+        })
+        .on_disconnect(move |socket: Socket, reason| {
+            assert_eq!(*socket.get::<String>().unwrap(), "data");
+            told.send(reason).unwrap();
+        })
+        .build();
+    for how in ["close", "abort"] {
+        let refused = get(&server, &format!("{HANDSHAKE}&how={how}")).await;
+        assert_eq!(refused.status(), StatusCode::UNAUTHORIZED);
+        assert_eq!(left.recv().await, Some(DisconnectReason::Server), "{how}");
+    }
+    get(&server, &format!("{HANDSHAKE}&how=no")).await;
+    // Both drew the same id while it was free; one keeps it.
+    let slow = format!("{HANDSHAKE}&how=slow");
+    let (one, other) = tokio::join!(get(&server, &slow), get(&server, &slow));
+    let mut statuses = [one.status().as_u16(), other.status().as_u16()];
+    statuses.sort_unstable();
+    assert_eq!(statuses, [200, 503]);
+    assert_eq!(left.recv().await, Some(DisconnectReason::Server));
+    assert_eq!(server.len(), 1);
+    server.shutdown(Duration::ZERO).await;
+    assert_eq!(left.recv().await, Some(DisconnectReason::Shutdown));
+    assert!(left.try_recv().is_err());
 }

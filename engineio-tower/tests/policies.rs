@@ -231,6 +231,8 @@ async fn of_two_clients_that_are_let_in_under_one_id_the_first_keeps_it() {
     let mut statuses = [one.status(), other.status()];
     statuses.sort();
     assert_eq!(statuses, [StatusCode::OK, StatusCode::SERVICE_UNAVAILABLE]);
+    // Its connect handler has said yes, so the other one hears of its end.
+    leaving.recv().await.unwrap();
     let sid = Sid::from_random([7; 15]);
     let socket = server.socket(&sid).unwrap();
     socket.send("hello").await.unwrap();

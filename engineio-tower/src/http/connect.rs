@@ -268,12 +268,12 @@ async fn finish(
         Started::Done(decision) => decision,
         Started::Running(running) => limit.run(HANDLER, running).await.flatten(),
     };
-    let refused = match decision {
-        Ok(()) => accept(&session, &opened_by),
-        Err(rejection) => Some(Answer::Refused(rejection)),
-    };
-    if let Some(answer) = refused {
+    if let Err(rejection) = decision {
         session.never_accepted();
+        return Answer::Refused(rejection);
+    }
+    if let Some(answer) = accept(&session, &opened_by) {
+        session.accepted_in_vain();
         return answer;
     }
     let waiter = opened_by.waiter();

@@ -237,6 +237,24 @@ impl Session {
         })
     }
 
+    /// Ends the session of a client whose connect handler returned `Ok` and that cannot be let in all the same, because
+    /// somebody has closed it or its id is taken. `on_disconnect` runs, as it does for every client that was accepted.
+    pub(crate) fn accepted_in_vain(self: &Arc<Self>) {
+        let pending = PendingWork::begin(&self.server);
+        let (permit, claimed) = self.change(|state| {
+            state.machine.abort(now(), DisconnectReason::Server);
+            // The machine tells of no end of what was never opened.
+            state.pending_close = state.machine.closed();
+            state.pending = Some(pending);
+            let claimed = !std::mem::replace(&mut state.pumping, true);
+            (state.permit.take(), claimed)
+        });
+        drop(permit);
+        if claimed {
+            self.pump_on(pump::Pump::default());
+        }
+    }
+
     /// Closes the session of a client that the application has refused, for handles of the socket that were kept.
     pub(crate) fn never_accepted(self: &Arc<Self>) {
         let permit = self.change(|state| {

@@ -96,7 +96,8 @@ impl ServerBuilder {
     }
 
     /// Sets the handler for the end of a client: a closure that takes the [`Socket`] and the [`DisconnectReason`],
-    /// async or plain. It runs exactly once and last, for every client that `on_connect` accepted.
+    /// async or plain. It runs exactly once and last, for every client whose `on_connect` returned `Ok`, one that was closed
+    /// before it got its answer included.
     pub fn on_disconnect<F, R, K>(mut self, handler: F) -> Self
     where
         F: Fn(Socket, DisconnectReason) -> R + Send + Sync + 'static,
