@@ -50,6 +50,9 @@ const STREAM_WINDOW: u32 = 128 * 1024;
 /// peer as a [`PeerAddr`]. The service may be an [`EngineIoService`](crate::EngineIoService), or any other one that
 /// takes a [`hyper`] body, such as an axum `Router` with a layer.
 ///
+/// Header names are sent in lower case, as HTTP/2 requires and HTTP/1 allows. For clients that compare
+/// `Sec-WebSocket-Accept` with regard to case, put a proxy in front that capitalizes them.
+///
 /// # Errors
 ///
 /// The future never fails: a connection that cannot be accepted is logged. (It returns a `Result` so that it can end a

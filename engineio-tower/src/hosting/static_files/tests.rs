@@ -266,6 +266,7 @@ async fn ranges_and_validators_work() {
     assert_eq!((status, &*body), (StatusCode::PARTIAL_CONTENT, "ss"));
     assert_eq!(headers["content-range"], "bytes 1-2/3");
     assert_eq!(headers[CONTENT_TYPE], "text/css; charset=utf-8");
+    assert_eq!(headers["x-content-type-options"], "nosniff");
 
     let etag = headers["etag"].to_str().unwrap();
     let (status, headers, body) = ask(&files, with(&[("if-none-match", etag)])).await.unwrap();

@@ -265,7 +265,8 @@ impl Origins {
     }
 
     /// Returns whether pages of an allowed origin may send cookies and other credentials across origins:
-    /// `Access-Control-Allow-Credentials: true`. On by default, as in python-engineio.
+    /// `Access-Control-Allow-Credentials: true`. On by default, as in python-engineio. It has no effect on WebSockets,
+    /// with which browsers send cookies always: a connect handler under [`any`](Self::any) sees those of the visitor.
     #[must_use]
     pub fn credentials(mut self, credentials: bool) -> Self {
         self.credentials = credentials;
