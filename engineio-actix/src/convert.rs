@@ -20,11 +20,10 @@ pub(crate) fn request<S>(
         (Some(scheme), Some(host)) => format!("{scheme}://{host}{target}"),
         _ => target,
     };
-    let headers = from.headers().iter().filter_map(|(name, value)| {
+    let headers = http::HeaderMap::from_iter(from.headers().iter().filter_map(|(name, value)| {
         let name = http::HeaderName::from_bytes(name.as_str().as_bytes()).ok()?;
         Some((name, http::HeaderValue::from_bytes(value.as_bytes()).ok()?))
-    });
-    let headers = http::HeaderMap::from_iter(headers);
+    }));
     let mut request = http::Request::new(HostBody::new(body, &headers));
     *request.headers_mut() = headers;
     *request.uri_mut() = uri.parse().ok()?;

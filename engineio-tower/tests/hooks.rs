@@ -181,7 +181,7 @@ async fn each_connect_handler_that_says_yes_is_followed_by_one_disconnect() {
             match request.query("how").as_deref() {
                 Some("close") => socket.close(),
                 Some("abort") => socket.abort(),
-                Some("slow") => tokio::time::sleep(Duration::from_secs(1)).await,
+                Some("slow") => tokio::task::yield_now().await,
                 Some("no") => return Err(Rejection::default()),
                 _ => {}
             }

@@ -6,6 +6,7 @@
 
 use std::time::Instant;
 
+use super::framed::Framed;
 use super::input::{ExchangeId, First, Input, Output};
 use super::machine::Machine;
 use super::post::{self, Post, Progress};
@@ -37,21 +38,6 @@ pub(super) struct Poll {
     pub(super) ready: bool,
     /// To be answered even if there is nothing to send.
     pub(super) noop: bool,
-}
-
-/// Reached by frames: a WebSocket or another duplex connection.
-#[derive(Debug)]
-pub(super) struct Framed {
-    id: LinkId,
-    transport: Transport,
-    /// The answer to the probe is still to be sent, ahead of everything else.
-    probe_pong: bool,
-    /// A POST that was under way when the upgrade was completed; what it brings is still taken.
-    post: Option<Post>,
-    /// The driver knows that there are frames.
-    announced: bool,
-    /// Its connection has ended, so it needs no closing.
-    gone: bool,
 }
 
 /// Go on with this link, or end the session and release this link.
@@ -449,39 +435,6 @@ impl Poll {
             id,
             ready: false,
             noop: false,
-        }
-    }
-}
-
-impl Framed {
-    pub(super) const fn new(id: LinkId, transport: Transport) -> Self {
-        Self {
-            id,
-            transport,
-            probe_pong: false,
-            post: None,
-            announced: false,
-            gone: false,
-        }
-    }
-
-    /// Takes over what an upgrade leaves to be done.
-    pub(super) fn after_polling(self, post: Option<Post>, probe_pong: bool) -> Self {
-        Self {
-            post,
-            probe_pong,
-            ..self
-        }
-    }
-
-    pub(super) fn is(&self, id: LinkId) -> bool {
-        self.id == id
-    }
-
-    fn announce(&mut self, machine: &mut Machine) {
-        if !self.announced {
-            self.announced = true;
-            machine.output(Output::SendFrames(self.id));
         }
     }
 }

@@ -1,5 +1,6 @@
 //! The server's side of one session, as a machine without IO and without a clock.
 
+mod framed;
 mod input;
 mod link;
 mod machine;

@@ -2,8 +2,9 @@
 
 use std::time::{Duration, Instant};
 
+use super::framed::Framed;
 use super::input::{Event, Output};
-use super::link::{Framed, Link, Polling};
+use super::link::{Link, Polling};
 use super::machine::Machine;
 use crate::timer::{Timer, after};
 use crate::{DisconnectReason, Frame, LinkId, Packet, Transport};

@@ -3,7 +3,9 @@
 use std::time::{Duration, Instant};
 
 use engineio_core::client::{Config, Event, Input, Output, RequestId, Session};
-use engineio_core::{Config as ServerConfig, DisconnectReason, Frame, Message, Payload, Transport, LinkId};
+use engineio_core::{
+    Config as ServerConfig, DisconnectReason, Frame, LinkId, Message, Payload, Transport,
+};
 use engineio_fuzz::Script;
 
 use crate::peer::{Peer, in_order};
@@ -333,7 +335,9 @@ impl Driver {
                     || self.set(id, Request::Announced, Request::Cancelled);
                 assert!(is_known, "{id:?} is given up though it is over");
             }
-            Output::OpenLink(id, Transport::WebSocket) => self.websockets.push((id, WebSocket::Opening)),
+            Output::OpenLink(id, Transport::WebSocket) => {
+                self.websockets.push((id, WebSocket::Opening))
+            }
             Output::SendFrames(id) => {
                 let is_open = self.websockets.contains(&(id, WebSocket::Open));
                 assert!(is_open, "frames for a WebSocket that is not open");

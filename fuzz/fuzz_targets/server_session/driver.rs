@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use engineio_core::server::{Event, ExchangeId, First, Input, Output, Session};
-use engineio_core::{Config, DisconnectReason, Frame, Message, Revision, Sid, LinkId};
+use engineio_core::{Config, DisconnectReason, Frame, LinkId, Message, Revision, Sid};
 use engineio_fuzz::Script;
 
 use crate::peer::{Peer, in_order};

@@ -91,7 +91,11 @@ fn step(script: &mut Script<'_>, driver: &mut Driver) {
         7 => driver.abort_exchange(script),
         8 => {
             let id = driver.open_websocket();
-            driver.input(Input::LinkOpened { id, transport: Transport::WebSocket, base64: false });
+            driver.input(Input::LinkOpened {
+                id,
+                transport: Transport::WebSocket,
+                base64: false,
+            });
         }
         9..=11 => {
             if let Some(id) = driver.some_websocket(script) {

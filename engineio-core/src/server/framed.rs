@@ -1,0 +1,54 @@
+//! A session that is reached by frames.
+
+use super::input::Output;
+use super::machine::Machine;
+use super::post::Post;
+use crate::{LinkId, Transport};
+
+/// Reached by frames: a WebSocket or another duplex connection.
+#[derive(Debug)]
+pub(super) struct Framed {
+    pub(super) id: LinkId,
+    pub(super) transport: Transport,
+    /// The answer to the probe is still to be sent, ahead of everything else.
+    pub(super) probe_pong: bool,
+    /// A POST that was under way when the upgrade was completed; what it brings is still taken.
+    pub(super) post: Option<Post>,
+    /// The driver knows that there are frames.
+    pub(super) announced: bool,
+    /// Its connection has ended, so it needs no closing.
+    pub(super) gone: bool,
+}
+
+impl Framed {
+    pub(super) const fn new(id: LinkId, transport: Transport) -> Self {
+        Self {
+            id,
+            transport,
+            probe_pong: false,
+            post: None,
+            announced: false,
+            gone: false,
+        }
+    }
+
+    /// Takes over what an upgrade leaves to be done.
+    pub(super) fn after_polling(self, post: Option<Post>, probe_pong: bool) -> Self {
+        Self {
+            post,
+            probe_pong,
+            ..self
+        }
+    }
+
+    pub(super) fn is(&self, id: LinkId) -> bool {
+        self.id == id
+    }
+
+    pub(super) fn announce(&mut self, machine: &mut Machine) {
+        if !self.announced {
+            self.announced = true;
+            machine.output(Output::SendFrames(self.id));
+        }
+    }
+}
