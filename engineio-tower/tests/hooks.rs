@@ -1,13 +1,15 @@
 //! Hooks that panic, and what a handler may wait for.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use engineio_tower::{
-    Config, ConnectRequest, DisconnectReason, Origins, Rejection, Server, ServerBuilder, Sid,
-    SidCookie, Socket, Transports,
+    Config, ConnectRequest, DisconnectReason, Message, Origins, Rejection, Server, ServerBuilder,
+    Sid, SidCookie, Socket, Transports,
 };
 use http::{HeaderMap, StatusCode};
 use support::{call, get, get_request, open, poll, text};
+use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 mod support;
@@ -209,4 +211,36 @@ async fn each_connect_handler_that_says_yes_is_followed_by_one_disconnect() {
     server.shutdown(Duration::ZERO).await;
     assert_eq!(left.recv().await, Some(DisconnectReason::Shutdown));
     assert!(left.try_recv().is_err());
+}
+
+/// While the first WebSocket waits for room in the inbox, the task of a second one must not be taken for its own.
+#[tokio::test(start_paused = true)]
+async fn a_second_websocket_does_not_keep_the_first_from_being_read_on() {
+    let permits = Arc::new(Semaphore::new(0));
+    let server = {
+        let permits = Arc::clone(&permits);
+        Server::builder()
+            .inbox_limit(0)
+            .on_message(move |socket: Socket, message: Message| {
+                let permits = Arc::clone(&permits);
+                async move {
+                    permits.acquire().await.unwrap().forget();
+                    let _ = socket.send(message).await;
+                }
+            })
+    };
+    let server = server.build();
+    let mut first = support::websocket(&server, "EIO=4&transport=websocket").await;
+    let opened = support::receive_text(&mut first).await;
+    for n in 0..10 {
+        support::send(&mut first, &format!("4{n}")).await;
+    }
+    let second = support::upgrade_query(&opened[9..29]);
+    let mut second = support::websocket(&server, &second).await;
+    support::send(&mut second, "4not mine").await;
+    assert_eq!(support::receive(&mut second).await, None);
+    permits.add_permits(10);
+    for n in 0..10 {
+        assert_eq!(support::receive_text(&mut first).await, format!("4{n}"));
+    }
 }
