@@ -1,4 +1,5 @@
 //! Proxies and TLS.
+#![cfg(feature = "tls")]
 
 mod support;
 

@@ -190,7 +190,7 @@ impl Link {
             // The server has closed the session, and refused the POST because of that.
             Err(DisconnectReason::Server) => Some(DisconnectReason::Server),
             // The first refusal says more about the end than what follows from it.
-            outcome => self.post_refused().or(outcome.err()),
+            outcome => self.post_refused().or_else(|| outcome.err()),
         };
         match reason {
             None => Ok(self),
