@@ -4,14 +4,16 @@ use std::fmt;
 use std::time::Duration;
 
 use serde::Deserialize;
+use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
 use crate::{Transport, Transports};
 
 /// What the server said in its open packet.
 ///
-/// A client has to live with any server, so this is read more leniently than
-/// [`Handshake`](crate::Handshake): an id may be any text, numbers may have a fraction, and what is missing has a
-/// default where the protocol works without it.
+/// A client must get along with any server, so this is read more leniently than [`Handshake`](crate::Handshake), as
+/// the clients of the reference and of python-engineio do: an id may be any text, a number may have a fraction or stand
+/// in a string, the last of several equal keys counts, and what is missing or `null` has a default where the protocol
+/// works without it.
 ///
 /// ```
 /// use engineio_core::client::Opened;
@@ -33,32 +35,147 @@ pub struct Opened {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum InvalidOpened {
-    /// It is not JSON, or a field is missing or of the wrong type.
+    /// It is not the JSON of an object, or a field is of a wrong type.
     #[error("the open packet is not the JSON of a handshake")]
     Json(#[source] serde_json::Error),
-    /// The id is empty, or longer than [`Opened::MAX_SID_LEN`].
-    #[error("the session id has {0} bytes; 1 to 256 were expected")]
+    /// The id is missing, empty, or longer than [`Opened::MAX_SID_LEN`].
+    #[error("the session id has {0} bytes; 1 to {max} were expected", max = Opened::MAX_SID_LEN)]
     Sid(usize),
-    /// An interval is negative or not a number.
+    /// An interval is missing, negative, or not a number.
     #[error("the heartbeat interval is not a duration")]
     Interval,
 }
 
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
+/// The fields of an open packet, of which the last of several equal keys counts.
+#[derive(Default)]
 struct Wire {
-    sid: String,
-    #[serde(default)]
-    upgrades: Vec<String>,
-    ping_interval: f64,
-    ping_timeout: f64,
-    #[serde(default)]
-    max_payload: f64,
+    sid: Option<String>,
+    upgrades: Transports,
+    ping_interval: Number,
+    ping_timeout: Number,
+    max_payload: Number,
+}
+
+#[derive(Deserialize)]
+#[serde(field_identifier, rename_all = "camelCase")]
+enum Field {
+    Sid,
+    Upgrades,
+    PingInterval,
+    PingTimeout,
+    MaxPayload,
+    #[serde(other)]
+    Unknown,
+}
+
+impl<'de> Deserialize<'de> for Wire {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(WireVisitor)
+    }
+}
+
+struct WireVisitor;
+
+impl<'de> Visitor<'de> for WireVisitor {
+    type Value = Wire;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the object of an open packet")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Wire, A::Error> {
+        let mut wire = Wire::default();
+        while let Some(field) = map.next_key()? {
+            match field {
+                Field::Sid => wire.sid = Some(map.next_value()?),
+                Field::Upgrades => {
+                    let names: Option<Upgrades> = map.next_value()?;
+                    wire.upgrades = names.unwrap_or_default().0;
+                }
+                Field::PingInterval => wire.ping_interval = map.next_value()?,
+                Field::PingTimeout => wire.ping_timeout = map.next_value()?,
+                Field::MaxPayload => wire.max_payload = map.next_value()?,
+                Field::Unknown => drop(map.next_value::<IgnoredAny>()?),
+            }
+        }
+        Ok(wire)
+    }
+}
+
+/// The names of transports, of which unknown ones do not matter.
+#[derive(Default)]
+struct Upgrades(Transports);
+
+impl<'de> Deserialize<'de> for Upgrades {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let names = Vec::<String>::deserialize(deserializer)?;
+        let known = names.iter().filter_map(|name| Transport::from_name(name));
+        Ok(Self(known.collect()))
+    }
+}
+
+/// A number, or the text of one; NaN for anything else, which the fields that need a number refuse.
+struct Number(f64);
+
+impl Default for Number {
+    fn default() -> Self {
+        Self(f64::NAN)
+    }
+}
+
+impl<'de> Deserialize<'de> for Number {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(NumberVisitor)
+    }
+}
+
+struct NumberVisitor;
+
+impl<'de> Visitor<'de> for NumberVisitor {
+    type Value = Number;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a number")
+    }
+
+    fn visit_f64<E>(self, value: f64) -> Result<Number, E> {
+        Ok(Number(value))
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Number, E> {
+        Ok(Number(value as f64))
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Number, E> {
+        Ok(Number(value as f64))
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<Number, E> {
+        Ok(Number(value.trim().parse().unwrap_or(f64::NAN)))
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<Number, E> {
+        Ok(Number::default())
+    }
+
+    fn visit_unit<E>(self) -> Result<Number, E> {
+        Ok(Number::default())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Number, A::Error> {
+        while seq.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(Number::default())
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Number, A::Error> {
+        while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
+        Ok(Number::default())
+    }
 }
 
 impl Opened {
     /// The longest session id that is accepted, in bytes. It travels in every request.
-    pub const MAX_SID_LEN: usize = 256;
+    pub const MAX_SID_LEN: usize = 2048;
 
     /// The longest silence that a server can ask for. It would be no heartbeat any more, and a sum of larger numbers
     /// would leave the range of a clock.
@@ -72,22 +189,19 @@ impl Opened {
     /// id is empty or too long, or an interval is negative.
     pub fn from_json(json: &[u8]) -> Result<Self, InvalidOpened> {
         let wire: Wire = serde_json::from_slice(json).map_err(InvalidOpened::Json)?;
-        if wire.sid.is_empty() || wire.sid.len() > Self::MAX_SID_LEN {
-            return Err(InvalidOpened::Sid(wire.sid.len()));
+        let sid = wire.sid.unwrap_or_default();
+        if sid.is_empty() || sid.len() > Self::MAX_SID_LEN {
+            return Err(InvalidOpened::Sid(sid.len()));
         }
         let ping_interval = millis(wire.ping_interval)?;
         let patience = ping_interval + millis(wire.ping_timeout)?;
         Ok(Self {
-            upgrades: wire
-                .upgrades
-                .iter()
-                .filter_map(|name| Transport::from_name(name))
-                .collect(),
-            sid: wire.sid.into(),
+            upgrades: wire.upgrades,
+            sid: sid.into(),
             ping_interval,
             patience: patience.min(Self::MAX_PATIENCE),
             // Conversion saturates; a limit of zero or less is what servers without one say.
-            max_payload: (wire.max_payload >= 1.0).then_some(wire.max_payload as usize),
+            max_payload: (wire.max_payload.0 >= 1.0).then_some(wire.max_payload.0 as usize),
         })
     }
 
@@ -143,7 +257,11 @@ impl fmt::Debug for Opened {
     }
 }
 
-fn millis(value: f64) -> Result<Duration, InvalidOpened> {
+fn millis(Number(value): Number) -> Result<Duration, InvalidOpened> {
+    if value.is_nan() {
+        // The smaller of it and a limit would be the limit.
+        return Err(InvalidOpened::Interval);
+    }
     let limit = Opened::MAX_PATIENCE.as_millis() as f64;
     Duration::try_from_secs_f64(value.min(limit) / 1000.0).map_err(|_| InvalidOpened::Interval)
 }
