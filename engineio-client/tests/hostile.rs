@@ -237,7 +237,7 @@ async fn a_redirect_is_not_followed() {
 
 #[tokio::test]
 async fn compressed_answers_are_read() {
-    for encoding in ["gzip", "deflate"] {
+    for encoding in ["gzip", "deflate", "deflate without its wrapper"] {
         let server = Server::start(move |_, request| {
             if !request.is_handshake() {
                 return Reply::Never;
@@ -250,6 +250,11 @@ async fn compressed_answers_are_read() {
                 encoder.write_all(plain.as_bytes()).unwrap();
                 let body = encoder.finish().unwrap();
                 Reply::With(200, "content-encoding: gzip\r\n", body)
+            } else if encoding != "deflate" {
+                let mut encoder = flate2::write::DeflateEncoder::new(Vec::new(), level);
+                encoder.write_all(plain.as_bytes()).unwrap();
+                let body = encoder.finish().unwrap();
+                Reply::With(200, "content-encoding: deflate\r\n", body)
             } else {
                 let mut encoder = flate2::write::ZlibEncoder::new(Vec::new(), level);
                 encoder.write_all(plain.as_bytes()).unwrap();

@@ -365,6 +365,11 @@ fn unpack(
             let decoder = flate2::read::MultiGzDecoder::new(body);
             decoder.take(limit).read_to_end(&mut plain)
         }
+        // Some servers leave out the wrapper of RFC 1950, and every browser and curl read that.
+        b"deflate" if !has_zlib_header(body) => {
+            let decoder = flate2::read::DeflateDecoder::new(body);
+            decoder.take(limit).read_to_end(&mut plain)
+        }
         b"deflate" => {
             let decoder = flate2::read::ZlibDecoder::new(body);
             decoder.take(limit).read_to_end(&mut plain)
@@ -372,6 +377,12 @@ fn unpack(
         _ => return None,
     };
     Some((plain, outcome))
+}
+
+/// Returns whether the data begins as RFC 1950 § 2.2 says. A deflate stream that does would be a stored block with bits
+/// set in its padding, which no encoder writes.
+fn has_zlib_header(body: &[u8]) -> bool {
+    matches!(body, &[cmf, flags, ..] if cmf & 0x0f == 8 && u16::from_be_bytes([cmf, flags]) % 31 == 0)
 }
 
 fn decompress(
