@@ -37,18 +37,20 @@ pub enum Timer {
     Close,
     /// When due, a session that its peer has ended no longer waits for the last poll.
     Linger,
+    /// When due, a client polls again after polls that brought nothing.
+    Poll,
 }
 
 /// The table of deadlines.
 #[derive(Debug, Default)]
 pub(crate) struct Timers {
-    at: [Option<Instant>; 7],
+    at: [Option<Instant>; 8],
     /// The earliest of them, which is read after every change of a session.
     next: Option<(Instant, Timer)>,
 }
 
 impl Timers {
-    const ALL: [Timer; 7] = [
+    const ALL: [Timer; 8] = [
         Timer::Open,
         Timer::Ping,
         Timer::PingTimeout,
@@ -56,6 +58,7 @@ impl Timers {
         Timer::Noop,
         Timer::Close,
         Timer::Linger,
+        Timer::Poll,
     ];
 
     pub(crate) fn set(&mut self, timer: Timer, at: Instant) {

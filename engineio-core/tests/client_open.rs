@@ -99,7 +99,9 @@ fn row_5_anything_but_an_open_packet_ends_the_session() {
         r#"0{"sid":1,"pingInterval":1,"pingTimeout":1}"#,
         r#"0{"sid":"","pingInterval":1,"pingTimeout":1}"#,
         r#"0{"sid":"a","pingInterval":-1,"pingTimeout":1}"#,
-        r#"0{"sid":"a","pingInterval":"1","pingTimeout":1}"#,
+        r#"0{"sid":"a","pingInterval":"soon","pingTimeout":1}"#,
+        r#"0{"sid":"a","pingInterval":null,"pingTimeout":1}"#,
+        r#"0{"sid":"a","pingInterval":"NaN","pingTimeout":1}"#,
         r#"0{"sid":"a","pingInterval":1}"#,
         r#"0{"sid":"a","upgrades":[1],"pingInterval":1,"pingTimeout":1}"#,
     ] {
@@ -116,6 +118,44 @@ fn row_5_anything_but_an_open_packet_ends_the_session() {
     client.assert_closed(DisconnectReason::ParseError);
     let reason = DisconnectReason::ParseError;
     assert_eq!(client.outputs(), [Output::CloseLink(websocket, reason)]);
+}
+
+#[test]
+fn row_1_an_open_packet_is_read_as_leniently_as_by_the_references() {
+    let long = format!(
+        r#"0{{"sid":"{}","pingInterval":1,"pingTimeout":1,"maxPayload":7}}"#,
+        "x".repeat(2048)
+    );
+    for (body, max_payload) in [
+        (
+            r#"0{"sid":"a","pingInterval":1,"pingTimeout":1,"maxPayload":null}"#,
+            None,
+        ),
+        (
+            r#"0{"sid":"a","pingInterval":1,"pingTimeout":1,"maxPayload":[1,{"a":2}]}"#,
+            None,
+        ),
+        (
+            r#"0{"sid":"a","pingInterval":"1","pingTimeout":" 1.0","maxPayload":"9"}"#,
+            Some(9),
+        ),
+        (
+            r#"0{"sid":"b","sid":"a","x":1,"x":{},"pingInterval":9,"pingInterval":1,"pingTimeout":1}"#,
+            None,
+        ),
+        (
+            r#"0{"sid":"a","upgrades":null,"pingInterval":1,"pingTimeout":1}"#,
+            None,
+        ),
+        (&long, Some(7)),
+    ] {
+        let mut client = Client::new(Transport::Polling);
+        client.answer_poll(body.to_owned());
+        let opened = client.session.opened().expect(body);
+        assert_eq!(opened.patience(), Duration::from_millis(2), "{body}");
+        assert_eq!(opened.max_payload(), max_payload, "{body}");
+        assert!(opened.sid() == "a" || opened.sid().len() == 2048, "{body}");
+    }
 }
 
 #[test]
@@ -164,6 +204,30 @@ fn row_9_polls_follow_each_other_and_never_overlap() {
     let poll = client.poll();
     assert!(poll.is_some());
     assert_eq!(client.poll(), None, "one poll at a time");
+}
+
+#[test]
+fn row_9_an_empty_answer_is_a_poll_without_packets() {
+    let mut client = Client::polling();
+    client.answer_poll("");
+    assert!(client.session.is_open());
+    assert!(client.poll().is_some());
+}
+
+#[test]
+fn row_9_polls_that_bring_nothing_are_delayed_after_the_second_in_a_row() {
+    let mut client = Client::polling();
+    for empty in ["6", "6\u{1e}6", ""] {
+        client.answer_poll("6");
+        client.answer_poll(empty);
+        assert_eq!(client.poll(), None, "{empty:?}");
+        client.advance(Duration::from_millis(19));
+        assert_eq!(client.poll(), None, "{empty:?}");
+        client.advance(Duration::from_millis(1));
+        client.answer_poll("4a");
+    }
+    client.answer_poll("6");
+    assert!(client.poll().is_some(), "one of them is no flood");
 }
 
 #[test]

@@ -16,6 +16,10 @@ use crate::{DisconnectReason, LinkId, Packet, Transport};
 /// answer to the poll, with the last messages and the close packet, may still be on its way on another connection.
 const LINGER: std::time::Duration = std::time::Duration::from_secs(1);
 
+/// How long the next poll waits once two in a row brought nothing but noops. python-engineio's server answers every poll
+/// at once while an upgrade is under way, and goes on doing so if the WebSocket breaks before its probe.
+const EMPTY_POLL_DELAY: std::time::Duration = std::time::Duration::from_millis(20);
+
 #[derive(Debug)]
 pub(super) enum Link {
     /// By polling alone.
@@ -36,6 +40,8 @@ pub(super) struct Polling {
     post: Option<Post>,
     /// A POST was refused: the session ends for this reason as soon as the poll is back.
     post_refused: Option<DisconnectReason>,
+    /// How many polls in a row brought nothing but noops.
+    empty_polls: u8,
 }
 
 #[derive(Debug)]
@@ -168,7 +174,9 @@ impl Link {
                 Ok(self)
             }
             // The server's timer, and those of other states.
-            Timer::Noop | Timer::Open | Timer::Close => Ok(self),
+            Timer::Noop | Timer::Open | Timer::Close
+            // The poll begins with the flush that follows.
+            | Timer::Poll => Ok(self),
         }
     }
 
@@ -185,7 +193,15 @@ impl Link {
         if polling.poll.take_if(|poll| *poll == id).is_none() {
             return Ok(self);
         }
-        let outcome = machine.on_packets(now, machine.decode_payload(body));
+        let outcome = if body.body.is_empty() {
+            // python-engineio's server answers so at times; its client takes it for no packets.
+            Ok(false)
+        } else {
+            machine.on_packets(now, machine.decode_payload(body))
+        };
+        if let Some(polling) = self.polling_mut() {
+            polling.on_poll(now, outcome.unwrap_or(true), machine);
+        }
         let reason = match outcome {
             // The server has closed the session, and refused the POST because of that.
             Err(DisconnectReason::Server) => Some(DisconnectReason::Server),
@@ -429,6 +445,17 @@ impl Link {
 }
 
 impl Polling {
+    /// Takes in whether a poll brought anything, on which depends when the next one begins.
+    fn on_poll(&mut self, now: Instant, has_news: bool, machine: &mut Machine) {
+        self.empty_polls = match has_news {
+            true => 0,
+            false => self.empty_polls.saturating_add(1),
+        };
+        if self.empty_polls >= 2 {
+            machine.timers.set(Timer::Poll, now + EMPTY_POLL_DELAY);
+        }
+    }
+
     fn flush(&mut self, closing: bool, machine: &mut Machine) {
         if self.post_refused.is_some() {
             return;
@@ -441,7 +468,7 @@ impl Polling {
         } else {
             machine.inbox_has_room()
         };
-        if self.poll.is_none() && wants_poll {
+        if self.poll.is_none() && wants_poll && !machine.timers.is_set(Timer::Poll) {
             let id = machine.next_request();
             self.poll = Some(id);
             machine.output(Output::Poll(id));

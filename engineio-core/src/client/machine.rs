@@ -180,21 +180,24 @@ impl Machine {
         Ok(())
     }
 
-    /// What the packets of a poll response mean, in their order, up to the first that ends the session.
+    /// Takes in the packets of a poll response in their order, up to the first that ends the session. Returns whether any
+    /// of them was more than a noop.
     pub(super) fn on_packets(
         &mut self,
         now: Instant,
         packets: impl Iterator<Item = Result<Packet, DecodeError>>,
-    ) -> Result<(), DisconnectReason> {
+    ) -> Result<bool, DisconnectReason> {
+        let mut has_news = false;
         for (count, packet) in packets.enumerate() {
             if count >= self.config.max_poll_packets {
                 let fault = Fault::TooManyPackets(self.config.max_poll_packets);
                 return Err(self.at_fault(fault, DisconnectReason::PayloadTooLarge));
             }
             let packet = self.decoded(packet)?;
+            has_news |= packet != Packet::Noop;
             self.on_packet(now, packet)?;
         }
-        Ok(())
+        Ok(has_news)
     }
 
     pub(super) fn decoded(

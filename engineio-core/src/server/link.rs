@@ -136,7 +136,7 @@ impl Link {
                 Ok(self)
             }
             // The client's timer, and those of other states.
-            Timer::Open | Timer::Close | Timer::Linger => Ok(self),
+            Timer::Open | Timer::Close | Timer::Linger | Timer::Poll => Ok(self),
         }
     }
 
