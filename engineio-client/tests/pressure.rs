@@ -4,7 +4,7 @@ mod support;
 
 use std::time::Duration;
 
-use engineio_client::{Client, Transport};
+use engineio_client::{Client, DisconnectReason, Transport};
 use futures_util::{SinkExt, StreamExt};
 use support::{OPEN, OPEN_POLLING, Reply, Server, accept_probe, echo, in_time, ok, websocket};
 use tokio::io::AsyncWriteExt;
@@ -172,4 +172,35 @@ async fn pings_of_a_server_that_does_not_read_are_read_and_their_answers_do_not_
     assert!(pongs > 0);
     assert!(pongs < ROUNDS * PINGS / 2, "{pongs} pongs were kept");
     assert!(client.is_open());
+}
+
+#[tokio::test]
+async fn a_send_and_a_flush_end_with_a_server_that_pings_and_does_not_read() {
+    let server = Server::start(|_, _| {
+        websocket(|mut socket| async move {
+            let open = r#"0{"sid":"abc","upgrades":[],"pingInterval":200,"pingTimeout":100}"#;
+            socket.send(WsMessage::text(open)).await.unwrap();
+            let mut pings = tokio::time::interval(Duration::from_millis(50));
+            while socket.send(WsMessage::text("2")).await.is_ok() {
+                pings.tick().await;
+            }
+        })
+    })
+    .await;
+    let connect = || {
+        let builder = Client::builder(&server.url()).transports([Transport::WebSocket]);
+        in_time(builder.connect())
+    };
+    let client = connect().await.unwrap();
+    while in_time(client.send(vec![0; SIZE])).await.is_ok() {}
+    let reason = client.disconnect_reason();
+    assert_eq!(reason, Some(DisconnectReason::SlowConsumer));
+
+    let mut client = connect().await.unwrap();
+    // The WebSocket holds the first, so that the second stays in the outbox.
+    client.try_send(vec![0; 16 << 20]).unwrap();
+    client.send(vec![0; SIZE]).await.unwrap();
+    in_time(client.flush()).await.unwrap_err();
+    let reason = client.disconnect_reason();
+    assert_eq!(reason, Some(DisconnectReason::SlowConsumer));
 }
