@@ -1,27 +1,26 @@
 //! One way to the server for both transports: name resolution, TCP, the proxy, TLS.
 
 use std::future::Future;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use http::Uri;
 use hyper_util::client::legacy::connect::proxy::{SocksV4, SocksV5, Tunnel};
-use hyper_util::client::legacy::connect::{Connected, Connection, HttpConnector};
+use hyper_util::client::legacy::connect::{Connected, Connection};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tower_service::Service;
 
+use super::dial::{self, Dialer};
 use super::proxy::{Proxy, ProxyKind};
 use crate::error::BoxError;
 
-/// The longest wait for one TCP connection when a name has several addresses and the first ones do not answer.
-const HAPPY_EYEBALLS: Duration = Duration::from_millis(300);
-
+/// Connects to a server, for either transport.
 #[derive(Clone)]
 pub(crate) struct Connector {
-    http: HttpConnector,
     proxy: Option<Proxy>,
     #[cfg(feature = "tls")]
     tls: Option<tokio_rustls::TlsConnector>,
@@ -40,12 +39,7 @@ impl Connector {
         #[cfg(feature = "tls")] tls: Option<tokio_rustls::TlsConnector>,
         timeout: Duration,
     ) -> Self {
-        let mut http = HttpConnector::new();
-        http.enforce_http(false);
-        http.set_nodelay(true);
-        http.set_happy_eyeballs_timeout(Some(HAPPY_EYEBALLS));
         Self {
-            http,
             proxy,
             #[cfg(feature = "tls")]
             tls,
@@ -77,13 +71,12 @@ impl Connector {
         }
     }
 
-    async fn connect(mut self, uri: Uri, forwarded: bool) -> Result<Conn, BoxError> {
+    async fn connect(self, uri: Uri, forwarded: bool) -> Result<Conn, BoxError> {
         let tcp = match &self.proxy {
-            None => self.http.call(uri.clone()).await?,
-            Some(proxy) if forwarded => self.http.call(proxy.uri.clone()).await?,
-            Some(proxy) => through(proxy, self.http, uri.clone()).await?,
+            None => dial::dial(&uri).await?,
+            Some(proxy) if forwarded => dial::dial(&proxy.uri).await?,
+            Some(proxy) => through(proxy, &uri).await?,
         };
-        let tcp = tcp.into_inner();
         if uri.scheme() != Some(&http::uri::Scheme::HTTPS) {
             return Ok(Conn::Plain { tcp, forwarded });
         }
@@ -101,47 +94,43 @@ impl Connector {
     }
 }
 
-async fn through(
-    proxy: &Proxy,
-    http: HttpConnector,
-    uri: Uri,
-) -> Result<TokioIo<TcpStream>, BoxError> {
-    let uri = destination(proxy, uri).await?;
-    match proxy.kind {
+/// Connects through a proxy. One that is given an address is asked for all addresses of the name, like a server's own.
+async fn through(proxy: &Proxy, uri: &Uri) -> Result<TcpStream, BoxError> {
+    if proxy.kind == (ProxyKind::Socks5 { local_dns: true }) {
+        // The library would look the name up in a way that stops the thread.
+        let addresses = dial::resolve(uri).await?;
+        let connect = |address: SocketAddr| tunnel(proxy, uri, address.to_string());
+        return dial::first_connected(addresses, connect).await;
+    }
+    // The library would take a URL without a port for `https` whatever its scheme.
+    let host = uri.host().unwrap_or_default();
+    tunnel(proxy, uri, format!("{host}:{}", dial::port(uri))).await
+}
+
+/// Asks a proxy for a connection to this host and port.
+async fn tunnel(proxy: &Proxy, uri: &Uri, authority: String) -> Result<TcpStream, BoxError> {
+    let mut parts = uri.clone().into_parts();
+    parts.authority = Some(authority.parse()?);
+    let uri = Uri::from_parts(parts)?;
+    let to = proxy.uri.clone();
+    let tcp = match proxy.kind {
         ProxyKind::Http => {
-            let mut tunnel = Tunnel::new(proxy.uri.clone(), http);
+            let mut tunnel = Tunnel::new(to, Dialer);
             if let Some(authorization) = proxy.authorization() {
                 tunnel = tunnel.with_auth(authorization);
             }
-            Ok(tunnel.call(uri).await?)
+            tunnel.call(uri).await?
         }
-        ProxyKind::Socks4 => Ok(SocksV4::new(proxy.uri.clone(), http).call(uri).await?),
+        ProxyKind::Socks4 => SocksV4::new(to, Dialer).call(uri).await?,
         ProxyKind::Socks5 { .. } => {
-            let mut socks = SocksV5::new(proxy.uri.clone(), http);
+            let mut socks = SocksV5::new(to, Dialer);
             if let Some((user, password)) = proxy.credentials() {
                 socks = socks.with_auth(user, password);
             }
-            Ok(socks.call(uri).await?)
+            socks.call(uri).await?
         }
-    }
-}
-
-/// What a proxy is told. The library would take a URL without a port for `https` whatever its scheme, and would look a
-/// name up in a way that stops the thread.
-async fn destination(proxy: &Proxy, uri: Uri) -> Result<Uri, BoxError> {
-    let is_secure = uri.scheme() == Some(&http::uri::Scheme::HTTPS);
-    let port = uri.port_u16().unwrap_or(if is_secure { 443 } else { 80 });
-    let host = uri.host().unwrap_or_default();
-    let authority = if proxy.kind == (ProxyKind::Socks5 { local_dns: true }) {
-        let host = host.trim_start_matches('[').trim_end_matches(']');
-        let mut found = tokio::net::lookup_host((host, port)).await?;
-        found.next().ok_or("the name has no address")?.to_string()
-    } else {
-        format!("{host}:{port}")
     };
-    let mut parts = uri.into_parts();
-    parts.authority = Some(authority.parse()?);
-    Ok(Uri::from_parts(parts)?)
+    Ok(tcp.into_inner())
 }
 
 impl Service<Uri> for Connector {

@@ -3,6 +3,7 @@
 pub(crate) mod attempt;
 pub(crate) mod connect;
 pub(crate) mod cookies;
+mod dial;
 pub(crate) mod http;
 pub(crate) mod proxy;
 #[cfg(feature = "tls")]
