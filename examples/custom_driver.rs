@@ -65,6 +65,10 @@ impl State {
                 Output::AnswerPoll(id) => drop(self.answers.insert(id, Ok(()))),
                 Output::RefusePoll(id, why) => drop(self.answers.insert(id, Err(why))),
                 Output::AnswerPost(id, answer) => drop(self.answers.insert(id, answer)),
+                // Every request has a thread of its own, so others need no turn in between.
+                Output::ContinuePost(id) => {
+                    self.session.handle_input(now, Input::PostContinued(id));
+                }
                 Output::Finished => self.is_finished = true,
                 // Room is for those who wait to send, and there are no WebSockets.
                 _ => {}

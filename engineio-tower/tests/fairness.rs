@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, Waker};
 
 use engineio_tower::{Message, SendError, Server, Socket};
-use support::{open, poll, socket, text};
+use support::{open, poll, post, socket, text};
 use tokio::task::{JoinSet, yield_now};
 
 mod support;
@@ -169,4 +169,26 @@ async fn all_who_wait_hear_of_the_end() {
     while let Some(sent) = senders.join_next().await {
         assert!(matches!(sent.unwrap(), Err(SendError::Closed(_))));
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_post_of_packets_that_are_no_messages_lets_other_tasks_run() {
+    let server = Server::builder().build();
+    let (sid, _) = open(&server).await;
+    let turns = Arc::new(AtomicUsize::new(0));
+    let other = tokio::spawn({
+        let turns = Arc::clone(&turns);
+        async move {
+            loop {
+                turns.fetch_add(1, Ordering::Relaxed);
+                yield_now().await;
+            }
+        }
+    });
+    let answer = post(&server, &sid, "6\u{1e}".repeat(100_000) + "6").await;
+    assert_eq!(answer.status(), 200);
+    let turns = turns.load(Ordering::Relaxed);
+    // One for each 1,024 packets.
+    assert!(turns >= 97, "{turns} turns");
+    other.abort();
 }

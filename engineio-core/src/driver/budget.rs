@@ -41,6 +41,10 @@ const EMPTY_READ: u32 = (2 * Budget::READ_CHUNK / BYTES_PER_UNIT) as u32;
 /// Events a turn. A POST of 1 MB can carry half a million packets, and each is an event with a call of a handler.
 const EVENTS: u32 = 256;
 
+/// Packets of a POST a turn that are no messages. Each costs some 40 ns, so that other tasks wait for tens of
+/// microseconds. A client that keeps to the protocol never sends as many at once.
+const PACKETS: u32 = 1_024;
+
 /// Rounds a turn, in each of which every part of a connection is polled once. A peer that answers at once always makes
 /// progress possible.
 const ROUNDS: u32 = 64;
@@ -60,6 +64,13 @@ impl Budget {
     #[must_use]
     pub const fn for_events() -> Self {
         Self { left: EVENTS }
+    }
+
+    /// Returns the budget for decoding the packets of a POST that are no messages: 1,024 packets. Messages are bounded by
+    /// the room in the inbox.
+    #[must_use]
+    pub const fn for_packets() -> Self {
+        Self { left: PACKETS }
     }
 
     /// Returns the budget for polling the parts of a connection in rounds: 64 rounds.
@@ -88,6 +99,11 @@ impl Budget {
 
     /// Charges an event that is given to a handler.
     pub const fn charge_event(&mut self) {
+        self.charge(1);
+    }
+
+    /// Charges a packet of a POST that is no message.
+    pub const fn charge_packet(&mut self) {
         self.charge(1);
     }
 

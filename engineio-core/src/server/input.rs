@@ -36,6 +36,8 @@ pub enum Input {
     /// The body of a POST is complete and brings nothing, not even an empty payload: a JSONP form without its field. It
     /// is accepted, as in the reference.
     PostWithoutPayload(ExchangeId),
+    /// Other tasks had their turn after [`Output::ContinuePost`]; more packets of the POST are decoded.
+    PostContinued(ExchangeId),
     /// The client gave a POST up before its body was complete.
     PostAborted(ExchangeId),
     /// The body of a POST is larger than [`Config::max_payload`](crate::Config::max_payload).
@@ -69,6 +71,9 @@ pub enum Output {
     RefusePoll(ExchangeId, Refusal),
     /// Answer the POST: its packets have been taken in, or they are refused.
     AnswerPost(ExchangeId, Result<(), Refusal>),
+    /// More packets of the POST are to be decoded. Let other tasks run, then give [`Input::PostContinued`] to the session.
+    /// A client that fills a body with packets that are no messages would hold the thread otherwise.
+    ContinuePost(ExchangeId),
     /// Frames can be sent: take them with [`Session::take_frame`](super::Session::take_frame) until there is none.
     SendFrames(LinkId),
     /// Close the link with the code of this reason, after the frames that were taken.

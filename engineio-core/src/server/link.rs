@@ -9,9 +9,8 @@ use std::time::Instant;
 use super::framed::Framed;
 use super::input::{ExchangeId, First, Input, Output};
 use super::machine::Machine;
-use super::post::{self, Post, Progress};
+use super::post::{self, Post};
 use super::upgrade::{Candidate, Upgrading};
-use crate::codec::Packets;
 use crate::timer::Timer;
 use crate::{DisconnectReason, Frame, LinkId, Packet, Payload, Refusal, SendOptions, Transport};
 
@@ -79,6 +78,7 @@ impl Link {
                 }
                 Ok(self)
             }
+            Input::PostContinued(id) => self.resume_post(now, id, machine),
             Input::PostAborted(id) => self.on_post_failed(id, DisconnectReason::TransportError),
             Input::PostTooLarge(id) => {
                 let next = self.on_post_failed(id, DisconnectReason::PayloadTooLarge);
@@ -156,114 +156,6 @@ impl Link {
         Ok(self)
     }
 
-    fn on_post(mut self, id: ExchangeId, machine: &mut Machine) -> Next {
-        let Some(polling) = self.polling_mut() else {
-            machine.output(Output::AnswerPost(id, Err(Refusal::BadRequest)));
-            return Ok(self);
-        };
-        if polling.post.is_some() {
-            machine.output(Output::AnswerPost(id, Err(Refusal::BadRequest)));
-            return Err((self, DisconnectReason::TransportError));
-        }
-        polling.post = Some(Post::new(id));
-        Ok(self)
-    }
-
-    fn on_post_failed(mut self, id: ExchangeId, reason: DisconnectReason) -> Next {
-        match self.post_slot().take_if(|post| post.id == id) {
-            Some(_) => Err((self, reason)),
-            None => Ok(self),
-        }
-    }
-
-    /// Whether the body of this POST is still to come.
-    fn is_coming(&mut self, id: ExchangeId) -> bool {
-        let post = self.post_slot().as_ref();
-        post.is_some_and(|post| post.is_coming(id))
-    }
-
-    fn on_payload(
-        mut self,
-        now: Instant,
-        id: ExchangeId,
-        payload: Payload,
-        machine: &mut Machine,
-    ) -> Next {
-        if !self.is_coming(id) {
-            return Ok(self);
-        }
-        if payload.binary && !machine.coding.has_binary_payloads() {
-            // The reference's "invalid content": what revision 4 sends by POST is text.
-            return self.end_post(DisconnectReason::TransportError, machine);
-        }
-        let mut packets = machine.coding.decode_payload(payload);
-        let progress = post::take_in(now, &mut packets, machine);
-        self.settle_post(progress, || Box::new(packets), machine)
-    }
-
-    /// Whether packets of a POST wait for room in the inbox.
-    pub(super) const fn has_packets_waiting(&self) -> bool {
-        let post = match self {
-            Self::Polling(polling) => &polling.post,
-            Self::Upgrading(upgrading) => &upgrading.polling.post,
-            Self::Framed(framed) => &framed.post,
-        };
-        matches!(post, Some(Post { rest: Some(_), .. }))
-    }
-
-    /// Goes on with a POST whose packets wait, as far as there is room now.
-    pub(super) fn resume_post(mut self, now: Instant, machine: &mut Machine) -> Next {
-        let post = self.post_slot().as_mut();
-        let Some(mut packets) = post.and_then(|post| post.rest.take()) else {
-            return Ok(self);
-        };
-        let progress = post::take_in(now, &mut packets, machine);
-        self.settle_post(progress, || packets, machine)
-    }
-
-    fn settle_post(
-        mut self,
-        progress: Result<Progress, DisconnectReason>,
-        rest: impl FnOnce() -> Box<Packets>,
-        machine: &mut Machine,
-    ) -> Next {
-        match progress {
-            Ok(Progress::Full) => {
-                if let Some(post) = self.post_slot() {
-                    post.rest = Some(rest());
-                }
-                Ok(self)
-            }
-            Ok(Progress::Done) => {
-                self.accept_post(machine);
-                Ok(self)
-            }
-            Err(reason) => self.end_post(reason, machine),
-        }
-    }
-
-    fn accept_post(&mut self, machine: &mut Machine) {
-        if let Some(post) = self.post_slot().take() {
-            machine.output(Output::AnswerPost(post.id, Ok(())));
-        }
-        if let Self::Framed(framed) = self {
-            // Wakes a driver that held frames back for this POST.
-            framed.announce(machine);
-        }
-    }
-
-    /// Answers the POST whose packets end the session.
-    fn end_post(mut self, reason: DisconnectReason, machine: &mut Machine) -> Next {
-        if let Some(post) = self.post_slot().take() {
-            let answer = match reason {
-                DisconnectReason::Client => Ok(()),
-                _ => Err(Refusal::BadRequest),
-            };
-            machine.output(Output::AnswerPost(post.id, answer));
-        }
-        Err((self, reason))
-    }
-
     fn on_link_opened(self, now: Instant, candidate: Candidate, machine: &mut Machine) -> Self {
         match self {
             Self::Polling(polling) => {
@@ -302,19 +194,11 @@ impl Link {
         }
     }
 
-    const fn polling_mut(&mut self) -> Option<&mut Polling> {
+    pub(super) const fn polling_mut(&mut self) -> Option<&mut Polling> {
         match self {
             Self::Polling(polling) => Some(polling),
             Self::Upgrading(upgrading) => Some(&mut upgrading.polling),
             Self::Framed(_) => None,
-        }
-    }
-
-    const fn post_slot(&mut self) -> &mut Option<Post> {
-        match self {
-            Self::Polling(polling) => &mut polling.post,
-            Self::Upgrading(upgrading) => &mut upgrading.polling.post,
-            Self::Framed(framed) => &mut framed.post,
         }
     }
 
@@ -331,13 +215,9 @@ impl Link {
 
     /// Whether something that is sent now leaves at once.
     pub(super) fn is_ready(&self) -> bool {
-        match self {
-            Self::Polling(Polling { poll, .. }) => poll.as_ref().is_some_and(|poll| !poll.ready),
-            Self::Upgrading(upgrading) => {
-                let poll = upgrading.polling.poll.as_ref();
-                poll.is_some_and(|poll| !poll.ready)
-            }
-            Self::Framed(_) => true,
+        match self.polling() {
+            Some(polling) => polling.poll.as_ref().is_some_and(|poll| !poll.ready),
+            None => true,
         }
     }
 
@@ -352,11 +232,8 @@ impl Link {
     pub(super) fn flush(&mut self, closing: bool, machine: &mut Machine) {
         let pending = machine.outbox.is_pending() || closing;
         match self {
-            Self::Framed(framed) => {
-                if pending {
-                    framed.announce(machine);
-                }
-            }
+            Self::Framed(framed) if pending => framed.announce(machine),
+            Self::Framed(_) => {}
             Self::Polling(polling) => polling.flush(pending, machine),
             Self::Upgrading(upgrading) => upgrading.polling.flush(pending, machine),
         }

@@ -1,31 +1,35 @@
 //! A POST, whose body is decoded packet by packet.
 //!
 //! A message of one byte costs the inbox many times as much as it took in the body. So no more packets are decoded than
-//! the inbox has room for; the rest stays in the body until the application has taken some out.
+//! the inbox has room for; the rest stays in the body until the application has taken some out. Packets that are no
+//! messages take no room: of these, one call decodes a limited number, and the driver asks for more after other tasks
+//! have run.
 
 use std::time::Instant;
 
-use super::input::ExchangeId;
+use super::input::{ExchangeId, Output};
+use super::link::{Link, Next};
 use super::machine::Machine;
 use crate::codec::Packets;
+use crate::driver::Budget;
 use crate::heartbeat::Beat;
-use crate::{DisconnectReason, Frame, Packet, Refusal};
+use crate::{DisconnectReason, Frame, Packet, Payload, Refusal};
 
 /// A POST without an answer.
 #[derive(Debug)]
 pub(super) struct Post {
     pub(super) id: ExchangeId,
-    /// What is left of its body, which waits for room; `None` while the body is still to come. In a box, because it is
-    /// rare and sessions are many.
-    pub(super) rest: Option<Box<Packets>>,
+    /// The packets that are still to be decoded; `None` while the body is still to come. In a box, because it is rare and
+    /// sessions are many.
+    rest: Option<Box<Packets>>,
 }
 
 impl Post {
-    pub(super) const fn new(id: ExchangeId) -> Self {
+    const fn new(id: ExchangeId) -> Self {
         Self { id, rest: None }
     }
 
-    pub(super) fn is_coming(&self, id: ExchangeId) -> bool {
+    fn is_coming(&self, id: ExchangeId) -> bool {
         self.id == id && self.rest.is_none()
     }
 
@@ -38,27 +42,163 @@ impl Post {
     }
 }
 
-/// How far the packets of a POST were taken in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Progress {
-    /// There is no room for more.
-    Full,
-    /// All are taken in.
+/// The part of a POST that one call has decoded.
+enum Progress {
+    /// All of it.
     Done,
+    /// As much as the inbox has room for.
+    Full,
+    /// As much as one turn allows.
+    Turn,
 }
 
-/// Takes packets in for as long as there is room, up to the first that ends the session.
-pub(super) fn take_in(
+impl Link {
+    pub(super) fn on_post(mut self, id: ExchangeId, machine: &mut Machine) -> Next {
+        let Some(polling) = self.polling_mut() else {
+            machine.output(Output::AnswerPost(id, Err(Refusal::BadRequest)));
+            return Ok(self);
+        };
+        if polling.post.is_some() {
+            machine.output(Output::AnswerPost(id, Err(Refusal::BadRequest)));
+            return Err((self, DisconnectReason::TransportError));
+        }
+        polling.post = Some(Post::new(id));
+        Ok(self)
+    }
+
+    pub(super) fn on_post_failed(mut self, id: ExchangeId, reason: DisconnectReason) -> Next {
+        match self.post_slot().take_if(|post| post.id == id) {
+            Some(_) => Err((self, reason)),
+            None => Ok(self),
+        }
+    }
+
+    /// Returns whether the body of this POST is still to come.
+    pub(super) fn is_coming(&self, id: ExchangeId) -> bool {
+        self.post().is_some_and(|post| post.is_coming(id))
+    }
+
+    pub(super) fn on_payload(
+        self,
+        now: Instant,
+        id: ExchangeId,
+        payload: Payload,
+        machine: &mut Machine,
+    ) -> Next {
+        if !self.is_coming(id) {
+            return Ok(self);
+        }
+        if payload.binary && !machine.coding.has_binary_payloads() {
+            // The reference's "invalid content": what revision 4 sends by POST is text.
+            return self.end_post(DisconnectReason::TransportError, machine);
+        }
+        let mut packets = machine.coding.decode_payload(payload);
+        let progress = take_in(now, &mut packets, machine);
+        self.settle_post(progress, || Box::new(packets), machine)
+    }
+
+    /// The POST whose packets are not all decoded.
+    pub(super) fn unfinished_post(&self) -> Option<ExchangeId> {
+        let unfinished = self.post().filter(|post| post.rest.is_some());
+        unfinished.map(|post| post.id)
+    }
+
+    /// Decodes more of a POST whose packets wait for room or for the next turn.
+    pub(super) fn resume_post(
+        mut self,
+        now: Instant,
+        id: ExchangeId,
+        machine: &mut Machine,
+    ) -> Next {
+        let post = self.post_slot().as_mut().filter(|post| post.id == id);
+        let Some(mut packets) = post.and_then(|post| post.rest.take()) else {
+            return Ok(self);
+        };
+        let progress = take_in(now, &mut packets, machine);
+        self.settle_post(progress, || packets, machine)
+    }
+
+    fn settle_post(
+        mut self,
+        progress: Result<Progress, DisconnectReason>,
+        rest: impl FnOnce() -> Box<Packets>,
+        machine: &mut Machine,
+    ) -> Next {
+        match progress {
+            Ok(Progress::Done) => self.accept_post(machine),
+            Ok(progress) => {
+                if let Some(post) = self.post_slot() {
+                    post.rest = Some(rest());
+                    if matches!(progress, Progress::Turn) {
+                        machine.output(Output::ContinuePost(post.id));
+                    }
+                }
+            }
+            Err(reason) => return self.end_post(reason, machine),
+        }
+        Ok(self)
+    }
+
+    pub(super) fn accept_post(&mut self, machine: &mut Machine) {
+        if let Some(post) = self.post_slot().take() {
+            machine.output(Output::AnswerPost(post.id, Ok(())));
+        }
+        if let Self::Framed(framed) = self {
+            // Wakes a driver that held frames back for this POST.
+            framed.announce(machine);
+        }
+    }
+
+    /// Answers the POST whose packets end the session.
+    fn end_post(mut self, reason: DisconnectReason, machine: &mut Machine) -> Next {
+        if let Some(post) = self.post_slot().take() {
+            let answer = match reason {
+                DisconnectReason::Client => Ok(()),
+                _ => Err(Refusal::BadRequest),
+            };
+            machine.output(Output::AnswerPost(post.id, answer));
+        }
+        Err((self, reason))
+    }
+
+    const fn post(&self) -> Option<&Post> {
+        match self {
+            Self::Polling(polling) => polling.post.as_ref(),
+            Self::Upgrading(upgrading) => upgrading.polling.post.as_ref(),
+            Self::Framed(framed) => framed.post.as_ref(),
+        }
+    }
+
+    pub(super) const fn post_slot(&mut self) -> &mut Option<Post> {
+        match self {
+            Self::Polling(polling) => &mut polling.post,
+            Self::Upgrading(upgrading) => &mut upgrading.polling.post,
+            Self::Framed(framed) => &mut framed.post,
+        }
+    }
+}
+
+/// Takes packets in while there is room and the turn lasts, up to the first that ends the session.
+fn take_in(
     now: Instant,
     packets: &mut Packets,
     machine: &mut Machine,
 ) -> Result<Progress, DisconnectReason> {
+    let mut budget = Budget::for_packets();
     while machine.inbox_has_room() {
-        match packets.next() {
-            Some(Ok(packet)) => on_packet(now, packet, machine)?,
+        if budget.is_spent() {
+            return Ok(Progress::Turn);
+        }
+        let packet = match packets.next() {
+            Some(Ok(packet)) => packet,
             Some(Err(_)) => return Err(DisconnectReason::ParseError),
             None => return Ok(Progress::Done),
+        };
+        // Messages are bounded by the room in the inbox.
+        if !matches!(packet, Packet::Message(_)) {
+            budget.charge_packet();
         }
+        on_packet(now, packet, machine)?;
     }
     Ok(Progress::Full)
 }

@@ -44,34 +44,21 @@ impl State {
                 machine.start(now, transport);
                 Self::Open(Link::open(first))
             }
-            (Self::Open(link), input) => match link.step(now, input, machine) {
-                Ok(link) => Self::Open(link),
-                Err((link, reason)) => Self::end(now, link, reason, machine),
-            },
-            (Self::Closing(link, reason), input) => {
-                let next = link.step(now, input, machine);
-                Self::closing(now, next, reason, machine)
-            }
             (Self::Closed(closed), input) => Self::Closed(closed.step(input, machine)),
             (Self::Opening, input) => {
                 refuse(input, machine);
                 Self::Opening
+            }
+            (state, input) => {
+                state.advance(now, machine, |link, machine| link.step(now, input, machine))
             }
         }
     }
 
     pub(super) fn on_timer(self, now: Instant, timer: Timer, machine: &mut Machine) -> Self {
         match self {
-            Self::Open(link) => match link.on_timer(now, timer, machine) {
-                Ok(link) => Self::Open(link),
-                Err((link, reason)) => Self::end(now, link, reason, machine),
-            },
             Self::Closing(link, reason) if timer == Timer::Close => {
                 Self::end(now, link, reason, machine)
-            }
-            Self::Closing(link, reason) => {
-                let next = link.on_timer(now, timer, machine);
-                Self::closing(now, next, reason, machine)
             }
             Self::Closed(closed) => {
                 machine.outputs.finish();
@@ -80,7 +67,9 @@ impl State {
                     ..closed
                 })
             }
-            Self::Opening => Self::Opening,
+            state => state.advance(now, machine, |link, machine| {
+                link.on_timer(now, timer, machine)
+            }),
         }
     }
 
@@ -98,34 +87,33 @@ impl State {
         }
     }
 
-    /// Whether a POST waits for room in the inbox.
-    pub(super) const fn has_packets_waiting(&self) -> bool {
+    /// The POST whose packets are not all decoded.
+    pub(super) fn unfinished_post(&self) -> Option<ExchangeId> {
         match self {
-            Self::Open(link) | Self::Closing(link, _) => link.has_packets_waiting(),
-            Self::Opening | Self::Closed(_) => false,
+            Self::Open(link) | Self::Closing(link, _) => link.unfinished_post(),
+            Self::Opening | Self::Closed(_) => None,
         }
     }
 
-    /// Goes on with the POST that waits for room.
-    pub(super) fn resume_post(self, now: Instant, machine: &mut Machine) -> Self {
-        match self {
-            Self::Open(link) => match link.resume_post(now, machine) {
-                Ok(link) => Self::Open(link),
-                Err((link, reason)) => Self::end(now, link, reason, machine),
-            },
-            Self::Closing(link, reason) => {
-                let next = link.resume_post(now, machine);
-                Self::closing(now, next, reason, machine)
+    /// Moves the link of a session that is open or closing. One that breaks while closing ends for the reason for which
+    /// it was closed.
+    fn advance(
+        self,
+        now: Instant,
+        machine: &mut Machine,
+        change: impl FnOnce(Link, &mut Machine) -> Next,
+    ) -> Self {
+        let (link, closing) = match self {
+            Self::Open(link) => (link, None),
+            Self::Closing(link, reason) => (link, Some(reason)),
+            state => return state,
+        };
+        match (change(link, machine), closing) {
+            (Ok(link), None) => Self::Open(link),
+            (Ok(link), Some(reason)) => Self::Closing(link, reason),
+            (Err((link, reason)), closing) => {
+                Self::end(now, link, closing.unwrap_or(reason), machine)
             }
-            state => state,
-        }
-    }
-
-    /// A closing session that breaks ends for the reason for which it was closed.
-    fn closing(now: Instant, next: Next, reason: DisconnectReason, machine: &mut Machine) -> Self {
-        match next {
-            Ok(link) => Self::Closing(link, reason),
-            Err((link, _)) => Self::end(now, link, reason, machine),
         }
     }
 
@@ -173,14 +161,11 @@ impl State {
         let transport = link.transport();
         let by_polling = transport == Transport::Polling;
         let client_closed = reason == DisconnectReason::Client;
-        let last = link.release(reason, machine).map(|poll| {
-            let packet = if client_closed {
-                Packet::Noop
-            } else {
-                Packet::Close
-            };
-            (poll, packet)
-        });
+        let packet = match client_closed {
+            true => Packet::Noop,
+            false => Packet::Close,
+        };
+        let last = link.release(reason, machine).map(|poll| (poll, packet));
         machine.close(reason);
         let lingers = by_polling && client_closed && last.is_none();
         if lingers {

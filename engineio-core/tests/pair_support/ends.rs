@@ -226,6 +226,9 @@ impl Pair {
                     self.answer(request, Parcel::PostAnswer(request, answer));
                 }
             }
+            server::Output::ContinuePost(id) => {
+                server.handle_input(self.now, server::Input::PostContinued(id));
+            }
             server::Output::SendFrames(id) => {
                 let Some(to) = self.client_websocket(id) else {
                     return;

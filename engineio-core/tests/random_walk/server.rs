@@ -323,6 +323,10 @@ impl Server {
                     );
                     world.travel(Happening::PostDone(self.exchanges[&id], answer.is_ok()));
                 }
+                Output::ContinuePost(id) => {
+                    let now = self.time(world);
+                    self.session.handle_input(now, Input::PostContinued(id));
+                }
                 Output::SendFrames(id) => world.within(40, Happening::WriteFrames(id)),
                 Output::CloseLink(id, _) => {
                     let (name, pipe) = self.websockets.get_mut(&id).unwrap();

@@ -39,6 +39,8 @@ pub(crate) struct Rig {
     /// How often the session said that the outbox became shorter.
     pub(crate) rooms: usize,
     log: Vec<Seen>,
+    /// The POST of which more is to be decoded.
+    post_to_continue: Option<ExchangeId>,
     polls_to_answer: Vec<ExchangeId>,
     streams_to_feed: Vec<LinkId>,
     /// The session announced events that were not all taken yet.
@@ -81,6 +83,7 @@ impl Rig {
             client_is_slow: false,
             rooms: 0,
             log: Vec::new(),
+            post_to_continue: None,
             polls_to_answer: Vec::new(),
             streams_to_feed: Vec::new(),
             events_wait: false,
@@ -262,6 +265,15 @@ impl Rig {
         event
     }
 
+    /// Goes on with the POST of which the session wants to decode more. Returns whether there was one.
+    pub(crate) fn continue_post(&mut self) -> bool {
+        let Some(post) = self.post_to_continue.take() else {
+            return false;
+        };
+        self.input(Input::PostContinued(post));
+        true
+    }
+
     /// Does what the session asks for until it asks for nothing more.
     pub(crate) fn drive(&mut self) {
         self.drive_outputs();
@@ -310,6 +322,7 @@ impl Rig {
                     Err(refusal) => Seen::PostRefused(post, refusal),
                 });
             }
+            Output::ContinuePost(post) => self.post_to_continue = Some(post),
             Output::SendFrames(websocket) if self.client_is_slow => {
                 self.streams_to_feed.push(websocket);
             }

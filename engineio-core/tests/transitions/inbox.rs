@@ -148,6 +148,50 @@ fn a_heartbeat_packet_that_waits_is_heard_when_its_turn_comes() {
     assert_eq!(rig.session.closed(), Some(DisconnectReason::TransportError));
 }
 
+// row 73
+#[test]
+fn a_post_of_packets_that_are_no_messages_is_decoded_in_turns() {
+    for packet in ["6", "3", "5", "0"] {
+        let mut rig = Rig::polling();
+        let mut body = format!("{packet}\u{1e}").repeat(10_000);
+        body.push_str("4last");
+        let post = rig.post(&body);
+        let mut turns = 1;
+        assert_eq!(rig.seen(), [], "the first turn is over");
+        while rig.continue_post() {
+            turns += 1;
+        }
+        assert_eq!(turns, 10, "1,024 packets each");
+        assert_eq!(rig.seen(), [Seen::PostOk(post), message("last")]);
+        assert!(rig.session.is_open());
+    }
+}
+
+#[test]
+fn a_post_that_waits_for_its_next_turn_belongs_to_the_session_like_any_other() {
+    let body = "6\u{1e}".repeat(2_000) + "4last";
+    // A second POST is one too many, and ends the session.
+    let mut rig = Rig::polling();
+    let first = rig.post(&body);
+    let second = rig.begin_post();
+    let refused = |post| Seen::PostRefused(post, Refusal::BadRequest);
+    assert!(rig.session.closed().is_some());
+    let seen = rig.seen();
+    assert!(seen.contains(&refused(first)) && seen.contains(&refused(second)));
+    rig.continue_post();
+    assert_eq!(rig.seen(), [], "a turn that comes late is harmless");
+
+    // An upgrade takes it along.
+    let (mut rig, link) = Rig::probed();
+    let post = rig.post(&body);
+    rig.frame(link, "5");
+    assert!(!rig.session.wants_input(), "frames would overtake it");
+    rig.seen();
+    assert!(rig.continue_post());
+    assert_eq!(rig.seen(), [Seen::PostOk(post), message("last")]);
+    assert!(rig.session.wants_input());
+}
+
 // row 58
 #[test]
 fn a_session_that_ends_refuses_the_post_whose_packets_it_did_not_take() {

@@ -13,7 +13,7 @@ use http_body::Body;
 use pin_project_lite::pin_project;
 
 use crate::http::response::Answer;
-use crate::session::{Session, WaiterId};
+use crate::session::{Posted, Session, WaiterId, give_way, now};
 
 pin_project! {
     /// Reads the body, never beyond the limit, and answers when its packets have found room.
@@ -24,6 +24,7 @@ pin_project! {
         body: B,
         collected: Collected,
         read: bool,
+        more: bool,
         form: Form,
         ticket: Ticket,
     }
@@ -106,6 +107,7 @@ impl<B: Body> PostFuture<B> {
             body,
             collected: Collected::default(),
             read: false,
+            more: false,
             form,
             ticket: Ticket {
                 session,
@@ -126,6 +128,11 @@ where
         let mut this = self.project();
         let session = &this.ticket.session;
         let id = this.ticket.id;
+        if std::mem::take(this.more) {
+            session.update_and_pump(cx, |session| {
+                session.handle_input(now(), Input::PostContinued(id));
+            });
+        }
         // First of all: a session that is over, or refuses the POST, must not make us read on.
         let mut answer = session.poll_posted(id, cx);
         if answer.is_pending() && !*this.read {
@@ -146,7 +153,7 @@ where
                 Err(Failure::Broken) => Input::PostAborted(id),
             };
             session.update_and_pump(cx, |session| {
-                session.handle_input(crate::session::now(), input);
+                session.handle_input(now(), input);
             });
             if broken {
                 // To the session the client is gone, and it answers nobody. But a body breaks off without the
@@ -155,12 +162,17 @@ where
             }
             answer = session.poll_posted(id, cx);
         }
-        let answer = ready!(answer);
+        let answer = match ready!(answer) {
+            Posted::Answered(Ok(())) => Answer::Posted,
+            Posted::Answered(Err(refusal)) => Answer::Refusal(refusal),
+            Posted::InPart => {
+                *this.more = true;
+                give_way(cx);
+                return Poll::Pending;
+            }
+        };
         this.ticket.answered = true;
-        Poll::Ready(match answer {
-            Ok(()) => Answer::Posted,
-            Err(refusal) => Answer::Refusal(refusal),
-        })
+        Poll::Ready(answer)
     }
 }
 

@@ -9,6 +9,13 @@ use engineio_core::{Payload, Refusal};
 use super::waiter::{Signal, WaiterId};
 use super::{Session, now};
 
+/// The progress of a POST whose body has been read.
+pub(crate) enum Posted {
+    /// More packets are to be decoded, after other tasks have run.
+    InPart,
+    Answered(Result<(), Refusal>),
+}
+
 impl Session {
     /// Registers a GET that begins to wait.
     pub(crate) fn open_poll(self: &Arc<Self>) -> ExchangeId {
@@ -31,11 +38,7 @@ impl Session {
 
     /// Returns the answer to a POST when there is one; the session has forgotten the POST then. Otherwise its task is
     /// woken.
-    pub(crate) fn poll_posted(
-        &self,
-        id: ExchangeId,
-        cx: &Context<'_>,
-    ) -> Poll<Result<(), Refusal>> {
+    pub(crate) fn poll_posted(&self, id: ExchangeId, cx: &Context<'_>) -> Poll<Posted> {
         let id = WaiterId::Exchange(id);
         let mut state = self.lock();
         let Some(waiter) = state.waiter(id) else {
@@ -46,12 +49,13 @@ impl Session {
                 waiter.sleep(cx);
                 return Poll::Pending;
             }
+            Some(Signal::Continue) => return Poll::Ready(Posted::InPart),
             Some(Signal::Accepted) => Ok(()),
             Some(Signal::Refused(refusal)) => Err(refusal),
             Some(_) => Err(Refusal::BadRequest),
         };
         state.leave(id);
-        Poll::Ready(answer)
+        Poll::Ready(Posted::Answered(answer))
     }
 
     /// Returns the answer to a GET when there is one; the session has forgotten the GET then. Otherwise its task is

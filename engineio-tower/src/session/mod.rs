@@ -29,6 +29,7 @@ use engineio_core::{DisconnectReason, Revision, Sid, Transport};
 use smallvec::SmallVec;
 
 use self::data::Data;
+pub(crate) use self::exchange::Posted;
 pub(crate) use self::sending::QueuedSender;
 use self::state::{Effects, State};
 pub(crate) use self::turn::{Next, give_way};

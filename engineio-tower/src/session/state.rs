@@ -158,6 +158,9 @@ impl State {
                 Output::AnswerPost(id, Ok(())) => {
                     self.signal(WaiterId::Exchange(id), Signal::Accepted, effects);
                 }
+                Output::ContinuePost(id) => {
+                    self.signal(WaiterId::Exchange(id), Signal::Continue, effects);
+                }
                 Output::SendFrames(id) => {
                     self.signal(WaiterId::Link(id), Signal::Ready, effects);
                 }

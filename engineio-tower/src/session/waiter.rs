@@ -18,6 +18,8 @@ pub(super) enum Signal {
     Ready,
     /// The POST was received in full.
     Accepted,
+    /// More packets of the POST are to be decoded.
+    Continue,
     Refused(Refusal),
     Close(DisconnectReason),
 }

@@ -315,6 +315,10 @@ impl Driver {
                     self.owed.extend(numbers.filter(|&number| number > heard));
                 }
             }
+            Output::ContinuePost(id) => {
+                assert!(self.posts.contains(&id));
+                self.session.handle_input(self.now, Input::PostContinued(id));
+            }
             Output::SendFrames(id) => {
                 assert!(self.is_open(id), "frames for a WebSocket that is gone");
             }
