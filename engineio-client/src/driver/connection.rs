@@ -13,7 +13,7 @@ use engineio_core::{DisconnectReason, LinkId, Payload, Transport};
 use futures_core::future::BoxFuture;
 use tokio::time::Sleep;
 
-use super::socket::{Farewell, Socket};
+use super::socket::{CloseHandshake, Socket};
 use super::verdict::Verdict;
 use crate::clock::now;
 use crate::net::attempt::Attempt;
@@ -36,7 +36,7 @@ pub(super) struct Connection<'a> {
     given_up: Vec<Request>,
     socket: Option<Socket>,
     /// WebSockets in their closing handshake.
-    closing: Vec<Farewell>,
+    closing: Vec<CloseHandshake>,
     timer: Pin<Box<Sleep>>,
     armed: Option<Instant>,
     /// The transport that opens the session.

@@ -1,4 +1,4 @@
-//! A WebSocket of a session, from its opening to its farewell.
+//! A WebSocket of a session, from its opening to its closing handshake.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -12,7 +12,7 @@ use tokio::time::{Instant, Sleep};
 use crate::net::websocket::{Ended, WebSocket};
 
 /// How long the server may take for its part of the closing handshake.
-const FAREWELL: Duration = Duration::from_secs(1);
+const CLOSE_HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(1);
 
 #[derive(Debug)]
 pub(super) struct Socket {
@@ -60,7 +60,7 @@ impl Socket {
             return Ok(false);
         }
         self.poll_write(cx, is_closing, next).or_else(|end| {
-            self.broken = Some((end, Box::pin(tokio::time::sleep(FAREWELL))));
+            self.broken = Some((end, Box::pin(tokio::time::sleep(CLOSE_HANDSHAKE_TIMEOUT))));
             Ok(true)
         })
     }
@@ -95,31 +95,31 @@ impl Socket {
     }
 
     /// Begins to close, behind the frames that were sent.
-    pub(super) fn close(mut self, reason: DisconnectReason) -> Farewell {
+    pub(super) fn close(mut self, reason: DisconnectReason) -> CloseHandshake {
         self.websocket.start_close(reason);
-        Farewell {
+        CloseHandshake {
             websocket: self.websocket,
             heard: false,
-            deadline: Box::pin(tokio::time::sleep(FAREWELL)),
+            deadline: Box::pin(tokio::time::sleep(CLOSE_HANDSHAKE_TIMEOUT)),
         }
     }
 
     /// Answers the close frame or the violation that ended the WebSocket, or returns `None` if nothing can be sent.
-    pub(super) fn answer(self, reason: DisconnectReason) -> Option<Farewell> {
+    pub(super) fn answer(self, reason: DisconnectReason) -> Option<CloseHandshake> {
         self.websocket.owes_answer().then(|| self.close(reason))
     }
 }
 
 /// A WebSocket that sends its last frames and waits for the server's close frame.
 #[derive(Debug)]
-pub(super) struct Farewell {
+pub(super) struct CloseHandshake {
     websocket: WebSocket,
     /// The server sends nothing any more.
     heard: bool,
     deadline: Pin<Box<Sleep>>,
 }
 
-impl Farewell {
+impl CloseHandshake {
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let is_over = self.deadline.as_mut().poll(cx).is_ready();
         // A server that sends without a pause must not put the end off; see `Connection::poll_timer`.
