@@ -48,7 +48,12 @@ fn messages_go_both_ways() {
     }
     let nothing = client.recv_timeout(Duration::from_millis(1));
     assert!(matches!(nothing, Err(RecvError::Timeout)));
+    let handle = client.handle();
+    assert_eq!(handle.settled().unwrap(), Transport::WebSocket);
+    assert!(handle.is_open() && handle.disconnect_reason().is_none());
     client.close().unwrap();
+    assert!(!handle.is_open() && handle.disconnect_error().is_none());
+    assert_eq!(handle.disconnect_reason(), client.disconnect_reason());
     assert!(matches!(client.recv(), Err(RecvError::Closed)));
     assert!(matches!(client.send("late"), Err(SendError::Closed(_))));
 }

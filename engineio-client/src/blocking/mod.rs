@@ -258,7 +258,7 @@ impl Client {
     /// Fails if this is called inside an async runtime. The close has begun even so.
     pub fn close(&self) -> Result<(), Error> {
         self.inner.handle().begin_close();
-        wait_for("close", self.inner.wait())
+        self.wait()
     }
 
     /// Ends the session at once; what is queued is dropped.
@@ -279,8 +279,8 @@ impl Client {
 impl Iterator for Client {
     type Item = Message;
 
-    /// The next message, or `None` when the session is over. Ends too if it is called inside an async runtime, which
-    /// is told in the log; [`Client::recv`] returns it as an error.
+    /// Waits for the next message; returns `None` when the session is over. Returns `None` too if it is called inside an
+    /// async runtime, and logs an error; [`Client::recv`] returns that error.
     fn next(&mut self) -> Option<Message> {
         match self.recv() {
             Ok(message) => Some(message),
@@ -294,7 +294,7 @@ impl Iterator for Client {
 }
 
 impl Handle {
-    /// As [`Client::send`].
+    /// Sends a message, as [`Client::send`] does.
     ///
     /// # Errors
     ///
@@ -313,7 +313,7 @@ impl Handle {
         }
     }
 
-    /// As [`Client::try_send`].
+    /// Sends a message if there is room for it, as [`Client::try_send`] does.
     ///
     /// # Errors
     ///
@@ -341,7 +341,36 @@ impl Handle {
         self.inner.upgraded()
     }
 
-    /// As [`Client::close`], but may be called by a handler: it does not wait for handlers.
+    /// Waits until the upgrade to WebSocket has succeeded or failed; see
+    /// [`engineio_client::Client::settled`](crate::Client::settled).
+    ///
+    /// # Errors
+    ///
+    /// Fails if this is called inside an async runtime.
+    pub fn settled(&self) -> Result<Transport, Error> {
+        wait_for("settled", self.inner.settled())
+    }
+
+    /// Returns whether the session is open.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        self.inner.is_open()
+    }
+
+    /// Returns why the last session ended, or `None` while the first one lasts.
+    #[must_use]
+    pub fn disconnect_reason(&self) -> Option<DisconnectReason> {
+        self.inner.disconnect_reason()
+    }
+
+    /// Returns what went wrong when the last session ended; see
+    /// [`engineio_client::Client::disconnect_error`](crate::Client::disconnect_error).
+    #[must_use]
+    pub fn disconnect_error(&self) -> Option<Error> {
+        self.inner.disconnect_error()
+    }
+
+    /// Closes the session as [`Client::close`] does, but may be called by a handler: it does not wait for handlers.
     ///
     /// # Errors
     ///
@@ -351,7 +380,7 @@ impl Handle {
         wait_for("close", self.inner.close())
     }
 
-    /// As [`Client::abort`].
+    /// Ends the session at once, as [`Client::abort`] does.
     pub fn abort(&self) {
         self.inner.abort();
     }

@@ -32,7 +32,7 @@ impl Handle {
         Self { shared }
     }
 
-    /// As [`Client::send`].
+    /// Sends a message, as [`Client::send`] does.
     ///
     /// # Errors
     ///
@@ -41,7 +41,7 @@ impl Handle {
         self.shared.send(message.into()).await
     }
 
-    /// As [`Client::try_send`].
+    /// Sends a message if there is room for it, as [`Client::try_send`] does.
     ///
     /// # Errors
     ///
@@ -51,26 +51,26 @@ impl Handle {
         self.shared.try_send(message.into())
     }
 
-    /// As [`Client::sid`].
+    /// Returns the id of the session, as [`Client::sid`] does.
     #[must_use]
     pub fn sid(&self) -> Option<String> {
         let state = self.shared.lock();
         state.session.opened().map(|opened| opened.sid().to_owned())
     }
 
-    /// As [`Client::transport`].
+    /// Returns the current transport, as [`Client::transport`] does.
     #[must_use]
     pub fn transport(&self) -> Transport {
         self.shared.lock().session.transport()
     }
 
-    /// As [`Client::upgraded`].
+    /// Returns whether the session was upgraded, as [`Client::upgraded`] does.
     #[must_use]
     pub fn upgraded(&self) -> bool {
         self.shared.lock().upgraded
     }
 
-    /// As [`Client::settled`].
+    /// Waits until the upgrade has succeeded or failed, as [`Client::settled`] does.
     pub async fn settled(&self) -> Transport {
         let settled = self.shared.wait(Interest::Phase, |state| {
             let session = &state.session;
@@ -79,13 +79,13 @@ impl Handle {
         settled.await
     }
 
-    /// As [`Client::is_open`].
+    /// Returns whether the session is open, as [`Client::is_open`] does.
     #[must_use]
     pub fn is_open(&self) -> bool {
         self.shared.lock().session.is_open()
     }
 
-    /// As [`Client::disconnect_reason`].
+    /// Returns why the last session ended, as [`Client::disconnect_reason`] does.
     #[must_use]
     pub fn disconnect_reason(&self) -> Option<DisconnectReason> {
         let state = self.shared.lock();
@@ -95,13 +95,14 @@ impl Handle {
         closed.or(state.reason)
     }
 
-    /// As [`Client::disconnect_error`].
+    /// Returns what went wrong when the last session ended, as [`Client::disconnect_error`] does.
     #[must_use]
     pub fn disconnect_error(&self) -> Option<Error> {
         self.shared.lock().error.clone()
     }
 
-    /// As [`Client::close`], but may be called by a handler: it does not wait for handlers.
+    /// Closes the session gracefully, as [`Client::close`] does, but may be called by a handler: it does not wait for
+    /// handlers.
     pub async fn close(&self) {
         self.begin_close();
         self.over().await;
@@ -119,12 +120,12 @@ impl Handle {
         self.shared.stop(None);
     }
 
-    /// As [`Client::abort`].
+    /// Ends the session at once, as [`Client::abort`] does.
     pub fn abort(&self) {
         self.shared.stop(Some(DisconnectReason::Client));
     }
 
-    /// As [`Client::spawn`].
+    /// Spawns a task that ends with the client, as [`Client::spawn`] does.
     ///
     /// # Panics
     ///
@@ -143,7 +144,7 @@ impl Handle {
         })
     }
 
-    /// As [`Client::wait`]. A handler that calls this waits for itself.
+    /// Waits until the session is over, as [`Client::wait`] does. A handler that calls this waits for itself.
     pub async fn wait(&self) {
         let done = self.shared.wait(Interest::Phase, |state| {
             state.phase().is_done().then_some(())
