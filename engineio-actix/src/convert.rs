@@ -5,25 +5,29 @@ use actix_web::http::{StatusCode, Version};
 use actix_web::{HttpRequest, HttpResponse};
 use engineio_tower::{HostBody, HostUpgrade, PeerAddr, Scheme};
 
-/// Converts a request for the service. `None` if `http` 1 cannot parse the path as a URI.
+/// Converts a request for the service. `None` if `http` 1 cannot parse the target of the request.
+///
+/// actix-web has decoded `path`, which says only how many segments of the request line are the server's: a decoded
+/// `%3F` would begin a query that nobody in front of this has seen. Slashes are not decoded.
 pub(crate) fn request<S>(
     from: &HttpRequest,
     path: &str,
     body: S,
 ) -> Option<http::Request<HostBody<S>>> {
-    // actix-web has decoded the path. What was a part of it must not become a query that nobody in front of this has seen.
-    let path = path.replace('?', "%3F").replace('#', "%23");
-    // Every valid request has a query, so no query and an empty one need not be distinguished.
-    let target = format!("{path}?{}", from.query_string());
-    let uri = match (from.uri().scheme_str(), from.uri().authority()) {
+    let uri = from.uri();
+    let mut slashes = uri.path().rmatch_indices('/');
+    let (start, _) = slashes.nth(path.matches('/').count().checked_sub(1)?)?;
+    let target = &uri.path_and_query()?.as_str()[start..];
+    let uri = match (uri.scheme_str(), uri.authority()) {
         // HTTP/2, where the host is in the URI and not among the headers.
         (Some(scheme), Some(host)) => format!("{scheme}://{host}{target}"),
-        _ => target,
+        _ => target.to_owned(),
     };
-    let headers = http::HeaderMap::from_iter(from.headers().iter().filter_map(|(name, value)| {
+    let headers = from.headers().iter().filter_map(|(name, value)| {
         let name = http::HeaderName::from_bytes(name.as_str().as_bytes()).ok()?;
         Some((name, http::HeaderValue::from_bytes(value.as_bytes()).ok()?))
-    }));
+    });
+    let headers = http::HeaderMap::from_iter(headers);
     let mut request = http::Request::new(HostBody::new(body, &headers));
     *request.headers_mut() = headers;
     *request.uri_mut() = uri.parse().ok()?;
@@ -47,7 +51,11 @@ pub(crate) fn request<S>(
 }
 
 /// Converts a response for actix-web. A 101 gets the body that carries the WebSocket.
-pub(crate) fn response<B>(from: http::Response<B>, body: BoxBody) -> HttpResponse {
+pub(crate) fn response<B>(
+    request: &HttpRequest,
+    from: http::Response<B>,
+    body: BoxBody,
+) -> HttpResponse {
     let status = StatusCode::from_u16(from.status().as_u16());
     let mut builder = HttpResponse::build(status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR));
     for (name, value) in from.headers() {
@@ -56,6 +64,9 @@ pub(crate) fn response<B>(from: http::Response<B>, body: BoxBody) -> HttpRespons
     if body.size() == BodySize::Stream {
         // Says that the bytes of the body are the connection's from here on.
         builder.upgrade("websocket");
+    } else if request.head().upgrade() {
+        // actix-web would repeat the `connection: upgrade` of the request, and close without having said so.
+        builder.force_close();
     }
     builder.body(body)
 }

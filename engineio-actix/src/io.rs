@@ -10,25 +10,24 @@ use actix_web::body::{BodyStream, BoxBody};
 use actix_web::dev::Payload;
 use actix_web::error::PayloadError;
 use bytes::{Bytes, BytesMut};
-use futures_util::stream::{Stream, poll_fn};
+use futures_util::stream::{StreamExt, poll_fn};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// The number of bytes that are buffered towards the connection before a writer has to wait.
 const HIGH_WATER: usize = 64 * 1024;
 
 /// The state that both ends share. They live on one thread, so nothing is locked and no other thread is woken.
-#[derive(Default)]
 struct Shared {
+    /// What the client sends. It is held until both ends are gone, after the close frame is written: actix-web would
+    /// read and drop a body that is not held for as long as it comes.
+    payload: Payload,
+    chunk: Bytes,
     out: BytesMut,
-    /// Nothing more will be written.
-    finished: bool,
-    /// The connection is gone.
-    gone: bool,
-    /// The rest of the request's body after the end of the WebSocket. It is held until the close frame is written:
-    /// actix-web would read and drop a body that is not held for as long as it comes.
-    rest: Option<Payload>,
+    /// One of the ends is gone: the WebSocket has ended, or the connection.
+    closed: bool,
     /// The task of the WebSocket, which reads and writes.
     task: Option<Waker>,
+    /// The task of the connection, which sends the body of the response.
     body: Option<Waker>,
 }
 
@@ -38,60 +37,82 @@ fn wake(waker: &mut Option<Waker>) {
     }
 }
 
-/// The server's end: a byte stream.
-pub(crate) struct ActixIo {
-    payload: Payload,
-    chunk: Bytes,
-    shared: Rc<RefCell<Shared>>,
-}
+/// One of the two ends: the server's is a byte stream, and the connection's makes the body of the response.
+pub(crate) struct End(Rc<RefCell<Shared>>);
 
-/// The connection's end, of which the body of the response is made.
-struct Outlet(Rc<RefCell<Shared>>);
-
-/// A byte stream that reads what follows the request, and the body that carries what is written to it.
-pub(crate) fn bridge(payload: Payload) -> (ActixIo, BoxBody) {
-    let shared = Rc::<RefCell<Shared>>::default();
-    let outlet = Outlet(Rc::clone(&shared));
-    let body = BodyStream::new(poll_fn(move |cx| outlet.poll_next(cx)));
-    let io = ActixIo {
+/// Returns a byte stream that reads what follows the request, and the body that carries what is written to it.
+pub(crate) fn bridge(payload: Payload) -> (End, BoxBody) {
+    let shared = Rc::new(RefCell::new(Shared {
         payload,
         chunk: Bytes::new(),
-        shared,
-    };
-    (io, BoxBody::new(body))
+        out: BytesMut::new(),
+        closed: false,
+        task: None,
+        body: None,
+    }));
+    let outlet = End(Rc::clone(&shared));
+    let body = BodyStream::new(poll_fn(move |cx| outlet.poll_next(cx)));
+    (End(shared), BoxBody::new(body))
 }
 
-impl AsyncRead for ActixIo {
+impl Drop for End {
+    fn drop(&mut self) {
+        let mut shared = self.0.borrow_mut();
+        shared.closed = true;
+        wake(&mut shared.task);
+        wake(&mut shared.body);
+    }
+}
+
+impl End {
+    fn poll_next(&self, cx: &Context<'_>) -> Poll<Option<Result<Bytes>>> {
+        let mut shared = self.0.borrow_mut();
+        if !shared.out.is_empty() {
+            // All of it as one chunk: small ones would each become a packet.
+            let chunk = std::mem::take(&mut shared.out).freeze();
+            if chunk.len() >= HIGH_WATER {
+                wake(&mut shared.task);
+            }
+            return Poll::Ready(Some(Ok(chunk)));
+        }
+        if shared.closed {
+            return Poll::Ready(None);
+        }
+        shared.body = Some(cx.waker().clone());
+        Poll::Pending
+    }
+}
+
+impl AsyncRead for End {
     fn poll_read(
-        mut self: Pin<&mut Self>,
+        self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<Result<()>> {
-        while self.chunk.is_empty() {
-            let mut shared = self.shared.borrow_mut();
-            if shared.gone {
+        let shared = &mut *self.0.borrow_mut();
+        while shared.chunk.is_empty() {
+            if shared.closed {
                 return Poll::Ready(Ok(()));
             }
             shared.task = Some(cx.waker().clone());
-            drop(shared);
-            self.chunk = match ready!(Pin::new(&mut self.payload).poll_next(cx)) {
+            shared.chunk = match ready!(shared.payload.poll_next_unpin(cx)) {
                 Some(Ok(chunk)) => chunk,
                 // A WebSocket has no length that could be missed: the peer closed the connection.
                 None | Some(Err(PayloadError::Incomplete(_))) => return Poll::Ready(Ok(())),
                 Some(Err(error)) => return Poll::Ready(Err(Error::other(error.to_string()))),
             };
         }
-        let len = self.chunk.len().min(buf.remaining());
+        let len = shared.chunk.len().min(buf.remaining());
         // Splitting off a whole chunk leaves no reference to its buffer, so an idle client keeps none.
-        buf.put_slice(&self.chunk.split_to(len));
+        buf.put_slice(&shared.chunk.split_to(len));
         Poll::Ready(Ok(()))
     }
 }
 
-impl AsyncWrite for ActixIo {
+impl AsyncWrite for End {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<Result<usize>> {
-        let mut shared = self.shared.borrow_mut();
-        if shared.gone {
+        let mut shared = self.0.borrow_mut();
+        if shared.closed {
             return Poll::Ready(Err(ErrorKind::BrokenPipe.into()));
         }
         let room = HIGH_WATER.saturating_sub(shared.out.len());
@@ -113,41 +134,5 @@ impl AsyncWrite for ActixIo {
     fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Result<()>> {
         // The driver drops it next, which ends the body once everything is written.
         Poll::Ready(Ok(()))
-    }
-}
-
-impl Drop for ActixIo {
-    fn drop(&mut self) {
-        let mut shared = self.shared.borrow_mut();
-        shared.rest = Some(self.payload.take());
-        shared.finished = true;
-        wake(&mut shared.body);
-    }
-}
-
-impl Outlet {
-    fn poll_next(&self, cx: &Context<'_>) -> Poll<Option<Result<Bytes>>> {
-        let mut shared = self.0.borrow_mut();
-        if !shared.out.is_empty() {
-            // All of it as one chunk: small ones would each become a packet.
-            let chunk = std::mem::take(&mut shared.out).freeze();
-            if chunk.len() >= HIGH_WATER {
-                wake(&mut shared.task);
-            }
-            return Poll::Ready(Some(Ok(chunk)));
-        }
-        if shared.finished {
-            return Poll::Ready(None);
-        }
-        shared.body = Some(cx.waker().clone());
-        Poll::Pending
-    }
-}
-
-impl Drop for Outlet {
-    fn drop(&mut self) {
-        let mut shared = self.0.borrow_mut();
-        shared.gone = true;
-        wake(&mut shared.task);
     }
 }

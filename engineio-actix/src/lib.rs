@@ -72,6 +72,12 @@
 //! Polling works. actix-web does not offer WebSockets over HTTP/2 (RFC 8441): browsers open theirs over HTTP/1 then, by
 //! themselves.
 //!
+//! # Proxies
+//!
+//! actix-web closes a connection after a request with `Connection: upgrade`, also where it opens no WebSocket; the
+//! response says `connection: close` then. Let a proxy send the option only with an `Upgrade` from the client: in nginx,
+//! by a `map $http_upgrade $connection_upgrade { default upgrade; '' ''; }`.
+//!
 //! # Static files
 //!
 //! They are the app's own, by `actix-files`: the server's path comes before them if it is added first.

@@ -6,10 +6,12 @@ use std::future::{Ready, ready};
 use std::rc::Rc;
 
 use actix_web::body::{BoxBody, EitherBody, MessageBody, SizedStream};
-use actix_web::dev::{Extensions, Payload, Service, ServiceRequest, ServiceResponse, Transform};
+use actix_web::dev::{
+    Extensions, Payload, Service, ServiceRequest, ServiceResponse, Transform, fn_service,
+};
 use actix_web::rt::net::TcpStream;
 use actix_web::web::{self, Bytes, ServiceConfig};
-use actix_web::{Error, HttpRequest, HttpResponse};
+use actix_web::{Error, HttpResponse};
 use engineio_tower::{Driver, EngineIoService, Server};
 use futures_util::future::{Either, FutureExt, LocalBoxFuture, MapOk, TryFutureExt};
 use futures_util::stream::{self, StreamExt};
@@ -37,12 +39,11 @@ pub fn configure(server: &Server) -> impl FnOnce(&mut ServiceConfig) + use<> {
         // A scope's prefix is compared as text; a resource for all that is below would be a regular expression, and run
         // for every request of the app.
         let scope = web::scope(server.path());
-        let handler = move |request: HttpRequest, payload: web::Payload| {
+        let serve = move |request: ServiceRequest| {
             let path = format!("{}{}", server.path(), request.match_info().unprocessed());
-            respond(server.clone(), request, path, payload.into_inner())
-                .map(|(_, response)| response)
+            respond(server.clone(), request, path)
         };
-        config.service(scope.default_service(web::to(handler)));
+        config.service(scope.default_service(fn_service(serve)));
     }
 }
 
@@ -93,7 +94,7 @@ pub struct EngineIoMiddleware<S> {
     inner: S,
 }
 
-type Answer<B> = Result<ServiceResponse<EitherBody<B>>, Error>;
+type Answer<B> = Result<ServiceResponse<B>, Error>;
 type ToLeft<B> = fn(ServiceResponse<B>) -> ServiceResponse<EitherBody<B>>;
 
 impl<S, B> Service<ServiceRequest> for EngineIoMiddleware<S>
@@ -104,7 +105,8 @@ where
     type Response = ServiceResponse<EitherBody<B>>;
     type Error = Error;
     // Requests of the app cost no box.
-    type Future = Either<MapOk<S::Future, ToLeft<B>>, LocalBoxFuture<'static, Answer<B>>>;
+    type Future =
+        Either<MapOk<S::Future, ToLeft<B>>, LocalBoxFuture<'static, Answer<EitherBody<B>>>>;
 
     actix_web::dev::forward_ready!(inner);
 
@@ -115,41 +117,39 @@ where
             let answer = self.inner.call(request);
             return Either::Left(answer.map_ok(ServiceResponse::map_into_left_body));
         }
-        let (server, path) = (self.server.clone(), path.to_owned());
-        let (request, payload) = request.into_parts();
-        let answer = respond(server, request, path, payload).map(|(request, response)| {
-            Ok(ServiceResponse::new(request, response).map_into_right_body())
-        });
-        Either::Right(answer.boxed_local())
+        let path = path.to_owned();
+        let answer = respond(self.server.clone(), request, path);
+        Either::Right(
+            answer
+                .map(|answer| Ok(answer?.map_into_right_body()))
+                .boxed_local(),
+        )
     }
 }
 
-/// Serves a request for the server's path.
-async fn respond(
-    server: Server,
-    request: HttpRequest,
-    path: String,
-    payload: Payload,
-) -> (HttpRequest, HttpResponse) {
+/// Serves a request for the server's path, which is `path` after the prefix of a scope.
+async fn respond(server: Server, request: ServiceRequest, path: String) -> Answer<BoxBody> {
+    let (request, payload) = request.into_parts();
     let payload = Rc::new(RefCell::new(payload));
     let lent = Rc::clone(&payload);
     let chunks = stream::poll_fn(move |cx| lent.borrow_mut().poll_next_unpin(cx));
-    let Some(converted) = convert::request(&request, &path, chunks) else {
-        let body = beside(payload, Bytes::new());
-        return (request, HttpResponse::BadRequest().body(body));
-    };
-    let mut service = EngineIoService::new(server);
-    let Ok(mut answer) = tower_service::Service::call(&mut service, converted).await;
-    let body = if let Some(driver) = Driver::take(&mut answer) {
-        // The bytes after the head of this GET are the WebSocket, not a body.
-        let (io, body) = bridge(Payload::take(&mut payload.borrow_mut()));
-        actix_web::rt::spawn(driver.run(io));
-        body
+    let response = if let Some(converted) = convert::request(&request, &path, chunks) {
+        let mut service = EngineIoService::new(server);
+        let Ok(mut answer) = tower_service::Service::call(&mut service, converted).await;
+        let body = if let Some(driver) = Driver::take(&mut answer) {
+            // The bytes after the head of this GET are the WebSocket, not a body.
+            let (io, body) = bridge(Payload::take(&mut payload.borrow_mut()));
+            actix_web::rt::spawn(driver.run(io));
+            body
+        } else {
+            let bytes = std::mem::take(answer.body_mut()).into_bytes();
+            beside(payload, bytes.unwrap_or_default())
+        };
+        convert::response(&request, answer, body)
     } else {
-        let bytes = std::mem::take(answer.body_mut()).into_bytes();
-        beside(payload, bytes.unwrap_or_default())
+        HttpResponse::BadRequest().body(beside(payload, Bytes::new()))
     };
-    (request, convert::response(answer, body))
+    Ok(ServiceResponse::new(request, response))
 }
 
 /// Makes a response body that holds the rest of the request's body. If it were dropped, actix-web would read the rest,

@@ -23,7 +23,7 @@ macro_rules! scenarios {
 }
 
 engineio_e2e::on_every_host! { scenarios! [
-    opening: handshake early_frame refused_websocket peer_address polling_echo websocket_echo upgrade
+    opening: handshake early_frame refused_websocket connection_option peer_address polling_echo websocket_echo upgrade
         upgrade_under_load;
     limits: too_large_by_length too_large_chunked chunked_post;
     endings: poll_fin poll_reset idle_poller_lives post_fin post_reset websocket_fin websocket_reset

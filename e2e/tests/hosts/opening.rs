@@ -64,6 +64,31 @@ pub(crate) async fn refused_websocket<H: Host>() {
     assert_eq!(client.response().await.status, 400);
 }
 
+/// Proxies with a constant `Connection: upgrade`, and clients that offer h2c, ask for no WebSocket. The answer repeats
+/// nothing of it, and the connection goes on, or the answer says that it does not.
+pub(crate) async fn connection_option<H: Host>() {
+    let scene = scene::<H>().await;
+    for headers in [
+        "connection: upgrade\r\n",
+        "connection: Upgrade, HTTP2-Settings\r\nupgrade: h2c\r\nhttp2-settings: AAMAAABk\r\n",
+    ] {
+        let mut client = scene.connect().await;
+        for _ in 0..3 {
+            let open = client.request("GET", POLLING, headers).await;
+            assert_eq!(open.status, 200, "{headers:?}: {open:?}");
+            assert!(open.text().starts_with("0{"), "{headers:?}: {open:?}");
+            match open.header("connection") {
+                "" | "keep-alive" => {}
+                "close" => {
+                    client.ended().await;
+                    client = scene.connect().await;
+                }
+                other => panic!("{headers:?}: connection: {other}"),
+            }
+        }
+    }
+}
+
 pub(crate) async fn peer_address<H: Host>() {
     let mut scene = scene::<H>().await;
     let mut client = scene.connect().await;
