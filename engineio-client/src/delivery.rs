@@ -78,7 +78,7 @@ impl Delivery {
         }
     }
 
-    /// Whether there is room for what another session brings, beside what nobody has taken yet.
+    /// Returns whether there is room for what another session brings, beside what nobody has taken yet.
     pub(crate) const fn has_room(&self, session: &Session) -> bool {
         self.bytes <= self.limit && session.wants_input()
     }

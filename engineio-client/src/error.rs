@@ -13,7 +13,7 @@ use crate::target::without_secrets;
 
 pub(crate) type BoxError = Box<dyn StdError + Send + Sync>;
 
-/// Why a session could not be opened, or ended in another way than by one side's wish.
+/// The error of a session that could not be opened, or that neither side ended on purpose.
 ///
 /// [`Display`](fmt::Display) tells what was tried, what came back and what to do, and nothing of the
 /// [`source`](StdError::source), which is the next level. Cheap to clone.
@@ -70,7 +70,7 @@ pub enum ErrorKind {
     Redirect,
     /// The connection broke while it was used.
     Transport,
-    /// What the server sent is not Engine.IO.
+    /// The server's answer is not Engine.IO.
     Protocol,
     /// The server sent more at once than the client takes.
     TooLarge,

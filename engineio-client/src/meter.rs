@@ -1,4 +1,4 @@
-//! What the clients of a process count, on the `metrics` facade; nothing at all without the feature.
+//! The metrics of the clients of a process, on the `metrics` facade; nothing at all without the feature.
 
 use engineio_core::{DisconnectReason, Transport};
 

@@ -88,7 +88,7 @@ impl Reconnect {
         self
     }
 
-    /// By which part of itself a delay may be longer or shorter: 0 for not at all, up to 1.
+    /// The part of a delay by which it may be longer or shorter at random, from 0 to 1.
     #[must_use]
     pub const fn jitter(mut self, part: f64) -> Self {
         // What is not a number fails every comparison.

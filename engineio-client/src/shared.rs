@@ -40,12 +40,12 @@ pub(crate) enum Phase {
 }
 
 impl Phase {
-    /// Whether no other session will be opened.
+    /// Returns whether no other session will be opened.
     pub(crate) const fn is_over(self) -> bool {
         matches!(self, Self::Failed | Self::Finished | Self::Done)
     }
 
-    /// Whether the handlers have returned too.
+    /// Returns whether the handlers have returned too.
     pub(crate) const fn is_done(self) -> bool {
         matches!(self, Self::Failed | Self::Done)
     }
@@ -62,13 +62,13 @@ pub(crate) struct State {
     pub(crate) stopping: bool,
     /// Another session is opened after one that ended.
     may_return: bool,
-    /// When the current session was opened.
+    /// The time at which the current session was opened.
     pub(crate) open_since: Option<Instant>,
     /// The current session has moved to WebSocket.
     pub(crate) upgraded: bool,
     /// The handler for the first opening has been called, or there is none.
     pub(crate) is_connect_handled: bool,
-    /// How many messages were still queued when sessions before the current one ended.
+    /// The number of messages that were still queued when sessions before the current one ended.
     dropped: u64,
     /// Why the last session that was open ended, or why none could be opened.
     pub(crate) reason: Option<DisconnectReason>,
@@ -352,12 +352,12 @@ impl State {
         }
     }
 
-    /// How many messages were still queued when a session ended.
+    /// Counts the messages that were still queued when a session ended.
     pub(crate) const fn dropped_messages(&self) -> u64 {
         self.dropped + self.session.dropped_messages() as u64
     }
 
-    /// Whether the session that ended, if it did, may not have been the last.
+    /// Returns whether the session that ended, if it did, may not have been the last.
     pub(crate) const fn is_coming_back(&self) -> bool {
         self.may_return
             && !self.stopping

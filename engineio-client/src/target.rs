@@ -1,4 +1,4 @@
-//! Where the server is: the URL that the user wrote, and the URIs of the requests.
+//! The address of the server: the URL that the user wrote, and the URIs of the requests.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::SystemTime;
@@ -188,7 +188,7 @@ pub(crate) fn without_secrets(url: &str) -> String {
     format!("{scheme}{}", &rest[host..])
 }
 
-/// What is left of a query without the protocol's own parameters, which a URL has that was copied from a browser: a server
+/// Returns a query without the protocol's own parameters, which a URL has that was copied from a browser: a server
 /// may take the first of two.
 fn own_parameters(query: &str) -> String {
     let is_own = |pair: &&str| {

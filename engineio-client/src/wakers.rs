@@ -2,7 +2,7 @@
 
 use std::task::Waker;
 
-/// How many wakers are taken out of the list at a time, so that waking allocates nothing.
+/// The most wakers that are taken out of the list at a time, so that waking allocates nothing.
 pub(crate) const BATCH: usize = 8;
 
 /// The kind of change that a task waits for.

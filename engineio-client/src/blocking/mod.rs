@@ -103,7 +103,7 @@ pub struct Handle {
     inner: crate::Handle,
 }
 
-/// Why there is no message.
+/// The error of a call that returns no message.
 ///
 /// ```no_run
 /// use std::time::Duration;

@@ -54,15 +54,15 @@ pub struct Client {
     handle: Handle,
     /// A message that the sink has taken and the outbox has not.
     unsent: Option<Message>,
-    /// Where the stream waits for a message.
+    /// The waker of the stream, which waits for a message.
     reader: Option<Key>,
     /// The place of the sink among those who wait for room.
     ticket: Ticket,
-    /// Where the sink waits for anything else.
+    /// The waker of the sink, which waits for anything else.
     sink: Option<Key>,
-    /// How many messages sessions had dropped when the sink was last flushed.
+    /// The number of messages that sessions had dropped when the sink was last flushed.
     dropped: u64,
-    /// How long the sink still waits for room before it closes.
+    /// The time limit of a closing sink that still waits for room.
     closing: Option<Pin<Box<Sleep>>>,
 }
 

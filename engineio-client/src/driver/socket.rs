@@ -11,7 +11,7 @@ use tokio::time::{Instant, Sleep};
 
 use crate::net::websocket::{Ended, WebSocket};
 
-/// How long the server may take for its part of the closing handshake.
+/// The time limit for the server's part of the closing handshake.
 const CLOSE_HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(1);
 
 #[derive(Debug)]

@@ -51,7 +51,7 @@ impl Connector {
         self.proxy.as_ref()
     }
 
-    /// Whether a plain request goes to the proxy in absolute form.
+    /// Returns whether a plain request goes to the proxy in absolute form.
     pub(crate) fn is_forwarded(&self, uri: &Uri) -> bool {
         let proxy = self.proxy.as_ref();
         proxy.is_some_and(|proxy| proxy.kind == ProxyKind::Http)

@@ -25,7 +25,7 @@ struct Cookie {
     is_own: bool,
     /// Tells cookies of one name apart.
     path: Option<String>,
-    /// Only for encrypted connections.
+    /// It is sent over encrypted connections only.
     secure: bool,
     expires: Option<SystemTime>,
 }
@@ -113,7 +113,7 @@ impl Cookie {
         self.expires.is_some_and(|at| at <= SystemTime::now())
     }
 
-    /// Whether it goes along with requests for this path (RFC 6265 § 5.1.4).
+    /// Returns whether it goes along with requests for this path (RFC 6265 § 5.1.4).
     fn is_for(&self, path: &str) -> bool {
         let Some(own) = &self.path else {
             return true;

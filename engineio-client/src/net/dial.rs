@@ -14,7 +14,7 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tower_service::Service;
 
-/// How long an attempt has before the next address is tried beside it, as RFC 8305 § 5 recommends.
+/// The time after which the next address is tried beside an attempt, as RFC 8305 § 5 recommends.
 const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
 
 /// Connects to the host and port of a URL by TCP. The tunnels of hyper-util take it for the way to the proxy.

@@ -29,22 +29,22 @@ use crate::{Error, ErrorKind};
 /// The content type of a payload of bytes, which only revision 3 has.
 const BINARY: &str = "application/octet-stream";
 
-/// How long an unused connection is kept. Node and uvicorn close theirs after five seconds: a request that starts at
+/// The time for which an unused connection is kept. Node and uvicorn close theirs after five seconds: a request that starts at
 /// that moment would be lost, and the session with it.
 const KEEP_ALIVE: Duration = Duration::from_secs(4);
 
 /// One poll and one POST: a client never needs more.
 const MAX_IDLE: usize = 2;
 
-/// How long the body of an answer may take that says more about what its status says already.
+/// The time limit for a body that only explains the status of its answer.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// How much of the body of a refusal is kept.
+/// The most bytes of the body of a refusal that are kept.
 pub(crate) const MAX_REFUSAL: usize = 64 * 1024;
 
 type AnyBody = UnsyncBoxBody<Bytes, BoxError>;
 
-/// What sends requests: the client's own pool, or the application's service.
+/// Sends requests: the client's own pool, or the application's service.
 trait Exchange: Send + Sync {
     fn exchange(
         &self,

@@ -1,4 +1,4 @@
-//! What the client trusts, and how it shows who it is.
+//! TLS: the roots that the client trusts, and its own certificate.
 
 use std::sync::Arc;
 
