@@ -5,6 +5,10 @@
 #[allow(dead_code, reason = "every test crate uses its part of the rig")]
 mod support;
 
+#[path = "../support/xorshift.rs"]
+#[allow(dead_code, reason = "every test crate uses its part of the numbers")]
+mod xorshift;
+
 mod candidates;
 mod closing;
 mod ending;
@@ -12,6 +16,7 @@ mod heartbeat;
 mod inbox;
 mod opening;
 mod polling;
+mod reads_nothing;
 mod unheard;
 mod upgrading;
 mod websocket;
