@@ -75,8 +75,8 @@ impl Output {
         if self.written >= WRITE_BUFFER || !self.tail.is_empty() {
             self.bytes.drain(..self.written);
             self.written = 0;
+            self.copy_tail(usize::MAX);
         }
-        self.copy_tail(usize::MAX);
         let masked = if key.is_some() { 0x80 } else { 0 };
         self.bytes.push(first);
         match payload.len() {
@@ -94,27 +94,29 @@ impl Output {
             self.bytes.extend_from_slice(&key);
             self.key = key;
         }
-        let is_large = payload.len() >= WRITE_IN_PLACE;
-        if is_large && self.role == Role::Server {
-            self.tail = payload;
+        if payload.len() < WRITE_IN_PLACE {
+            self.copy(&payload);
             return;
         }
         self.tail = payload;
-        self.copy_tail(match is_large {
-            true => WRITE_BUFFER.saturating_sub(self.bytes.len()) / mask::KEY * mask::KEY,
-            false => usize::MAX,
-        });
+        if self.role == Role::Client {
+            self.copy_tail(WRITE_BUFFER.saturating_sub(self.bytes.len()) / mask::KEY * mask::KEY);
+        }
     }
 
-    /// Moves up to `len` bytes of the large payload into the buffer, masked if this is a client.
-    fn copy_tail(&mut self, len: usize) {
-        let len = len.min(self.tail.len());
+    /// Copies a part of a payload into the buffer, masked if this is a client.
+    fn copy(&mut self, payload: &[u8]) {
         let start = self.bytes.len();
-        self.bytes.extend_from_slice(&self.tail[..len]);
+        self.bytes.extend_from_slice(payload);
         if self.role == Role::Client {
             mask::apply(&mut self.bytes[start..], self.key);
         }
-        self.tail.advance(len);
+    }
+
+    /// Moves up to `len` bytes of the large payload into the buffer.
+    fn copy_tail(&mut self, len: usize) {
+        let part = self.tail.split_to(len.min(self.tail.len()));
+        self.copy(&part);
         if self.tail.is_empty() {
             // An empty slice would keep the message alive.
             self.tail = Bytes::new();
