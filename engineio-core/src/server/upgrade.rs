@@ -124,7 +124,10 @@ impl Upgrading {
         machine.coding.base64 = candidate.base64;
         let probe_pong = matches!(candidate.stage, Stage::Probed { pong: true });
         let framed = Framed::new(candidate.id, candidate.transport);
-        Link::Framed(framed.after_polling(self.polling.post, probe_pong))
+        let mut framed = framed.after_polling(self.polling.post, probe_pong);
+        // Even if nothing is queued, so that a driver need not ask for the transport after each change.
+        framed.announce(machine);
+        Link::Framed(framed)
     }
 
     fn remove(&mut self, id: LinkId) -> Option<Candidate> {
