@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// Why a session is over; reported exactly once for each session that was accepted.
+/// The reason for which a session is over; reported exactly once for each session that was accepted.
 ///
 /// ```
 /// use engineio_core::DisconnectReason;

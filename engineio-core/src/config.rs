@@ -25,12 +25,12 @@ pub struct Config {
     /// client counts from ping to ping. Default 25 s. Shorter notices dead peers sooner and costs more
     /// traffic; longer than a proxy's idle timeout loses polls and WebSockets to that proxy.
     pub ping_interval: Duration,
-    /// How long a pong may take. Default 20 s. A peer that is silent for `ping_interval + ping_timeout` is closed.
+    /// The time limit of a pong. Default 20 s. A peer that is silent for `ping_interval + ping_timeout` is closed.
     pub ping_timeout: Duration,
-    /// How long an upgrade may take, from the WebSocket's opening to the `5` packet. Default 10 s. Then the WebSocket
+    /// The time limit of an upgrade, from the WebSocket's opening to the `5` packet. Default 10 s. Then the WebSocket
     /// is closed and the session goes on polling.
     pub upgrade_timeout: Duration,
-    /// How long an orderly close waits for the client to fetch what is queued. Default 30 s.
+    /// The time for which an orderly close waits for the client to fetch what is queued. Default 30 s.
     pub close_timeout: Duration,
     /// The largest POST body and WebSocket message that is accepted, in bytes, and the largest poll response that is
     /// made of more than one packet. Announced to the client. Default 1,000,000. By polling, bytes travel in base64, which
@@ -39,34 +39,34 @@ pub struct Config {
     /// The most packets in one poll response. Default: no limit, as in both reference servers. python-engineio's
     /// client refuses more than 16 and disconnects; set 16 if such clients poll.
     pub max_poll_packets: usize,
-    /// How many bytes may be queued for one client, packet overhead included. Default 1 MiB. One message is always
+    /// The most bytes queued for one client, packet overhead included. Default 1 MiB. One message is always
     /// admitted to an empty queue, however large it is.
     pub outbox_limit: usize,
-    /// Whether [`Event::Drained`](crate::server::Event::Drained) is queued. Default `false`: few applications look at it,
+    /// Queues [`Event::Drained`](crate::server::Event::Drained). Default `false`: few applications look at it,
     /// and all would pay for it.
     pub drain_events: bool,
-    /// How many bytes of received messages may wait for the application, packet overhead included. Default 1 MiB. Beyond
+    /// The most bytes of received messages that wait for the application, packet overhead included. Default 1 MiB. Beyond
     /// it, and one message more, a WebSocket is not read and a POST neither decoded nor answered until there is room.
     pub inbox_limit: usize,
     /// The transports that are served. Default: both.
     pub transports: Transports,
-    /// Whether a polling session may move to WebSocket. Default `true`; enforced, not only announced.
+    /// Lets polling sessions move to WebSocket. Default `true`; enforced, not only announced.
     pub allow_upgrades: bool,
-    /// Whether clients of revision 3 are served beside those of revision 4. Default `false`.
+    /// Serves clients of revision 3 beside those of revision 4. Default `false`.
     pub allow_eio3: bool,
-    /// Whether a text that holds U+001E is sent to clients that poll. Default `false`: [`SendError::Separator`]. Revision 4
+    /// Sends a text that holds U+001E to clients that poll. Default `false`: [`SendError::Separator`]. Revision 4
     /// separates packets by this character and has no escape for it, so that whoever may put it into a text that an
     /// application passes on can put whole packets before other clients. JSON escapes it, and so does Socket.IO.
     ///
     /// [`SendError::Separator`]: crate::SendError::Separator
     pub allow_separator: bool,
-    /// Whether clients may poll by script elements (JSONP). Default `false`: any page can put a script of any site into
+    /// Lets clients poll by script elements (JSONP). Default `false`: any page can put a script of any site into
     /// itself and read the session out of it, and the browser sends no `Origin` header by which to refuse it.
     pub allow_jsonp: bool,
 }
 
 impl Config {
-    /// What one queued packet costs in memory beside its data, in bytes; counted against the queue limits, so that
+    /// The cost of one queued packet in memory beside its data, in bytes; counted against the queue limits, so that
     /// thousands of tiny packets are bounded too.
     pub const PACKET_OVERHEAD: usize = 64;
 

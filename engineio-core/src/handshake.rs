@@ -29,7 +29,7 @@ pub struct Handshake {
     pub upgrades: Vec<Transport>,
     /// The time between two heartbeats; travels in whole milliseconds.
     pub ping_interval: Duration,
-    /// How long the answer to a heartbeat may take; travels in whole milliseconds.
+    /// The time limit for the answer to a heartbeat; travels in whole milliseconds.
     pub ping_timeout: Duration,
     /// The largest body, in bytes, that the server takes at once. Clients of old servers do not hear it: 0 then.
     pub max_payload: usize,
@@ -50,7 +50,7 @@ struct Wire<'a> {
 }
 
 impl Handshake {
-    /// What a server with this configuration tells a client that opens its session over `transport`.
+    /// Returns what a server with this configuration sends to a client that opens its session over `transport`.
     #[must_use]
     pub fn new(sid: Sid, transport: Transport, config: &Config) -> Self {
         let may_upgrade =

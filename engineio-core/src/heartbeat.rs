@@ -10,11 +10,11 @@ use crate::{Config, Revision};
 pub(crate) enum Heartbeat {
     /// Pings, and waits for a pong.
     Pinger {
-        /// When the last ping was due, while its pong is.
+        /// The time at which the last ping was due, while its pong is.
         pinged: Option<Instant>,
         /// The client has taken that ping, or a later one. A pong that comes before answers nothing.
         taken: bool,
-        /// Whether another packet has already stood in for the pong once.
+        /// Another packet has already stood in for the pong once.
         excused: bool,
     },
     /// Waits to be pinged.
@@ -24,7 +24,7 @@ pub(crate) enum Heartbeat {
     },
 }
 
-/// What a heartbeat packet of the client means.
+/// The meaning of a heartbeat packet of the client.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Beat {
     /// Noted.
@@ -168,7 +168,7 @@ impl Heartbeat {
     }
 }
 
-/// When the ping that follows another must go out at the latest, pong or not.
+/// Returns when the ping that follows another must go out at the latest, pong or not.
 ///
 /// A client takes the server for dead when it has heard no ping for interval and timeout together, and it knows nothing
 /// of a pong that was waited for longer. With the reference, whose next ping comes an interval after the pong and never
@@ -177,7 +177,7 @@ fn latest_ping(pinged: Instant, config: &Config) -> Instant {
     after(after(pinged, config.ping_interval), config.ping_timeout / 2)
 }
 
-/// How long a client of revision 3 may be silent between two pings.
+/// Returns how long a client of revision 3 may be silent between two pings.
 pub(crate) fn patience(config: &Config) -> Duration {
     bounded(config.ping_interval) + bounded(config.ping_timeout)
 }
@@ -194,7 +194,7 @@ pub(crate) fn patience(config: &Config) -> Duration {
 /// first attempt since it took something, so that further attempts win nothing.
 #[derive(Debug, Default)]
 pub(crate) struct SilenceTimer {
-    /// What was left of the timeout when the inbox became full.
+    /// The part that was left of the timeout when the inbox became full.
     left: Option<Duration>,
     /// The inbox is full.
     paused: bool,
@@ -202,7 +202,7 @@ pub(crate) struct SilenceTimer {
     refused: bool,
     /// That was so when the timeout was set, and still is.
     untaken: bool,
-    /// Until when an upgrade can excuse a peer that takes nothing.
+    /// The time until which an upgrade can excuse a peer that takes nothing.
     upgrading_until: Option<Instant>,
 }
 

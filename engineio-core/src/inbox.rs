@@ -126,7 +126,7 @@ pub(crate) enum Notice {
     Finished,
 }
 
-/// What the driver is still to do.
+/// The outputs that the driver is still to carry out.
 #[derive(Debug)]
 pub(crate) struct Outputs<O> {
     queue: VecDeque<O>,

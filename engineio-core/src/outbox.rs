@@ -19,7 +19,7 @@ pub(crate) struct Outbox {
     pub(crate) pong: bool,
 }
 
-/// What bounds an outbox and what is taken out of it at once.
+/// The bounds of an outbox and of what is taken out of it at once.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Limits {
     /// The most bytes that may be queued.
@@ -38,13 +38,13 @@ pub(crate) struct Queued {
     compress: bool,
 }
 
-/// What a message costs while it is queued.
+/// Returns the cost of a message while it is queued.
 pub(crate) const fn cost(message: &Message) -> usize {
     message.len() + Config::PACKET_OVERHEAD
 }
 
 impl Outbox {
-    /// Whether a message may be queued. An empty queue takes any message, so that none is too large for ever.
+    /// Returns whether a message may be queued. An empty queue takes any message, so that none is too large for ever.
     pub(crate) fn has_room(&self, bytes: usize, limits: Limits) -> bool {
         self.messages.is_empty() || self.bytes.saturating_add(bytes) <= limits.bytes
     }
@@ -85,7 +85,7 @@ impl Outbox {
         !self.messages.is_empty()
     }
 
-    /// Whether there is anything to send at all.
+    /// Returns whether there is anything to send at all.
     pub(crate) fn is_pending(&self) -> bool {
         self.has_messages() || self.open.is_some() || self.ping || self.pong
     }
@@ -105,7 +105,7 @@ impl Outbox {
         }
     }
 
-    /// How many messages the memory that is held has room for.
+    /// Returns how many messages the allocated memory has room for.
     #[cfg(test)]
     pub(crate) fn capacity(&self) -> usize {
         self.messages.capacity()

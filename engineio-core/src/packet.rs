@@ -83,7 +83,7 @@ impl Message {
         }
     }
 
-    /// Whether the message is binary.
+    /// Returns whether the message is binary.
     #[must_use]
     pub const fn is_binary(&self) -> bool {
         matches!(self, Self::Binary(_))
@@ -98,7 +98,7 @@ impl Message {
         }
     }
 
-    /// Whether this is a text that holds the separator of revision 4's payloads.
+    /// Returns whether this is a text that holds the separator of revision 4's payloads.
     pub(crate) fn holds_separator(&self) -> bool {
         match self {
             Self::Text(text) => text.as_bytes().contains(&codec::v4::SEPARATOR),
@@ -107,7 +107,7 @@ impl Message {
         }
     }
 
-    /// Whether the message carries no data; an empty message is delivered like any other.
+    /// Returns whether the message carries no data; an empty message is delivered like any other.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
         self.len() == 0

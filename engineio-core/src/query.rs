@@ -110,13 +110,13 @@ impl Query {
         parsed
     }
 
-    /// Whether the answer would be a script (JSONP): only polling has that form.
+    /// Returns whether the answer would be a script (JSONP): only polling has that form.
     #[must_use]
     pub fn is_script(&self) -> bool {
         self.jsonp.is_some() && self.transport == Some(Transport::Polling)
     }
 
-    /// What the request asks for, or why it is refused; the order of the checks is the reference's.
+    /// Returns what the request asks for, or why it is refused; the order of the checks is the reference's.
     ///
     /// `upgrade` tells whether the request asks to become a WebSocket. Whether the session of a given id exists, and
     /// fits, is the caller's next question.
@@ -178,7 +178,7 @@ pub enum Method {
     Other,
 }
 
-/// What a request asks for.
+/// The purpose of a request.
 ///
 /// ```
 /// use engineio_core::{Action, Config, Method, Query, Refusal, Revision, Transport};

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// Why a request is not served, with the code that clients of the protocol know.
+/// The reason for which a request is not served, with the code that clients of the protocol know.
 ///
 /// Codes 0 to 5 are those of the reference server; what it answers without a body carries code 3 here, and a message
 /// that tells more.

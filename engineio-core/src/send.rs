@@ -2,7 +2,7 @@
 
 use crate::Message;
 
-/// How a message is sent.
+/// The options with which a message is sent.
 ///
 /// ```
 /// use engineio_core::SendOptions;

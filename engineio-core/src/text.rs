@@ -89,7 +89,7 @@ impl Text {
         self.wire.len() - 1
     }
 
-    /// Whether the text is empty.
+    /// Returns whether the text is empty.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
         self.len() == 0

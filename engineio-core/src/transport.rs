@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// How packets travel between client and server.
+/// A way in which packets travel between client and server.
 ///
 /// ```
 /// use engineio_core::Transport;

@@ -22,14 +22,14 @@ pub struct Config {
     /// The revision of the protocol. Default: 4. Servers of before 2021 speak 3 only; today's servers speak 4, and 3 where
     /// they allow it.
     pub revision: Revision,
-    /// Whether a session that began by polling moves to WebSocket if the server offers it. Default `true`.
+    /// Lets a session that began by polling move to WebSocket if the server offers it. Default `true`.
     pub upgrade: bool,
-    /// How long the handshake may take, from the first request to the open packet. Default 20 s.
+    /// The time limit of the handshake, from the first request to the open packet. Default 20 s.
     pub open_timeout: Duration,
-    /// How long an upgrade may take, from the start of the probe to the `5` packet. Default 10 s. Then the WebSocket
+    /// The time limit of an upgrade, from the start of the probe to the `5` packet. Default 10 s. Then the WebSocket
     /// is closed and the session goes on polling.
     pub upgrade_timeout: Duration,
-    /// How long an orderly close may take to bring out what is queued. Default 5 s.
+    /// The time limit for an orderly close to bring out what is queued. Default 5 s.
     pub close_timeout: Duration,
     /// The most packets in one POST. Default 16: python-engineio's server answers a longer payload with 200 and loses
     /// its messages. Servers that are known to be others may be given more.
@@ -37,10 +37,10 @@ pub struct Config {
     /// The most packets that are taken from one poll response. Default 100,000. A server that sends more at once ends
     /// the session, because a packet costs far more memory here than the two bytes that it may take on the wire.
     pub max_poll_packets: usize,
-    /// How many bytes may be queued for the server, packet overhead included. Default 1 MiB. One message is always
+    /// The most bytes queued for the server, packet overhead included. Default 1 MiB. One message is always
     /// admitted to an empty queue, however large it is.
     pub outbox_limit: usize,
-    /// How many bytes of received messages may wait for the application. Default 1 MiB. Beyond it no poll is started
+    /// The most bytes of received messages that wait for the application. Default 1 MiB. Beyond it no poll is started
     /// and the WebSocket is not read until there is room; one that is tried is, since it brings no messages yet.
     pub inbox_limit: usize,
 }

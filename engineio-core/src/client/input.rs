@@ -34,7 +34,7 @@ pub enum Input {
     Timeout,
 }
 
-/// What the driver must do, in this order.
+/// The tasks of the driver, in this order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Output {
@@ -58,7 +58,7 @@ pub enum Output {
     Finished,
 }
 
-/// What the application learns, in order.
+/// The events for the application, in order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Event {
@@ -75,7 +75,7 @@ pub enum Event {
     Closed(DisconnectReason),
 }
 
-/// Why a session stays on polling.
+/// The reason for which a session stays on polling.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ProbeFailure {
@@ -87,7 +87,7 @@ pub enum ProbeFailure {
     Timeout,
 }
 
-/// What was wrong with what the server sent, where that ended the session.
+/// A fault in what the server sent that ended the session.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Fault {

@@ -12,11 +12,11 @@ use crate::codec::{Frame, Payload};
 use crate::timer::Timer;
 use crate::{DisconnectReason, LinkId, Packet, Transport};
 
-/// How long a refused POST waits for the poll. A server that has just closed the session refuses the POST, while the
+/// The time for which a refused POST waits for the poll. A server that has just closed the session refuses the POST, while the
 /// answer to the poll, with the last messages and the close packet, may still be on its way on another connection.
 const LINGER: std::time::Duration = std::time::Duration::from_secs(1);
 
-/// How long the next poll waits once two in a row brought nothing but noops. python-engineio's server answers every poll
+/// The time for which the next poll waits once two in a row brought nothing but noops. python-engineio's server answers every poll
 /// at once while an upgrade is under way, and goes on doing so if the WebSocket breaks before its probe.
 const EMPTY_POLL_DELAY: std::time::Duration = std::time::Duration::from_millis(20);
 
@@ -40,7 +40,7 @@ pub(super) struct Polling {
     post: Option<Post>,
     /// A POST was refused: the session ends for this reason as soon as the poll is back.
     post_refused: Option<DisconnectReason>,
-    /// How many polls in a row brought nothing but noops.
+    /// The number of polls in a row that brought nothing but noops.
     empty_polls: u8,
 }
 
@@ -214,7 +214,7 @@ impl Link {
         }
     }
 
-    /// Why the session ends as soon as the poll is back, if a POST was refused.
+    /// Returns why the session ends as soon as the poll is back, if a POST was refused.
     pub(super) fn post_refused(&mut self) -> Option<DisconnectReason> {
         self.polling_mut()?.post_refused
     }

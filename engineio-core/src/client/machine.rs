@@ -24,13 +24,13 @@ pub(super) struct Machine {
     pub(super) outbox: Outbox,
     pub(super) timers: Timers,
     pub(super) opened: Option<Opened>,
-    /// What was wrong with the server, if that ended the session.
+    /// The fault of the server, if one ended the session.
     pub(super) fault: Option<Fault>,
     /// The answer that is due to the last ping, with its data. A pile of pings gets one pong.
     pong: Option<Bytes>,
     pub(super) inbox: Inbox<Event>,
     pub(super) outputs: Outputs<Output>,
-    /// How many messages were still queued when the session ended.
+    /// The number of messages that were queued when the session ended.
     pub(super) dropped: usize,
     pub(super) silence: SilenceTimer,
     requests: u32,
@@ -153,7 +153,7 @@ impl Machine {
         }
     }
 
-    /// What a packet of the server means once the link that brought it is settled.
+    /// Takes in a packet of the server once the link that brought it is settled.
     pub(super) fn on_packet(
         &mut self,
         now: Instant,
@@ -231,7 +231,7 @@ impl Machine {
         self.outbox.has_room(cost, self.limits())
     }
 
-    /// Whether there is anything to send at all.
+    /// Returns whether there is anything to send at all.
     pub(super) fn is_pending(&self) -> bool {
         self.pong.is_some() || self.outbox.is_pending()
     }

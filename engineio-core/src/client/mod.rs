@@ -183,13 +183,13 @@ impl Session {
         self.machine.outputs.take(&mut self.machine.inbox)
     }
 
-    /// When [`Input::Timeout`] is due. `None` only after the session is closed.
+    /// Returns the time at which [`Input::Timeout`] is due. `None` only after the session is closed.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
         self.machine.timers.next().map(|(at, _)| at)
     }
 
-    /// What waits for the next deadline, for a log.
+    /// Returns the timer with the next deadline, for a log.
     #[must_use]
     pub fn timeout_reason(&self) -> Option<Timer> {
         self.machine.timers.next().map(|(_, timer)| timer)
@@ -230,7 +230,7 @@ impl Session {
         event
     }
 
-    /// What the server said in its open packet, or `None` before it came.
+    /// Returns the contents of the open packet, or `None` before it came.
     #[must_use]
     pub const fn opened(&self) -> Option<&Opened> {
         self.machine.opened.as_ref()
@@ -242,19 +242,19 @@ impl Session {
         self.state.transport()
     }
 
-    /// Whether the session is on its way from polling to WebSocket, with an end that is still open.
+    /// Returns whether the session is on its way from polling to WebSocket, with an end that is still open.
     #[must_use]
     pub const fn is_upgrading(&self) -> bool {
         matches!(self.state, State::Open(Link::Probing(_) | Link::Pausing(_)))
     }
 
-    /// Whether the server has accepted the session, which is neither closing nor closed.
+    /// Returns whether the server has accepted the session, which is neither closing nor closed.
     #[must_use]
     pub const fn is_open(&self) -> bool {
         matches!(self.state, State::Open(_))
     }
 
-    /// Why the session is closed, or `None` while it is not.
+    /// Returns why the session is closed, or `None` while it is not.
     #[must_use]
     pub const fn closed(&self) -> Option<DisconnectReason> {
         match &self.state {
@@ -263,33 +263,33 @@ impl Session {
         }
     }
 
-    /// What was wrong with what the server sent, if that ended the session.
+    /// Returns the fault in what the server sent, if that ended the session.
     #[must_use]
     pub const fn fault(&self) -> Option<&Fault> {
         self.machine.fault.as_ref()
     }
 
-    /// Whether the driver should read the WebSocket on: `false` while the inbox is full, unless the session is on its way
+    /// Returns whether the driver should read frames: `false` while the inbox is full, unless the session is on its way
     /// to that WebSocket, which brings no messages then. An upgrade must not fail because the application is slow.
     #[must_use]
     pub const fn wants_input(&self) -> bool {
         self.is_upgrading() || self.machine.inbox_has_room()
     }
 
-    /// Whether a message whose data has `len` bytes would be queued.
+    /// Returns whether a message whose data has `len` bytes would be queued.
     #[must_use]
     pub fn has_room_for(&self, len: usize) -> bool {
         self.machine
             .outbox_has_room(len.saturating_add(crate::Config::PACKET_OVERHEAD))
     }
 
-    /// How many messages are queued for the server.
+    /// Returns the number of messages queued for the server.
     #[must_use]
     pub fn queued_messages(&self) -> usize {
         self.machine.outbox.len()
     }
 
-    /// How many bytes are queued for the server, packet overhead included.
+    /// Returns the bytes queued for the server, packet overhead included.
     #[must_use]
     pub const fn queued_bytes(&self) -> usize {
         self.machine.outbox.bytes()

@@ -8,7 +8,7 @@ use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
 use crate::{Transport, Transports};
 
-/// What the server said in its open packet.
+/// The contents of the open packet.
 ///
 /// A client must get along with any server, so this is read more leniently than [`Handshake`](crate::Handshake), as
 /// the clients of the reference and of python-engineio do: an id may be any text, a number may have a fraction or stand
@@ -31,7 +31,7 @@ pub struct Opened {
     max_payload: Option<usize>,
 }
 
-/// Why an open packet cannot be used.
+/// The reason for which an open packet cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum InvalidOpened {
@@ -231,7 +231,7 @@ impl Opened {
         self.ping_interval
     }
 
-    /// How long the server may be silent: its ping interval and its ping timeout together, at most
+    /// Returns the longest silence of a live server: its ping interval and its ping timeout together, at most
     /// [`Opened::MAX_PATIENCE`].
     #[must_use]
     pub const fn patience(&self) -> Duration {

@@ -13,7 +13,7 @@ pub(crate) struct Coding {
 }
 
 impl Coding {
-    /// Whether a body of bytes can be a payload at all.
+    /// Returns whether a body of bytes can be a payload at all.
     pub(crate) const fn has_binary_payloads(self) -> bool {
         matches!(self.revision, Revision::V3)
     }
@@ -66,7 +66,7 @@ pub(crate) enum Packets {
 }
 
 impl Packets {
-    /// Whether nothing is left, not even an error.
+    /// Returns whether nothing is left, not even an error.
     pub(crate) fn is_finished(&self) -> bool {
         match self {
             Self::V3(packets) => packets.is_finished(),

@@ -18,13 +18,13 @@ pub struct DecodeError {
     offset: usize,
 }
 
-/// What is wrong with the bytes.
+/// The fault in the bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum DecodeErrorKind {
     /// A packet without a type: an empty body or frame, or a separator with nothing beside it.
     EmptyPacket,
-    /// What should be the type of a packet is none: the first character, or in revision 3 the raw type byte or the byte
+    /// The type of a packet is unknown: the first character, or in revision 3 the raw type byte or the byte
     /// before a binary payload's length.
     UnknownType,
     /// The bytes are not UTF-8.
@@ -40,7 +40,7 @@ impl DecodeError {
         Self { kind, offset }
     }
 
-    /// What is wrong.
+    /// The fault.
     #[must_use]
     pub const fn kind(&self) -> DecodeErrorKind {
         self.kind

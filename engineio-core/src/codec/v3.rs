@@ -36,7 +36,7 @@ const BINARY_SEPARATOR: u8 = 0xff;
 /// The raw type byte of a message with binary data.
 const BINARY_MESSAGE: u8 = 4;
 
-/// What precedes the base64 of a binary message in text form.
+/// The prefix of the base64 of a binary message in text form.
 const BASE64_MESSAGE: &[u8] = b"b4";
 
 /// Decodes one packet in text form, which must be UTF-8; `offset` is its place in the payload, for the error.
@@ -168,7 +168,7 @@ pub fn decode_payload(payload: Payload) -> Packets {
 /// The iterator over the packets of a payload; see [`decode_payload`].
 #[derive(Debug)]
 pub struct Packets {
-    /// What is left; empty after the last packet.
+    /// The bytes that are left; empty after the last packet.
     rest: Bytes,
     /// The length of the whole payload.
     buffer: usize,
@@ -289,7 +289,7 @@ fn length(header: &[u8], zero: u8, end: u8) -> Option<(usize, usize)> {
     None
 }
 
-/// How many bytes the first `units` UTF-16 code units of a UTF-8 text take. `None` if the text is shorter, or the last
+/// Returns how many bytes the first `units` UTF-16 code units of a UTF-8 text take. `None` if the text is shorter, or the last
 /// unit is half a character.
 ///
 /// Looks only at bytes that the packet takes, so that a payload is read in linear time.
@@ -312,7 +312,7 @@ fn bytes_of_units(text: &[u8], units: usize) -> Option<usize> {
     Some(bytes)
 }
 
-/// How many UTF-16 code units a UTF-8 text takes: one for each character, two for those of four bytes.
+/// Returns how many UTF-16 code units a UTF-8 text takes: one for each character, two for those of four bytes.
 fn units(text: &[u8]) -> usize {
     let count = |&byte: &u8| usize::from(byte & 0xc0 != 0x80) + usize::from(byte >= 0xf0);
     text.iter().map(count).sum()
@@ -351,13 +351,13 @@ fn binary_bytes(packet: &Packet) -> usize {
     }
 }
 
-/// How many bytes a packet takes in a text payload, its length included; exact.
+/// Returns how many bytes a packet takes in a text payload, its length included; exact.
 #[must_use]
 pub fn encoded_len(packet: &Packet) -> usize {
     digits(text_units(packet)) + 1 + text_bytes(packet)
 }
 
-/// How many bytes a packet takes in a binary payload, its length included; exact.
+/// Returns how many bytes a packet takes in a binary payload, its length included; exact.
 #[must_use]
 pub fn encoded_len_binary(packet: &Packet) -> usize {
     let len = binary_bytes(packet);
@@ -437,7 +437,7 @@ where
     Payload::text(body)
 }
 
-/// Whether a packet turns the payload that holds it into a binary one.
+/// Returns whether a packet turns the payload that holds it into a binary one.
 pub(super) const fn is_binary(packet: &Packet) -> bool {
     matches!(packet, Packet::Message(Message::Binary(_)))
 }

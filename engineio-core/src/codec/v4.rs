@@ -132,12 +132,12 @@ pub fn decode_payload(body: Bytes) -> Packets {
 /// The iterator over the packets of a payload; see [`decode_payload`].
 #[derive(Debug)]
 pub struct Packets {
-    /// What is left, or `None` after the last packet.
+    /// The bytes that are left, or `None` after the last packet.
     body: Option<Bytes>,
     /// The length of the whole payload.
     buffer: usize,
     offset: usize,
-    /// How many bytes from the start of the payload are UTF-8.
+    /// The number of bytes from the start of the payload are UTF-8.
     valid: usize,
 }
 
@@ -183,7 +183,7 @@ pub(super) fn detach_message(packet: Bytes, buffer: usize) -> Bytes {
     }
 }
 
-/// How many bytes a packet takes in a payload, without a separator; exact.
+/// Returns how many bytes a packet takes in a payload, without a separator; exact.
 #[must_use]
 pub fn encoded_len(packet: &Packet) -> usize {
     match packet {

@@ -60,7 +60,7 @@ pub enum Input {
     Timeout,
 }
 
-/// What the driver must do, in this order.
+/// The tasks of the driver, in this order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Output {
@@ -87,7 +87,7 @@ pub enum Output {
     Finished,
 }
 
-/// What the application learns, in order.
+/// The events for the application, in order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Event {

@@ -213,7 +213,7 @@ impl Link {
         }
     }
 
-    /// Whether something that is sent now leaves at once.
+    /// Returns whether something that is sent now leaves at once.
     pub(super) fn is_ready(&self) -> bool {
         match self.polling() {
             Some(polling) => polling.poll.as_ref().is_some_and(|poll| !poll.ready),

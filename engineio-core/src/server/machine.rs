@@ -70,7 +70,7 @@ impl Machine {
         }
     }
 
-    /// Whether something waits for the room that the inbox has again.
+    /// Returns whether something waits for the room that the inbox has again.
     pub(super) fn may_resume(&self) -> bool {
         self.silence.is_paused() && self.inbox_has_room()
     }
@@ -222,7 +222,7 @@ impl Machine {
         }
     }
 
-    /// For how many elements the queues hold memory: outbox, inbox, noops, outputs.
+    /// Returns how many elements the allocated memory has room for: outbox, inbox, noops, outputs.
     #[cfg(test)]
     pub(super) fn capacities(&self) -> [usize; 4] {
         [

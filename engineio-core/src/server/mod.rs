@@ -24,18 +24,21 @@ use crate::{
     SendOptions, Sid, Transport,
 };
 
-/// One session of a server: what may happen when, and what follows from it.
+/// Decides what may happen in one session of a server, and what follows from it.
 ///
 /// # The contract with its driver
 ///
-/// Methods are of three kinds.
-/// - *What happened*: [`handle_input`](Self::handle_input), [`send`](Self::send), [`close`](Self::close),
-///   [`abort`](Self::abort). After each of them, drain [`poll_output`](Self::poll_output) until it returns `None`,
-///   and read [`poll_timeout`](Self::poll_timeout) again.
-/// - *What is to be taken*: [`take_payload`](Self::take_payload), [`take_frame`](Self::take_frame),
-///   [`take_event`](Self::take_event). An [`Output`] announces that there is something; the driver takes it when it
-///   can pass it on, so nothing leaves the queue that is not about to be written. They may cause outputs too.
-/// - *Questions*, which take `&self`.
+/// A driver repeats these steps:
+/// 1. Report one thing that happened: an [`Input`] to [`handle_input`](Self::handle_input), or a call of
+///    [`send`](Self::send), [`close`](Self::close) or [`abort`](Self::abort).
+/// 2. Call [`poll_output`](Self::poll_output) until it returns `None`, and carry out each [`Output`] in order.
+/// 3. Where an output announced a payload, frames or events, take them with [`take_payload`](Self::take_payload),
+///    [`take_frame`](Self::take_frame) or [`take_event`](Self::take_event) as soon as they can be passed on, and not
+///    before: what has left the queue is lost if it is not written. Each of these may cause outputs: repeat step 2.
+/// 4. Read [`poll_timeout`](Self::poll_timeout), and wait until then or until something happens. When the time has come,
+///    give [`Input::Timeout`] in step 1.
+///
+/// The session is over with [`Output::Finished`]. Methods that take `&self` may be called at any time.
 ///
 /// Time is an argument and never goes backwards. A peer's misbehaviour is an output, never an error of these
 /// methods. An id that the session does not know is a late arrival and harmless.
@@ -156,7 +159,7 @@ pub struct Session {
 }
 
 impl Session {
-    /// A session that waits for the application's decision. Messages may be sent already; they follow the open packet.
+    /// Creates a session that waits for the application's decision. Messages may be sent already; they follow the open packet.
     ///
     /// `base64` is the client's wish to have binary data as text over the transport of the handshake (the `b64` query
     /// parameter). It is to be set for a handshake with a JSONP index too: no payload of such a session may be binary.
@@ -212,7 +215,7 @@ impl Session {
         }
     }
 
-    /// Whether a message that is sent now leaves at once: a WebSocket or a waiting poll is there, and nothing is queued
+    /// Returns whether a message that is sent now leaves at once: a WebSocket or a waiting poll is there, and nothing is queued
     /// before it.
     #[must_use]
     pub fn is_ready(&self) -> bool {
@@ -235,19 +238,19 @@ impl Session {
         self.transition(|state, machine| state.abort(now, reason, machine));
     }
 
-    /// The next thing that the driver must do.
+    /// Returns the next output, which the driver must carry out.
     #[must_use]
     pub fn poll_output(&mut self) -> Option<Output> {
         self.machine.outputs.take(&mut self.machine.inbox)
     }
 
-    /// When [`Input::Timeout`] is due. `None` only before the session is accepted and after it is closed.
+    /// Returns the time at which [`Input::Timeout`] is due. `None` only before the session is accepted and after it is closed.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
         self.machine.timers.next().map(|(at, _)| at)
     }
 
-    /// What waits for the next deadline, for a log.
+    /// Returns the timer with the next deadline, for a log.
     #[must_use]
     pub fn timeout_reason(&self) -> Option<Timer> {
         self.machine.timers.next().map(|(_, timer)| timer)
@@ -291,7 +294,7 @@ impl Session {
         Some(self.machine.coding.encode_frame(packet))
     }
 
-    /// The wishes that came with the message of the last frame that was taken.
+    /// Returns the options that came with the message of the last frame that was taken.
     #[must_use]
     pub const fn taken_options(&self) -> SendOptions {
         self.machine.taken
@@ -314,13 +317,13 @@ impl Session {
         message
     }
 
-    /// The id of the session.
+    /// Returns the id of the session.
     #[must_use]
     pub const fn sid(&self) -> Sid {
         self.machine.sid
     }
 
-    /// The revision that the client speaks.
+    /// Returns the revision that the client speaks.
     #[must_use]
     pub const fn revision(&self) -> Revision {
         self.machine.coding.revision
@@ -333,13 +336,13 @@ impl Session {
         self.state.transport()
     }
 
-    /// Whether the session was accepted and is neither closing nor closed.
+    /// Returns whether the session was accepted and is neither closing nor closed.
     #[must_use]
     pub const fn is_open(&self) -> bool {
         matches!(self.state, State::Open(_))
     }
 
-    /// Why the session is closed, or `None` while it is not.
+    /// Returns why the session is closed, or `None` while it is not.
     #[must_use]
     pub const fn closed(&self) -> Option<DisconnectReason> {
         match &self.state {
@@ -366,13 +369,13 @@ impl Session {
         }
     }
 
-    /// Whether events wait for the application.
+    /// Returns whether events wait for the application.
     #[must_use]
     pub fn has_events(&self) -> bool {
         !self.machine.inbox.is_empty()
     }
 
-    /// Whether the driver should read on from the WebSocket: `false` while the inbox is full, unless the WebSocket is
+    /// Returns whether the driver should read frames: `false` while the inbox is full, unless the WebSocket is
     /// still to be upgraded to, and while a POST that was under way at the upgrade is still to come, because its
     /// messages were sent before those of the frames. The body of a POST is always read.
     ///
@@ -385,26 +388,26 @@ impl Session {
         }
     }
 
-    /// Whether a message whose data has `len` bytes would be queued.
+    /// Returns whether a message whose data has `len` bytes would be queued.
     #[must_use]
     pub fn has_room_for(&self, len: usize) -> bool {
         let cost = len.saturating_add(Config::PACKET_OVERHEAD);
         self.machine.outbox_has_room(cost)
     }
 
-    /// How many messages are queued for the client.
+    /// Returns the number of messages queued for the client.
     #[must_use]
     pub fn queued_messages(&self) -> usize {
         self.machine.outbox.len()
     }
 
-    /// How many bytes are queued for the client, packet overhead included.
+    /// Returns the bytes queued for the client, packet overhead included.
     #[must_use]
     pub const fn queued_bytes(&self) -> usize {
         self.machine.outbox.bytes()
     }
 
-    /// How many bytes of received messages wait for the application, packet overhead included. At most
+    /// Returns the bytes of received messages that wait for the application, packet overhead included. At most
     /// [`Config::inbox_limit`], and one message more.
     #[must_use]
     pub const fn inbox_bytes(&self) -> usize {

@@ -215,7 +215,7 @@ pub(super) fn on_frame(
     }
 }
 
-/// What a packet of the client means once the link that brought it is settled.
+/// Takes in a packet of the client once the link that brought it is settled.
 pub(super) fn on_packet(
     now: Instant,
     packet: Packet,

@@ -8,7 +8,7 @@ use super::machine::Machine;
 use crate::timer::{Timer, after};
 use crate::{DisconnectReason, LinkId, Packet, Refusal, Transport};
 
-/// How long a session that its client closed by POST still answers the poll that was sent before that POST but came
+/// The time for which a session that its client closed by POST still answers the poll that was sent before that POST but came
 /// after it: the two travel on different connections.
 const LINGER: Duration = Duration::from_secs(1);
 

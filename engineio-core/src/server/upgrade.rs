@@ -9,7 +9,7 @@ use super::machine::Machine;
 use crate::timer::{Timer, after};
 use crate::{DisconnectReason, Frame, LinkId, Packet, Transport};
 
-/// How often a poll that comes during an upgrade is answered with a noop (the reference's pace). The first one is
+/// The shortest time between two polls of an upgrade that are answered with a noop (the reference's pace). The first one is
 /// answered at once; a client that goes on polling must not spin.
 const NOOP_PACE: Duration = Duration::from_millis(100);
 
