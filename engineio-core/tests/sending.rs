@@ -213,6 +213,7 @@ fn a_text_with_a_separator_reaches_whom_it_cannot_harm() {
     let mut session = Session::new(Arc::default(), sid, Revision::V4, false);
     assert!(session.send(text()).is_err());
     session.begins_over(Transport::WebSocket);
+    assert_eq!(session.transport(), Transport::WebSocket);
     session.send(text()).unwrap();
 }
 

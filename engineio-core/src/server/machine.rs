@@ -18,6 +18,8 @@ use crate::{
 pub(super) struct Machine {
     pub(super) config: Arc<Config>,
     pub(super) sid: Sid,
+    /// The transport over which the session begins.
+    pub(super) begins_over: Transport,
     pub(super) coding: Coding,
     pub(super) outbox: Outbox,
     /// The wishes of the last message that was taken as a frame.
@@ -36,6 +38,7 @@ impl Machine {
         Self {
             config,
             sid,
+            begins_over: Transport::Polling,
             coding,
             outbox: Outbox::default(),
             taken: SendOptions::new(),

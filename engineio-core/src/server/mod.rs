@@ -152,8 +152,6 @@ use crate::{
 pub struct Session {
     state: State,
     machine: Machine,
-    /// The transport of the handshake, as far as the driver has told it.
-    begins_over: Transport,
     exchanges: u32,
     links: u32,
 }
@@ -168,7 +166,6 @@ impl Session {
         Self {
             state: State::Opening,
             machine: Machine::new(config, sid, Coding { revision, base64 }),
-            begins_over: Transport::Polling,
             exchanges: 0,
             links: 0,
         }
@@ -329,11 +326,11 @@ impl Session {
         self.machine.coding.revision
     }
 
-    /// The current transport, or the last one once the session has ended. An upgrade counts once it is complete. Before
-    /// the client is accepted this is [`Transport::Polling`].
+    /// Returns the current transport, or the last one once the session has ended. An upgrade counts once it is complete.
+    /// Before the client is accepted, this is the transport given to [`begins_over`](Self::begins_over).
     #[must_use]
     pub const fn transport(&self) -> Transport {
-        self.state.transport()
+        self.state.transport(&self.machine)
     }
 
     /// Returns whether the session was accepted and is neither closing nor closed.

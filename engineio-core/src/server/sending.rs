@@ -9,7 +9,7 @@ impl Session {
     /// Tells the transport over which the session is going to begin, which decides what may be sent before it is accepted.
     /// Without this, polling is assumed.
     pub const fn begins_over(&mut self, transport: Transport) {
-        self.begins_over = transport;
+        self.machine.begins_over = transport;
     }
 
     /// Queues a message for the client.
@@ -55,7 +55,7 @@ impl Session {
     ) -> Result<T, SendError<T>> {
         let messages = messages(&unsent);
         let polls = match &self.state {
-            State::Opening => self.begins_over == Transport::Polling,
+            State::Opening => self.machine.begins_over == Transport::Polling,
             State::Open(link) => link.transport() == Transport::Polling,
             State::Closing(..) | State::Closed(_) => return Err(SendError::Closed(unsent)),
         };

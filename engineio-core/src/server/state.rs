@@ -79,9 +79,9 @@ impl State {
     }
 
     /// The current transport, or the last one once the session has ended.
-    pub(super) const fn transport(&self) -> Transport {
+    pub(super) const fn transport(&self, machine: &Machine) -> Transport {
         match self {
-            Self::Opening => Transport::Polling,
+            Self::Opening => machine.begins_over,
             Self::Open(link) | Self::Closing(link, _) => link.transport(),
             Self::Closed(closed) => closed.transport,
         }
@@ -188,7 +188,7 @@ impl State {
         machine.outputs.finish();
         Self::Closed(Closed {
             reason,
-            transport: Transport::Polling,
+            transport: machine.begins_over,
             last: None,
             lingers: false,
         })

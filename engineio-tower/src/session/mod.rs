@@ -63,8 +63,6 @@ pub(crate) struct Session {
     /// Binary data travels as text, so that every transport can carry it.
     pub(crate) base64: bool,
     pub(crate) peer: Option<SocketAddr>,
-    /// The transport over which the session begins.
-    opened_by: Transport,
     state: Mutex<State>,
     pub(crate) data: Data,
 }
@@ -89,7 +87,6 @@ impl Session {
             server,
             base64: opening.base64,
             peer,
-            opened_by: opening.transport,
             state: Mutex::new(State {
                 machine,
                 permit: Some(permit),
@@ -123,11 +120,7 @@ impl Session {
 
     /// Returns the current transport, or the last one once the session has ended.
     pub(crate) fn transport(&self) -> Transport {
-        let state = self.lock();
-        match state.accepted {
-            Some(_) => state.machine.transport(),
-            None => self.opened_by,
-        }
+        self.lock().machine.transport()
     }
 
     /// Changes the machine and applies the effects.
