@@ -168,8 +168,9 @@ async fn a_sessions_polls_do_not_overlap_and_do_not_spin() {
 async fn a_server_that_answers_every_poll_at_once_with_a_noop_is_not_flooded() {
     let service = Service::new(|number, _| Some(if number == 0 { OPEN } else { "6" }));
     let seen = Arc::clone(&service.seen);
-    let client = builder(service).connect().await.unwrap();
-    tokio::time::sleep(Duration::from_secs(1)).await;
+    let mut client = builder(service).connect().await.unwrap();
+    let second = Duration::from_secs(1);
+    assert!(tokio::time::timeout(second, client.next()).await.is_err());
     client.abort();
     let polls = seen.lock().unwrap().len();
     assert!((40..=60).contains(&polls), "{polls} polls in a second");

@@ -8,17 +8,14 @@ use std::time::Instant;
 
 use super::input::{Event, Input, Output, ProbeFailure, RequestId};
 use super::machine::Machine;
+use super::polling::{Polling, Post};
 use crate::codec::{Frame, Payload};
 use crate::timer::Timer;
 use crate::{DisconnectReason, LinkId, Packet, Transport};
 
-/// The time for which a refused POST waits for the poll. A server that has just closed the session refuses the POST, while the
-/// answer to the poll, with the last messages and the close packet, may still be on its way on another connection.
+/// The time for which a refused POST waits for the poll. A server that has just closed the session refuses the POST,
+/// while the answer to the poll, with the last messages and the close packet, may still be on its way on another connection.
 const LINGER: std::time::Duration = std::time::Duration::from_secs(1);
-
-/// The time for which the next poll waits once two in a row brought nothing but noops. python-engineio's server answers every poll
-/// at once while an upgrade is under way, and goes on doing so if the WebSocket breaks before its probe.
-const EMPTY_POLL_DELAY: std::time::Duration = std::time::Duration::from_millis(20);
 
 #[derive(Debug)]
 pub(super) enum Link {
@@ -30,27 +27,6 @@ pub(super) enum Link {
     Pausing(Pausing),
     /// By frames: a WebSocket or another duplex connection.
     Framed(Framed),
-}
-
-#[derive(Debug, Default)]
-pub(super) struct Polling {
-    /// The GET that is under way.
-    poll: Option<RequestId>,
-    /// The POST that is under way.
-    post: Option<Post>,
-    /// A POST was refused: the session ends for this reason as soon as the poll is back.
-    post_refused: Option<DisconnectReason>,
-    /// The number of polls in a row that brought nothing but noops.
-    empty_polls: u8,
-}
-
-#[derive(Debug)]
-struct Post {
-    id: RequestId,
-    /// Its body has left the outbox.
-    taken: bool,
-    /// It carries the close packet.
-    last: bool,
 }
 
 #[derive(Debug)]
@@ -441,51 +417,6 @@ impl Link {
         if let Some(id) = link {
             machine.output(Output::CloseLink(id, reason));
         }
-    }
-}
-
-impl Polling {
-    /// Takes in whether a poll brought anything, on which depends when the next one begins.
-    fn on_poll(&mut self, now: Instant, has_news: bool, machine: &mut Machine) {
-        self.empty_polls = match has_news {
-            true => 0,
-            false => self.empty_polls.saturating_add(1),
-        };
-        if self.empty_polls >= 2 {
-            machine.timers.set(Timer::Poll, now + EMPTY_POLL_DELAY);
-        }
-    }
-
-    fn flush(&mut self, closing: bool, machine: &mut Machine) {
-        if self.post_refused.is_some() {
-            return;
-        }
-        // A closing session has no use for what another poll would bring, but a server that waits to be read may not take
-        // what is queued. A full inbox is how a slow application slows the server down.
-        let wants_poll = if closing {
-            let is_posting = |post: &Post| post.taken && !post.last;
-            machine.outbox.has_messages() || self.post.as_ref().is_some_and(is_posting)
-        } else {
-            machine.inbox_has_room()
-        };
-        if self.poll.is_none() && wants_poll && !machine.timers.is_set(Timer::Poll) {
-            let id = machine.next_request();
-            self.poll = Some(id);
-            machine.output(Output::Poll(id));
-        }
-        if self.post.is_none() && (closing || machine.is_pending()) {
-            let id = machine.next_request();
-            self.post = Some(Post {
-                id,
-                taken: false,
-                last: false,
-            });
-            machine.output(Output::Post(id));
-        }
-    }
-
-    const fn is_idle(&self) -> bool {
-        self.poll.is_none() && self.post.is_none()
     }
 }
 

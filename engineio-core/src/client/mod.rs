@@ -5,6 +5,7 @@ mod input;
 mod link;
 mod machine;
 mod opened;
+mod polling;
 mod state;
 
 use std::time::Instant;

@@ -3,8 +3,9 @@
 use std::time::Instant;
 
 use super::input::{Fault, Input, Output, RequestId};
-use super::link::{Link, Next, Polling};
+use super::link::{Link, Next};
 use super::machine::Machine;
+use super::polling::Polling;
 use crate::codec::{Frame, Payload};
 use crate::timer::Timer;
 use crate::{DisconnectReason, LinkId, Packet, Transport};
