@@ -21,13 +21,13 @@
 //! }
 //! ```
 //!
-//! # Three ways
+//! # Three ways to add the server
 //!
-//! - [`EngineIoLayer`] on the outermost router, last: it sees every request, those without a route included, and its
-//!   path wins over a route of the same path.
-//! - [`RouterExt::engine_io`] adds routes. It goes anywhere, also into a router that is merged or nested later, and the
-//!   layers that are added later see the server's requests. As with any two routes, the app panics at its start if it
-//!   has one of the same path.
+//! - [`EngineIoLayer`] is added last, to the outermost router. It sees every request, including those without a route,
+//!   and its path takes precedence over a route with the same path.
+//! - [`RouterExt::engine_io`] adds routes. It works on any router, including one that is merged or nested later, and
+//!   layers that are added later see the server's requests. As with any two routes for one path, building the router
+//!   panics if it already has a route for that path.
 //! - [`wrap`] puts the server around a finished app, in front of all its layers.
 //!
 //! ```
@@ -54,41 +54,41 @@
 //! let app: Router = Router::new().nest("/api", users.engine_io(server));
 //! ```
 //!
-//! The layer is not a route, and is lost where it is not last: before a `fallback` that is added after it, and as a
-//! `route_layer`. And in two places: `outer.merge(inner.layer(…))` with a fallback on `outer`, which takes the requests
-//! without a route; and `outer.nest("/api", inner.layer(…))`, unless `inner` has a fallback of its own. Add routes
-//! there.
+//! The layer is not a route, and the server's requests do not reach it in four cases: if a `fallback` is added after
+//! it; if it is added with `route_layer`; in `outer.merge(inner.layer(…))`, if `outer` has a fallback, which takes
+//! the requests without a route; and in `outer.nest("/api", inner.layer(…))`, unless `inner` has a fallback of its own.
+//! In the last two cases, add routes instead.
 //!
 //! # The peer's address
 //!
-//! [`ConnectRequest::peer_addr`] and [`Socket::peer_addr`] know it when the app is served with
-//! `into_make_service_with_connect_info::<SocketAddr>()`, or by [`serve`].
+//! [`ConnectRequest::peer_addr`] and [`Socket::peer_addr`] return it if the app is served with
+//! `into_make_service_with_connect_info::<SocketAddr>()` or by [`serve`].
 //!
-//! The extractor `ConnectInfo` works with the first only. With [`serve`] it fails; in the app's own handlers, use
-//! `Extension<`[`PeerAddr`]`>` in its place.
+//! The extractor `ConnectInfo` works only with the former. With [`serve`] it fails; use `Extension<`[`PeerAddr`]`>`
+//! instead in the app's own handlers.
 //!
 //! # Nagle's algorithm
 //!
-//! `axum::serve` leaves it on, which delays the second of two small packets by some 40 ms. The server's WebSockets
+//! `axum::serve` leaves it on, which delays the second of two small packets by about 40 ms. The server's WebSockets
 //! disable it. To disable it for polling too, serve with
 //! `listener.tap_io(|stream| { let _ = stream.set_nodelay(true); })`, or with [`serve`], which also drops clients that
-//! connect and send no request.
+//! connect and send no request (slowloris).
 //!
 //! # WebSockets over HTTP/2
 //!
 //! They need only axum's feature `http2` (RFC 8441). With `axum::serve`, a WebSocket whose messages the application
-//! does not take can block the other WebSockets of its connection; with [`serve`] it cannot.
+//! does not take can block the other WebSockets of its connection; with [`serve`], it cannot.
 //!
 //! # Static files
 //!
-//! With the feature `static-files`, `StaticFilesLayer` goes on the router before the layer of the server, so that the
-//! Engine.IO path comes first, then the files, then the app:
+//! With the feature `static-files`, add `StaticFilesLayer` to the router before the server's layer. A request is then
+//! matched against the Engine.IO path first, then the files, then the app:
 //! `app.layer(StaticFilesLayer::new(files)).layer(EngineIoLayer::new(server))`.
 //!
 //! # Shutdown
 //!
-//! A waiting poll is a request in progress, and `with_graceful_shutdown` waits for it. Disconnect the clients in the
-//! signal's future, so that they are gone before axum begins to wait:
+//! A waiting poll is a request in progress, so `with_graceful_shutdown` waits for it. Disconnect the clients in the
+//! future that you pass as the signal, so that they are gone before axum starts to wait:
 //!
 //! ```no_run
 //! # use std::time::Duration;
@@ -158,7 +158,7 @@ impl<S> Layer<S> for EngineIoLayer {
     }
 }
 
-/// An app with an [`EngineIoLayer`] around it. Never named by users.
+/// An app with an [`EngineIoLayer`] around it. Programs need not name this type.
 ///
 /// Its responses have axum's own body type: axum would box each body of another type.
 #[derive(Clone, Debug)]
@@ -189,17 +189,17 @@ fn to_axum<R>(response: http::Response<ResponseBody<R>>) -> Response
 where
     R: HttpBody<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
 {
-    // A body of axum's stays as it is.
+    // A body of axum's own type stays as it is.
     response.map(|body| body.into_bytes().map_or_else(Body::new, Body::from))
 }
 
-/// An Engine.IO server among the routes of a router.
+/// Adds an Engine.IO server to the routes of a router.
 pub trait RouterExt {
     /// Adds routes for the server: its path and everything below it, with and without a trailing slash.
     ///
     /// # Panics
     ///
-    /// Panics if the router has such a route already.
+    /// Panics if the router already has a route for one of these paths.
     ///
     /// # Examples
     ///
@@ -212,9 +212,9 @@ pub trait RouterExt {
     /// let app: Router = Router::new().nest("/api", api); // Reached at /api/realtime/.
     /// ```
     ///
-    /// A nested router has no route for its prefix with a slash behind it, which is where clients ask by default. So a
-    /// server that is to be reached at the prefix itself is not nested with the path `/`: it would answer at `/api` and
-    /// `/api/below`, and not at `/api/`. Its path is the prefix, in the outer router:
+    /// A nested router has no route for its prefix with a trailing slash, which clients request by default. So do not
+    /// nest a server with the path `/` to serve it at the prefix itself: it would answer at `/api` and `/api/below`, but
+    /// not at `/api/`. Instead, add it to the outer router, with the prefix as its path:
     ///
     /// ```
     /// use axum::{Router, routing::get};
@@ -230,7 +230,7 @@ pub trait RouterExt {
 
 impl<S: Clone + Send + Sync + 'static> RouterExt for Router<S> {
     fn engine_io(self, server: Server) -> Self {
-        // Braces are axum's own; a path means itself.
+        // axum gives braces a meaning; the server's path is literal.
         let path = server.path().replace('{', "{{").replace('}', "}}");
         let service = EngineIoService::new(server).peer_addr_from(peer);
         let router = match path.as_str() {
@@ -262,7 +262,7 @@ impl<S: Clone + Send + Sync + 'static> RouterExt for Router<S> {
 /// # }
 /// ```
 ///
-/// [`serve`] takes it as it is:
+/// [`serve`] takes the wrapped app as it is:
 ///
 /// ```no_run
 /// # use axum::Router;

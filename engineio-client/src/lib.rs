@@ -16,46 +16,48 @@
 //! ```
 //!
 //! A [`Client`] is a stream of messages and a sink for them. For callbacks, register handlers on the [`ClientBuilder`];
-//! without async, use the `blocking` module.
-//! The protocol is implemented by the sans-IO state machine of `engineio-core`, which the servers of this family use too.
+//! without async, use the `blocking` module. The rules of the protocol are in `engineio-core`, whose sans-IO state
+//! machines the servers use too.
 //!
-//! # Every wait has an end
+//! # Every wait has a time limit
 //!
 //! | wait | ends after | option |
 //! |---|---|---|
-//! | one connection: name, TCP, proxy, TLS | 10 s | [`connect_timeout`](ClientBuilder::connect_timeout) |
+//! | one connection: name resolution, TCP, proxy, TLS | 10 s | [`connect_timeout`](ClientBuilder::connect_timeout) |
 //! | the handshake, for each transport tried | 20 s | [`request_timeout`](ClientBuilder::request_timeout) |
 //! | a POST | 20 s | [`request_timeout`](ClientBuilder::request_timeout) |
 //! | a poll, and a silent WebSocket | the server's ping interval and ping timeout together, at most a day | – |
 //! | the upgrade to WebSocket | 10 s; the session stays on polling | [`upgrade_timeout`](ClientBuilder::upgrade_timeout) |
-//! | an orderly close | 5 s | [`close_timeout`](ClientBuilder::close_timeout) |
+//! | a graceful close | 5 s | [`close_timeout`](ClientBuilder::close_timeout) |
 //! | the closing handshake of a WebSocket | 1 s | – |
 //!
-//! # Every queue has a bound
+//! # Every queue has a size limit
 //!
 //! | queue | at most | option |
 //! |---|---|---|
-//! | messages that wait to be sent | 1 MiB, then `send` waits | [`outbox_limit`](ClientBuilder::outbox_limit) |
+//! | messages that wait to be sent | 1 MiB, then `send` waits (back pressure) | [`outbox_limit`](ClientBuilder::outbox_limit) |
 //! | messages that wait to be read | 1 MiB, then nothing more is taken from the server | [`inbox_limit`](ClientBuilder::inbox_limit) |
 //! | a poll response, plain or compressed, and a WebSocket message | 32 MiB | [`max_response`](ClientBuilder::max_response) |
 //! | packets in a poll response | 100,000 | – |
 //! | the body of a refusal that is kept | 64 KiB | – |
 //! | cookies | 50 of 4 KiB | [`cookies`](ClientBuilder::cookies) |
 //!
-//! One poll and one POST are under way at a time. A POST holds what the server's `maxPayload` allows, to the byte, base64
-//! counted as it travels, and at most 16 packets ([`max_post_packets`](ClientBuilder::max_post_packets)); a single message
-//! that is larger than `maxPayload` is sent alone, for the server to decide.
+//! At most one poll and one POST are in flight at a time: the client never sends overlapping requests of one kind. A
+//! POST holds at most `maxPayload` bytes, as announced by the server and counted after base64 encoding, and at most 16
+//! packets ([`max_post_packets`](ClientBuilder::max_post_packets)). A single message that is larger than `maxPayload`
+//! is sent alone; the server decides whether to accept it.
 //!
 //! # How a session ends
 //!
 //! | reason | what happened | error |
 //! |---|---|---|
 //! | [`Client`](DisconnectReason::Client) | `close`, `abort`, or the client was dropped | – |
-//! | [`Server`](DisconnectReason::Server) | the server closed the session | if a message larger than its limit was being sent |
+//! | [`Server`](DisconnectReason::Server) | the server closed the session | only if a message larger than its limit was being sent |
 //! | [`TransportClose`](DisconnectReason::TransportClose) | the WebSocket was closed, or its connection ended without a close frame | in the second case, or with an unusual close code |
-//! | [`Refused`](DisconnectReason::Refused) | an error status, often code 1 after a restart of the server | with status, code and body |
-//! | [`TransportError`](DisconnectReason::TransportError) | the network, or a timeout of a request | yes |
+//! | [`Refused`](DisconnectReason::Refused) | the server answered with an error status, often with code 1 after it was restarted | with status, code and body |
+//! | [`TransportError`](DisconnectReason::TransportError) | the network failed, or a request timed out | yes |
 //! | [`PingTimeout`](DisconnectReason::PingTimeout) | no heartbeat came in time | yes |
+//! | [`SlowConsumer`](DisconnectReason::SlowConsumer) | the server kept sending on a WebSocket but did not read: a ping or pong could not be written in time | – |
 //! | [`ParseError`](DisconnectReason::ParseError) | the server sent something that is not Engine.IO | yes |
 //! | [`PayloadTooLarge`](DisconnectReason::PayloadTooLarge) | the server sent more than the client accepts | yes |
 //! | [`HandlerPanic`](DisconnectReason::HandlerPanic) | a handler panicked | – |
@@ -65,14 +67,14 @@
 //! | there | here |
 //! |---|---|
 //! | `Client`, `AsyncClient` | `blocking::Client`, [`Client`] |
-//! | `@eio.on('connect')`, `'message'`, `'disconnect'` | [`on_connect`](ClientBuilder::on_connect), [`on_message`](ClientBuilder::on_message) (one after the other, in order), [`on_disconnect`](ClientBuilder::on_disconnect) with its reason |
+//! | `@eio.on('connect')`, `'message'`, `'disconnect'` | [`on_connect`](ClientBuilder::on_connect), [`on_message`](ClientBuilder::on_message) (one at a time, in order), [`on_disconnect`](ClientBuilder::on_disconnect) with its reason |
 //! | `connect(url, headers, transports, engineio_path)` | [`Client::builder`], [`header`](ClientBuilder::header) (on every request), [`transports`](ClientBuilder::transports), [`path`](ClientBuilder::path) or the path of the URL |
 //! | `send(str \| bytes)` | [`Client::send`]; waits for room, and fails when the session is over instead of dropping the message |
 //! | `send(dict \| list)` | `send(Message::json(&value)?)`, `message.parse_json::<T>()?`: text is never parsed as JSON implicitly |
 //! | `disconnect()`, `disconnect(abort=True)` | [`Client::close`], [`Client::abort`] |
 //! | `wait()`, `sid`, `transport()`, `state` | [`Client::wait`], [`Client::sid`], [`Client::transport`], [`Client::is_open`] |
 //! | `start_background_task`, `sleep` | [`Client::spawn`] (ends with the client), `tokio::time::sleep` |
-//! | `create_queue`, `create_event` | those of tokio |
+//! | `create_queue`, `create_event` | `tokio::sync` |
 //! | `request_timeout`, `timestamp_requests` | [`request_timeout`](ClientBuilder::request_timeout), [`timestamp_requests`](ClientBuilder::timestamp_requests) |
 //! | `http_session` | [`http_service`](ClientBuilder::http_service), or the options for TLS, proxy, cookies and authorization |
 //! | `ssl_verify=False` | [`danger_accept_invalid_certificates`](ClientBuilder::danger_accept_invalid_certificates) |
@@ -90,54 +92,54 @@
 //! | (`EIO=3`: engine.io-client 3) | [`revision`](ClientBuilder::revision) |
 //! | `rememberUpgrade` | left to the application: `transports([Transport::WebSocket, Transport::Polling])` and `try_all_transports` |
 //! | `timestampParam`, `timestampRequests` | [`timestamp_param`](ClientBuilder::timestamp_param), [`timestamp_requests`](ClientBuilder::timestamp_requests) |
-//! | `requestTimeout` | [`request_timeout`](ClientBuilder::request_timeout), never endless |
+//! | `requestTimeout` | [`request_timeout`](ClientBuilder::request_timeout), which cannot be disabled |
 //! | `extraHeaders`, `withCredentials` | [`header`](ClientBuilder::header), [`cookies`](ClientBuilder::cookies) (on by default) |
 //! | `agent` | [`proxy`](ClientBuilder::proxy), [`http_service`](ClientBuilder::http_service) |
 //! | `ca`, `cert`, `key`, `pfx`, `passphrase`, `rejectUnauthorized` | [`root_certificate`](ClientBuilder::root_certificate), [`client_identity`](ClientBuilder::client_identity) (PEM, without a passphrase), [`danger_accept_invalid_certificates`](ClientBuilder::danger_accept_invalid_certificates) |
-//! | `ciphers` | those of rustls |
+//! | `ciphers` | not configurable: the cipher suites of rustls |
 //! | `forceBase64`, `protocols`, `transportImplementations`, `webtransport` | not offered |
-//! | `perMessageDeflate` | not offered, since tokio-tungstenite does not know it: a server sends such a client plain messages |
-//! | `closeOnBeforeunload`, `useNativeTimers`, `autoUnref` | of browsers and Node only |
+//! | `perMessageDeflate` | [`websocket_compression_threshold`](ClientBuilder::websocket_compression_threshold), off by default |
+//! | `closeOnBeforeunload`, `useNativeTimers`, `autoUnref` | not needed outside browsers and Node |
 //! | `open`, `message`, `close`, `upgrade`, `upgradeError` | handlers as above, [`Client::settled`], [`Client::upgraded`], the log |
 //! | (Socket.IO's manager) | [`reconnect`](ClientBuilder::reconnect), off by default |
 //!
 //! # Features
 //!
-//! - `tls` (default): `https` and `wss`, by rustls with ring, trusting the roots of webpki-roots and those that are given.
-//! - `blocking`: the module `blocking`.
-//! - `metrics`: counters, gauges and histograms on the facade of the `metrics` crate.
+//! - `tls` (default): `https` and `wss` with rustls and ring; trusts the roots of webpki-roots and those that you add.
+//! - `blocking`: the module `blocking`, a client without async.
+//! - `metrics`: records counters, gauges and histograms with the `metrics` facade.
 //!
 //! # Metrics
 //!
 //! With the feature `metrics`, for all clients of the process together:
 //!
-//! | name | kind | label | counts |
+//! | name | kind | label | meaning |
 //! |---|---|---|---|
 //! | `engineio_client_sessions` | gauge | `transport` | open sessions |
 //! | `engineio_client_handshakes_total` | counter | `transport` | sessions that were opened |
 //! | `engineio_client_failures_total` | counter | `reason` | sessions that could not be opened |
 //! | `engineio_client_upgrades_total` | counter | | upgrades from polling to WebSocket |
 //! | `engineio_client_disconnects_total` | counter | `reason` | sessions that ended |
-//! | `engineio_client_session_seconds` | histogram | | how long they lasted |
+//! | `engineio_client_session_seconds` | histogram | | duration of sessions |
 //! | `engineio_client_messages_total` | counter | `direction`: `in`, `out` | messages handed to the application, and queued for the server |
 //! | `engineio_client_message_bytes_total` | counter | `direction` | their bytes |
 //!
 //! # Logs
 //!
-//! Events of `tracing` have the target `engineio::client`. Session ids are cut to six characters; messages, headers and
-//! query strings are never logged.
+//! The `tracing` events have the target `engineio::client`. Session ids are cut to six characters; messages, headers
+//! and query strings are never logged.
 //!
 //! # Cancel safety
 //!
-//! Each async method says what happens when its future is dropped. Nothing is lost by dropping [`Client::next`], and
-//! nothing is sent twice by dropping [`Client::send`].
+//! Each async method documents what happens when its future is dropped. Dropping [`Client::next`] loses no message, and
+//! a message whose [`Client::send`] was dropped before it returned was not queued.
 //!
 //! # Why hyper-util, and not reqwest
 //!
 //! A client needs one connector for two things: the connection pool of the polling requests, and the WebSocket. With
 //! hyper-util the proxy, TLS and name resolution are set up once and are the same for both; reqwest does not expose its
-//! connector, so all of this would exist twice, and differ. The rest of what reqwest offers is small here: cookies of one
-//! host, two encodings that have to be bounded anyway, and redirects, which are not followed.
+//! connector, so all of this would exist twice, with differences. What else reqwest would provide is little here: the
+//! cookies of one host, and two content encodings whose output needs a limit anyway. Redirects are not followed.
 
 // On docs.rs, each item says which feature it needs.
 #![cfg_attr(docsrs, feature(doc_cfg))]
@@ -165,5 +167,5 @@ pub use engineio_core::{DisconnectReason, Message, Revision, SendError, Text, Tr
 pub use error::{Error, ErrorKind};
 pub use reconnect::Reconnect;
 
-/// The target of the log.
+/// The target of the client's `tracing` events.
 const TARGET: &str = "engineio::client";

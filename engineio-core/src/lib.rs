@@ -4,20 +4,21 @@
 //! Programs use `engineio-tower` (or one of its adapters) and `engineio-client`, which drive this crate. Use it
 //! directly to put Engine.IO on another runtime or another HTTP stack.
 //!
-//! # The nouns
+//! # Main types
 //!
-//! - A [`Packet`] is one typed unit; a [`Message`] is the application's part of it.
-//! - [`codec`] turns packets into the frames of a WebSocket and the [`Payload`]s of polling, and back; [`jsonp`] dresses
-//!   payloads for script elements and forms.
+//! - A [`Packet`] is one typed unit of the protocol; a [`Message`] is the application's data in a packet.
+//! - [`codec`] turns packets into the frames of a WebSocket and the [`Payload`]s of polling, and back; [`jsonp`] wraps
+//!   payloads for script elements, and unwraps those of forms.
 //! - [`Query`] reads a request; [`Refusal`] is the answer to one that breaks the rules.
-//! - [`server::Session`] is the state machine of one client: the driver says what happened and when, and it says what to do.
-//!   [`client::Session`] is its mirror.
+//! - [`server::Session`] is the state machine for one client on the server: the driver tells it what happened and
+//!   when, and it tells the driver what to do. [`client::Session`] is its counterpart on the client.
+//! - [`driver`] has parts for drivers: the queue of waiting senders (back pressure) and the work budget (fairness).
 //! - [`Config`] holds the numbers: intervals, timeouts, limits.
 //!
 //! # Example
 //!
-//! A server's session, opened by polling, that echoes one message. Who waits for bytes and who writes them is the
-//! driver's business; [`server::Session`] has the contract between the two.
+//! This session of a server is opened by polling and echoes one message. Waiting for bytes and writing them is the
+//! driver's task; the documentation of [`server::Session`] has the contract between driver and session.
 //!
 //! ```
 //! use std::{sync::Arc, time::Instant};

@@ -7,12 +7,12 @@
 //! # Main types
 //!
 //! - [`Server`] holds the connected clients and the handlers. It is built once and cloned freely.
-//! - [`Socket`] is a handle of one connected client.
-//! - [`Message`] is text or bytes, sent or received.
+//! - [`Socket`] is a handle to one connected client.
+//! - [`Message`] is a text or binary message, sent or received.
 //! - [`EngineIoLayer`] and [`EngineIoService`] put the server in front of a host app.
-//! - [`Handler`] is a trait for applications that prefer one type to closures.
+//! - [`Handler`] is a trait for applications that prefer a type of their own to closures.
 //!
-//! # Example: an echo on bare hyper
+//! # Example: an echo server on bare hyper
 //!
 //! ```no_run
 //! use engineio_tower::{EngineIoService, Message, Server, Socket};
@@ -30,8 +30,8 @@
 //!
 //! # Handlers
 //!
-//! `on_connect` runs first and may reject the client, `on_message` runs for each message, in order and one at a time,
-//! and `on_disconnect` runs exactly once and last. A handler is plain or async; for one that blocks, use
+//! `on_connect` runs first and may reject the client. `on_message` runs for each message, in order and one at a time.
+//! `on_disconnect` runs last, exactly once. A handler may be a plain or an async function; for one that blocks, use
 //! [`on_message_blocking`](ServerBuilder::on_message_blocking). Attach data to a client with [`Socket::set`]; it is
 //! dropped with the client. A panic in a handler disconnects only that client.
 //!
@@ -42,7 +42,7 @@
 //!
 //! let server = Server::builder()
 //!     .on_connect(|socket: Socket, request: ConnectRequest| {
-//!         let name = request.query("name").ok_or_else(Rejection::unauthorized)?; // 401, also instead of a 101.
+//!         let name = request.query("name").ok_or_else(Rejection::unauthorized)?; // 401, even for a WebSocket request.
 //!         socket.set(User(name));
 //!         Ok(())
 //!     })
@@ -59,9 +59,9 @@
 //! # Sending
 //!
 //! Each client has an outbox that is bounded in bytes. [`Socket::send`] waits while it is full, so a slow consumer
-//! applies back pressure only to its own sender; [`try_send`](Socket::try_send) returns the message instead, and
-//! [`send_volatile`](Socket::send_volatile) drops it if it cannot leave at once. [`WhenFull`] changes the policy for
-//! all senders. Heartbeats and the close packet never wait behind messages.
+//! applies back pressure only to the tasks that send to it; [`try_send`](Socket::try_send) returns the message instead,
+//! and [`send_volatile`](Socket::send_volatile) drops it if it cannot leave at once. [`WhenFull`] changes the policy
+//! for all senders. Heartbeats and the close packet never wait behind messages.
 //!
 //! ```
 //! use engineio_tower::{Message, SendError, Server, Sid, Socket};
@@ -69,12 +69,12 @@
 //! async fn everywhere(server: &Server, sid: &Sid, socket: &Socket) -> Result<(), SendError> {
 //!     socket.send("text").await?;
 //!     socket.send(vec![1, 2, 3]).await?;          // Bytes.
-//!     server.send(sid, "by id").await?;           // From wherever the id is known.
-//!     server.broadcast(Message::from("to all"));  // Not to those whose outbox is full.
+//!     server.send(sid, "by id").await?;           // From any code that knows the id.
+//!     server.broadcast(Message::from("to all"));  // Skips clients whose outbox is full.
 //!     if let Err(SendError::Full(message)) = socket.try_send("now or never") {
 //!         println!("not sent: {message:?}");
 //!     }
-//!     socket.flush().await;                       // Until all of it has left.
+//!     socket.flush().await;                       // Waits until all of it has left.
 //!     Ok(())
 //! }
 //! # let _ = everywhere;
@@ -82,8 +82,8 @@
 //!
 //! # Origins and limits
 //!
-//! By default, only pages of the same origin may connect, in any number. Every wait and every queue has a limit that
-//! can be set on [`ServerBuilder`]; the defaults for sizes are safe for untrusted clients.
+//! By default, only pages of the same origin may connect, and the number of clients is not limited. Every wait and
+//! every queue has a limit that can be set on [`ServerBuilder`]; the default sizes are safe for untrusted clients.
 //!
 //! ```
 //! use std::time::Duration;
@@ -106,7 +106,7 @@
 //! # Shutdown
 //!
 //! [`Server::shutdown`] refuses new clients, sends every client its queued messages and a close packet, and waits for
-//! the handlers, all within a grace period. The host's own shutdown comes after it:
+//! the handlers, all within a grace period. Call it before the host's own shutdown:
 //!
 //! ```no_run
 //! # use std::time::Duration;
@@ -123,9 +123,9 @@
 //!
 //! # Features
 //!
-//! - `server` (default): serves connections without a framework, and finds the TCP stream below those of axum and
-//!   hyper-util.
-//! - `static-files`: `StaticFiles` and its layer.
+//! - `server` (default): serves connections without a framework, and finds the TCP stream inside the connection types
+//!   of axum and hyper-util.
+//! - `static-files`: serves files from disk with `StaticFiles` and its layer.
 //! - `metrics`: records counters, gauges and histograms with the `metrics` facade.
 //!
 //! # Metrics
@@ -140,22 +140,22 @@
 //! | `engineio_refusals_total` | counter | `refusal` | requests that the protocol refused |
 //! | `engineio_turned_away_total` | counter | | clients that the application rejected |
 //! | `engineio_disconnects_total` | counter | `reason` | clients that disconnected |
-//! | `engineio_session_seconds` | histogram | | duration of connections |
+//! | `engineio_session_seconds` | histogram | | duration of sessions |
 //! | `engineio_messages_total` | counter | `direction`: `in`, `out` | messages handed to handlers, and queued for clients |
 //! | `engineio_message_bytes_total` | counter | `direction` | their bytes |
-//! | `engineio_queue_bytes` | gauge | | bytes queued for all clients, 64 for each message included |
+//! | `engineio_queue_bytes` | gauge | | bytes queued for all clients, including 64 bytes of overhead per message |
 //!
 //! # Logs
 //!
-//! Events of `tracing` have targets below `engineio`: `session`, `connect`, `refusal`, `upgrade`, `post`, `websocket`,
-//! `serve`, `static_files`. The handlers of a client run in a span `session`, with its `sid`. Session ids are cut to
-//! six characters, and messages are never logged.
+//! The targets of the `tracing` events begin with `engineio::`, followed by `session`, `connect`, `request`, `poll`,
+//! `post`, `refusal`, `upgrade`, `websocket`, `serve` or `static_files`. The handlers of a client run in a span named
+//! `session`, with the client's `sid`. Session ids are cut to six characters, and messages are never logged.
 //!
 //! # Cancel safety
 //!
-//! A host drops the service's future when the client has gone away. Dropping a poll ends its session (so the packets
-//! that it would have carried are not lost silently), as does dropping a POST while its body is read. A connect handler
-//! is completed by a task of its own.
+//! A host drops the service's future when the client has gone away. Dropping the future of a poll ends its session, so
+//! that the packets that the poll would have carried are not lost silently; so does dropping that of a POST while its
+//! body is being read. A connect handler is never cancelled: a separate task completes it.
 
 // On docs.rs, each item says which feature it needs.
 #![cfg_attr(docsrs, feature(doc_cfg))]
