@@ -213,8 +213,8 @@ pub trait RouterExt {
     /// ```
     ///
     /// A nested router has no route for its prefix with a trailing slash, which clients request by default. So do not
-    /// nest a server with the path `/` to serve it at the prefix itself: it would answer at `/api` and `/api/below`, but
-    /// not at `/api/`. Instead, add it to the outer router, with the prefix as its path:
+    /// nest a server with the path `/` to serve it at the prefix itself: it would answer at `/api` and `/api/below`,
+    /// but not at `/api/`. Instead, add it to the outer router, with the prefix as its path:
     ///
     /// ```
     /// use axum::{Router, routing::get};

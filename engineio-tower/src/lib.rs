@@ -130,7 +130,7 @@
 //!
 //! # Metrics
 //!
-//! With the feature `metrics`:
+//! With the feature `metrics`, the server records:
 //!
 //! | name | kind | label | meaning |
 //! |---|---|---|---|
