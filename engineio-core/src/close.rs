@@ -24,7 +24,8 @@ pub enum DisconnectReason {
     PingTimeout,
     /// The WebSocket was closed or its connection ended, without a close packet.
     TransportClose,
-    /// The transport was used wrongly or broke: two polls at once, an aborted poll, an invalid frame, a reset.
+    /// The transport was misused or failed: overlapping requests (two polls at once), an aborted poll, an invalid frame,
+    /// a reset.
     TransportError,
     /// The peer sent something that is not a packet.
     ParseError,

@@ -85,10 +85,6 @@
 //! By default, only pages of the same origin may connect, and the number of clients is not limited. Every wait and
 //! every queue has a limit that can be set on [`ServerBuilder`]; the default sizes are safe for untrusted clients.
 //!
-//! A client may have one poll and one POST in flight. Overlapping requests of one kind are refused with 400 and end the
-//! session. After 256 events or 64 WebSocket frames of one client, other tasks run (fairness). [`serve`] drops
-//! connections that send no request in time (slowloris).
-//!
 //! ```
 //! use std::time::Duration;
 //! use engineio_tower::{Origins, Server, SidCookie, Transport, WhenFull};
@@ -106,6 +102,10 @@
 //!     .build();
 //! # let _ = server;
 //! ```
+//!
+//! A client may have one poll and one POST in flight. Overlapping requests of one kind are refused with 400 and end the
+//! session. After 256 events or 64 WebSocket frames of one client, other tasks run (fairness). `serve` drops
+//! connections that send no request in time (slowloris).
 //!
 //! # Shutdown
 //!
