@@ -104,8 +104,8 @@
 //! ```
 //!
 //! A client may have one poll and one POST in flight. Of two overlapping requests of one kind, the later gets status
-//! 400, and the session ends. After 256 events or 64 WebSocket frames of one client, other tasks run (fairness). `serve` drops
-//! connections that send no request in time (slowloris).
+//! 400, and the session ends. After 256 events or 64 WebSocket frames of one client, other tasks run (fairness).
+//! `serve` drops connections that send no request in time (slowloris).
 //!
 //! # Shutdown
 //!
