@@ -127,7 +127,8 @@ where
     }
 }
 
-/// Serves a request for the server's path, which is `path` after the prefix of a scope.
+/// Serves a request for the server's path, which is `path` after the prefix of a scope, with an answer or by the upgrade
+/// to a WebSocket, whose driver it spawns.
 async fn respond(server: Server, request: ServiceRequest, path: String) -> Answer<BoxBody> {
     let (request, payload) = request.into_parts();
     let payload = Rc::new(RefCell::new(payload));

@@ -13,7 +13,7 @@ use http::HeaderMap;
 /// Decides when and how often a client opens a new session after one has ended. Without a policy, given to
 /// [`ClientBuilder::reconnect`](crate::ClientBuilder::reconnect), it never does.
 ///
-/// The delay doubles from attempt to attempt, up to a maximum, and is spread at random so that the clients of a server
+/// The delay (exponential back-off with jitter) doubles from attempt to attempt, up to a maximum, and is spread at random so that the clients of a server
 /// that was restarted do not all come at once. A session that was opened resets it. What was not sent when a session
 /// ended is dropped, because nobody knows how much of it the server has seen; what is sent after that waits for the next
 /// session. The first connection is never repeated. Messages of earlier sessions can still be read; while more than

@@ -1,4 +1,5 @@
-//! Which side pings, and how long silence is tolerated.
+//! Which side pings, and how long silence is tolerated. [`Heartbeat`] is the server's; the client's pings and pongs are
+//! in `client::machine`. [`SilenceTimer`] serves both.
 
 use std::time::{Duration, Instant};
 

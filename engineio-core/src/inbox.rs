@@ -13,7 +13,8 @@ pub(crate) trait Event: From<Message> {
     fn into_message(self) -> Option<Message>;
 }
 
-/// Events that the application has not taken yet. Messages are counted in bytes; the other kinds are few.
+/// Events that the application has not taken yet, bounded in bytes by the configured `inbox_limit`. Only messages are
+/// counted; the other kinds are few.
 ///
 /// The codecs see to it that a message keeps no more memory alive than is counted for it here
 /// ([`detach`](crate::codec::detach)).

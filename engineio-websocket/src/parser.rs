@@ -145,6 +145,7 @@ impl Parser {
             }
     }
 
+    /// Refuses a frame by its head: a message that would be too large (1009), and what RFC 6455 forbids (1002).
     fn check(&self, head: &Head) -> Result<(), Violation> {
         let limit = match (head.opcode, &self.fragments) {
             (CLOSE | PING | PONG, _) if !head.last => {

@@ -165,6 +165,7 @@ impl Machine {
             Packet::Message(message) => {
                 self.receive(now, message);
             }
+            // The server's ping is answered with a pong.
             Packet::Ping(data) if self.config.revision == Revision::V4 => {
                 self.shrink();
                 self.pong = Some(data);

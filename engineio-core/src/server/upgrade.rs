@@ -135,8 +135,8 @@ impl Upgrading {
         slots.find_map(|slot| slot.take_if(|candidate| candidate.id == id))
     }
 
-    /// Gives a candidate up that failed. After the last one, the session goes on by polling and has lost nothing:
-    /// nothing has left by a link.
+    /// Gives a candidate up: its upgrade failed. After the last failed upgrade the session stays alive by polling, and has
+    /// lost nothing, because nothing has left by a link.
     pub(super) fn without(mut self, id: LinkId, machine: &mut Machine) -> Link {
         self.remove(id);
         if self.candidates.iter().flatten().next().is_some() {

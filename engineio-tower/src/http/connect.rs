@@ -143,6 +143,7 @@ async fn generate_sid(
     Err(Rejection::unavailable())
 }
 
+/// Draws a session id from the system's random source.
 fn random_sid(server: &ServerInner) -> Result<Sid, Refusal> {
     let mut random = [0; 15];
     loop {

@@ -111,7 +111,8 @@ impl Driver {
             }
             Err(reason) => reason,
         };
-        close(socket, reason, self.session.server.config.close_timeout).await;
+        let close_timeout = self.session.server.config.close_timeout;
+        close(&mut socket, reason, close_timeout).await;
     }
 
     /// Makes progress as far as possible; ready when the session has closed the WebSocket.
@@ -289,8 +290,10 @@ fn log_end<IO: AsyncRead + AsyncWrite + Unpin>(socket: &mut WebSocket<IO>) {
 }
 
 /// Closes the connection: writes the rest of the buffer and the close frame, then reads the peer's close frame.
+///
+/// Borrows the socket, because a future that owned it would hold it twice, in the memory of every WebSocket.
 async fn close<IO: AsyncRead + AsyncWrite + Unpin>(
-    mut socket: WebSocket<IO>,
+    socket: &mut WebSocket<IO>,
     reason: DisconnectReason,
     close_timeout: Duration,
 ) {
@@ -308,7 +311,7 @@ async fn close<IO: AsyncRead + AsyncWrite + Unpin>(
             said = true;
             socket.close(reason.websocket_code());
         }
-        heard = heard || poll_close(&mut socket, cx);
+        heard = heard || poll_close(socket, cx);
         match socket.poll_flush(cx) {
             Poll::Pending if !heard => Poll::Pending,
             flushed => Poll::Ready(matches!(flushed, Poll::Ready(Ok(())))),
@@ -316,7 +319,7 @@ async fn close<IO: AsyncRead + AsyncWrite + Unpin>(
     });
     let said = tokio::time::timeout(patience, say).await.unwrap_or(false);
     if said && !heard {
-        let hear = poll_fn(|cx| match poll_close(&mut socket, cx) {
+        let hear = poll_fn(|cx| match poll_close(socket, cx) {
             true => Poll::Ready(()),
             false => Poll::Pending,
         });

@@ -8,7 +8,7 @@ use super::files::{read, rust_files};
 use crate::workspace::{Member, Workspace};
 
 /// The longest source file, so that a file holds one idea.
-const MOST_LINES: usize = 500;
+const MOST_LINES: usize = 450;
 
 /// The adapter crates, which only convert. One that grows has probably started to implement the protocol.
 const ADAPTERS: &[&str] = &["engineio-axum", "engineio-actix", "engineio-warp"];
