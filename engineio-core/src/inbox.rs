@@ -94,6 +94,11 @@ impl<E: Event> Inbox<E> {
         self.discards_input = true;
     }
 
+    /// Returns whether messages of the peer are dropped.
+    pub(crate) const fn discards_input(&self) -> bool {
+        self.discards_input
+    }
+
     /// Queues the last event that the application gets.
     pub(crate) fn close(&mut self, last: E) {
         self.discards_input = true;

@@ -73,6 +73,14 @@ impl Budget {
         Self { left: PACKETS }
     }
 
+    /// Returns the budget for decoding packets when an event was taken: so many that the events of a turn decode no more
+    /// packets than a turn may.
+    pub(crate) const fn for_packets_of_an_event() -> Self {
+        Self {
+            left: PACKETS / EVENTS,
+        }
+    }
+
     /// Returns the budget for polling the parts of a connection in rounds: 64 rounds.
     #[must_use]
     pub const fn for_rounds() -> Self {

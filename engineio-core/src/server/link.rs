@@ -11,6 +11,7 @@ use super::input::{ExchangeId, First, Input, Output};
 use super::machine::Machine;
 use super::post::{self, Post};
 use super::upgrade::{Candidate, Upgrading};
+use crate::driver::Budget;
 use crate::timer::Timer;
 use crate::{DisconnectReason, Frame, LinkId, Packet, Payload, Refusal, SendOptions, Transport};
 
@@ -78,7 +79,7 @@ impl Link {
                 }
                 Ok(self)
             }
-            Input::PostContinued(id) => self.resume_post(now, id, machine),
+            Input::PostContinued(id) => self.resume_post(now, id, Budget::for_packets(), machine),
             Input::PostAborted(id) => self.on_post_failed(id, DisconnectReason::TransportError),
             Input::PostTooLarge(id) => {
                 let next = self.on_post_failed(id, DisconnectReason::PayloadTooLarge);

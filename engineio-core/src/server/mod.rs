@@ -128,7 +128,7 @@ use crate::{
 /// | 70 | any open, revision 4 | pong to a ping that was not taken | same | changes nothing |
 /// | 71 | Upgrading | `5` by a link that sent no probe | that link | as 18 |
 /// | 72 | Upgrading (probed, `3probe` not taken) | `5` | that link | `3probe` goes before every other frame |
-/// | 73 | any open (post) | 1,024 packets that are no messages, and there are more | same | `ContinuePost`; `PostContinued` decodes as many again |
+/// | 73 | any open (post) | 1,024 packets that are no messages, or that a closing session drops, and there are more | same | `ContinuePost`; `PostContinued` decodes as many again, a taken event four |
 ///
 /// # Examples
 ///
@@ -417,7 +417,7 @@ impl Session {
             let now = now();
             self.machine.silence.resume(now, &mut self.machine.timers);
             if let Some(post) = self.state.unfinished_post() {
-                self.handle_input(now, Input::PostContinued(post));
+                self.transition(|state, machine| state.resume_post(now, post, machine));
             }
         }
     }

@@ -93,7 +93,7 @@ impl Link {
             return self.end_post(DisconnectReason::TransportError, machine);
         }
         let mut packets = machine.coding.decode_payload(payload);
-        let progress = take_in(now, &mut packets, machine);
+        let progress = take_in(now, &mut packets, Budget::for_packets(), machine);
         self.settle_post(progress, || Box::new(packets), machine)
     }
 
@@ -103,18 +103,19 @@ impl Link {
         unfinished.map(|post| post.id)
     }
 
-    /// Decodes more of a POST whose packets wait for room or for the next turn.
+    /// Decodes more of a POST whose packets wait for room or for the next turn, as far as the budget allows.
     pub(super) fn resume_post(
         mut self,
         now: Instant,
         id: ExchangeId,
+        budget: Budget,
         machine: &mut Machine,
     ) -> Next {
         let post = self.post_slot().as_mut().filter(|post| post.id == id);
         let Some(mut packets) = post.and_then(|post| post.rest.take()) else {
             return Ok(self);
         };
-        let progress = take_in(now, &mut packets, machine);
+        let progress = take_in(now, &mut packets, budget, machine);
         self.settle_post(progress, || packets, machine)
     }
 
@@ -182,9 +183,9 @@ impl Link {
 fn take_in(
     now: Instant,
     packets: &mut Packets,
+    mut budget: Budget,
     machine: &mut Machine,
 ) -> Result<Progress, DisconnectReason> {
-    let mut budget = Budget::for_packets();
     while machine.inbox_has_room() {
         if budget.is_spent() {
             return Ok(Progress::Turn);
@@ -194,8 +195,8 @@ fn take_in(
             Some(Err(_)) => return Err(DisconnectReason::ParseError),
             None => return Ok(Progress::Done),
         };
-        // Messages are bounded by the room in the inbox.
-        if !matches!(packet, Packet::Message(_)) {
+        // Messages are bounded by the room in the inbox, unless a closing session drops them.
+        if !matches!(packet, Packet::Message(_)) || machine.inbox.discards_input() {
             budget.charge_packet();
         }
         on_packet(now, packet, machine)?;

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use super::input::{ExchangeId, First, Input, Output};
 use super::link::{Link, Next};
 use super::machine::Machine;
+use crate::driver::Budget;
 use crate::timer::{Timer, after};
 use crate::{DisconnectReason, LinkId, Packet, Refusal, Transport};
 
@@ -93,6 +94,13 @@ impl State {
             Self::Open(link) | Self::Closing(link, _) => link.unfinished_post(),
             Self::Opening | Self::Closed(_) => None,
         }
+    }
+
+    /// Decodes more of a POST for whose packets an event that was taken has made room.
+    pub(super) fn resume_post(self, now: Instant, id: ExchangeId, machine: &mut Machine) -> Self {
+        self.advance(now, machine, |link, machine| {
+            link.resume_post(now, id, Budget::for_packets_of_an_event(), machine)
+        })
     }
 
     /// Moves the link of a session that is open or closing. One that breaks while closing ends for the reason for which

@@ -192,6 +192,52 @@ fn a_post_that_waits_for_its_next_turn_belongs_to_the_session_like_any_other() {
     assert!(rig.session.wants_input());
 }
 
+// row 73
+#[test]
+fn a_closing_session_decodes_the_messages_that_it_drops_in_turns_too() {
+    let mut rig = Rig::polling();
+    rig.close();
+    rig.seen();
+    let post = rig.post(&("4\u{1e}".repeat(9_999) + "4"));
+    let mut turns = 1;
+    assert_eq!(rig.seen(), [], "the first turn is over");
+    while rig.continue_post() {
+        turns += 1;
+    }
+    assert_eq!(turns, 10, "1,024 packets each");
+    assert_eq!(rig.seen(), [Seen::PostOk(post)]);
+}
+
+// row 73
+#[test]
+fn events_that_are_taken_in_one_turn_decode_no_more_packets_than_a_turn_may() {
+    let mut rig = narrow();
+    let between = format!("\u{1e}{}", "6\u{1e}".repeat(1_000));
+    let post = rig.post(&vec!["4"; 100].join(&between));
+    let mut turns = 1;
+    let mut seen = Vec::new();
+    loop {
+        let mut events = 0;
+        while rig.take_event().is_some() {
+            events += 1;
+        }
+        assert!(
+            events <= 3,
+            "{events} events, with 1,000 packets before each"
+        );
+        seen.extend(rig.seen());
+        if !rig.continue_post() {
+            break;
+        }
+        turns += 1;
+    }
+    assert!(turns >= 97, "{turns}");
+    seen.extend(rig.seen());
+    assert!(seen.contains(&Seen::PostOk(post)));
+    seen.retain(|seen| matches!(seen, Seen::Message(_)));
+    assert_eq!(seen, messages(&[""; 100]));
+}
+
 // row 58
 #[test]
 fn a_session_that_ends_refuses_the_post_whose_packets_it_did_not_take() {
