@@ -5,11 +5,11 @@ use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 
 use engineio_tower::{Driver, EngineIoService, Message, Server, Socket};
-use support::{WEBSOCKET, open, post, receive_text, send, websocket_request};
-use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf};
+use support::{WEBSOCKET, open, post, receive_text, send, websocket_request, with};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, DuplexStream, ReadBuf};
 use tokio::sync::{Notify, mpsc};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::Role;
@@ -284,5 +284,46 @@ async fn a_post_of_many_messages_leaves_others_their_turn() {
         });
         another.await.unwrap();
         assert_eq!(posting.await.unwrap().status(), 200);
+    }
+}
+
+/// Decompressing a megabyte takes its time, even if nothing comes of it.
+#[tokio::test(start_paused = true)]
+async fn large_messages_that_decompress_to_nothing_leave_others_their_turn() {
+    let handled = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&handled);
+    let builder = Server::builder().websocket_compression_threshold(1_024);
+    let server = builder
+        .on_message(move |_: Socket, _: Message| {
+            count.fetch_add(1, Ordering::Relaxed);
+        })
+        .build();
+    let request = with(
+        "sec-websocket-extensions",
+        "permessage-deflate",
+        websocket_request(WEBSOCKET),
+    );
+    let service = EngineIoService::new(server);
+    let mut response = service.oneshot(request).await.unwrap();
+    let driver = Driver::take(&mut response).unwrap();
+    let (mut stream, theirs) = tokio::io::duplex(16 * 1024 * 1024);
+    let mut empty_blocks = [0, 0, 0, 0xff, 0xff].repeat(190_000);
+    empty_blocks.push(0);
+    let mut frame = vec![0xc2, 0xff];
+    frame.extend_from_slice(&(empty_blocks.len() as u64).to_be_bytes());
+    frame.extend_from_slice(&[0; 4]);
+    frame.extend_from_slice(&empty_blocks);
+    for _ in 0..10 {
+        stream.write_all(&frame).await.unwrap();
+    }
+    let mut running = Box::pin(driver.run(theirs));
+    let cx = &mut Context::from_waker(Waker::noop());
+    let mut before = 0;
+    while before < 10 {
+        assert!(running.as_mut().poll(cx).is_pending());
+        let now = handled.load(Ordering::Relaxed);
+        assert!(now - before <= 2, "{} messages in one turn", now - before);
+        before = now;
+        tokio::task::yield_now().await;
     }
 }

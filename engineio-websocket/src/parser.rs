@@ -70,6 +70,8 @@ pub(crate) struct Parser {
     deflate: bool,
     head: Option<Head>,
     fragments: Option<Box<Fragments>>,
+    /// The compressed length of the last message, in bytes, if it was decompressed.
+    decompressed: usize,
 }
 
 impl Parser {
@@ -80,7 +82,13 @@ impl Parser {
             deflate,
             head: None,
             fragments: None,
+            decompressed: 0,
         }
+    }
+
+    /// Takes the compressed length of the last message, in bytes; 0 if it was not compressed.
+    pub(crate) const fn take_decompressed(&mut self) -> usize {
+        std::mem::replace(&mut self.decompressed, 0)
     }
 
     /// The payload length of the frame that is being read, in bytes, if its head is known.
@@ -208,13 +216,13 @@ impl Parser {
             };
             let payload = match whole.compressed {
                 false => own(Cow::Owned(whole.payload)),
-                true => deflate::decompress(&whole.payload, self.max_payload)?,
+                true => self.decompress(&whole.payload)?,
             };
             return message(whole.is_text, payload).map(Some);
         }
         let is_text = head.opcode & !COMPRESSED == TEXT;
         if head.last {
-            let payload = deflate::decompress(&payload, self.max_payload)?;
+            let payload = self.decompress(&payload)?;
             return message(is_text, payload).map(Some);
         }
         self.fragments = Some(Box::new(Fragments {
@@ -223,6 +231,11 @@ impl Parser {
             payload: payload.into_owned(),
         }));
         Ok(None)
+    }
+
+    fn decompress(&mut self, payload: &[u8]) -> Result<Bytes, Violation> {
+        self.decompressed = payload.len();
+        deflate::decompress(payload, self.max_payload)
     }
 }
 

@@ -143,6 +143,12 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> WebSocket<IO> {
         self.parse(Compressed::Leave)
     }
 
+    /// Returns the compressed length of the message that the last [`poll_read`](Self::poll_read) returned, in bytes, once; 0 if
+    /// it was not compressed. It may be far larger than the message, and decompressing it was the work then.
+    pub const fn take_compressed_len(&mut self) -> usize {
+        self.parser.take_decompressed()
+    }
+
     /// Returns the cause for which the WebSocket ended, once.
     pub fn take_end(&mut self) -> Option<End> {
         self.end.take().map(|end| *end)

@@ -32,7 +32,7 @@ pub struct Budget {
 const FRAMES: u32 = 64;
 
 /// The bytes that cost as much as one frame more. A turn reads or decompresses 64 times as much, 1 MiB, and the rest of
-/// the last message at most: decompression is counted by its result, which is where the work is.
+/// the last message at most: decompression is counted by its input or its result, whichever is larger.
 const BYTES_PER_UNIT: usize = 16 * 1024;
 
 /// A read that completes no frame may have filled two buffers of [`Budget::READ_CHUNK`] bytes.
@@ -87,7 +87,7 @@ impl Budget {
         Self { left: ROUNDS }
     }
 
-    /// Charges a frame with a payload of `len` bytes, after decompression.
+    /// Charges a frame with a payload of `len` bytes, before or after decompression, whichever is larger.
     pub const fn charge_frame(&mut self, len: usize) {
         let units = len / BYTES_PER_UNIT;
         // Saturates instead of wrapping for a length that no frame has.

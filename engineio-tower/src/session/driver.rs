@@ -178,6 +178,8 @@ impl Driver {
                 bytes += Budget::READ_CHUNK;
                 budget.charge_empty_read();
             }
+            // A message of nothing may be compressed in a megabyte, and takes as long to decompress.
+            let mut compressed = socket.take_compressed_len();
             let mut closed = None;
             self.wants_input = self.session.feed(self.id, now, || {
                 if closed.is_some() || budget.is_spent() {
@@ -186,6 +188,7 @@ impl Driver {
                 Some(match next.take().or_else(|| socket.parse_plain())? {
                     Received::Frame(frame) => {
                         let len = frame.as_bytes().len();
+                        let len = len.max(std::mem::take(&mut compressed));
                         bytes += len;
                         budget.charge_frame(len);
                         Input::LinkFrame(self.id, frame)
