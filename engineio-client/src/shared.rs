@@ -56,7 +56,7 @@ pub(crate) struct State {
     pub(crate) delivery: Delivery,
     phase: Phase,
     wakers: Wakers,
-    senders: SendQueue,
+    pub(crate) senders: SendQueue,
     driver: Option<Waker>,
     /// The application ends the client: close, abort or drop.
     pub(crate) stopping: bool,
@@ -111,8 +111,15 @@ struct Sender<'a> {
 impl Drop for Sender<'_> {
     fn drop(&mut self) {
         if self.ticket.is_queued() {
-            let next = self.shared.lock().senders.leave(&mut self.ticket);
+            let mut state = self.shared.lock();
+            let next = state.senders.leave(&mut self.ticket);
+            let was_last = state.senders.is_empty();
+            drop(state);
             next.into_iter().for_each(Waker::wake);
+            if was_last {
+                // A sink lets the senders go first, and nothing else may tell it that the last one gave up.
+                self.shared.wake(Interest::Outbox);
+            }
         }
     }
 }

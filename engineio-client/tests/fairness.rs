@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use engineio_client::{Client, SendError};
+use futures_util::{FutureExt, SinkExt};
 use support::{OPEN_POLLING, Reply, Server, in_time, ok};
 use tokio::task::yield_now;
 
@@ -84,6 +85,73 @@ async fn a_large_message_is_not_overtaken_by_small_ones() {
             "4s0", "4s1", "4s2", "4s4", "4s5", "4s6", "4s7", "4s8", "4s9"
         ]
     );
+}
+
+#[tokio::test]
+async fn a_sink_that_is_given_up_does_not_block_other_senders() {
+    let (open, gate) = tokio::sync::watch::channel(false);
+    let server = Server::start(move |_, request| match request.method.as_str() {
+        _ if request.is_handshake() => ok(OPEN_POLLING),
+        "POST" if *gate.borrow() => ok("ok"),
+        "POST" => Reply::Later(gate.clone()),
+        _ => Reply::Never,
+    })
+    .await;
+    let builder = Client::builder(&server.url()).outbox_limit(1000);
+    let mut client = in_time(builder.connect()).await.unwrap();
+    let handle = client.handle();
+    client.send("under way").await.unwrap();
+    while server.posts().is_empty() {
+        yield_now().await;
+    }
+    client.send("x".repeat(900)).await.unwrap();
+    // As in a `select!`: the sink keeps the message, and is polled no more.
+    {
+        let mut sending = Box::pin(SinkExt::send(&mut client, "sunk".repeat(20).into()));
+        assert!((&mut sending).now_or_never().is_none());
+    }
+    open.send_replace(true);
+    in_time(handle.send("later")).await.unwrap();
+    in_time(SinkExt::flush(&mut client)).await.unwrap();
+    in_time(client.close()).await;
+    let posted = server.posts().join("\u{1e}");
+    assert!(
+        posted.contains("4later") && posted.contains("4sunk"),
+        "{posted}"
+    );
+}
+
+#[tokio::test]
+async fn a_sink_goes_on_when_the_sender_before_it_gives_up() {
+    let (open, gate) = tokio::sync::watch::channel(false);
+    let server = Server::start(move |_, request| match request.method.as_str() {
+        _ if request.is_handshake() => ok(OPEN_POLLING),
+        "POST" if *gate.borrow() => ok("ok"),
+        "POST" => Reply::Later(gate.clone()),
+        _ => Reply::Never,
+    })
+    .await;
+    let builder = Client::builder(&server.url()).outbox_limit(1000);
+    let mut client = in_time(builder.connect()).await.unwrap();
+    client.send("under way").await.unwrap();
+    while server.posts().is_empty() {
+        yield_now().await;
+    }
+    client.send("x".repeat(500)).await.unwrap();
+    let handle = client.handle();
+    let mut before = Box::pin(handle.send("l".repeat(900)));
+    assert!((&mut before).now_or_never().is_none());
+    let mut sunk = Box::pin(SinkExt::feed(&mut client, "sunk".into()));
+    assert!((&mut sunk).now_or_never().is_some());
+    drop(sunk);
+    let mut flush = Box::pin(SinkExt::flush(&mut client));
+    assert!((&mut flush).now_or_never().is_none());
+    // There is room for the sink's message as soon as the large one does not come before it.
+    drop(before);
+    open.send_replace(true);
+    in_time(flush).await.unwrap();
+    in_time(client.close()).await;
+    assert!(server.posts().join("").contains("4sunk"));
 }
 
 #[tokio::test]

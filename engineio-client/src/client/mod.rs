@@ -10,7 +10,6 @@ use std::sync::Arc;
 
 pub use self::handle::Handle;
 pub use self::sink::SinkError;
-use engineio_core::driver::Ticket;
 use engineio_core::{DisconnectReason, Message, Transport};
 use futures_core::Stream;
 use tokio::task::JoinHandle;
@@ -56,9 +55,7 @@ pub struct Client {
     unsent: Option<Message>,
     /// The waker of the stream, which waits for a message.
     reader: Option<Key>,
-    /// The place of the sink among those who wait for room.
-    ticket: Ticket,
-    /// The waker of the sink, which waits for anything else.
+    /// The waker of the sink.
     sink: Option<Key>,
     /// The number of messages that sessions had dropped when the sink was last flushed.
     dropped: u64,
@@ -72,7 +69,6 @@ impl Client {
             handle: Handle { shared },
             unsent: None,
             reader: None,
-            ticket: Ticket::default(),
             sink: None,
             dropped: 0,
             closing: None,

@@ -9,8 +9,8 @@ use futures_sink::Sink;
 use tokio::time::sleep;
 
 use super::Client;
-use crate::SendError;
 use crate::wakers::Interest;
+use crate::{SendError, meter};
 
 /// The error of the sink of a [`Client`].
 ///
@@ -38,13 +38,25 @@ pub enum SinkError {
 }
 
 impl Client {
-    /// Puts what the sink has taken into the outbox.
+    /// Puts the message that the sink has taken into the outbox, once no sender waits for room before it.
+    ///
+    /// The sink takes no place among the senders: one that is no longer polled would block those behind it.
     fn poll_unsent(&mut self, cx: &Context<'_>) -> Poll<Result<(), SendError>> {
-        if self.unsent.is_none() {
+        let unsent = &mut self.unsent;
+        let Some(bytes) = unsent.as_ref().map(Message::len) else {
             return Poll::Ready(Ok(()));
-        }
+        };
         let shared = &self.handle.shared;
-        shared.poll_send(&mut self.ticket, &mut self.unsent, cx)
+        let outcome = ready!(
+            shared.poll_wait(&mut self.sink, Interest::Outbox, cx, |state| {
+                let is_next = state.senders.is_empty() || !state.session.is_open();
+                is_next.then(|| state.send_when_possible(unsent)).flatten()
+            })
+        );
+        if outcome.is_ok() {
+            meter::sent(bytes);
+        }
+        Poll::Ready(outcome)
     }
 
     /// Checks that no session has dropped messages since the last time.

@@ -304,7 +304,7 @@ impl<'a> Connection<'a> {
                 }
                 Poll::Ready(Ok(Some(frame))) => {
                     progress = true;
-                    budget.charge_frame(frame.as_bytes().len());
+                    budget.charge_frame(socket.cost_of(&frame));
                     let input = Input::LinkFrame(id, frame);
                     shared.lock().session.handle_input(now(), input);
                 }

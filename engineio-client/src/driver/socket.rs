@@ -35,6 +35,11 @@ impl Socket {
         }
     }
 
+    /// Returns what a frame that was just read takes of a turn, in bytes.
+    pub(super) fn cost_of(&mut self, frame: &Frame) -> usize {
+        self.websocket.cost_of(frame)
+    }
+
     pub(super) fn poll_frame(
         &mut self,
         cx: &mut Context<'_>,
@@ -137,7 +142,7 @@ impl CloseHandshake {
                 return Poll::Pending;
             }
             match self.websocket.poll_frame(cx) {
-                Poll::Ready(Ok(Some(frame))) => budget.charge_frame(frame.as_bytes().len()),
+                Poll::Ready(Ok(Some(frame))) => budget.charge_frame(self.websocket.cost_of(&frame)),
                 Poll::Ready(Ok(None)) => budget.charge_empty_read(),
                 Poll::Ready(Err(_)) => self.heard = true,
                 Poll::Pending => return Poll::Pending,

@@ -172,6 +172,13 @@ pub(crate) struct WebSocket {
 pub(crate) type Ended = (DisconnectReason, Option<Error>);
 
 impl WebSocket {
+    /// Returns what a frame that was just read takes of a turn, in bytes: a message of nothing may be
+    /// compressed in a megabyte, and takes as long to decompress.
+    pub(crate) fn cost_of(&mut self, frame: &Frame) -> usize {
+        let compressed = self.frames.take_compressed_len();
+        frame.as_bytes().len().max(compressed)
+    }
+
     /// Reads the next frame; `None` if much was read that brought none. Pings and close frames are answered by the next
     /// flush.
     pub(crate) fn poll_frame(
