@@ -34,8 +34,8 @@ fn turns() -> Arc<AtomicUsize> {
     turns
 }
 
-#[tokio::test]
-async fn a_large_message_is_not_overtaken_by_small_ones() {
+/// A client whose first POST is under way, to a server that answers POSTs when it is told to. The outbox holds 1,000 bytes.
+async fn held_back() -> (tokio::sync::watch::Sender<bool>, Server, Client) {
     let (open, gate) = tokio::sync::watch::channel(false);
     let server = Server::start(move |_, request| match request.method.as_str() {
         _ if request.is_handshake() => ok(OPEN_POLLING),
@@ -50,6 +50,12 @@ async fn a_large_message_is_not_overtaken_by_small_ones() {
     while server.posts().is_empty() {
         yield_now().await;
     }
+    (open, server, client)
+}
+
+#[tokio::test]
+async fn a_large_message_is_not_overtaken_by_small_ones() {
+    let (open, server, client) = held_back().await;
     client.send("x".repeat(500)).await.unwrap();
     let send = |text: String| {
         let handle = client.handle();
@@ -89,21 +95,8 @@ async fn a_large_message_is_not_overtaken_by_small_ones() {
 
 #[tokio::test]
 async fn a_sink_that_is_given_up_does_not_block_other_senders() {
-    let (open, gate) = tokio::sync::watch::channel(false);
-    let server = Server::start(move |_, request| match request.method.as_str() {
-        _ if request.is_handshake() => ok(OPEN_POLLING),
-        "POST" if *gate.borrow() => ok("ok"),
-        "POST" => Reply::Later(gate.clone()),
-        _ => Reply::Never,
-    })
-    .await;
-    let builder = Client::builder(&server.url()).outbox_limit(1000);
-    let mut client = in_time(builder.connect()).await.unwrap();
+    let (open, server, mut client) = held_back().await;
     let handle = client.handle();
-    client.send("under way").await.unwrap();
-    while server.posts().is_empty() {
-        yield_now().await;
-    }
     client.send("x".repeat(900)).await.unwrap();
     // As in a `select!`: the sink keeps the message, and is polled no more.
     {
@@ -123,20 +116,7 @@ async fn a_sink_that_is_given_up_does_not_block_other_senders() {
 
 #[tokio::test]
 async fn a_sink_goes_on_when_the_sender_before_it_gives_up() {
-    let (open, gate) = tokio::sync::watch::channel(false);
-    let server = Server::start(move |_, request| match request.method.as_str() {
-        _ if request.is_handshake() => ok(OPEN_POLLING),
-        "POST" if *gate.borrow() => ok("ok"),
-        "POST" => Reply::Later(gate.clone()),
-        _ => Reply::Never,
-    })
-    .await;
-    let builder = Client::builder(&server.url()).outbox_limit(1000);
-    let mut client = in_time(builder.connect()).await.unwrap();
-    client.send("under way").await.unwrap();
-    while server.posts().is_empty() {
-        yield_now().await;
-    }
+    let (open, server, mut client) = held_back().await;
     client.send("x".repeat(500)).await.unwrap();
     let handle = client.handle();
     let mut before = Box::pin(handle.send("l".repeat(900)));
