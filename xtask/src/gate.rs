@@ -50,6 +50,7 @@ pub(crate) fn test(workspace: &Workspace) -> Result<()> {
         workspace,
         "test --workspace --locked --test interop --test proxies --no-run",
     )?;
+    lanes::run(workspace, vec![with_heartbeats(&tasks)])?;
     lanes::run(workspace, side_by_side(&tasks))?;
     soak::run(workspace, HOSTS, soak::SECONDS)?;
     passed(began);
@@ -64,21 +65,24 @@ pub(crate) fn lints(workspace: &Workspace) -> Result<()> {
         .try_for_each(|clippy| cargo_step(workspace, clippy))
 }
 
-/// Two lanes of tests that mostly wait, for heartbeats and time limits, and one of builds.
-///
-/// The JavaScript suites come first, beside those in Python: the official suite wants a pong within 200 ms, which
-/// Chromium and the attacks would make a matter of luck on two processors.
+/// The suites that depend on heartbeats of a second and less come first, one after the other: on two processors,
+/// Chromium or a compiler beside them would make them a matter of luck.
+fn with_heartbeats(tasks: &Tasks<'_>) -> Lane {
+    let lane = Lane::new()
+        .then(
+            "cargo test --workspace",
+            tasks.cargo("test --workspace --locked"),
+        )
+        .then("interop js", interop(tasks, "js"));
+    lane.then("interop browser", interop(tasks, "browser"))
+}
+
+/// One lane of tests that mostly wait, and one of builds.
 fn side_by_side(tasks: &Tasks<'_>) -> Vec<Lane> {
-    let interop = |lane: Lane, suite: &str| {
-        let task = tasks.xtask(&format!("interop --only {suite} --host all"));
-        lane.then(format!("interop {suite}"), task)
-    };
-    let tests = interop(Lane::new(), "js").then(
-        "cargo test --workspace",
-        tasks.cargo("test --workspace --locked"),
-    );
-    let suites = ["python", "client", "proxies", "browser"];
-    let suites = suites.into_iter().fold(Lane::new(), interop);
+    let suites = ["python", "client", "proxies"];
+    let suites = suites.into_iter().fold(Lane::new(), |lane, suite| {
+        lane.then(format!("interop {suite}"), interop(tasks, suite))
+    });
     // The example brings in the development dependencies, so that dependencies have the features that clippy has checked.
     let mut doc =
         tasks.cargo("doc --workspace --no-deps --locked --lib --bins --example custom_driver");
@@ -93,7 +97,11 @@ fn side_by_side(tasks: &Tasks<'_>) -> Vec<Lane> {
         .then("races", tasks.xtask("races"))
         .then("fuzz", tasks.xtask("fuzz"))
         .then("cargo doc, without warnings", doc);
-    vec![tests, suites, builds]
+    vec![suites, builds]
+}
+
+fn interop(tasks: &Tasks<'_>, suite: &str) -> Command {
+    tasks.xtask(&format!("interop --only {suite} --host all"))
 }
 
 fn passed(began: Instant) {
