@@ -12,7 +12,7 @@ use crate::{Error, SendError};
 
 /// Sends to a server and ends the session, from any task or handler. Cheap to clone.
 ///
-/// It does not keep the client alive: when the [`Client`] is dropped, the handle says that the session is closed.
+/// It does not keep the client alive: when the [`Client`](super::Client) is dropped, the handle says that the session is closed.
 ///
 /// # Examples
 ///
@@ -32,7 +32,7 @@ impl Handle {
         Self { shared }
     }
 
-    /// Sends a message, as [`Client::send`] does.
+    /// Sends a message, as [`Client::send`](super::Client::send) does.
     ///
     /// # Errors
     ///
@@ -41,7 +41,7 @@ impl Handle {
         self.shared.send(message.into()).await
     }
 
-    /// Sends a message if there is room for it, as [`Client::try_send`] does.
+    /// Sends a message if there is room for it, as [`Client::try_send`](super::Client::try_send) does.
     ///
     /// # Errors
     ///
@@ -51,26 +51,26 @@ impl Handle {
         self.shared.try_send(message.into())
     }
 
-    /// Returns the id of the session, as [`Client::sid`] does.
+    /// Returns the id of the session, as [`Client::sid`](super::Client::sid) does.
     #[must_use]
     pub fn sid(&self) -> Option<String> {
         let state = self.shared.lock();
         state.session.opened().map(|opened| opened.sid().to_owned())
     }
 
-    /// Returns the current transport, as [`Client::transport`] does.
+    /// Returns the current transport, as [`Client::transport`](super::Client::transport) does.
     #[must_use]
     pub fn transport(&self) -> Transport {
         self.shared.lock().session.transport()
     }
 
-    /// Returns whether the session was upgraded, as [`Client::upgraded`] does.
+    /// Returns whether the session was upgraded, as [`Client::upgraded`](super::Client::upgraded) does.
     #[must_use]
     pub fn upgraded(&self) -> bool {
         self.shared.lock().upgraded
     }
 
-    /// Waits until the upgrade has succeeded or failed, as [`Client::settled`] does.
+    /// Waits until the upgrade has succeeded or failed, as [`Client::settled`](super::Client::settled) does.
     pub async fn settled(&self) -> Transport {
         let settled = self.shared.wait(Interest::Phase, |state| {
             let session = &state.session;
@@ -79,13 +79,13 @@ impl Handle {
         settled.await
     }
 
-    /// Returns whether the session is open, as [`Client::is_open`] does.
+    /// Returns whether the session is open, as [`Client::is_open`](super::Client::is_open) does.
     #[must_use]
     pub fn is_open(&self) -> bool {
         self.shared.lock().session.is_open()
     }
 
-    /// Returns why the last session ended, as [`Client::disconnect_reason`] does.
+    /// Returns why the last session ended, as [`Client::disconnect_reason`](super::Client::disconnect_reason) does.
     #[must_use]
     pub fn disconnect_reason(&self) -> Option<DisconnectReason> {
         let state = self.shared.lock();
@@ -95,13 +95,13 @@ impl Handle {
         closed.or(state.reason)
     }
 
-    /// Returns what went wrong when the last session ended, as [`Client::disconnect_error`] does.
+    /// Returns what went wrong when the last session ended, as [`Client::disconnect_error`](super::Client::disconnect_error) does.
     #[must_use]
     pub fn disconnect_error(&self) -> Option<Error> {
         self.shared.lock().error.clone()
     }
 
-    /// Closes the session gracefully, as [`Client::close`] does, but may be called by a handler: it does not wait for
+    /// Closes the session gracefully, as [`Client::close`](super::Client::close) does, but may be called by a handler: it does not wait for
     /// handlers.
     pub async fn close(&self) {
         self.begin_close();
@@ -120,12 +120,12 @@ impl Handle {
         self.shared.stop(None);
     }
 
-    /// Ends the session at once, as [`Client::abort`] does.
+    /// Ends the session at once, as [`Client::abort`](super::Client::abort) does.
     pub fn abort(&self) {
         self.shared.stop(Some(DisconnectReason::Client));
     }
 
-    /// Spawns a task that ends with the client, as [`Client::spawn`] does.
+    /// Spawns a task that ends with the client, as [`Client::spawn`](super::Client::spawn) does.
     ///
     /// # Panics
     ///
@@ -144,7 +144,7 @@ impl Handle {
         })
     }
 
-    /// Waits until the session is over, as [`Client::wait`] does. A handler that calls this waits for itself.
+    /// Waits until the session is over, as [`Client::wait`](super::Client::wait) does. A handler that calls this waits for itself.
     pub async fn wait(&self) {
         let done = self.shared.wait(Interest::Phase, |state| {
             state.phase().is_done().then_some(())

@@ -21,7 +21,7 @@ use crate::{ClientBuilder, Error, SendError};
 
 /// A client that is connected to a server.
 ///
-/// It is a [`Stream`] of the server's messages and a [`Sink`] for the application's. The stream ends when the session
+/// It is a [`Stream`] of the server's messages and a [`Sink`](futures_sink::Sink) for the application's. The stream ends when the session
 /// is over, which is not an error: [`disconnect_reason`](Self::disconnect_reason) tells why, and
 /// [`disconnect_error`](Self::disconnect_error) what went wrong, if anything did. Heartbeats and the upgrade to
 /// WebSocket happen in a task of the client's own, whether or not the stream is read; a stream that is not read for
