@@ -18,7 +18,7 @@ const HIGH_WATER: usize = 64 * 1024;
 
 /// The state that both ends share. They live on one thread, so nothing is locked and no other thread is woken.
 struct Shared {
-    /// What the client sends. It is held until both ends are gone, after the close frame is written: actix-web would
+    /// The input of the client. It is held until both ends are gone, after the close frame is written: actix-web would
     /// read and drop a body that is not held for as long as it comes.
     payload: Payload,
     chunk: Bytes,

@@ -38,7 +38,7 @@ use flate2::{Decompress, FlushCompress, FlushDecompress, Status};
 use crate::Violation;
 use crate::compressor;
 
-/// What ends each compressed message, and is left out of it (RFC 7692 § 7.2.1).
+/// The end of each compressed message, which is left out of it (RFC 7692 § 7.2.1).
 const TAIL: [u8; 4] = [0, 0, 0xff, 0xff];
 
 /// The same with an empty last block behind it, by which the library tells that the message did not stop within a block.
@@ -47,11 +47,11 @@ const TAIL_AND_END: [u8; 6] = [0, 0, 0xff, 0xff, 0x03, 0];
 /// The size of the buffer of each thread into which messages are decompressed. One that is larger gets a buffer of its own.
 const DECOMPRESS_BUFFER: usize = 64 * 1024;
 
-/// How many bytes of a compressed message allow for one more block that is marked as the last one, beyond eight. After it the
+/// The number of bytes of a compressed message that allow for one more block that is marked as the last one, beyond eight. After it the
 /// decompressor is set back, which takes 0.2 µs. Clients make one or none.
 const BYTES_PER_LAST_BLOCK: usize = 64;
 
-/// How many compressed messages a thread remembers, for those that go to several clients.
+/// The number of compressed messages that a thread remembers, for those that go to several clients.
 const REMEMBERED: usize = 4;
 
 /// The largest message that is remembered, in bytes: a thread keeps the last four, with the buffers that they are in.
@@ -91,7 +91,7 @@ pub(crate) fn decompress(payload: &[u8], max_payload: usize) -> Result<Bytes, Vi
     })
 }
 
-/// What a thread decompresses with.
+/// The decompressor of a thread.
 struct Decompressor {
     state: Decompress,
     buffer: Vec<u8>,

@@ -8,14 +8,14 @@ use std::task::{Context, Poll};
 use bytes::BufMut;
 use tokio::io::{AsyncRead, AsyncReadExt, ReadBuf};
 
-/// How much is read at once: a message of 64 KiB and its head. One buffer of this size belongs to each thread.
+/// The most bytes read at once: a message of 64 KiB and its head. One buffer of this size belongs to each thread.
 pub(crate) const READ_BUFFER: usize = 65 * 1024;
 
 /// The smallest payload that is read into memory of its own when it did not come whole. The message gets that memory.
 const READ_IN_PLACE: usize = 16 * 1024;
 
 thread_local! {
-    /// What a connection read into last. It is in the processor's cache, where a connection's own would not be, and it
+    /// The buffer that a connection read into last. It is in the processor's cache, where a connection's own would not be, and it
     /// stays initialized, so that no read has to fill it with zeroes.
     static READ: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
 }

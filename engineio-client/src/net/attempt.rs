@@ -6,7 +6,7 @@ use std::sync::Arc;
 use http::header::COOKIE;
 use http::{HeaderMap, Method, Uri};
 
-/// The shortest value of a query or header that is hidden: what is shorter is no secret, but may be part of any word.
+/// The shortest value of a query or header that is hidden: a shorter one is not secret, but may be part of any word.
 const MIN_SECRET_LEN: usize = 4;
 
 /// A request that was made. Formatted only when it fails.

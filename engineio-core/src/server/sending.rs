@@ -1,4 +1,4 @@
-//! What the application sends, and what may not be queued.
+//! The messages of the application, and the reasons for which one is not queued.
 
 use super::Session;
 use super::state::State;

@@ -28,7 +28,7 @@ const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto
 /// Longer than every origin with a DNS name; what is longer is neither compared nor echoed. In bytes.
 pub(crate) const MAX_ORIGIN_LEN: usize = 512;
 
-/// What pages without an address of their own send: documents of files and apps, and sandboxed frames.
+/// The origins of pages without an address of their own: documents of files and apps, and sandboxed frames.
 const OPAQUE: [&str; 2] = ["file://", "null"];
 
 /// The answer of an asynchronous predicate.
