@@ -114,6 +114,12 @@ impl Outbox {
     pub(crate) fn clear(&mut self) {
         *self = Self::default();
     }
+
+    /// Empties the queue and returns its messages in their order.
+    pub(crate) fn take_messages(&mut self) -> Vec<Message> {
+        let messages = std::mem::take(self).messages;
+        messages.into_iter().map(|queued| queued.message).collect()
+    }
 }
 
 /// The packets of a payload that is being put together, within the limits of one poll.

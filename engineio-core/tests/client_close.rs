@@ -22,6 +22,15 @@ fn row_30_a_ping_is_answered_with_its_data() {
 }
 
 #[test]
+fn row_30_a_pong_repeats_no_more_data_than_a_control_frame_holds() {
+    let mut client = Client::polling();
+    for (len, repeated) in [(125, 125), (126, 0)] {
+        client.answer_poll(format!("2{}", "x".repeat(len)));
+        assert_eq!(client.answer_post(), format!("3{}", "x".repeat(repeated)));
+    }
+}
+
+#[test]
 fn row_30_a_ping_restarts_the_watch_and_goes_before_messages() {
     let (mut client, websocket) = Client::websocket_open();
     client.send("a");

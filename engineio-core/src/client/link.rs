@@ -111,7 +111,7 @@ impl Link {
         match input {
             Input::PollAnswered(id, body) => self.on_poll_answered(now, id, body, machine),
             Input::PollFailed(id, reason) => self.on_poll_failed(id, reason),
-            Input::PostAnswered(id) => self.on_post_answered(id),
+            Input::PostAnswered(id) => self.on_post_answered(id, machine),
             Input::PostFailed(id, reason) => self.on_post_failed(now, id, reason, machine),
             Input::LinkOpened(id) => Ok(self.on_link_opened(id, machine)),
             Input::LinkFrame(id, frame) => self.on_frame(now, id, frame, machine),
@@ -206,10 +206,17 @@ impl Link {
         }
     }
 
-    fn on_post_answered(mut self, id: RequestId) -> Next {
-        match self.take_post(id) {
-            Some(post) if post.last => Err((self, DisconnectReason::Client)),
-            _ => Ok(self),
+    fn on_post_answered(mut self, id: RequestId, machine: &mut Machine) -> Next {
+        let Some(post) = self.take_post(id) else {
+            return Ok(self);
+        };
+        if std::mem::take(&mut machine.posted) > 0 {
+            // For those who wait until everything is sent.
+            machine.outputs.notify_senders();
+        }
+        match post.last {
+            true => Err((self, DisconnectReason::Client)),
+            false => Ok(self),
         }
     }
 
@@ -302,6 +309,7 @@ impl Link {
             link => return link,
         };
         machine.timers.stop(Timer::Upgrade);
+        machine.probe_failure = Some(failure);
         machine.inbox.push(Event::UpgradeFailed(failure));
         Self::Polling(polling)
     }

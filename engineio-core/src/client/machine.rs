@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use super::config::Config;
-use super::input::{Event, Fault, Output, RequestId};
+use super::input::{Event, Fault, Output, ProbeFailure, RequestId};
 use super::opened::Opened;
 use crate::codec::{Coding, DecodeError, Frame, Payload, Revision};
 use crate::heartbeat::SilenceTimer;
@@ -16,6 +16,9 @@ use crate::{DisconnectReason, LinkId, Message, Packet};
 
 /// The shortest time between two pings of a client, whatever the server asks for.
 const MIN_PING_INTERVAL: Duration = Duration::from_millis(100);
+
+/// The most data of a ping, in bytes, that its pong repeats: as much as a control frame of a WebSocket holds.
+const MAX_PONG: usize = 125;
 
 #[derive(Debug)]
 pub(super) struct Machine {
@@ -30,8 +33,14 @@ pub(super) struct Machine {
     pong: Option<Bytes>,
     pub(super) inbox: Inbox<Event>,
     pub(super) outputs: Outputs<Output>,
+    /// The messages that were queued when the session ended.
+    pub(super) unsent: Vec<Message>,
     /// The number of messages that were queued when the session ended.
     pub(super) dropped: usize,
+    /// The number of messages in the POST that is under way, or was when the session ended.
+    pub(super) posted: usize,
+    /// The reason for which the last attempt to move to a link failed.
+    pub(super) probe_failure: Option<ProbeFailure>,
     pub(super) silence: SilenceTimer,
     requests: u32,
     links: u32,
@@ -61,7 +70,10 @@ impl Machine {
             pong: None,
             inbox: Inbox::new(),
             outputs: Outputs::new(),
+            unsent: Vec::new(),
             dropped: 0,
+            posted: 0,
+            probe_failure: None,
             silence: SilenceTimer::default(),
             requests: 0,
             links: 0,
@@ -168,7 +180,9 @@ impl Machine {
             // The server's ping is answered with a pong.
             Packet::Ping(data) if self.config.revision == Revision::V4 => {
                 self.shrink();
-                self.pong = Some(data);
+                // The reference answers without data. A server's data must not become a large POST or frame.
+                let is_short = data.len() <= MAX_PONG;
+                self.pong = Some(if is_short { data } else { Bytes::new() });
             }
             Packet::Close => return Err(DisconnectReason::Server),
             // Out of place but harmless, and ignored by the reference too.
@@ -258,7 +272,12 @@ impl Machine {
             && !self.outbox.has_messages()
             && batch.push(Packet::Close, self.limits()).is_ok();
         self.outputs.notify_senders();
-        (batch.into_packets().0, last)
+        let (packets, _) = batch.into_packets();
+        let messages = packets.iter();
+        self.posted = messages
+            .filter(|packet| matches!(packet, Packet::Message(_)))
+            .count();
+        (packets, last)
     }
 
     pub(super) fn decode_frame(&mut self, frame: Frame) -> Result<Packet, DisconnectReason> {
@@ -290,8 +309,12 @@ impl Machine {
     pub(super) fn close(&mut self, reason: DisconnectReason) {
         self.silence.stop(&mut self.timers);
         self.timers.clear();
-        self.dropped = self.outbox.len();
-        self.outbox.clear();
+        self.unsent = self.outbox.take_messages();
+        self.dropped = self.unsent.len();
+        if reason == DisconnectReason::Server {
+            // The server has closed in good order, after what it was sent.
+            self.posted = 0;
+        }
         self.pong = None;
         self.outputs.notify_senders();
         self.inbox.close(Event::Closed(reason));

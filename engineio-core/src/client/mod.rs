@@ -296,10 +296,31 @@ impl Session {
         self.machine.outbox.bytes()
     }
 
-    /// Returns how many messages were still queued when the session ended: they are gone. 0 before that.
+    /// Returns how many messages were still queued when the session ended. 0 before that;
+    /// [`take_unsent`](Self::take_unsent) hands them back.
     #[must_use]
     pub const fn dropped_messages(&self) -> usize {
         self.machine.dropped
+    }
+
+    /// Returns the number of messages in the POST that is under way. Once the session has ended, these are the messages of
+    /// which nobody knows whether the server took them; there are none if the server closed the session.
+    #[must_use]
+    pub const fn messages_in_flight(&self) -> usize {
+        self.machine.posted
+    }
+
+    /// Takes the messages that were still queued when the session ended, in their order. Empty before that, and the second
+    /// time.
+    #[must_use]
+    pub fn take_unsent(&mut self) -> Vec<Message> {
+        std::mem::take(&mut self.machine.unsent)
+    }
+
+    /// Returns why the attempt to move to a link failed, or `None` if none has.
+    #[must_use]
+    pub const fn probe_failure(&self) -> Option<ProbeFailure> {
+        self.machine.probe_failure
     }
 
     /// The only place where the state is taken out; what follows from the change is announced to the driver at once.
