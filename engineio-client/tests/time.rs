@@ -345,6 +345,44 @@ async fn a_message_is_not_given_to_a_session_that_does_not_come_about() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_sink_closes_although_the_message_that_it_holds_may_not_be_sent() {
+    let service = Service::new(move |number, request| match number {
+        0 | 2 => Some(OPEN),
+        1 => Some("no packets"),
+        _ if request.method() == Method::POST => Some("ok"),
+        _ => None,
+    });
+    let seen = Arc::clone(&service.seen);
+    let mut client = builder(service)
+        .reconnect(policy())
+        .connect()
+        .await
+        .unwrap();
+    while client.is_open() {
+        tokio::time::advance(Duration::from_millis(1)).await;
+    }
+    // Kept for the next session, of which nobody knows yet how it begins.
+    let text = "a\x1e1";
+    let held = futures_util::SinkExt::feed(&mut client, text.into()).await;
+    held.unwrap();
+    while !client.is_open() {
+        tokio::time::advance(Duration::from_millis(100)).await;
+    }
+    let closed = futures_util::SinkExt::close(&mut client).await;
+    let separator = SendError::Separator(text.into());
+    assert_eq!(closed, Err(SinkError::NotQueued(separator)));
+    client.wait().await;
+    let reason = client.disconnect_reason();
+    assert_eq!(reason, Some(DisconnectReason::Client));
+    let last = seen
+        .lock()
+        .unwrap()
+        .last()
+        .map(|(method, _)| method.clone());
+    assert_eq!(last, Some(Method::POST), "no close packet");
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_nobody_reads_does_not_grow_from_session_to_session() {
     let open: &str = format!("{OPEN}\u{1e}4{}", "x".repeat(600)).leak();
     let service = Service::new(move |_, request| {

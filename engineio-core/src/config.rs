@@ -48,15 +48,15 @@ pub struct Config {
     /// The most bytes of received messages that wait for the application, packet overhead included. Default 1 MiB. Beyond
     /// it, and one message more, a WebSocket is not read and a POST neither decoded nor answered until there is room.
     pub inbox_limit: usize,
-    /// The transports that are served. Default: both.
+    /// The transports that are served. Default: polling and WebSocket.
     pub transports: Transports,
     /// Lets polling sessions move to WebSocket. Default `true`; enforced, not only announced.
     pub allow_upgrades: bool,
     /// Serves clients of revision 3 beside those of revision 4. Default `false`.
     pub allow_eio3: bool,
     /// Sends a text that holds U+001E to clients that poll. Default `false`: [`SendError::Separator`]. Revision 4
-    /// separates packets by this character and has no escape for it, so that whoever may put it into a text that an
-    /// application passes on can put whole packets before other clients. JSON escapes it, and so does Socket.IO.
+    /// separates packets by this character and cannot escape it. A client whose text the application passes on could
+    /// therefore send whole packets to other clients. JSON escapes the character, and so does Socket.IO.
     ///
     /// [`SendError::Separator`]: crate::SendError::Separator
     pub allow_separator: bool,

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use crate::codec::{Coding, PayloadSize};
-use crate::{Config, Message, Packet, Transport};
+use crate::{Config, Message, Packet, SendError, Transport};
 
 /// The queue of messages for one client, bounded in bytes, and the control packets, which never wait behind it.
 #[derive(Debug, Default)]
@@ -47,6 +47,27 @@ impl Outbox {
     /// Returns whether a message may be queued. An empty queue takes any message, so that none is too large for ever.
     pub(crate) fn has_room(&self, bytes: usize, limits: Limits) -> bool {
         self.messages.is_empty() || self.bytes.saturating_add(bytes) <= limits.bytes
+    }
+
+    /// Returns `unsent` if all its messages may be queued now, or the reason why none may.
+    ///
+    /// With `refuse_separator`, they may leave by polling, and a text must not hold what separates packets there.
+    pub(crate) fn admit<T>(
+        &self,
+        unsent: T,
+        messages: impl FnOnce(&T) -> &[Message],
+        refuse_separator: bool,
+        limits: Limits,
+    ) -> Result<T, SendError<T>> {
+        let messages = messages(&unsent);
+        if refuse_separator && messages.iter().any(Message::holds_separator) {
+            return Err(SendError::Separator(unsent));
+        }
+        let costs = messages.iter().map(cost);
+        match self.has_room(costs.fold(0, usize::saturating_add), limits) {
+            true => Ok(unsent),
+            false => Err(SendError::Full(unsent)),
+        }
     }
 
     pub(crate) fn push(&mut self, message: Message, compress: bool) {

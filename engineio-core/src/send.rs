@@ -67,8 +67,9 @@ pub enum SendError<T = Message> {
     /// The outbox has no room: the peer reads more slowly than the application sends.
     #[error("the outbox is full")]
     Full(T),
-    /// A text holds U+001E, which separates packets where the peer polls: it would read what follows as other packets.
-    /// [`Config::allow_separator`](crate::Config::allow_separator) lets such a text through.
+    /// The text holds U+001E, which separates packets in polling: the peer would read several packets. The option
+    /// `allow_separator` ([server](crate::Config::allow_separator), [client](crate::client::Config::allow_separator))
+    /// lets such a text through.
     #[error("the text holds U+001E, which separates packets in polling")]
     Separator(T),
 }

@@ -4,7 +4,7 @@ mod client_support;
 
 use client_support::{Client, OPEN_UPGRADABLE, message, secs, text};
 use engineio_core::client::{Config, Event, Input, Output, ProbeFailure};
-use engineio_core::{DisconnectReason, Frame, Message, Transport};
+use engineio_core::{DisconnectReason, Frame, Message, Revision, SendError, Transport};
 
 #[test]
 fn row_18_an_open_websocket_is_probed() {
@@ -190,4 +190,49 @@ fn row_29_the_end_of_the_websocket_is_the_end_of_the_session() {
     let reason = DisconnectReason::TransportClose;
     client.input(Input::LinkClosed(websocket, reason));
     client.assert_closed(reason);
+}
+
+/// An application that passes on the texts of others must not let them send packets in its name.
+#[test]
+fn a_text_with_a_separator_is_not_sent_while_the_session_may_poll() {
+    let evil = || Message::from("hi\x1e1");
+    let (mut client, websocket) = Client::probed();
+    assert_eq!(
+        client.session.send(evil()),
+        Err(SendError::Separator(evil()))
+    );
+    // Bytes travel in base64.
+    client.session.send(Message::from(b"a\x1e1")).unwrap();
+    client.drain();
+    assert_eq!(client.answer_post(), "bYR4x");
+    client.frame(websocket, "3probe");
+    // The upgrade may still fail.
+    assert_eq!(
+        client.session.send(evil()),
+        Err(SendError::Separator(evil()))
+    );
+    client.answer_poll("6");
+    assert_eq!(client.session.transport(), Transport::WebSocket);
+    client.session.send(evil()).unwrap();
+    assert_eq!(client.frames(websocket), [text("5"), text("4hi\x1e1")]);
+}
+
+#[test]
+fn a_text_with_a_separator_is_sent_where_it_separates_nothing_or_is_allowed() {
+    let queues = |config: Config, transport| {
+        let mut client = Client::with(config, transport);
+        client.session.send(Message::from("a\x1eb")).is_ok()
+    };
+    let revision_3 = Config {
+        revision: Revision::V3,
+        ..Config::default()
+    };
+    let allowing = Config {
+        allow_separator: true,
+        ..Config::default()
+    };
+    assert!(!queues(Config::default(), Transport::Polling));
+    assert!(queues(Config::default(), Transport::WebSocket));
+    assert!(queues(revision_3, Transport::Polling));
+    assert!(queues(allowing, Transport::Polling));
 }

@@ -153,8 +153,9 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// Returns the message as [`SendError::Closed`] if the session is over; inside an async runtime, where nothing may
-    /// wait, also as [`SendError::Full`].
+    /// Returns the message as [`SendError::Closed`] if the session is over, or as [`SendError::Separator`] if it is a text
+    /// with U+001E that may leave by polling; inside an async runtime, where nothing may wait, also as
+    /// [`SendError::Full`].
     pub fn send(&self, message: impl Into<Message>) -> Result<(), SendError> {
         self.handle().send(message)
     }
@@ -298,8 +299,9 @@ impl Handle {
     ///
     /// # Errors
     ///
-    /// Returns the message as [`SendError::Closed`] if the session is over; inside an async runtime, where nothing may
-    /// wait, also as [`SendError::Full`].
+    /// Returns the message as [`SendError::Closed`] if the session is over, or as [`SendError::Separator`] if it is a text
+    /// with U+001E that may leave by polling; inside an async runtime, where nothing may wait, also as
+    /// [`SendError::Full`].
     pub fn send(&self, message: impl Into<Message>) -> Result<(), SendError> {
         match self.inner.try_send(message) {
             // The session may be over for good, which that send finds out at once.

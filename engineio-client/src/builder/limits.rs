@@ -73,6 +73,14 @@ impl<M> ClientBuilder<M> {
         self
     }
 
+    /// Sets whether a text with U+001E is sent by polling; see
+    /// [`Config::allow_separator`](engineio_core::client::Config::allow_separator). Default `false`:
+    /// [`SendError::Separator`](crate::SendError::Separator).
+    pub const fn allow_separator(mut self, allow: bool) -> Self {
+        self.session.allow_separator = allow;
+        self
+    }
+
     /// Sets how many bytes may wait to be sent before [`Client::send`](crate::Client::send) waits (back pressure). Default:
     /// 1 MiB.
     pub const fn outbox_limit(mut self, bytes: usize) -> Self {

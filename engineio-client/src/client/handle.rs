@@ -36,7 +36,8 @@ impl Handle {
     ///
     /// # Errors
     ///
-    /// Returns the message as [`SendError::Closed`] if the session is over.
+    /// Returns the message as [`SendError::Closed`] if the session is over, or as [`SendError::Separator`] if it is a text
+    /// with U+001E that may leave by polling.
     pub async fn send(&self, message: impl Into<Message>) -> Result<(), SendError> {
         self.shared.send(message.into()).await
     }

@@ -107,7 +107,8 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// Returns the message as [`SendError::Closed`] if the session is over.
+    /// Returns the message as [`SendError::Closed`] if the session is over, or as [`SendError::Separator`] if it is a text
+    /// with U+001E that may leave by polling.
     ///
     /// # Cancel safety
     ///

@@ -126,16 +126,21 @@ impl Sink<Message> for Client {
     /// Fails as [`poll_flush`](Self::poll_flush) does, or if the message that the sink held could not be queued.
     fn poll_close(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), SinkError>> {
         let this = self.get_mut();
+        let queued = this.poll_unsent(cx);
         // A server that is away is not waited for.
-        if this.poll_unsent(cx)?.is_pending() && this.handle.is_open() {
+        if queued.is_pending() && this.handle.is_open() {
             let timeout = this.handle.shared.close_timeout;
             let patience = this.closing.get_or_insert_with(|| Box::pin(sleep(timeout)));
             ready!(patience.as_mut().poll(cx));
         }
-        if !this.handle.shared.lock().stopping {
-            this.handle.shared.stop(None);
-        }
         let shared = &this.handle.shared;
+        if !shared.lock().stopping {
+            shared.stop(None);
+        }
+        // A message that cannot be queued does not keep the client from closing.
+        if let Poll::Ready(Err(error)) = queued {
+            return Poll::Ready(Err(error.into()));
+        }
         ready!(
             shared.poll_wait(&mut this.sink, Interest::Phase, cx, |state| {
                 state.phase().is_over().then_some(())

@@ -37,6 +37,12 @@ pub struct Config {
     /// The most packets that are taken from one poll response. Default 100,000. A server that sends more at once ends
     /// the session, because a packet costs far more memory here than the two bytes that it may take on the wire.
     pub max_poll_packets: usize,
+    /// Sends a text that holds U+001E by polling. Default `false`: [`SendError::Separator`]. Revision 4 separates
+    /// packets by this character and cannot escape it, so the server would read such a text as several packets. JSON
+    /// escapes the character, and so does Socket.IO. Texts over WebSocket and in revision 3 are not affected.
+    ///
+    /// [`SendError::Separator`]: crate::SendError::Separator
+    pub allow_separator: bool,
     /// The most bytes queued for the server, packet overhead included. Default 1 MiB. One message is always
     /// admitted to an empty queue, however large it is.
     pub outbox_limit: usize,
@@ -55,6 +61,7 @@ impl Default for Config {
             close_timeout: Duration::from_secs(5),
             max_post_packets: 16,
             max_poll_packets: 100_000,
+            allow_separator: false,
             outbox_limit: 1 << 20,
             inbox_limit: 1 << 20,
         }

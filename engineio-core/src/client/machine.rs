@@ -12,7 +12,7 @@ use crate::heartbeat::SilenceTimer;
 use crate::inbox::{Inbox, Outputs};
 use crate::outbox::{Batch, Limits, Outbox};
 use crate::timer::{Timer, Timers};
-use crate::{DisconnectReason, LinkId, Message, Packet};
+use crate::{DisconnectReason, LinkId, Message, Packet, SendError, Transport};
 
 /// The shortest time between two pings of a client, whatever the server asks for.
 const MIN_PING_INTERVAL: Duration = Duration::from_millis(100);
@@ -300,9 +300,30 @@ impl Machine {
         self.coding.encode_payload(packets)
     }
 
-    pub(super) fn queue(&mut self, message: Message) {
-        // Requests are not compressed.
-        self.outbox.push(message, false);
+    /// Queues a message that leaves over this transport, or over another one after an upgrade.
+    pub(super) fn queue(
+        &mut self,
+        message: Message,
+        transport: Transport,
+    ) -> Result<(), SendError> {
+        let may_split = transport == Transport::Polling && self.coding.separates_packets();
+        let refuse_separator = may_split && !self.config.allow_separator;
+        let limits = self.limits();
+        let messages = std::slice::from_ref;
+        match self
+            .outbox
+            .admit(message, messages, refuse_separator, limits)
+        {
+            // Requests are not compressed.
+            Ok(message) => self.outbox.push(message, false),
+            Err(error) => {
+                if let SendError::Full(_) = error {
+                    self.silence.on_refused();
+                }
+                return Err(error);
+            }
+        }
+        Ok(())
     }
 
     /// The last thing that the application hears.

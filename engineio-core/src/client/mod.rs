@@ -16,7 +16,6 @@ use self::link::Link;
 use self::machine::Machine;
 pub use self::opened::{InvalidOpened, Opened};
 use self::state::State;
-use crate::outbox;
 use crate::timer::Timer;
 use crate::{DisconnectReason, Frame, LinkId, Message, Payload, SendError, Transport};
 
@@ -149,17 +148,14 @@ impl Session {
     ///
     /// # Errors
     ///
-    /// Returns the message as [`SendError::Full`] if the outbox has no room for it, or as [`SendError::Closed`] if the
-    /// session is closing or closed.
+    /// Returns the message as [`SendError::Full`] if the outbox has no room for it, as [`SendError::Closed`] if the session
+    /// is closing or closed, or as [`SendError::Separator`] if it is a text with U+001E that may leave by polling.
     pub fn send(&mut self, message: Message) -> Result<(), SendError> {
         if !matches!(self.state, State::Opening(_) | State::Open(_)) {
             return Err(SendError::Closed(message));
         }
-        if !self.machine.outbox_has_room(outbox::cost(&message)) {
-            self.machine.silence.on_refused();
-            return Err(SendError::Full(message));
-        }
-        self.machine.queue(message);
+        let transport = self.state.transport();
+        self.machine.queue(message, transport)?;
         self.transition(|state, _| state);
         Ok(())
     }

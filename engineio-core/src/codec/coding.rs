@@ -18,6 +18,11 @@ impl Coding {
         matches!(self.revision, Revision::V3)
     }
 
+    /// Returns whether a character separates the packets of a payload. Revision 3 writes their lengths instead.
+    pub(crate) const fn separates_packets(self) -> bool {
+        matches!(self.revision, Revision::V4)
+    }
+
     /// The packets of a payload; the kind of the body is told apart by revision 3 only.
     pub(crate) fn decode_payload(self, payload: Payload) -> Packets {
         match self.revision {

@@ -82,7 +82,7 @@ impl Machine {
         self.inbox.has_room(self.config.inbox_limit)
     }
 
-    fn limits(&self) -> Limits {
+    pub(super) fn limits(&self) -> Limits {
         Limits {
             bytes: self.config.outbox_limit,
             payload: self.config.max_payload,

@@ -2,8 +2,7 @@
 
 use super::Session;
 use super::state::State;
-use crate::outbox;
-use crate::{Message, Revision, SendError, SendOptions, Transport};
+use crate::{Message, SendError, SendOptions, Transport};
 
 impl Session {
     /// Tells the transport over which the session is going to begin, which decides what may be sent before it is accepted.
@@ -53,28 +52,21 @@ impl Session {
         unsent: T,
         messages: impl FnOnce(&T) -> &[Message],
     ) -> Result<T, SendError<T>> {
-        let messages = messages(&unsent);
-        let polls = match &self.state {
+        let by_polling = match &self.state {
             State::Opening => self.machine.begins_over == Transport::Polling,
             State::Open(link) => link.transport() == Transport::Polling,
             State::Closing(..) | State::Closed(_) => return Err(SendError::Closed(unsent)),
         };
-        // Frames and the payloads of revision 3 need no separator.
-        let separated = polls && self.revision() == Revision::V4;
-        if separated
-            && !self.machine.config.allow_separator
-            && messages.iter().any(Message::holds_separator)
-        {
-            return Err(SendError::Separator(unsent));
+        let machine = &mut self.machine;
+        let may_split = by_polling && machine.coding.separates_packets();
+        let refuse_separator = may_split && !machine.config.allow_separator;
+        let limits = machine.limits();
+        let admitted = machine
+            .outbox
+            .admit(unsent, messages, refuse_separator, limits);
+        if let Err(SendError::Full(_)) = admitted {
+            machine.silence.on_refused();
         }
-        let costs = messages.iter().map(outbox::cost);
-        if !self
-            .machine
-            .outbox_has_room(costs.fold(0, usize::saturating_add))
-        {
-            self.machine.silence.on_refused();
-            return Err(SendError::Full(unsent));
-        }
-        Ok(unsent)
+        admitted
     }
 }
