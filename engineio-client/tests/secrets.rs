@@ -112,6 +112,31 @@ async fn no_error_log_line_or_debug_output_shows_a_secret() {
             let open = open.replace("25000", "-1");
             Box::new(move |_, _| ok(&open))
         }),
+        ("an open packet with an escaped key", {
+            let open = open.replace("\"sid\"", r#""\u0073id""#);
+            let open = open.replace("25000", "-1");
+            Box::new(move |_, _| ok(&open))
+        }),
+        ("an open packet with a doubled id", {
+            let open = open.replace("25000", &format!("-1,\"sid\":{SID:?}"));
+            Box::new(move |_, _| ok(&open))
+        }),
+        ("an open packet with an id of a wrong type", {
+            let open = open.replace(&format!("{SID:?}"), &format!("[{SID:?}]"));
+            Box::new(move |_, _| ok(&open))
+        }),
+        ("an open packet that is cut off", {
+            let open = open.split_at(open.len() - 1).0.to_owned();
+            Box::new(move |_, _| ok(&open))
+        }),
+        ("an open packet that is a string", {
+            let open = format!("0{SID:?}");
+            Box::new(move |_, _| ok(&open))
+        }),
+        ("an open packet of revision 3", {
+            let open = format!("{}:{open}", open.len());
+            Box::new(move |_, _| ok(&open))
+        }),
         ("a poll that is refused", {
             let open = open_polling.clone();
             Box::new(move |_, request| match request.is_handshake() {

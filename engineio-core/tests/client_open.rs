@@ -2,11 +2,12 @@
 
 mod client_support;
 
+use std::error::Error;
 use std::time::Duration;
 
 use bytes::Bytes;
 use client_support::{Client, OPEN, OPEN_UPGRADABLE, message, secs, text};
-use engineio_core::client::{Config, Event, Fault, Input, Output};
+use engineio_core::client::{Config, Event, Fault, Input, Opened, Output};
 use engineio_core::{DisconnectReason, Message, Payload, SendError, Transport};
 
 #[test]
@@ -478,4 +479,21 @@ fn no_length_is_too_large_for_a_question() {
     assert!(client.session.has_room_for(usize::MAX), "nothing is queued");
     client.send("a");
     assert!(!client.session.has_room_for(usize::MAX));
+}
+
+#[test]
+fn the_error_for_an_open_packet_quotes_no_id() {
+    for json in [
+        r#""SECRET""#,
+        r#"{"sid":["SECRET"]}"#,
+        r#"{"sid":{"SECRET":1}}"#,
+        r#"{"sid":1,"upgrades":"SECRET"}"#,
+        r#"{"sid":"SECRET","sid":"SECRET""#,
+        r#"{"sid":"SECRET","pingInterval":-1,"pingTimeout":1}"#,
+    ] {
+        let error = Opened::from_json(json.as_bytes()).unwrap_err();
+        let source = error.source().map(ToString::to_string);
+        let shown = format!("{error} {error:?} {source:?}");
+        assert!(!shown.contains("SECRET"), "{shown}");
+    }
 }

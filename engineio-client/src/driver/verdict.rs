@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use engineio_core::DisconnectReason;
 use engineio_core::client::{Fault, Session};
+use serde_json::{Deserializer, Map, Value};
 
 use crate::error::excerpt;
 use crate::target::Target;
@@ -101,15 +102,32 @@ impl Verdict {
     }
 }
 
-/// The text of an answer without the id of a session, which the server may have opened even if the client cannot use it.
+/// Returns the text of an answer without the id of a session, which the server may have opened even if the client cannot
+/// use it.
+///
+/// Of the first JSON object only the values of the other known keys are kept. An id may hide behind an escaped or doubled
+/// key, or be of a wrong type.
 fn without_sid(answer: &[u8]) -> String {
-    const KEY: &str = "\"sid\"";
+    const SHOWN: [&str; 4] = ["upgrades", "pingInterval", "pingTimeout", "maxPayload"];
     let mut text = String::from_utf8_lossy(answer).into_owned();
-    let key = text.find(KEY).map(|at| at + KEY.len());
-    let value = key.and_then(|key| Some(key + text[key..].find('"')? + 1));
-    if let Some(start) = value {
-        let end = text[start..].find('"').map_or(text.len(), |at| start + at);
-        text.replace_range(start..end, "…");
+    let start = text.find('{').unwrap_or(text.len());
+    let mut objects = Deserializer::from_str(&text[start..]).into_iter::<Map<String, Value>>();
+    let object = objects.next().and_then(Result::ok);
+    if let Some(mut fields) = object {
+        for (key, value) in &mut fields {
+            if !SHOWN.contains(&key.as_str()) {
+                *value = "…".into();
+            }
+        }
+        text.truncate(start);
+        text.push_str(&Value::from(fields).to_string());
+    } else if text.starts_with('0') {
+        text.truncate(1);
+        text.push('…');
+    } else if text[..start].ends_with('0') {
+        // Revision 3 writes a length before the packet.
+        text.truncate(start);
+        text.push('…');
     }
     text
 }

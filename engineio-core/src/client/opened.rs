@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use serde::Deserialize;
-use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::de::{Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
 use crate::{Transport, Transports};
 
@@ -35,7 +35,7 @@ pub struct Opened {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum InvalidOpened {
-    /// It is not the JSON of an object, or a field is of a wrong type.
+    /// It is not the JSON of an object, or a field is of a wrong type. The source quotes no value of the packet.
     #[error("the open packet is not the JSON of a handshake")]
     Json(#[source] serde_json::Error),
     /// The id is missing, empty, or longer than [`Opened::MAX_SID_LEN`].
@@ -188,7 +188,7 @@ impl Opened {
     /// Fails if the bytes are not JSON, `sid`, `pingInterval` or `pingTimeout` is missing or of the wrong type, the
     /// id is empty or too long, or an interval is negative.
     pub fn from_json(json: &[u8]) -> Result<Self, InvalidOpened> {
-        let wire: Wire = serde_json::from_slice(json).map_err(InvalidOpened::Json)?;
+        let wire: Wire = serde_json::from_slice(json).map_err(without_values)?;
         let sid = wire.sid.unwrap_or_default();
         if sid.is_empty() || sid.len() > Self::MAX_SID_LEN {
             return Err(InvalidOpened::Sid(sid.len()));
@@ -255,6 +255,18 @@ impl fmt::Debug for Opened {
             .field("max_payload", &self.max_payload)
             .finish()
     }
+}
+
+/// Replaces an error that quotes a value, which may be the id.
+fn without_values(error: serde_json::Error) -> InvalidOpened {
+    InvalidOpened::Json(if error.is_data() {
+        let (line, column) = (error.line(), error.column());
+        serde_json::Error::custom(format_args!(
+            "a value is of a wrong type before line {line} column {column}"
+        ))
+    } else {
+        error
+    })
 }
 
 fn millis(Number(value): Number) -> Result<Duration, InvalidOpened> {
