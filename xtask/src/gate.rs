@@ -50,7 +50,8 @@ pub(crate) fn test(workspace: &Workspace) -> Result<()> {
         workspace,
         "test --workspace --locked --test interop --test proxies --no-run",
     )?;
-    lanes::run(workspace, vec![with_heartbeats(&tasks)])?;
+    // Alone: many of its tests keep both processors busy, and others measure time.
+    cargo_step(workspace, "test --workspace --locked")?;
     lanes::run(workspace, side_by_side(&tasks))?;
     soak::run(workspace, HOSTS, soak::SECONDS)?;
     passed(began);
@@ -65,24 +66,16 @@ pub(crate) fn lints(workspace: &Workspace) -> Result<()> {
         .try_for_each(|clippy| cargo_step(workspace, clippy))
 }
 
-/// The suites that depend on heartbeats of a second and less come first, one after the other: on two processors,
-/// Chromium or a compiler beside them would make them a matter of luck.
-fn with_heartbeats(tasks: &Tasks<'_>) -> Lane {
-    let lane = Lane::new()
-        .then(
-            "cargo test --workspace",
-            tasks.cargo("test --workspace --locked"),
-        )
-        .then("interop js", interop(tasks, "js"));
-    lane.then("interop browser", interop(tasks, "browser"))
-}
-
-/// One lane of tests that mostly wait, and one of builds.
+/// Two lanes of suites that mostly wait, for heartbeats and for pages, and one of work for the processors, which leaves the
+/// suites all the time that they want.
 fn side_by_side(tasks: &Tasks<'_>) -> Vec<Lane> {
-    let suites = ["python", "client", "proxies"];
-    let suites = suites.into_iter().fold(Lane::new(), |lane, suite| {
-        lane.then(format!("interop {suite}"), interop(tasks, suite))
-    });
+    let interop = |lane: Lane, suite: &str| {
+        let command = tasks.xtask(&format!("interop --only {suite} --host all"));
+        lane.then(format!("interop {suite}"), command)
+    };
+    let suites = ["js", "python", "client", "proxies"];
+    let suites = suites.into_iter().fold(Lane::new(), interop);
+    let browser = interop(Lane::new(), "browser");
     // The example brings in the development dependencies, so that dependencies have the features that clippy has checked.
     let mut doc =
         tasks.cargo("doc --workspace --no-deps --locked --lib --bins --example custom_driver");
@@ -97,11 +90,7 @@ fn side_by_side(tasks: &Tasks<'_>) -> Vec<Lane> {
         .then("races", tasks.xtask("races"))
         .then("fuzz", tasks.xtask("fuzz"))
         .then("cargo doc, without warnings", doc);
-    vec![suites, builds]
-}
-
-fn interop(tasks: &Tasks<'_>, suite: &str) -> Command {
-    tasks.xtask(&format!("interop --only {suite} --host all"))
+    vec![suites, browser, builds]
 }
 
 fn passed(began: Instant) {
