@@ -29,8 +29,9 @@ pub struct Sid {
 }
 
 impl Sid {
-    /// The longest id: enough for a UUID in text form and for the 20 characters of the reference.
-    pub const MAX_LEN: usize = 39;
+    /// The longest id: enough for a UUID in text form, a dot and the name of a node of a cluster, which has up to 16
+    /// characters. The reference's ids have 20.
+    pub const MAX_LEN: usize = 55;
 
     /// An id of 20 characters from 15 random bytes, in the URL-safe base64 alphabet as the reference's ids.
     ///
@@ -38,7 +39,7 @@ impl Sid {
     #[must_use]
     pub fn from_random(random: [u8; 15]) -> Self {
         let mut bytes = [0; Self::MAX_LEN];
-        // 15 bytes are exactly 20 characters, and there is room for 39.
+        // 15 bytes are exactly 20 characters, and there is room for 55.
         let len = URL_SAFE_NO_PAD
             .encode_slice(random, &mut bytes)
             .unwrap_or_default();
@@ -108,5 +109,5 @@ impl fmt::Debug for Sid {
 /// Text that cannot be a session id: empty, longer than [`Sid::MAX_LEN`], or with a character that would have to be
 /// escaped in a URL.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("not a session id: 1 to 39 of the characters A-Z a-z 0-9 - _ . ~")]
+#[error("not a session id: 1 to 55 of the characters A-Z a-z 0-9 - _ . ~")]
 pub struct InvalidSid;

@@ -164,6 +164,7 @@
 // On docs.rs, each item says which feature it needs.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+pub mod forward;
 mod hosting;
 mod http;
 mod policy;
@@ -187,6 +188,7 @@ pub use hosting::static_files::{
     StaticFilesService, StaticTarget,
 };
 pub use http::body::ResponseBody;
+pub use http::driver::Driver;
 pub use http::future::ResponseFuture;
 pub use http::service::{EngineIoLayer, EngineIoService, NotFound};
 pub use http::upgrade::HostUpgrade;
@@ -195,7 +197,6 @@ pub use policy::options::WhenFull;
 pub use policy::origin::{InvalidOrigin, Origins, Scheme};
 pub use server::Server;
 pub use server::builder::ServerBuilder;
-pub use session::driver::Driver;
 pub use session::handler::{ConnectOutput, Handler, HandlerOutput};
 pub use session::rejection::Rejection;
 pub use session::request::{ConnectRequest, PeerAddr};

@@ -21,7 +21,7 @@ use crate::http::upgrade;
 use crate::policy::admission::Permit;
 use crate::policy::options::SidSource;
 use crate::server::{PendingWork, ServerInner};
-use crate::session::driver::Driver;
+use crate::session::driver::LinkDriver;
 use crate::session::handler::{BoxFuture, Started};
 use crate::session::rejection::Rejection;
 use crate::session::request::ConnectRequest;
@@ -135,6 +135,10 @@ async fn generate_sid(
         let drawing = catch_unwind(AssertUnwindSafe(|| sids(&request.head)))
             .map_err(|_| panicked("`generate_sid`"))?;
         let sid = limit.run("`generate_sid`", drawing).await?;
+        let Some(sid) = server.own_sid(sid) else {
+            tracing::error!(target: "engineio::connect", "`generate_sid` returned an id that leaves no room for the name of the node");
+            return Err(Rejection::unavailable());
+        };
         if server.registry.get(&sid).is_none() {
             return Ok((request, sid, limit));
         }
@@ -152,6 +156,7 @@ fn random_sid(server: &ServerInner) -> Result<Sid, Refusal> {
             return Err(Refusal::Unavailable);
         }
         let sid = Sid::from_random(random);
+        let sid = server.own_sid(sid).unwrap_or(sid);
         if server.registry.get(&sid).is_none() {
             return Ok(sid);
         }
@@ -292,7 +297,7 @@ async fn finish(
             answer => answer,
         },
         OpenedBy::WebSocket(id, handshake) => {
-            let mut response = handshake.accept(Driver::new(session, id));
+            let mut response = handshake.accept(LinkDriver::new(session, id));
             if let Some(cookie) = cookie {
                 response.headers_mut().append(SET_COOKIE, cookie);
             }

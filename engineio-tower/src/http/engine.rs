@@ -13,6 +13,7 @@ use http::request::Parts;
 use http_body::Body;
 use pin_project_lite::pin_project;
 
+use crate::forward::{Arrived, BorrowedBody, Forwarded, Forwarding};
 use crate::http::connect::ConnectFuture;
 use crate::http::poll::PollFuture;
 use crate::http::post::{Form, PostFuture};
@@ -21,7 +22,7 @@ use crate::http::upgrade;
 use crate::policy::cors::Preflight;
 use crate::policy::origin::Verdict;
 use crate::server::ServerInner;
-use crate::session::driver::Driver;
+use crate::session::driver::LinkDriver;
 use crate::session::handler::BoxFuture;
 use crate::session::rejection::Rejection;
 use crate::session::{Opening, Session};
@@ -47,6 +48,8 @@ pin_project! {
         Poll { #[pin] future: PollFuture },
         Post { #[pin] future: PostFuture<B> },
         Connect { #[pin] future: ConnectFuture },
+        /// Another process owns the session.
+        Forward { #[pin] body: B, forwarding: Box<dyn Forwarding>, handshake: Option<Box<upgrade::Handshake>> },
         /// The application decides on the origin. This is rare and large: boxed, so that a waiting poll is small.
         Origin { allowed: BoxFuture<bool>, unchecked: Option<Box<Unchecked<B>>> },
     }
@@ -90,6 +93,19 @@ where
                 },
                 WorkProjection::Poll { future } => ready!(future.poll(cx)),
                 WorkProjection::Post { future } => ready!(future.poll(cx)),
+                WorkProjection::Forward {
+                    body,
+                    forwarding,
+                    handshake,
+                } => {
+                    let mut body = BorrowedBody(body);
+                    let forwarded = ready!(forwarding.poll_response(&mut body, cx));
+                    match forwarded.map(|forwarded| accept(forwarded, handshake.take())) {
+                        // The owner has written all of it.
+                        Ok(response) => return Poll::Ready(response),
+                        Err(refusal) => refusal.into(),
+                    }
+                }
                 WorkProjection::Connect { future } => {
                     let progress = catch_unwind(AssertUnwindSafe(|| future.poll(cx)));
                     ready!(progress.unwrap_or_else(|_| Poll::Ready(panicked())))
@@ -151,7 +167,12 @@ impl ServerInner {
         // Around all hooks that are called on the way.
         let work = catch_unwind(AssertUnwindSafe(|| {
             let origins = &self.options.origins;
-            let verdict = origins.check(&head, query.is_script());
+            let verdict = if head.extensions.get::<Arrived>().is_some() {
+                // The process that received the request has checked it, and knows the client's scheme.
+                Verdict::Allowed
+            } else {
+                origins.check(&head, query.is_script())
+            };
             let unchecked = Unchecked {
                 query,
                 peer,
@@ -212,6 +233,11 @@ impl ServerInner {
             Ok(action) => action,
             Err(refusal) => return Work::answered(self.refusal_for(refusal, &query)),
         };
+        if let Some(sid) = self.elsewhere(&action, &head) {
+            return self
+                .forward_request(&sid, head, body, peer, upgrade)
+                .unwrap_or_else(Work::answered);
+        }
         if let Some(hook) = &self.options.headers {
             hook(&head, reply.headers_mut());
         }
@@ -248,12 +274,46 @@ impl ServerInner {
     fn refusal_for(&self, refusal: Refusal, query: &Query) -> Refusal {
         match query.sid {
             SidParameter::Given(sid)
-                if refusal != Refusal::UnknownTransport && self.registry.get(&sid).is_none() =>
+                if refusal != Refusal::UnknownTransport
+                    && self.registry.get(&sid).is_none()
+                    // A session of another process that lives is taken to exist.
+                    && !self.forward().is_some_and(|forward| forward.is_elsewhere(&sid)) =>
             {
                 Refusal::UnknownSid
             }
             _ => refusal,
         }
+    }
+
+    /// Returns the id of the request's session if another process owns it. A request that was forwarded once is served here.
+    fn elsewhere(&self, action: &Action, head: &Parts) -> Option<Sid> {
+        let forward = self.forward()?;
+        let (Action::Poll(sid) | Action::Post(sid) | Action::Upgrade(sid)) = action else {
+            return None;
+        };
+        let is_elsewhere = forward.is_elsewhere(sid) && head.extensions.get::<Arrived>().is_none();
+        is_elsewhere.then_some(*sid)
+    }
+
+    /// Begins to forward a request to the owner of its session.
+    fn forward_request<B: Body>(
+        &self,
+        sid: &Sid,
+        mut head: Parts,
+        body: B,
+        peer: Option<SocketAddr>,
+        upgrade: bool,
+    ) -> Result<Work<B>, Refusal> {
+        let forward = self.forward().ok_or(Refusal::UnknownSid)?;
+        let handshake = match upgrade {
+            true => Some(upgrade::Handshake::check(&mut head, &self.options)?),
+            false => None,
+        };
+        Ok(Work::Forward {
+            forwarding: forward.forward(sid, head, peer, upgrade),
+            body,
+            handshake: handshake.map(Box::new),
+        })
     }
 
     /// Finds the session of a request, whose parameters must match those that the session was opened with.
@@ -267,6 +327,15 @@ impl ServerInner {
             return Err(Refusal::BadRequest);
         }
         Ok(session)
+    }
+}
+
+/// Completes the response of the process that owns the session: a WebSocket is accepted here, where the client is
+/// connected.
+fn accept(forwarded: Forwarded, handshake: Option<Box<upgrade::Handshake>>) -> EngineResponse {
+    match (forwarded.tunnel, handshake) {
+        (Some(tunnel), Some(handshake)) => handshake.relay(forwarded.response, tunnel),
+        _ => forwarded.response,
     }
 }
 
@@ -285,5 +354,7 @@ fn form(head: &Parts, query: &Query) -> Form {
 fn open_upgrade(session: Arc<Session>, head: &mut Parts, base64: bool) -> Result<Answer, Refusal> {
     let handshake = upgrade::Handshake::check(head, &session.server.options)?;
     let id = session.open_websocket(base64)?;
-    Ok(Answer::Response(handshake.accept(Driver::new(session, id))))
+    Ok(Answer::Response(
+        handshake.accept(LinkDriver::new(session, id)),
+    ))
 }

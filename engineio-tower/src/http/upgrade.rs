@@ -12,10 +12,12 @@ use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, Version};
 use hyper::upgrade::OnUpgrade;
 use smallvec::SmallVec;
 
+use crate::forward::Tunnel;
+use crate::http::driver::Driver;
 use crate::http::io::HyperIo;
 use crate::http::response::EngineResponse;
 use crate::policy::options::Options;
-use crate::session::driver::Driver;
+use crate::session::driver::LinkDriver;
 
 /// The time limit for a connection to hand its bytes over after the 101. It does so as soon as the answer is written,
 /// so only a peer that reads nothing at all comes near it.
@@ -134,9 +136,27 @@ impl Handshake {
         })
     }
 
-    /// Accepts the handshake: the response, after which the driver gets the bytes.
-    pub(crate) fn accept(self, mut driver: Driver) -> EngineResponse {
+    /// Accepts the handshake for a session of this process.
+    pub(crate) fn accept(mut self, mut driver: LinkDriver) -> EngineResponse {
         let mut response = Response::new(Bytes::new());
+        let headers = response.headers_mut();
+        if let Some(chosen) = self.subprotocol.take() {
+            headers.insert(SEC_WEBSOCKET_PROTOCOL, chosen);
+        }
+        if let Some(agreed) = self.deflate.take() {
+            driver.compress_messages();
+            headers.insert(SEC_WEBSOCKET_EXTENSIONS, agreed);
+        }
+        self.switch(response, Driver::new(driver))
+    }
+
+    /// Accepts the handshake for a session of another process, which has negotiated the extensions.
+    pub(crate) fn relay(self, response: EngineResponse, tunnel: Box<dyn Tunnel>) -> EngineResponse {
+        self.switch(response, Driver::relay(tunnel))
+    }
+
+    /// Completes the response that accepts the handshake, after which the driver gets the bytes.
+    fn switch(self, mut response: EngineResponse, driver: Driver) -> EngineResponse {
         match self.accept {
             Some(accept) => {
                 *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
@@ -147,15 +167,6 @@ impl Handshake {
             }
             // HTTP/2 answers 200, and the stream is the WebSocket.
             None => *response.status_mut() = StatusCode::OK,
-        }
-        if let Some(chosen) = self.subprotocol {
-            let headers = response.headers_mut();
-            headers.insert(SEC_WEBSOCKET_PROTOCOL, chosen);
-        }
-        if let Some(agreed) = self.deflate {
-            driver.compress_messages();
-            let headers = response.headers_mut();
-            headers.insert(SEC_WEBSOCKET_EXTENSIONS, agreed);
         }
         match self.host {
             Host::Own => driver.put(&mut response),

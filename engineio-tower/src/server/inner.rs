@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, OnceLock, PoisonError};
 
-use engineio_core::Config;
+use engineio_core::{Config, Sid};
 use tokio::runtime::Handle;
 use tokio::task::AbortHandle;
 
@@ -11,6 +11,7 @@ use super::deadlines::Deadlines;
 use super::hook;
 use super::pending::Pending;
 use super::registry::Registry;
+use crate::forward::Forward;
 use crate::http::response::HeaderTemplates;
 use crate::policy::admission::Admission;
 use crate::policy::options::Options;
@@ -32,6 +33,8 @@ pub(crate) struct ServerInner {
     connected: AtomicUsize,
     pub(super) pending: Pending,
     pub(super) leaving: AtomicBool,
+    /// Leads to the sessions of other processes.
+    pub(super) forward: OnceLock<Arc<dyn Forward>>,
     background: Mutex<Vec<AbortHandle>>,
 }
 
@@ -50,6 +53,7 @@ impl ServerInner {
             connected: AtomicUsize::new(0),
             pending: Pending::default(),
             leaving: AtomicBool::new(false),
+            forward: OnceLock::new(),
             background: Mutex::default(),
         }
     }
@@ -98,6 +102,19 @@ impl ServerInner {
 
     pub(crate) fn is_leaving(&self) -> bool {
         self.leaving.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn forward(&self) -> Option<&dyn Forward> {
+        self.forward.get().map(|forward| &**forward)
+    }
+
+    /// Returns the id that a session of this process gets: in a cluster it ends with the name of the node. `None` if that
+    /// is too long.
+    pub(crate) fn own_sid(&self, sid: Sid) -> Option<Sid> {
+        match self.forward() {
+            None => Some(sid),
+            Some(forward) => format!("{sid}.{}", forward.node()).parse().ok(),
+        }
     }
 
     pub(super) fn lock_background(&self) -> MutexGuard<'_, Vec<AbortHandle>> {

@@ -18,6 +18,7 @@ use tokio::time::Instant;
 use self::builder::ServerBuilder;
 pub(crate) use self::inner::ServerInner;
 pub(crate) use self::pending::PendingWork;
+use crate::forward::Forward;
 use crate::policy::options::Options;
 use crate::session::handler::{Handler, Handlers};
 use crate::session::socket::Socket;
@@ -258,6 +259,26 @@ impl Server {
     #[must_use]
     pub fn is_shutting_down(&self) -> bool {
         self.inner.is_leaving()
+    }
+
+    /// Returns the time within which a waiting poll is answered: [`Config::ping_interval`] and [`Config::ping_timeout`]
+    /// together.
+    #[must_use]
+    pub fn heartbeat(&self) -> Duration {
+        let Config {
+            ping_interval,
+            ping_timeout,
+            ..
+        } = *self.inner.config;
+        ping_interval.saturating_add(ping_timeout)
+    }
+
+    /// Lets other processes serve the requests for their sessions that reach this one, and appends the name of this one to
+    /// the ids of new sessions. For `engineio-cluster`.
+    ///
+    /// Returns `false`, and changes nothing, if the server forwards already.
+    pub fn forward(&self, forward: Arc<dyn Forward>) -> bool {
+        self.inner.forward.set(forward).is_ok()
     }
 
     /// Runs a background task on the caller's runtime, or else on that of the first request. It is aborted when the

@@ -2,7 +2,7 @@
 
 use std::future::poll_fn;
 use std::io;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
@@ -11,39 +11,18 @@ use engineio_core::driver::Budget;
 use engineio_core::server::Input;
 use engineio_core::{DisconnectReason, LinkId};
 use engineio_websocket::{Received, Role, WebSocket};
-use http::Response;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::server::PendingWork;
 use crate::session::pump::Pump;
 use crate::session::{Park, Progress, Session, WaiterId, give_way, now};
-use crate::sync::Mutex;
 
 /// The time limit for the peer's answer to a close frame, after which the connection is dropped.
 const CLOSE_HANDSHAKE: Duration = Duration::from_secs(2);
 
-/// Runs the WebSocket of one client over the bytes that follow the handshake.
-///
-/// On hyper the service runs it by itself. A host without hyper marks its request with
-/// [`HostUpgrade`](crate::HostUpgrade), takes the driver out of the response and runs it where it likes; it needs no
-/// `Send` stream. Dropping it ends the WebSocket.
-///
-/// # Examples
-///
-/// ```
-/// use engineio_tower::Driver;
-/// use http::Response;
-/// use tokio::io::{AsyncRead, AsyncWrite};
-///
-/// async fn answered<B, IO: AsyncRead + AsyncWrite + Unpin>(mut response: Response<B>, io: IO) {
-///     if let Some(driver) = Driver::take(&mut response) {
-///         driver.run(io).await;
-///     }
-/// }
-/// # let _ = answered::<(), tokio::io::DuplexStream>;
-/// ```
+/// Runs the WebSocket of a session of this process.
 #[derive(Debug)]
-pub struct Driver {
+pub(crate) struct LinkDriver {
     session: Arc<Session>,
     id: LinkId,
     pump: Pump,
@@ -57,11 +36,7 @@ pub struct Driver {
     _pending: PendingWork,
 }
 
-/// The place of a driver in a response's extensions, whose values must be `Clone`.
-#[derive(Clone, Debug)]
-struct Slot(Arc<Mutex<Option<Driver>>>);
-
-impl Driver {
+impl LinkDriver {
     pub(crate) fn new(session: Arc<Session>, id: LinkId) -> Self {
         Self {
             _pending: PendingWork::begin(&session.server),
@@ -79,23 +54,8 @@ impl Driver {
         self.deflate = true;
     }
 
-    pub(crate) fn put<B>(self, response: &mut Response<B>) {
-        let slot = Slot(Arc::new(Mutex::new(Some(self))));
-        response.extensions_mut().insert(slot);
-    }
-
-    /// Takes the driver out of a response, if the response accepts a WebSocket.
-    pub fn take<B>(response: &mut Response<B>) -> Option<Self> {
-        let Slot(slot) = response.extensions_mut().remove::<Slot>()?;
-        slot.lock().unwrap_or_else(PoisonError::into_inner).take()
-    }
-
-    /// Runs the WebSocket until it is closed.
-    ///
-    /// # Cancel safety
-    ///
-    /// Dropping it ends the WebSocket without a close frame; a handler that is under way is run to its end elsewhere.
-    pub async fn run<IO: AsyncRead + AsyncWrite + Unpin>(mut self, io: IO) {
+    /// Runs the WebSocket until it is closed. Dropping it ends the WebSocket without a close frame.
+    pub(crate) async fn run<IO: AsyncRead + AsyncWrite + Unpin>(mut self, io: IO) {
         let max_payload = self.session.server.config.max_payload;
         let mut socket = WebSocket::new(io, Role::Server, max_payload, self.deflate);
         let reason = match self.session.start_driver(self.id) {
@@ -273,7 +233,7 @@ impl Driver {
     }
 }
 
-impl Drop for Driver {
+impl Drop for LinkDriver {
     fn drop(&mut self) {
         let closed = Input::LinkClosed(self.id, DisconnectReason::TransportClose);
         self.session.leave(WaiterId::Link(self.id), Some(closed));

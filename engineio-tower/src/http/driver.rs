@@ -1,0 +1,96 @@
+//! The work on a WebSocket after its handshake, which a host without hyper runs itself.
+
+use std::fmt;
+use std::future::poll_fn;
+use std::sync::{Arc, PoisonError};
+
+use http::Response;
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use crate::forward::Tunnel;
+use crate::session::driver::LinkDriver;
+use crate::sync::Mutex;
+
+/// Runs the WebSocket of one client over the bytes that follow the handshake.
+///
+/// On hyper the service runs it by itself. A host without hyper marks its request with
+/// [`HostUpgrade`](crate::HostUpgrade), takes the driver out of the response and runs it where it likes; it needs no
+/// `Send` stream. Dropping it ends the WebSocket.
+///
+/// # Examples
+///
+/// ```
+/// use engineio_tower::Driver;
+/// use http::Response;
+/// use tokio::io::{AsyncRead, AsyncWrite};
+///
+/// async fn answered<B, IO: AsyncRead + AsyncWrite + Unpin>(mut response: Response<B>, io: IO) {
+///     if let Some(driver) = Driver::take(&mut response) {
+///         driver.run(io).await;
+///     }
+/// }
+/// # let _ = answered::<(), tokio::io::DuplexStream>;
+/// ```
+#[derive(Debug)]
+pub struct Driver {
+    kind: Kind,
+}
+
+enum Kind {
+    /// The session is one of this process.
+    Link(LinkDriver),
+    /// Another process owns the session, and the bytes go there.
+    Relay(Box<dyn Tunnel>),
+}
+
+impl fmt::Debug for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Link(driver) => driver.fmt(f),
+            Self::Relay(_) => f.write_str("Relay"),
+        }
+    }
+}
+
+/// The place of a driver in a response's extensions, whose values must be `Clone`.
+#[derive(Clone, Debug)]
+struct Slot(Arc<Mutex<Option<Driver>>>);
+
+impl Driver {
+    pub(crate) const fn new(driver: LinkDriver) -> Self {
+        Self {
+            kind: Kind::Link(driver),
+        }
+    }
+
+    pub(crate) const fn relay(tunnel: Box<dyn Tunnel>) -> Self {
+        Self {
+            kind: Kind::Relay(tunnel),
+        }
+    }
+
+    pub(crate) fn put<B>(self, response: &mut Response<B>) {
+        let slot = Slot(Arc::new(Mutex::new(Some(self))));
+        response.extensions_mut().insert(slot);
+    }
+
+    /// Takes the driver out of a response, if the response accepts a WebSocket.
+    pub fn take<B>(response: &mut Response<B>) -> Option<Self> {
+        let Slot(slot) = response.extensions_mut().remove::<Slot>()?;
+        slot.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    /// Runs the WebSocket until it is closed.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping it ends the WebSocket without a close frame; a handler that is under way is run to its end elsewhere.
+    pub async fn run<IO: AsyncRead + AsyncWrite + Unpin>(self, mut io: IO) {
+        match self.kind {
+            Kind::Link(driver) => driver.run(io).await,
+            Kind::Relay(mut tunnel) => {
+                poll_fn(|cx| tunnel.poll_relay(&mut io, cx)).await;
+            }
+        }
+    }
+}
