@@ -26,6 +26,22 @@ impl NodeId {
     /// The longest node id, in characters.
     pub const MAX_LEN: usize = 16;
 
+    /// Draws an id of 8 characters from the system's random source.
+    pub(crate) fn random() -> Result<Self, getrandom::Error> {
+        const ALPHABET: &[u8; 64] =
+            b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+        const LEN: usize = 8;
+        let mut bytes = [0; Self::MAX_LEN];
+        getrandom::fill(&mut bytes[..LEN])?;
+        for byte in &mut bytes[..LEN] {
+            *byte = ALPHABET[usize::from(*byte) % ALPHABET.len()];
+        }
+        Ok(Self {
+            bytes,
+            len: LEN as u8,
+        })
+    }
+
     /// Returns the id as text.
     #[must_use]
     pub fn as_str(&self) -> &str {

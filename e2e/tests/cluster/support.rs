@@ -1,0 +1,95 @@
+//! Nodes of a cluster with fixed peers, over real sockets.
+
+use engineio_cluster::{Cluster, ClusterBuilder, Peers};
+use engineio_e2e::app::{self, Event, Events};
+use engineio_e2e::host::{Host, Hyper, Running};
+use engineio_e2e::puppet::Puppet;
+use engineio_tower::{Server, ServerBuilder};
+use tokio::net::TcpListener;
+
+/// The target of a handshake by polling.
+pub(crate) const POLLING: &str = "/engine.io/?EIO=4&transport=polling";
+
+/// The target of a handshake by WebSocket.
+pub(crate) const WEBSOCKET: &str = "/engine.io/?EIO=4&transport=websocket";
+
+/// The secret of the clusters.
+pub(crate) const SECRET: &str = "correct horse battery staple";
+
+/// One node, with its server and its host.
+pub(crate) struct Node {
+    pub(crate) host: Running,
+    pub(crate) server: Server,
+    pub(crate) events: Events,
+    pub(crate) cluster: Cluster,
+}
+
+/// Starts nodes named `a`, `b` and so on.
+pub(crate) async fn nodes<const N: usize>() -> [Node; N] {
+    nodes_with::<Hyper, N>(|builder| builder).await
+}
+
+pub(crate) async fn nodes_with<H: Host, const N: usize>(
+    configure: impl Fn(ServerBuilder) -> ServerBuilder,
+) -> [Node; N] {
+    let mut listeners = Vec::new();
+    for _ in 0..N {
+        listeners.push(TcpListener::bind("127.0.0.1:0").await.unwrap());
+    }
+    let peers: Vec<_> = listeners
+        .iter()
+        .zip('a'..)
+        .map(|(listener, name)| {
+            let address = listener.local_addr().unwrap().to_string();
+            (name.to_string(), address)
+        })
+        .collect();
+    let mut nodes = Vec::new();
+    for (listener, (name, _)) in listeners.into_iter().zip(&peers) {
+        let builder = Cluster::builder()
+            .name(name)
+            .listener(listener)
+            .peers(Peers::fixed(peers.clone()).unwrap());
+        nodes.push(node::<H>(builder, app::echo(&configure)).await);
+    }
+    nodes.try_into().ok().unwrap()
+}
+
+pub(crate) async fn node<H: Host>(
+    builder: ClusterBuilder,
+    (server, events): (Server, Events),
+) -> Node {
+    let cluster = builder.secret(SECRET).start(&server).await.unwrap();
+    Node {
+        host: H::start(server.clone()).await,
+        server,
+        events,
+        cluster,
+    }
+}
+
+impl Node {
+    pub(crate) async fn connect(&self) -> Puppet {
+        Puppet::connect(self.host.address).await
+    }
+
+    /// Opens a session by polling here. Returns the target of its requests.
+    pub(crate) async fn poller(&mut self) -> String {
+        let open = self.connect().await.get(POLLING).await;
+        assert_eq!(open.status, 200, "{open:?}");
+        let event = self.events.next().await;
+        assert!(matches!(event, Event::Connected(..)), "{event:?}");
+        format!("{POLLING}&sid={}", sid(open.text()))
+    }
+}
+
+/// The target of the WebSocket that a polling session upgrades to.
+pub(crate) fn upgrade_target(polling: &str) -> String {
+    polling.replace("transport=polling", "transport=websocket")
+}
+
+/// The session id of an open packet.
+pub(crate) fn sid(open: &str) -> &str {
+    let rest = open.split_once("\"sid\":\"").unwrap().1;
+    rest.split_once('"').unwrap().0
+}

@@ -1,0 +1,71 @@
+//! Requests for sessions of other nodes, on the node that receives them.
+
+mod exchange;
+mod head;
+mod tunnel;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use engineio_tower::Sid;
+use engineio_tower::forward::{Forward, Forwarding};
+use http::request::Parts;
+
+use crate::link::Links;
+use crate::{Member, NodeId};
+
+pub(crate) use head::arrive;
+
+/// Forwards requests to the nodes that own their sessions.
+#[derive(Debug)]
+pub(crate) struct Forwarder {
+    pub(crate) links: Arc<Links>,
+    /// How long the owner may take until its response begins.
+    pub(crate) patience: Duration,
+}
+
+impl Forwarder {
+    /// Returns the node that owns the session of this id, if that is another one and alive.
+    pub(crate) fn owner(&self, sid: &Sid) -> Option<Arc<Member>> {
+        let node = node_of(sid)?;
+        if node == self.links.own_id() {
+            return None;
+        }
+        self.links.members().get(&node)
+    }
+}
+
+/// Returns the node that a session id names.
+pub(crate) fn node_of(sid: &Sid) -> Option<NodeId> {
+    let (_, node) = sid.as_str().rsplit_once('.')?;
+    node.parse().ok()
+}
+
+impl Forward for Forwarder {
+    fn node(&self) -> &str {
+        self.links.own_name()
+    }
+
+    fn is_elsewhere(&self, sid: &Sid) -> bool {
+        self.owner(sid).is_some()
+    }
+
+    fn forward(
+        &self,
+        sid: &Sid,
+        head: Parts,
+        peer: Option<SocketAddr>,
+        websocket: bool,
+    ) -> Box<dyn Forwarding> {
+        let has_body = head.method == http::Method::POST;
+        let request = head::depart(head, peer, websocket);
+        Box::new(exchange::Exchange::new(
+            Arc::clone(&self.links),
+            self.owner(sid),
+            request,
+            has_body,
+            self.patience,
+        ))
+    }
+}

@@ -1,0 +1,121 @@
+//! The bytes of a WebSocket between the client's connection and a stream of HTTP/2.
+
+use std::cell::RefCell;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::{Buf, Bytes};
+use engineio_tower::forward::{ByteStream, Tunnel};
+use h2::{RecvStream, SendStream};
+use tokio::io::ReadBuf;
+
+use super::exchange::poll_send;
+
+/// The most bytes that are read from the client at once.
+const READ_BUFFER: usize = 32 * 1024;
+
+thread_local! {
+    /// The buffer into which clients are read, so that an idle WebSocket holds none.
+    static BUFFER: RefCell<Vec<u8>> = RefCell::new(vec![0; READ_BUFFER]);
+}
+
+/// A WebSocket whose session another node owns.
+pub(super) struct StreamTunnel {
+    to_owner: SendStream<Bytes>,
+    from_owner: RecvStream,
+    /// What was read from the client and has no room in the stream yet.
+    up: Bytes,
+    /// What came from the owner and the client's connection has not taken yet.
+    down: Bytes,
+    /// The client sends no more, or the owner takes no more.
+    up_done: bool,
+    /// The client's connection has to be flushed.
+    unflushed: bool,
+}
+
+/// One of the two ends is gone, or both have said all they had to say.
+struct Over;
+
+impl StreamTunnel {
+    pub(super) const fn new(to_owner: SendStream<Bytes>, from_owner: RecvStream) -> Self {
+        Self {
+            to_owner,
+            from_owner,
+            up: Bytes::new(),
+            down: Bytes::new(),
+            up_done: false,
+            unflushed: false,
+        }
+    }
+
+    /// Copies from the client to the owner until one of them has to wait.
+    fn poll_up(&mut self, io: &mut dyn ByteStream, cx: &mut Context<'_>) -> Poll<Over> {
+        while !self.up_done {
+            if !ready!(poll_send(&mut self.to_owner, &mut self.up, false, cx)) {
+                // What the owner has said before must still reach the client.
+                self.up_done = true;
+                break;
+            }
+            let read = BUFFER.with_borrow_mut(|buffer| {
+                let mut buffer = ReadBuf::new(buffer);
+                let read = Pin::new(&mut *io).poll_read(cx, &mut buffer);
+                read.map_ok(|()| Bytes::copy_from_slice(buffer.filled()))
+            });
+            match ready!(read) {
+                Ok(bytes) if bytes.is_empty() => {
+                    self.up_done = true;
+                    let _ = self.to_owner.send_data(Bytes::new(), true);
+                }
+                Ok(bytes) => self.up = bytes,
+                Err(_) => return Poll::Ready(Over),
+            }
+        }
+        // The owner ends the other half when it has seen the end of this one.
+        Poll::Pending
+    }
+
+    /// Copies from the owner to the client until one of them has to wait.
+    fn poll_down(&mut self, io: &mut dyn ByteStream, cx: &mut Context<'_>) -> Poll<Over> {
+        loop {
+            while !self.down.is_empty() {
+                match ready!(Pin::new(&mut *io).poll_write(cx, &self.down)) {
+                    Ok(0) | Err(_) => return Poll::Ready(Over),
+                    Ok(written) => {
+                        self.down.advance(written);
+                        self.unflushed = true;
+                        // Not before: the window is what holds an owner back whose client reads slowly.
+                        let _ = self.from_owner.flow_control().release_capacity(written);
+                    }
+                }
+            }
+            match self.from_owner.poll_data(cx) {
+                Poll::Ready(Some(Ok(bytes))) => self.down = bytes,
+                Poll::Ready(Some(Err(_))) => return Poll::Ready(Over),
+                Poll::Ready(None) => {
+                    let _ = ready!(Pin::new(&mut *io).poll_shutdown(cx));
+                    return Poll::Ready(Over);
+                }
+                Poll::Pending => {
+                    // Even an empty slice would keep the buffer of the connection alive.
+                    self.down = Bytes::new();
+                    if self.unflushed {
+                        match ready!(Pin::new(&mut *io).poll_flush(cx)) {
+                            Ok(()) => self.unflushed = false,
+                            Err(_) => return Poll::Ready(Over),
+                        }
+                    }
+                    return Poll::Pending;
+                }
+            }
+        }
+    }
+}
+
+impl Tunnel for StreamTunnel {
+    fn poll_relay(&mut self, io: &mut dyn ByteStream, cx: &mut Context<'_>) -> Poll<()> {
+        if self.poll_up(io, cx).is_ready() || self.poll_down(io, cx).is_ready() {
+            return Poll::Ready(());
+        }
+        Poll::Pending
+    }
+}

@@ -1,0 +1,179 @@
+//! One connection to another node, from the first packet to the last.
+
+use std::io;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use h2::client::{self, Connection, SendRequest};
+use h2::{Ping, PingPong};
+use http::{HeaderName, HeaderValue, Request, StatusCode};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep_until, timeout};
+
+use super::{Failure, State};
+use crate::listener::{MAX_FRAME, MAX_HEADERS, SEND_BUFFER, STREAM_WINDOW, STREAMS};
+use crate::{Member, NodeId};
+
+/// The time limit for a connection, from the first packet to the answer of the node.
+const CONNECT: Duration = Duration::from_secs(1);
+
+/// The time between two pings.
+const PING: Duration = Duration::from_secs(1);
+
+/// The time limit for the answer to a ping, that of the announcements of a node.
+const PONG: Duration = Duration::from_secs(4);
+
+/// The path of the first request of a connection, by which the nodes make themselves known to each other. Its number is
+/// the version of what they say.
+pub(crate) const HELLO: &str = "/v1/hello";
+
+/// The secret of the cluster, in the first request.
+pub(crate) const SECRET: HeaderName = HeaderName::from_static("engineio-cluster-secret");
+
+/// The node that speaks.
+pub(crate) const NODE: HeaderName = HeaderName::from_static("engineio-cluster-node");
+
+/// The node that is spoken to.
+pub(crate) const TARGET: HeaderName = HeaderName::from_static("engineio-cluster-target");
+
+/// The proof of a node that it belongs to the cluster.
+#[derive(Clone)]
+pub(crate) struct Credentials {
+    pub(crate) secret: Option<HeaderValue>,
+}
+
+impl std::fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Credentials").finish_non_exhaustive()
+    }
+}
+
+/// Connects to a node and serves the connection until it ends.
+pub(super) async fn run(
+    own_id: NodeId,
+    member: Arc<Member>,
+    credentials: Arc<Credentials>,
+    state: watch::Sender<State>,
+) {
+    let failure = match timeout(CONNECT, open(own_id, &member, &credentials)).await {
+        Err(_) => Failure::TimedOut,
+        Ok(Err(failure)) => failure,
+        Ok(Ok((requests, connection))) => {
+            tracing::debug!(target: "engineio::cluster", node = %member.id, address = %member.address, "connected to a node");
+            state.send_replace(State::Up(requests));
+            serve(connection).await
+        }
+    };
+    match failure {
+        Failure::Rejected(_) => {
+            tracing::error!(target: "engineio::cluster", node = %member.id, address = %member.address, %failure, "a node rejects this one");
+        }
+        _ => {
+            tracing::warn!(target: "engineio::cluster", node = %member.id, address = %member.address, %failure, "a node cannot be reached");
+        }
+    }
+    state.send_replace(State::Down(failure));
+}
+
+type Http<IO> = (SendRequest<Bytes>, Connection<IO, Bytes>);
+
+async fn open(
+    own_id: NodeId,
+    member: &Member,
+    credentials: &Credentials,
+) -> Result<Http<TcpStream>, Failure> {
+    let stream = TcpStream::connect(&*member.address)
+        .await
+        .map_err(|error| match error.kind() {
+            io::ErrorKind::ConnectionRefused => Failure::Refused,
+            _ => Failure::Broken,
+        })?;
+    // A connection that is broken already shows that at the first read.
+    let _ = stream.set_nodelay(true);
+    greet(own_id, member, credentials, stream).await
+}
+
+/// Performs the HTTP/2 handshake and the first request.
+async fn greet<IO: AsyncRead + AsyncWrite + Unpin>(
+    own_id: NodeId,
+    member: &Member,
+    credentials: &Credentials,
+    io: IO,
+) -> Result<Http<IO>, Failure> {
+    let (requests, mut connection) = client::Builder::new()
+        .initial_window_size(STREAM_WINDOW)
+        // Those of all streams together, so that a client that does not read holds up no other.
+        .initial_connection_window_size(STREAMS * STREAM_WINDOW)
+        .initial_max_send_streams(STREAMS as usize)
+        .max_frame_size(MAX_FRAME)
+        .max_header_list_size(MAX_HEADERS)
+        .max_send_buffer_size(SEND_BUFFER)
+        // Clients that give up are no attack of the other node.
+        .max_concurrent_reset_streams(STREAMS as usize)
+        .max_local_error_reset_streams(None)
+        .enable_push(false)
+        .handshake(io)
+        .await
+        .map_err(|_| Failure::Broken)?;
+    let mut request = Request::post(format!("http://cluster{HELLO}"));
+    if let Some(secret) = &credentials.secret {
+        request = request.header(SECRET, secret);
+    }
+    let request = request
+        .header(NODE, own_id.as_str())
+        .header(TARGET, member.id.as_str())
+        .body(())
+        .map_err(|_| Failure::Broken)?;
+    let hello = async {
+        let mut requests = requests.ready().await?;
+        let (response, _) = requests.send_request(request, true)?;
+        Ok::<_, h2::Error>((response.await?, requests))
+    };
+    let mut hello = pin!(hello);
+    let (response, requests) = tokio::select! {
+        hello = &mut hello => hello.map_err(|_| Failure::Broken)?,
+        _ = &mut connection => return Err(Failure::Broken),
+    };
+    match response.status() {
+        StatusCode::OK => {}
+        StatusCode::UNAUTHORIZED => return Err(Failure::Rejected("its secret differs")),
+        StatusCode::MISDIRECTED_REQUEST => {
+            return Err(Failure::Rejected("another node is at its address"));
+        }
+        StatusCode::NOT_FOUND => return Err(Failure::Rejected("it speaks another version")),
+        _ => return Err(Failure::Rejected("it did not understand")),
+    }
+    Ok((requests, connection))
+}
+
+/// Serves a connection until it ends, and pings the node: a network that fails without a word is noticed by nothing else.
+async fn serve<IO: AsyncRead + AsyncWrite + Unpin>(
+    mut connection: Connection<IO, Bytes>,
+) -> Failure {
+    let pings = connection.ping_pong();
+    let mut alive = pin!(keep_alive(pings));
+    tokio::select! {
+        _ = &mut connection => Failure::Broken,
+        () = &mut alive => Failure::TimedOut,
+    }
+}
+
+/// Returns when a ping has not been answered in time.
+async fn keep_alive(pings: Option<PingPong>) {
+    let Some(mut pings) = pings else {
+        return std::future::pending().await;
+    };
+    loop {
+        let next = Instant::now() + PING;
+        match timeout(PONG, pings.ping(Ping::opaque())).await {
+            Err(_) => return,
+            // The connection has ended, which its own future tells.
+            Ok(Err(_)) => return std::future::pending().await,
+            Ok(Ok(_)) => sleep_until(next).await,
+        }
+    }
+}

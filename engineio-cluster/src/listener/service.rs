@@ -1,0 +1,109 @@
+//! The requests of other nodes.
+
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use bytes::Bytes;
+use engineio_tower::{EngineIoService, ResponseBody, Server};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
+use http_body_util::{Either, Full};
+use hyper::body::Incoming;
+use subtle::ConstantTimeEq;
+use tower_service::Service;
+
+use crate::NodeId;
+use crate::forward::arrive;
+use crate::link::{Credentials, HELLO, NODE, SECRET, TARGET};
+
+/// This node as the others see it.
+#[derive(Debug)]
+pub(crate) struct Node {
+    pub(crate) id: NodeId,
+    pub(crate) credentials: Credentials,
+    pub(crate) server: Server,
+}
+
+type Answer = Response<Either<ResponseBody<Full<Bytes>>, Full<Bytes>>>;
+type Answering = Pin<Box<dyn Future<Output = Result<Answer, Infallible>> + Send>>;
+
+/// Whether the other end of a connection has made itself known as a node of this cluster.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Greeted(Arc<AtomicBool>);
+
+impl Greeted {
+    pub(super) fn is_known(&self) -> bool {
+        self.0.load(Ordering::Acquire)
+    }
+
+    /// Returns the service of the connection.
+    pub(super) fn service(
+        &self,
+        node: Arc<Node>,
+    ) -> impl hyper::service::Service<
+        Request<Incoming>,
+        Response = Answer,
+        Error = Infallible,
+        Future = Answering,
+    > + use<> {
+        let greeted = self.clone();
+        hyper::service::service_fn(move |request| greeted.answer(&node, request))
+    }
+
+    fn answer(&self, node: &Arc<Node>, mut request: Request<Incoming>) -> Answering {
+        if !self.is_known() {
+            let answer = match node.check(request.headers(), request.uri().path()) {
+                Ok(()) => {
+                    self.0.store(true, Ordering::Release);
+                    let mut answer = empty(StatusCode::OK);
+                    if let Ok(id) = HeaderValue::from_str(node.id.as_str()) {
+                        answer.headers_mut().insert(NODE, id);
+                    }
+                    answer
+                }
+                Err(status) => empty(status),
+            };
+            return Box::pin(async { Ok(answer) });
+        }
+        if arrive(&mut request) {
+            let mut service = EngineIoService::new(node.server.clone());
+            return Box::pin(async move {
+                let response = service.call(request).await?;
+                Ok(response.map(Either::Left))
+            });
+        }
+        Box::pin(async { Ok(empty(StatusCode::NOT_FOUND)) })
+    }
+}
+
+fn empty(status: StatusCode) -> Answer {
+    let mut answer = Response::new(Either::Right(Full::default()));
+    *answer.status_mut() = status;
+    answer
+}
+
+impl Node {
+    /// Checks the first request of a connection.
+    fn check(&self, headers: &HeaderMap, path: &str) -> Result<(), StatusCode> {
+        let given = headers.get(SECRET).map(HeaderValue::as_bytes);
+        let wanted = self.credentials.secret.as_ref();
+        if let Some(wanted) = wanted {
+            let given = given.unwrap_or_default();
+            if !bool::from(given.ct_eq(wanted.as_bytes())) {
+                tracing::warn!(target: "engineio::cluster", node = ?headers.get(NODE), "a connection with another secret was rejected");
+                return Err(StatusCode::UNAUTHORIZED);
+            }
+        }
+        if path != HELLO {
+            return Err(StatusCode::NOT_FOUND);
+        }
+        let is_meant = headers
+            .get(TARGET)
+            .is_some_and(|id| *id == *self.id.as_str());
+        match is_meant {
+            true => Ok(()),
+            false => Err(StatusCode::MISDIRECTED_REQUEST),
+        }
+    }
+}
