@@ -3,12 +3,15 @@
 use std::error::Error as StdError;
 use std::fmt;
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use engineio_core::DisconnectReason;
-use http::{HeaderValue, StatusCode};
+use http::header::{HeaderName, LOCATION, PROXY_AUTHENTICATE, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::{HeaderMap, StatusCode, response};
 
 use crate::net::attempt::Attempt;
+use crate::net::date::date;
 use crate::target::without_secrets;
 
 pub(crate) type BoxError = Box<dyn StdError + Send + Sync>;
@@ -37,8 +40,8 @@ struct Inner {
     message: String,
     status: Option<StatusCode>,
     code: Option<u64>,
+    headers: HeaderMap,
     body: Bytes,
-    location: Option<String>,
     source: Option<BoxError>,
 }
 
@@ -89,8 +92,8 @@ impl Error {
             message: message.into(),
             status: None,
             code: None,
+            headers: HeaderMap::new(),
             body: Bytes::new(),
-            location: None,
             source: None,
         }))
     }
@@ -104,19 +107,19 @@ impl Error {
     }
 
     /// The server answered `attempt` with an error status.
-    pub(crate) fn refused(attempt: &Attempt, status: StatusCode, body: Bytes) -> Self {
+    pub(crate) fn refused(attempt: &Attempt, head: response::Parts, body: Bytes) -> Self {
         let shown = attempt.redact(&body);
         let code = refusal_code(shown.as_bytes());
+        let status = head.status;
         let answer = match &code {
             Some((code, Some(message))) => format!("{status} and code {code}, \"{message}\""),
             Some((code, None)) => format!("{status} and code {code}"),
-            None if body.is_empty() => status.to_string(),
-            None => format!("{status} and {}", excerpt(shown.as_bytes())),
+            None => answer(status, &shown),
         };
         let code = code.map(|(code, _)| code);
         let advice = match (status.as_u16(), code) {
             (401 | 403, _) => "check the credentials and the origin that the client sends",
-            (407, _) => "the proxy asks for credentials: put them into the proxy's URL",
+            (407, _) => PROXY_CREDENTIALS,
             (404, _) => "check the host and the path of the server",
             (413, _) => "send smaller messages, or raise the server's limit",
             (429 | 503, _) => "the server is busy: try again later",
@@ -134,25 +137,48 @@ impl Error {
         Self::new(ErrorKind::Refused, message).change(|inner| {
             inner.status = Some(status);
             inner.code = code;
+            inner.headers = head.headers;
             inner.body = body;
         })
     }
 
-    pub(crate) fn redirect(
+    /// A proxy refused a tunnel to this host and port.
+    pub(crate) fn refused_by_proxy(
         attempt: &Attempt,
-        status: StatusCode,
-        location: Option<&HeaderValue>,
+        to: &str,
+        head: response::Parts,
+        body: Bytes,
     ) -> Self {
-        let location = location.map(|to| String::from_utf8_lossy(to.as_bytes()).into_owned());
-        let to = location.as_deref().map_or_else(
+        let status = head.status;
+        let answer = answer(status, &attempt.redact(&body));
+        let advice = match status.as_u16() {
+            407 => PROXY_CREDENTIALS.to_owned(),
+            502..=504 => format!("the proxy cannot reach {to}: check the host and the port"),
+            _ => format!("the proxy does not allow connections to {to}: see its log for the reason"),
+        };
+        let message = format!("{attempt} was answered with {answer}; {advice}");
+        Self::new(ErrorKind::Refused, message).change(|inner| {
+            inner.status = Some(status);
+            inner.headers = head.headers;
+            inner.body = body;
+        })
+    }
+
+    pub(crate) fn redirect(attempt: &Attempt, head: response::Parts) -> Self {
+        let status = head.status;
+        let location = head.headers.get(LOCATION);
+        let to = location.map_or_else(
             || "nowhere".to_owned(),
-            |to| excerpt(attempt.redact(without_secrets(to).as_bytes()).as_bytes()),
+            |to| {
+                let to = String::from_utf8_lossy(to.as_bytes());
+                excerpt(attempt.redact(without_secrets(&to).as_bytes()).as_bytes())
+            },
         );
         let message =
             format!("{attempt} was answered with {status} to {to}; connect to that URL instead");
         Self::new(ErrorKind::Redirect, message).change(|inner| {
             inner.status = Some(status);
-            inner.location = location;
+            inner.headers = head.headers;
         })
     }
 
@@ -191,11 +217,55 @@ impl Error {
         &self.0.body
     }
 
+    /// The headers of the server's or the proxy's answer; empty if the error is neither a refusal nor a redirect. They may
+    /// hold secrets, such as cookies.
+    #[must_use]
+    pub fn headers(&self) -> &HeaderMap {
+        &self.0.headers
+    }
+
+    /// The time for which the server asks the client to stay away, counted from now: the `Retry-After` of its answer (RFC
+    /// 9110 § 10.2.3), in seconds or as a date. Servers send it with 429 and 503. Zero if the date has passed.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// use std::time::Duration;
+    ///
+    /// # async fn example(error: engineio_client::Error) {
+    /// let pause = error.retry_after().unwrap_or(Duration::from_secs(5));
+    /// tokio::time::sleep(pause).await;
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn retry_after(&self) -> Option<Duration> {
+        let value = self.0.headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
+        if let Ok(secs) = value.parse() {
+            return Some(Duration::from_secs(secs));
+        }
+        let until = date(value)?.duration_since(SystemTime::now());
+        Some(until.unwrap_or_default())
+    }
+
+    /// The authentication schemes that the server accepts, with their parameters: each `WWW-Authenticate` of a 401, or each
+    /// `Proxy-Authenticate` of a 407 (RFC 9110 § 11.6.1, § 11.7.1).
+    pub fn challenges(&self) -> impl Iterator<Item = &str> {
+        let name: HeaderName = match self.0.status {
+            Some(StatusCode::PROXY_AUTHENTICATION_REQUIRED) => PROXY_AUTHENTICATE,
+            _ => WWW_AUTHENTICATE,
+        };
+        let values = self.0.headers.get_all(name).into_iter();
+        values.filter_map(|value| value.to_str().ok())
+    }
+
     /// The `Location` of a redirect, whole: unlike in the message of the error, its query is included, which may hold
-    /// secrets. `None` if the error is not a redirect or had no location.
+    /// secrets. `None` if the error is not a redirect, or had no location in ASCII.
     #[must_use]
     pub fn location(&self) -> Option<&str> {
-        self.0.location.as_deref()
+        if self.0.kind != ErrorKind::Redirect {
+            return None;
+        }
+        self.0.headers.get(LOCATION)?.to_str().ok()
     }
 
     /// The reason for which a session ends that meets this error.
@@ -207,6 +277,16 @@ impl Error {
             ErrorKind::PingTimeout => DisconnectReason::PingTimeout,
             _ => DisconnectReason::TransportError,
         }
+    }
+}
+
+const PROXY_CREDENTIALS: &str = "the proxy asks for credentials: put them into the proxy's URL";
+
+/// A status, with the beginning of the body if there is one.
+fn answer(status: StatusCode, body: &str) -> String {
+    match body {
+        "" => status.to_string(),
+        body => format!("{status} and {}", excerpt(body.as_bytes())),
     }
 }
 

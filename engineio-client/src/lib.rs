@@ -76,7 +76,7 @@
 //! | `start_background_task`, `sleep` | [`Client::spawn`] (ends with the client), `tokio::time::sleep` |
 //! | `create_queue`, `create_event` | `tokio::sync` |
 //! | `request_timeout`, `timestamp_requests` | [`request_timeout`](ClientBuilder::request_timeout), [`timestamp_requests`](ClientBuilder::timestamp_requests) |
-//! | `http_session` | [`http_service`](ClientBuilder::http_service), or the options for TLS, proxy, cookies and authorization |
+//! | `http_session` | [`connector`](ClientBuilder::connector), and the options for TLS, proxy, cookies and authorization |
 //! | `ssl_verify=False` | [`danger_accept_invalid_certificates`](ClientBuilder::danger_accept_invalid_certificates) |
 //! | `websocket_extra_options` | the same options; they apply to both transports |
 //! | `handle_sigint` | left to the application: `tokio::signal::ctrl_c` and [`Client::close`] |
@@ -94,7 +94,7 @@
 //! | `timestampParam`, `timestampRequests` | [`timestamp_param`](ClientBuilder::timestamp_param), [`timestamp_requests`](ClientBuilder::timestamp_requests) |
 //! | `requestTimeout` | [`request_timeout`](ClientBuilder::request_timeout), which cannot be disabled |
 //! | `extraHeaders`, `withCredentials` | [`header`](ClientBuilder::header), [`cookies`](ClientBuilder::cookies) (on by default) |
-//! | `agent` | [`proxy`](ClientBuilder::proxy), [`http_service`](ClientBuilder::http_service) |
+//! | `agent` | [`proxy`](ClientBuilder::proxy), [`connector`](ClientBuilder::connector) |
 //! | `ca`, `cert`, `key`, `pfx`, `passphrase`, `rejectUnauthorized` | [`root_certificate`](ClientBuilder::root_certificate), [`client_identity`](ClientBuilder::client_identity) (PEM, without a passphrase), [`danger_accept_invalid_certificates`](ClientBuilder::danger_accept_invalid_certificates) |
 //! | `ciphers` | not configurable: the cipher suites of rustls |
 //! | `forceBase64`, `protocols`, `transportImplementations`, `webtransport` | not offered |
@@ -105,7 +105,8 @@
 //!
 //! # Features
 //!
-//! - `tls` (default): `https` and `wss` with rustls and ring; trusts the roots of webpki-roots and those that you add.
+//! - `rustls` (default): `https` and `wss` with rustls and ring; trusts the roots of webpki-roots and those that you add.
+//! - `rustls-no-provider`: the same without ring, for a crypto provider that the application installs.
 //! - `blocking`: the module `blocking`, a client without async.
 //! - `metrics`: records counters, gauges and histograms with the `metrics` facade.
 //!
@@ -160,6 +161,8 @@ mod settings;
 mod shared;
 mod target;
 mod wakers;
+
+pub use http;
 
 pub use builder::ClientBuilder;
 pub use client::{Client, Handle, SinkError};

@@ -9,6 +9,7 @@ use std::time::Duration;
 use engineio_client::blocking::{Client, RecvError};
 use engineio_client::{DisconnectReason, ErrorKind, Message, SendError, Transport};
 use futures_util::SinkExt;
+use support::memory::Memory;
 use support::{LONG, OPEN_POLLING, Reply, Server, echo, ok, websocket};
 use tokio::runtime::Runtime;
 use tokio_tungstenite::tungstenite::Message as WsMessage;
@@ -138,35 +139,10 @@ fn a_message_waits_for_the_next_session() {
     assert_eq!(server.posts().join("\u{1e}"), "4patient\u{1e}1");
 }
 
-#[derive(Clone)]
-struct InMemory;
-
-impl tower_service::Service<http::Request<http_body_util::Full<bytes::Bytes>>> for InMemory {
-    type Response = http::Response<String>;
-    type Error = std::convert::Infallible;
-    type Future = std::future::Ready<Result<Self::Response, Self::Error>>;
-
-    fn poll_ready(
-        &mut self,
-        _: &mut std::task::Context<'_>,
-    ) -> std::task::Poll<Result<(), Self::Error>> {
-        std::task::Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, request: http::Request<http_body_util::Full<bytes::Bytes>>) -> Self::Future {
-        let is_handshake = !request.uri().query().unwrap().contains("sid=");
-        let body = if is_handshake {
-            OPEN_POLLING
-        } else {
-            "4a\u{1e}1"
-        };
-        std::future::ready(Ok(http::Response::new(body.to_owned())))
-    }
-}
-
 #[test]
-fn requests_go_by_a_service_of_the_applications() {
-    let builder = Client::builder("http://in.memory").http_service(InMemory);
+fn the_connector_of_the_application_runs_in_the_background_runtime() {
+    let memory = Memory::new(|number, _| Some(if number == 0 { OPEN_POLLING } else { "4a\u{1e}1" }));
+    let builder = Client::builder("http://in.memory").connector(memory);
     let mut client = builder.connect().unwrap();
     assert_eq!(client.recv_timeout(LONG).unwrap(), Message::from("a"));
     client.wait().unwrap();

@@ -454,7 +454,7 @@ async fn what_cannot_be_used_is_refused_before_anything_is_sent() {
     wrong(Client::builder(url).transports([])).await;
     wrong(Client::builder(url).proxy("nowhere")).await;
     wrong(Client::builder(url).path("/a?b=c")).await;
-    #[cfg(feature = "tls")]
+    #[cfg(feature = "rustls")]
     {
         wrong(Client::builder("https://127.0.0.1:1").root_certificate(b"no pem")).await;
         wrong(Client::builder("https://127.0.0.1:1").client_identity(b"no pem")).await;

@@ -2,20 +2,15 @@
 
 mod support;
 
-use std::convert::Infallible;
-use std::future::Future;
-use std::pin::Pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::Bytes;
 use engineio_client::{
     Client, DisconnectReason, ErrorKind, Handle, Message, SendError, SinkError, Transport,
 };
 use futures_util::SinkExt;
-use http::{Request, Response};
-use http_body_util::Full;
+use support::memory::Memory;
 use support::{LONG, OPEN, OPEN_POLLING, Reply, Server, echo, in_time, ok, websocket};
 use tokio::io::AsyncWriteExt;
 use tokio_tungstenite::tungstenite::Message as WsMessage;
@@ -299,32 +294,6 @@ impl Drop for Asks {
     }
 }
 
-/// An HTTP service of the application's, which opens a session and answers nothing more.
-#[derive(Clone)]
-struct Silent(Known);
-
-impl tower_service::Service<Request<Full<Bytes>>> for Silent {
-    type Response = Response<Full<Bytes>>;
-    type Error = Infallible;
-    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, request: Request<Full<Bytes>>) -> Self::Future {
-        let is_handshake = !request.uri().query().unwrap().contains("sid=");
-        let asks = Asks(Arc::clone(&self.0));
-        Box::pin(async move {
-            if is_handshake {
-                return Ok(Response::new(Full::from(OPEN_POLLING)));
-            }
-            let _asks = asks;
-            std::future::pending().await
-        })
-    }
-}
-
 impl tracing::Subscriber for Asks {
     fn enabled(&self, _: &tracing::Metadata<'_>) -> bool {
         true
@@ -347,9 +316,10 @@ impl tracing::Subscriber for Asks {
     fn exit(&self, _: &tracing::span::Id) {}
 }
 
-/// Runs a client to its end, in a thread whose hanging the test notices.
+/// Aborts a client that waits for its second connection, in a thread whose hanging the test notices. The future of the
+/// connector asks for the client when it is dropped.
 #[track_caller]
-fn to_its_end<T>(known: &Known, prepare: impl FnOnce() -> T + Send + 'static) {
+fn to_its_end<T>(known: &Known, open: &'static str, prepare: impl FnOnce() -> T + Send + 'static) {
     let known = Arc::clone(known);
     let (done, is_done) = std::sync::mpsc::channel();
     std::thread::spawn(move || {
@@ -359,12 +329,28 @@ fn to_its_end<T>(known: &Known, prepare: impl FnOnce() -> T + Send + 'static) {
             .build()
             .unwrap();
         runtime.block_on(async {
-            let builder = Client::builder("http://localhost").transports([Transport::Polling]);
-            let service = Silent(Arc::clone(&known));
-            let client = builder.http_service(service).connect().await.unwrap();
+            let server = Memory::new(move |number, _| (number == 0).then_some(open));
+            let connected = Arc::new(AtomicUsize::new(0));
+            let calls = Arc::clone(&connected);
+            let asks = Arc::clone(&known);
+            let connector = tower::service_fn(move |_| {
+                let first = calls.fetch_add(1, Ordering::Relaxed) == 0;
+                let (server, asks) = (server.clone(), Asks(Arc::clone(&asks)));
+                async move {
+                    if first {
+                        return Ok::<_, std::io::Error>(server.connect());
+                    }
+                    let _asks = asks;
+                    std::future::pending().await
+                }
+            });
+            let builder = Client::builder("http://localhost").connector(connector);
+            let client = builder.connect().await.unwrap();
             let _ = known.set(client.handle());
-            // The poll begins.
-            tokio::task::yield_now().await;
+            client.send("a").await.unwrap();
+            while connected.load(Ordering::Relaxed) < 2 {
+                tokio::task::yield_now().await;
+            }
             client.abort();
             client.wait().await;
         });
@@ -377,39 +363,21 @@ fn to_its_end<T>(known: &Known, prepare: impl FnOnce() -> T + Send + 'static) {
 
 #[test]
 fn a_request_that_is_given_up_may_ask_for_its_client() {
-    to_its_end(&Known::default(), || {});
+    to_its_end(&Known::default(), OPEN_POLLING, || {});
+}
+
+#[test]
+fn an_upgrade_that_is_given_up_may_ask_for_its_client() {
+    to_its_end(&Known::default(), OPEN, || {});
 }
 
 #[test]
 fn a_log_may_ask_for_the_client() {
     let known = Known::default();
     let asks = Asks(Arc::clone(&known));
-    to_its_end(&known, move || tracing::subscriber::set_default(asks));
-}
-
-/// An HTTP service that opens a session, lets polls wait, and refuses what is sent.
-#[derive(Clone)]
-struct Refusing(tokio::sync::mpsc::UnboundedSender<()>);
-
-impl tower_service::Service<Request<Full<Bytes>>> for Refusing {
-    type Response = Response<Full<Bytes>>;
-    type Error = Infallible;
-    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, request: Request<Full<Bytes>>) -> Self::Future {
-        let mut response = Response::new(Full::from(OPEN));
-        if request.method() == http::Method::POST {
-            self.0.send(()).unwrap();
-            *response.status_mut() = http::StatusCode::BAD_REQUEST;
-        } else if request.uri().query().unwrap().contains("sid=") {
-            return Box::pin(std::future::pending());
-        }
-        Box::pin(std::future::ready(Ok(response)))
-    }
+    to_its_end(&known, OPEN_POLLING, move || {
+        tracing::subscriber::set_default(asks)
+    });
 }
 
 #[tokio::test]
@@ -417,18 +385,25 @@ async fn an_upgrade_that_fails_does_not_hide_what_ends_the_session() {
     let refused = Arc::new(tokio::sync::Notify::new());
     let is_refused = Arc::clone(&refused);
     let (tried, mut is_tried) = tokio::sync::mpsc::unbounded_channel();
-    let server = Server::start(move |_, _| {
-        let (tried, is_refused) = (tried.clone(), Arc::clone(&is_refused));
-        websocket(move |mut socket| async move {
-            assert_eq!(support::text(&mut socket).await, "2probe");
-            tried.send(()).unwrap();
-            is_refused.notified().await;
-        })
+    let (posted, mut is_posted) = tokio::sync::mpsc::unbounded_channel();
+    let server = Server::start(move |_, request| match request.method.as_str() {
+        _ if request.is_handshake() => ok(OPEN),
+        "POST" => {
+            posted.send(()).unwrap();
+            Reply::Body(400, Vec::new())
+        }
+        _ if request.is_poll() => Reply::Never,
+        _ => {
+            let (tried, is_refused) = (tried.clone(), Arc::clone(&is_refused));
+            websocket(move |mut socket| async move {
+                assert_eq!(support::text(&mut socket).await, "2probe");
+                tried.send(()).unwrap();
+                is_refused.notified().await;
+            })
+        }
     })
     .await;
-    let (posted, mut is_posted) = tokio::sync::mpsc::unbounded_channel();
-    let builder = Client::builder(&server.url()).http_service(Refusing(posted));
-    let client = in_time(builder.connect()).await.unwrap();
+    let client = in_time(Client::connect(&server.url())).await.unwrap();
     in_time(is_tried.recv()).await.unwrap();
     client.send("a").await.unwrap();
     in_time(is_posted.recv()).await.unwrap();

@@ -1,5 +1,5 @@
 //! Proxies and TLS.
-#![cfg(feature = "tls")]
+#![cfg(feature = "rustls")]
 
 mod support;
 
@@ -91,20 +91,26 @@ async fn a_proxy_that_refuses_websocket_leaves_the_session_on_polling() {
 
 #[tokio::test]
 async fn a_proxy_that_asks_for_credentials() {
-    let proxy = Server::start(|_, _| Reply::Body(407, Vec::new())).await;
+    let challenge = "proxy-authenticate: Basic realm=\"p\"\r\n";
+    let proxy = Server::start(move |_, _| Reply::With(407, challenge, b"no".to_vec())).await;
     let builder = || {
         let url = format!("http://127.0.0.1:{}", proxy.port);
         Client::builder("http://engine.example").proxy(&url)
     };
-    let error = in_time(builder().connect()).await.unwrap_err();
-    assert_eq!(error.status(), Some(407));
-    assert!(
-        error.to_string().contains("put them into the proxy's URL"),
-        "{error}"
-    );
-    let builder = builder().transports([Transport::WebSocket]);
-    let error = in_time(builder.connect()).await.unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Connect, "{error}");
+    // In absolute form, and as a tunnel.
+    for transport in [Transport::Polling, Transport::WebSocket] {
+        let builder = builder().transports([transport]);
+        let error = in_time(builder.connect()).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Refused, "{error}");
+        assert_eq!(error.status(), Some(407));
+        assert_eq!(error.body(), b"no");
+        let challenges: Vec<&str> = error.challenges().collect();
+        assert_eq!(challenges, ["Basic realm=\"p\""]);
+        assert!(
+            error.to_string().contains("put them into the proxy's URL"),
+            "{error}"
+        );
+    }
 }
 
 #[tokio::test]

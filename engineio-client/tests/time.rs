@@ -1,77 +1,31 @@
 //! Waits and their ends, on a clock that the test holds, with a server in memory.
 
-use std::convert::Infallible;
-use std::future::{Future, pending};
-use std::pin::Pin;
+#[path = "support/memory.rs"]
+mod memory;
+
+use std::future::pending;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
 use engineio_client::{Client, DisconnectReason, ErrorKind, SendError, SinkError, Transport};
 use futures_util::FutureExt;
-use http::{HeaderMap, Method, Request, Response};
+use http::{HeaderMap, Method, Request};
 use http_body_util::{BodyExt, Full};
+use memory::Memory;
 use tokio::time::Instant;
 
 const OPEN: &str = r#"0{"sid":"abc","upgrades":[],"pingInterval":25000,"pingTimeout":20000}"#;
 
-type Script = dyn Fn(usize, &Request<Full<Bytes>>) -> Option<&'static str> + Send + Sync;
-type Answer = Pin<Box<dyn Future<Output = Result<Response<Full<Bytes>>, Infallible>> + Send>>;
-
-/// An application's own HTTP client, which here is the server at the same time.
-#[derive(Clone)]
-struct Service {
-    answer: Arc<Script>,
-    seen: Arc<Mutex<Vec<(Method, Instant)>>>,
-}
-
-impl Service {
-    /// `None` is no answer, ever.
-    fn new(
-        answer: impl Fn(usize, &Request<Full<Bytes>>) -> Option<&'static str> + Send + Sync + 'static,
-    ) -> Self {
-        Self {
-            answer: Arc::new(answer),
-            seen: Arc::default(),
-        }
-    }
-}
-
-impl tower_service::Service<Request<Full<Bytes>>> for Service {
-    type Response = Response<Full<Bytes>>;
-    type Error = Infallible;
-    type Future = Answer;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, request: Request<Full<Bytes>>) -> Answer {
-        let number = {
-            let mut seen = self.seen.lock().unwrap();
-            seen.push((request.method().clone(), Instant::now()));
-            seen.len() - 1
-        };
-        let body = (self.answer)(number, &request);
-        Box::pin(async move {
-            match body {
-                Some(body) => Ok(Response::new(Full::from(body))),
-                None => pending().await,
-            }
-        })
-    }
-}
-
-fn builder(service: Service) -> engineio_client::ClientBuilder {
-    Client::builder("http://in.memory").http_service(service)
+fn builder(service: Memory) -> engineio_client::ClientBuilder {
+    Client::builder("http://in.memory").connector(service)
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_handshake_that_is_never_answered() {
     let start = Instant::now();
-    let error = builder(Service::new(|_, _| None))
+    let error = builder(Memory::new(|_, _| None))
         .connect()
         .await
         .unwrap_err();
@@ -82,7 +36,7 @@ async fn a_handshake_that_is_never_answered() {
 #[tokio::test(start_paused = true)]
 async fn a_silent_server_is_noticed_whether_or_not_anybody_reads() {
     let start = Instant::now();
-    let client = builder(Service::new(|number, _| (number == 0).then_some(OPEN)));
+    let client = builder(Memory::new(|number, _| (number == 0).then_some(OPEN)));
     let client = client.connect().await.unwrap();
     client.wait().await;
     assert_eq!(start.elapsed().as_secs(), 45);
@@ -100,7 +54,7 @@ async fn a_silent_server_is_noticed_whether_or_not_anybody_reads() {
 
 #[tokio::test(start_paused = true)]
 async fn a_post_that_is_never_answered() {
-    let service = Service::new(|number, _| (number == 0).then_some(OPEN));
+    let service = Memory::new(|number, _| (number == 0).then_some(OPEN));
     let client = builder(service).connect().await.unwrap();
     let start = Instant::now();
     client.send("a").await.unwrap();
@@ -118,7 +72,7 @@ async fn a_post_that_is_never_answered() {
 
 #[tokio::test(start_paused = true)]
 async fn a_close_that_is_never_answered() {
-    let service = Service::new(|number, _| (number == 0).then_some(OPEN));
+    let service = Memory::new(|number, _| (number == 0).then_some(OPEN));
     let client = builder(service).connect().await.unwrap();
     let start = Instant::now();
     client.close().await;
@@ -128,7 +82,7 @@ async fn a_close_that_is_never_answered() {
 
 #[tokio::test(start_paused = true)]
 async fn pings_are_answered_without_anybody_reading() {
-    let service = Service::new(|number, request| match number {
+    let service = Memory::new(|number, request| match number {
         0 => Some(OPEN),
         // The second poll brings a ping, the POST is its pong, and nothing comes after that.
         1 => Some("2"),
@@ -149,7 +103,7 @@ async fn pings_are_answered_without_anybody_reading() {
 
 #[tokio::test(start_paused = true)]
 async fn a_sessions_polls_do_not_overlap_and_do_not_spin() {
-    let service = Service::new(|number, _| match number {
+    let service = Memory::new(|number, _| match number {
         0 => Some(OPEN),
         1..50 => Some("6"),
         _ => None,
@@ -166,7 +120,7 @@ async fn a_sessions_polls_do_not_overlap_and_do_not_spin() {
 
 #[tokio::test(start_paused = true)]
 async fn a_server_that_answers_every_poll_at_once_with_a_noop_is_not_flooded() {
-    let service = Service::new(|number, _| Some(if number == 0 { OPEN } else { "6" }));
+    let service = Memory::new(|number, _| Some(if number == 0 { OPEN } else { "6" }));
     let seen = Arc::clone(&service.seen);
     let mut client = builder(service).connect().await.unwrap();
     let second = Duration::from_secs(1);
@@ -177,12 +131,18 @@ async fn a_server_that_answers_every_poll_at_once_with_a_noop_is_not_flooded() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_service_that_panics_ends_the_client() {
-    let service = Service::new(|number, _| match number {
-        0 => Some(OPEN),
-        _ => panic!("on purpose"),
+async fn a_connector_that_panics_ends_the_client() {
+    let server = Memory::new(|number, _| (number == 0).then_some(OPEN));
+    let connected = Arc::new(AtomicUsize::new(0));
+    let connector = tower::service_fn(move |_| {
+        // The handshake and the poll share a connection; the POST needs another.
+        let first = connected.fetch_add(1, Ordering::Relaxed) == 0;
+        let io = first.then(|| server.connect()).expect("on purpose");
+        async move { Ok::<_, std::io::Error>(io) }
     });
-    let mut client = builder(service).connect().await.unwrap();
+    let builder = Client::builder("http://in.memory").connector(connector);
+    let mut client = builder.connect().await.unwrap();
+    client.send("a").await.unwrap();
     let limit = Duration::from_secs(3600);
     let ended = tokio::time::timeout(limit, async {
         assert_eq!(client.next().await, None);
@@ -193,8 +153,8 @@ async fn a_service_that_panics_ends_the_client() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_service_that_always_answers_at_once_does_not_hold_its_thread() {
-    let service = Service::new(|number, _| Some(if number == 0 { OPEN } else { "6" }));
+async fn a_server_that_always_answers_at_once_does_not_hold_its_thread() {
+    let service = Memory::new(|number, _| Some(if number == 0 { OPEN } else { "6" }));
     let client = builder(service).connect().await.unwrap();
     client.close().await;
     assert_eq!(client.disconnect_reason(), Some(DisconnectReason::Client));
@@ -203,7 +163,7 @@ async fn a_service_that_always_answers_at_once_does_not_hold_its_thread() {
 #[tokio::test(start_paused = true)]
 async fn intervals_of_zero_do_not_spin() {
     let open = r#"0{"sid":"abc","upgrades":[],"pingInterval":0,"pingTimeout":0}"#;
-    let service = Service::new(move |number, _| (number == 0).then_some(open));
+    let service = Memory::new(move |number, _| (number == 0).then_some(open));
     let seen = Arc::clone(&service.seen);
     let client = builder(service).connect().await.unwrap();
     client.wait().await;
@@ -216,7 +176,7 @@ async fn intervals_of_zero_do_not_spin() {
 
 #[tokio::test(start_paused = true)]
 async fn delays_of_the_way_back_are_kept() {
-    let service = Service::new(|number, _| match number {
+    let service = Memory::new(|number, _| match number {
         0 => Some(OPEN),
         _ => Some("no packets"),
     });
@@ -239,10 +199,10 @@ fn policy() -> engineio_client::Reconnect {
 }
 
 /// Sessions that end at once, and the tokens of their handshakes.
-fn tokens() -> (Service, Arc<Mutex<Vec<String>>>) {
+fn tokens() -> (Memory, Arc<Mutex<Vec<String>>>) {
     let tokens = Arc::new(Mutex::new(Vec::new()));
     let told = Arc::clone(&tokens);
-    let service = Service::new(move |_, request| {
+    let service = Memory::new(move |_, request| {
         if request.uri().query().unwrap().contains("sid=") {
             return Some("no packets");
         }
@@ -309,7 +269,7 @@ fn body(request: &Request<Full<Bytes>>) -> Bytes {
 async fn a_message_is_not_given_to_a_session_that_does_not_come_about() {
     let posted = Arc::new(Mutex::new(Vec::new()));
     let posts = Arc::clone(&posted);
-    let service = Service::new(move |number, request| match number {
+    let service = Memory::new(move |number, request| match number {
         0 | 3 => Some(OPEN),
         1 => Some("no packets"),
         // The first attempt to come back.
@@ -385,7 +345,7 @@ async fn a_sink_closes_although_the_message_that_it_holds_may_not_be_sent() {
 #[tokio::test(start_paused = true)]
 async fn what_nobody_reads_does_not_grow_from_session_to_session() {
     let open: &str = format!("{OPEN}\u{1e}4{}", "x".repeat(600)).leak();
-    let service = Service::new(move |_, request| {
+    let service = Memory::new(move |_, request| {
         let is_handshake = !request.uri().query().unwrap().contains("sid=");
         Some(if is_handshake { open } else { "no packets" })
     });
@@ -410,7 +370,7 @@ async fn what_nobody_reads_does_not_grow_from_session_to_session() {
 async fn a_handler_that_sends_does_not_wait_for_a_session_that_waits_for_it() {
     let many = format!("\u{1e}4{}", "x".repeat(600)).repeat(8);
     let open: &str = format!("{OPEN}{many}").leak();
-    let service = Service::new(move |_, request| {
+    let service = Memory::new(move |_, request| {
         // No POST is answered, so the session ends while most of it is unread.
         let is_handshake = !request.uri().query().unwrap().contains("sid=");
         is_handshake.then_some(open)
@@ -434,7 +394,7 @@ async fn a_handler_that_sends_does_not_wait_for_a_session_that_waits_for_it() {
 
 #[tokio::test(start_paused = true)]
 async fn attempts_that_fail_do_not_hide_why_the_session_ended() {
-    let service = Service::new(|number, _| match number {
+    let service = Memory::new(|number, _| match number {
         0 => Some(OPEN),
         1 => Some("1"),
         _ => Some("no packets"),
@@ -451,7 +411,7 @@ async fn attempts_that_fail_do_not_hide_why_the_session_ended() {
 #[tokio::test(start_paused = true)]
 async fn a_sink_that_waits_for_room_closes_in_time() {
     // No POST is answered.
-    let service = Service::new(|number, _| (number == 0).then_some(OPEN));
+    let service = Memory::new(|number, _| (number == 0).then_some(OPEN));
     let builder = builder(service).outbox_limit(1);
     let builder = builder.close_timeout(Duration::from_secs(3));
     let mut client = builder.connect().await.unwrap();
@@ -476,7 +436,7 @@ async fn no_policy_makes_a_client_panic() {
             .max_delay(Duration::MAX)
             .jitter(1.0),
     ] {
-        let service = Service::new(|number, _| match number {
+        let service = Memory::new(|number, _| match number {
             0 => Some(OPEN),
             _ => Some("no packets"),
         });
@@ -491,7 +451,7 @@ async fn no_policy_makes_a_client_panic() {
 #[tokio::test(start_paused = true)]
 async fn a_sink_that_waits_for_room_hears_at_once_of_a_close() {
     // No POST is answered.
-    let service = Service::new(|number, _| (number == 0).then_some(OPEN));
+    let service = Memory::new(|number, _| (number == 0).then_some(OPEN));
     let builder = builder(service).outbox_limit(1);
     let mut client = builder.connect().await.unwrap();
     // The first one is on its way, the second one fills the outbox.

@@ -7,7 +7,7 @@ use super::ClientBuilder;
 impl<M> ClientBuilder<M> {
     /// Sets how long one connection may take: name resolution, TCP, proxy and TLS. Default: 10 s.
     pub const fn connect_timeout(mut self, timeout: Duration) -> Self {
-        self.connect_timeout = timeout;
+        self.network.connect_timeout = timeout;
         self
     }
 

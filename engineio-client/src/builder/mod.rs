@@ -5,6 +5,8 @@ pub(crate) mod headers;
 mod limits;
 mod network;
 mod session;
+#[cfg(feature = "rustls-no-provider")]
+mod tls;
 
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -14,13 +16,12 @@ use engineio_core::Transport;
 use engineio_core::client::Config;
 use http::header::{HeaderMap, HeaderValue, USER_AGENT};
 
+use self::network::NetworkOptions;
 use crate::client::Client;
 use crate::driver;
 use crate::handlers::Handlers;
-use crate::net::connect::Connector;
 use crate::net::cookies::Cookies;
-use crate::net::http::{Http, HttpService};
-use crate::net::proxy::Proxy;
+use crate::net::http::Http;
 use crate::net::websocket::WebSockets;
 use crate::settings::Settings;
 use crate::shared::{Phase, Shared};
@@ -63,15 +64,11 @@ pub struct ClientBuilder<M = Async> {
     headers: HeaderMap,
     cookies: bool,
     stamp: Option<String>,
-    connect_timeout: Duration,
+    network: NetworkOptions,
     request_timeout: Duration,
     max_response: usize,
     websocket_compression: Option<usize>,
     session: Config,
-    proxy: Option<Proxy>,
-    service: Option<HttpService>,
-    #[cfg(feature = "tls")]
-    tls: crate::net::tls::TlsOptions,
     reconnect: Option<Reconnect>,
     pub(crate) handlers: Handlers,
     /// The first option that cannot be used.
@@ -99,15 +96,11 @@ impl<M> ClientBuilder<M> {
             headers,
             cookies: true,
             stamp: Some("t".to_owned()),
-            connect_timeout: Duration::from_secs(10),
+            network: NetworkOptions::default(),
             request_timeout: Duration::from_secs(20),
             max_response: 32 << 20,
             websocket_compression: None,
             session: Config::default(),
-            proxy: None,
-            service: None,
-            #[cfg(feature = "tls")]
-            tls: crate::net::tls::TlsOptions::default(),
             reconnect: None,
             handlers: Handlers::default(),
             invalid: None,
@@ -172,23 +165,7 @@ impl<M> ClientBuilder<M> {
         let mut session = self.session;
         session.open_timeout = self.request_timeout;
         session.upgrade &= self.transports.contains(&Transport::WebSocket);
-        #[cfg(feature = "tls")]
-        let tls = target
-            .is_secure()
-            .then(|| self.tls.connector())
-            .transpose()?;
-        #[cfg(not(feature = "tls"))]
-        if target.is_secure() {
-            let message =
-                format!("{target} needs TLS; enable the feature `tls` of engineio-client");
-            return Err(Error::invalid(message));
-        }
-        let connector = Connector::new(
-            self.proxy,
-            #[cfg(feature = "tls")]
-            tls,
-            self.connect_timeout,
-        );
+        let connector = self.network.connector(&target)?;
         let headers = Arc::new(self.headers);
         let cookies = self.cookies.then(|| Arc::new(Cookies::new(target.path())));
         if let Some(cookies) = &cookies {
@@ -208,7 +185,7 @@ impl<M> ClientBuilder<M> {
             session,
             stamp: self.stamp,
             request_timeout: self.request_timeout,
-            http: Http::new(self.service, connector, headers, cookies, self.max_response),
+            http: Http::new(connector, headers, cookies, self.max_response),
             websockets,
             reconnect: self.reconnect,
         })

@@ -1,73 +1,192 @@
-//! Options for the way to the server: proxy, HTTP service, TLS.
+//! Options for the way to the server: connector, addresses, proxy, TLS.
 
-use bytes::Bytes;
-use http::{Request, Response};
-use http_body_util::Full;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::Uri;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tower_service::Service;
 
 use super::ClientBuilder;
+use crate::Error;
 use crate::error::BoxError;
-use crate::net::http::HttpService;
+use crate::net::connect::{Connector, Options, Security};
+use crate::net::custom::CustomConnector;
+use crate::net::dial::{Dialer, TcpOptions};
 use crate::net::proxy::Proxy;
+use crate::target::Target;
+
+/// The options for connections.
+#[derive(Debug)]
+pub(super) struct NetworkOptions {
+    pub(super) connect_timeout: Duration,
+    tcp: TcpOptions,
+    custom: Option<CustomConnector>,
+    /// The connector of the application does TLS too.
+    is_secured: bool,
+    proxy: Option<Proxy>,
+    #[cfg(feature = "rustls-no-provider")]
+    pub(super) tls: crate::net::tls::TlsOptions,
+}
+
+impl Default for NetworkOptions {
+    fn default() -> Self {
+        Self {
+            connect_timeout: Duration::from_secs(10),
+            tcp: TcpOptions::default(),
+            custom: None,
+            is_secured: false,
+            proxy: None,
+            #[cfg(feature = "rustls-no-provider")]
+            tls: crate::net::tls::TlsOptions::default(),
+        }
+    }
+}
+
+impl NetworkOptions {
+    /// Checks the options and makes the connector for both transports.
+    pub(super) fn connector(self, target: &Target) -> Result<Connector, Error> {
+        if self.custom.is_some() {
+            let unused = [
+                ("resolve", !self.tcp.addresses.is_empty()),
+                ("local_address", self.tcp.local.is_some()),
+                ("proxy", self.is_secured && self.proxy.is_some()),
+            ];
+            if let Some((option, _)) = unused.iter().find(|(_, is_set)| *is_set) {
+                let message = format!("`{option}` has no effect beside a connector that does its work; give one of them");
+                return Err(Error::invalid(message));
+            }
+        }
+        let security = match self.is_secured {
+            true => Security::Done,
+            false => {
+                #[cfg(feature = "rustls-no-provider")]
+                let security = match target.is_secure() {
+                    true => Security::Tls(self.tls.tls()?),
+                    false => Security::None,
+                };
+                #[cfg(not(feature = "rustls-no-provider"))]
+                let security = Security::None;
+                security
+            }
+        };
+        #[cfg(not(feature = "rustls-no-provider"))]
+        if target.is_secure() && !self.is_secured {
+            let message =
+                format!("{target} needs TLS; enable the feature `rustls` of engineio-client");
+            return Err(Error::invalid(message));
+        }
+        Ok(Connector::new(Options {
+            dialer: match self.custom {
+                Some(custom) => Dialer::Custom(custom),
+                None => Dialer::Tcp(Arc::new(self.tcp)),
+            },
+            proxy: self.proxy,
+            security,
+            timeout: self.connect_timeout,
+        }))
+    }
+}
 
 impl<M> ClientBuilder<M> {
+    /// Makes the connections of both transports with a service of the application, in place of name resolution and TCP: to a
+    /// Unix socket, through Tor, or to a server in the same process.
+    ///
+    /// The service gets the scheme, host and port to connect to, with the path `/`. Whatever it returns is used as a TCP
+    /// connection would be: the client speaks TLS over it for `https` and `wss`, with the options for TLS that it was given
+    /// and the host of the URL. A service that does TLS itself belongs in
+    /// [`connector_with_tls`](Self::connector_with_tls). With a [`proxy`](Self::proxy), the service is asked for a
+    /// connection to the proxy. [`connect_timeout`](Self::connect_timeout) limits its time; the future is dropped then.
+    ///
+    /// The service is cloned for each connection. At most three are open at a time: a poll, a POST, and the WebSocket.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # #[cfg(unix)]
+    /// # async fn example() -> Result<(), engineio_client::Error> {
+    /// use engineio_client::Client;
+    /// use tokio::net::UnixStream;
+    /// use tower::service_fn;
+    ///
+    /// let client = Client::builder("http://localhost")
+    ///     .connector(service_fn(|_| UnixStream::connect("/run/engine.sock")))
+    ///     .connect()
+    ///     .await?;
+    /// # client.close().await;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn connector<S>(mut self, connector: S) -> Self
+    where
+        S: Service<Uri> + Clone + Send + 'static,
+        S::Response: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        S::Error: Into<BoxError>,
+        S::Future: Send + 'static,
+    {
+        self.network.custom = Some(CustomConnector::new(connector));
+        self.network.is_secured = false;
+        self
+    }
+
+    /// As [`connector`](Self::connector), for a service whose streams are encrypted already where the scheme is `https`, and
+    /// whose server is known to be the right one. The client adds no TLS, and its options for TLS have no effect.
+    ///
+    /// It cannot be combined with a proxy: `connect` fails with [`ErrorKind::Invalid`](crate::ErrorKind::Invalid) then.
+    pub fn connector_with_tls<S>(self, connector: S) -> Self
+    where
+        S: Service<Uri> + Clone + Send + 'static,
+        S::Response: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        S::Error: Into<BoxError>,
+        S::Future: Send + 'static,
+    {
+        let mut this = self.connector(connector);
+        this.network.is_secured = true;
+        this
+    }
+
+    /// Connects to this address when `host` is to be connected to, and asks no name server. The host keeps its name in
+    /// TLS and in the `Host` header. Port 0 stands for the port of the URL. Several addresses for one host are tried one
+    /// after the other, as those of a name server are. Names of proxies count too.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # async fn example() -> Result<(), engineio_client::Error> {
+    /// use engineio_client::Client;
+    ///
+    /// let client = Client::builder("https://example.com")
+    ///     .resolve("example.com", "192.0.2.7:0".parse().unwrap())
+    ///     .connect()
+    ///     .await?;
+    /// # client.close().await;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn resolve(mut self, host: &str, address: SocketAddr) -> Self {
+        let host = host.trim_start_matches('[').trim_end_matches(']');
+        self.network.tcp.addresses.push((host.to_owned(), address));
+        self
+    }
+
+    /// Makes TCP connections from this address of the machine, which selects the network interface where each has its own.
+    /// Addresses of the server of the other IP family are not tried then. Default: the system chooses.
+    ///
+    /// For other socket options, such as TCP keep-alive or `SO_BINDTODEVICE`, use a [`connector`](Self::connector).
+    pub const fn local_address(mut self, address: IpAddr) -> Self {
+        self.network.tcp.local = Some(address);
+        self
+    }
+
     /// Connects through a proxy, on both transports: `http://`, `socks4://`, `socks5://` (names are resolved by the client) or
     /// `socks5h://` (names are resolved by the proxy), with `user:password@` if the proxy requires it. Default: none;
     /// environment variables are not read.
     pub fn proxy(mut self, url: &str) -> Self {
         match Proxy::parse(url) {
-            Ok(proxy) => self.proxy = Some(proxy),
+            Ok(proxy) => self.network.proxy = Some(proxy),
             Err(error) => self.fail(error),
         }
-        self
-    }
-
-    /// Sends the requests of the polling transport through a service of the application, for a shared connection pool, own
-    /// traces, or tests.
-    ///
-    /// A poll lasts until the server's next ping, so a timeout of the service must be longer than that. A POST that the service
-    /// repeats may arrive twice. WebSockets are still opened by the client itself; proxy and TLS options apply to those only.
-    pub fn http_service<S, B>(mut self, service: S) -> Self
-    where
-        S: tower_service::Service<Request<Full<Bytes>>, Response = Response<B>>
-            + Clone
-            + Send
-            + Sync
-            + 'static,
-        S::Future: Send,
-        S::Error: Into<BoxError>,
-        B: http_body::Body<Data: Send> + Send + 'static,
-        B::Error: Into<BoxError>,
-    {
-        self.service = Some(HttpService::new(service));
-        self
-    }
-
-    /// Trusts these certificates too: one or more, in PEM.
-    #[cfg(feature = "tls")]
-    pub fn root_certificate(mut self, pem: &[u8]) -> Self {
-        self.tls.roots.push(pem.to_owned());
-        self
-    }
-
-    /// Sets whether the certificate authorities of the web are trusted. Default: yes; with `false`, only those given to
-    /// [`root_certificate`](Self::root_certificate) are.
-    #[cfg(feature = "tls")]
-    pub const fn built_in_roots(mut self, trusted: bool) -> Self {
-        self.tls.built_in_roots = trusted;
-        self
-    }
-
-    /// Authenticates the client to the server with a certificate chain and its private key, in PEM.
-    #[cfg(feature = "tls")]
-    pub fn client_identity(mut self, pem: &[u8]) -> Self {
-        self.tls.identity = Some(pem.to_owned());
-        self
-    }
-
-    /// **Danger:** accepts every certificate, so that anybody on the network path can read and change everything. For tests.
-    #[cfg(feature = "tls")]
-    pub const fn danger_accept_invalid_certificates(mut self, accept: bool) -> Self {
-        self.tls.accept_anything = accept;
         self
     }
 }

@@ -24,16 +24,17 @@ use crate::wakers::Interest;
 use crate::{Error, ErrorKind, TARGET, meter};
 
 type Request = (RequestId, BoxFuture<'static, Result<Payload, Error>>);
+type Opening = (LinkId, BoxFuture<'static, Result<WebSocket, Error>>);
 
 pub(super) struct Connection<'a> {
     shared: &'a Arc<Shared>,
     settings: &'a Settings,
     poll: Option<Request>,
     post: Option<Request>,
-    opening: Option<(LinkId, BoxFuture<'static, Result<WebSocket, Error>>)>,
-    /// Requests that were given up and are still to be dropped: they may be those of the application's service, whose code
-    /// must not run under the lock.
-    given_up: Vec<Request>,
+    opening: Option<Opening>,
+    /// Futures that were given up and are still to be dropped: they may be those of the application's connector, whose
+    /// code must not run under the lock.
+    given_up: (Vec<Request>, Option<Opening>),
     socket: Option<Socket>,
     /// WebSockets in their closing handshake.
     closing: Vec<CloseHandshake>,
@@ -56,7 +57,7 @@ impl<'a> Connection<'a> {
             poll: None,
             post: None,
             opening: None,
-            given_up: Vec::new(),
+            given_up: (Vec::new(), None),
             socket: None,
             closing: Vec::new(),
             timer: Box::pin(tokio::time::sleep(std::time::Duration::ZERO)),
@@ -136,7 +137,8 @@ impl<'a> Connection<'a> {
         state.upgraded |= has_moved;
         drop(state);
         // Without the lock, which the application's code may need in turn.
-        self.given_up.clear();
+        self.given_up.0.clear();
+        self.given_up.1 = None;
         let is_news = opened.is_some() || has_settled;
         if let Some(opened) = opened {
             meter::connected(self.opened_by);
@@ -172,9 +174,9 @@ impl<'a> Connection<'a> {
             }
             Output::Cancel(id) => {
                 let poll = self.poll.take_if(|(poll, _)| *poll == id);
-                self.given_up.extend(poll);
+                self.given_up.0.extend(poll);
                 let post = self.post.take_if(|(post, _)| *post == id);
-                self.given_up.extend(post);
+                self.given_up.0.extend(post);
             }
             Output::OpenLink(id, Transport::WebSocket) => {
                 let websockets = self.settings.websockets.clone();
@@ -188,7 +190,8 @@ impl<'a> Connection<'a> {
                 }
             }
             Output::CloseLink(id, reason) => {
-                self.opening.take_if(|(opening, _)| *opening == id);
+                let opening = self.opening.take_if(|(opening, _)| *opening == id);
+                self.given_up.1 = opening.or(self.given_up.1.take());
                 if let Some(socket) = self.socket.take_if(|socket| socket.id == id) {
                     self.closing.push(socket.close(reason));
                 }

@@ -45,7 +45,7 @@ pub(crate) fn run(
 }
 
 /// Ends the client however its task ends, so that nobody waits for it any more: the task may be dropped with its runtime,
-/// or panic with the application's HTTP service.
+/// or panic with the application's connector.
 struct TaskGuard {
     shared: Arc<Shared>,
     last_phase: Phase,
@@ -59,7 +59,7 @@ impl Drop for TaskGuard {
             state.session.abort(DisconnectReason::TransportError);
             let reason = state.session.closed();
             state.reason = reason;
-            let message = "the task of the client was stopped, by the end of its runtime or a panic of the HTTP service, \
+            let message = "the task of the client was stopped, by the end of its runtime or a panic of the connector, \
                            or of the source of headers, that it was given; connect again, in a runtime that lasts";
             state.error = Some(Error::new(ErrorKind::Transport, message));
             if state.phase() == Phase::Connecting {

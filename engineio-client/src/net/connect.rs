@@ -1,142 +1,116 @@
-//! One way to the server for both transports: name resolution, TCP, the proxy, TLS.
+//! One way to the server for both transports: the dialer, the proxy, TLS.
 
-use std::future::Future;
-use std::net::SocketAddr;
+use std::sync::Arc;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use http::Uri;
-use hyper_util::client::legacy::connect::proxy::{SocksV4, SocksV5, Tunnel};
+use futures_core::future::BoxFuture;
+use http::{HeaderValue, Uri};
 use hyper_util::client::legacy::connect::{Connected, Connection};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 use tower_service::Service;
 
-use super::dial::{self, Dialer};
+use super::dial::Dialer;
 use super::proxy::{Proxy, ProxyKind};
+use super::stream::Stream;
 use crate::error::BoxError;
 
-/// Connects to a server, for either transport.
-#[derive(Clone)]
-pub(crate) struct Connector {
-    proxy: Option<Proxy>,
-    #[cfg(feature = "tls")]
-    tls: Option<tokio_rustls::TlsConnector>,
-    timeout: Duration,
+/// Connects to a server, for either transport. Cheap to clone.
+#[derive(Clone, Debug)]
+pub(crate) struct Connector(Arc<Options>);
+
+#[derive(Debug)]
+pub(crate) struct Options {
+    pub(crate) dialer: Dialer,
+    pub(crate) proxy: Option<Proxy>,
+    pub(crate) security: Security,
+    pub(crate) timeout: Duration,
 }
 
-impl std::fmt::Debug for Connector {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Connector")
-    }
+/// The way in which connections to `https` URLs are encrypted.
+#[derive(Debug)]
+pub(crate) enum Security {
+    /// No URL of the client is one.
+    None,
+    /// The connector of the application has done it.
+    Done,
+    #[cfg(feature = "rustls-no-provider")]
+    Tls(super::tls::Tls),
 }
 
 impl Connector {
-    pub(crate) fn new(
-        proxy: Option<Proxy>,
-        #[cfg(feature = "tls")] tls: Option<tokio_rustls::TlsConnector>,
-        timeout: Duration,
-    ) -> Self {
-        Self {
-            proxy,
-            #[cfg(feature = "tls")]
-            tls,
-            timeout,
-        }
+    pub(crate) fn new(options: Options) -> Self {
+        Self(Arc::new(options))
     }
 
-    pub(crate) const fn proxy(&self) -> Option<&Proxy> {
-        self.proxy.as_ref()
+    pub(super) fn dialer(&self) -> &Dialer {
+        &self.0.dialer
     }
 
-    /// Returns whether a plain request goes to the proxy in absolute form.
-    pub(crate) fn is_forwarded(&self, uri: &Uri) -> bool {
-        let proxy = self.proxy.as_ref();
-        proxy.is_some_and(|proxy| proxy.kind == ProxyKind::Http)
-            && uri.scheme() == Some(&http::uri::Scheme::HTTP)
+    /// Returns the proxy to which plain requests for this URL go in absolute form.
+    fn forwarding(&self, uri: &Uri) -> Option<&Proxy> {
+        let is_plain = uri.scheme() == Some(&http::uri::Scheme::HTTP);
+        let proxy = self.0.proxy.as_ref();
+        proxy.filter(|proxy| is_plain && proxy.kind == ProxyKind::Http)
     }
 
-    /// A connection that is the client's own up to the server, as a WebSocket needs it.
-    pub(crate) async fn tunnel(self, uri: Uri) -> Result<Conn, BoxError> {
-        self.within_timeout(uri, false).await
+    /// Returns the credentials for the proxy that gets requests for this URL in absolute form.
+    pub(super) fn proxy_authorization(&self, uri: &Uri) -> Option<HeaderValue> {
+        self.forwarding(uri).and_then(Proxy::authorization)
     }
 
-    async fn within_timeout(self, uri: Uri, forwarded: bool) -> Result<Conn, BoxError> {
-        let timeout = self.timeout;
-        match tokio::time::timeout(timeout, self.connect(uri, forwarded)).await {
-            Ok(connected) => connected,
+    /// Connects with the client's own end at the server, as a WebSocket needs it.
+    pub(crate) async fn to_server(&self, uri: &Uri) -> Result<Conn, BoxError> {
+        let connecting = async {
+            let io = match &self.0.proxy {
+                None => self.dialer().dial(uri).await?,
+                Some(proxy) => self.tunnel(proxy, uri).await?,
+            };
+            self.secure(uri, io).await
+        };
+        self.within_timeout(connecting, false).await
+    }
+
+    /// Connects to a proxy that gets requests.
+    pub(super) async fn to_proxy(&self, proxy: &Proxy) -> Result<Stream, BoxError> {
+        self.dialer().dial(&proxy.uri).await
+    }
+
+    async fn within_timeout(
+        &self,
+        connecting: impl Future<Output = Result<Stream, BoxError>>,
+        forwarded: bool,
+    ) -> Result<Conn, BoxError> {
+        let timeout = self.0.timeout;
+        match tokio::time::timeout(timeout, connecting).await {
+            Ok(stream) => Ok(Conn {
+                stream: stream?,
+                forwarded,
+            }),
             Err(_) => Err(Box::new(ConnectTimeout(timeout))),
         }
     }
 
-    async fn connect(self, uri: Uri, forwarded: bool) -> Result<Conn, BoxError> {
-        let tcp = match &self.proxy {
-            None => dial::dial(&uri).await?,
-            Some(proxy) if forwarded => dial::dial(&proxy.uri).await?,
-            Some(proxy) => through(proxy, &uri).await?,
-        };
+    /// Encrypts a connection to the host of a URL if its scheme demands it.
+    async fn secure(&self, uri: &Uri, io: Stream) -> Result<Stream, BoxError> {
         if uri.scheme() != Some(&http::uri::Scheme::HTTPS) {
-            return Ok(Conn::Plain { tcp, forwarded });
+            return Ok(io);
         }
-        #[cfg(feature = "tls")]
-        if let Some(tls) = &self.tls {
-            use tokio_rustls::rustls::pki_types::ServerName;
-
-            let host = uri.host().unwrap_or_default();
-            let host = host.trim_start_matches('[').trim_end_matches(']');
-            let name = ServerName::try_from(host.to_owned())?;
-            let tls = tls.connect(name, tcp).await?;
-            return Ok(Conn::Tls(Box::new(tls)));
+        match &self.0.security {
+            Security::Done => Ok(io),
+            #[cfg(feature = "rustls-no-provider")]
+            Security::Tls(tls) => tls.connect(super::dial::host(uri), io).await,
+            Security::None => Err("TLS is needed, and this build has none: enable the feature `rustls`".into()),
         }
-        Err("TLS is needed, and this build has none: enable the feature `tls`".into())
     }
-}
-
-/// Connects through a proxy. One that is given an address is asked for all addresses of the name, like a server's own.
-async fn through(proxy: &Proxy, uri: &Uri) -> Result<TcpStream, BoxError> {
-    if proxy.kind == (ProxyKind::Socks5 { local_dns: true }) {
-        // The library would look the name up in a way that stops the thread.
-        let addresses = dial::resolve(uri).await?;
-        let connect = |address: SocketAddr| tunnel(proxy, uri, address.to_string());
-        return dial::first_connected(addresses, connect).await;
-    }
-    // The library would take a URL without a port for `https` whatever its scheme.
-    let host = uri.host().unwrap_or_default();
-    tunnel(proxy, uri, format!("{host}:{}", dial::port(uri))).await
-}
-
-/// Asks a proxy for a connection to this host and port.
-async fn tunnel(proxy: &Proxy, uri: &Uri, authority: String) -> Result<TcpStream, BoxError> {
-    let mut parts = uri.clone().into_parts();
-    parts.authority = Some(authority.parse()?);
-    let uri = Uri::from_parts(parts)?;
-    let to = proxy.uri.clone();
-    let tcp = match proxy.kind {
-        ProxyKind::Http => {
-            let mut tunnel = Tunnel::new(to, Dialer);
-            if let Some(authorization) = proxy.authorization() {
-                tunnel = tunnel.with_auth(authorization);
-            }
-            tunnel.call(uri).await?
-        }
-        ProxyKind::Socks4 => SocksV4::new(to, Dialer).call(uri).await?,
-        ProxyKind::Socks5 { .. } => {
-            let mut socks = SocksV5::new(to, Dialer);
-            if let Some((user, password)) = proxy.credentials() {
-                socks = socks.with_auth(user, password);
-            }
-            socks.call(uri).await?
-        }
-    };
-    Ok(tcp.into_inner())
 }
 
 impl Service<Uri> for Connector {
     type Response = TokioIo<Conn>;
     type Error = BoxError;
-    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, BoxError>> + Send>>;
+    type Future = BoxFuture<'static, Result<Self::Response, BoxError>>;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
         Poll::Ready(Ok(()))
@@ -144,8 +118,13 @@ impl Service<Uri> for Connector {
 
     fn call(&mut self, uri: Uri) -> Self::Future {
         let this = self.clone();
-        let forwarded = this.is_forwarded(&uri);
-        Box::pin(async move { this.within_timeout(uri, forwarded).await.map(TokioIo::new) })
+        Box::pin(async move {
+            let connected = match this.forwarding(&uri) {
+                Some(proxy) => this.within_timeout(this.to_proxy(proxy), true).await,
+                None => this.to_server(&uri).await,
+            };
+            connected.map(TokioIo::new)
+        })
     }
 }
 
@@ -156,68 +135,53 @@ pub(crate) struct ConnectTimeout(Duration);
 
 /// A connection to the server, or to a proxy that forwards requests.
 #[derive(Debug)]
-pub(crate) enum Conn {
-    Plain {
-        tcp: TcpStream,
-        forwarded: bool,
-    },
-    #[cfg(feature = "tls")]
-    Tls(Box<tokio_rustls::client::TlsStream<TcpStream>>),
+pub(crate) struct Conn {
+    stream: Stream,
+    forwarded: bool,
 }
 
 impl Connection for Conn {
     fn connected(&self) -> Connected {
-        let forwarded = matches!(
-            self,
-            Self::Plain {
-                forwarded: true,
-                ..
-            }
-        );
-        Connected::new().proxy(forwarded)
+        Connected::new().proxy(self.forwarded)
     }
 }
 
 impl AsyncRead for Conn {
     fn poll_read(
-        self: Pin<&mut Self>,
+        mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<std::io::Result<()>> {
-        match self.get_mut() {
-            Self::Plain { tcp, .. } => Pin::new(tcp).poll_read(cx, buf),
-            #[cfg(feature = "tls")]
-            Self::Tls(tls) => Pin::new(tls).poll_read(cx, buf),
-        }
+        Pin::new(&mut self.stream).poll_read(cx, buf)
     }
 }
 
 impl AsyncWrite for Conn {
     fn poll_write(
-        self: Pin<&mut Self>,
+        mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<std::io::Result<usize>> {
-        match self.get_mut() {
-            Self::Plain { tcp, .. } => Pin::new(tcp).poll_write(cx, buf),
-            #[cfg(feature = "tls")]
-            Self::Tls(tls) => Pin::new(tls).poll_write(cx, buf),
-        }
+        Pin::new(&mut self.stream).poll_write(cx, buf)
     }
 
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
-        match self.get_mut() {
-            Self::Plain { tcp, .. } => Pin::new(tcp).poll_flush(cx),
-            #[cfg(feature = "tls")]
-            Self::Tls(tls) => Pin::new(tls).poll_flush(cx),
-        }
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[std::io::IoSlice<'_>],
+    ) -> Poll<std::io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
     }
 
-    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
-        match self.get_mut() {
-            Self::Plain { tcp, .. } => Pin::new(tcp).poll_shutdown(cx),
-            #[cfg(feature = "tls")]
-            Self::Tls(tls) => Pin::new(tls).poll_shutdown(cx),
-        }
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 }

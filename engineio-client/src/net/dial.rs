@@ -2,58 +2,125 @@
 
 use std::future::Future;
 use std::io;
-use std::net::SocketAddr;
-use std::pin::Pin;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use futures_core::future::BoxFuture;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use http::Uri;
 use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tower_service::Service;
+
+use super::custom::CustomConnector;
+use super::stream::Stream;
+use crate::error::BoxError;
 
 /// The time after which the next address is tried beside an attempt, as RFC 8305 § 5 recommends.
 const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
 
-/// Connects to the host and port of a URL by TCP. The tunnels of hyper-util take it for the way to the proxy.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Dialer;
+/// Connects to the host and port of a URL: by TCP, or as the application's connector does. The tunnels of hyper-util take
+/// it for the way to the proxy. Cheap to clone.
+#[derive(Clone, Debug)]
+pub(crate) enum Dialer {
+    Tcp(Arc<TcpOptions>),
+    Custom(CustomConnector),
+}
+
+/// The options for TCP connections.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct TcpOptions {
+    /// Addresses for host names, in place of those that the system knows.
+    pub(crate) addresses: Vec<(String, SocketAddr)>,
+    /// The address of this machine from which connections are made.
+    pub(crate) local: Option<IpAddr>,
+}
 
 impl Service<Uri> for Dialer {
-    type Response = TokioIo<TcpStream>;
-    type Error = io::Error;
-    type Future = Pin<Box<dyn Future<Output = io::Result<Self::Response>> + Send>>;
+    type Response = TokioIo<Stream>;
+    type Error = BoxError;
+    type Future = BoxFuture<'static, Result<Self::Response, BoxError>>;
 
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
         Poll::Ready(Ok(()))
     }
 
     fn call(&mut self, uri: Uri) -> Self::Future {
-        Box::pin(async move { dial(&uri).await.map(TokioIo::new) })
+        let this = self.clone();
+        Box::pin(async move { this.dial(&uri).await.map(TokioIo::new) })
     }
 }
 
-/// Connects to the host and port of a URL by TCP.
-pub(super) async fn dial(uri: &Uri) -> io::Result<TcpStream> {
-    let tcp = first_connected(resolve(uri).await?, TcpStream::connect).await?;
-    tcp.set_nodelay(true)?;
-    Ok(tcp)
+impl Dialer {
+    /// Connects to the host and port of a URL.
+    pub(super) async fn dial(&self, uri: &Uri) -> Result<Stream, BoxError> {
+        let options = match self {
+            Self::Tcp(options) => options,
+            Self::Custom(connector) => return connector.connect(uri).await,
+        };
+        let mut addresses = options.resolve(uri).await?;
+        if let Some(local) = options.local {
+            addresses.retain(|address| address.is_ipv4() == local.is_ipv4());
+            if addresses.is_empty() {
+                let family = if local.is_ipv4() { "IPv4" } else { "IPv6" };
+                return Err(format!("the name has no {family} address to go with `local_address`").into());
+            }
+        }
+        let tcp = first_connected(addresses, |address| options.connect(address)).await?;
+        tcp.set_nodelay(true)?;
+        Ok(Stream::Tcp(tcp))
+    }
+
+    /// Looks up the addresses of the host of a URL, in the order in which they are to be tried.
+    pub(super) async fn resolve(&self, uri: &Uri) -> io::Result<Vec<SocketAddr>> {
+        match self {
+            Self::Tcp(options) => options.resolve(uri).await,
+            Self::Custom(_) => TcpOptions::default().resolve(uri).await,
+        }
+    }
+}
+
+impl TcpOptions {
+    async fn resolve(&self, uri: &Uri) -> io::Result<Vec<SocketAddr>> {
+        let (host, port) = (host(uri), port(uri));
+        let known = self.addresses.iter();
+        let known = known.filter(|(name, _)| name.eq_ignore_ascii_case(host));
+        let mut found: Vec<SocketAddr> = known.map(|(_, address)| *address).collect();
+        for address in found.iter_mut().filter(|address| address.port() == 0) {
+            address.set_port(port);
+        }
+        if found.is_empty() {
+            found.extend(tokio::net::lookup_host((host, port)).await?);
+        }
+        Ok(interleave(found))
+    }
+
+    async fn connect(&self, address: SocketAddr) -> io::Result<TcpStream> {
+        let Some(local) = self.local else {
+            return TcpStream::connect(address).await;
+        };
+        let socket = match address {
+            SocketAddr::V4(_) => TcpSocket::new_v4()?,
+            SocketAddr::V6(_) => TcpSocket::new_v6()?,
+        };
+        socket.bind(SocketAddr::new(local, 0))?;
+        socket.connect(address).await
+    }
+}
+
+/// Returns the host of a URL, an IPv6 address without its brackets.
+pub(super) fn host(uri: &Uri) -> &str {
+    let host = uri.host().unwrap_or_default();
+    host.trim_start_matches('[').trim_end_matches(']')
 }
 
 /// Returns the port of a URL, which may be that of its scheme.
 pub(super) fn port(uri: &Uri) -> u16 {
     let is_secure = uri.scheme() == Some(&http::uri::Scheme::HTTPS);
     uri.port_u16().unwrap_or(if is_secure { 443 } else { 80 })
-}
-
-/// Looks up the addresses of the host of a URL, in the order in which they are to be tried.
-pub(super) async fn resolve(uri: &Uri) -> io::Result<Vec<SocketAddr>> {
-    let host = uri.host().unwrap_or_default();
-    let host = host.trim_start_matches('[').trim_end_matches(']');
-    let found = tokio::net::lookup_host((host, port(uri))).await?;
-    Ok(interleave(found.collect()))
 }
 
 /// Alternates the families (RFC 8305 § 4), beginning with that of the first address. A family that does not work then
@@ -190,8 +257,27 @@ mod tests {
             ("https://127.0.0.1", 443),
             ("https://[::1]:7", 7),
         ] {
-            let found = resolve(&uri.parse().unwrap()).await.unwrap();
+            let options = TcpOptions::default();
+            let found = options.resolve(&uri.parse().unwrap()).await.unwrap();
             assert_eq!(found[0].port(), port);
+        }
+    }
+
+    #[tokio::test]
+    async fn given_addresses_take_the_place_of_those_of_the_system() {
+        let names = [("h.example", "[::1]:0"), ("h.example", "127.0.0.1:9"), ("::1", "127.0.0.2:0")];
+        let names = names.map(|(name, address)| (name.to_owned(), address.parse().unwrap()));
+        let options = TcpOptions {
+            addresses: names.into(),
+            local: None,
+        };
+        for (uri, expected) in [
+            ("http://H.example:7", addresses(&["[::1]:7", "127.0.0.1:9"])),
+            ("https://[::1]", addresses(&["127.0.0.2:443"])),
+            ("https://127.0.0.3", addresses(&["127.0.0.3:443"])),
+        ] {
+            let found = options.resolve(&uri.parse().unwrap()).await.unwrap();
+            assert_eq!(found, expected, "{uri}");
         }
     }
 }

@@ -1,29 +1,28 @@
 //! The requests of the polling transport.
 
-use std::future::poll_fn;
 use std::io::{self, Read};
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Bytes, BytesMut};
 use engineio_core::Payload;
 use engineio_core::codec::detach;
-use futures_core::future::BoxFuture;
 use http::header::{
-    ACCEPT, ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, HeaderValue,
-    LOCATION, PROXY_AUTHORIZATION,
+    ACCEPT, ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE, COOKIE, HeaderValue,
+    PROXY_AUTHORIZATION,
 };
-use http::{HeaderMap, Method, Request, Response, StatusCode};
+use http::{HeaderMap, Method, Request, StatusCode};
 use http_body::Body;
-use http_body_util::{BodyExt, Full, combinators::UnsyncBoxBody};
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
-use tower_service::Service;
 
 use super::attempt::Attempt;
-use super::connect::{ConnectTimeout, Connector};
+use super::connect::Connector;
 use super::cookies::Cookies;
-use crate::error::{BoxError, excerpt};
+use super::failure;
+use crate::error::excerpt;
 use crate::{Error, ErrorKind};
 
 /// The content type of a payload of bytes, which only revision 3 has.
@@ -42,111 +41,33 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// The most bytes of the body of a refusal that are kept.
 pub(crate) const MAX_REFUSAL: usize = 64 * 1024;
 
-type AnyBody = UnsyncBoxBody<Bytes, BoxError>;
-
-/// Sends requests: the client's own pool, or the application's service.
-trait Exchange: Send + Sync {
-    fn exchange(
-        &self,
-        request: Request<Full<Bytes>>,
-    ) -> BoxFuture<'static, Result<Response<AnyBody>, BoxError>>;
-}
-
-struct Custom<S>(S);
-
-impl<S, B> Exchange for Custom<S>
-where
-    S: Service<Request<Full<Bytes>>, Response = Response<B>> + Clone + Send + Sync + 'static,
-    S::Future: Send,
-    S::Error: Into<BoxError>,
-    B: Body<Data: Send> + Send + 'static,
-    B::Error: Into<BoxError>,
-{
-    fn exchange(
-        &self,
-        request: Request<Full<Bytes>>,
-    ) -> BoxFuture<'static, Result<Response<AnyBody>, BoxError>> {
-        let mut service = self.0.clone();
-        Box::pin(async move {
-            poll_fn(|cx| service.poll_ready(cx))
-                .await
-                .map_err(Into::into)?;
-            let response = service.call(request).await.map_err(Into::into)?;
-            Ok(response.map(|body| {
-                body.map_frame(|frame| frame.map_data(whole))
-                    .map_err(Into::into)
-                    .boxed_unsync()
-            }))
-        })
-    }
-}
-
-fn whole(mut data: impl Buf) -> Bytes {
-    let len = data.remaining();
-    data.copy_to_bytes(len)
-}
-
-/// The application's own way to send requests, with its type forgotten.
-#[derive(Clone)]
-pub(crate) struct HttpService(Arc<dyn Exchange>);
-
-impl HttpService {
-    pub(crate) fn new<S, B>(service: S) -> Self
-    where
-        S: Service<Request<Full<Bytes>>, Response = Response<B>> + Clone + Send + Sync + 'static,
-        S::Future: Send,
-        S::Error: Into<BoxError>,
-        B: Body<Data: Send> + Send + 'static,
-        B::Error: Into<BoxError>,
-    {
-        Self(Arc::new(Custom(service)))
-    }
-}
-
-impl std::fmt::Debug for HttpService {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("HttpService")
-    }
-}
-
+/// Sends requests over kept connections.
 #[derive(Clone, Debug)]
 pub(crate) struct Http {
-    service: HttpService,
-    /// The application brought its own service, which may have its own mind about encodings.
-    is_custom: bool,
+    client: Client<Connector, Full<Bytes>>,
+    connector: Connector,
     pub(crate) headers: Arc<HeaderMap>,
     cookies: Option<Arc<Cookies>>,
-    forwarding: Option<HeaderValue>,
     max_response: usize,
 }
 
 impl Http {
     pub(crate) fn new(
-        custom: Option<HttpService>,
         connector: Connector,
         headers: Arc<HeaderMap>,
         cookies: Option<Arc<Cookies>>,
         max_response: usize,
     ) -> Self {
-        let is_custom = custom.is_some();
-        let forwarding = connector
-            .proxy()
-            .and_then(super::proxy::Proxy::authorization);
-        let forwarding = forwarding.filter(|_| !is_custom);
-        let service = custom.unwrap_or_else(|| {
-            let client = Client::builder(TokioExecutor::new())
-                .pool_idle_timeout(KEEP_ALIVE)
-                .pool_max_idle_per_host(MAX_IDLE)
-                .pool_timer(TokioTimer::new())
-                .build(connector);
-            HttpService::new::<Client<Connector, Full<Bytes>>, _>(client)
-        });
+        let client = Client::builder(TokioExecutor::new())
+            .pool_idle_timeout(KEEP_ALIVE)
+            .pool_max_idle_per_host(MAX_IDLE)
+            .pool_timer(TokioTimer::new())
+            .build(connector.clone());
         Self {
-            service,
-            is_custom,
+            client,
+            connector,
             headers,
             cookies,
-            forwarding,
             max_response,
         }
     }
@@ -169,9 +90,7 @@ impl Http {
         *request.method_mut() = method;
         let headers = request.headers_mut();
         headers.insert(ACCEPT, HeaderValue::from_static("*/*"));
-        if !self.is_custom {
-            headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("gzip, deflate"));
-        }
+        headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("gzip, deflate"));
         if let Some(body) = &body {
             let kind = if body.binary {
                 BINARY
@@ -181,13 +100,13 @@ impl Http {
             headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
         }
         apply(&self.headers, self.cookies.as_deref(), secure, headers);
-        if let (Some(authorization), false) = (&self.forwarding, secure) {
-            headers.insert(PROXY_AUTHORIZATION, authorization.clone());
+        if let Some(authorization) = self.connector.proxy_authorization(&uri) {
+            headers.insert(PROXY_AUTHORIZATION, authorization);
         }
         *request.uri_mut() = uri;
 
-        let response = self.service.0.exchange(request).await;
-        let response = response.map_err(|error| failed(&attempt, error))?;
+        let response = self.client.request(request).await;
+        let response = response.map_err(|error| failure::of_request(&attempt, error.into()))?;
         let status = response.status();
         // A proxy that asks for credentials is not the server, whose cookies these are.
         if let Some(cookies) = &self.cookies
@@ -195,20 +114,20 @@ impl Http {
         {
             cookies.store(response.headers());
         }
-        if status.is_redirection() {
-            let to = response.headers().get(LOCATION);
-            return Err(Error::redirect(&attempt, status, to));
-        }
         if !status.is_success() {
-            let encoding = response.headers().get(CONTENT_ENCODING).cloned();
-            let body = first_bytes(response.into_body(), MAX_REFUSAL).await;
-            let plain = encoding.and_then(|encoding| unpack(&encoding, &body, MAX_REFUSAL));
+            let (head, body) = response.into_parts();
+            if status.is_redirection() {
+                return Err(Error::redirect(&attempt, head));
+            }
+            let body = first_bytes(body, MAX_REFUSAL).await;
+            let encoding = head.headers.get(CONTENT_ENCODING);
+            let plain = encoding.and_then(|encoding| unpack(encoding, &body, MAX_REFUSAL));
             // As far as it can be read: what is broken in it is no reason to say less.
             let body = match plain {
                 Some((plain, _)) if !plain.is_empty() => plain.into(),
                 _ => body,
             };
-            return Err(Error::refused(&attempt, status, body));
+            return Err(Error::refused(&attempt, head, body));
         }
         if body.is_some() {
             // Nothing in the answer to a POST matters, but reading it lets the connection be used again.
@@ -218,11 +137,7 @@ impl Http {
         let kind = response.headers().get(CONTENT_TYPE);
         let is_binary = kind.is_some_and(|kind| kind.as_bytes().starts_with(BINARY.as_bytes()));
         let encoding = response.headers().get(CONTENT_ENCODING).cloned();
-        // The size hint of the body says the same, but not through every layer of an application's own service.
-        let announced = response.headers().get(CONTENT_LENGTH);
-        let announced = announced.and_then(|length| length.to_str().ok()?.parse().ok());
-        let limit = self.max_response;
-        let body = whole_body(response.into_body(), announced, limit, &attempt).await?;
+        let body = whole_body(response.into_body(), self.max_response, &attempt).await?;
         let body = match encoding {
             Some(encoding) => decompress(&encoding, body, self.max_response, &attempt)?,
             None => body,
@@ -253,42 +168,12 @@ pub(crate) fn apply(
     }
 }
 
-/// A request without an answer.
-pub(crate) fn failed(attempt: &Attempt, error: BoxError) -> Error {
-    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(&*error);
-    let mut connecting = false;
-    while let Some(level) = cause {
-        if level.is::<ConnectTimeout>() {
-            let message = format!(
-                "{attempt} found no connection in time; check that the server runs and can be reached, or raise \
-                 `connect_timeout`"
-            );
-            return Error::new(ErrorKind::Timeout, message).with_source(error);
-        }
-        if let Some(level) = level.downcast_ref::<hyper_util::client::legacy::Error>() {
-            connecting |= level.is_connect();
-        }
-        cause = level.source();
-    }
-    if connecting {
-        let message = format!(
-            "{attempt} found no connection; check that the server runs and that the host, the port, the proxy and the \
-             certificates are right"
-        );
-        Error::new(ErrorKind::Connect, message).with_source(error)
-    } else {
-        let message = format!("{attempt} broke before it was answered; connect again");
-        Error::new(ErrorKind::Transport, message).with_source(error)
-    }
-}
-
 /// The size that hyper's read buffer may have by default, rounded up. A body that comes in one chunk is a slice of it.
 const READ_BUFFER: usize = 512 * 1024;
 
 /// Reads a body that must not be larger than `limit`, and refuses one that is as soon as that is known.
 async fn whole_body(
-    mut body: AnyBody,
-    announced: Option<u64>,
+    mut body: Incoming,
     limit: usize,
     attempt: &Attempt,
 ) -> Result<Bytes, Error> {
@@ -298,13 +183,13 @@ async fn whole_body(
         );
         Error::new(ErrorKind::TooLarge, message)
     };
-    if announced.unwrap_or_else(|| body.size_hint().lower()) > limit as u64 {
+    if body.size_hint().lower() > limit as u64 {
         return Err(too_large());
     }
     let mut first = Bytes::new();
     let mut rest = BytesMut::new();
     while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|error| failed(attempt, error))?;
+        let frame = frame.map_err(|error| failure::of_request(attempt, error.into()))?;
         let Ok(data) = frame.into_data() else {
             continue;
         };
@@ -410,11 +295,6 @@ fn decompress(
         return Err(Error::new(ErrorKind::TooLarge, message));
     }
     Ok(plain.into())
-}
-
-/// The answer to a WebSocket handshake that is none.
-pub(crate) fn is_switching(status: StatusCode) -> bool {
-    status == StatusCode::SWITCHING_PROTOCOLS
 }
 
 #[cfg(test)]

@@ -3,9 +3,15 @@
 pub(crate) mod attempt;
 pub(crate) mod connect;
 pub(crate) mod cookies;
-mod dial;
+pub(crate) mod custom;
+pub(crate) mod date;
+pub(crate) mod dial;
+mod exchange;
+mod failure;
 pub(crate) mod http;
 pub(crate) mod proxy;
-#[cfg(feature = "tls")]
+mod stream;
+#[cfg(feature = "rustls-no-provider")]
 pub(crate) mod tls;
+mod tunnel;
 pub(crate) mod websocket;

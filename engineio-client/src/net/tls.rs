@@ -13,7 +13,9 @@ use tokio_rustls::rustls::{
     ClientConfig, DigitallySignedStruct, Error as TlsError, RootCertStore, SignatureScheme,
 };
 
+use super::stream::Stream;
 use crate::Error;
+use crate::error::BoxError;
 
 #[derive(Clone)]
 pub(crate) struct TlsOptions {
@@ -48,8 +50,25 @@ impl std::fmt::Debug for TlsOptions {
     }
 }
 
+/// Encrypts connections.
+#[derive(Clone)]
+pub(crate) struct Tls(TlsConnector);
+
+impl std::fmt::Debug for Tls {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Tls")
+    }
+}
+
+impl Tls {
+    pub(super) async fn connect(&self, host: &str, io: Stream) -> Result<Stream, BoxError> {
+        let name = ServerName::try_from(host.to_owned())?;
+        Ok(Stream::Tls(Box::new(self.0.connect(name, io).await?)))
+    }
+}
+
 impl TlsOptions {
-    pub(crate) fn connector(&self) -> Result<TlsConnector, Error> {
+    pub(crate) fn tls(&self) -> Result<Tls, Error> {
         let mut roots = RootCertStore::empty();
         if self.built_in_roots {
             roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
@@ -86,7 +105,7 @@ impl TlsOptions {
                 })?
             }
         };
-        Ok(TlsConnector::from(Arc::new(config)))
+        Ok(Tls(TlsConnector::from(Arc::new(config))))
     }
 }
 

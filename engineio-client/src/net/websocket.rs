@@ -7,17 +7,17 @@ use bytes::Bytes;
 use engineio_core::{DisconnectReason, Frame};
 use engineio_websocket as codec;
 use engineio_websocket::{ClientHandshake, CloseFrame, End, Received, Role, Violation};
-use http::header::{HOST, HeaderValue, LOCATION};
-use http::{HeaderMap, Request};
+use http::header::{HOST, HeaderValue};
+use http::{HeaderMap, Request, StatusCode};
 use http_body_util::Empty;
-use hyper::client::conn::http1;
-use hyper_util::rt::TokioIo;
 
 use super::attempt::Attempt;
 use super::connect::{Conn, Connector};
 use super::cookies::Cookies;
+use super::exchange::{exchange, upgraded};
+use super::failure;
 use super::http::{self as requests, MAX_REFUSAL, first_bytes};
-use crate::error::{BoxError, excerpt};
+use crate::error::excerpt;
 use crate::{Error, ErrorKind};
 
 /// Opens WebSockets.
@@ -37,32 +37,17 @@ impl WebSockets {
     pub(crate) async fn open(self, uri: http::Uri) -> Result<WebSocket, Error> {
         let attempt = Attempt::websocket(&uri, &self.headers);
         let secure = uri.scheme() == Some(&http::uri::Scheme::HTTPS);
-        let connected = self.connector.clone().tunnel(uri.clone()).await;
-        let conn = connected.map_err(|error| no_connection(&attempt, error))?;
-        let (mut sender, conn) = http1::Builder::new()
-            .title_case_headers(true)
-            .handshake(TokioIo::new(conn))
-            .await
-            .map_err(|error| requests::failed(&attempt, error.into()))?;
-        let mut conn = std::pin::pin!(conn.with_upgrades());
+        let connected = self.connector.to_server(&uri).await;
+        let conn = connected.map_err(|error| failure::of_connection(&attempt, error))?;
         let mut handshake = ClientHandshake::new(self.compression.is_some()).map_err(|error| {
             let message =
                 format!("{attempt} was not sent: the system gives no random bytes for it");
             Error::new(ErrorKind::Transport, message).with_source(error)
         })?;
         let request = self.request(&uri, &mut handshake, secure)?;
-        let mut exchange = std::pin::pin!(async {
-            let response = sender.send_request(request).await;
-            let response = response.map_err(|error| requests::failed(&attempt, error.into()))?;
-            self.on_response(response, &handshake, &attempt).await
-        });
-        // The connection has to be driven beside the exchange; it ends with the upgrade.
-        tokio::select! {
-            biased;
-            outcome = &mut exchange => return outcome,
-            _ = &mut conn => {}
-        }
-        exchange.await
+        let answered = |response| self.on_response(response, &handshake, &attempt);
+        let opened = exchange(conn, request, answered).await;
+        opened.map_err(|error| failure::of_request(&attempt, error.into()))?
     }
 
     fn request(
@@ -98,13 +83,13 @@ impl WebSockets {
         if let Some(cookies) = &self.cookies {
             cookies.store(response.headers());
         }
-        if status.is_redirection() {
-            let to = response.headers().get(LOCATION);
-            return Err(Error::redirect(attempt, status, to));
-        }
-        if !requests::is_switching(status) {
-            let body = first_bytes(response.into_body(), MAX_REFUSAL).await;
-            return Err(Error::refused(attempt, status, body));
+        if status != StatusCode::SWITCHING_PROTOCOLS {
+            let (head, body) = response.into_parts();
+            if status.is_redirection() {
+                return Err(Error::redirect(attempt, head));
+            }
+            let body = first_bytes(body, MAX_REFUSAL).await;
+            return Err(Error::refused(attempt, head, body));
         }
         let deflate = handshake.check(response.headers()).map_err(|error| {
             let message = format!(
@@ -113,21 +98,12 @@ impl WebSockets {
             );
             Error::new(ErrorKind::Protocol, message)
         })?;
-        let upgraded = hyper::upgrade::on(response).await;
-        let upgraded = upgraded.map_err(|error| requests::failed(attempt, error.into()))?;
-        let parts = upgraded.downcast::<TokioIo<Conn>>().map_err(|_| {
-            // It is what was put in above.
-            Error::new(ErrorKind::Transport, format!("{attempt} was lost"))
-        })?;
+        let upgraded = upgraded(response).await;
+        let (io, early) = upgraded.map_err(|error| failure::of_request(attempt, error))?;
+        let frames = codec::WebSocket::new(io, Role::Client, self.max_message, deflate);
         // The bytes that follow the head are copied, so that the buffer of the HTTP library is released.
-        let frames = codec::WebSocket::new(
-            parts.io.into_inner(),
-            Role::Client,
-            self.max_message,
-            deflate,
-        );
         Ok(WebSocket {
-            frames: frames.with_early(&parts.read_buf),
+            frames: frames.with_early(&early),
             threshold: self.compression.filter(|_| deflate).unwrap_or(usize::MAX),
             owes_answer: false,
         })
@@ -145,17 +121,6 @@ fn host(uri: &http::Uri) -> String {
         Some(port) if port != default => format!("{host}:{port}"),
         _ => host.to_owned(),
     }
-}
-
-fn no_connection(attempt: &Attempt, error: BoxError) -> Error {
-    if error.is::<super::connect::ConnectTimeout>() {
-        return requests::failed(attempt, error);
-    }
-    let message = format!(
-        "{attempt} found no connection; check that the server runs and that the host, the port, the proxy and the \
-         certificates are right"
-    );
-    Error::new(ErrorKind::Connect, message).with_source(error)
 }
 
 /// An open WebSocket.

@@ -1,0 +1,94 @@
+//! Connections through a proxy, up to the server.
+
+use std::net::SocketAddr;
+
+use bytes::Bytes;
+use http::header::{HOST, HeaderValue, PROXY_AUTHORIZATION};
+use http::{HeaderMap, Method, Request, Response, Uri};
+use http_body_util::Empty;
+use hyper::body::Incoming;
+use hyper_util::client::legacy::connect::proxy::{SocksV4, SocksV5};
+use tower_service::Service;
+
+use super::attempt::Attempt;
+use super::connect::Connector;
+use super::dial::{self, first_connected};
+use super::exchange::{exchange, upgraded};
+use super::http::{MAX_REFUSAL, first_bytes};
+use super::proxy::{Proxy, ProxyKind};
+use super::stream::Stream;
+use crate::Error;
+use crate::error::BoxError;
+
+impl Connector {
+    /// Connects through a proxy. One that is given an address is asked for all addresses of the name, like a server's own.
+    pub(super) async fn tunnel(&self, proxy: &Proxy, uri: &Uri) -> Result<Stream, BoxError> {
+        if proxy.kind == (ProxyKind::Socks5 { local_dns: true }) {
+            // The library would look the name up in a way that stops the thread.
+            let addresses = self.dialer().resolve(uri).await?;
+            let connect =
+                |address: SocketAddr| self.tunnel_to(proxy, uri, address.to_string());
+            return first_connected(addresses, connect).await;
+        }
+        // The library would take a URL without a port for `https` whatever its scheme.
+        let host = uri.host().unwrap_or_default();
+        let authority = format!("{host}:{}", dial::port(uri));
+        self.tunnel_to(proxy, uri, authority).await
+    }
+
+    /// Asks a proxy for a connection to this host and port.
+    async fn tunnel_to(
+        &self,
+        proxy: &Proxy,
+        uri: &Uri,
+        authority: String,
+    ) -> Result<Stream, BoxError> {
+        let mut parts = uri.clone().into_parts();
+        parts.authority = Some(authority.parse()?);
+        let uri = Uri::from_parts(parts)?;
+        let to = proxy.uri.clone();
+        let dialer = self.dialer().clone();
+        let io = match proxy.kind {
+            ProxyKind::Http => {
+                let io = self.to_proxy(proxy).await?;
+                return connect(proxy, io, authority).await;
+            }
+            ProxyKind::Socks4 => SocksV4::new(to, dialer).call(uri).await?,
+            ProxyKind::Socks5 { .. } => {
+                let mut socks = SocksV5::new(to, dialer);
+                if let Some((user, password)) = proxy.credentials() {
+                    socks = socks.with_auth(user, password);
+                }
+                socks.call(uri).await?
+            }
+        };
+        Ok(io.into_inner())
+    }
+}
+
+/// Asks for a tunnel with `CONNECT` (RFC 9110 § 9.3.6). A refusal arrives whole, as that of a server does.
+async fn connect(proxy: &Proxy, io: Stream, authority: String) -> Result<Stream, BoxError> {
+    let mut headers = HeaderMap::new();
+    headers.insert(HOST, HeaderValue::try_from(&authority)?);
+    if let Some(authorization) = proxy.authorization() {
+        headers.insert(PROXY_AUTHORIZATION, authorization);
+    }
+    let mut request = Request::new(Empty::<Bytes>::new());
+    *request.method_mut() = Method::CONNECT;
+    *request.uri_mut() = Uri::try_from(&authority)?;
+    *request.headers_mut() = headers.clone();
+    let answered = async |response: Response<Incoming>| -> Result<Stream, BoxError> {
+        let (head, body) = response.into_parts();
+        if !head.status.is_success() {
+            let attempt = Attempt::new(Method::CONNECT, &proxy.uri, &headers.into());
+            let body = first_bytes(body, MAX_REFUSAL).await;
+            return Err(Error::refused_by_proxy(&attempt, &authority, head, body).into());
+        }
+        let (io, early) = upgraded(Response::from_parts(head, body)).await?;
+        if !early.is_empty() {
+            return Err("the proxy sent data before the server can have sent any".into());
+        }
+        Ok(io)
+    };
+    exchange(io, request, answered).await?
+}
