@@ -154,7 +154,9 @@ impl Error {
         let advice = match status.as_u16() {
             407 => PROXY_CREDENTIALS.to_owned(),
             502..=504 => format!("the proxy cannot reach {to}: check the host and the port"),
-            _ => format!("the proxy does not allow connections to {to}: see its log for the reason"),
+            _ => {
+                format!("the proxy does not allow connections to {to}: see its log for the reason")
+            }
         };
         let message = format!("{attempt} was answered with {answer}; {advice}");
         Self::new(ErrorKind::Refused, message).change(|inner| {

@@ -141,7 +141,13 @@ fn a_message_waits_for_the_next_session() {
 
 #[test]
 fn the_connector_of_the_application_runs_in_the_background_runtime() {
-    let memory = Memory::new(|number, _| Some(if number == 0 { OPEN_POLLING } else { "4a\u{1e}1" }));
+    let memory = Memory::new(|number, _| {
+        Some(if number == 0 {
+            OPEN_POLLING
+        } else {
+            "4a\u{1e}1"
+        })
+    });
     let builder = Client::builder("http://in.memory").connector(memory);
     let mut client = builder.connect().unwrap();
     assert_eq!(client.recv_timeout(LONG).unwrap(), Message::from("a"));

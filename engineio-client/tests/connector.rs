@@ -8,7 +8,9 @@ use std::sync::{Arc, Mutex};
 use engineio_client::{Client, ErrorKind, Message, Transport};
 use futures_util::SinkExt;
 use support::memory::Memory;
-use support::{OPEN, OPEN_POLLING, Reply, Request, Server, accept_probe, echo, in_time, ok, websocket};
+use support::{
+    OPEN, OPEN_POLLING, Reply, Request, Server, accept_probe, echo, in_time, ok, websocket,
+};
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::Message as WsMessage;
 
@@ -38,7 +40,9 @@ async fn both_transports_use_the_connector_which_is_told_no_secrets() {
         TcpStream::connect(("127.0.0.1", port))
     });
     let builder = Client::builder("http://user:secret@engine.example:81/path/?token=secret");
-    let mut client = in_time(builder.connector(connector).connect()).await.unwrap();
+    let mut client = in_time(builder.connector(connector).connect())
+        .await
+        .unwrap();
     assert_eq!(in_time(client.settled()).await, Transport::WebSocket);
     client.send("a").await.unwrap();
     assert_eq!(in_time(client.next()).await, Some(Message::from("a")));
@@ -58,7 +62,9 @@ async fn the_error_of_a_connector_is_the_source_of_the_clients() {
     for transport in [Transport::Polling, Transport::WebSocket] {
         let connector = tower::service_fn(|_| async { Err::<TcpStream, _>("no such socket") });
         let builder = Client::builder("http://h").transports([transport]);
-        let error = in_time(builder.connector(connector).connect()).await.unwrap_err();
+        let error = in_time(builder.connector(connector).connect())
+            .await
+            .unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Connect);
         let mut source: &dyn std::error::Error = &error;
         while let Some(next) = source.source() {
@@ -71,7 +77,8 @@ async fn the_error_of_a_connector_is_the_source_of_the_clients() {
 #[tokio::test(start_paused = true)]
 async fn a_connector_that_does_not_answer_is_given_up() {
     for transport in [Transport::Polling, Transport::WebSocket] {
-        let connector = tower::service_fn(|_| std::future::pending::<Result<TcpStream, std::io::Error>>());
+        let connector =
+            tower::service_fn(|_| std::future::pending::<Result<TcpStream, std::io::Error>>());
         let builder = Client::builder("http://h").transports([transport]);
         let start = tokio::time::Instant::now();
         let error = builder.connector(connector).connect().await.unwrap_err();
@@ -94,13 +101,27 @@ async fn options_that_a_connector_makes_useless_are_refused() {
     let builder = || Client::builder("http://h");
     let address = IpAddr::from(Ipv4Addr::LOCALHOST);
     for (option, builder) in [
-        ("resolve", builder().connector(memory()).resolve("h", (address, 1).into())),
-        ("local_address", builder().connector(memory()).local_address(address)),
-        ("proxy", builder().connector_with_tls(memory()).proxy("http://p")),
+        (
+            "resolve",
+            builder()
+                .connector(memory())
+                .resolve("h", (address, 1).into()),
+        ),
+        (
+            "local_address",
+            builder().connector(memory()).local_address(address),
+        ),
+        (
+            "proxy",
+            builder().connector_with_tls(memory()).proxy("http://p"),
+        ),
     ] {
         let error = builder.connect().await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Invalid);
-        assert!(error.to_string().contains(&format!("`{option}`")), "{error}");
+        assert!(
+            error.to_string().contains(&format!("`{option}`")),
+            "{error}"
+        );
     }
 }
 
@@ -133,7 +154,10 @@ async fn connections_come_from_the_given_address() {
     let client = in_time(builder.connect()).await.unwrap();
     assert_eq!(in_time(client.settled()).await, Transport::WebSocket);
     let peers = peers.lock().unwrap();
-    assert!(peers.len() >= 2 && peers.iter().all(|peer| *peer == local), "{peers:?}");
+    assert!(
+        peers.len() >= 2 && peers.iter().all(|peer| *peer == local),
+        "{peers:?}"
+    );
 
     let builder = Client::builder(&server.url()).local_address("::1".parse().unwrap());
     let error = in_time(builder.connect()).await.unwrap_err();
@@ -144,7 +168,12 @@ async fn connections_come_from_the_given_address() {
 async fn a_refusal_tells_its_headers_and_when_to_come_back() {
     for (status, headers, retry, challenges) in [
         (503, "retry-after: 30\r\n", Some(30), vec![]),
-        (429, "Retry-After: Sun, 06 Nov 1994 08:49:37 GMT\r\n", Some(0), vec![]),
+        (
+            429,
+            "Retry-After: Sun, 06 Nov 1994 08:49:37 GMT\r\n",
+            Some(0),
+            vec![],
+        ),
         (503, "retry-after: soon\r\n", None, vec![]),
         (
             401,
@@ -190,7 +219,9 @@ async fn websocket_only_over_a_connector() {
     let port = server.port;
     let connector = tower::service_fn(move |_| TcpStream::connect(("127.0.0.1", port)));
     let builder = Client::builder("ws://h").transports([Transport::WebSocket]);
-    let mut client = in_time(builder.connector(connector).connect()).await.unwrap();
+    let mut client = in_time(builder.connector(connector).connect())
+        .await
+        .unwrap();
     client.send("a").await.unwrap();
     assert_eq!(in_time(client.next()).await, Some(Message::from("a")));
 }

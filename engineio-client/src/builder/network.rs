@@ -54,7 +54,9 @@ impl NetworkOptions {
                 ("proxy", self.is_secured && self.proxy.is_some()),
             ];
             if let Some((option, _)) = unused.iter().find(|(_, is_set)| *is_set) {
-                let message = format!("`{option}` has no effect beside a connector that does its work; give one of them");
+                let message = format!(
+                    "`{option}` has no effect beside a connector that does its work; give one of them"
+                );
                 return Err(Error::invalid(message));
             }
         }

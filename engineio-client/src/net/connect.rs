@@ -1,7 +1,7 @@
 //! One way to the server for both transports: the dialer, the proxy, TLS.
 
-use std::sync::Arc;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -102,7 +102,9 @@ impl Connector {
             Security::Done => Ok(io),
             #[cfg(feature = "rustls-no-provider")]
             Security::Tls(tls) => tls.connect(super::dial::host(uri), io).await,
-            Security::None => Err("TLS is needed, and this build has none: enable the feature `rustls`".into()),
+            Security::None => {
+                Err("TLS is needed, and this build has none: enable the feature `rustls`".into())
+            }
         }
     }
 }

@@ -31,7 +31,11 @@ where
     S::Future: Send + 'static,
 {
     fn connect(&self, uri: Uri) -> BoxFuture<'static, Result<Stream, BoxError>> {
-        let mut service = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let mut service = self
+            .0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
         Box::pin(async move {
             let ready = poll_fn(|cx| service.poll_ready(cx)).await;
             ready.map_err(Into::into)?;

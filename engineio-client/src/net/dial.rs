@@ -66,7 +66,9 @@ impl Dialer {
             addresses.retain(|address| address.is_ipv4() == local.is_ipv4());
             if addresses.is_empty() {
                 let family = if local.is_ipv4() { "IPv4" } else { "IPv6" };
-                return Err(format!("the name has no {family} address to go with `local_address`").into());
+                return Err(
+                    format!("the name has no {family} address to go with `local_address`").into(),
+                );
             }
         }
         let tcp = first_connected(addresses, |address| options.connect(address)).await?;
@@ -265,7 +267,11 @@ mod tests {
 
     #[tokio::test]
     async fn given_addresses_take_the_place_of_those_of_the_system() {
-        let names = [("h.example", "[::1]:0"), ("h.example", "127.0.0.1:9"), ("::1", "127.0.0.2:0")];
+        let names = [
+            ("h.example", "[::1]:0"),
+            ("h.example", "127.0.0.1:9"),
+            ("::1", "127.0.0.2:0"),
+        ];
         let names = names.map(|(name, address)| (name.to_owned(), address.parse().unwrap()));
         let options = TcpOptions {
             addresses: names.into(),

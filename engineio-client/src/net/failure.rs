@@ -41,7 +41,9 @@ pub(super) fn of_connection(attempt: &Attempt, error: BoxError) -> Error {
 }
 
 /// The error and its causes, down to the first.
-fn causes<'a>(error: &'a (dyn StdError + 'static)) -> impl Iterator<Item = &'a (dyn StdError + 'static)> {
+fn causes<'a>(
+    error: &'a (dyn StdError + 'static),
+) -> impl Iterator<Item = &'a (dyn StdError + 'static)> {
     let mut next = Some(error);
     std::iter::from_fn(move || {
         let level = next?;

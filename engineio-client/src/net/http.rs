@@ -172,11 +172,7 @@ pub(crate) fn apply(
 const READ_BUFFER: usize = 512 * 1024;
 
 /// Reads a body that must not be larger than `limit`, and refuses one that is as soon as that is known.
-async fn whole_body(
-    mut body: Incoming,
-    limit: usize,
-    attempt: &Attempt,
-) -> Result<Bytes, Error> {
+async fn whole_body(mut body: Incoming, limit: usize, attempt: &Attempt) -> Result<Bytes, Error> {
     let too_large = || {
         let message = format!(
             "{attempt} was answered with more than {limit} bytes; raise `max_response` if the server may send that much"

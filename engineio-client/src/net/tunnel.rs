@@ -26,8 +26,7 @@ impl Connector {
         if proxy.kind == (ProxyKind::Socks5 { local_dns: true }) {
             // The library would look the name up in a way that stops the thread.
             let addresses = self.dialer().resolve(uri).await?;
-            let connect =
-                |address: SocketAddr| self.tunnel_to(proxy, uri, address.to_string());
+            let connect = |address: SocketAddr| self.tunnel_to(proxy, uri, address.to_string());
             return first_connected(addresses, connect).await;
         }
         // The library would take a URL without a port for `https` whatever its scheme.
