@@ -306,7 +306,7 @@ async fn a_message_is_not_given_to_a_session_that_does_not_come_about() {
 
 #[tokio::test(start_paused = true)]
 async fn a_sink_closes_although_the_message_that_it_holds_may_not_be_sent() {
-    let service = Service::new(move |number, request| match number {
+    let service = Memory::new(move |number, request| match number {
         0 | 2 => Some(OPEN),
         1 => Some("no packets"),
         _ if request.method() == Method::POST => Some("ok"),
