@@ -38,7 +38,7 @@ async fn with_handlers(url: &str) -> Result<(), Box<dyn std::error::Error>> {
                 let _ = news.send(message);
             }
         })
-        .on_disconnect(|reason| async move { println!("handlers: left: {reason}") })
+        .on_disconnect(|_, end| async move { println!("handlers: left: {}", end.reason) })
         .connect()
         .await?;
     client

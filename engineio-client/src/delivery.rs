@@ -1,90 +1,136 @@
-//! Received messages that the application has not taken yet, across sessions.
+//! Events that the application has not taken yet, across sessions.
 
 use std::collections::VecDeque;
 
-use engineio_core::DisconnectReason;
-use engineio_core::client::{Event, Session};
+use engineio_core::Message;
+use engineio_core::client::{Event as SessionEvent, Session};
 
-/// Hands events to the stream or to the handlers. Those of the current session stay in it until they are taken.
+use crate::Error;
+use crate::clock::SessionClock;
+use crate::disconnect::Disconnect;
+
+/// An event for the application.
+#[derive(Clone, Debug)]
+pub(crate) enum Event {
+    /// A session was opened.
+    Opened,
+    Message(Message),
+    /// The upgrade to WebSocket has succeeded or failed.
+    Upgrade(Result<(), Error>),
+    /// A session that was open is over.
+    Closed(Disconnect),
+}
+
+/// The consumers of events.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Consumers {
+    /// A handler, and not the stream, takes the messages.
+    pub(crate) has_message_handler: bool,
+    /// Some handler takes other events.
+    pub(crate) has_lifecycle_handler: bool,
+    /// A handler takes the ends, with the messages that were not sent.
+    pub(crate) has_end_handler: bool,
+}
+
+/// Hands events to the stream or to the handlers. Messages of the current session stay in it until they are taken.
 #[derive(Debug)]
 pub(crate) struct Delivery {
-    /// Events of earlier sessions.
-    carried_over: VecDeque<Event>,
-    /// The cost of `carried_over`.
+    /// Messages of earlier sessions, and the other events if they go to the same consumer.
+    queue: VecDeque<Event>,
+    /// The cost of `queue`.
     bytes: usize,
     /// No new session is opened while `bytes` is above this.
     limit: usize,
-    /// Openings and ends in order, where there are handlers for them but none for messages.
-    lifecycle: Option<VecDeque<Event>>,
-    /// Messages go to a handler and not to the stream.
-    to_handler: bool,
+    /// Openings, upgrades and ends in order, where handlers take them but the stream takes the messages.
+    lifecycle: VecDeque<Event>,
+    consumers: Consumers,
 }
 
 impl Delivery {
-    pub(crate) fn new(limit: usize, to_handler: bool, has_lifecycle: bool) -> Self {
+    pub(crate) const fn new(limit: usize, consumers: Consumers) -> Self {
         Self {
-            carried_over: VecDeque::new(),
+            queue: VecDeque::new(),
             bytes: 0,
             limit,
-            lifecycle: has_lifecycle.then(VecDeque::new),
-            to_handler,
+            lifecycle: VecDeque::new(),
+            consumers,
         }
     }
 
     pub(crate) const fn is_to_handler(&self) -> bool {
-        self.to_handler
+        self.consumers.has_message_handler
     }
 
-    /// Takes the next event, those of earlier sessions first. The flag tells whether that may let the driver go on, which
-    /// is to be woken then.
-    pub(crate) fn take_event(&mut self, session: &mut Session) -> (Option<Event>, bool) {
+    /// Returns whether the messages that were not sent go to a handler.
+    pub(crate) const fn takes_unsent(&self) -> bool {
+        self.consumers.has_end_handler
+    }
+
+    /// Takes the next event, those of earlier sessions first, and those of the session only if it `is_open` for the
+    /// application. The flag tells whether that may let the driver go on, which is to be woken then.
+    pub(crate) fn take_event(
+        &mut self,
+        session: &mut Session,
+        is_open: bool,
+        clock: &SessionClock,
+    ) -> (Option<Event>, bool) {
         let is_over = session.closed().is_some();
-        if let Some(event) = self.carried_over.pop_front() {
+        if let Some(event) = self.queue.pop_front() {
             self.bytes -= cost(&event);
             return (Some(event), is_over);
         }
+        if !is_open {
+            return (None, false);
+        }
         // During an upgrade the session wants input in any case, and the room may be for a poll.
         let was_full = !session.wants_input() || session.is_upgrading();
-        let event = session.take_event(crate::clock::now);
-        let wake = event.is_some() && (is_over || (was_full && session.wants_input()));
-        (event, wake)
+        let message = next_message(session, clock);
+        let wake = message.is_some() && (is_over || (was_full && session.wants_input()));
+        (message.map(Event::Message), wake)
     }
 
-    /// Records an opening or an end for the handlers of those.
+    /// Records an opening, an upgrade or an end for the handlers of those.
     pub(crate) fn record(&mut self, event: Event) {
-        if let Some(lifecycle) = &mut self.lifecycle {
-            lifecycle.push_back(event);
+        if self.consumers.has_message_handler {
+            self.push(event);
+        } else if self.consumers.has_lifecycle_handler {
+            self.lifecycle.push_back(event);
         }
     }
 
-    /// Records the end of a session that was open.
-    pub(crate) fn record_end(&mut self, reason: DisconnectReason) {
-        self.record(Event::Closed(reason));
-    }
-
-    /// Takes the next opening or end; `None` for the outer option where handlers take these from the other events.
+    /// Takes the next opening, upgrade or end; `None` for the outer option where handlers take these from the other events.
     pub(crate) fn take_lifecycle(&mut self) -> Option<Option<Event>> {
-        self.lifecycle.as_mut().map(VecDeque::pop_front)
+        (!self.consumers.has_message_handler).then(|| self.lifecycle.pop_front())
     }
 
-    /// Keeps what a session that ended has received, before another one takes its place.
-    pub(crate) fn carry_over(&mut self, session: &mut Session) {
-        while let Some(event) = session.take_event(crate::clock::now) {
-            // A stream has no use for the others.
-            if self.to_handler || matches!(event, Event::Message(_)) {
-                self.bytes += cost(&event);
-                self.carried_over.push_back(event);
-            }
+    /// Keeps the messages of a session that ended and is about to be replaced.
+    pub(crate) fn carry_over(&mut self, session: &mut Session, clock: &SessionClock) {
+        while let Some(message) = next_message(session, clock) {
+            self.push(Event::Message(message));
         }
+    }
+
+    fn push(&mut self, event: Event) {
+        self.bytes += cost(&event);
+        self.queue.push_back(event);
     }
 
     /// Returns whether there is room for what another session brings, beside what nobody has taken yet.
-    pub(crate) const fn has_room(&self, session: &Session) -> bool {
-        self.bytes <= self.limit && session.wants_input()
+    pub(crate) const fn has_room(&self) -> bool {
+        self.bytes <= self.limit
     }
 }
 
-/// The memory that an event is counted with until it is taken.
+/// Takes the next message of a session. Its other events say nothing that the driver has not recorded.
+fn next_message(session: &mut Session, clock: &SessionClock) -> Option<Message> {
+    loop {
+        if let SessionEvent::Message(message) = session.take_event(|| clock.now())? {
+            return Some(message);
+        }
+    }
+}
+
+/// Returns the memory that an event is counted with until it is taken.
 fn cost(event: &Event) -> usize {
     let bytes = match event {
         Event::Message(message) => message.len(),

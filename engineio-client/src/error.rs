@@ -83,6 +83,8 @@ pub enum ErrorKind {
     InsideRuntime,
     /// The client was closed before it was connected.
     Closed,
+    /// The application's [`Reconnect::renew`](crate::Reconnect::renew) failed or gave no answer in time.
+    Renewal,
 }
 
 impl Error {

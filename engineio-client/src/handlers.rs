@@ -5,24 +5,26 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::task::Poll;
 
-use engineio_core::client::Event;
 use engineio_core::driver::Budget;
 use engineio_core::{DisconnectReason, Message};
 use futures_core::future::BoxFuture;
 use futures_util::FutureExt;
 
 use crate::client::Handle;
-use crate::delivery::Delivery;
+use crate::delivery::{Consumers, Delivery, Event};
 use crate::shared::Shared;
+use crate::{Disconnect, Error};
 
 type OnConnect = Box<dyn FnMut(Handle) -> BoxFuture<'static, ()> + Send>;
 type OnMessage = Box<dyn FnMut(Handle, Message) -> BoxFuture<'static, ()> + Send>;
-type OnDisconnect = Box<dyn FnMut(DisconnectReason) -> BoxFuture<'static, ()> + Send>;
+type OnUpgrade = Box<dyn FnMut(Handle, Result<(), Error>) -> BoxFuture<'static, ()> + Send>;
+type OnDisconnect = Box<dyn FnMut(Handle, Disconnect) -> BoxFuture<'static, ()> + Send>;
 
 #[derive(Default)]
 pub(crate) struct Handlers {
     pub(crate) connect: Option<OnConnect>,
     pub(crate) message: Option<OnMessage>,
+    pub(crate) upgrade: Option<OnUpgrade>,
     pub(crate) disconnect: Option<OnDisconnect>,
 }
 
@@ -31,6 +33,7 @@ impl std::fmt::Debug for Handlers {
         f.debug_struct("Handlers")
             .field("connect", &self.connect.is_some())
             .field("message", &self.message.is_some())
+            .field("upgrade", &self.upgrade.is_some())
             .field("disconnect", &self.disconnect.is_some())
             .finish()
     }
@@ -38,13 +41,21 @@ impl std::fmt::Debug for Handlers {
 
 impl Handlers {
     pub(crate) const fn is_empty(&self) -> bool {
-        self.message.is_none() && self.connect.is_none() && self.disconnect.is_none()
+        self.message.is_none() && !self.has_lifecycle_handler()
     }
 
-    /// The delivery of received messages that suits these handlers.
-    pub(crate) fn delivery(&self, limit: usize) -> Delivery {
-        let to_handler = self.message.is_some();
-        Delivery::new(limit, to_handler, !to_handler && !self.is_empty())
+    const fn has_lifecycle_handler(&self) -> bool {
+        self.connect.is_some() || self.upgrade.is_some() || self.disconnect.is_some()
+    }
+
+    /// Returns the delivery of events that suits these handlers.
+    pub(crate) const fn delivery(&self, limit: usize) -> Delivery {
+        let consumers = Consumers {
+            has_message_handler: self.message.is_some(),
+            has_lifecycle_handler: self.has_lifecycle_handler(),
+            has_end_handler: self.disconnect.is_some(),
+        };
+        Delivery::new(limit, consumers)
     }
 
     /// Calls the handlers, one after the other, in the order of the events: connect first, disconnect last and once for
@@ -55,7 +66,6 @@ impl Handlers {
             return;
         }
         let handle = Handle::new(Arc::clone(shared));
-        let mut is_open = false;
         let mut has_panicked = false;
         let mut budget = Budget::for_events();
         while let Some(event) = shared.next_event().await {
@@ -68,21 +78,23 @@ impl Handlers {
             let is_opening = matches!(event, Event::Opened);
             let call = match event {
                 Event::Opened => {
-                    is_open = true;
                     let connect = self.connect.as_mut();
                     connect.map(|connect| guarded(|| connect(handle.clone())))
                 }
                 // A panic may have left the state of the handler inconsistent.
-                Event::Message(message) if !has_panicked => {
+                Event::Message(_) | Event::Upgrade(_) if has_panicked => None,
+                Event::Message(message) => {
                     let on_message = self.message.as_mut();
                     on_message.map(|on_message| guarded(|| on_message(handle.clone(), message)))
                 }
-                // A session that was never opened had no connect.
-                Event::Closed(reason) if std::mem::take(&mut is_open) => {
-                    let disconnect = self.disconnect.as_mut();
-                    disconnect.map(|disconnect| guarded(|| disconnect(reason)))
+                Event::Upgrade(outcome) => {
+                    let on_upgrade = self.upgrade.as_mut();
+                    on_upgrade.map(|on_upgrade| guarded(|| on_upgrade(handle.clone(), outcome)))
                 }
-                _ => None,
+                Event::Closed(end) => {
+                    let disconnect = self.disconnect.as_mut();
+                    disconnect.map(|disconnect| guarded(|| disconnect(handle.clone(), end)))
+                }
             };
             let Some(mut call) = call else {
                 continue;

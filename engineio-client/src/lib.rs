@@ -57,7 +57,7 @@
 //! | [`Refused`](DisconnectReason::Refused) | the server answered with an error status, often with code 1 after it was restarted | with status, code and body |
 //! | [`TransportError`](DisconnectReason::TransportError) | the network failed, or a request timed out | yes |
 //! | [`PingTimeout`](DisconnectReason::PingTimeout) | no heartbeat came in time | yes |
-//! | [`SlowConsumer`](DisconnectReason::SlowConsumer) | the server kept sending on a WebSocket but did not read: a ping or pong could not be written in time | – |
+//! | [`SlowConsumer`](DisconnectReason::SlowConsumer) | the server kept sending on a WebSocket but did not read: a ping or pong could not be written in time | yes |
 //! | [`ParseError`](DisconnectReason::ParseError) | the server sent something that is not Engine.IO | yes |
 //! | [`PayloadTooLarge`](DisconnectReason::PayloadTooLarge) | the server sent more than the client accepts | yes |
 //! | [`HandlerPanic`](DisconnectReason::HandlerPanic) | a handler panicked | – |
@@ -67,7 +67,7 @@
 //! | there | here |
 //! |---|---|
 //! | `Client`, `AsyncClient` | `blocking::Client`, [`Client`] |
-//! | `@eio.on('connect')`, `'message'`, `'disconnect'` | [`on_connect`](ClientBuilder::on_connect), [`on_message`](ClientBuilder::on_message) (one at a time, in order), [`on_disconnect`](ClientBuilder::on_disconnect) with its reason |
+//! | `@eio.on('connect')`, `'message'`, `'disconnect'` | [`on_connect`](ClientBuilder::on_connect), [`on_message`](ClientBuilder::on_message) (one at a time, in order), [`on_disconnect`](ClientBuilder::on_disconnect) with its reason, error and unsent messages |
 //! | `connect(url, headers, transports, engineio_path)` | [`Client::builder`], [`header`](ClientBuilder::header) (on every request), [`transports`](ClientBuilder::transports), [`path`](ClientBuilder::path) or the path of the URL |
 //! | `send(str \| bytes)` | [`Client::send`]; waits for room, and fails when the session is over instead of dropping the message |
 //! | `send(dict \| list)` | `send(Message::json(&value)?)`, `message.parse_json::<T>()?`: text is never parsed as JSON implicitly |
@@ -90,7 +90,7 @@
 //! | `host`, `hostname`, `port`, `secure`, `path`, `addTrailingSlash`, `query` | the URL, [`path`](ClientBuilder::path), [`trailing_slash`](ClientBuilder::trailing_slash), [`query`](ClientBuilder::query) |
 //! | `transports`, `upgrade`, `tryAllTransports` | [`transports`](ClientBuilder::transports), [`upgrade`](ClientBuilder::upgrade), [`try_all_transports`](ClientBuilder::try_all_transports) |
 //! | (`EIO=3`: engine.io-client 3) | [`revision`](ClientBuilder::revision) |
-//! | `rememberUpgrade` | left to the application: `transports([Transport::WebSocket, Transport::Polling])` and `try_all_transports` |
+//! | `rememberUpgrade` | [`Reconnect::remember_upgrade`], for the sessions of one client |
 //! | `timestampParam`, `timestampRequests` | [`timestamp_param`](ClientBuilder::timestamp_param), [`timestamp_requests`](ClientBuilder::timestamp_requests) |
 //! | `requestTimeout` | [`request_timeout`](ClientBuilder::request_timeout), which cannot be disabled |
 //! | `extraHeaders`, `withCredentials` | [`header`](ClientBuilder::header), [`cookies`](ClientBuilder::cookies) (on by default) |
@@ -100,7 +100,8 @@
 //! | `forceBase64`, `protocols`, `transportImplementations`, `webtransport` | not offered |
 //! | `perMessageDeflate` | [`websocket_compression_threshold`](ClientBuilder::websocket_compression_threshold), off by default |
 //! | `closeOnBeforeunload`, `useNativeTimers`, `autoUnref` | not needed outside browsers and Node |
-//! | `open`, `message`, `close`, `upgrade`, `upgradeError` | handlers as above, [`Client::settled`], [`Client::upgraded`], the log |
+//! | `open`, `message`, `close`, `upgrade`, `upgradeError` | handlers as above, [`on_upgrade`](ClientBuilder::on_upgrade), [`Client::settled`], [`Client::upgrade_error`] |
+//! | `writeBuffer`, `bufferedAmount`, `drain`, `flush` | [`Client::take_unsent`], [`Client::queued_bytes`], [`Client::flush`] |
 //! | (Socket.IO's manager) | [`reconnect`](ClientBuilder::reconnect), off by default |
 //!
 //! # Features
@@ -151,6 +152,7 @@ mod builder;
 mod client;
 mod clock;
 mod delivery;
+mod disconnect;
 mod driver;
 mod error;
 mod handlers;
@@ -159,16 +161,18 @@ mod net;
 mod reconnect;
 mod settings;
 mod shared;
+mod state;
 mod target;
 mod wakers;
 
 pub use http;
 
 pub use builder::ClientBuilder;
-pub use client::{Client, Handle, SinkError};
+pub use client::{Client, FlushError, Handle, SinkError};
+pub use disconnect::Disconnect;
 pub use engineio_core::{DisconnectReason, Message, Revision, SendError, Text, Transport};
 pub use error::{Error, ErrorKind};
-pub use reconnect::Reconnect;
+pub use reconnect::{FailedAttempt, Reconnect, Renewal};
 
 /// The target of the client's `tracing` events.
 const TARGET: &str = "engineio::client";

@@ -3,76 +3,21 @@
 use std::future::poll_fn;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker, ready};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use engineio_core::client::{Event, Session};
-use engineio_core::driver::{SendQueue, Ticket};
+use engineio_core::client::Session;
+use engineio_core::driver::Ticket;
 use engineio_core::{DisconnectReason, Message};
 
-use crate::clock::now;
-use crate::delivery::Delivery;
+use crate::delivery::{Delivery, Event};
 use crate::settings::Settings;
-use crate::wakers::{BATCH, Interest, Key, Wakers};
-use crate::{Error, SendError, meter};
+use crate::state::{Phase, State};
+use crate::wakers::{BATCH, Interest, Key};
+use crate::{FlushError, SendError, meter};
 
 pub(crate) struct Shared {
     state: Mutex<State>,
     pub(crate) close_timeout: Duration,
-}
-
-/// The stage of a client as a whole.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Phase {
-    /// The first session is being opened.
-    Connecting,
-    /// A session is open, or just ended.
-    Open,
-    /// The client will open another session, or is doing so.
-    BetweenSessions,
-    /// It would, but the application has to read first, which must not wait for the client in turn.
-    WaitsForReader,
-    /// No session could be opened.
-    Failed,
-    /// The last session is over.
-    Finished,
-    /// And the handlers have returned.
-    Done,
-}
-
-impl Phase {
-    /// Returns whether no other session will be opened.
-    pub(crate) const fn is_over(self) -> bool {
-        matches!(self, Self::Failed | Self::Finished | Self::Done)
-    }
-
-    /// Returns whether the handlers have returned too.
-    pub(crate) const fn is_done(self) -> bool {
-        matches!(self, Self::Failed | Self::Done)
-    }
-}
-
-pub(crate) struct State {
-    pub(crate) session: Session,
-    pub(crate) delivery: Delivery,
-    phase: Phase,
-    wakers: Wakers,
-    pub(crate) senders: SendQueue,
-    driver: Option<Waker>,
-    /// The application ends the client: close, abort or drop.
-    pub(crate) stopping: bool,
-    /// Another session is opened after one that ended.
-    may_return: bool,
-    /// The time at which the current session was opened.
-    pub(crate) open_since: Option<Instant>,
-    /// The current session has moved to WebSocket.
-    pub(crate) upgraded: bool,
-    /// The handler for the first opening has been called, or there is none.
-    pub(crate) is_connect_handled: bool,
-    /// The number of messages that were still queued when sessions before the current one ended.
-    dropped: u64,
-    /// Why the last session that was open ended, or why none could be opened.
-    pub(crate) reason: Option<DisconnectReason>,
-    pub(crate) error: Option<Error>,
 }
 
 /// Without messages and ids, which must not be logged.
@@ -128,22 +73,7 @@ impl Shared {
     pub(crate) fn new(session: Session, delivery: Delivery, settings: &Settings) -> Arc<Self> {
         Arc::new(Self {
             close_timeout: settings.session.close_timeout,
-            state: Mutex::new(State {
-                session,
-                delivery,
-                phase: Phase::Connecting,
-                wakers: Wakers::default(),
-                senders: SendQueue::default(),
-                driver: None,
-                stopping: false,
-                may_return: settings.reconnect.is_some(),
-                open_since: None,
-                upgraded: false,
-                is_connect_handled: true,
-                dropped: 0,
-                reason: None,
-                error: None,
-            }),
+            state: Mutex::new(State::new(session, delivery, settings.reconnect.is_some())),
         })
     }
 
@@ -210,8 +140,8 @@ impl Shared {
     /// Moves on to another phase, unless the last one is reached, and wakes everybody.
     pub(crate) fn enter(&self, phase: Phase) {
         let mut state = self.lock();
-        if !state.phase.is_done() {
-            state.phase = phase;
+        if !state.phase().is_done() {
+            state.set_phase(phase);
         }
         drop(state);
         self.wake(Interest::Phase);
@@ -258,14 +188,29 @@ impl Shared {
         Poll::Ready(outcome)
     }
 
-    /// Queues a message, waiting for room in the order in which senders came.
-    pub(crate) async fn send(&self, message: Message) -> Result<(), SendError> {
+    /// Queues a message, waiting for room in the order in which senders came. If this is dropped before it returns, the
+    /// message stays in `unsent`.
+    pub(crate) async fn send(&self, unsent: &mut Option<Message>) -> Result<(), SendError> {
         let mut sender = Sender {
             shared: self,
             ticket: Ticket::default(),
         };
-        let mut unsent = Some(message);
-        poll_fn(|cx| self.poll_send(&mut sender.ticket, &mut unsent, cx)).await
+        poll_fn(|cx| self.poll_send(&mut sender.ticket, unsent, cx)).await
+    }
+
+    /// Waits until the messages that were queued before the call have left for the server.
+    pub(crate) async fn flush(&self) -> Result<(), FlushError> {
+        let (position, lost_before) = {
+            let state = self.lock();
+            (state.queued(), state.lost())
+        };
+        let lost = self.wait(Interest::Outbox, |state| {
+            state.has_sent(position).then(|| state.lost())
+        });
+        match lost.await == lost_before {
+            true => Ok(()),
+            false => Err(FlushError::Lost),
+        }
     }
 
     /// Lets `connect` return.
@@ -282,7 +227,10 @@ impl Shared {
         state.stopping = true;
         match at_once {
             Some(reason) => state.session.abort(reason),
-            None => state.session.close(now()),
+            None => {
+                let now = state.clock.now();
+                state.session.close(now);
+            }
         }
         state.wake_driver();
         drop(state);
@@ -299,7 +247,7 @@ impl Shared {
         let coop = ready!(tokio::task::coop::poll_proceed(cx));
         let message = self.poll_wait(slot, Interest::Events, cx, |state| {
             if state.delivery.is_to_handler() {
-                return state.phase.is_over().then_some(None);
+                return state.phase().is_over().then_some(None);
             }
             loop {
                 match state.take_event()? {
@@ -323,7 +271,7 @@ impl Shared {
         let next = self.wait(Interest::Events, |state| {
             match state.delivery.take_lifecycle() {
                 Some(Some(event)) => Some(Some(event)),
-                Some(None) => state.phase.is_over().then_some(None),
+                Some(None) => state.phase().is_over().then_some(None),
                 None => state.take_event(),
             }
         });
@@ -332,95 +280,5 @@ impl Shared {
             meter::received(message.len());
         }
         event
-    }
-}
-
-impl State {
-    pub(crate) const fn phase(&self) -> Phase {
-        self.phase
-    }
-
-    /// Moves on to another phase; everybody is to be woken then.
-    pub(crate) const fn set_phase(&mut self, phase: Phase) {
-        self.phase = phase;
-    }
-
-    /// Remembers the task that drives the session.
-    pub(crate) fn set_driver(&mut self, waker: &Waker) {
-        match &mut self.driver {
-            Some(driver) => driver.clone_from(waker),
-            none => *none = Some(waker.clone()),
-        }
-    }
-
-    pub(crate) fn wake_driver(&self) {
-        if let Some(driver) = &self.driver {
-            driver.wake_by_ref();
-        }
-    }
-
-    /// Counts the messages that were still queued when a session ended.
-    pub(crate) const fn dropped_messages(&self) -> u64 {
-        self.dropped + self.session.dropped_messages() as u64
-    }
-
-    /// Returns whether the session that ended, if it did, may not have been the last.
-    pub(crate) const fn is_coming_back(&self) -> bool {
-        self.may_return
-            && !self.stopping
-            && !self.phase.is_over()
-            && !matches!(self.phase, Phase::WaitsForReader)
-    }
-
-    pub(crate) fn send(&mut self, message: Message) -> Result<(), SendError> {
-        // A session that is only being opened may not come about, and would take along what it was given. Before the
-        // first one nobody has anything to send by.
-        if self.phase != Phase::Connecting && self.session.opened().is_none() {
-            return Err(SendError::Closed(message));
-        }
-        self.session.send(message)?;
-        self.wake_driver();
-        Ok(())
-    }
-
-    /// As [`send`](Self::send), for those who wait: `None`, and the message back in `unsent`, while that may still help.
-    pub(crate) fn send_when_possible(
-        &mut self,
-        unsent: &mut Option<Message>,
-    ) -> Option<Result<(), SendError>> {
-        match self.send(unsent.take()?) {
-            Err(SendError::Full(message)) => *unsent = Some(message),
-            Err(SendError::Closed(message)) if self.is_coming_back() => *unsent = Some(message),
-            outcome => return Some(outcome),
-        }
-        None
-    }
-
-    /// The outer option is `None` if there is nothing yet, the inner one after the last event.
-    fn take_event(&mut self) -> Option<Option<Event>> {
-        let (event, wake) = self.delivery.take_event(&mut self.session);
-        if wake {
-            self.wake_driver();
-        }
-        match event {
-            None => self.phase.is_over().then_some(None),
-            event => Some(event),
-        }
-    }
-
-    /// Puts a new session in the place of the one that ended, of which nothing received is lost.
-    pub(crate) fn replace(&mut self, session: Session) {
-        self.delivery.carry_over(&mut self.session);
-        self.dropped = self.dropped_messages();
-        self.session = session;
-        self.upgraded = false;
-        if self.phase == Phase::Connecting {
-            // Another transport is tried, and the failure of the one before is not the end of a session.
-            (self.reason, self.error) = (None, None);
-        }
-        if self.stopping {
-            // It was asked for between the two sessions.
-            self.session.abort(DisconnectReason::Client);
-        }
     }
 }

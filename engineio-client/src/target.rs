@@ -117,6 +117,17 @@ impl Target {
         self.query = own_parameters(&query.finish());
     }
 
+    /// Adds a parameter in the place of those with the same name.
+    pub(crate) fn set_query(&mut self, name: &str, value: &str) {
+        let is_other = |pair: &&str| {
+            let mut pairs = form_urlencoded::parse(pair.as_bytes());
+            pairs.next().is_none_or(|(known, _)| known != name)
+        };
+        let others: Vec<&str> = self.query.split('&').filter(is_other).collect();
+        self.query = others.join("&");
+        self.append_query(name, value);
+    }
+
     pub(crate) fn path(&self) -> &str {
         &self.path
     }

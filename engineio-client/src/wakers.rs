@@ -63,6 +63,11 @@ impl Wakers {
         self.next
     }
 
+    /// Returns whether anybody waits for this change.
+    pub(crate) fn wait_for(&self, change: Interest) -> bool {
+        self.entries.iter().any(|entry| entry.interest == change)
+    }
+
     /// Takes out those who wait for `change`, of the entries before `end`. Returns whether there may be more.
     pub(crate) fn take(
         &mut self,

@@ -7,7 +7,7 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use engineio_client::blocking::{Client, RecvError};
-use engineio_client::{DisconnectReason, ErrorKind, Message, SendError, Transport};
+use engineio_client::{DisconnectReason, ErrorKind, FlushError, Message, SendError, Transport};
 use futures_util::SinkExt;
 use support::memory::Memory;
 use support::{LONG, OPEN_POLLING, Reply, Server, echo, ok, websocket};
@@ -87,7 +87,7 @@ fn handlers_are_called_in_one_thread_and_may_block() {
             let _ = client.send(message.clone());
             tell(&messages, message.as_text().unwrap().to_owned());
         })
-        .on_disconnect(move |reason| tell(&ends, reason.to_string()))
+        .on_disconnect(move |_, end| tell(&ends, end.reason.to_string()))
         .connect()
         .unwrap();
     client.wait().unwrap();
@@ -183,4 +183,104 @@ fn inside_a_runtime_there_are_errors_and_no_panics() {
     });
     client.wait().unwrap();
     assert_eq!(client.disconnect_reason(), Some(DisconnectReason::Client));
+}
+
+#[test]
+fn a_client_can_be_used_where_a_runtime_lets_threads_block() {
+    let (runtime, server) = server();
+    let url = server.url();
+    let echoed = runtime.block_on(async {
+        let blocking = tokio::task::spawn_blocking(move || {
+            let builder = Client::builder(&url).transports([Transport::WebSocket]);
+            let mut client = builder.connect().unwrap();
+            client.send("from a pool of threads").unwrap();
+            client.flush().unwrap();
+            let echoed = client.recv_timeout(LONG).unwrap();
+            client.close().unwrap();
+            echoed
+        });
+        blocking.await.unwrap()
+    });
+    assert_eq!(echoed, Message::from("from a pool of threads"));
+    let url = server.url();
+    let (opened, sent) = runtime.block_on(async {
+        let task = tokio::spawn(async move {
+            let connect = || {
+                Client::builder(&url)
+                    .transports([Transport::WebSocket])
+                    .connect()
+            };
+            let error = connect().unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::InsideRuntime);
+            tokio::task::block_in_place(|| {
+                let client = connect().unwrap();
+                (client.is_open(), client.send_timeout("x", LONG))
+            })
+        });
+        task.await.unwrap()
+    });
+    assert!(opened && sent.is_ok());
+}
+
+/// A server that opens a session and takes nothing after that.
+fn deaf_server() -> (Runtime, Server) {
+    let runtime = Runtime::new().unwrap();
+    let server = runtime.block_on(Server::start(|_, request| match request.is_handshake() {
+        true => ok(OPEN_POLLING),
+        false => Reply::Never,
+    }));
+    (runtime, server)
+}
+
+#[test]
+fn waits_with_a_time_limit_end_in_time_and_hand_the_message_back() {
+    let (_runtime, server) = deaf_server();
+    let builder = Client::builder(&server.url()).outbox_limit(1);
+    let client = builder.connect().unwrap();
+    let short = Duration::from_millis(20);
+    client.send("in flight").unwrap();
+    while server.posts().is_empty() {
+        std::thread::yield_now();
+    }
+    client.send("x").unwrap();
+    let refused = client.send_timeout("late", short);
+    assert_eq!(refused, Err(SendError::Full(Message::from("late"))));
+    assert!(!client.wait_timeout(short).unwrap());
+    assert!(client.queued_bytes() > 0);
+    let handle = client.handle();
+    let flushing = std::thread::spawn(move || handle.flush());
+    client.abort();
+    assert!(client.wait_timeout(LONG).unwrap());
+    assert_eq!(client.take_unsent(), [Message::from("x")]);
+    // It may have begun after the end, when there was nothing left to wait for.
+    let flushed = flushing.join().unwrap();
+    assert!(matches!(flushed, Ok(()) | Err(FlushError::Lost)));
+    let refused = client.send_timeout("late", short);
+    assert_eq!(refused, Err(SendError::Closed(Message::from("late"))));
+}
+
+#[test]
+fn a_disconnect_handler_gets_the_error_and_what_was_not_sent() {
+    let (_runtime, server) = deaf_server();
+    let (told, hears) = mpsc::channel();
+    let client = Client::builder(&server.url())
+        .request_timeout(Duration::from_millis(200))
+        .on_upgrade(|_, _| panic!("the server offers none"))
+        .on_disconnect(move |client, end| {
+            assert!(!client.is_open());
+            told.send(end).unwrap();
+        })
+        .connect()
+        .unwrap();
+    client.send("in flight").unwrap();
+    while server.posts().is_empty() {
+        std::thread::yield_now();
+    }
+    client.send("waiting").unwrap();
+    let end = hears.recv_timeout(LONG).unwrap();
+    assert_eq!(end.reason, DisconnectReason::TransportError);
+    assert_eq!(end.error.unwrap().kind(), ErrorKind::Timeout);
+    assert_eq!(end.unsent, [Message::from("waiting")]);
+    client.wait().unwrap();
+    assert_eq!(client.take_unsent(), []);
 }

@@ -40,7 +40,7 @@ async fn held_back() -> (tokio::sync::watch::Sender<bool>, Server, Client) {
     let server = Server::start(move |_, request| match request.method.as_str() {
         _ if request.is_handshake() => ok(OPEN_POLLING),
         "POST" if *gate.borrow() => ok("ok"),
-        "POST" => Reply::Later(gate.clone()),
+        "POST" => Reply::Later(gate.clone(), "ok"),
         _ => Reply::Never,
     })
     .await;

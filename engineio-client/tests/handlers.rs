@@ -3,9 +3,12 @@
 mod support;
 
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
-use engineio_client::{Client, DisconnectReason, Message};
+use engineio_client::{Client, DisconnectReason, ErrorKind, Message, Transport};
+use futures_util::SinkExt;
 use support::{OPEN_POLLING, Reply, Request, Server, in_time, ok};
+use tokio_tungstenite::tungstenite::Message as WsMessage;
 
 fn polling(request: &Request) -> Reply {
     match request.method.as_str() {
@@ -44,9 +47,9 @@ async fn handlers_run_in_order() {
                     .push(message.as_text().unwrap().to_owned());
             }
         })
-        .on_disconnect(move |reason| {
+        .on_disconnect(move |_, end| {
             let log = ends.clone();
-            async move { log.lock().unwrap().push(reason.to_string()) }
+            async move { log.lock().unwrap().push(end.reason.to_string()) }
         })
         .connect();
     let client = in_time(client).await.unwrap();
@@ -69,8 +72,8 @@ async fn handlers_of_the_life_leave_messages_to_the_stream() {
             let _ = told.send("connect".to_owned());
             async {}
         })
-        .on_disconnect(move |reason| {
-            let _ = ended.send(reason.to_string());
+        .on_disconnect(move |_, end| {
+            let _ = ended.send(end.reason.to_string());
             async {}
         });
     let mut client = in_time(builder.connect()).await.unwrap();
@@ -115,8 +118,8 @@ async fn a_handler_that_has_panicked_gets_no_more_messages() {
             messages.lock().unwrap().push(text);
             async { panic!("on purpose") }
         })
-        .on_disconnect(move |reason| {
-            ends.lock().unwrap().push(reason.to_string());
+        .on_disconnect(move |_, end| {
+            ends.lock().unwrap().push(end.reason.to_string());
             async {}
         });
     let client = in_time(builder.connect()).await.unwrap();
@@ -183,5 +186,99 @@ async fn a_client_is_connected_when_its_handler_has_been_called() {
         let client = in_time(builder.connect()).await.unwrap();
         assert!(called.load(std::sync::atomic::Ordering::SeqCst));
         drop(client);
+    }
+}
+
+/// The kind and a part of the error, the time limit, and the way in which the server treats the WebSocket.
+type Failure = (ErrorKind, &'static str, Duration, fn() -> Reply);
+
+type Upgrades = Arc<Mutex<Vec<Result<(), engineio_client::Error>>>>;
+
+/// Connects to a server that treats the WebSocket of the upgrade in this way, and returns what the handler heard once
+/// the upgrade was settled.
+async fn upgrade(
+    timeout: Duration,
+    treat: impl Fn() -> Reply + Send + Sync + 'static,
+) -> (Client, Upgrades) {
+    let server = Server::start(move |number, request| match request.is_websocket() {
+        true => treat(),
+        false if request.is_handshake() => ok(support::OPEN),
+        false if number < 4 => ok("6"),
+        false => Reply::Never,
+    })
+    .await;
+    let upgrades = Upgrades::default();
+    let log = Arc::clone(&upgrades);
+    let builder = Client::builder(&server.url())
+        .upgrade_timeout(timeout)
+        .on_upgrade(move |client, outcome| {
+            assert_eq!(client.upgraded(), outcome.is_ok());
+            log.lock().unwrap().push(outcome);
+            async {}
+        });
+    let client = in_time(builder.connect()).await.unwrap();
+    in_time(client.settled()).await;
+    while upgrades.lock().unwrap().is_empty() {
+        tokio::task::yield_now().await;
+    }
+    (client, upgrades)
+}
+
+#[tokio::test]
+async fn an_upgrade_that_succeeds_is_told_once() {
+    let (client, upgrades) = upgrade(support::LONG, || {
+        support::websocket(|mut socket| async move {
+            support::accept_probe(&mut socket).await;
+            support::echo(socket).await;
+        })
+    })
+    .await;
+    assert_eq!(client.transport(), Transport::WebSocket);
+    assert!(client.upgrade_error().is_none());
+    in_time(client.close()).await;
+    assert!(matches!(upgrades.lock().unwrap()[..], [Ok(())]));
+}
+
+#[tokio::test]
+async fn an_upgrade_that_fails_is_told_with_its_error_and_the_session_goes_on() {
+    let cases: [Failure; 4] = [
+        (ErrorKind::Refused, "418", support::LONG, || {
+            Reply::Body(418, Vec::new())
+        }),
+        (ErrorKind::Protocol, "`3probe`", support::LONG, || {
+            support::websocket(|mut socket| async move {
+                socket.send(WsMessage::text("3nonsense")).await.unwrap();
+                support::echo(socket).await;
+            })
+        }),
+        (
+            ErrorKind::Timeout,
+            "`upgrade_timeout`",
+            Duration::from_millis(50),
+            || support::websocket(support::echo),
+        ),
+        (
+            ErrorKind::Transport,
+            "closed the WebSocket",
+            support::LONG,
+            || {
+                support::websocket(|mut socket| async move {
+                    socket.close(None).await.unwrap();
+                })
+            },
+        ),
+    ];
+    for (kind, text, timeout, treat) in cases {
+        let (client, upgrades) = upgrade(timeout, treat).await;
+        assert!(client.is_open() && client.transport() == Transport::Polling);
+        let error = client.upgrade_error().unwrap();
+        assert_eq!(error.kind(), kind, "{error}");
+        assert!(error.to_string().contains(text), "{error}");
+        let upgrades = upgrades.lock().unwrap();
+        let [Err(told)] = &upgrades[..] else {
+            panic!("{upgrades:?}");
+        };
+        assert_eq!(told.to_string(), error.to_string());
+        assert!(client.disconnect_error().is_none());
     }
 }

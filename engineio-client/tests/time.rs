@@ -3,7 +3,6 @@
 #[path = "support/memory.rs"]
 mod memory;
 
-use std::future::pending;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -11,7 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use engineio_client::{Client, DisconnectReason, ErrorKind, SendError, SinkError, Transport};
 use futures_util::FutureExt;
-use http::{HeaderMap, Method, Request};
+use http::{Method, Request};
 use http_body_util::{BodyExt, Full};
 use memory::Memory;
 use tokio::time::Instant;
@@ -196,67 +195,6 @@ fn policy() -> engineio_client::Reconnect {
     engineio_client::Reconnect::new()
         .initial_delay(Duration::from_secs(1))
         .jitter(0.0)
-}
-
-/// Sessions that end at once, and the tokens of their handshakes.
-fn tokens() -> (Memory, Arc<Mutex<Vec<String>>>) {
-    let tokens = Arc::new(Mutex::new(Vec::new()));
-    let told = Arc::clone(&tokens);
-    let service = Memory::new(move |_, request| {
-        if request.uri().query().unwrap().contains("sid=") {
-            return Some("no packets");
-        }
-        let token = request.headers()["x-token"].to_str().unwrap();
-        told.lock().unwrap().push(token.to_owned());
-        Some(OPEN)
-    });
-    (service, tokens)
-}
-
-#[tokio::test(start_paused = true)]
-async fn headers_are_renewed_for_each_session_if_that_is_asked_for() {
-    let (service, tokens) = tokens();
-    let asked = AtomicUsize::new(0);
-    let policy = policy().renew_headers(move || {
-        let number = asked.fetch_add(1, Ordering::Relaxed);
-        async move {
-            let mut headers = HeaderMap::new();
-            match number {
-                // It has nothing new to say.
-                1 => {}
-                // It takes too long.
-                2 => pending().await,
-                number => {
-                    headers.insert("x-token", number.into());
-                }
-            }
-            headers
-        }
-    });
-    let builder = builder(service).header("x-token", "first");
-    let builder = builder.request_timeout(Duration::from_secs(5));
-    let client = builder.reconnect(policy).connect().await.unwrap();
-    let start = Instant::now();
-    // Each delay is of a second, since each session was opened.
-    let away = tokio::time::timeout(Duration::from_millis(9_500), client.wait()).await;
-    assert!(away.is_err(), "it comes back each time");
-    assert_eq!(*tokens.lock().unwrap(), ["first", "0", "0", "0", "3"]);
-    client.close().await;
-    assert!(start.elapsed() < Duration::from_secs(10));
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_client_that_asks_for_headers_can_be_closed() {
-    let (service, tokens) = tokens();
-    let policy = policy().renew_headers(pending);
-    let builder = builder(service).header("x-token", "first");
-    let client = builder.reconnect(policy).connect().await.unwrap();
-    let start = Instant::now();
-    let waiting = tokio::time::timeout(Duration::from_secs(3), client.wait()).await;
-    assert!(waiting.is_err(), "it still asks");
-    client.close().await;
-    assert_eq!(start.elapsed().as_secs(), 3);
-    assert_eq!(*tokens.lock().unwrap(), ["first"]);
 }
 
 /// The body of a request, which is there as a whole.

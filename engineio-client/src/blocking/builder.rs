@@ -3,13 +3,14 @@
 use std::future::ready;
 use std::sync::Arc;
 
-use engineio_core::{DisconnectReason, Message};
+use engineio_core::Message;
 
 use super::park::block_on;
-use super::{Client, Handle, wait_for};
+use super::{Client, Handle, check_thread, runtime};
 use crate::handlers::Handlers;
-use crate::shared::{Phase, Shared};
-use crate::{Error, ErrorKind};
+use crate::shared::Shared;
+use crate::state::Phase;
+use crate::{Disconnect, Error, ErrorKind};
 
 /// Configures a blocking client. Created by [`Client::builder`]; the options are those of
 /// [`engineio_client::ClientBuilder`](crate::ClientBuilder).
@@ -54,14 +55,27 @@ impl crate::ClientBuilder<Blocking> {
         self
     }
 
+    /// Calls `handler` once for each upgrade to WebSocket that was tried; see
+    /// [`engineio_client::ClientBuilder::on_upgrade`](crate::ClientBuilder::on_upgrade).
+    pub fn on_upgrade(
+        mut self,
+        mut handler: impl FnMut(Handle, Result<(), Error>) + Send + 'static,
+    ) -> Self {
+        self.handlers.upgrade = Some(Box::new(move |inner, outcome| {
+            handler(Handle { inner }, outcome);
+            Box::pin(ready(()))
+        }));
+        self
+    }
+
     /// Calls `handler` when a session is over, after the last of its messages, once for each
-    /// [`on_connect`](Self::on_connect).
+    /// [`on_connect`](Self::on_connect). It gets the reason, the error and the messages that were not sent.
     pub fn on_disconnect(
         mut self,
-        mut handler: impl FnMut(DisconnectReason) + Send + 'static,
+        mut handler: impl FnMut(Handle, Disconnect) + Send + 'static,
     ) -> Self {
-        self.handlers.disconnect = Some(Box::new(move |reason| {
-            handler(reason);
+        self.handlers.disconnect = Some(Box::new(move |inner, end| {
+            handler(Handle { inner }, end);
             Box::pin(ready(()))
         }));
         self
@@ -72,10 +86,16 @@ impl crate::ClientBuilder<Blocking> {
     /// # Errors
     ///
     /// Fails as [`engineio_client::ClientBuilder::connect`](crate::ClientBuilder::connect) does, or if this is called
-    /// inside an async runtime.
+    /// inside an async task.
     pub fn connect(self) -> Result<Client, Error> {
-        let inner = wait_for("connect", self.start(Some(start_thread)))??;
-        Ok(Client { inner })
+        check_thread("connect")?;
+        // The client's task is spawned there, whichever runtime this thread may belong to.
+        let _entered = runtime()?.enter();
+        let inner = block_on(self.start(Some(start_thread)))?;
+        let handle = Handle {
+            inner: inner.handle(),
+        };
+        Ok(Client { inner, handle })
     }
 }
 

@@ -17,21 +17,26 @@
 //! All blocking clients of a process share one background thread, which keeps their heartbeats whether or not anybody
 //! reads. A client with handlers has one thread more, in which they are called one after the other.
 //!
-//! Nothing here may block inside an async runtime, because that would stop the runtime: what would have to wait there
-//! returns an error of the kind [`ErrorKind::InsideRuntime`] instead. So it does in `tokio::task::spawn_blocking`, which
-//! cannot be told from the runtime's own threads: use `std::thread::spawn` there, or the async client.
+//! # With an async program
+//!
+//! The client may be used in `tokio::task::spawn_blocking`, `block_in_place`, actix-web's `web::block` and the like. In an
+//! async task it would block the thread that other tasks need: what would have to wait there returns an error of the kind
+//! [`ErrorKind::InsideRuntime`] instead. Only a task under `tokio::task::unconstrained` is not recognised.
 
 mod builder;
+mod handle;
 mod park;
 
 use std::future::Future;
+use std::ops::Deref;
 use std::sync::LazyLock;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::runtime::{Builder, Runtime};
 
 pub use self::builder::ClientBuilder;
-use crate::{DisconnectReason, Error, ErrorKind, Message, SendError, Transport};
+pub use self::handle::Handle;
+use crate::{Error, ErrorKind, Message};
 
 /// The background thread of all blocking clients.
 static RUNTIME: LazyLock<std::io::Result<Runtime>> = LazyLock::new(|| {
@@ -51,23 +56,26 @@ fn runtime() -> Result<&'static Runtime, Error> {
 
 /// Waits for a future, unless that would stop an async runtime.
 fn wait_for<F: Future>(what: &str, future: F) -> Result<F::Output, Error> {
-    if is_inside_runtime() {
-        let message = format!(
-            "`{what}` of the blocking client was called inside an async runtime, which it would stop; use \
-             `engineio_client::Client` there, or a thread of its own (`std::thread::spawn`)"
-        );
-        return Err(Error::new(ErrorKind::InsideRuntime, message));
-    }
-    Ok(runtime()?.block_on(future))
+    check_thread(what)?;
+    Ok(park::block_on(future))
 }
 
-fn is_inside_runtime() -> bool {
-    tokio::runtime::Handle::try_current().is_ok()
+/// Fails where waiting would stop an async runtime.
+fn check_thread(what: &str) -> Result<(), Error> {
+    if !park::is_in_task() {
+        return Ok(());
+    }
+    let message = format!(
+        "`{what}` of the blocking client was called inside an async task, whose thread it would block; use \
+         `engineio_client::Client` there, or `tokio::task::spawn_blocking`"
+    );
+    Err(Error::new(ErrorKind::InsideRuntime, message))
 }
 
 /// A client that is connected to a server, for plain threads; see [`engineio_client::Client`](crate::Client).
 ///
-/// It is an [`Iterator`] over the server's messages, which ends when the session is over.
+/// It is an [`Iterator`] over the server's messages, which ends when the session is over, and has all methods of its
+/// [`Handle`], which it dereferences to: `send`, `flush`, `is_open` and so on.
 ///
 /// # Examples
 ///
@@ -85,22 +93,7 @@ fn is_inside_runtime() -> bool {
 #[derive(Debug)]
 pub struct Client {
     inner: crate::Client,
-}
-
-/// Sends to a server and ends the session, from any thread or handler; see
-/// [`engineio_client::Handle`](crate::Handle).
-///
-/// # Examples
-///
-/// ```no_run
-/// # fn example(client: engineio_client::blocking::Client) {
-/// let handle = client.handle();
-/// std::thread::spawn(move || handle.send("from another thread"));
-/// # }
-/// ```
-#[derive(Clone, Debug)]
-pub struct Handle {
-    inner: crate::Handle,
+    handle: Handle,
 }
 
 /// The error of a call that returns no message.
@@ -139,7 +132,7 @@ impl Client {
     /// # Errors
     ///
     /// Fails if the URL cannot be used, the server cannot be reached or refuses, what answers is no Engine.IO server,
-    /// or this is called inside an async runtime.
+    /// or this is called inside an async task.
     pub fn connect(url: &str) -> Result<Self, Error> {
         Self::builder(url).connect()
     }
@@ -149,32 +142,11 @@ impl Client {
         ClientBuilder::new(url)
     }
 
-    /// Sends a message, waiting while the outbox is full, and for the next session if the client reconnects.
-    ///
-    /// # Errors
-    ///
-    /// Returns the message as [`SendError::Closed`] if the session is over, or as [`SendError::Separator`] if it is a text
-    /// with U+001E that may leave by polling; inside an async runtime, where nothing may wait, also as
-    /// [`SendError::Full`].
-    pub fn send(&self, message: impl Into<Message>) -> Result<(), SendError> {
-        self.handle().send(message)
-    }
-
-    /// Sends a message if there is room for it.
-    ///
-    /// # Errors
-    ///
-    /// Returns the message as [`SendError::Full`] if the outbox has no room for it, or as [`SendError::Closed`] if the
-    /// session is over.
-    pub fn try_send(&self, message: impl Into<Message>) -> Result<(), SendError> {
-        self.inner.try_send(message)
-    }
-
     /// Waits for the next message.
     ///
     /// # Errors
     ///
-    /// Fails if the session is over, or if this is called inside an async runtime.
+    /// Fails if the session is over, or if this is called inside an async task.
     pub fn recv(&mut self) -> Result<Message, RecvError> {
         match wait_for("recv", self.inner.next()) {
             Ok(message) => message.ok_or(RecvError::Closed),
@@ -186,94 +158,39 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// Fails if none came in time, if the session is over, or if this is called inside an async runtime.
+    /// Fails if none came in time, if the session is over, or if this is called inside an async task.
     pub fn recv_timeout(&mut self, timeout: Duration) -> Result<Message, RecvError> {
-        let next = async { tokio::time::timeout(timeout, self.inner.next()).await };
-        match wait_for("recv_timeout", next) {
-            Ok(Ok(message)) => message.ok_or(RecvError::Closed),
-            Ok(Err(_)) => Err(RecvError::Timeout),
-            Err(error) => Err(RecvError::Failed(error)),
+        check_thread("recv_timeout").map_err(RecvError::Failed)?;
+        let deadline = Instant::now().checked_add(timeout);
+        match park::block_on_until(self.inner.next(), deadline) {
+            Some(message) => message.ok_or(RecvError::Closed),
+            None => Err(RecvError::Timeout),
         }
     }
 
     /// Returns a handle for other threads.
     #[must_use]
     pub fn handle(&self) -> Handle {
-        Handle {
-            inner: self.inner.handle(),
-        }
+        self.handle.clone()
     }
 
-    /// Returns the id that the server gave the session; see [`engineio_client::Client::sid`](crate::Client::sid).
-    #[must_use]
-    pub fn sid(&self) -> Option<String> {
-        self.inner.sid()
-    }
-
-    /// Returns the current transport.
-    #[must_use]
-    pub fn transport(&self) -> Transport {
-        self.inner.transport()
-    }
-
-    /// Returns whether the session began by polling and was upgraded to WebSocket.
-    #[must_use]
-    pub fn upgraded(&self) -> bool {
-        self.inner.upgraded()
-    }
-
-    /// Waits until the upgrade to WebSocket has succeeded or failed; see
-    /// [`engineio_client::Client::settled`](crate::Client::settled).
-    ///
-    /// # Errors
-    ///
-    /// Fails if this is called inside an async runtime.
-    pub fn settled(&self) -> Result<Transport, Error> {
-        wait_for("settled", self.inner.settled())
-    }
-
-    /// Returns whether the session is open.
-    #[must_use]
-    pub fn is_open(&self) -> bool {
-        self.inner.is_open()
-    }
-
-    /// Returns why the last session ended, or `None` while the first one lasts.
-    #[must_use]
-    pub fn disconnect_reason(&self) -> Option<DisconnectReason> {
-        self.inner.disconnect_reason()
-    }
-
-    /// Returns what went wrong when the last session ended; see
-    /// [`engineio_client::Client::disconnect_error`](crate::Client::disconnect_error).
-    #[must_use]
-    pub fn disconnect_error(&self) -> Option<Error> {
-        self.inner.disconnect_error()
-    }
-
-    /// Closes the session gracefully, and waits until that is done; see
+    /// Closes the session gracefully, and waits until that is done and the handlers have returned; see
     /// [`engineio_client::Client::close`](crate::Client::close).
     ///
     /// # Errors
     ///
-    /// Fails if this is called inside an async runtime. The close has begun even so.
+    /// Fails if this is called inside an async task. The close has begun even so.
     pub fn close(&self) -> Result<(), Error> {
         self.inner.handle().begin_close();
         self.wait()
     }
+}
 
-    /// Ends the session at once; what is queued is dropped.
-    pub fn abort(&self) {
-        self.inner.abort();
-    }
+impl Deref for Client {
+    type Target = Handle;
 
-    /// Waits until the session is over, and no new one will be opened.
-    ///
-    /// # Errors
-    ///
-    /// Fails if this is called inside an async runtime.
-    pub fn wait(&self) -> Result<(), Error> {
-        wait_for("wait", self.inner.wait())
+    fn deref(&self) -> &Handle {
+        &self.handle
     }
 }
 
@@ -281,7 +198,7 @@ impl Iterator for Client {
     type Item = Message;
 
     /// Waits for the next message; returns `None` when the session is over. Returns `None` too if it is called inside an
-    /// async runtime, and logs an error; [`Client::recv`] returns that error.
+    /// async task, and logs an error; [`Client::recv`] returns that error.
     fn next(&mut self) -> Option<Message> {
         match self.recv() {
             Ok(message) => Some(message),
@@ -291,99 +208,5 @@ impl Iterator for Client {
             }
             Err(_) => None,
         }
-    }
-}
-
-impl Handle {
-    /// Sends a message, as [`Client::send`] does.
-    ///
-    /// # Errors
-    ///
-    /// Returns the message as [`SendError::Closed`] if the session is over, or as [`SendError::Separator`] if it is a text
-    /// with U+001E that may leave by polling; inside an async runtime, where nothing may wait, also as
-    /// [`SendError::Full`].
-    pub fn send(&self, message: impl Into<Message>) -> Result<(), SendError> {
-        match self.inner.try_send(message) {
-            // The session may be over for good, which that send finds out at once.
-            Err(SendError::Full(message) | SendError::Closed(message)) if !is_inside_runtime() => {
-                let Ok(runtime) = runtime() else {
-                    return Err(SendError::Full(message));
-                };
-                runtime.block_on(self.inner.send(message))
-            }
-            outcome => outcome,
-        }
-    }
-
-    /// Sends a message if there is room for it, as [`Client::try_send`] does.
-    ///
-    /// # Errors
-    ///
-    /// Returns the message as [`SendError::Full`] if the outbox has no room for it, or as [`SendError::Closed`] if the
-    /// session is over.
-    pub fn try_send(&self, message: impl Into<Message>) -> Result<(), SendError> {
-        self.inner.try_send(message)
-    }
-
-    /// Returns the id that the server gave the session.
-    #[must_use]
-    pub fn sid(&self) -> Option<String> {
-        self.inner.sid()
-    }
-
-    /// Returns the current transport.
-    #[must_use]
-    pub fn transport(&self) -> Transport {
-        self.inner.transport()
-    }
-
-    /// Returns whether the session began by polling and was upgraded to WebSocket.
-    #[must_use]
-    pub fn upgraded(&self) -> bool {
-        self.inner.upgraded()
-    }
-
-    /// Waits until the upgrade to WebSocket has succeeded or failed; see
-    /// [`engineio_client::Client::settled`](crate::Client::settled).
-    ///
-    /// # Errors
-    ///
-    /// Fails if this is called inside an async runtime.
-    pub fn settled(&self) -> Result<Transport, Error> {
-        wait_for("settled", self.inner.settled())
-    }
-
-    /// Returns whether the session is open.
-    #[must_use]
-    pub fn is_open(&self) -> bool {
-        self.inner.is_open()
-    }
-
-    /// Returns why the last session ended, or `None` while the first one lasts.
-    #[must_use]
-    pub fn disconnect_reason(&self) -> Option<DisconnectReason> {
-        self.inner.disconnect_reason()
-    }
-
-    /// Returns what went wrong when the last session ended; see
-    /// [`engineio_client::Client::disconnect_error`](crate::Client::disconnect_error).
-    #[must_use]
-    pub fn disconnect_error(&self) -> Option<Error> {
-        self.inner.disconnect_error()
-    }
-
-    /// Closes the session as [`Client::close`] does, but may be called by a handler: it does not wait for handlers.
-    ///
-    /// # Errors
-    ///
-    /// Fails if this is called inside an async runtime. The close has begun even so.
-    pub fn close(&self) -> Result<(), Error> {
-        self.inner.begin_close();
-        wait_for("close", self.inner.close())
-    }
-
-    /// Ends the session at once, as [`Client::abort`] does.
-    pub fn abort(&self) {
-        self.inner.abort();
     }
 }

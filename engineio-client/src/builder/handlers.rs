@@ -2,10 +2,11 @@
 
 use std::future::Future;
 
-use engineio_core::{DisconnectReason, Message};
+use engineio_core::Message;
 
 use super::ClientBuilder;
 use crate::client::Handle;
+use crate::{Disconnect, Error};
 
 impl ClientBuilder {
     /// Calls `handler` when a session is open, before any of its messages.
@@ -35,14 +36,35 @@ impl ClientBuilder {
         self
     }
 
-    /// Calls `handler` when a session is over, after the last of its messages, once for each
-    /// [`on_connect`](Self::on_connect).
-    pub fn on_disconnect<F, Fut>(mut self, mut handler: F) -> Self
+    /// Calls `handler` once for each upgrade to WebSocket that was tried: with `Ok` when the session has moved there, or with
+    /// the error if that failed. The session then goes on by polling and has lost nothing.
+    ///
+    /// Not called for a session that began on a WebSocket. Messages that came before it may be handled after it.
+    pub fn on_upgrade<F, Fut>(mut self, mut handler: F) -> Self
     where
-        F: FnMut(DisconnectReason) -> Fut + Send + 'static,
+        F: FnMut(Handle, Result<(), Error>) -> Fut + Send + 'static,
         Fut: Future<Output = ()> + Send + 'static,
     {
-        self.handlers.disconnect = Some(Box::new(move |reason| Box::pin(handler(reason))));
+        let handler = move |handle, outcome| -> futures_core::future::BoxFuture<'static, ()> {
+            Box::pin(handler(handle, outcome))
+        };
+        self.handlers.upgrade = Some(Box::new(handler));
+        self
+    }
+
+    /// Calls `handler` when a session is over, after the last of its messages, once for each
+    /// [`on_connect`](Self::on_connect). It gets the reason, the error and the messages that were not sent.
+    ///
+    /// With [`reconnect`](Self::reconnect), messages that it sends wait for the next session.
+    pub fn on_disconnect<F, Fut>(mut self, mut handler: F) -> Self
+    where
+        F: FnMut(Handle, Disconnect) -> Fut + Send + 'static,
+        Fut: Future<Output = ()> + Send + 'static,
+    {
+        let handler = move |handle, end| -> futures_core::future::BoxFuture<'static, ()> {
+            Box::pin(handler(handle, end))
+        };
+        self.handlers.disconnect = Some(Box::new(handler));
         self
     }
 }

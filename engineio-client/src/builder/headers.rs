@@ -38,9 +38,9 @@ impl<M> ClientBuilder<M> {
         self
     }
 
-    /// Sends `authorization: Bearer …` with every request. For a token that expires, see [`Reconnect::renew_headers`].
+    /// Sends `authorization: Bearer …` with every request. For a token that expires, see [`Reconnect::renew`].
     ///
-    /// [`Reconnect::renew_headers`]: crate::Reconnect::renew_headers
+    /// [`Reconnect::renew`]: crate::Reconnect::renew
     pub fn bearer_auth(mut self, token: &str) -> Self {
         match secret(&format!("Bearer {token}")) {
             Ok(value) => {

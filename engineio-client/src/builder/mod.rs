@@ -24,7 +24,8 @@ use crate::net::cookies::Cookies;
 use crate::net::http::Http;
 use crate::net::websocket::WebSockets;
 use crate::settings::Settings;
-use crate::shared::{Phase, Shared};
+use crate::shared::Shared;
+use crate::state::Phase;
 use crate::target::Target;
 use crate::wakers::Interest;
 use crate::{Error, ErrorKind, Reconnect};
@@ -122,9 +123,10 @@ impl<M> ClientBuilder<M> {
         let handlers = std::mem::take(&mut self.handlers);
         let settings = self.settings()?;
         let target = settings.target.to_string();
-        let Some(session) = settings.session(0) else {
+        let Some(&transport) = settings.transports.first() else {
             return Err(Error::invalid("no transport was given; give at least one"));
         };
+        let session = settings.session(crate::clock::now(), transport);
         let delivery = handlers.delivery(settings.session.inbox_limit);
         let shared = Shared::new(session, delivery, &settings);
         shared.lock().is_connect_handled = handlers.connect.is_none();

@@ -81,7 +81,8 @@ impl<M> ClientBuilder<M> {
         self
     }
 
-    /// Reconnects after a session ends, according to this policy. Default: never.
+    /// Connects again after a session ends, and also after the first connection failed if the policy
+    /// [says so](Reconnect::first_connection). Default: never.
     pub fn reconnect(mut self, policy: Reconnect) -> Self {
         self.reconnect = Some(policy);
         self

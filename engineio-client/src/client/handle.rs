@@ -8,7 +8,7 @@ use tokio::task::JoinHandle;
 
 use crate::shared::Shared;
 use crate::wakers::Interest;
-use crate::{Error, SendError};
+use crate::{Error, FlushError, SendError};
 
 /// Sends to a server and ends the session, from any task or handler. Cheap to clone.
 ///
@@ -39,7 +39,7 @@ impl Handle {
     /// Returns the message as [`SendError::Closed`] if the session is over, or as [`SendError::Separator`] if it is a text
     /// with U+001E that may leave by polling.
     pub async fn send(&self, message: impl Into<Message>) -> Result<(), SendError> {
-        self.shared.send(message.into()).await
+        self.shared.send(&mut Some(message.into())).await
     }
 
     /// Sends a message if there is room for it, as [`Client::try_send`](super::Client::try_send) does.
@@ -50,6 +50,27 @@ impl Handle {
     /// session is over.
     pub fn try_send(&self, message: impl Into<Message>) -> Result<(), SendError> {
         self.shared.try_send(message.into())
+    }
+
+    /// Waits until the messages queued so far have left, as [`Client::flush`](super::Client::flush) does.
+    ///
+    /// # Errors
+    ///
+    /// Fails if a session ended before that.
+    pub async fn flush(&self) -> Result<(), FlushError> {
+        self.shared.flush().await
+    }
+
+    /// Returns the size of the queue, as [`Client::queued_bytes`](super::Client::queued_bytes) does.
+    #[must_use]
+    pub fn queued_bytes(&self) -> usize {
+        self.shared.lock().session.queued_bytes()
+    }
+
+    /// Takes the messages that were not sent, as [`Client::take_unsent`](super::Client::take_unsent) does.
+    #[must_use]
+    pub fn take_unsent(&self) -> Vec<Message> {
+        std::mem::take(&mut self.shared.lock().unsent)
     }
 
     /// Returns the id of the session, as [`Client::sid`](super::Client::sid) does.
@@ -69,6 +90,12 @@ impl Handle {
     #[must_use]
     pub fn upgraded(&self) -> bool {
         self.shared.lock().upgraded
+    }
+
+    /// Returns the error of the upgrade, as [`Client::upgrade_error`](super::Client::upgrade_error) does.
+    #[must_use]
+    pub fn upgrade_error(&self) -> Option<Error> {
+        self.shared.lock().upgrade_error.clone()
     }
 
     /// Waits until the upgrade has succeeded or failed, as [`Client::settled`](super::Client::settled) does.

@@ -9,9 +9,10 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 pub use self::handle::Handle;
-pub use self::sink::SinkError;
+pub use self::sink::{FlushError, SinkError};
 use engineio_core::{DisconnectReason, Message, Transport};
 use futures_core::Stream;
+use futures_sink::Sink as _;
 use tokio::task::JoinHandle;
 use tokio::time::Sleep;
 
@@ -57,8 +58,8 @@ pub struct Client {
     reader: Option<Key>,
     /// The waker of the sink.
     sink: Option<Key>,
-    /// The number of messages that sessions had dropped when the sink was last flushed.
-    dropped: u64,
+    /// The number of messages that sessions had lost when the sink was last flushed.
+    lost: u64,
     /// The time limit of a closing sink that still waits for room.
     closing: Option<Pin<Box<Sleep>>>,
 }
@@ -70,7 +71,7 @@ impl Client {
             unsent: None,
             reader: None,
             sink: None,
-            dropped: 0,
+            lost: 0,
             closing: None,
         }
     }
@@ -127,6 +128,57 @@ impl Client {
         self.handle.try_send(message)
     }
 
+    /// Waits until the messages that were queued before the call have left for the server: by polling until it has answered
+    /// their POST, on a WebSocket until they are handed to the operating system. Neither shows that the application at the
+    /// other end has handled them.
+    ///
+    /// With [`SinkExt`](https://docs.rs/futures-util/latest/futures_util/sink/trait.SinkExt.html) in scope this method, and
+    /// not that of the trait, is called; both wait for a message that [`feed`] left with the client.
+    ///
+    /// [`feed`]: https://docs.rs/futures-util/latest/futures_util/sink/trait.SinkExt.html#method.feed
+    ///
+    /// # Errors
+    ///
+    /// Fails if a session ended before that: messages are lost, or the server may not have them.
+    /// [`take_unsent`](Self::take_unsent) has those that it has certainly not seen. It does not fail for messages on their
+    /// way when the server closed the session.
+    pub async fn flush(&mut self) -> Result<(), FlushError> {
+        if self.unsent.is_some() {
+            // Without it the queue is not what the application has handed over.
+            let flushed = poll_fn(|cx| Pin::new(&mut *self).poll_flush(cx)).await;
+            return flushed.map_err(|_| FlushError::Lost);
+        }
+        self.handle.flush().await
+    }
+
+    /// Returns the size of the messages that wait to be sent, in bytes, with the overhead that
+    /// [`outbox_limit`](ClientBuilder::outbox_limit) counts for each. Those that were handed to the transport are not
+    /// counted.
+    #[must_use]
+    pub fn queued_bytes(&self) -> usize {
+        self.handle.queued_bytes()
+    }
+
+    /// Takes the messages that were still queued when the last session ended, in their order. The server has not seen them.
+    ///
+    /// Empty while the first session lasts, the second time, and if [`on_disconnect`](ClientBuilder::on_disconnect) is
+    /// set: its handler gets them. The end of the next session replaces them.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # async fn example(client: engineio_client::Client) {
+    /// client.wait().await;
+    /// for message in client.take_unsent() {
+    ///     println!("not sent: {message:?}");
+    /// }
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn take_unsent(&self) -> Vec<Message> {
+        self.handle.take_unsent()
+    }
+
     /// Returns a handle for other tasks.
     #[must_use]
     pub fn handle(&self) -> Handle {
@@ -151,6 +203,13 @@ impl Client {
     #[must_use]
     pub fn upgraded(&self) -> bool {
         self.handle.upgraded()
+    }
+
+    /// Returns why the upgrade of the current session to WebSocket failed, or `None` if it has not. The session goes on by
+    /// polling then.
+    #[must_use]
+    pub fn upgrade_error(&self) -> Option<Error> {
+        self.handle.upgrade_error()
     }
 
     /// Waits until the upgrade to WebSocket has succeeded or failed, and returns the transport of the session. Takes at most
@@ -193,7 +252,7 @@ impl Client {
         self.handle.wait().await;
     }
 
-    /// Ends the session at once; what is queued is dropped.
+    /// Ends the session at once. What is queued is not sent; [`take_unsent`](Self::take_unsent) hands it back.
     pub fn abort(&self) {
         self.handle.abort();
     }

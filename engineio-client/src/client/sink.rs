@@ -32,9 +32,34 @@ pub enum SinkError {
     /// The message was not queued, and is handed back.
     #[error(transparent)]
     NotQueued(#[from] SendError),
-    /// The session ended with messages in its queue, which are gone.
-    #[error("the session ended before all queued messages were sent")]
+    /// A session ended before its queued messages were sent, as for [`FlushError::Lost`].
+    #[error("a session ended before all queued messages were sent")]
     Lost,
+}
+
+/// The error of [`Client::flush`] and of its like.
+///
+/// ```no_run
+/// use engineio_client::{Client, FlushError};
+///
+/// # async fn example(client: &mut Client) -> Result<(), Box<dyn std::error::Error>> {
+/// client.send("hello").await?;
+/// if let Err(FlushError::Lost) = client.flush().await {
+///     println!("not sent: {:?}", client.take_unsent());
+/// }
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum FlushError {
+    /// A session ended before its queued messages were sent, or while a POST or frames with them were on their way.
+    #[error("a session ended before all queued messages were sent")]
+    Lost,
+    /// The call would have stopped an async runtime.
+    #[cfg(feature = "blocking")]
+    #[error(transparent)]
+    Failed(crate::Error),
 }
 
 impl Client {
@@ -59,11 +84,11 @@ impl Client {
         Poll::Ready(outcome)
     }
 
-    /// Checks that no session has dropped messages since the last time.
-    fn check_dropped(&mut self) -> Result<(), SinkError> {
-        let dropped = self.handle.shared.lock().dropped_messages();
-        let before = std::mem::replace(&mut self.dropped, dropped);
-        (before == dropped).then_some(()).ok_or(SinkError::Lost)
+    /// Checks that no session has lost messages since the last time.
+    fn check_lost(&mut self) -> Result<(), SinkError> {
+        let lost = self.handle.shared.lock().lost();
+        let before = std::mem::replace(&mut self.lost, lost);
+        (before == lost).then_some(()).ok_or(SinkError::Lost)
     }
 }
 
@@ -100,22 +125,21 @@ impl Sink<Message> for Client {
         Ok(())
     }
 
-    /// Ready when every queued message was handed to the transport.
+    /// Ready when every queued message has left for the server; see [`Client::flush`].
     ///
     /// # Errors
     ///
-    /// Fails if a session ended with messages in its queue, by this sink or a handle, since the last flush.
+    /// Fails if a session has lost messages, of this sink or a handle, since the last flush.
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), SinkError>> {
         let this = self.get_mut();
         ready!(this.poll_unsent(cx))?;
         let shared = &this.handle.shared;
         ready!(
             shared.poll_wait(&mut this.sink, Interest::Outbox, cx, |state| {
-                let is_flushed = state.session.queued_messages() == 0;
-                (is_flushed || state.phase().is_over()).then_some(())
+                state.has_sent(state.queued()).then_some(())
             })
         );
-        Poll::Ready(this.check_dropped())
+        Poll::Ready(this.check_lost())
     }
 
     /// Closes as [`Client::close`] does. A message that the sink still holds waits for room at most for
@@ -149,6 +173,6 @@ impl Sink<Message> for Client {
         if let Some(message) = this.unsent.take() {
             return Poll::Ready(Err(SendError::Closed(message).into()));
         }
-        Poll::Ready(this.check_dropped())
+        Poll::Ready(this.check_lost())
     }
 }

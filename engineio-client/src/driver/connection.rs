@@ -7,19 +7,21 @@ use std::task::{Context, Poll};
 use std::time::Instant;
 
 use bytes::Bytes;
-use engineio_core::client::{Event, Input, Output, RequestId, Session};
+use engineio_core::client::{Input, Output, RequestId, Session};
 use engineio_core::driver::Budget;
 use engineio_core::{DisconnectReason, LinkId, Payload, Transport};
 use futures_core::future::BoxFuture;
 use tokio::time::Sleep;
 
 use super::socket::{CloseHandshake, Socket};
-use super::verdict::Verdict;
+use super::verdict::{Verdict, upgrade_failure};
 use crate::clock::now;
+use crate::delivery::Event;
 use crate::net::attempt::Attempt;
 use crate::net::websocket::WebSocket;
 use crate::settings::Settings;
-use crate::shared::{Phase, Shared};
+use crate::shared::Shared;
+use crate::state::Phase;
 use crate::wakers::Interest;
 use crate::{Error, ErrorKind, TARGET, meter};
 
@@ -45,6 +47,8 @@ pub(super) struct Connection<'a> {
     was_open: bool,
     /// The session was upgrading when it was last looked at.
     was_upgrading: bool,
+    /// The error of the upgrade, if it failed by one.
+    upgrade_error: Option<Error>,
     verdict: Verdict,
     finished: bool,
 }
@@ -65,6 +69,7 @@ impl<'a> Connection<'a> {
             opened_by: shared.lock().session.transport(),
             was_open: false,
             was_upgrading: false,
+            upgrade_error: None,
             verdict: Verdict::default(),
             finished: false,
         }
@@ -79,6 +84,11 @@ impl<'a> Connection<'a> {
         let mut progress = true;
         let mut rounds = Budget::for_rounds();
         let mut frames = Budget::for_frames();
+        if self.shared.lock().clock.look() {
+            // After a sleep nothing is sent before it is known whether the server is still there.
+            let _ =
+                self.poll_requests(cx) | self.poll_socket(cx, &mut frames) | self.poll_timer(cx);
+        }
         while !rounds.is_spent() && !frames.is_spent() {
             rounds.charge_round();
             progress = self.follow(cx)
@@ -103,7 +113,9 @@ impl<'a> Connection<'a> {
     }
 
     fn input(&self, input: Input) {
-        self.shared.lock().session.handle_input(now(), input);
+        let mut state = self.shared.lock();
+        let now = state.clock.now();
+        state.session.handle_input(now, input);
     }
 
     /// Does what the session asks for. Returns whether it asked for anything.
@@ -135,6 +147,20 @@ impl<'a> Connection<'a> {
         let has_settled = std::mem::replace(&mut self.was_upgrading, is_upgrading) && !is_upgrading;
         let has_moved = state.session.transport() != self.opened_by && !state.upgraded;
         state.upgraded |= has_moved;
+        let mut upgrade_error = None;
+        if has_moved {
+            state.delivery.record(Event::Upgrade(Ok(())));
+        } else if has_settled && state.session.is_open() {
+            let error = self.upgrade_failure(&state.session);
+            state.upgrade_error = Some(error.clone());
+            state.delivery.record(Event::Upgrade(Err(error.clone())));
+            upgrade_error = Some(error);
+        }
+        if let Some(socket) = &self.socket {
+            has_room |=
+                !state.is_written && socket.is_written && state.wakers.wait_for(Interest::Outbox);
+            state.is_written = socket.is_written;
+        }
         drop(state);
         // Without the lock, which the application's code may need in turn.
         self.given_up.0.clear();
@@ -148,6 +174,9 @@ impl<'a> Connection<'a> {
             meter::upgraded();
             tracing::debug!(target: TARGET, "upgraded to websocket");
         }
+        if let Some(error) = upgrade_error {
+            tracing::warn!(target: TARGET, %error, "the upgrade to websocket failed; going on by polling");
+        }
         if is_news {
             shared.wake(Interest::Phase);
         } else {
@@ -159,6 +188,12 @@ impl<'a> Connection<'a> {
             }
         }
         progress
+    }
+
+    /// Returns the error for an upgrade that has just failed.
+    fn upgrade_failure(&mut self, session: &Session) -> Error {
+        let error = self.upgrade_error.take();
+        error.unwrap_or_else(|| upgrade_failure(session.probe_failure(), self.settings))
     }
 
     fn act(&mut self, output: Output, session: &mut Session) {
@@ -191,7 +226,7 @@ impl<'a> Connection<'a> {
             }
             Output::CloseLink(id, reason) => {
                 let opening = self.opening.take_if(|(opening, _)| *opening == id);
-                self.given_up.1 = opening.or(self.given_up.1.take());
+                self.given_up.1 = opening.or_else(|| self.given_up.1.take());
                 if let Some(socket) = self.socket.take_if(|socket| socket.id == id) {
                     self.closing.push(socket.close(reason));
                 }
@@ -274,9 +309,6 @@ impl<'a> Connection<'a> {
                 self.input(Input::LinkOpened(id));
             }
             Err(error) => {
-                if self.was_open {
-                    tracing::warn!(target: TARGET, %error, "the upgrade to websocket failed; going on by polling");
-                }
                 self.websocket_closed(id, error.reason(), Some(error));
             }
         }
@@ -309,7 +341,9 @@ impl<'a> Connection<'a> {
                     progress = true;
                     budget.charge_frame(socket.cost_of(&frame));
                     let input = Input::LinkFrame(id, frame);
-                    shared.lock().session.handle_input(now(), input);
+                    let mut state = shared.lock();
+                    let now = state.clock.now();
+                    state.session.handle_input(now, input);
                 }
                 Poll::Ready(Err(end)) => {
                     ended = Some(end);
@@ -320,9 +354,15 @@ impl<'a> Connection<'a> {
         }
         if ended.is_none() {
             let is_closing = !shared.lock().session.is_open();
-            let next = |id| shared.lock().session.take_frame(id);
+            let next = |id| {
+                let mut state = shared.lock();
+                let frame = state.session.take_frame(id);
+                state.is_written &= frame.is_none();
+                frame
+            };
+            let was_written = socket.is_written;
             match socket.poll_send(cx, is_closing, next) {
-                Ok(sent) => progress |= sent,
+                Ok(sent) => progress |= sent || socket.is_written != was_written,
                 Err(end) => ended = Some(end),
             }
         }
@@ -338,15 +378,19 @@ impl<'a> Connection<'a> {
     fn websocket_closed(&mut self, id: LinkId, reason: DisconnectReason, error: Option<Error>) {
         self.input(Input::LinkClosed(id, reason));
         // An upgrade that failed is not why the session ends later.
-        if let Some(error) = error
-            && self.shared.lock().session.closed().is_some()
-        {
+        if self.shared.lock().session.closed().is_none() {
+            self.upgrade_error = error;
+        } else if let Some(error) = error {
             self.verdict.failed(error);
         }
     }
 
     fn poll_timer(&mut self, cx: &mut Context<'_>) -> bool {
-        let due = self.shared.lock().session.poll_timeout();
+        let due = {
+            let state = self.shared.lock();
+            let at = state.session.poll_timeout();
+            at.map(|at| state.clock.in_runtime(at))
+        };
         let Some(at) = due else {
             self.armed = None;
             return false;

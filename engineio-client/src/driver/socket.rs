@@ -20,6 +20,8 @@ pub(super) struct Socket {
     websocket: WebSocket,
     /// The session has announced frames.
     pub(super) has_frames: bool,
+    /// Everything that was sent has been written to the network.
+    pub(super) is_written: bool,
     /// Nothing can be written any more: the end that this will be unless the server has said another, for which it is
     /// waited a little.
     broken: Option<(Ended, Pin<Box<Sleep>>)>,
@@ -31,6 +33,7 @@ impl Socket {
             id,
             websocket,
             has_frames: false,
+            is_written: true,
             broken: None,
         }
     }
@@ -90,12 +93,13 @@ impl Socket {
             match next(self.id) {
                 Some(frame) => {
                     self.websocket.start_send(frame);
+                    self.is_written = false;
                 }
                 None => self.has_frames = false,
             }
         }
         // Even without a frame there may be a ping to answer.
-        let _ = self.websocket.poll_flush(cx)?;
+        self.is_written = self.websocket.poll_flush(cx)?.is_ready();
         Ok(sent)
     }
 

@@ -2,10 +2,11 @@
 
 use bytes::Bytes;
 use engineio_core::DisconnectReason;
-use engineio_core::client::{Fault, Session};
+use engineio_core::client::{Fault, ProbeFailure, Session};
 use serde_json::{Deserializer, Map, Value};
 
 use crate::error::excerpt;
+use crate::settings::Settings;
 use crate::target::Target;
 use crate::{Error, ErrorKind};
 
@@ -44,6 +45,13 @@ impl Verdict {
                 let message = format!(
                     "{target} sent no heartbeat for {:?}; the server or the network is gone, connect again",
                     patience.unwrap_or_default()
+                );
+                Some(Error::new(ErrorKind::PingTimeout, message))
+            }
+            Some(DisconnectReason::SlowConsumer) => {
+                let message = format!(
+                    "{target} kept sending but did not read: a heartbeat of the client could not be written in time; see \
+                     the server's log, and connect again"
                 );
                 Some(Error::new(ErrorKind::PingTimeout, message))
             }
@@ -98,6 +106,33 @@ impl Verdict {
         match source {
             Some(source) => error.with_source(source),
             None => error,
+        }
+    }
+}
+
+/// Returns the error for an upgrade that failed without one of the network.
+pub(super) fn upgrade_failure(failure: Option<ProbeFailure>, settings: &Settings) -> Error {
+    let target = &settings.target;
+    match failure {
+        Some(ProbeFailure::Timeout) => {
+            let limit = settings.session.upgrade_timeout;
+            let message = format!(
+                "the upgrade to WebSocket at {target} was not complete after {limit:?}; check that the proxies in between \
+                 pass WebSockets on, or raise `upgrade_timeout`"
+            );
+            Error::new(ErrorKind::Timeout, message)
+        }
+        Some(ProbeFailure::WrongAnswer) => {
+            let message = format!(
+                "{target} answered the probe of the upgrade with something else than `3probe`"
+            );
+            Error::new(ErrorKind::Protocol, message)
+        }
+        _ => {
+            let message = format!(
+                "{target} closed the WebSocket before the upgrade was complete; see its log"
+            );
+            Error::new(ErrorKind::Transport, message)
         }
     }
 }

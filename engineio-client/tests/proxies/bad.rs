@@ -93,8 +93,8 @@ async fn a_client_comes_back_after_its_websocket_was_cut() {
             connected.send(handle.sid()).unwrap();
             async {}
         })
-        .on_disconnect(move |reason| {
-            let _ = disconnected.send(reason);
+        .on_disconnect(move |_, end| {
+            let _ = disconnected.send(end.reason);
             async {}
         })
         .connect();

@@ -82,8 +82,8 @@ pub(crate) enum Reply {
     Raw(Vec<u8>),
     /// Writes the first and then the second again and again, until nobody takes it; nothing more if that is empty.
     Endless(Vec<u8>, Vec<u8>),
-    /// Answers `ok` once this is set.
-    Later(tokio::sync::watch::Receiver<bool>),
+    /// Answers with this body once the gate is set.
+    Later(tokio::sync::watch::Receiver<bool>, &'static str),
     /// Does not answer, until the client goes away.
     Never,
     /// Accepts the WebSocket.
@@ -234,9 +234,9 @@ async fn serve(
                 }
                 None
             }
-            Reply::Later(mut gate) => {
+            Reply::Later(mut gate, body) => {
                 let _ = gate.wait_for(|is_open| *is_open).await;
-                answer(&mut io, 200, "", b"ok").await
+                answer(&mut io, 200, "", body.as_bytes()).await
             }
             Reply::Never => {
                 let _ = io.read_u8().await;

@@ -1,0 +1,234 @@
+//! The state of a client: its session, its stage, and the account of what was queued and lost.
+
+use std::task::Waker;
+use std::time::Instant;
+
+use engineio_core::client::Session;
+use engineio_core::driver::SendQueue;
+use engineio_core::{DisconnectReason, Message, Transport};
+
+use crate::clock::SessionClock;
+use crate::delivery::{Delivery, Event};
+use crate::disconnect::Disconnect;
+use crate::wakers::Wakers;
+use crate::{Error, SendError};
+
+/// The stage of a client as a whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Phase {
+    /// The first session is being opened.
+    Connecting,
+    /// A session is open, or just ended.
+    Open,
+    /// The client will open another session, or is doing so.
+    BetweenSessions,
+    /// It would, but the application has to read first, which must not wait for the client in turn.
+    WaitsForReader,
+    /// No session could be opened.
+    Failed,
+    /// The last session is over.
+    Finished,
+    /// And the handlers have returned.
+    Done,
+}
+
+impl Phase {
+    /// Returns whether no other session will be opened.
+    pub(crate) const fn is_over(self) -> bool {
+        matches!(self, Self::Failed | Self::Finished | Self::Done)
+    }
+
+    /// Returns whether the handlers have returned too.
+    pub(crate) const fn is_done(self) -> bool {
+        matches!(self, Self::Failed | Self::Done)
+    }
+}
+
+pub(crate) struct State {
+    pub(crate) session: Session,
+    pub(crate) clock: SessionClock,
+    pub(crate) delivery: Delivery,
+    phase: Phase,
+    pub(crate) wakers: Wakers,
+    pub(crate) senders: SendQueue,
+    driver: Option<Waker>,
+    /// The application ends the client: close, abort or drop.
+    pub(crate) stopping: bool,
+    /// Another session is opened after one that ended.
+    may_return: bool,
+    /// The time at which the current session was opened; `None` before the driver has noticed, and after its end.
+    pub(crate) open_since: Option<Instant>,
+    /// The current session has moved to WebSocket.
+    pub(crate) upgraded: bool,
+    /// The error of the current session's upgrade, if that failed.
+    pub(crate) upgrade_error: Option<Error>,
+    /// The handler for the first opening has been called, or there is none.
+    pub(crate) is_connect_handled: bool,
+    /// The number of messages that were ever queued.
+    queued: u64,
+    /// The number of those that sessions before the current one have not sent, or may not have sent.
+    lost: u64,
+    /// All frames that were taken from the session have been written to the network.
+    pub(crate) is_written: bool,
+    /// The messages that the last session has not sent, unless a handler gets them.
+    pub(crate) unsent: Vec<Message>,
+    /// The reason why the last session that was open ended, or why none could be opened.
+    pub(crate) reason: Option<DisconnectReason>,
+    pub(crate) error: Option<Error>,
+}
+
+impl State {
+    pub(crate) fn new(session: Session, delivery: Delivery, may_return: bool) -> Self {
+        Self {
+            session,
+            clock: SessionClock::new(),
+            delivery,
+            phase: Phase::Connecting,
+            wakers: Wakers::default(),
+            senders: SendQueue::default(),
+            driver: None,
+            stopping: false,
+            may_return,
+            open_since: None,
+            upgraded: false,
+            upgrade_error: None,
+            is_connect_handled: true,
+            queued: 0,
+            lost: 0,
+            is_written: true,
+            unsent: Vec::new(),
+            reason: None,
+            error: None,
+        }
+    }
+
+    pub(crate) const fn phase(&self) -> Phase {
+        self.phase
+    }
+
+    /// Moves on to another phase; everybody is to be woken then.
+    pub(crate) const fn set_phase(&mut self, phase: Phase) {
+        self.phase = phase;
+    }
+
+    /// Remembers the task that drives the session.
+    pub(crate) fn set_driver(&mut self, waker: &Waker) {
+        match &mut self.driver {
+            Some(driver) => driver.clone_from(waker),
+            none => *none = Some(waker.clone()),
+        }
+    }
+
+    pub(crate) fn wake_driver(&self) {
+        if let Some(driver) = &self.driver {
+            driver.wake_by_ref();
+        }
+    }
+
+    /// Returns the number of messages that were ever queued: the position of the next one.
+    pub(crate) const fn queued(&self) -> u64 {
+        self.queued
+    }
+
+    /// Returns whether the messages before this position have left for the server: its answer to their POST is here, or
+    /// their frames are written. So they have if they never will, which [`lost`](Self::lost) counts.
+    pub(crate) fn has_sent(&self, position: u64) -> bool {
+        if self.phase.is_over() || self.session.closed().is_some() {
+            return true;
+        }
+        let waiting = self.session.queued_messages() + self.session.messages_in_flight();
+        let is_written = self.is_written || self.session.transport() == Transport::Polling;
+        is_written && self.queued - waiting as u64 >= position
+    }
+
+    /// Counts the messages that were still queued when a session ended, or of which nobody knows whether the server took
+    /// them.
+    pub(crate) fn lost(&self) -> u64 {
+        let Some(reason) = self.session.closed() else {
+            return self.lost;
+        };
+        let is_orderly = matches!(reason, DisconnectReason::Client | DisconnectReason::Server);
+        let is_websocket = self.session.transport() == Transport::WebSocket;
+        let in_doubt = match is_websocket && !self.is_written && !is_orderly {
+            true => 1,
+            false => self.session.messages_in_flight(),
+        };
+        self.lost + (self.session.dropped_messages() + in_doubt) as u64
+    }
+
+    /// Returns whether the session that ended, if it did, may not have been the last.
+    pub(crate) const fn is_coming_back(&self) -> bool {
+        self.may_return
+            && !self.stopping
+            && !self.phase.is_over()
+            && !matches!(self.phase, Phase::WaitsForReader)
+    }
+
+    pub(crate) fn send(&mut self, message: Message) -> Result<(), SendError> {
+        // A session that is only being opened may not come about, and would take along what it was given. Before the
+        // first one nobody has anything to send by.
+        if self.phase != Phase::Connecting && self.session.opened().is_none() {
+            return Err(SendError::Closed(message));
+        }
+        self.session.send(message)?;
+        self.queued += 1;
+        self.wake_driver();
+        Ok(())
+    }
+
+    /// As [`send`](Self::send), for those who wait: `None`, and the message back in `unsent`, while that may still help.
+    pub(crate) fn send_when_possible(
+        &mut self,
+        unsent: &mut Option<Message>,
+    ) -> Option<Result<(), SendError>> {
+        match self.send(unsent.take()?) {
+            Err(SendError::Full(message)) => *unsent = Some(message),
+            Err(SendError::Closed(message)) if self.is_coming_back() => *unsent = Some(message),
+            outcome => return Some(outcome),
+        }
+        None
+    }
+
+    /// Takes the next event. The outer option is `None` if there is nothing yet, the inner one after the last event.
+    pub(crate) fn take_event(&mut self) -> Option<Option<Event>> {
+        // The opening is recorded before the first message is taken.
+        let is_open = self.open_since.is_some();
+        let (event, wake) = self
+            .delivery
+            .take_event(&mut self.session, is_open, &self.clock);
+        if wake {
+            self.wake_driver();
+        }
+        match event {
+            None => self.phase.is_over().then_some(None),
+            event => Some(event),
+        }
+    }
+
+    /// Records the end of a session that was open, behind its last message.
+    pub(crate) fn record_end(&mut self, reason: DisconnectReason) {
+        self.delivery.carry_over(&mut self.session, &self.clock);
+        let mut end = Disconnect {
+            reason,
+            error: self.error.clone(),
+            unsent: self.session.take_unsent(),
+        };
+        if !self.delivery.takes_unsent() {
+            self.unsent = std::mem::take(&mut end.unsent);
+        }
+        self.delivery.record(Event::Closed(end));
+    }
+
+    /// Puts a new session in the place of the one that ended.
+    pub(crate) fn replace(&mut self, session: Session) {
+        self.lost = self.lost();
+        self.session = session;
+        self.is_written = true;
+        self.upgraded = false;
+        self.upgrade_error = None;
+        if self.stopping {
+            // It was asked for between the two sessions.
+            self.session.abort(DisconnectReason::Client);
+        }
+    }
+}

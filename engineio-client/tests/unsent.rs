@@ -1,0 +1,251 @@
+//! Messages that were not sent: noticed by a flush, and handed back.
+
+mod support;
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use engineio_client::{Client, DisconnectReason, FlushError, Message, Reconnect, Transport};
+use futures_util::SinkExt;
+use support::{OPEN_POLLING, Reply, Server, echo, in_time, ok, text, websocket};
+use tokio::sync::watch;
+use tokio_tungstenite::tungstenite::Message as WsMessage;
+
+fn messages<const N: usize>(texts: [&str; N]) -> Vec<Message> {
+    texts.map(Message::from).to_vec()
+}
+
+/// A server of one polling session that answers POSTs once the gate is open.
+async fn gated() -> (Server, watch::Sender<bool>) {
+    let (open, gate) = watch::channel(false);
+    let server = Server::start(move |_, request| match request.method.as_str() {
+        _ if request.is_handshake() => ok(OPEN_POLLING),
+        "POST" => Reply::Later(gate.clone(), "ok"),
+        _ => Reply::Never,
+    });
+    (server.await, open)
+}
+
+async fn polling(server: &Server) -> Client {
+    let builder = Client::builder(&server.url()).transports([Transport::Polling]);
+    in_time(builder.connect()).await.unwrap()
+}
+
+#[tokio::test]
+async fn a_flush_waits_for_the_answer_to_the_post() {
+    let (server, open) = gated().await;
+    let client = polling(&server).await;
+    let handle = client.handle();
+    in_time(handle.flush()).await.unwrap();
+    client.send("first").await.unwrap();
+    let flushing = {
+        let handle = handle.clone();
+        tokio::spawn(async move { handle.flush().await })
+    };
+    while server.posts().is_empty() {
+        tokio::task::yield_now().await;
+    }
+    client.send("second").await.unwrap();
+    assert_eq!(client.queued_bytes(), handle.queued_bytes());
+    assert!(client.queued_bytes() >= "second".len());
+    assert!(!flushing.is_finished());
+    open.send_replace(true);
+    in_time(flushing).await.unwrap().unwrap();
+    in_time(handle.flush()).await.unwrap();
+    assert_eq!(client.queued_bytes(), 0);
+    assert_eq!(server.posts(), ["4first", "4second"]);
+    assert_eq!(client.take_unsent(), []);
+}
+
+#[tokio::test]
+async fn a_flush_fails_if_the_session_ends_before_the_answer_and_the_queue_is_handed_back() {
+    let server = Server::start(|_, request| match request.method.as_str() {
+        _ if request.is_handshake() => ok(OPEN_POLLING),
+        _ => Reply::Never,
+    })
+    .await;
+    let mut client = polling(&server).await;
+    client.send("in flight").await.unwrap();
+    while server.posts().is_empty() {
+        tokio::task::yield_now().await;
+    }
+    for text in ["a", "b"] {
+        client.send(text).await.unwrap();
+    }
+    let handle = client.handle();
+    let flushing = tokio::spawn(async move { handle.flush().await });
+    tokio::task::yield_now().await;
+    client.abort();
+    assert!(matches!(
+        in_time(flushing).await.unwrap(),
+        Err(FlushError::Lost)
+    ));
+    assert_eq!(client.take_unsent(), messages(["a", "b"]));
+    assert_eq!(client.take_unsent(), []);
+    // Nothing was lost since.
+    in_time(client.flush()).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_flush_succeeds_if_the_server_closes_after_what_it_was_sent() {
+    let (open, gate) = watch::channel(false);
+    let server = Server::start(move |_, request| match request.method.as_str() {
+        _ if request.is_handshake() => ok(OPEN_POLLING),
+        "POST" => Reply::Never,
+        _ => Reply::Later(gate.clone(), "1"),
+    })
+    .await;
+    let mut client = polling(&server).await;
+    client.send("bye").await.unwrap();
+    while server.posts().is_empty() {
+        tokio::task::yield_now().await;
+    }
+    open.send_replace(true);
+    in_time(client.flush()).await.unwrap();
+    assert_eq!(client.disconnect_reason(), Some(DisconnectReason::Server));
+}
+
+#[tokio::test]
+async fn a_flush_of_a_websocket_waits_until_the_frames_are_written() {
+    let (read, reading) = watch::channel(false);
+    let server = Server::start(move |_, _| {
+        let mut reading = reading.clone();
+        websocket(|mut socket| async move {
+            socket.send(WsMessage::text(OPEN_POLLING)).await.unwrap();
+            reading.wait_for(|go| *go).await.unwrap();
+            echo(socket).await;
+        })
+    })
+    .await;
+    let builder = Client::builder(&server.url()).transports([Transport::WebSocket]);
+    let mut client = in_time(builder.outbox_limit(64 << 20).connect())
+        .await
+        .unwrap();
+    // More than the buffers of the two systems hold.
+    client.send(vec![0; 12 << 20]).await.unwrap();
+    let handle = client.handle();
+    let flushing = tokio::spawn(async move { handle.flush().await });
+    let early = tokio::time::timeout(Duration::from_millis(50), client.next()).await;
+    assert!(early.is_err());
+    assert!(!flushing.is_finished());
+    read.send_replace(true);
+    in_time(flushing).await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn a_websocket_that_breaks_while_frames_are_written_fails_the_flush() {
+    let server = Server::start(|_, _| {
+        websocket(|mut socket| async move {
+            socket.send(WsMessage::text(OPEN_POLLING)).await.unwrap();
+            // Reads the first bytes and leaves.
+            let _ =
+                tokio::time::timeout(Duration::from_millis(50), std::future::pending::<()>()).await;
+        })
+    })
+    .await;
+    let builder = Client::builder(&server.url()).transports([Transport::WebSocket]);
+    let client = in_time(builder.outbox_limit(64 << 20).connect())
+        .await
+        .unwrap();
+    client.send(vec![0; 12 << 20]).await.unwrap();
+    let lost = in_time(client.handle().flush()).await;
+    assert!(matches!(lost, Err(FlushError::Lost)), "{lost:?}");
+    // Its frame was on the way, and part of it may have arrived.
+    in_time(client.wait()).await;
+    assert_eq!(client.take_unsent(), []);
+}
+
+#[tokio::test]
+async fn a_disconnect_handler_gets_the_error_and_the_unsent_messages_and_may_send_them_again() {
+    let server = Server::start(|number, request| match request.method.as_str() {
+        _ if request.is_handshake() => ok(OPEN_POLLING),
+        "POST" if number < 4 => Reply::Body(503, b"maintenance".to_vec()),
+        "POST" => ok("ok"),
+        _ => Reply::Never,
+    })
+    .await;
+    let ends = Arc::new(Mutex::new(Vec::new()));
+    let notes = Arc::clone(&ends);
+    let client = Client::builder(&server.url())
+        .transports([Transport::Polling])
+        .reconnect(Reconnect::new().initial_delay(Duration::from_millis(1)))
+        .on_disconnect(move |client, end| {
+            let again = end.unsent.clone();
+            notes.lock().unwrap().push(end);
+            async move {
+                for message in again {
+                    client.send(message).await.unwrap();
+                }
+            }
+        });
+    let client = in_time(client.connect()).await.unwrap();
+    // The first one is in the POST that is refused, the others wait behind it.
+    client.send("a").await.unwrap();
+    while server.posts().is_empty() {
+        client.send("b").await.unwrap();
+        tokio::task::yield_now().await;
+    }
+    while server.posts().len() < 2 {
+        tokio::task::yield_now().await;
+    }
+    in_time(client.close()).await;
+    let ends = ends.lock().unwrap();
+    let [first, last] = &ends[..] else {
+        panic!("{ends:?}");
+    };
+    assert_eq!(first.reason, DisconnectReason::Refused);
+    assert_eq!(first.error.as_ref().unwrap().status(), Some(503));
+    let posts = server.posts().join("\u{1e}");
+    let sent = posts.matches("4b").count();
+    assert!(sent >= first.unsent.len(), "{posts}");
+    assert_eq!(last.reason, DisconnectReason::Client);
+    assert!(last.error.is_none() && last.unsent.is_empty());
+    assert_eq!(client.take_unsent(), []);
+}
+
+#[tokio::test]
+async fn a_session_begins_on_the_websocket_that_the_one_before_was_upgraded_to() {
+    let first = AtomicBool::new(true);
+    let server = Server::start(move |number, request| {
+        let is_new = !request.target.contains("sid=");
+        match request.is_websocket() {
+            // The third session may not use it.
+            true if is_new && !first.swap(false, Ordering::Relaxed) => Reply::Body(503, Vec::new()),
+            true => websocket(move |mut socket| async move {
+                if is_new {
+                    socket.send(WsMessage::text(support::OPEN)).await.unwrap();
+                } else {
+                    support::accept_probe(&mut socket).await;
+                }
+                socket.send(WsMessage::text("4x")).await.unwrap();
+                assert_eq!(text(&mut socket).await, "4y");
+            }),
+            false if request.is_handshake() => ok(support::OPEN),
+            false if number < 4 => ok("6"),
+            false => Reply::Never,
+        }
+    })
+    .await;
+    let policy = Reconnect::new()
+        .remember_upgrade(true)
+        .initial_delay(Duration::from_millis(1));
+    let builder = Client::builder(&server.url()).reconnect(policy);
+    let mut client = in_time(builder.connect()).await.unwrap();
+    for _ in 0..2 {
+        assert_eq!(in_time(client.next()).await, Some(Message::from("x")));
+        client.send("y").await.unwrap();
+    }
+    let by_polling =
+        |seen: &[support::Request]| seen.iter().filter(|request| request.is_handshake()).count();
+    while by_polling(&server.seen()) < 2 {
+        tokio::task::yield_now().await;
+    }
+    let seen = server.seen();
+    let handshakes: Vec<bool> = seen
+        .iter()
+        .filter(|request| !request.target.contains("sid="))
+        .map(support::Request::is_websocket)
+        .collect();
+    assert_eq!(handshakes, [false, true, true, false]);
+}
