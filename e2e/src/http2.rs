@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use bytes::{Bytes, BytesMut};
+use futures_util::FutureExt;
 use h2::client::SendRequest;
 use h2::ext::Protocol;
 use h2::{RecvStream, SendStream};
@@ -76,6 +77,20 @@ impl Http2 {
     pub async fn post(&mut self, target: &str, body: &str) -> (StatusCode, String) {
         let request = self.request(Method::POST, target);
         self.send(request, Some(body.to_owned().into())).await
+    }
+
+    /// Many GETs at once, each of which is reset once another request has been answered. Returns the status of those that
+    /// had an answer by then.
+    pub async fn get_and_reset(&mut self, target: &str, streams: usize) -> Vec<StatusCode> {
+        let mut responses = Vec::new();
+        for _ in 0..streams {
+            let request = self.request(Method::GET, target);
+            let mut requests = self.requests.clone().ready().await.unwrap();
+            responses.push(requests.send_request(request, true).unwrap().0);
+        }
+        self.get("/").await;
+        let answered = responses.into_iter().filter_map(FutureExt::now_or_never);
+        answered.map(|head| head.unwrap().status()).collect()
     }
 
     async fn send(&mut self, request: Request<()>, body: Option<Bytes>) -> (StatusCode, String) {

@@ -1,10 +1,13 @@
 //! HTTP/2 without TLS: polling origins everywhere, WebSockets (RFC 8441) where the host can.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use engineio_e2e::app::{self, Event};
 use engineio_e2e::frame::{self, Frame};
 use engineio_e2e::host::{Host, Running};
 use engineio_e2e::http2::Http2;
-use engineio_tower::{DisconnectReason, Message, Socket};
+use engineio_tower::{ConnectRequest, DisconnectReason, Message, Socket};
 use http::StatusCode;
 
 const POLLING: &str = "/engine.io/?EIO=4&transport=polling";
@@ -148,6 +151,34 @@ async fn reset<H: Host>() {
     assert_eq!(client.get("/").await.0, StatusCode::OK);
 }
 
+/// A reset stream frees its place on the connection, but its connect handler goes on.
+async fn reset_handshakes<H: Host>() {
+    let running = Arc::new(AtomicUsize::new(0));
+    let started = Arc::clone(&running);
+    let (server, _events) = app::echo(|builder| {
+        builder.on_connect(move |_: Socket, _: ConnectRequest| {
+            started.fetch_add(1, Ordering::Relaxed);
+            std::future::pending::<()>()
+        })
+    });
+    let host = H::start(server).await;
+    let mut client = connect(&host).await;
+    let mut refused = 0;
+    for _ in 0..10 {
+        let answers = client.get_and_reset(POLLING, 100).await;
+        refused += answers.len();
+        assert!(
+            answers
+                .iter()
+                .all(|&status| status == StatusCode::TOO_MANY_REQUESTS)
+        );
+    }
+    assert!(refused > 0);
+    // Those of one round of streams, and those that it left.
+    let running = running.load(Ordering::Relaxed);
+    assert!((100..=200).contains(&running), "{running}");
+}
+
 /// One connection may carry the clients of a whole proxy.
 async fn neighbour<H: Host>() {
     let (server, _events) = app::echo(|builder| {
@@ -196,11 +227,11 @@ macro_rules! hosts {
 }
 
 hosts! {
-    axum: Axum: polling origins websocket compression upgrade refused reset;
+    axum: Axum: polling origins websocket compression upgrade refused reset reset_handshakes;
     axum_routes: AxumRoutes: polling origins websocket compression upgrade refused reset;
     axum_wrap: AxumWrap: polling origins websocket compression upgrade refused reset;
-    hyper: Hyper: polling origins websocket compression upgrade refused reset neighbour;
-    warp_layer: WarpLayer: polling origins websocket compression upgrade refused reset neighbour;
-    warp_filter: WarpFilter: polling origins not_offered;
-    actix: ActixHttp2: polling origins not_offered;
+    hyper: Hyper: polling origins websocket compression upgrade refused reset neighbour reset_handshakes;
+    warp_layer: WarpLayer: polling origins websocket compression upgrade refused reset neighbour reset_handshakes;
+    warp_filter: WarpFilter: polling origins not_offered reset_handshakes;
+    actix: ActixHttp2: polling origins not_offered reset_handshakes;
 }

@@ -5,18 +5,10 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
-
-use engineio_core as proto;
-use engineio_core::server::{ExchangeId, First};
-use engineio_core::{DisconnectReason, LinkId, Refusal, SendOptions, Sid, Transport};
-use http::HeaderValue;
-use http::header::SET_COOKIE;
-use http::request::Parts;
-use tokio::time::Sleep;
 
 use crate::http::poll::PollFuture;
 use crate::http::response::Answer;
+use crate::http::time_limit::{TimeLimit, panicked};
 use crate::http::upgrade;
 use crate::policy::admission::Permit;
 use crate::policy::options::SidSource;
@@ -27,6 +19,12 @@ use crate::session::rejection::Rejection;
 use crate::session::request::ConnectRequest;
 use crate::session::socket::Socket;
 use crate::session::{Opening, Session, WaiterId, now};
+use engineio_core as proto;
+use engineio_core::server::{ExchangeId, First};
+use engineio_core::{DisconnectReason, LinkId, Refusal, SendOptions, Sid, Transport};
+use http::HeaderValue;
+use http::header::SET_COOKIE;
+use http::request::Parts;
 
 /// The number of ids that are drawn before one is free. A source that goes on returning taken ids is broken.
 const DRAWS: usize = 16;
@@ -54,12 +52,13 @@ impl ConnectFuture {
         mut head: Parts,
         peer: Option<SocketAddr>,
         opening: Opening,
+        limit: TimeLimit,
     ) -> Result<Self, Refusal> {
         let handshake = match opening.transport {
             Transport::WebSocket => Some(upgrade::Handshake::check(&mut head, &server.options)?),
             _ => None,
         };
-        let permit = server.admission.admit(peer.map(|peer| peer.ip()))?;
+        let permit = server.admission.admit(peer)?;
         server.enter_runtime();
         let request = Request {
             head,
@@ -68,7 +67,6 @@ impl ConnectFuture {
             handshake,
             permit,
         };
-        let limit = TimeLimit::new(server.options.connect_timeout);
         let stage = match &server.options.sids {
             Some(sids) => Stage::GeneratingSid(Box::pin(generate_sid(
                 Arc::clone(server),
@@ -116,7 +114,9 @@ impl Drop for ConnectFuture {
         // A plain handler has run even if nobody has polled since. A runtime that shuts down drops the task as well;
         // that is the end of it.
         if let Stage::RunningHandler(session, answer) = stage {
+            let abandoned = self.server.admission.abandon(session.peer);
             self.server.spawn(async move {
+                let _abandoned = abandoned;
                 drop(answer.await);
                 session.update(|session| session.abort(now(), DisconnectReason::TransportClose));
             });
@@ -161,42 +161,6 @@ fn random_sid(server: &ServerInner) -> Result<Sid, Refusal> {
             return Ok(sid);
         }
     }
-}
-
-/// The time that the application may take for a connect, which begins when it first has to be waited for.
-struct TimeLimit {
-    limit: Duration,
-    sleep: Option<Pin<Box<Sleep>>>,
-}
-
-impl TimeLimit {
-    const fn new(limit: Duration) -> Self {
-        Self { limit, sleep: None }
-    }
-
-    /// Runs code of the application, and rejects the client if it panics or takes too long.
-    async fn run<T>(&mut self, name: &str, mut code: BoxFuture<T>) -> Result<T, Rejection> {
-        std::future::poll_fn(|cx| {
-            match catch_unwind(AssertUnwindSafe(|| code.as_mut().poll(cx))) {
-                Ok(Poll::Ready(output)) => return Poll::Ready(Ok(output)),
-                Ok(Poll::Pending) => {}
-                Err(_) => return Poll::Ready(Err(panicked(name))),
-            }
-            let sleep = self
-                .sleep
-                .get_or_insert_with(|| Box::pin(tokio::time::sleep(self.limit)));
-            ready!(sleep.as_mut().poll(cx));
-            tracing::warn!(target: "engineio::connect", "{name} took too long; the client is refused");
-            Poll::Ready(Err(Rejection::unavailable()))
-        })
-        .await
-    }
-}
-
-/// The panic hook has logged the details.
-fn panicked(name: &str) -> Rejection {
-    tracing::error!(target: "engineio::connect", "{name} panicked; the client is refused");
-    Rejection::internal_error()
 }
 
 /// The name of the handler in log lines.

@@ -18,7 +18,9 @@ use crate::http::connect::ConnectFuture;
 use crate::http::poll::PollFuture;
 use crate::http::post::{Form, PostFuture};
 use crate::http::response::{Answer, EngineResponse, Reply};
+use crate::http::time_limit::TimeLimit;
 use crate::http::upgrade;
+use crate::policy::admission::PendingRequest;
 use crate::policy::cors::Preflight;
 use crate::policy::origin::Verdict;
 use crate::server::ServerInner;
@@ -51,7 +53,7 @@ pin_project! {
         /// Another process owns the session.
         Forward { #[pin] body: B, forwarding: Box<dyn Forwarding>, handshake: Option<Box<upgrade::Handshake>> },
         /// The application decides on the origin. This is rare and large: boxed, so that a waiting poll is small.
-        Origin { allowed: BoxFuture<bool>, unchecked: Option<Box<Unchecked<B>>> },
+        Origin { check: Box<OriginCheck<B>> },
     }
 }
 
@@ -110,11 +112,14 @@ where
                     let progress = catch_unwind(AssertUnwindSafe(|| future.poll(cx)));
                     ready!(progress.unwrap_or_else(|_| Poll::Ready(panicked())))
                 }
-                WorkProjection::Origin { allowed, unchecked } => {
+                WorkProjection::Origin { check } => {
                     let progress = catch_unwind(AssertUnwindSafe(|| {
-                        let allowed = ready!(allowed.as_mut().poll(cx));
-                        Poll::Ready(unchecked.take().map(|unchecked| {
-                            this.server.origin_checked(*unchecked, allowed, this.reply)
+                        let allowed = ready!(check.poll(cx));
+                        Poll::Ready(check.unchecked.take().map(|unchecked| match allowed {
+                            Ok(allowed) => {
+                                this.server.origin_checked(unchecked, allowed, this.reply)
+                            }
+                            Err(rejection) => Work::answered(Answer::Refused(rejection)),
                         }))
                     }));
                     match progress {
@@ -142,6 +147,25 @@ fn panicked() -> Answer {
     Answer::Refused(Rejection::internal_error())
 }
 
+/// A request whose origin the application is deciding on.
+struct OriginCheck<B> {
+    allowed: BoxFuture<bool>,
+    unchecked: Option<Unchecked<B>>,
+    _pending: PendingRequest,
+}
+
+impl<B> OriginCheck<B> {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<bool, Rejection>> {
+        match &mut self.unchecked {
+            Some(unchecked) => unchecked.limit.poll(PREDICATE, &mut self.allowed, cx),
+            None => Poll::Pending,
+        }
+    }
+}
+
+/// The name of the predicate in log lines.
+const PREDICATE: &str = "an origin predicate";
+
 /// A request whose origin has not been checked yet.
 struct Unchecked<B> {
     head: Parts,
@@ -149,6 +173,8 @@ struct Unchecked<B> {
     query: Query,
     peer: Option<SocketAddr>,
     preflight: Option<Preflight>,
+    /// The time limit for the application's decision.
+    limit: TimeLimit,
 }
 
 impl ServerInner {
@@ -177,13 +203,20 @@ impl ServerInner {
                 query,
                 peer,
                 preflight: origins.preflight(&head),
+                limit: TimeLimit::new(self.options.connect_timeout),
                 head,
                 body,
             };
             match verdict {
-                Verdict::Ask(allowed) => Work::Origin {
-                    allowed,
-                    unchecked: Some(Box::new(unchecked)),
+                Verdict::Ask(allowed) => match self.admission.begin_request() {
+                    Ok(pending) => Work::Origin {
+                        check: Box::new(OriginCheck {
+                            allowed,
+                            unchecked: Some(unchecked),
+                            _pending: pending,
+                        }),
+                    },
+                    Err(refusal) => Work::answered(refusal),
                 },
                 verdict => {
                     self.origin_checked(unchecked, matches!(verdict, Verdict::Allowed), &mut reply)
@@ -212,6 +245,7 @@ impl ServerInner {
             query,
             peer,
             preflight,
+            limit,
         } = unchecked;
         if let Some(preflight) = preflight {
             let mut response = reply.preflight(preflight);
@@ -253,7 +287,7 @@ impl ServerInner {
                     // A script cannot hold bytes.
                     base64: query.base64 || query.jsonp.is_some(),
                 };
-                ConnectFuture::open(self, head, peer, opening)
+                ConnectFuture::open(self, head, peer, opening, limit)
                     .map(|future| Work::Connect { future })
             }
             Action::Poll(sid) => self.find(&sid, &query).map(|session| Work::Poll {

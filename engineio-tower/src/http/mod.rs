@@ -10,4 +10,5 @@ pub(crate) mod poll;
 pub(crate) mod post;
 pub(crate) mod response;
 pub(crate) mod service;
+mod time_limit;
 pub(crate) mod upgrade;

@@ -1,52 +1,85 @@
-//! The limits on the number of clients, in total and from one peer.
+//! The limits on the number of clients: in total, from one peer, and of those that are being connected or disconnected.
+//!
+//! A connect handler goes on without its request, and a disconnect handler runs after its client is gone. So the clients
+//! for which either runs are counted apart: with no limit on clients, nothing else bounds the number of such handlers.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::sync::{Arc, PoisonError};
 
 use engineio_core::Refusal;
 
+use super::abandoned::Abandoned;
+use super::options::Options;
 use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicUsize, Ordering};
 
-/// Counts the clients that are connected or being connected.
+/// Counts the clients that are connected, being connected or being disconnected.
 #[derive(Debug)]
 pub(crate) struct Admission {
     max: usize,
     max_per_peer: usize,
+    max_pending: usize,
     admitted: AtomicUsize,
+    pending: AtomicUsize,
     /// Only filled when there is a limit for one peer.
     by_peer: Mutex<HashMap<IpAddr, usize>>,
+    abandoned: Abandoned,
 }
 
-/// The place of one client, given back when dropped.
+/// The place of one client, from its handshake until its last handler has returned; given back when dropped.
 #[derive(Debug)]
 pub(crate) struct Permit {
     admission: Arc<Admission>,
     peer: Option<IpAddr>,
+    /// The client is being connected or disconnected, and is counted for that too.
+    pending: bool,
+}
+
+/// A request that waits for the application before there is a client; counted until dropped.
+#[derive(Debug)]
+pub(crate) struct PendingRequest(Arc<Admission>);
+
+/// A connect handler whose request is gone; counted until dropped.
+#[derive(Debug)]
+pub(crate) struct AbandonedHandler {
+    admission: Arc<Admission>,
+    peer: SocketAddr,
 }
 
 impl Admission {
-    pub(crate) fn new(max: usize, max_per_peer: usize) -> Arc<Self> {
+    pub(crate) fn new(options: &Options) -> Arc<Self> {
         Arc::new(Self {
-            max,
-            max_per_peer,
+            max: options.max_sockets,
+            max_per_peer: options.max_sockets_per_peer,
+            max_pending: options.max_pending_sockets,
             admitted: AtomicUsize::new(0),
+            pending: AtomicUsize::new(0),
             by_peer: Mutex::default(),
+            abandoned: Abandoned::default(),
         })
     }
 
-    /// A place for one more client. One whose address the host does not tell counts in all only.
-    pub(crate) fn admit(self: &Arc<Self>, peer: Option<IpAddr>) -> Result<Permit, Refusal> {
+    /// Returns a place for one more client, which is being connected. One whose address the host does not tell counts in
+    /// all only.
+    pub(crate) fn admit(self: &Arc<Self>, peer: Option<SocketAddr>) -> Result<Permit, Refusal> {
+        if peer.is_some_and(|peer| self.abandoned.is_at_limit(peer)) {
+            return Err(Refusal::TooManyRequests);
+        }
         let mut permit = Permit {
             admission: Arc::clone(self),
             peer: None,
+            pending: false,
         };
         if self.admitted.fetch_add(1, Ordering::Relaxed) >= self.max {
             return Err(Refusal::Unavailable);
         }
+        permit.set_pending();
+        if self.pending.load(Ordering::Relaxed) > self.max_pending {
+            return Err(Refusal::Unavailable);
+        }
         if let Some(peer) = peer.filter(|_| self.max_per_peer != usize::MAX) {
-            let peer = counted_as(peer);
+            let peer = counted_as(peer.ip());
             let mut by_peer = self.by_peer.lock().unwrap_or_else(PoisonError::into_inner);
             let count = by_peer.get(&peer).copied().unwrap_or_default();
             if count >= self.max_per_peer {
@@ -57,6 +90,54 @@ impl Admission {
             permit.peer = Some(peer);
         }
         Ok(permit)
+    }
+
+    /// Counts a request that waits for the application before there is a client.
+    pub(crate) fn begin_request(self: &Arc<Self>) -> Result<PendingRequest, Refusal> {
+        let before = self.pending.fetch_add(1, Ordering::Relaxed);
+        let request = PendingRequest(Arc::clone(self));
+        if before >= self.max_pending {
+            return Err(Refusal::Unavailable);
+        }
+        Ok(request)
+    }
+
+    /// Counts a connect handler that goes on without its request. Without the peer's address it counts in all only.
+    pub(crate) fn abandon(self: &Arc<Self>, peer: Option<SocketAddr>) -> Option<AbandonedHandler> {
+        let peer = peer?;
+        self.abandoned.add(peer);
+        Some(AbandonedHandler {
+            admission: Arc::clone(self),
+            peer,
+        })
+    }
+}
+
+impl Permit {
+    /// Counts the client as being connected or disconnected.
+    pub(crate) fn set_pending(&mut self) {
+        if !std::mem::replace(&mut self.pending, true) {
+            self.admission.pending.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Counts the client as connected.
+    pub(crate) fn set_connected(&mut self) {
+        if std::mem::take(&mut self.pending) {
+            self.admission.pending.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+}
+
+impl Drop for PendingRequest {
+    fn drop(&mut self) {
+        self.0.pending.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Drop for AbandonedHandler {
+    fn drop(&mut self) {
+        self.admission.abandoned.remove(self.peer);
     }
 }
 
@@ -71,6 +152,7 @@ fn counted_as(peer: IpAddr) -> IpAddr {
 
 impl Drop for Permit {
     fn drop(&mut self) {
+        self.set_connected();
         self.admission.admitted.fetch_sub(1, Ordering::Relaxed);
         if let Some(peer) = self.peer {
             let mut by_peer = self
@@ -92,33 +174,45 @@ impl Drop for Permit {
 mod tests {
     use super::*;
 
+    fn admission(sockets: usize, per_peer: usize, pending: usize) -> Arc<Admission> {
+        Admission::new(&Options {
+            max_sockets: sockets,
+            max_sockets_per_peer: per_peer,
+            max_pending_sockets: pending,
+            ..Options::default()
+        })
+    }
+
+    fn peer(ip: &str) -> Option<SocketAddr> {
+        Some((ip.parse::<IpAddr>().unwrap(), 1234).into())
+    }
+
     #[test]
     fn places_are_limited_and_given_back() {
-        let admission = Admission::new(3, 2);
-        let one: IpAddr = [10, 0, 0, 1].into();
-        let mapped: IpAddr = "::ffff:10.0.0.1".parse().unwrap();
-        let first = admission.admit(Some(one)).unwrap();
-        let _second = admission.admit(Some(mapped)).unwrap();
-        let refused = admission.admit(Some(one)).unwrap_err();
+        let admission = admission(3, 2, usize::MAX);
+        let first = admission.admit(peer("10.0.0.1")).unwrap();
+        let _second = admission.admit(peer("::ffff:10.0.0.1")).unwrap();
+        let refused = admission.admit(peer("10.0.0.1")).unwrap_err();
         assert_eq!(refused, Refusal::TooManyRequests);
         let _third = admission.admit(None).unwrap();
         let refused = admission.admit(None).unwrap_err();
         assert_eq!(refused, Refusal::Unavailable);
         drop(first);
-        let _again = admission.admit(Some(one)).unwrap();
+        let _again = admission.admit(peer("10.0.0.1")).unwrap();
     }
 
     #[test]
-    fn who_is_refused_leaves_nothing_behind() {
-        let admission = Admission::new(3, 0);
-        admission.admit(Some([10, 0, 0, 1].into())).unwrap_err();
+    fn a_refused_peer_leaves_nothing_behind() {
+        let admission = admission(3, 0, 3);
+        admission.admit(peer("10.0.0.1")).unwrap_err();
         assert!(admission.by_peer.lock().unwrap().is_empty());
+        assert_eq!(admission.pending.load(Ordering::Relaxed), 0);
+        assert_eq!(admission.admitted.load(Ordering::Relaxed), 0);
     }
 
     #[test]
     fn a_household_counts_as_one_and_its_neighbours_do_not() {
-        let admission = Admission::new(100, 1);
-        let peer = |text: &str| Some(text.parse::<IpAddr>().unwrap());
+        let admission = admission(100, 1, usize::MAX);
         let household = admission.admit(peer("2001:db8:1:2::1")).unwrap();
         let same = admission.admit(peer("2001:db8:1:2:ffff:ffff:ffff:ffff"));
         assert_eq!(same.unwrap_err(), Refusal::TooManyRequests);
@@ -128,5 +222,23 @@ mod tests {
         let _two = admission.admit(peer("::ffff:10.0.0.2")).unwrap();
         drop(household);
         let _again = admission.admit(peer("2001:db8:1:2::2")).unwrap();
+    }
+
+    #[test]
+    fn clients_that_come_and_go_count_until_they_are_connected_and_gone() {
+        let admission = admission(usize::MAX, usize::MAX, 2);
+        let mut first = admission.admit(None).unwrap();
+        let request = admission.begin_request().unwrap();
+        assert_eq!(admission.admit(None).unwrap_err(), Refusal::Unavailable);
+        assert_eq!(admission.begin_request().unwrap_err(), Refusal::Unavailable);
+        drop(request);
+        first.set_connected();
+        first.set_connected();
+        let second = admission.admit(None).unwrap();
+        first.set_pending();
+        first.set_pending();
+        assert_eq!(admission.admit(None).unwrap_err(), Refusal::Unavailable);
+        drop((first, second));
+        assert_eq!(admission.pending.load(Ordering::Relaxed), 0);
     }
 }

@@ -1,5 +1,6 @@
 //! The decisions that the application configures: admission, origins, and response headers.
 
+pub(crate) mod abandoned;
 pub(crate) mod admission;
 pub(crate) mod compression;
 pub(crate) mod cookie;

@@ -50,6 +50,7 @@ pub(crate) struct Options {
     pub(crate) connect_timeout: Duration,
     pub(crate) max_sockets: usize,
     pub(crate) max_sockets_per_peer: usize,
+    pub(crate) max_pending_sockets: usize,
     /// The source of session ids, in place of the system's random source.
     pub(crate) sids: Option<Arc<SidSource>>,
     /// The message that every client gets right after the open packet.
@@ -72,6 +73,7 @@ impl Default for Options {
             connect_timeout: Duration::from_secs(30),
             max_sockets: usize::MAX,
             max_sockets_per_peer: usize::MAX,
+            max_pending_sockets: 10_000,
             sids: None,
             initial_message: None,
             subprotocol: None,
@@ -91,6 +93,7 @@ impl std::fmt::Debug for Options {
             .field("connect_timeout", &self.connect_timeout)
             .field("max_sockets", &self.max_sockets)
             .field("max_sockets_per_peer", &self.max_sockets_per_peer)
+            .field("max_pending_sockets", &self.max_pending_sockets)
             .finish_non_exhaustive()
     }
 }

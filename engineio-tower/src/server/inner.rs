@@ -41,7 +41,7 @@ pub(crate) struct ServerInner {
 impl ServerInner {
     pub(super) fn new(config: Config, options: Options, path: String, handlers: Handlers) -> Self {
         Self {
-            admission: Admission::new(options.max_sockets, options.max_sockets_per_peer),
+            admission: Admission::new(&options),
             templates: HeaderTemplates::new(&options),
             options,
             config: Arc::new(config),

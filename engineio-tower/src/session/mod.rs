@@ -160,7 +160,6 @@ impl Session {
             meter::upgraded();
         }
         if let Some(end) = effects.end {
-            drop(end.permit);
             self.server.disconnected();
             meter::disconnected(end.transport, end.reason);
             meter::stayed(end.stayed);
@@ -201,6 +200,9 @@ impl Session {
             // Under the lock, since the session may end as soon as it is released.
             self.server.connected();
             state.pending = Some(pending);
+            if let Some(permit) = &mut state.permit {
+                permit.set_connected();
+            }
             state.accepted = Some(now());
             state.counted_as = Some(transport);
             state.enter(waiter);
@@ -235,15 +237,13 @@ impl Session {
     /// somebody has closed it or its id is taken. `on_disconnect` runs, as it does for every client that was accepted.
     pub(crate) fn accepted_in_vain(self: &Arc<Self>) {
         let pending = PendingWork::begin(&self.server);
-        let (permit, claimed) = self.change(|state| {
+        let claimed = self.change(|state| {
             state.machine.abort(now(), DisconnectReason::Server);
             // The machine tells of no end of what was never opened.
             state.pending_close = state.machine.closed();
             state.pending = Some(pending);
-            let claimed = !std::mem::replace(&mut state.pumping, true);
-            (state.permit.take(), claimed)
+            !std::mem::replace(&mut state.pumping, true)
         });
-        drop(permit);
         if claimed {
             self.pump_on(pump::Pump::default());
         }

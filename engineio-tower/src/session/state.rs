@@ -19,7 +19,7 @@ const LONGEST_WATCH: Duration = Duration::from_secs(60);
 
 pub(super) struct State {
     pub(super) machine: proto::server::Session,
-    /// The client's place among those that the server admits.
+    /// The client's place among those that the server admits, until its last handler has run.
     pub(super) permit: Option<Permit>,
     /// Held from the acceptance of the client until its last handler has run: a shutdown waits for it.
     pub(super) pending: Option<PendingWork>,
@@ -65,7 +65,6 @@ pub(super) struct Effects {
 
 /// The end of a client that was accepted.
 pub(super) struct End {
-    pub(super) permit: Option<Permit>,
     pub(super) transport: Transport,
     pub(super) reason: DisconnectReason,
     /// The time since its acceptance.
@@ -206,8 +205,10 @@ impl State {
         };
         if let Some(reason) = self.machine.closed() {
             self.counted_as = None;
+            if let Some(permit) = &mut self.permit {
+                permit.set_pending();
+            }
             effects.end = Some(End {
-                permit: self.permit.take(),
                 transport,
                 reason,
                 stayed: super::now().saturating_duration_since(accepted),

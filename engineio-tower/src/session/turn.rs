@@ -121,10 +121,13 @@ impl Session {
         }
     }
 
-    /// Drops what the application has attached to the client after its last handler, and lets a shutdown go on.
+    /// Drops what the application has attached to the client after its last handler, gives its place back, and lets a
+    /// shutdown go on.
     pub(crate) fn release(&self) {
+        let mut state = self.lock();
         // Dropped last, even if the `Drop` of a value panics.
-        let _pending = self.lock().pending.take();
+        let _held = (state.permit.take(), state.pending.take());
+        drop(state);
         self.data.clear();
     }
 }

@@ -221,15 +221,16 @@ impl ServerBuilder {
         self
     }
 
-    /// Sets the time limit for a connect handler and for [`generate_sid`](Self::generate_sid), together. Default 30 s.
-    /// After that, the handler is dropped and the client is refused with 503.
+    /// Sets the time limit for the application's decision on a request: an [asynchronous origin
+    /// predicate](crate::Origins::predicate_async), [`generate_sid`](Self::generate_sid) and the connect handler, together.
+    /// Default 30 s. After that, the code is dropped and the request is refused with 503.
     pub const fn connect_timeout(mut self, timeout: Duration) -> Self {
         self.options.connect_timeout = timeout;
         self
     }
 
-    /// Sets the maximum number of clients, including those whose connect handler is running. Default: no limit. Beyond
-    /// it, handshakes are refused with 503.
+    /// Sets the maximum number of clients, including those whose connect handler or disconnect handler is running.
+    /// Default: no limit. Beyond it, handshakes are refused with 503.
     pub const fn max_sockets(mut self, sockets: usize) -> Self {
         self.options.max_sockets = sockets;
         self
@@ -240,6 +241,20 @@ impl ServerBuilder {
     /// the peer's address on ([`PeerAddr`](crate::PeerAddr)), and behind a proxy that is the proxy's.
     pub const fn max_sockets_per_peer(mut self, sockets: usize) -> Self {
         self.options.max_sockets_per_peer = sockets;
+        self
+    }
+
+    /// Sets the maximum number of clients that are being connected or disconnected: those whose asynchronous origin
+    /// predicate, [`generate_sid`](Self::generate_sid), connect handler or disconnect handler has not returned. Default
+    /// 10,000. Beyond it, handshakes are refused with 503, and so are requests for which an asynchronous predicate would
+    /// have to be asked.
+    ///
+    /// Connect handlers go on without their request, and disconnect handlers without their client, so that no limit on
+    /// connections bounds them. A disconnect handler is never refused; while many run, new clients wait. Do not let one
+    /// sleep for a grace period: spawn a task for it. A connection (that is, an address with its port) that has left 100
+    /// connect handlers running by resetting streams of HTTP/2 is refused with 429 until they return, whatever this limit.
+    pub const fn max_pending_sockets(mut self, sockets: usize) -> Self {
+        self.options.max_pending_sockets = sockets;
         self
     }
 
