@@ -84,6 +84,7 @@ pub use codec::{DecodeError, Frame, Payload, Revision};
 pub use config::Config;
 pub use handshake::Handshake;
 pub use link::LinkId;
+pub use outbox::Discarded;
 pub use packet::{Message, Packet};
 pub use query::{Action, Method, Query, SidParameter};
 pub use refusal::Refusal;

@@ -132,14 +132,34 @@ impl Outbox {
         self.messages.capacity()
     }
 
-    pub(crate) fn clear(&mut self) {
-        *self = Self::default();
-    }
-
-    /// Empties the queue and returns its messages in their order.
+    /// Empties the queue and returns its messages in their order. They may own memory of the application.
     pub(crate) fn take_messages(&mut self) -> Vec<Message> {
         let messages = std::mem::take(self).messages;
         messages.into_iter().map(|queued| queued.message).collect()
+    }
+}
+
+/// Messages that a session is done with, to be dropped by its driver.
+///
+/// A message may own memory of the application (`Bytes::from_owner`), whose `Drop` is the application's code and may ask for
+/// the same session. A driver that keeps the session behind a lock takes these with
+/// [`take_discarded`](crate::server::Session::take_discarded) and drops them after it has released the lock.
+#[derive(Debug, Default)]
+#[must_use = "to be dropped without the lock of the session"]
+pub struct Discarded(Vec<Packet>);
+
+impl Discarded {
+    /// Adds the packets of a payload, whose list is taken over without a copy if there are no others.
+    pub(crate) fn add_all(&mut self, mut packets: Vec<Packet>) {
+        if self.0.is_empty() {
+            self.0 = packets;
+        } else {
+            self.0.append(&mut packets);
+        }
+    }
+
+    pub(crate) fn extend(&mut self, messages: impl Iterator<Item = Message>) {
+        self.0.extend(messages.map(Packet::Message));
     }
 }
 

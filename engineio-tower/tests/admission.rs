@@ -78,16 +78,16 @@ fn status_or_reset(server: &Server, request: Request<Body>) -> Option<StatusCode
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_connection_that_resets_its_streams_leaves_a_hundred_connect_handlers_running_at_most() {
+async fn a_connection_that_resets_its_streams_has_two_hundred_connect_handlers_running_at_most() {
     let (server, gate) = waits_in_connect(Server::builder());
     let connection = SocketAddr::from(([10, 0, 0, 1], 1000));
     let neighbour = SocketAddr::from(([10, 0, 0, 1], 1001));
     for n in 0..1_000 {
-        let expected = (n >= 100).then_some(StatusCode::TOO_MANY_REQUESTS);
+        let expected = (n >= 200).then_some(StatusCode::TOO_MANY_REQUESTS);
         assert_eq!(status_or_reset(&server, from(connection)), expected, "{n}");
     }
     pass(1).await;
-    assert_eq!(gate.waiting(), 100);
+    assert_eq!(gate.waiting(), 200);
     assert_eq!(status_or_reset(&server, from(neighbour)), None);
     gate.open().await;
     assert_eq!(

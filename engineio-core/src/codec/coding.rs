@@ -45,6 +45,11 @@ impl Coding {
         }
     }
 
+    /// Returns whether a frame has a copy of a message's binary data, rather than the data itself.
+    pub(crate) const fn copies_binary(self) -> bool {
+        self.base64 || matches!(self.revision, Revision::V3)
+    }
+
     pub(crate) fn encode_frame(self, packet: Packet) -> Frame {
         match self.revision {
             Revision::V3 => v3::encode_frame(packet, self.base64),

@@ -7,11 +7,11 @@ use super::input::{Event, ExchangeId, Output};
 use crate::codec::Coding;
 use crate::heartbeat::{self, Beat, Heartbeat, SilenceTimer};
 use crate::inbox::{Inbox, Outputs};
-use crate::outbox::{Batch, Limits, Outbox};
+use crate::outbox::{Batch, Discarded, Limits, Outbox};
 use crate::timer::{Timer, Timers};
 use crate::{
-    Config, DisconnectReason, Handshake, Message, Packet, Payload, Revision, SendOptions, Sid,
-    Transport,
+    Config, DisconnectReason, Frame, Handshake, Message, Packet, Payload, Revision, SendOptions,
+    Sid, Transport,
 };
 
 #[derive(Debug)]
@@ -31,6 +31,10 @@ pub(super) struct Machine {
     pub(super) outputs: Outputs<Output>,
     /// Polls that ended with a noop and are still to be taken. Never more than a few: the client has one poll open.
     noops: Vec<ExchangeId>,
+    /// The time at which an orderly close is given up, once one has begun.
+    pub(super) close_deadline: Option<Instant>,
+    /// Messages that were sent or given up, and are still to be dropped.
+    pub(super) discarded: Discarded,
 }
 
 impl Machine {
@@ -48,6 +52,8 @@ impl Machine {
             inbox: Inbox::new(),
             outputs: Outputs::new(),
             noops: Vec::new(),
+            close_deadline: None,
+            discarded: Discarded::default(),
         }
     }
 
@@ -204,6 +210,7 @@ impl Machine {
             compress,
             ..self.coding.encode_payload(&packets)
         };
+        self.discarded.add_all(packets);
         (payload, last)
     }
 
@@ -236,11 +243,27 @@ impl Machine {
         ]
     }
 
+    /// Empties the outbox. The driver drops the messages.
+    pub(super) fn discard_outbox(&mut self) {
+        let messages = self.outbox.take_messages();
+        self.discarded.extend(messages.into_iter());
+    }
+
+    /// Encodes a packet as a frame. The driver drops the data of the message, if the frame has a copy of it.
+    pub(super) fn encode_frame(&mut self, packet: Packet) -> Frame {
+        if self.coding.copies_binary()
+            && let Packet::Message(message @ Message::Binary(_)) = &packet
+        {
+            self.discarded.extend(std::iter::once(message.clone()));
+        }
+        self.coding.encode_frame(packet)
+    }
+
     /// The last thing that the application hears.
     pub(super) fn close(&mut self, reason: DisconnectReason) {
         self.silence.stop(&mut self.timers);
         self.timers.clear();
-        self.outbox.clear();
+        self.discard_outbox();
         self.outputs.notify_senders();
         self.inbox.close(Event::Closed(reason));
     }

@@ -20,8 +20,8 @@ use self::state::State;
 use crate::codec::Coding;
 use crate::timer::Timer;
 use crate::{
-    Config, DisconnectReason, Frame, LinkId, Message, Packet, Payload, Refusal, Revision,
-    SendOptions, Sid, Transport,
+    Config, Discarded, DisconnectReason, Frame, LinkId, Message, Packet, Payload, Refusal,
+    Revision, SendOptions, Sid, Transport,
 };
 
 /// Decides what may happen in one session of a server, and what follows from it.
@@ -288,13 +288,19 @@ impl Session {
         if last {
             self.finish_closing(now);
         }
-        Some(self.machine.coding.encode_frame(packet))
+        Some(self.machine.encode_frame(packet))
     }
 
     /// Returns the options that came with the message of the last frame that was taken.
     #[must_use]
     pub const fn taken_options(&self) -> SendOptions {
         self.machine.taken
+    }
+
+    /// Takes the messages that the session is done with, for a driver that must not drop them under its lock. There may be
+    /// some after each call that causes outputs. Those that are never taken are dropped with the session.
+    pub fn take_discarded(&mut self) -> Discarded {
+        std::mem::take(&mut self.machine.discarded)
     }
 
     /// Takes the next event for the application. `None` if there is none now; [`Output::Events`] tells when there is.
@@ -346,6 +352,13 @@ impl Session {
             State::Closed(closed) => Some(closed.reason),
             _ => None,
         }
+    }
+
+    /// Returns the time at which an orderly [`close`](Self::close) is given up; `None` unless one has begun. It stays when the
+    /// session is closed: until then, a driver may go on writing what it has taken.
+    #[must_use]
+    pub const fn close_deadline(&self) -> Option<Instant> {
+        self.machine.close_deadline
     }
 
     /// Returns whether the handshake of a link by this transport is accepted now. To be asked before the link is accepted,

@@ -138,7 +138,9 @@ impl State {
                 // Waiting senders will never get room now. Wake them at once rather than at the next take.
                 machine.outputs.notify_senders();
                 machine.stop_heartbeat();
-                machine.set_timer(Timer::Close, after(now, machine.config.close_timeout));
+                let end = after(now, machine.config.close_timeout);
+                machine.close_deadline = Some(end);
+                machine.set_timer(Timer::Close, end);
                 Self::Closing(link, reason)
             }
             Self::Opening => Self::never_opened(reason, machine),
@@ -191,7 +193,7 @@ impl State {
 
     /// The application hears of the end only of what it accepted.
     fn never_opened(reason: DisconnectReason, machine: &mut Machine) -> Self {
-        machine.outbox.clear();
+        machine.discard_outbox();
         machine.outputs.notify_senders();
         machine.outputs.finish();
         Self::Closed(Closed {

@@ -11,6 +11,7 @@ use crate::http::response::Answer;
 use crate::http::time_limit::{TimeLimit, panicked};
 use crate::http::upgrade;
 use crate::policy::admission::Permit;
+use crate::policy::multiplexed::MultiplexedHandshake;
 use crate::policy::options::SidSource;
 use crate::server::{PendingWork, ServerInner};
 use crate::session::driver::LinkDriver;
@@ -58,14 +59,19 @@ impl ConnectFuture {
             Transport::WebSocket => Some(upgrade::Handshake::check(&mut head, &server.options)?),
             _ => None,
         };
-        let permit = server.admission.admit(peer)?;
-        server.enter_runtime();
+        let multiplexed = server.multiplexed.begin(peer)?;
+        let permit = server.admission.admit(peer.map(|peer| peer.ip()))?;
+        if let Err(error) = server.enter_runtime() {
+            tracing::error!(target: "engineio::connect", "{error}");
+            return Err(Refusal::Unavailable);
+        }
         let request = Request {
             head,
             peer,
             opening,
             handshake,
             permit,
+            multiplexed,
         };
         let stage = match &server.options.sids {
             Some(sids) => Stage::GeneratingSid(Box::pin(generate_sid(
@@ -114,9 +120,7 @@ impl Drop for ConnectFuture {
         // A plain handler has run even if nobody has polled since. A runtime that shuts down drops the task as well;
         // that is the end of it.
         if let Stage::RunningHandler(session, answer) = stage {
-            let abandoned = self.server.admission.abandon(session.peer);
             self.server.spawn(async move {
-                let _abandoned = abandoned;
                 drop(answer.await);
                 session.update(|session| session.abort(now(), DisconnectReason::TransportClose));
             });
@@ -173,6 +177,7 @@ struct Request {
     opening: Opening,
     handshake: Option<upgrade::Handshake>,
     permit: Permit,
+    multiplexed: Option<MultiplexedHandshake>,
 }
 
 /// The means by which the client reaches the session once it is accepted.
@@ -191,6 +196,7 @@ impl Request {
             opening,
             handshake,
             permit,
+            multiplexed,
         } = self;
         let config = Arc::clone(&server.config);
         let mut machine =
@@ -220,6 +226,7 @@ impl Request {
         let answer = Box::pin(async move {
             // A shutdown waits until the client is accepted or refused.
             let _pending = pending;
+            let _multiplexed = multiplexed;
             finish(opened, handler, limit, opened_by, cookie).await
         });
         Stage::RunningHandler(session, answer)

@@ -85,6 +85,10 @@ impl<S> Layer<S> for EngineIoLayer {
 /// The request body goes to the inner service unchanged; the data of the response body must be [`Bytes`]. The future is
 /// [`Send`] exactly when the request body is.
 ///
+/// # Runtime
+///
+/// It needs a tokio runtime with time enabled. Elsewhere every handshake is answered with 503, and the error is logged.
+///
 /// # Back pressure
 ///
 /// `poll_ready` asks the inner service. If that one issues permits, as tower's `ConcurrencyLimit` does, a request for

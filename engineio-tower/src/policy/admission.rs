@@ -4,12 +4,11 @@
 //! for which either runs are counted apart: with no limit on clients, nothing else bounds the number of such handlers.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, PoisonError};
 
 use engineio_core::Refusal;
 
-use super::abandoned::Abandoned;
 use super::options::Options;
 use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicUsize, Ordering};
@@ -24,7 +23,6 @@ pub(crate) struct Admission {
     pending: AtomicUsize,
     /// Only filled when there is a limit for one peer.
     by_peer: Mutex<HashMap<IpAddr, usize>>,
-    abandoned: Abandoned,
 }
 
 /// The place of one client, from its handshake until its last handler has returned; given back when dropped.
@@ -40,13 +38,6 @@ pub(crate) struct Permit {
 #[derive(Debug)]
 pub(crate) struct PendingRequest(Arc<Admission>);
 
-/// A connect handler whose request is gone; counted until dropped.
-#[derive(Debug)]
-pub(crate) struct AbandonedHandler {
-    admission: Arc<Admission>,
-    peer: SocketAddr,
-}
-
 impl Admission {
     pub(crate) fn new(options: &Options) -> Arc<Self> {
         Arc::new(Self {
@@ -56,16 +47,12 @@ impl Admission {
             admitted: AtomicUsize::new(0),
             pending: AtomicUsize::new(0),
             by_peer: Mutex::default(),
-            abandoned: Abandoned::default(),
         })
     }
 
     /// Returns a place for one more client, which is being connected. One whose address the host does not tell counts in
     /// all only.
-    pub(crate) fn admit(self: &Arc<Self>, peer: Option<SocketAddr>) -> Result<Permit, Refusal> {
-        if peer.is_some_and(|peer| self.abandoned.is_at_limit(peer)) {
-            return Err(Refusal::TooManyRequests);
-        }
+    pub(crate) fn admit(self: &Arc<Self>, peer: Option<IpAddr>) -> Result<Permit, Refusal> {
         let mut permit = Permit {
             admission: Arc::clone(self),
             peer: None,
@@ -79,7 +66,7 @@ impl Admission {
             return Err(Refusal::Unavailable);
         }
         if let Some(peer) = peer.filter(|_| self.max_per_peer != usize::MAX) {
-            let peer = counted_as(peer.ip());
+            let peer = counted_as(peer);
             let mut by_peer = self.by_peer.lock().unwrap_or_else(PoisonError::into_inner);
             let count = by_peer.get(&peer).copied().unwrap_or_default();
             if count >= self.max_per_peer {
@@ -100,16 +87,6 @@ impl Admission {
             return Err(Refusal::Unavailable);
         }
         Ok(request)
-    }
-
-    /// Counts a connect handler that goes on without its request. Without the peer's address it counts in all only.
-    pub(crate) fn abandon(self: &Arc<Self>, peer: Option<SocketAddr>) -> Option<AbandonedHandler> {
-        let peer = peer?;
-        self.abandoned.add(peer);
-        Some(AbandonedHandler {
-            admission: Arc::clone(self),
-            peer,
-        })
     }
 }
 
@@ -132,12 +109,6 @@ impl Permit {
 impl Drop for PendingRequest {
     fn drop(&mut self) {
         self.0.pending.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-impl Drop for AbandonedHandler {
-    fn drop(&mut self) {
-        self.admission.abandoned.remove(self.peer);
     }
 }
 
@@ -183,8 +154,8 @@ mod tests {
         })
     }
 
-    fn peer(ip: &str) -> Option<SocketAddr> {
-        Some((ip.parse::<IpAddr>().unwrap(), 1234).into())
+    fn peer(ip: &str) -> Option<IpAddr> {
+        Some(ip.parse().unwrap())
     }
 
     #[test]

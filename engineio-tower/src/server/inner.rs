@@ -1,6 +1,8 @@
 //! The state that all handles of a server share.
 
+use std::panic::catch_unwind;
 use std::sync::{Arc, OnceLock, PoisonError};
+use std::time::Duration;
 
 use engineio_core::{Config, Sid};
 use tokio::runtime::Handle;
@@ -14,16 +16,27 @@ use super::registry::Registry;
 use crate::forward::Forward;
 use crate::http::response::HeaderTemplates;
 use crate::policy::admission::Admission;
+use crate::policy::multiplexed::Multiplexed;
 use crate::policy::options::Options;
 use crate::session::handler::Handlers;
 use crate::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use crate::sync::{self, Mutex, MutexGuard};
+
+/// The reason why the server cannot run where a request came.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum NoRuntime {
+    #[error("an Engine.IO server needs a tokio runtime, and was called outside of one")]
+    None,
+    #[error("an Engine.IO server needs a tokio runtime with time enabled (`Builder::enable_time`)")]
+    WithoutTime,
+}
 
 pub(crate) struct ServerInner {
     pub(crate) config: Arc<Config>,
     pub(crate) options: Options,
     pub(crate) templates: HeaderTemplates,
     pub(crate) admission: Arc<Admission>,
+    pub(crate) multiplexed: Arc<Multiplexed>,
     pub(crate) path: String,
     pub(crate) handlers: Handlers,
     pub(crate) registry: Registry,
@@ -42,6 +55,7 @@ impl ServerInner {
     pub(super) fn new(config: Config, options: Options, path: String, handlers: Handlers) -> Self {
         Self {
             admission: Admission::new(&options),
+            multiplexed: Arc::default(),
             templates: HeaderTemplates::new(&options),
             options,
             config: Arc::new(config),
@@ -65,15 +79,22 @@ impl ServerInner {
 
     /// Lends the server the runtime of the caller, a request that opens a session, and makes sure that the deadlines
     /// are watched.
-    pub(crate) fn enter_runtime(self: &Arc<Self>) {
-        if self.runtime.get().is_none() && self.runtime.set(Handle::current()).is_ok() {
-            let server = Server::from_inner(Arc::clone(self));
-            if let Some(hook) = &self.handlers.start {
-                let started = hook::call("on_start", hook, &server);
-                drop(started.map(|task| server.spawn(task)));
+    pub(crate) fn enter_runtime(self: &Arc<Self>) -> Result<(), NoRuntime> {
+        if self.runtime.get().is_none() {
+            let runtime = Handle::try_current().map_err(|_| NoRuntime::None)?;
+            if catch_unwind(|| tokio::time::sleep(Duration::ZERO)).is_err() {
+                return Err(NoRuntime::WithoutTime);
+            }
+            if self.runtime.set(runtime).is_ok() {
+                let server = Server::from_inner(Arc::clone(self));
+                if let Some(hook) = &self.handlers.start {
+                    let started = hook::call("on_start", hook, &server);
+                    drop(started.map(|task| server.spawn(task)));
+                }
             }
         }
         self.deadlines.watch(self);
+        Ok(())
     }
 
     pub(super) fn runtime(&self) -> Option<Handle> {
@@ -124,7 +145,9 @@ impl ServerInner {
     }
 
     pub(super) fn end_background_tasks(&self) {
-        for task in self.lock_background().drain(..) {
+        // Not under the lock: the last handle of a task may drop what the task holds.
+        let tasks = std::mem::take(&mut *self.lock_background());
+        for task in tasks {
             task.abort();
         }
     }

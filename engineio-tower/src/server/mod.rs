@@ -250,9 +250,11 @@ impl Server {
     ///
     /// # Panics
     ///
-    /// Panics outside a tokio runtime.
+    /// Panics outside a tokio runtime, and on one without time enabled.
     pub fn start(&self) {
-        self.inner.enter_runtime();
+        if let Err(error) = self.inner.enter_runtime() {
+            panic!("{error}");
+        }
     }
 
     /// Returns whether [`shutdown`](Self::shutdown) has been called, so that new clients are refused.

@@ -6,11 +6,13 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use engineio_core as proto;
 use engineio_core::driver::Budget;
 use engineio_core::server::Input;
-use engineio_core::{DisconnectReason, LinkId};
+use engineio_core::{DisconnectReason, Frame, LinkId};
 use engineio_websocket::{Received, Role, WebSocket};
+use smallvec::SmallVec;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::server::PendingWork;
@@ -19,6 +21,9 @@ use crate::session::{Park, Progress, Session, WaiterId, give_way, now};
 
 /// The time limit for the peer's answer to a close frame, after which the connection is dropped.
 const CLOSE_HANDSHAKE: Duration = Duration::from_secs(2);
+
+/// The binary messages that are written under one lock of the session.
+const OWNERS: usize = 16;
 
 /// Runs the WebSocket of a session of this process.
 #[derive(Debug)]
@@ -71,8 +76,9 @@ impl LinkDriver {
             }
             Err(reason) => reason,
         };
-        let close_timeout = self.session.server.config.close_timeout;
-        close(&mut socket, reason, close_timeout).await;
+        let deadline = self.session.ask(proto::server::Session::close_deadline);
+        let left = deadline.map_or(CLOSE_HANDSHAKE, |end| end.saturating_duration_since(now()));
+        close(&mut socket, reason, left).await;
     }
 
     /// Makes progress as far as possible; ready when the session has closed the WebSocket.
@@ -182,6 +188,8 @@ impl LinkDriver {
         let mut more = true;
         while more && socket.poll_room(cx)?.is_ready() {
             let mut large = None;
+            // Binary messages may own memory of the application, whose `Drop` must not run under the session's lock.
+            let mut owners = SmallVec::<[Bytes; OWNERS]>::new();
             more = self.session.take_frames(self.id, now, |frame, session| {
                 if frame.as_bytes().len() >= threshold && session.taken_options().is_compressible()
                 {
@@ -189,9 +197,13 @@ impl LinkDriver {
                     large = Some(frame);
                     return false;
                 }
+                if let Frame::Binary(bytes) = &frame {
+                    owners.push(bytes.clone());
+                }
                 socket.write(frame);
-                socket.has_room()
+                socket.has_room() && owners.len() < OWNERS
             });
+            drop(owners);
             if let Some(frame) = large {
                 socket.write_compressed(frame);
             }
@@ -258,13 +270,13 @@ fn log_end<IO: AsyncRead + AsyncWrite + Unpin>(socket: &mut WebSocket<IO>) {
 async fn close<IO: AsyncRead + AsyncWrite + Unpin>(
     socket: &mut WebSocket<IO>,
     reason: DisconnectReason,
-    close_timeout: Duration,
+    left_of_close_timeout: Duration,
 ) {
     let patience = match reason {
         // Nobody is there to listen: one attempt.
         DisconnectReason::PingTimeout | DisconnectReason::SlowConsumer => Duration::ZERO,
         // Messages queued before a graceful close are delivered, even if the peer reads slowly.
-        DisconnectReason::Server | DisconnectReason::Shutdown => close_timeout,
+        DisconnectReason::Server | DisconnectReason::Shutdown => left_of_close_timeout,
         _ => CLOSE_HANDSHAKE,
     };
     let mut said = false;

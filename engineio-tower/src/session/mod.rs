@@ -16,6 +16,7 @@ mod state;
 mod turn;
 mod wait;
 mod waiter;
+mod waiting;
 mod websocket;
 
 use std::net::SocketAddr;
@@ -34,6 +35,7 @@ pub(crate) use self::sending::QueuedSender;
 use self::state::{Effects, State};
 pub(crate) use self::turn::{Next, give_way};
 pub(crate) use self::waiter::WaiterId;
+use self::waiting::{Until, Wait};
 pub(crate) use self::websocket::{Park, Progress};
 use crate::policy::admission::Permit;
 use crate::server::{PendingWork, ServerInner, meter};
@@ -92,7 +94,7 @@ impl Session {
                 permit: Some(permit),
                 pending: None,
                 waiters: SmallVec::new(),
-                waiting: Vec::new(),
+                waiting: None,
                 senders: SendQueue::default(),
                 pumping: false,
                 concurrent: 0,
@@ -170,6 +172,8 @@ impl Session {
         if effects.pump {
             self.pump_elsewhere();
         }
+        // Last: a `Drop` that panics leaves nothing undone.
+        drop(effects.discarded);
     }
 
     /// Processes the deadline that the watcher has found due.

@@ -1,13 +1,15 @@
 //! The session as seen by the application's handles: sending, and waiting for room, for the end, or for an empty
 //! outbox.
 
+use std::future::poll_fn;
 use std::sync::Arc;
-use std::task::Context;
+use std::task::{Context, Poll};
 
 use engineio_core::driver::Ticket;
 use engineio_core::{DisconnectReason, Message, SendError, SendOptions};
 
-use super::{Session, now};
+use super::state::State;
+use super::{Session, Until, Wait, now};
 use crate::policy::options::WhenFull;
 use crate::server::meter;
 
@@ -87,15 +89,18 @@ impl Session {
     /// Sends if the message leaves at once. Returns whether it was sent.
     pub(crate) fn send_volatile(self: &Arc<Self>, message: Message) -> bool {
         let bytes = message.len();
+        // A message that is not sent is dropped here, not under the lock.
         let sent = self.change(|state| {
-            state.machine.is_ready()
-                && !state.has_queued_senders()
-                && state.machine.send(message).is_ok()
+            if state.machine.is_ready() && !state.has_queued_senders() {
+                state.machine.send(message)
+            } else {
+                Err(SendError::Full(message))
+            }
         });
-        if sent {
+        if sent.is_ok() {
             meter::sent(1, bytes);
         }
-        sent
+        sent.is_ok()
     }
 
     /// Sends, or registers the task to be woken when it is its turn and there is room (back pressure).
@@ -135,26 +140,31 @@ impl Session {
         sent.inspect(|()| meter::sent(1, bytes))
     }
 
-    /// Returns the reason why the session is closed, or registers the task to be woken at its end.
-    pub(crate) fn poll_closed(&self, cx: &Context<'_>) -> Option<DisconnectReason> {
-        let mut state = self.lock();
-        let closed = state.machine.closed();
-        if closed.is_none() {
-            state.wait(cx);
-        }
-        closed
+    /// Waits until the session is closed, and returns the reason.
+    pub(crate) async fn closed(&self) -> DisconnectReason {
+        let mut wait = Wait::new(self, Until::Closed);
+        poll_fn(|cx| match wait.poll(cx, |state| state.machine.closed()) {
+            Some(reason) => Poll::Ready(reason),
+            None => Poll::Pending,
+        })
+        .await
     }
 
-    /// Returns whether the outbox is empty, or registers the task to be woken when it may be.
-    pub(crate) fn poll_flushed(&self, cx: &Context<'_>) -> bool {
-        let mut state = self.lock();
+    /// Waits until the outbox is empty, or the session is closed.
+    pub(crate) async fn flushed(&self) {
+        let mut wait = Wait::new(self, Until::Flushed);
         // Nobody takes anything before the application has accepted the client; it would wait for itself.
-        let flushed = state.accepted.is_none()
-            || state.machine.queued_messages() == 0
-            || state.machine.closed().is_some();
-        if !flushed {
-            state.wait(cx);
-        }
-        flushed
+        let is_flushed = |state: &State| {
+            state.accepted.is_none()
+                || state.machine.queued_messages() == 0
+                || state.machine.closed().is_some()
+        };
+        poll_fn(
+            |cx| match wait.poll(cx, |state| is_flushed(state).then_some(())) {
+                Some(()) => Poll::Ready(()),
+                None => Poll::Pending,
+            },
+        )
+        .await;
     }
 }

@@ -174,11 +174,7 @@ impl Socket {
     ///
     /// It only waits; dropping it changes nothing.
     pub async fn flush(&self) {
-        poll_fn(|cx| match self.session.poll_flushed(cx) {
-            true => Poll::Ready(()),
-            false => Poll::Pending,
-        })
-        .await;
+        self.session.flushed().await;
     }
 
     /// Disconnects the client gracefully: sends the queued messages, then the close packet.
@@ -212,11 +208,7 @@ impl Socket {
     ///
     /// It only waits; dropping it changes nothing.
     pub async fn closed(&self) -> DisconnectReason {
-        poll_fn(|cx| match self.session.poll_closed(cx) {
-            Some(reason) => Poll::Ready(reason),
-            None => Poll::Pending,
-        })
-        .await
+        self.session.closed().await
     }
 
     /// Returns whether messages can be sent: the client is connected and not being disconnected.

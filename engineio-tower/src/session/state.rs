@@ -1,15 +1,16 @@
 //! The state behind the lock of a client, and the effects of its changes.
 
-use std::task::{Context, Waker};
+use std::task::Waker;
 use std::time::{Duration, Instant};
 
 use engineio_core as proto;
 use engineio_core::driver::{Budget, SendQueue};
 use engineio_core::server::Output;
-use engineio_core::{DisconnectReason, LinkId, Transport};
+use engineio_core::{Discarded, DisconnectReason, LinkId, Transport};
 use smallvec::SmallVec;
 
 use super::waiter::{Signal, Waiter, WaiterId};
+use super::waiting::Waiting;
 use crate::policy::admission::Permit;
 use crate::server::PendingWork;
 
@@ -27,7 +28,7 @@ pub(super) struct State {
     /// an allocation.
     pub(super) waiters: SmallVec<[Waiter; 2]>,
     /// The tasks that wait until the outbox is empty, or for the end.
-    pub(super) waiting: Vec<Waker>,
+    pub(super) waiting: Option<Box<Waiting>>,
     /// The senders that wait for room in the outbox.
     pub(super) senders: SendQueue,
     /// A task runs the handlers; no other may, so that messages stay in order.
@@ -61,6 +62,8 @@ pub(super) struct Effects {
     pub(super) watch: Option<Instant>,
     pub(super) upgraded: bool,
     pub(super) end: Option<End>,
+    /// Messages whose `Drop` may be the application's code.
+    pub(super) discarded: Discarded,
 }
 
 /// The end of a client that was accepted.
@@ -135,6 +138,7 @@ impl State {
         self.dispatch(output, &mut effects);
         self.watch(&mut effects);
         self.count(&mut effects);
+        effects.discarded = self.machine.take_discarded();
         Some(effects)
     }
 
@@ -166,7 +170,7 @@ impl State {
                     None => effects.pump = true,
                 },
                 Output::Room => {
-                    effects.wake_more.append(&mut self.waiting);
+                    self.wake_waiting(effects);
                     if self.machine.is_open() {
                         effects.wake_more.extend(self.senders.first());
                     } else {
@@ -183,6 +187,18 @@ impl State {
             if let Some(waiter) = self.driver() {
                 effects.wake(waiter.wake());
             }
+        }
+    }
+
+    /// Wakes the tasks whose wait is over.
+    fn wake_waiting(&mut self, effects: &mut Effects) {
+        let Some(waiting) = &mut self.waiting else {
+            return;
+        };
+        if self.machine.closed().is_some() {
+            effects.wake_more.extend(waiting.take_all());
+        } else if self.machine.queued_messages() == 0 {
+            effects.wake_more.extend(waiting.take_flushed());
         }
     }
 
@@ -222,12 +238,5 @@ impl State {
     /// Returns whether a sender that does not wait would overtake those that do. None waits once the session ends.
     pub(super) fn has_queued_senders(&self) -> bool {
         !self.senders.is_empty() && self.machine.is_open()
-    }
-
-    /// Wakes the task when the outbox is empty, or the session has ended.
-    pub(super) fn wait(&mut self, cx: &Context<'_>) {
-        if !self.waiting.iter().any(|waker| waker.will_wake(cx.waker())) {
-            self.waiting.push(cx.waker().clone());
-        }
     }
 }

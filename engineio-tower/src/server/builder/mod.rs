@@ -251,8 +251,8 @@ impl ServerBuilder {
     ///
     /// Connect handlers go on without their request, and disconnect handlers without their client, so that no limit on
     /// connections bounds them. A disconnect handler is never refused; while many run, new clients wait. Do not let one
-    /// sleep for a grace period: spawn a task for it. A connection (that is, an address with its port) that has left 100
-    /// connect handlers running by resetting streams of HTTP/2 is refused with 429 until they return, whatever this limit.
+    /// sleep for a grace period: spawn a task for it. Whatever this limit, a connection (an address with its port) has at
+    /// most 200 handshakes in progress, those of HTTP/2 streams that it has reset included; more are refused with 429.
     pub const fn max_pending_sockets(mut self, sockets: usize) -> Self {
         self.options.max_pending_sockets = sockets;
         self
