@@ -2,14 +2,25 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod builder;
+mod bus;
 mod cluster;
 mod forward;
 mod link;
 mod listener;
 mod members;
+mod membership;
+mod meter;
 mod node;
 
 pub use builder::{ClusterBuilder, Peers, StartError};
 pub use cluster::Cluster;
+#[cfg(any(feature = "nats", feature = "redis"))]
+pub use bus::ConnectBusError;
+pub use bus::{Bus, BusEvent, BusFuture, MAX_MESSAGE, MemoryBroker, MemoryBus, PublishError};
+#[cfg(feature = "nats")]
+pub use bus::{Nats, NatsBuilder};
+#[cfg(feature = "redis")]
+pub use bus::{Redis, RedisBuilder};
 pub use members::{Member, MemberState};
+pub use membership::{JoinError, Status};
 pub use node::{InvalidNodeId, NodeId};

@@ -1,0 +1,129 @@
+//! Hands messages from the bus to the clients of this node.
+//!
+//! A task of its own does it, because a broadcast to many clients takes milliseconds, and announcements must not wait for it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use engineio_tower::{Message, SendError, Server, Sid};
+use tokio::sync::mpsc;
+
+use super::wire::{BusMessage, Outcome, Request, Stamp};
+use super::{Bus, MAX_MESSAGE};
+use crate::meter;
+
+/// Messages that wait for delivery; more are dropped and counted.
+const MAX_WAITING: usize = 1024;
+
+/// The size of the messages that wait for delivery, in bytes; more are dropped and counted.
+const MAX_WAITING_BYTES: usize = 16 * MAX_MESSAGE;
+
+/// Something to deliver.
+#[derive(Debug)]
+pub(crate) enum Parcel {
+    Broadcast(Message),
+    Request {
+        stamp: Stamp,
+        sid: Sid,
+        request: Request,
+    },
+}
+
+/// The queue of the delivering task. Dropping it ends the task.
+#[derive(Debug)]
+pub(crate) struct Delivery {
+    parcels: mpsc::Sender<Parcel>,
+    waiting_bytes: Arc<AtomicUsize>,
+}
+
+impl Delivery {
+    pub(crate) fn start(server: Server, bus: Arc<dyn Bus>) -> Self {
+        let (parcels, waiting) = mpsc::channel(MAX_WAITING);
+        let waiting_bytes = Arc::new(AtomicUsize::new(0));
+        tokio::spawn(deliver(server, bus, waiting, Arc::clone(&waiting_bytes)));
+        Self {
+            parcels,
+            waiting_bytes,
+        }
+    }
+
+    /// Queues something, or drops and counts it if too much waits.
+    pub(crate) fn push(&self, parcel: Parcel) {
+        let len = parcel.len();
+        let before = self.waiting_bytes.fetch_add(len, Ordering::Relaxed);
+        let fits = before + len <= MAX_WAITING_BYTES;
+        if !fits || self.parcels.try_send(parcel).is_err() {
+            self.waiting_bytes.fetch_sub(len, Ordering::Relaxed);
+            meter::count(meter::IGNORED, "full", 1);
+            tracing::warn!(
+                target: "engineio::cluster",
+                "a message from the bus is dropped: they arrive faster than they can be delivered"
+            );
+        }
+    }
+}
+
+impl Parcel {
+    const fn len(&self) -> usize {
+        match self {
+            Self::Broadcast(message)
+            | Self::Request {
+                request: Request::Send(message),
+                ..
+            } => message.len(),
+            Self::Request {
+                request: Request::Disconnect,
+                ..
+            } => 0,
+        }
+    }
+}
+
+async fn deliver(
+    server: Server,
+    bus: Arc<dyn Bus>,
+    mut waiting: mpsc::Receiver<Parcel>,
+    waiting_bytes: Arc<AtomicUsize>,
+) {
+    while let Some(parcel) = waiting.recv().await {
+        waiting_bytes.fetch_sub(parcel.len(), Ordering::Relaxed);
+        match parcel {
+            Parcel::Broadcast(message) => {
+                let clients = server.broadcast(message);
+                tracing::trace!(target: "engineio::cluster", clients, "broadcast from the bus");
+                // It took as long as there are clients: others run before the next one.
+                tokio::task::yield_now().await;
+            }
+            Parcel::Request {
+                stamp,
+                sid,
+                request,
+            } => {
+                let outcome = perform(&server, &sid, request);
+                let reply = BusMessage::Reply { stamp, outcome }.encode();
+                // Without the reply, the one who asked learns that the outcome is unknown.
+                if let Err(error) = bus.publish(reply).await {
+                    tracing::debug!(target: "engineio::cluster", %error, "a reply is not published");
+                }
+            }
+        }
+    }
+}
+
+fn perform(server: &Server, sid: &Sid, request: Request) -> Outcome {
+    let Some(socket) = server.socket(sid) else {
+        return Outcome::Closed;
+    };
+    match request {
+        Request::Disconnect => {
+            socket.close();
+            Outcome::Done
+        }
+        Request::Send(message) => match socket.try_send(message) {
+            Ok(()) => Outcome::Done,
+            Err(SendError::Full(_)) => Outcome::Full,
+            Err(SendError::Separator(_)) => Outcome::Unsendable,
+            Err(_) => Outcome::Closed,
+        },
+    }
+}

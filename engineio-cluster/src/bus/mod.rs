@@ -1,0 +1,140 @@
+//! The bus: a channel of a broker on which the nodes announce themselves and broadcast.
+
+pub(crate) mod delivery;
+pub(crate) mod duplicates;
+mod event_queue;
+mod memory;
+#[cfg(feature = "nats")]
+mod nats;
+#[cfg(any(feature = "nats", feature = "redis"))]
+mod reconnecting;
+#[cfg(feature = "redis")]
+mod redis;
+pub(crate) mod wire;
+
+use std::fmt;
+use std::pin::Pin;
+
+use bytes::Bytes;
+use thiserror::Error;
+
+pub use memory::{MemoryBroker, MemoryBus};
+#[cfg(feature = "nats")]
+pub use nats::{Nats, NatsBuilder};
+#[cfg(feature = "redis")]
+pub use redis::{Redis, RedisBuilder};
+
+/// The future that a [`Bus`] returns.
+pub type BusFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// One channel of a broker: whatever is published reaches every process on the channel, the publisher included.
+///
+/// Delivery is at most once. Messages of one publisher arrive in the order in which they were published; nothing is
+/// promised about the order between publishers. Nothing is stored: what is published while a process is disconnected
+/// never reaches it.
+///
+/// [`Nats`](crate::Nats) and [`Redis`](crate::Redis) implement it behind the features of these names, and [`MemoryBus`]
+/// for tests. The trait is object-safe, since the cluster keeps its bus as `Arc<dyn Bus>`: the type of the broker appears
+/// nowhere else. The price is one allocation for each message of the bus, which carries announcements and broadcasts
+/// but never a session's own bytes.
+///
+/// An implementation reconnects by itself, forever. After a reconnection it must not send what was published before.
+pub trait Bus: fmt::Debug + Send + Sync + 'static {
+    /// Publishes a message to every process on the channel.
+    ///
+    /// Completes once the broker, or the connection to it, has taken the message, and within two seconds in any case.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the message is too large, if there is no connection, or if it is unknown whether the message was taken.
+    ///
+    /// # Cancel safety
+    ///
+    /// If the future is dropped, the message may or may not be published.
+    fn publish(&self, message: Bytes) -> BusFuture<'_, Result<(), PublishError>>;
+
+    /// Waits for the next event. One task receives; a second concurrent call takes events away from the first.
+    ///
+    /// # Cancel safety
+    ///
+    /// If the future is dropped before it completes, no event is lost.
+    fn next_event(&self) -> BusFuture<'_, BusEvent>;
+
+    /// Gives the connection up and opens a new one, because nothing arrives on it although it looks healthy.
+    ///
+    /// Returns at once. [`BusEvent::Lost`] and [`BusEvent::Back`] tell the outcome.
+    fn reconnect(&self);
+
+    /// Returns the size of the largest message that can be published, in bytes.
+    fn max_message(&self) -> usize {
+        MAX_MESSAGE
+    }
+}
+
+/// The largest message that a bus carries, in bytes: the default limit of a NATS server (`max_payload`).
+pub const MAX_MESSAGE: usize = 1024 * 1024;
+
+/// The channel of a deployment that has not chosen another.
+#[cfg(any(feature = "nats", feature = "redis"))]
+const DEFAULT_CHANNEL: &str = "engineio";
+
+/// Something that happened on a [`Bus`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum BusEvent {
+    /// A message arrived, of this process or of another.
+    Message(Bytes),
+    /// So many messages were dropped, because they were too large or arrived faster than they were taken.
+    Missed(u64),
+    /// The connection to the broker is gone.
+    Lost,
+    /// There is a connection again; messages that were published in between are gone.
+    Back,
+}
+
+/// A message was not published, or perhaps not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum PublishError {
+    /// There is no connection to the broker. The message was not published.
+    #[error("there is no connection to the broker; the message was not published")]
+    Disconnected,
+    /// The connection broke, or the broker did not answer in time. The message may have been published.
+    #[error("the broker did not confirm the message, which may have been published")]
+    Unconfirmed,
+    /// The message is larger than the bus carries. It was not published.
+    #[error("the message has {len} bytes, but the bus carries {limit} at most")]
+    TooLarge {
+        /// The size of the message, in bytes.
+        len: usize,
+        /// The limit, in bytes.
+        limit: usize,
+    },
+}
+
+impl PublishError {
+    /// Returns whether the message may have been published nevertheless.
+    #[must_use]
+    pub const fn may_have_arrived(&self) -> bool {
+        matches!(self, Self::Unconfirmed)
+    }
+}
+
+/// A connection to a broker could not be opened.
+#[derive(Debug, Error)]
+#[error("cannot connect to the broker {broker}: {reason}")]
+pub struct ConnectBusError {
+    /// The address without credentials.
+    broker: String,
+    reason: String,
+}
+
+#[cfg(any(feature = "nats", feature = "redis"))]
+impl ConnectBusError {
+    fn new(broker: impl Into<String>, reason: impl fmt::Display) -> Self {
+        Self {
+            broker: broker.into(),
+            reason: reason.to_string(),
+        }
+    }
+}

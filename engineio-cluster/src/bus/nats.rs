@@ -1,0 +1,270 @@
+//! NATS as a bus: core NATS, without JetStream.
+
+use std::fmt;
+use std::time::Duration;
+
+use async_nats::connection::State;
+use async_nats::{Client, ConnectOptions, Event, Subject};
+use bytes::Bytes;
+use tokio::task::JoinHandle;
+
+use super::reconnecting::{Connection, Connector, Feed, Reconnecting};
+use super::{
+    Bus, BusEvent, BusFuture, ConnectBusError, DEFAULT_CHANNEL, MAX_MESSAGE, PublishError,
+};
+
+/// The time between two pings. async-nats gives a server up that has not answered two of them.
+const PING_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Unread messages in async-nats. Our own queue behind it has the limit in bytes.
+const SUBSCRIPTION_CAPACITY: usize = 1024;
+
+/// Commands that wait for the connection in async-nats.
+const COMMAND_CAPACITY: usize = 128;
+
+/// An address to which no connection is possible.
+const NOWHERE: &str = "nats://127.0.0.1:0";
+
+type SharedOptions = dyn Fn() -> ConnectOptions + Send + Sync;
+
+/// A [`Bus`] over core NATS.
+///
+/// Uses no JetStream: nothing is stored. A connection that breaks is replaced, and what waited in it is not sent, since
+/// each connection is a new client of async-nats. A server that does not answer is noticed within three seconds.
+///
+/// ```no_run
+/// use engineio_cluster::Nats;
+///
+/// # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+/// let bus = Nats::connect("nats://broker:4222").await?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct Nats {
+    connections: Reconnecting<NatsConnector>,
+}
+
+/// The options of a [`Nats`] bus.
+#[must_use]
+pub struct NatsBuilder {
+    channel: String,
+    options: Box<SharedOptions>,
+}
+
+impl fmt::Debug for NatsBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("NatsBuilder")
+            .field("channel", &self.channel)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Nats {
+    /// Connects to a broker, such as `nats://user:password@host:4222`, and subscribes to the default subject, `engineio`.
+    ///
+    /// Several servers of a NATS cluster are separated by commas. `tls://` needs no feature.
+    ///
+    /// # Errors
+    ///
+    /// Fails if a URL is malformed, or if no server can be reached or accepts within three seconds. Once connected, the
+    /// bus reconnects by itself.
+    pub async fn connect(url: &str) -> Result<Self, ConnectBusError> {
+        Self::builder().connect(url).await
+    }
+
+    /// Begins with the default options.
+    pub fn builder() -> NatsBuilder {
+        NatsBuilder {
+            channel: DEFAULT_CHANNEL.to_owned(),
+            options: Box::new(ConnectOptions::new),
+        }
+    }
+}
+
+impl NatsBuilder {
+    /// Sets the subject. Deployments that share a broker need different ones. Default: `engineio`.
+    pub fn channel(mut self, subject: impl Into<String>) -> Self {
+        self.channel = subject.into();
+        self
+    }
+
+    /// Sets a function that returns the options of each connection: credentials, certificates, names.
+    ///
+    /// It takes the place of a client of the application's own, because a client of async-nats sends after a
+    /// reconnection what is stale: this bus opens a new client each time. It overrides the options that it depends on
+    /// (the ping interval, capacities, reconnections, events). This is the only place where a type of `async-nats` is part of
+    /// the interface: a new major version of that crate is a breaking change of this function.
+    pub fn from_options(
+        mut self,
+        options: impl Fn() -> ConnectOptions + Send + Sync + 'static,
+    ) -> Self {
+        self.options = Box::new(options);
+        self
+    }
+
+    /// Connects to a broker, as [`Nats::connect`] does.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Nats::connect`].
+    pub async fn connect(self, url: &str) -> Result<Nats, ConnectBusError> {
+        let broker = without_credentials(url);
+        if self.channel.is_empty() || self.channel.contains([' ', '\t', '\r', '\n', '*', '>']) {
+            let reason = "the subject has to be a name without spaces and wildcards";
+            return Err(ConnectBusError::new(broker, reason));
+        }
+        let connector = NatsConnector {
+            servers: url
+                .split(',')
+                .map(|server| server.trim().to_owned())
+                .collect(),
+            subject: self.channel.into(),
+            options: self.options,
+            broker: broker.clone(),
+        };
+        let connections = Reconnecting::start(connector)
+            .await
+            .map_err(|reason| ConnectBusError::new(broker, reason))?;
+        Ok(Nats { connections })
+    }
+}
+
+/// Removes user and password from each address of a list.
+fn without_credentials(urls: &str) -> String {
+    let addresses = urls
+        .split(',')
+        .map(|url| url.rsplit('@').next().unwrap_or_default());
+    addresses.collect::<Vec<_>>().join(",")
+}
+
+impl Bus for Nats {
+    fn publish(&self, message: Bytes) -> BusFuture<'_, Result<(), PublishError>> {
+        Box::pin(self.connections.publish(message))
+    }
+
+    fn next_event(&self) -> BusFuture<'_, BusEvent> {
+        Box::pin(self.connections.next_event())
+    }
+
+    fn reconnect(&self) {
+        self.connections.reconnect();
+    }
+
+    fn max_message(&self) -> usize {
+        self.connections.max_message()
+    }
+}
+
+struct NatsConnector {
+    servers: Vec<String>,
+    subject: Subject,
+    options: Box<SharedOptions>,
+    broker: String,
+}
+
+impl fmt::Debug for NatsConnector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("NatsConnector")
+            .field("broker", &self.broker)
+            .field("subject", &self.subject)
+            .finish_non_exhaustive()
+    }
+}
+
+struct NatsConnection {
+    client: Client,
+    subject: Subject,
+    reader: JoinHandle<()>,
+}
+
+impl Drop for NatsConnection {
+    fn drop(&mut self) {
+        // The subscription goes with it, and so does the last handle of the client.
+        self.reader.abort();
+    }
+}
+
+impl Connector for NatsConnector {
+    type Connection = NatsConnection;
+    type Error = async_nats::Error;
+
+    async fn connect(&self, feed: Feed) -> Result<NatsConnection, async_nats::Error> {
+        let events = feed.clone();
+        let options = (self.options)()
+            .ping_interval(PING_INTERVAL)
+            .connection_timeout(super::reconnecting::CONNECT_LIMIT)
+            .subscription_capacity(SUBSCRIPTION_CAPACITY)
+            .client_capacity(COMMAND_CAPACITY)
+            .max_reconnects(self.servers.len())
+            .ignore_discovered_servers()
+            .event_callback(move |event| {
+                match event {
+                    Event::SlowConsumer(_) => events.missed(1),
+                    Event::Disconnected | Event::Closed | Event::LameDuckMode => events.broken(),
+                    other => {
+                        tracing::debug!(target: "engineio::cluster", event = %other, "event of NATS");
+                    }
+                }
+                std::future::ready(())
+            });
+        let client = async_nats::connect_with_options(&self.servers, options).await?;
+        let mut subscriber = client.subscribe(self.subject.clone()).await?;
+        // The subscription has to be at the server before anything is published on another connection.
+        client.flush().await?;
+        // A reconnected client sends what has waited for the connection, which is stale by then. This one finds no server
+        // any more, and ends.
+        client.set_server_pool(NOWHERE).await?;
+        let reader = tokio::spawn(async move {
+            use futures_util::StreamExt;
+            while let Some(message) = subscriber.next().await {
+                feed.message(message.payload);
+            }
+            feed.broken();
+        });
+        Ok(NatsConnection {
+            client,
+            subject: self.subject.clone(),
+            reader,
+        })
+    }
+
+    fn broker(&self) -> &str {
+        &self.broker
+    }
+}
+
+impl Connection for NatsConnection {
+    async fn publish(&self, message: Bytes) -> Result<(), ()> {
+        let sent = async {
+            if self.client.connection_state() != State::Connected {
+                return Err(async_nats::Error::from("not connected"));
+            }
+            self.client.publish(self.subject.clone(), message).await?;
+            // Without it the message may wait in memory for a connection that is gone.
+            self.client.flush().await?;
+            Ok(())
+        };
+        sent.await.map_err(|error| {
+            tracing::debug!(target: "engineio::cluster", %error, "NATS did not take a message");
+        })
+    }
+
+    fn max_message(&self) -> usize {
+        self.client.max_payload().min(MAX_MESSAGE)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn credentials_are_not_part_of_the_name_of_a_broker() {
+        assert_eq!(
+            without_credentials("nats://u:p@a:1,nats://b:2"),
+            "a:1,nats://b:2"
+        );
+        assert_eq!(without_credentials("broker"), "broker");
+    }
+}

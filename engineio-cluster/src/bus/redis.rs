@@ -1,0 +1,239 @@
+//! Redis and Valkey as a bus.
+
+use std::fmt;
+use std::time::Duration;
+
+use bytes::Bytes;
+use redis::aio::MultiplexedConnection;
+use redis::{
+    AsyncConnectionConfig, Client, ProtocolVersion, PushInfo, PushKind, RedisError, Value,
+};
+
+use super::reconnecting::{Connection, Connector, Feed, Reconnecting};
+use super::{
+    Bus, BusEvent, BusFuture, ConnectBusError, DEFAULT_CHANNEL, MAX_MESSAGE, PublishError,
+};
+
+/// The time within which Redis has to answer a command.
+const RESPONSE_LIMIT: Duration = Duration::from_secs(1);
+
+/// A [`Bus`] over the pub/sub of Redis 6 or later, or of Valkey.
+///
+/// One connection publishes and another, which speaks RESP3, receives. A connection that breaks is replaced; what waited
+/// in it is not sent. Messages above [`MAX_MESSAGE`] are dropped when they arrive, and counted.
+///
+/// In a Redis Cluster, connect to any one node: pub/sub reaches them all. Sentinel is not supported; name a stable
+/// address.
+///
+/// ```no_run
+/// use engineio_cluster::Redis;
+///
+/// # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+/// let bus = Redis::connect("redis://broker:6379").await?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct Redis {
+    connections: Reconnecting<RedisConnector>,
+}
+
+/// The options of a [`Redis`] bus.
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct RedisBuilder {
+    channel: String,
+}
+
+impl Redis {
+    /// Connects to a broker, such as `redis://user:password@host:6379`, and subscribes to the default channel, `engineio`.
+    ///
+    /// `rediss://` needs the feature `tls`.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the URL is malformed, or if the broker cannot be reached or refuses within three seconds. Once connected,
+    /// the bus reconnects by itself.
+    pub async fn connect(url: &str) -> Result<Self, ConnectBusError> {
+        Self::builder().connect(url).await
+    }
+
+    /// Connects with a client of the application's own, for what a URL cannot say.
+    ///
+    /// This is the only place where a type of the `redis` crate is part of the interface: a new major version of
+    /// that crate is a breaking change of this function.
+    ///
+    /// # Errors
+    ///
+    /// As for [`connect`](Self::connect).
+    pub async fn from_client(client: Client) -> Result<Self, ConnectBusError> {
+        Self::builder().from_client(client).await
+    }
+
+    /// Begins with the default options.
+    pub fn builder() -> RedisBuilder {
+        RedisBuilder {
+            channel: DEFAULT_CHANNEL.to_owned(),
+        }
+    }
+}
+
+impl RedisBuilder {
+    /// Sets the name of the channel. Deployments that share a broker need different ones. Default: `engineio`.
+    pub fn channel(mut self, channel: impl Into<String>) -> Self {
+        self.channel = channel.into();
+        self
+    }
+
+    /// Connects to a broker, as [`Redis::connect`] does.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Redis::connect`].
+    pub async fn connect(self, url: &str) -> Result<Redis, ConnectBusError> {
+        // The text of the error may quote the URL, which has the password.
+        let client = Client::open(url)
+            .map_err(|error| ConnectBusError::new("at the given URL", error.category()))?;
+        self.from_client(client).await
+    }
+
+    /// Connects with a client of the application's own, as [`Redis::from_client`] does.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Redis::connect`].
+    pub async fn from_client(self, client: Client) -> Result<Redis, ConnectBusError> {
+        let info = client.get_connection_info();
+        let broker = info.addr().to_string();
+        let settings = info
+            .redis_settings()
+            .clone()
+            .set_protocol(ProtocolVersion::RESP3);
+        let info = info.clone().set_redis_settings(settings);
+        let client = Client::open(info).map_err(|error| ConnectBusError::new(&broker, error))?;
+        let connector = RedisConnector {
+            client,
+            channel: self.channel,
+            broker: broker.clone(),
+        };
+        let connections = Reconnecting::start(connector)
+            .await
+            .map_err(|reason| ConnectBusError::new(broker, reason))?;
+        Ok(Redis { connections })
+    }
+}
+
+impl Bus for Redis {
+    fn publish(&self, message: Bytes) -> BusFuture<'_, Result<(), PublishError>> {
+        Box::pin(self.connections.publish(message))
+    }
+
+    fn next_event(&self) -> BusFuture<'_, BusEvent> {
+        Box::pin(self.connections.next_event())
+    }
+
+    fn reconnect(&self) {
+        self.connections.reconnect();
+    }
+
+    fn max_message(&self) -> usize {
+        self.connections.max_message()
+    }
+}
+
+struct RedisConnector {
+    client: Client,
+    channel: String,
+    broker: String,
+}
+
+impl fmt::Debug for RedisConnector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RedisConnector")
+            .field("broker", &self.broker)
+            .field("channel", &self.channel)
+            .finish_non_exhaustive()
+    }
+}
+
+struct RedisConnection {
+    publisher: MultiplexedConnection,
+    /// Dropping it ends the subscription.
+    _subscriber: MultiplexedConnection,
+    channel: String,
+}
+
+impl Connector for RedisConnector {
+    type Connection = RedisConnection;
+    type Error = RedisError;
+
+    async fn connect(&self, feed: Feed) -> Result<RedisConnection, RedisError> {
+        let config = || {
+            AsyncConnectionConfig::new()
+                .set_connection_timeout(Some(RESPONSE_LIMIT))
+                .set_response_timeout(Some(RESPONSE_LIMIT))
+        };
+        // Both connections report their end.
+        let publisher_feed = feed.clone();
+        let on_publisher_push = move |push: PushInfo| -> Result<(), redis::aio::SendError> {
+            if push.kind == PushKind::Disconnection {
+                publisher_feed.broken();
+            }
+            Ok(())
+        };
+        let on_push = move |push: PushInfo| -> Result<(), redis::aio::SendError> {
+            receive(&feed, push);
+            Ok(())
+        };
+        let publisher = self
+            .client
+            .get_multiplexed_async_connection_with_config(
+                &config().set_push_sender(on_publisher_push),
+            )
+            .await?;
+        let mut subscriber = self
+            .client
+            .get_multiplexed_async_connection_with_config(&config().set_push_sender(on_push))
+            .await?;
+        subscriber.subscribe(&self.channel).await?;
+        Ok(RedisConnection {
+            publisher,
+            _subscriber: subscriber,
+            channel: self.channel.clone(),
+        })
+    }
+
+    fn broker(&self) -> &str {
+        &self.broker
+    }
+}
+
+impl Connection for RedisConnection {
+    async fn publish(&self, message: Bytes) -> Result<(), ()> {
+        let mut publisher = self.publisher.clone();
+        let mut command = redis::cmd("PUBLISH");
+        command.arg(&self.channel).arg(&message[..]);
+        let answer: Result<i64, _> = command.query_async(&mut publisher).await;
+        answer.map(|_receivers| ()).map_err(|error| {
+            tracing::debug!(target: "engineio::cluster", %error, "Redis did not take a message");
+        })
+    }
+
+    fn max_message(&self) -> usize {
+        MAX_MESSAGE
+    }
+}
+
+/// Handles a push message: on a message, RESP3 sends the channel and the data.
+fn receive(feed: &Feed, push: PushInfo) {
+    match push.kind {
+        PushKind::Message => match push.data.into_iter().nth(1) {
+            Some(Value::BulkString(data)) => feed.message(data.into()),
+            _ => {
+                tracing::debug!(target: "engineio::cluster", "a push message of Redis has no data")
+            }
+        },
+        PushKind::Disconnection | PushKind::Unsubscribe => feed.broken(),
+        _ => {}
+    }
+}

@@ -1,0 +1,550 @@
+//! Decides which nodes are alive, from announcements and time alone.
+//!
+//! # Evidence
+//!
+//! A node is silent while its announcements do not come, but silence alone proves nothing: the bus may be deaf. What
+//! proves it is an announcement of this node's own, which left after the silence had lasted [`SILENCE`] and came back
+//! over the same channel. Own announcements prove the time between them only if all of them came back; where one is
+//! missing, the silence of the others begins anew. So a bus that delivers late, or nothing, declares nobody dead.
+//!
+//! | input | effect |
+//! |---|---|
+//! | an announcement of another node | the node is alive; its silence begins anew |
+//! | a farewell | the node is gone |
+//! | a node was silent for [`SILENCE`] | this node announces itself; hearing that is the evidence, and the other node is dead |
+//! | a connection to a node was refused | the node is asked for an announcement; without one after [`ANSWER`], with evidence, it is dead |
+//! | no own announcement for [`DEAF_AFTER`] | this node is deaf: it reports it and asks for a new connection |
+//! | an announcement with this node's own id | while joining: refuse to start, if the other was first; later: announce at once |
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::announcement::{Announcement, Presence};
+use crate::{Member, NodeId};
+
+/// The time between two announcements.
+pub(crate) const INTERVAL: Duration = Duration::from_secs(1);
+
+/// The silence after which a node is dead. A node that stands still for three seconds just before it would have announced
+/// itself is silent for four; half a second more keeps it alive on a busy machine.
+pub(crate) const SILENCE: Duration = Duration::from_millis(4500);
+
+/// The time without an own announcement after which this node is deaf.
+pub(crate) const DEAF_AFTER: Duration = Duration::from_secs(4);
+
+/// The time that a node has to answer when a connection to it was refused.
+pub(crate) const ANSWER: Duration = Duration::from_millis(200);
+
+/// The time between hearing the own first announcement and having joined. Longer than [`INTERVAL`], so that every node
+/// has announced itself once.
+pub(crate) const JOIN: Duration = Duration::from_millis(1500);
+
+/// The time within which a joining node has to hear its own first announcement.
+pub(crate) const JOIN_LIMIT: Duration = Duration::from_secs(5);
+
+/// Two own announcements that are further apart prove nothing about the time between them: this process stood still.
+const MAX_GAP: Duration = Duration::from_secs(2);
+
+/// A node that was heard within this time is not replaced by another with the same id.
+const OVERDUE: Duration = Duration::from_millis(1500);
+
+/// The shortest time between two announcements, however many nodes ask for one.
+const MIN_INTERVAL: Duration = Duration::from_millis(50);
+
+/// The most nodes of a cluster, this one included.
+pub(crate) const MAX_NODES: usize = 256;
+
+/// Own announcements that have not come back yet and are remembered.
+const MAX_UNHEARD: usize = 64;
+
+/// Something for the driver to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Output {
+    /// Publish an announcement of this node.
+    Announce { beat: u64, presence: Presence },
+    /// Publish the question whether a node lives.
+    Query { id: NodeId, incarnation: u64 },
+    /// A node is alive, or what is known of it has changed.
+    Alive(Member),
+    /// A node is gone.
+    Gone(NodeId, Departure),
+    /// This node has joined.
+    Joined,
+    /// This node must not start.
+    Refused(Refused),
+    /// Another node has joined with the id of this one, or of a third: both live.
+    Conflict { id: NodeId, address: Arc<str> },
+    /// A node beyond the limit of the cluster is ignored.
+    TooMany(NodeId),
+    /// Nothing has come back from the bus since this time.
+    Deaf(Instant),
+    /// The bus delivers again.
+    Hearing,
+    /// The connection to the broker should be replaced.
+    Reconnect,
+}
+
+/// The way in which a node went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Departure {
+    Farewell,
+    Silence,
+    /// Its address refused connections and it did not answer.
+    Refusal,
+    /// A node with the same id took its place.
+    Replaced,
+}
+
+/// The reason why a node must not start.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Refused {
+    IdInUse { address: Arc<str> },
+    Deaf,
+    ClusterFull,
+}
+
+/// The state machine of the membership. Time is an argument.
+#[derive(Debug)]
+pub(crate) struct Detector {
+    id: NodeId,
+    incarnation: u64,
+    phase: Phase,
+    hearing: Hearing,
+    next_announcement: Instant,
+    peers: BTreeMap<NodeId, Peer>,
+    outputs: VecDeque<Output>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    Joining {
+        started: Instant,
+        heard: Option<Instant>,
+    },
+    Up,
+    Draining,
+    /// Left, or refused to start.
+    Over,
+}
+
+/// The own announcements, which prove that the bus delivers.
+#[derive(Debug)]
+struct Hearing {
+    /// The number of the last announcement.
+    beat: u64,
+    /// When announcements left that have not come back, oldest first.
+    unheard: VecDeque<(u64, Instant)>,
+    /// The last announcement that came back, and when it had left.
+    last: Option<(u64, Instant)>,
+    /// When something of this node's own was heard last.
+    at: Instant,
+    deaf: bool,
+    next_reconnect: Instant,
+}
+
+#[derive(Debug)]
+struct Peer {
+    member: Member,
+    heard: Instant,
+    silent_since: Instant,
+    /// When it was asked for an announcement.
+    queried: Option<Instant>,
+}
+
+impl Detector {
+    pub(crate) fn new(now: Instant, id: NodeId, incarnation: u64) -> Self {
+        Self {
+            id,
+            incarnation,
+            phase: Phase::Joining {
+                started: now,
+                heard: None,
+            },
+            hearing: Hearing {
+                beat: 0,
+                unheard: VecDeque::new(),
+                last: None,
+                at: now,
+                deaf: false,
+                next_reconnect: now,
+            },
+            next_announcement: now,
+            peers: BTreeMap::new(),
+            outputs: VecDeque::new(),
+        }
+    }
+
+    /// Returns the next thing to do.
+    pub(crate) fn poll_output(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+
+    /// Returns when [`handle_timeout`](Self::handle_timeout) is due, or `None` once the node has left.
+    pub(crate) fn poll_timeout(&self) -> Option<Instant> {
+        let mut next = self.next_announcement;
+        match self.phase {
+            Phase::Over => return None,
+            Phase::Joining {
+                heard: Some(heard), ..
+            } => next = next.min(heard + JOIN),
+            Phase::Joining {
+                started,
+                heard: None,
+            } => next = next.min(started + JOIN_LIMIT),
+            Phase::Up | Phase::Draining => next = next.min(self.hearing.deadline()),
+        }
+        let asked_at = self.hearing.asked_at();
+        for peer in self.peers.values() {
+            let silence = peer.silent_since + SILENCE;
+            if asked_at.is_none_or(|asked| asked < silence) {
+                next = next.min(silence);
+            }
+            if let Some(queried) = peer.queried
+                && self.hearing.proves(queried)
+            {
+                next = next.min(queried + ANSWER);
+            }
+        }
+        Some(next)
+    }
+
+    /// Lets time pass.
+    pub(crate) fn handle_timeout(&mut self, now: Instant) {
+        if self.phase == Phase::Over {
+            return;
+        }
+        // The process stood still: that nothing was heard meanwhile says nothing about the bus.
+        if now > self.next_announcement + MAX_GAP {
+            self.hearing.at = now;
+        }
+        self.follow_phase(now);
+        self.check_hearing(now);
+        self.bury_the_unanswering(now);
+        let asked_at = self.hearing.asked_at();
+        let evidence_wanted = self.peers.values().any(|peer| {
+            let silence = peer.silent_since + SILENCE;
+            silence <= now && asked_at.is_none_or(|asked| asked < silence)
+        });
+        if now >= self.next_announcement || evidence_wanted {
+            self.announce(now);
+        }
+    }
+
+    /// Handles an announcement that arrived, of this node or of another.
+    pub(crate) fn handle_announcement(&mut self, now: Instant, announcement: &Announcement) {
+        if self.phase == Phase::Over {
+            return;
+        }
+        if announcement.id != self.id {
+            self.on_peer(now, announcement);
+        } else if announcement.incarnation == self.incarnation {
+            self.on_own(now, announcement.beat);
+        } else {
+            self.on_namesake(now, announcement);
+        }
+    }
+
+    /// Handles the question whether a node lives.
+    pub(crate) fn handle_query(&mut self, now: Instant, id: &NodeId, incarnation: u64) {
+        if *id == self.id && incarnation == self.incarnation && self.phase != Phase::Over {
+            self.announce_soon(now);
+        }
+    }
+
+    /// Handles the news that the internal address of a node refuses connections.
+    pub(crate) fn handle_refused_connection(&mut self, now: Instant, id: &NodeId) {
+        if self.hearing.deaf || self.phase == Phase::Over {
+            return;
+        }
+        let Some(peer) = self.peers.get_mut(id) else {
+            return;
+        };
+        if peer.queried.is_none() {
+            peer.queried = Some(now);
+            let incarnation = peer.member.incarnation;
+            self.outputs.push_back(Output::Query {
+                id: *id,
+                incarnation,
+            });
+            // Hearing it proves that the answer would have been heard.
+            self.announce(now);
+        }
+    }
+
+    /// Handles the loss of the connection to the broker.
+    pub(crate) fn handle_bus_lost(&mut self, now: Instant) {
+        self.handle_missed();
+        self.become_deaf(now, now);
+    }
+
+    /// Handles the news that messages were dropped on their way here: nothing proves that somebody is silent.
+    pub(crate) fn handle_missed(&mut self) {
+        self.hearing.last = None;
+    }
+
+    /// Handles a new connection to the broker.
+    pub(crate) fn handle_bus_back(&mut self, now: Instant) {
+        self.hearing.next_reconnect = now + DEAF_AFTER;
+        if self.phase != Phase::Over {
+            self.announce(now);
+        }
+    }
+
+    /// Announces that this node takes no new sessions.
+    pub(crate) fn drain(&mut self, now: Instant) {
+        if self.phase == Phase::Up {
+            self.phase = Phase::Draining;
+            self.announce(now);
+        }
+    }
+
+    /// Announces that this node leaves. Nothing follows.
+    pub(crate) fn leave(&mut self, now: Instant) {
+        if self.phase != Phase::Over {
+            self.announce_as(now, Presence::Left);
+            self.phase = Phase::Over;
+        }
+    }
+
+    fn follow_phase(&mut self, now: Instant) {
+        match self.phase {
+            Phase::Joining {
+                heard: Some(heard), ..
+            } if now >= heard + JOIN => {
+                self.phase = Phase::Up;
+                self.outputs.push_back(Output::Joined);
+                self.announce(now);
+            }
+            Phase::Joining {
+                started,
+                heard: None,
+            } if now >= started + JOIN_LIMIT => {
+                self.refuse(Refused::Deaf);
+            }
+            _ => {}
+        }
+    }
+
+    fn check_hearing(&mut self, now: Instant) {
+        if !matches!(self.phase, Phase::Up | Phase::Draining) || now < self.hearing.deadline() {
+            return;
+        }
+        let since = self.hearing.at;
+        self.hearing.next_reconnect = now + DEAF_AFTER;
+        self.become_deaf(now, since);
+        self.outputs.push_back(Output::Reconnect);
+    }
+
+    fn become_deaf(&mut self, now: Instant, since: Instant) {
+        if self.hearing.deaf || self.phase == Phase::Over {
+            return;
+        }
+        self.hearing.deaf = true;
+        self.hearing.next_reconnect = self.hearing.next_reconnect.max(now + DEAF_AFTER);
+        for peer in self.peers.values_mut() {
+            peer.queried = None;
+        }
+        self.outputs.push_back(Output::Deaf(since));
+    }
+
+    fn on_own(&mut self, now: Instant, beat: u64) {
+        self.hearing.at = now;
+        if std::mem::take(&mut self.hearing.deaf) {
+            self.outputs.push_back(Output::Hearing);
+        }
+        if let Phase::Joining {
+            heard: heard @ None,
+            ..
+        } = &mut self.phase
+        {
+            *heard = Some(now);
+        }
+        let Some((sent, proves)) = self.hearing.heard(beat) else {
+            return;
+        };
+        if !proves {
+            for peer in self.peers.values_mut() {
+                peer.silent_since = peer.silent_since.max(sent);
+            }
+        }
+        self.bury(|peer| (sent >= peer.silent_since + SILENCE).then_some(Departure::Silence));
+        self.bury_the_unanswering(now);
+    }
+
+    fn on_namesake(&mut self, now: Instant, other: &Announcement) {
+        if other.presence == Presence::Left {
+            return;
+        }
+        let other_joins = other.presence == Presence::Joining;
+        match self.phase {
+            Phase::Joining { .. } if !other_joins || other.incarnation < self.incarnation => {
+                let address = other.address.clone();
+                self.refuse(Refused::IdInUse { address });
+            }
+            // The other one hears it and refuses to start.
+            _ => self.announce_soon(now),
+        }
+        if !other_joins && self.phase != Phase::Over {
+            self.outputs.push_back(Output::Conflict {
+                id: self.id,
+                address: other.address.clone(),
+            });
+        }
+    }
+
+    fn on_peer(&mut self, now: Instant, announcement: &Announcement) {
+        let known = self.peers.get(&announcement.id);
+        let same = known.is_some_and(|peer| peer.member.incarnation == announcement.incarnation);
+        let Some(member) = announcement.member() else {
+            if announcement.presence == Presence::Left && same {
+                self.remove(&announcement.id, Departure::Farewell);
+            }
+            return;
+        };
+        match known {
+            Some(peer) if !same && now < peer.heard + OVERDUE => {
+                self.outputs.push_back(Output::Conflict {
+                    id: member.id,
+                    address: member.address,
+                });
+                return;
+            }
+            Some(_) if !same => self.remove(&announcement.id, Departure::Replaced),
+            None if self.peers.len() + 1 >= MAX_NODES => {
+                if matches!(self.phase, Phase::Joining { .. }) {
+                    self.refuse(Refused::ClusterFull);
+                } else {
+                    self.outputs.push_back(Output::TooMany(member.id));
+                }
+                return;
+            }
+            _ => {}
+        }
+        let changed = self
+            .peers
+            .get(&member.id)
+            .is_none_or(|peer| peer.member != member);
+        if changed {
+            self.outputs.push_back(Output::Alive(member.clone()));
+        }
+        self.peers.insert(
+            member.id,
+            Peer {
+                member,
+                heard: now,
+                silent_since: now,
+                queried: None,
+            },
+        );
+    }
+
+    /// Removes the nodes that were asked for an announcement, did not send one, and would have been heard.
+    fn bury_the_unanswering(&mut self, now: Instant) {
+        let proven = self.hearing.last.map(|(_, sent)| sent);
+        self.bury(|peer| {
+            let queried = peer.queried?;
+            let is_proven = proven.is_some_and(|sent| sent >= queried);
+            (now >= queried + ANSWER && is_proven).then_some(Departure::Refusal)
+        });
+    }
+
+    fn bury(&mut self, departure: impl Fn(&Peer) -> Option<Departure>) {
+        if self.hearing.deaf {
+            return;
+        }
+        let outputs = &mut self.outputs;
+        self.peers.retain(|id, peer| {
+            let Some(departure) = departure(peer) else {
+                return true;
+            };
+            outputs.push_back(Output::Gone(*id, departure));
+            false
+        });
+    }
+
+    fn remove(&mut self, id: &NodeId, departure: Departure) {
+        self.peers.remove(id);
+        self.outputs.push_back(Output::Gone(*id, departure));
+    }
+
+    fn refuse(&mut self, reason: Refused) {
+        self.phase = Phase::Over;
+        self.outputs.push_back(Output::Refused(reason));
+    }
+
+    /// Announces at once, or a little later if the last announcement was a moment ago.
+    fn announce_soon(&mut self, now: Instant) {
+        let earliest = self
+            .hearing
+            .asked_at()
+            .map_or(now, |asked| asked + MIN_INTERVAL);
+        if earliest <= now {
+            self.announce(now);
+        } else {
+            self.next_announcement = self.next_announcement.min(earliest);
+        }
+    }
+
+    fn announce(&mut self, now: Instant) {
+        self.announce_as(
+            now,
+            match self.phase {
+                Phase::Joining { .. } => Presence::Joining,
+                Phase::Up => Presence::Up,
+                Phase::Draining => Presence::Draining,
+                Phase::Over => Presence::Left,
+            },
+        );
+    }
+
+    fn announce_as(&mut self, now: Instant, presence: Presence) {
+        let beat = self.hearing.sent(now);
+        self.next_announcement = now + INTERVAL;
+        self.outputs.push_back(Output::Announce { beat, presence });
+    }
+}
+
+impl Hearing {
+    /// Returns when this node is deaf, or asks for the next connection.
+    fn deadline(&self) -> Instant {
+        if self.deaf {
+            self.next_reconnect
+        } else {
+            self.at + DEAF_AFTER
+        }
+    }
+
+    fn sent(&mut self, now: Instant) -> u64 {
+        self.beat += 1;
+        self.unheard.push_back((self.beat, now));
+        if self.unheard.len() > MAX_UNHEARD {
+            self.unheard.pop_front();
+        }
+        self.beat
+    }
+
+    /// Returns when the last announcement left.
+    fn asked_at(&self) -> Option<Instant> {
+        match self.unheard.back() {
+            Some((_, sent)) => Some(*sent),
+            None => self.last.map(|(_, sent)| sent),
+        }
+    }
+
+    /// Returns whether an announcement that left at this time or later has come back.
+    fn proves(&self, time: Instant) -> bool {
+        self.last.is_some_and(|(_, sent)| sent >= time)
+    }
+
+    /// Takes note of an announcement that came back. Returns when it had left, and whether the time since the one
+    /// before it is proven. Returns `None` for an announcement that is not expected.
+    fn heard(&mut self, beat: u64) -> Option<(Instant, bool)> {
+        let index = self.unheard.iter().position(|(sent, _)| *sent == beat)?;
+        let (_, sent) = self.unheard.drain(..=index).next_back()?;
+        let before = self.last.replace((beat, sent));
+        let proves = before
+            .is_some_and(|(last, left)| last + 1 == beat && sent.duration_since(left) <= MAX_GAP);
+        Some((sent, proves))
+    }
+}

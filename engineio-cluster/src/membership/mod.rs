@@ -1,0 +1,242 @@
+//! The nodes of the cluster, as the bus shows them.
+//!
+//! `announcement` has what a node says, `detector` decides from it who is alive, and `driver` connects the two with the
+//! bus and the clock.
+
+pub(crate) mod announcement;
+mod detector;
+mod driver;
+#[cfg(test)]
+mod random_walk;
+#[cfg(test)]
+mod scenarios;
+mod status;
+#[cfg(test)]
+mod tests;
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use engineio_tower::{Message, Server};
+use thiserror::Error;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, timeout};
+
+pub use status::Status;
+
+use crate::bus::wire::{BROADCAST_OVERHEAD, BusMessage, Stamp};
+use crate::bus::{Bus, PublishError};
+use crate::members::Members;
+use crate::{NodeId, meter};
+
+/// The time that a farewell may take.
+const FAREWELL_LIMIT: Duration = Duration::from_secs(1);
+
+/// A conflict of ids is shown for this long after it was last seen.
+const CONFLICT_SHOWN: Duration = Duration::from_secs(5);
+
+/// News for the driver that wait.
+const MAX_NEWS: usize = 256;
+
+/// This node, as it introduces itself.
+#[derive(Clone, Debug)]
+pub(crate) struct Local {
+    pub(crate) id: NodeId,
+    /// A random number that tells this process from its predecessors of the same name.
+    pub(crate) incarnation: u64,
+    /// The internal address at which the others reach it, as `host:port`, of 255 bytes at most.
+    pub(crate) address: Arc<str>,
+}
+
+/// The membership of this node. Dropping it ends the announcements without a farewell.
+#[derive(Debug)]
+pub(crate) struct Membership {
+    bus: Arc<dyn Bus>,
+    incarnation: u64,
+    next_number: AtomicU64,
+    members: Members,
+    shared: Arc<Shared>,
+    news: mpsc::Sender<News>,
+    task: JoinHandle<()>,
+}
+
+/// Something that the rest of the node tells the driver.
+#[derive(Debug)]
+enum News {
+    RefusedConnection(NodeId),
+    Drain,
+    Leave(oneshot::Sender<()>),
+}
+
+/// The state that the driver writes and the handle reads.
+#[derive(Debug, Default)]
+struct Shared {
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    bus_lost_since: Option<Instant>,
+    draining: bool,
+    conflict_seen: Option<Instant>,
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // The fields are independent, so a panic elsewhere has broken nothing.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A node could not join its cluster.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum JoinError {
+    /// Another node that runs has the same id.
+    #[error(
+        "a running node at {address} has the id {id}: stop it, or give this node another name, or none for a random one"
+    )]
+    IdInUse {
+        /// The id of both nodes.
+        id: NodeId,
+        /// The internal address of the other one.
+        address: Arc<str>,
+    },
+    /// Nothing that this node publishes comes back.
+    #[error(
+        "what this node publishes does not come back from the broker within five seconds: check the broker, and the \
+         permission to publish and subscribe to the channel"
+    )]
+    BusDeaf,
+    /// There are as many nodes as a cluster can have.
+    #[error("the cluster has 256 nodes already, which is the limit")]
+    ClusterFull,
+    /// The internal address is longer than an announcement can say.
+    #[error("the internal address of this node is longer than 255 bytes")]
+    AddressTooLong,
+}
+
+impl Membership {
+    /// Joins the cluster: checks that nobody else has the id of this node, which takes 1.5 s, and fills the table of members.
+    ///
+    /// From then on this node announces itself each second, keeps `members` up to date, and hands what arrives on the bus to
+    /// the clients of `server`.
+    pub(crate) async fn join(
+        bus: Arc<dyn Bus>,
+        local: Local,
+        members: Members,
+        server: Server,
+    ) -> Result<Self, JoinError> {
+        if local.address.len() > announcement::MAX_ADDRESS {
+            return Err(JoinError::AddressTooLong);
+        }
+        let shared = Arc::new(Shared::default());
+        let (news, receiver) = mpsc::channel(MAX_NEWS);
+        let (joined, outcome) = oneshot::channel();
+        let incarnation = local.incarnation;
+        let driver = driver::Driver::new(
+            Arc::clone(&bus),
+            local,
+            members.clone(),
+            server,
+            Arc::clone(&shared),
+            joined,
+        );
+        let membership = Self {
+            bus,
+            incarnation,
+            next_number: AtomicU64::new(1),
+            members,
+            shared,
+            news,
+            task: tokio::spawn(driver.run(receiver)),
+        };
+        match outcome.await {
+            Ok(Ok(())) => Ok(membership),
+            Ok(Err(error)) => Err(error),
+            // The runtime shuts down.
+            Err(_) => Err(JoinError::BusDeaf),
+        }
+    }
+
+    /// Publishes a message for the clients of all other nodes.
+    ///
+    /// Fails as [`Bus::publish`] does; and with [`PublishError::Unconfirmed`] while nothing comes back from the bus. A
+    /// message that is too large for the bus has to go to each node over HTTP/2.
+    pub(crate) async fn broadcast(&self, message: Message) -> Result<(), PublishError> {
+        let outcome = self.publish_broadcast(message).await;
+        if let Err(error) = &outcome {
+            let reason = match error {
+                PublishError::Disconnected => "disconnected",
+                PublishError::Unconfirmed => "unconfirmed",
+                PublishError::TooLarge { .. } => "too_large",
+            };
+            meter::count(meter::UNPUBLISHED, reason, 1);
+        }
+        outcome
+    }
+
+    async fn publish_broadcast(&self, message: Message) -> Result<(), PublishError> {
+        // Before it is copied.
+        let (len, limit) = (message.len() + BROADCAST_OVERHEAD, self.bus.max_message());
+        if len > limit {
+            return Err(PublishError::TooLarge { len, limit });
+        }
+        let stamp = Stamp {
+            sender: self.incarnation,
+            number: self.next_number.fetch_add(1, Ordering::Relaxed),
+        };
+        let message = BusMessage::Broadcast { stamp, message };
+        self.bus.publish(message.encode()).await?;
+        if self.shared.lock().bus_lost_since.is_some() {
+            return Err(PublishError::Unconfirmed);
+        }
+        Ok(())
+    }
+
+    /// Reports that the internal address of a node refused a connection.
+    ///
+    /// The node is asked on the bus whether it lives, and removed from the table if it does not answer.
+    pub(crate) fn report_refused_connection(&self, id: NodeId) {
+        // If the queue is full, so many reports wait that this one changes nothing.
+        let _ = self.news.try_send(News::RefusedConnection(id));
+    }
+
+    /// Announces that this node takes no new sessions.
+    pub(crate) async fn drain(&self) {
+        self.shared.lock().draining = true;
+        let _ = self.news.send(News::Drain).await;
+    }
+
+    /// Says farewell, so that the others remove this node at once. Takes a second at most.
+    pub(crate) async fn leave(&self) {
+        let (done, published) = oneshot::channel();
+        let farewell = async {
+            if self.news.send(News::Leave(done)).await.is_ok() {
+                let _ = published.await;
+            }
+        };
+        let _ = timeout(FAREWELL_LIMIT, farewell).await;
+    }
+
+    /// Returns the state of this node in its cluster.
+    pub(crate) fn status(&self) -> Status {
+        let state = self.shared.lock();
+        Status {
+            others: self.members.all().len(),
+            bus_lost_since: state.bus_lost_since.map(Instant::into_std),
+            draining: state.draining,
+            id_conflict: state
+                .conflict_seen
+                .is_some_and(|seen| seen.elapsed() < CONFLICT_SHOWN),
+        }
+    }
+}
+
+impl Drop for Membership {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
