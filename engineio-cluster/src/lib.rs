@@ -13,7 +13,6 @@ mod meter;
 mod node;
 
 pub use builder::{ClusterBuilder, Peers, StartError};
-pub use cluster::Cluster;
 #[cfg(any(feature = "nats", feature = "redis"))]
 pub use bus::ConnectBusError;
 pub use bus::{Bus, BusEvent, BusFuture, MAX_MESSAGE, MemoryBroker, MemoryBus, PublishError};
@@ -21,6 +20,7 @@ pub use bus::{Bus, BusEvent, BusFuture, MAX_MESSAGE, MemoryBroker, MemoryBus, Pu
 pub use bus::{Nats, NatsBuilder};
 #[cfg(feature = "redis")]
 pub use bus::{Redis, RedisBuilder};
+pub use cluster::Cluster;
 pub use members::{Member, MemberState};
 pub use membership::{JoinError, Status};
 pub use node::{InvalidNodeId, NodeId};
