@@ -108,6 +108,9 @@
 //!
 //! - `rustls` (default): `https` and `wss` with rustls and ring; trusts the roots of webpki-roots and those that you add.
 //! - `rustls-no-provider`: the same without ring, for a crypto provider that the application installs.
+//! - `rustls-platform-verifier`: the option
+//!   [`platform_verifier`](https://docs.rs/engineio-client/latest/engineio_client/struct.ClientBuilder.html#method.platform_verifier),
+//!   for the trust store of the operating system.
 //! - `blocking`: the module `blocking`, a client without async.
 //! - `metrics`: records counters, gauges and histograms with the `metrics` facade.
 //!
@@ -166,6 +169,8 @@ mod target;
 mod wakers;
 
 pub use http;
+#[cfg(feature = "rustls-no-provider")]
+pub use tokio_rustls::rustls;
 
 pub use builder::ClientBuilder;
 pub use client::{Client, FlushError, Handle, SinkError};

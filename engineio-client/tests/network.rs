@@ -1,21 +1,12 @@
-//! Proxies and TLS.
-#![cfg(feature = "rustls")]
+//! Proxies.
 
 mod support;
 
-use std::pin::Pin;
-use std::sync::Arc;
-
-use engineio_client::{Client, ErrorKind, Message, Transport};
+use engineio_client::{Client, ErrorKind, Transport};
 use futures_util::SinkExt;
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
-use support::{Io, OPEN, OPEN_POLLING, Reply, Request, Server, echo, in_time, ok, websocket};
+use support::{OPEN, OPEN_POLLING, Reply, Request, Server, echo, in_time, ok, websocket};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional};
 use tokio::net::{TcpListener, TcpStream};
-use tokio_rustls::TlsAcceptor;
-use tokio_rustls::rustls::pki_types::PrivateKeyDer;
-use tokio_rustls::rustls::server::WebPkiClientVerifier;
-use tokio_rustls::rustls::{RootCertStore, ServerConfig};
 use tokio_tungstenite::tungstenite::Message as WsMessage;
 
 fn polling(request: &Request) -> Reply {
@@ -44,8 +35,9 @@ fn a_builder_that_is_printed_keeps_its_secrets() {
         .bearer_auth("hidden")
         .cookie("a", "hidden")
         .query("token", "hidden")
-        .proxy("http://user:hidden@p")
-        .client_identity(b"hidden");
+        .proxy("http://user:hidden@p");
+    #[cfg(feature = "rustls")]
+    let builder = builder.client_identity(b"hidden");
     let printed = format!("{builder:?}");
     for secret in ["hidden", &format!("{:?}", b"hidden")] {
         assert!(!printed.contains(secret), "{printed}");
@@ -243,103 +235,33 @@ async fn a_proxy_may_be_told_an_address_that_was_looked_up_here() {
     assert_eq!((last, port), (1, 80));
 }
 
-/// A private authority, a server of its making, and a client of its making.
-struct Authority {
-    root: String,
-    identity: String,
-    acceptor: TlsAcceptor,
-}
-
-fn authority(asks_for_client: bool) -> Authority {
-    let mut params = CertificateParams::new(Vec::new()).unwrap();
-    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
-    let issue = |name: &str| {
-        let key = KeyPair::generate().unwrap();
-        let params = CertificateParams::new(vec![name.to_owned()]).unwrap();
-        (params.signed_by(&key, &issuer).unwrap(), key)
-    };
-    let (server, server_key) = issue("localhost");
-    let (client, client_key) = issue("client");
-    let provider = Arc::new(tokio_rustls::rustls::crypto::ring::default_provider());
-    let config = ServerConfig::builder_with_provider(provider.clone())
-        .with_safe_default_protocol_versions()
-        .unwrap();
-    let config = if asks_for_client {
-        let mut roots = RootCertStore::empty();
-        roots.add(issuer.der().clone()).unwrap();
-        let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
-        config.with_client_cert_verifier(verifier.build().unwrap())
-    } else {
-        config.with_no_client_auth()
-    };
-    let key = PrivateKeyDer::try_from(server_key.serialize_der()).unwrap();
-    let config = config
-        .with_single_cert(vec![server.der().clone()], key)
-        .unwrap();
-    Authority {
-        root: issuer.pem(),
-        identity: client.pem() + &client_key.serialize_pem(),
-        acceptor: TlsAcceptor::from(Arc::new(config)),
-    }
-}
-
-async fn tls_server(acceptor: TlsAcceptor) -> Server {
-    type Accepted = Pin<Box<dyn Future<Output = Option<Box<dyn Io>>> + Send>>;
-    Server::start_on(
-        |_, request| either(request),
-        move |tcp| -> Accepted {
-            let acceptor = acceptor.clone();
-            Box::pin(async move {
-                let tls = acceptor.accept(tcp).await.ok()?;
-                Some(Box::new(tls) as Box<dyn Io>)
-            })
-        },
-    )
-    .await
-}
-
 #[tokio::test]
-async fn a_private_root_is_trusted_when_it_is_given() {
-    let authority = authority(false);
-    let server = tls_server(authority.acceptor).await;
-    let builder = |transport| {
-        let url = format!("https://localhost:{}", server.port);
-        Client::builder(&url).transports([transport])
-    };
-    for transport in [Transport::Polling, Transport::WebSocket] {
-        let trusting = builder(transport).root_certificate(authority.root.as_bytes());
-        let client = in_time(trusting.connect()).await.unwrap();
-        client.send("a").await.unwrap();
-        in_time(client.close()).await;
-
-        let error = in_time(builder(transport).connect()).await.unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::Connect, "{error}");
-        assert!(error.to_string().contains("certificates"), "{error}");
-
-        let careless = builder(transport).danger_accept_invalid_certificates(true);
-        in_time(careless.connect()).await.unwrap();
-
-        let wrong_name = Client::builder(&format!("https://127.0.0.1:{}", server.port))
-            .transports([transport])
-            .root_certificate(authority.root.as_bytes());
-        assert!(in_time(wrong_name.connect()).await.is_err());
+async fn the_environment_names_the_proxy_and_its_exceptions() {
+    const CHILD: &str = "ENGINEIO_TEST_TARGET";
+    if let Ok(url) = std::env::var(CHILD) {
+        let builder = Client::builder(&url).transports([Transport::Polling]);
+        let client = in_time(builder.proxy_from_environment().connect()).await;
+        in_time(client.unwrap().close()).await;
+        return;
     }
-}
-
-#[tokio::test]
-async fn a_client_shows_who_it_is() {
-    let authority = authority(true);
-    let server = tls_server(authority.acceptor).await;
-    let builder = || {
-        Client::builder(&format!("wss://localhost:{}", server.port))
-            .transports([Transport::WebSocket])
-            .built_in_roots(false)
-            .root_certificate(authority.root.as_bytes())
-    };
-    assert!(in_time(builder().connect()).await.is_err());
-    let builder = builder().client_identity(authority.identity.as_bytes());
-    let mut client = in_time(builder.connect()).await.unwrap();
-    client.send("a").await.unwrap();
-    assert_eq!(in_time(client.next()).await, Some(Message::from("a")));
+    // A proxy and a server at once.
+    let server = Server::start(|_, request| polling(request)).await;
+    for (url, exceptions) in [
+        ("http://engine.example:8080", "other.example"),
+        (&*server.url(), "127.0.0.0/8"),
+    ] {
+        let test = "the_environment_names_the_proxy_and_its_exceptions";
+        let child = tokio::process::Command::new(std::env::current_exe().unwrap())
+            .args([test, "--exact"])
+            .env(CHILD, url)
+            .env("http_proxy", format!("http://user:pw@127.0.0.1:{}", server.port))
+            .env("no_proxy", exceptions)
+            .status();
+        assert!(in_time(child).await.unwrap().success());
+        for request in server.requests.lock().unwrap().drain(..) {
+            let is_forwarded = request.target.starts_with("http://engine.example:8080/");
+            assert_eq!(is_forwarded, url.contains("engine.example"), "{request:?}");
+            assert_eq!(request.header("proxy-authorization").is_some(), is_forwarded);
+        }
+    }
 }

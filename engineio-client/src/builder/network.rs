@@ -11,10 +11,13 @@ use tower_service::Service;
 use super::ClientBuilder;
 use crate::Error;
 use crate::error::BoxError;
-use crate::net::connect::{Connector, Options, Security};
+use crate::net::connect::{Connector, Options, Proxies, Security};
 use crate::net::custom::CustomConnector;
 use crate::net::dial::{Dialer, TcpOptions};
+use crate::net::environment::Environment;
 use crate::net::proxy::Proxy;
+#[cfg(feature = "rustls-no-provider")]
+use crate::net::tls::Tls;
 use crate::target::Target;
 
 /// The options for connections.
@@ -25,7 +28,7 @@ pub(super) struct NetworkOptions {
     custom: Option<CustomConnector>,
     /// The connector of the application does TLS too.
     is_secured: bool,
-    proxy: Option<Proxy>,
+    proxies: Proxies,
     #[cfg(feature = "rustls-no-provider")]
     pub(super) tls: crate::net::tls::TlsOptions,
 }
@@ -37,7 +40,7 @@ impl Default for NetworkOptions {
             tcp: TcpOptions::default(),
             custom: None,
             is_secured: false,
-            proxy: None,
+            proxies: Proxies::None,
             #[cfg(feature = "rustls-no-provider")]
             tls: crate::net::tls::TlsOptions::default(),
         }
@@ -51,7 +54,7 @@ impl NetworkOptions {
             let unused = [
                 ("resolve", !self.tcp.addresses.is_empty()),
                 ("local_address", self.tcp.local.is_some()),
-                ("proxy", self.is_secured && self.proxy.is_some()),
+                ("proxy", self.is_secured && !matches!(self.proxies, Proxies::None)),
             ];
             if let Some((option, _)) = unused.iter().find(|(_, is_set)| *is_set) {
                 let message = format!(
@@ -60,31 +63,35 @@ impl NetworkOptions {
                 return Err(Error::invalid(message));
             }
         }
-        let security = match self.is_secured {
-            true => Security::Done,
-            false => {
-                #[cfg(feature = "rustls-no-provider")]
-                let security = match target.is_secure() {
-                    true => Security::Tls(self.tls.tls()?),
-                    false => Security::None,
-                };
-                #[cfg(not(feature = "rustls-no-provider"))]
-                let security = Security::None;
-                security
+        let needs_tls = (target.is_secure() && !self.is_secured) || self.proxies.is_secure();
+        #[cfg(feature = "rustls-no-provider")]
+        let security = {
+            let tls = Tls::new(self.tls);
+            if needs_tls {
+                tls.check()?;
+            }
+            match self.is_secured {
+                true => Security::Done,
+                false => Security::Tls(tls),
             }
         };
         #[cfg(not(feature = "rustls-no-provider"))]
-        if target.is_secure() && !self.is_secured {
-            let message =
-                format!("{target} needs TLS; enable the feature `rustls` of engineio-client");
-            return Err(Error::invalid(message));
-        }
+        let security = match self.is_secured {
+            true => Security::Done,
+            false if needs_tls => {
+                let message = format!(
+                    "{target}, or its proxy, needs TLS; enable the feature `rustls` of engineio-client"
+                );
+                return Err(Error::invalid(message));
+            }
+            false => Security::None,
+        };
         Ok(Connector::new(Options {
             dialer: match self.custom {
                 Some(custom) => Dialer::Custom(custom),
                 None => Dialer::Tcp(Arc::new(self.tcp)),
             },
-            proxy: self.proxy,
+            proxies: self.proxies,
             security,
             timeout: self.connect_timeout,
         }))
@@ -181,12 +188,37 @@ impl<M> ClientBuilder<M> {
         self
     }
 
-    /// Connects through a proxy, on both transports: `http://`, `socks4://`, `socks5://` (names are resolved by the client) or
-    /// `socks5h://` (names are resolved by the proxy), with `user:password@` if the proxy requires it. Default: none;
-    /// environment variables are not read.
+    /// Connects through a proxy, on both transports: `http://`, `https://` (the proxy is spoken to by TLS), `socks4://`,
+    /// `socks5://` (names are resolved by the client) or `socks5h://` (names are resolved by the proxy), with
+    /// `user:password@` if the proxy requires it. Default: none; environment variables are not read, unless
+    /// [`proxy_from_environment`](Self::proxy_from_environment) is called.
+    ///
+    /// An `https` proxy must have a certificate that the client trusts, as a server must. It is never shown the
+    /// client's own.
     pub fn proxy(mut self, url: &str) -> Self {
         match Proxy::parse(url) {
-            Ok(proxy) => self.network.proxy = Some(proxy),
+            Ok(proxy) => self.network.proxies = Proxies::One(proxy),
+            Err(error) => self.fail(error),
+        }
+        self
+    }
+
+    /// Connects through the proxies that environment variables name, as curl reads them: `http_proxy` for `http` and `ws`,
+    /// `https_proxy` or `HTTPS_PROXY` for `https` and `wss`, and where these are not set, `all_proxy` or `ALL_PROXY`.
+    /// `HTTP_PROXY` is not read, because a web server may set it from a header of a request. The values are URLs as for
+    /// [`proxy`](Self::proxy); without a scheme, it is `http`.
+    ///
+    /// `no_proxy` or `NO_PROXY` excepts servers, as a list with commas: `example.com` (with all names below it),
+    /// `192.0.2.0/24`, `::1`, or `*` for all.
+    ///
+    /// The variables are read by this call. A value that cannot be used is reported by `connect`.
+    pub fn proxy_from_environment(mut self) -> Self {
+        let get = |name: &str| {
+            let value = std::env::var_os(name)?;
+            Some(value.to_string_lossy().into_owned())
+        };
+        match Environment::read(get) {
+            Ok(environment) => self.network.proxies = Proxies::Environment(environment),
             Err(error) => self.fail(error),
         }
         self

@@ -1,9 +1,45 @@
 //! Options for TLS.
 
+use std::sync::Arc;
+
+use tokio_rustls::rustls::ClientConfig;
+
 use super::ClientBuilder;
 
 impl<M> ClientBuilder<M> {
-    /// Trusts these certificates too: one or more, in PEM.
+    /// Uses this configuration of [`rustls`](crate::rustls) for `https` and `wss`, in place of all other options for TLS:
+    /// for other TLS versions, cipher suites or crypto providers, or keys that are not in a PEM file. `h2` is removed
+    /// from its ALPN protocols, since the client uses HTTP/1.1.
+    ///
+    /// `connect` fails with [`ErrorKind::Invalid`](crate::ErrorKind::Invalid) if another option for TLS is set.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+    /// use std::sync::Arc;
+    ///
+    /// use engineio_client::Client;
+    /// use engineio_client::rustls::{ClientConfig, RootCertStore, version::TLS13};
+    ///
+    /// let config = ClientConfig::builder_with_protocol_versions(&[&TLS13])
+    ///     .with_root_certificates(RootCertStore::empty())
+    ///     .with_no_client_auth();
+    /// let client = Client::builder("https://example.com")
+    ///     .tls_config(Arc::new(config))
+    ///     .connect()
+    ///     .await?;
+    /// # client.close().await;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn tls_config(mut self, config: Arc<ClientConfig>) -> Self {
+        self.network.tls.config = Some(config);
+        self
+    }
+
+    /// Trusts these certificates too: one or more, in PEM. A self-signed certificate of the server is trusted for this
+    /// server, also if it is marked as one of an authority, as `openssl req -x509` does.
     pub fn root_certificate(mut self, pem: &[u8]) -> Self {
         self.network.tls.roots.push(pem.to_owned());
         self
@@ -16,15 +52,42 @@ impl<M> ClientBuilder<M> {
         self
     }
 
-    /// Authenticates the client to the server with a certificate chain and its private key, in PEM.
+    /// Sets whether certificates are verified as the operating system does it, with its trust store, to which companies
+    /// and antivirus programs add their own authorities. Default: no, but with the authorities of the web that this crate
+    /// brings along.
+    ///
+    /// The verifier of the system is used on Windows, macOS, iOS and Android; elsewhere that of rustls, with the
+    /// certificates found in the usual files, or in `SSL_CERT_FILE` and `SSL_CERT_DIR`. They are read by `connect`. Those
+    /// given to [`root_certificate`](Self::root_certificate) are trusted too, but on Android;
+    /// [`built_in_roots`](Self::built_in_roots) has no effect.
+    #[cfg(feature = "rustls-platform-verifier")]
+    pub const fn platform_verifier(mut self, platform: bool) -> Self {
+        self.network.tls.platform = platform;
+        self
+    }
+
+    /// Authenticates the client to the server with a certificate chain and its private key, in PEM and without a
+    /// passphrase. For other formats, use [`tls_config`](Self::tls_config).
     pub fn client_identity(mut self, pem: &[u8]) -> Self {
         self.network.tls.identity = Some(pem.to_owned());
         self
     }
 
-    /// **Danger:** accepts every certificate, so that anybody on the network path can read and change everything. For tests.
+    /// **Danger:** accepts every certificate, so that anybody on the network path can read and change everything. For
+    /// tests. Default: no.
+    ///
+    /// Certificates that rustls cannot read are accepted as well, such as those of version 1 or with short keys.
     pub const fn danger_accept_invalid_certificates(mut self, accept: bool) -> Self {
         self.network.tls.accept_anything = accept;
+        self
+    }
+
+    /// **Danger:** accepts a certificate that is valid but for another host, so that whoever has any valid certificate can
+    /// read and change everything. For tests. Default: no.
+    ///
+    /// To connect to a server by an address, leave its name in the URL and use [`resolve`](Self::resolve) instead.
+    pub const fn danger_accept_invalid_hostnames(mut self, accept: bool) -> Self {
+        self.network.tls.accept_any_name = accept;
         self
     }
 }

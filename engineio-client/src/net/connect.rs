@@ -13,6 +13,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tower_service::Service;
 
 use super::dial::Dialer;
+use super::environment::Environment;
 use super::proxy::{Proxy, ProxyKind};
 use super::stream::Stream;
 use crate::error::BoxError;
@@ -24,15 +25,44 @@ pub(crate) struct Connector(Arc<Options>);
 #[derive(Debug)]
 pub(crate) struct Options {
     pub(crate) dialer: Dialer,
-    pub(crate) proxy: Option<Proxy>,
+    pub(crate) proxies: Proxies,
     pub(crate) security: Security,
     pub(crate) timeout: Duration,
+}
+
+/// The proxies through which connections go.
+#[derive(Debug, Default)]
+pub(crate) enum Proxies {
+    #[default]
+    None,
+    One(Proxy),
+    Environment(Environment),
+}
+
+impl Proxies {
+    fn proxy(&self, uri: &Uri) -> Option<&Proxy> {
+        match self {
+            Self::None => None,
+            Self::One(proxy) => Some(proxy),
+            Self::Environment(environment) => environment.proxy(uri),
+        }
+    }
+
+    /// Returns whether a proxy is spoken to by TLS.
+    pub(crate) fn is_secure(&self) -> bool {
+        match self {
+            Self::None => false,
+            Self::One(proxy) => proxy.is_secure(),
+            Self::Environment(environment) => environment.is_secure(),
+        }
+    }
 }
 
 /// The way in which connections to `https` URLs are encrypted.
 #[derive(Debug)]
 pub(crate) enum Security {
-    /// No URL of the client is one.
+    /// This build has no TLS.
+    #[cfg(not(feature = "rustls-no-provider"))]
     None,
     /// The connector of the application has done it.
     Done,
@@ -52,7 +82,7 @@ impl Connector {
     /// Returns the proxy to which plain requests for this URL go in absolute form.
     fn forwarding(&self, uri: &Uri) -> Option<&Proxy> {
         let is_plain = uri.scheme() == Some(&http::uri::Scheme::HTTP);
-        let proxy = self.0.proxy.as_ref();
+        let proxy = self.0.proxies.proxy(uri);
         proxy.filter(|proxy| is_plain && proxy.kind == ProxyKind::Http)
     }
 
@@ -64,18 +94,19 @@ impl Connector {
     /// Connects with the client's own end at the server, as a WebSocket needs it.
     pub(crate) async fn to_server(&self, uri: &Uri) -> Result<Conn, BoxError> {
         let connecting = async {
-            let io = match &self.0.proxy {
+            let io = match self.0.proxies.proxy(uri) {
                 None => self.dialer().dial(uri).await?,
                 Some(proxy) => self.tunnel(proxy, uri).await?,
             };
-            self.secure(uri, io).await
+            self.secure(uri, io, true).await
         };
         self.within_timeout(connecting, false).await
     }
 
     /// Connects to a proxy that gets requests.
     pub(super) async fn to_proxy(&self, proxy: &Proxy) -> Result<Stream, BoxError> {
-        self.dialer().dial(&proxy.uri).await
+        let io = self.dialer().dial(&proxy.uri).await?;
+        self.secure(&proxy.uri, io, false).await
     }
 
     async fn within_timeout(
@@ -93,16 +124,19 @@ impl Connector {
         }
     }
 
-    /// Encrypts a connection to the host of a URL if its scheme demands it.
-    async fn secure(&self, uri: &Uri, io: Stream) -> Result<Stream, BoxError> {
+    /// Encrypts a connection to the host of a URL if its scheme demands it. A server is shown the client's certificate if it
+    /// asks for one, a proxy is not.
+    async fn secure(&self, uri: &Uri, io: Stream, is_server: bool) -> Result<Stream, BoxError> {
         if uri.scheme() != Some(&http::uri::Scheme::HTTPS) {
             return Ok(io);
         }
         match &self.0.security {
             Security::Done => Ok(io),
             #[cfg(feature = "rustls-no-provider")]
-            Security::Tls(tls) => tls.connect(super::dial::host(uri), io).await,
+            Security::Tls(tls) => tls.connect(super::dial::host(uri), io, is_server).await,
+            #[cfg(not(feature = "rustls-no-provider"))]
             Security::None => {
+                let _ = is_server;
                 Err("TLS is needed, and this build has none: enable the feature `rustls`".into())
             }
         }

@@ -33,11 +33,48 @@ pub(super) fn of_connection(attempt: &Attempt, error: BoxError) -> Error {
         );
         return Error::new(ErrorKind::Timeout, message).with_source(error);
     }
+    #[cfg(feature = "rustls-no-provider")]
+    let advice = causes(&*error).find_map(certificate_advice);
+    #[cfg(feature = "rustls-no-provider")]
+    if let Some(advice) = advice {
+        let message = format!("{attempt} found no secure connection: {advice}");
+        return Error::new(ErrorKind::Connect, message).with_source(error);
+    }
     let message = format!(
         "{attempt} found no connection; check that the server runs and that the host, the port, the proxy and the \
          certificates are right"
     );
     Error::new(ErrorKind::Connect, message).with_source(error)
+}
+
+/// Says what is wrong with a certificate, and what to do about it.
+#[cfg(feature = "rustls-no-provider")]
+fn certificate_advice(cause: &(dyn StdError + 'static)) -> Option<&'static str> {
+    use tokio_rustls::rustls::{CertificateError as Bad, Error as TlsError};
+
+    let error = cause.downcast_ref::<std::io::Error>()?.get_ref()?;
+    let TlsError::InvalidCertificate(error) = error.downcast_ref::<TlsError>()? else {
+        return None;
+    };
+    Some(match error {
+        Bad::UnknownIssuer => {
+            "nobody whom the client trusts has signed the certificate; give that of its issuer by `root_certificate`, or \
+             let the operating system verify it by `platform_verifier`"
+        }
+        Bad::Expired | Bad::ExpiredContext { .. } => {
+            "the certificate has expired; renew it, and check the clock of this machine"
+        }
+        Bad::NotValidYet | Bad::NotValidYetContext { .. } => {
+            "the certificate is not valid yet; check the clock of this machine"
+        }
+        Bad::NotValidForName | Bad::NotValidForNameContext { .. } => {
+            "the certificate is for another host; use a name that it has in the URL, and `resolve` for the address"
+        }
+        _ => {
+            "the certificate cannot be used; make one of version 3, with a subject alternative name and a key of RSA \
+             (2,048 bits or more), P-256, P-384 or Ed25519"
+        }
+    })
 }
 
 /// The error and its causes, down to the first.

@@ -6,6 +6,7 @@ pub(crate) mod cookies;
 pub(crate) mod custom;
 pub(crate) mod date;
 pub(crate) mod dial;
+pub(crate) mod environment;
 mod exchange;
 mod failure;
 pub(crate) mod http;
@@ -14,4 +15,6 @@ mod stream;
 #[cfg(feature = "rustls-no-provider")]
 pub(crate) mod tls;
 mod tunnel;
+#[cfg(feature = "rustls-no-provider")]
+mod verifier;
 pub(crate) mod websocket;

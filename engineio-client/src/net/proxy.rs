@@ -10,7 +10,7 @@ use crate::target::parse_credentials;
 #[derive(Clone)]
 pub(crate) struct Proxy {
     pub(crate) kind: ProxyKind,
-    /// Host and port, as an `http` URI whatever the kind.
+    /// Host and port, as an `http` URI whatever the kind, or `https` where it is spoken to by TLS.
     pub(crate) uri: Uri,
     credentials: Option<(String, String)>,
 }
@@ -31,8 +31,8 @@ impl Proxy {
         let wrong = |what: &str| {
             let host = url.rsplit_once('@').map_or(url, |(_, host)| host);
             Error::invalid(format!(
-                "the proxy `{host}` {what}; write it as http://host:port, socks4://host:port, socks5://host:port or \
-                 socks5h://host:port"
+                "the proxy `{host}` {what}; write it as http://host:port, https://host:port, socks4://host:port, \
+                 socks5://host:port or socks5h://host:port"
             ))
         };
         let (scheme, rest) = url
@@ -40,7 +40,9 @@ impl Proxy {
             .ok_or_else(|| wrong("has no scheme"))?;
         let (kind, default_port) = match scheme {
             "http" => (ProxyKind::Http, 80),
-            "socks4" => (ProxyKind::Socks4, 1080),
+            "https" => (ProxyKind::Http, 443),
+            // Names are sent to the proxy either way.
+            "socks4" | "socks4a" => (ProxyKind::Socks4, 1080),
             "socks5" => (ProxyKind::Socks5 { local_dns: true }, 1080),
             "socks5h" => (ProxyKind::Socks5 { local_dns: false }, 1080),
             _ => return Err(wrong("is of a kind that is not known")),
@@ -64,12 +66,18 @@ impl Proxy {
             return Err(wrong("has no valid port"));
         }
         let port = authority.port_u16().unwrap_or(default_port);
-        let uri = format!("http://{}:{port}/", authority.host());
+        let scheme = if scheme == "https" { "https" } else { "http" };
+        let uri = format!("{scheme}://{}:{port}/", authority.host());
         Ok(Self {
             kind,
             uri: uri.parse().map_err(|_| wrong("has no valid host"))?,
             credentials: credentials.map(|(user, password)| (user, password.unwrap_or_default())),
         })
+    }
+
+    /// Returns whether the proxy is spoken to by TLS.
+    pub(crate) fn is_secure(&self) -> bool {
+        self.uri.scheme() == Some(&http::uri::Scheme::HTTPS)
     }
 
     pub(crate) fn credentials(&self) -> Option<(String, String)> {
@@ -118,6 +126,9 @@ mod tests {
         let proxy = Proxy::parse("http://user:secret@proxy.example:3128/").unwrap();
         assert_eq!(proxy.uri, "http://proxy.example:3128/");
         assert_eq!(proxy.authorization().unwrap(), "Basic dXNlcjpzZWNyZXQ=");
+        let proxy = Proxy::parse("https://proxy.example").unwrap();
+        assert!(proxy.is_secure() && proxy.kind == ProxyKind::Http);
+        assert_eq!(proxy.uri, "https://proxy.example:443/");
         let proxy = Proxy::parse("socks5h://localhost").unwrap();
         assert_eq!(proxy.kind, ProxyKind::Socks5 { local_dns: false });
         assert_eq!(proxy.uri, "http://localhost:1080/");
@@ -129,7 +140,7 @@ mod tests {
         for url in [
             "proxy:80",
             "ftp://u:secret@p",
-            "https://u:secret@p",
+            "https://u:secret@p:x",
             "http://",
             "http://u:secret@p:99999",
             "socks5://u:secret@p:80x",
