@@ -254,14 +254,20 @@ async fn the_environment_names_the_proxy_and_its_exceptions() {
         let child = tokio::process::Command::new(std::env::current_exe().unwrap())
             .args([test, "--exact"])
             .env(CHILD, url)
-            .env("http_proxy", format!("http://user:pw@127.0.0.1:{}", server.port))
+            .env(
+                "http_proxy",
+                format!("http://user:pw@127.0.0.1:{}", server.port),
+            )
             .env("no_proxy", exceptions)
             .status();
         assert!(in_time(child).await.unwrap().success());
         for request in server.requests.lock().unwrap().drain(..) {
             let is_forwarded = request.target.starts_with("http://engine.example:8080/");
             assert_eq!(is_forwarded, url.contains("engine.example"), "{request:?}");
-            assert_eq!(request.header("proxy-authorization").is_some(), is_forwarded);
+            assert_eq!(
+                request.header("proxy-authorization").is_some(),
+                is_forwarded
+            );
         }
     }
 }

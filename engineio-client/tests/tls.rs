@@ -67,7 +67,9 @@ fn authority(asks_for_client: bool) -> Authority {
     };
     let key = PrivateKeyDer::try_from(server_key.serialize_der()).unwrap();
     let chain = vec![server.der().clone()];
-    let config = config.with_single_cert(chain.clone(), key.clone_key()).unwrap();
+    let config = config
+        .with_single_cert(chain.clone(), key.clone_key())
+        .unwrap();
     Authority {
         root: issuer.pem(),
         root_der: issuer.der().clone(),
@@ -231,7 +233,10 @@ fn self_signed(change: impl FnOnce(&mut CertificateParams)) -> (String, TlsAccep
     let key = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
     let config = server_config().with_no_client_auth();
     let config = config.with_single_cert(vec![certificate.der().clone()], key);
-    (certificate.pem(), TlsAcceptor::from(Arc::new(config.unwrap())))
+    (
+        certificate.pem(),
+        TlsAcceptor::from(Arc::new(config.unwrap())),
+    )
 }
 
 #[tokio::test]
@@ -245,16 +250,25 @@ async fn a_self_signed_certificate_of_an_authority_is_trusted_for_its_own_server
                 .transports([transport])
                 .root_certificate(root.as_bytes())
         };
-        in_time(builder("localhost", &root).connect()).await.unwrap();
-        let error = in_time(builder("127.0.0.1", &root).connect()).await.unwrap_err();
+        in_time(builder("localhost", &root).connect())
+            .await
+            .unwrap();
+        let error = in_time(builder("127.0.0.1", &root).connect())
+            .await
+            .unwrap_err();
         assert!(error.to_string().contains("for another host"), "{error}");
-        in_time(builder("localhost", &other).connect()).await.unwrap_err();
+        in_time(builder("localhost", &other).connect())
+            .await
+            .unwrap_err();
     }
 }
 
 #[tokio::test]
 async fn a_self_signed_certificate_that_is_out_of_date_is_refused_with_the_reason() {
-    for (years, expected) in [((2001, 2002), "has expired"), ((2100, 2101), "not valid yet")] {
+    for (years, expected) in [
+        ((2001, 2002), "has expired"),
+        ((2100, 2101), "not valid yet"),
+    ] {
         let (root, acceptor) = self_signed(|params| {
             params.not_before = rcgen::date_time_ymd(years.0, 1, 1);
             params.not_after = rcgen::date_time_ymd(years.1, 1, 1);
@@ -307,7 +321,9 @@ async fn a_configuration_of_the_application_decides_everything() {
     .await;
     let builder = || Client::builder(&format!("https://localhost:{}", server.port));
     for transport in TRANSPORTS {
-        let builder = builder().transports([transport]).tls_config(Arc::clone(&config));
+        let builder = builder()
+            .transports([transport])
+            .tls_config(Arc::clone(&config));
         in_time(builder.connect()).await.unwrap();
     }
     let versions = versions.lock().unwrap();
@@ -388,12 +404,20 @@ async fn a_proxy_may_be_spoken_to_by_tls_and_never_sees_the_clients_certificate(
         let client = in_time(builder.connect()).await.unwrap();
         in_time(client.close()).await;
     }
-    let error = in_time(builder("http://engine.example").connect()).await.unwrap_err();
+    let error = in_time(builder("http://engine.example").connect())
+        .await
+        .unwrap_err();
     assert_eq!(error.status(), Some(403), "{error}");
     let requests = requests.lock().unwrap();
-    assert!(requests.iter().all(|(_, is_known)| !is_known), "{requests:?}");
+    assert!(
+        requests.iter().all(|(_, is_known)| !is_known),
+        "{requests:?}"
+    );
     let (last, rest) = requests.split_last().unwrap();
-    assert!(last.0.starts_with("GET http://engine.example/engine.io/?"), "{last:?}");
+    assert!(
+        last.0.starts_with("GET http://engine.example/engine.io/?"),
+        "{last:?}"
+    );
     assert!(rest.len() >= 2);
     for (line, _) in rest {
         assert_eq!(line, "CONNECT localhost:444 HTTP/1.1\r\n");
@@ -429,7 +453,9 @@ async fn the_trust_store_of_the_system_is_used_if_that_is_asked_for() {
     if let Ok(url) = std::env::var(CHILD) {
         for transport in TRANSPORTS {
             let builder = || Client::builder(&url).transports([transport]);
-            in_time(builder().platform_verifier(true).connect()).await.unwrap();
+            in_time(builder().platform_verifier(true).connect())
+                .await
+                .unwrap();
             in_time(builder().connect()).await.unwrap_err();
         }
         return;
@@ -439,7 +465,10 @@ async fn the_trust_store_of_the_system_is_used_if_that_is_asked_for() {
     let dir = std::env::temp_dir().join(format!("engineio-trust-{}", std::process::id()));
     std::fs::write(&dir, &authority.root).unwrap();
     let child = tokio::process::Command::new(std::env::current_exe().unwrap())
-        .args(["the_trust_store_of_the_system_is_used_if_that_is_asked_for", "--exact"])
+        .args([
+            "the_trust_store_of_the_system_is_used_if_that_is_asked_for",
+            "--exact",
+        ])
         .env(CHILD, format!("https://localhost:{}", server.port))
         .env("SSL_CERT_FILE", &dir)
         .env_remove("SSL_CERT_DIR")

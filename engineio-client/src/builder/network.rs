@@ -54,7 +54,10 @@ impl NetworkOptions {
             let unused = [
                 ("resolve", !self.tcp.addresses.is_empty()),
                 ("local_address", self.tcp.local.is_some()),
-                ("proxy", self.is_secured && !matches!(self.proxies, Proxies::None)),
+                (
+                    "proxy",
+                    self.is_secured && !matches!(self.proxies, Proxies::None),
+                ),
             ];
             if let Some((option, _)) = unused.iter().find(|(_, is_set)| *is_set) {
                 let message = format!(

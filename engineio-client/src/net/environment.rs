@@ -45,7 +45,9 @@ impl Environment {
                 false => format!("http://{url}"),
             };
             Proxy::parse(&url).map(Some).map_err(|error| {
-                Error::invalid(format!("the environment variable `{name}` cannot be used: {error}"))
+                Error::invalid(format!(
+                    "the environment variable `{name}` cannot be used: {error}"
+                ))
             })
         };
         let all = proxy(&["all_proxy", "ALL_PROXY"])?;
@@ -89,7 +91,9 @@ mod tests {
         let environment = read(variables).unwrap();
         let proxy = |url: &&str| {
             let proxy = environment.proxy(&url.parse().unwrap());
-            proxy.map_or_else(String::new, |proxy| proxy.uri.authority().unwrap().to_string())
+            proxy.map_or_else(String::new, |proxy| {
+                proxy.uri.authority().unwrap().to_string()
+            })
         };
         urls.iter().map(proxy).collect()
     }
@@ -97,11 +101,19 @@ mod tests {
     #[test]
     fn the_scheme_chooses_the_variable_and_small_letters_come_first() {
         let urls = ["http://h/", "https://h/"];
-        let all = &[("http_proxy", "a:1"), ("https_proxy", "http://b:2"), ("HTTPS_PROXY", "c:3")];
+        let all = &[
+            ("http_proxy", "a:1"),
+            ("https_proxy", "http://b:2"),
+            ("HTTPS_PROXY", "c:3"),
+        ];
         assert_eq!(proxies(all, &urls), ["a:1", "b:2"]);
         let upper = &[("HTTP_PROXY", "a:1"), ("HTTPS_PROXY", "c:3")];
         assert_eq!(proxies(upper, &urls), ["", "c:3"]);
-        let rest = &[("ALL_PROXY", "socks5://d"), ("http_proxy", ""), ("https_proxy", "b:2")];
+        let rest = &[
+            ("ALL_PROXY", "socks5://d"),
+            ("http_proxy", ""),
+            ("https_proxy", "b:2"),
+        ];
         assert_eq!(proxies(rest, &urls), ["d:1080", "b:2"]);
         assert_eq!(proxies(&[], &urls), ["", ""]);
     }
@@ -129,7 +141,12 @@ mod tests {
 
     #[test]
     fn a_wrong_value_is_refused_with_the_name_of_its_variable_and_without_its_password() {
-        let error = read(&[("https_proxy", "ftp://u:secret@p")]).unwrap_err().to_string();
-        assert!(error.contains("`https_proxy`") && !error.contains("secret"), "{error}");
+        let error = read(&[("https_proxy", "ftp://u:secret@p")])
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.contains("`https_proxy`") && !error.contains("secret"),
+            "{error}"
+        );
     }
 }

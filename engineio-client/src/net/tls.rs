@@ -4,8 +4,8 @@ use std::fmt;
 use std::sync::{Arc, OnceLock};
 
 use tokio_rustls::TlsConnector;
-use tokio_rustls::rustls::client::{ResolvesClientCert, WebPkiServerVerifier};
 use tokio_rustls::rustls::client::danger::ServerCertVerifier;
+use tokio_rustls::rustls::client::{ResolvesClientCert, WebPkiServerVerifier};
 use tokio_rustls::rustls::crypto::CryptoProvider;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
@@ -123,7 +123,11 @@ impl TlsOptions {
             Some(config) => self.given(config)?,
             None => Arc::new(self.config()?),
         };
-        if config.alpn_protocols.iter().any(|protocol| protocol == b"h2") {
+        if config
+            .alpn_protocols
+            .iter()
+            .any(|protocol| protocol == b"h2")
+        {
             // The client speaks HTTP/1.1 only.
             let alpn = &mut Arc::make_mut(&mut config).alpn_protocols;
             alpn.retain(|protocol| protocol != b"h2");
@@ -170,12 +174,15 @@ impl TlsOptions {
         let key = PrivateKeyDer::from_pem_slice(pem).map_err(|error| {
             Error::invalid("the client identity holds no private key in PEM").with_source(error)
         })?;
-        config
-            .with_client_auth_cert(chain, key)
-            .map_err(|error| Error::invalid("the client identity cannot be used").with_source(error))
+        config.with_client_auth_cert(chain, key).map_err(|error| {
+            Error::invalid("the client identity cannot be used").with_source(error)
+        })
     }
 
-    fn verifier(&self, provider: Arc<CryptoProvider>) -> Result<Arc<dyn ServerCertVerifier>, Error> {
+    fn verifier(
+        &self,
+        provider: Arc<CryptoProvider>,
+    ) -> Result<Arc<dyn ServerCertVerifier>, Error> {
         if self.accept_anything {
             tracing::warn!(target: crate::TARGET, "certificates are not checked: anybody on the way can read and change everything");
             return Ok(Arc::new(AcceptAnything));
@@ -209,7 +216,8 @@ impl TlsOptions {
                 Error::invalid("a root certificate cannot be used").with_source(error)
             })?;
         }
-        let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider).build();
+        let verifier =
+            WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider).build();
         Ok(verifier.map_err(|error| {
             let message = "no certificate is trusted; give one by `root_certificate`, or leave `built_in_roots` on";
             Error::invalid(message).with_source(error)
@@ -250,7 +258,9 @@ fn platform(
     _: Arc<CryptoProvider>,
 ) -> Result<Arc<dyn ServerCertVerifier>, Error> {
     // The option does not exist in this build.
-    Err(Error::invalid("enable the feature `rustls-platform-verifier`"))
+    Err(Error::invalid(
+        "enable the feature `rustls-platform-verifier`",
+    ))
 }
 
 /// The provider that the application has installed, or the one of this crate's features.
@@ -259,7 +269,9 @@ fn provider() -> Result<Arc<CryptoProvider>, Error> {
         return Ok(Arc::clone(installed));
     }
     #[cfg(feature = "rustls")]
-    return Ok(Arc::new(tokio_rustls::rustls::crypto::ring::default_provider()));
+    return Ok(Arc::new(
+        tokio_rustls::rustls::crypto::ring::default_provider(),
+    ));
     #[cfg(not(feature = "rustls"))]
     Err(Error::invalid(
         "TLS needs a crypto provider; enable the feature `rustls` of engineio-client, install a provider with \
