@@ -46,6 +46,8 @@ pub(crate) struct ServerInner {
     connected: AtomicUsize,
     pub(super) pending: Pending,
     pub(super) leaving: AtomicBool,
+    /// New clients are refused, before a shutdown.
+    pub(super) refusing: AtomicBool,
     /// Leads to the sessions of other processes.
     pub(super) forward: OnceLock<Arc<dyn Forward>>,
     background: Mutex<Vec<AbortHandle>>,
@@ -67,6 +69,7 @@ impl ServerInner {
             connected: AtomicUsize::new(0),
             pending: Pending::default(),
             leaving: AtomicBool::new(false),
+            refusing: AtomicBool::new(false),
             forward: OnceLock::new(),
             background: Mutex::default(),
         }
@@ -122,7 +125,7 @@ impl ServerInner {
     }
 
     pub(crate) fn is_leaving(&self) -> bool {
-        self.leaving.load(Ordering::Relaxed)
+        self.leaving.load(Ordering::Relaxed) || self.refusing.load(Ordering::Relaxed)
     }
 
     pub(crate) fn forward(&self) -> Option<&dyn Forward> {

@@ -245,6 +245,12 @@ impl Server {
         self.inner.end_background_tasks();
     }
 
+    /// Refuses new clients with 503 from now on, and goes on serving those that are connected. For a process that is about
+    /// to [shut down](Self::shutdown) and disconnects its clients one after the other before.
+    pub fn refuse_clients(&self) {
+        self.inner.refusing.store(true, Ordering::SeqCst);
+    }
+
     /// Lends the server the caller's runtime and runs [`on_start`](crate::ServerBuilder::on_start), instead of at the
     /// first handshake. Does nothing the second time.
     ///
@@ -257,7 +263,8 @@ impl Server {
         }
     }
 
-    /// Returns whether [`shutdown`](Self::shutdown) has been called, so that new clients are refused.
+    /// Returns whether new clients are refused, because [`shutdown`](Self::shutdown) or
+    /// [`refuse_clients`](Self::refuse_clients) has been called.
     #[must_use]
     pub fn is_shutting_down(&self) -> bool {
         self.inner.is_leaving()
