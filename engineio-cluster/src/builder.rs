@@ -3,18 +3,27 @@
 use std::fmt;
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
 
 use engineio_tower::Server;
 use http::HeaderValue;
 use thiserror::Error;
 use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+use tokio::time::MissedTickBehavior;
 
 use crate::cluster::{Cluster, Inner};
-use crate::forward::Forwarder;
+use crate::forward::{Forwarder, Relays};
 use crate::link::{Credentials, Links};
 use crate::listener::{self, Node};
 use crate::members::Members;
-use crate::{InvalidNodeId, Member, MemberState, NodeId};
+use crate::membership::{Local, Membership};
+use crate::operations::Caller;
+use crate::{Bus, InvalidNodeId, JoinError, Member, MemberState, NodeId};
+
+/// The time between two questions to a node of a fixed list, and the time limit for the answer.
+const ASK: Duration = Duration::from_secs(1);
 
 /// The other nodes of a cluster without a broker.
 ///
@@ -59,6 +68,8 @@ pub struct ClusterBuilder {
     listener: Option<TcpListener>,
     secret: Option<String>,
     peers: Vec<(NodeId, Arc<str>)>,
+    bus: Option<Arc<dyn Bus>>,
+    advertise: Option<Arc<str>>,
 }
 
 impl fmt::Debug for ClusterBuilder {
@@ -67,6 +78,7 @@ impl fmt::Debug for ClusterBuilder {
             .field("name", &self.name)
             .field("listen", &self.listen)
             .field("peers", &self.peers)
+            .field("bus", &self.bus)
             .finish_non_exhaustive()
     }
 }
@@ -102,7 +114,21 @@ impl ClusterBuilder {
         self
     }
 
-    /// Sets the other nodes, for a cluster without a broker.
+    /// Sets the bus by which the nodes find each other and broadcast: a [`Nats`](crate::Nats), a
+    /// [`Redis`](crate::Redis), or a [`MemoryBus`](crate::MemoryBus) in tests.
+    pub fn bus(mut self, bus: impl Bus) -> Self {
+        self.bus = Some(Arc::new(bus));
+        self
+    }
+
+    /// Sets the address, as `host:port`, at which the others reach the internal listener. Default: that of the listener,
+    /// which must not be `0.0.0.0` or `::` then if there is a bus.
+    pub fn advertise(mut self, address: impl Into<Arc<str>>) -> Self {
+        self.advertise = Some(address.into());
+        self
+    }
+
+    /// Sets the other nodes, for a cluster without a broker. A [`bus`](Self::bus) takes the place of such a list.
     pub fn peers(mut self, peers: Peers) -> Self {
         self.peers = peers.0;
         self
@@ -111,12 +137,13 @@ impl ClusterBuilder {
     /// Starts the node: from now on the server appends the node's name to the ids of its sessions, and requests for
     /// sessions of the other nodes are forwarded to them.
     ///
-    /// The node lives until the server has shut down.
+    /// The node lives until the server has shut down. With a bus this takes some two seconds, in which the node looks
+    /// whether another has its name.
     ///
     /// # Errors
     ///
-    /// Fails if the name is not a node id, if the address cannot be listened at, if the secret is missing, or if the
-    /// server belongs to a cluster already.
+    /// Fails if the name is not a node id, if the address cannot be listened at, if the secret is missing, if the bus does
+    /// not let the node join, or if the server belongs to a cluster already.
     ///
     /// # Panics
     ///
@@ -126,6 +153,9 @@ impl ClusterBuilder {
             Some(name) => name.parse()?,
             None => NodeId::random().map_err(io::Error::other)?,
         };
+        let mut incarnation = [0; 8];
+        getrandom::fill(&mut incarnation).map_err(io::Error::other)?;
+        let incarnation = u64::from_ne_bytes(incarnation);
         let secret = match self.secret.as_deref() {
             Some("") => return Err(StartError::EmptySecret),
             Some(secret) => {
@@ -142,8 +172,9 @@ impl ClusterBuilder {
             return Err(StartError::Unprotected);
         }
         let members = Members::new();
+        let fixed = self.bus.is_none();
         for (peer, address) in self.peers {
-            if peer != id {
+            if fixed && peer != id {
                 members.insert(Member {
                     id: peer,
                     incarnation: 0,
@@ -153,29 +184,96 @@ impl ClusterBuilder {
                 });
             }
         }
+        let advertised = match self.advertise {
+            Some(address) => address,
+            None if address.ip().is_unspecified() && !fixed => {
+                return Err(StartError::Unaddressed);
+            }
+            None => address.to_string().into(),
+        };
+        let local = Local {
+            id,
+            incarnation,
+            address: Arc::clone(&advertised),
+        };
+        let membership = match self.bus {
+            Some(bus) => {
+                let join = Membership::join(bus, local, members.clone(), server.clone());
+                Some(Arc::new(join.await?))
+            }
+            None => None,
+        };
         let credentials = Credentials { secret };
-        let links = Arc::new(Links::new(id, members, credentials.clone()));
+        let links = Arc::new(Links::new(
+            id,
+            members,
+            credentials.clone(),
+            membership.clone(),
+        ));
+        let relays = Arc::new(Relays::default());
         let forwarder = Forwarder {
             links: Arc::clone(&links),
+            relays: Arc::clone(&relays),
             patience: server.heartbeat(),
         };
         if !server.forward(Arc::new(forwarder)) {
             return Err(StartError::AlreadyStarted);
         }
-        let node = Node {
+        let node = Arc::new(Node {
             id,
             credentials,
             server: server.clone(),
-        };
-        server.spawn(listener::serve(listener, Arc::new(node)));
+            relays,
+            draining: AtomicBool::new(false),
+        });
+        server.spawn(listener::serve(listener, Arc::clone(&node)));
         server.spawn(Arc::clone(&links).follow_members());
+        if fixed {
+            server.spawn(follow_fixed(Arc::clone(&links)));
+        }
         tracing::info!(target: "engineio::cluster", node = %id, %address, "the node is up");
         Ok(Cluster::new(Inner {
-            id,
+            node,
             address,
-            server: server.clone(),
+            advertised,
+            incarnation,
+            membership,
             links,
         }))
+    }
+}
+
+/// Asks each node of a fixed list each second for its state and the number of its sessions, which announcements tell where
+/// there is a broker. Runs until it is dropped.
+async fn follow_fixed(links: Arc<Links>) {
+    let mut ticks = tokio::time::interval(ASK);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        let mut asked = JoinSet::new();
+        for node in links.members().all() {
+            let links = Arc::clone(&links);
+            asked.spawn(async move {
+                let caller = Caller {
+                    links: &links,
+                    node: &node,
+                };
+                let known = tokio::time::timeout(ASK, caller.state()).await;
+                let (state, sessions) = match known {
+                    Ok(Ok(known)) => known,
+                    // It has no sessions that anybody reaches.
+                    _ => (node.state, 0),
+                };
+                if (state, sessions) != (node.state, node.sessions) {
+                    links.members().insert(Member {
+                        state,
+                        sessions,
+                        ..(*node).clone()
+                    });
+                }
+            });
+        }
+        asked.join_all().await;
     }
 }
 
@@ -194,6 +292,14 @@ pub enum StartError {
         "the internal listener has an address beyond this machine and no secret: set one with `secret`"
     )]
     Unprotected,
+    /// The others could not find the internal listener.
+    #[error(
+        "the internal listener has no address of its own that other nodes could use: name one with `advertise`"
+    )]
+    Unaddressed,
+    /// The bus does not let the node join.
+    #[error(transparent)]
+    Join(#[from] JoinError),
     /// The secret is empty.
     #[error("the secret of the cluster is empty")]
     EmptySecret,

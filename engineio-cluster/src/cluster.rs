@@ -4,24 +4,60 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use engineio_tower::Server;
+use engineio_tower::{Message, Sid};
+use thiserror::Error;
+use tokio::task::JoinSet;
 
-use crate::NodeId;
 use crate::builder::ClusterBuilder;
+use crate::forward::node_of;
 use crate::link::Links;
+use crate::listener::Node;
+use crate::membership::Membership;
+use crate::operations::{self, Caller, ClusterSendError, Unreachable};
+use crate::{Member, MemberState, NodeId, PublishError, Status};
 
 /// A node of a cluster, and through it the whole cluster.
 ///
 /// This is a handle: cloning costs a reference count, and it can be used from any task or thread.
+///
+/// # Order
+///
+/// Two messages that one task [sends](Self::send) to one client, one after the other, arrive in this order. A
+/// [broadcast](Self::broadcast) and a `send` are not ordered against each other.
+///
+/// # Examples
+///
+/// ```no_run
+/// use engineio_cluster::{Cluster, Peers};
+/// use engineio_tower::{EngineIoService, Server};
+///
+/// # async fn run(secret: String) -> Result<(), Box<dyn std::error::Error>> {
+/// let server = Server::builder().build();
+/// let cluster = Cluster::builder()
+///     .name("a")
+///     .listen("10.0.0.5:7000")
+///     .secret(secret)
+///     .peers(Peers::fixed([("b", "10.0.0.6:7000")])?)
+///     .start(&server)
+///     .await?;
+/// cluster.broadcast("to everybody, on every node").await?;
+/// # let _ = EngineIoService::new(server);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone)]
 pub struct Cluster {
     inner: Arc<Inner>,
 }
 
 pub(crate) struct Inner {
-    pub(crate) id: NodeId,
+    pub(crate) node: Arc<Node>,
     pub(crate) address: SocketAddr,
-    pub(crate) server: Server,
+    /// The address at which the others reach this node.
+    pub(crate) advertised: Arc<str>,
+    pub(crate) incarnation: u64,
+    /// What the bus shows of the cluster. Without a bus the peers are a fixed list.
+    pub(crate) membership: Option<Arc<Membership>>,
     pub(crate) links: Arc<Links>,
 }
 
@@ -40,7 +76,7 @@ impl Cluster {
     /// Returns the id of this node.
     #[must_use]
     pub fn id(&self) -> NodeId {
-        self.inner.id
+        self.inner.node.id
     }
 
     /// Returns the address at which this node listens for the others.
@@ -48,12 +84,261 @@ impl Cluster {
     pub fn local_addr(&self) -> SocketAddr {
         self.inner.address
     }
+
+    /// Returns the node that owns a session, as its id says, or `None` if the id names no node.
+    ///
+    /// It asks nobody: the session may be over, and the node too.
+    #[must_use]
+    pub fn owner(sid: &Sid) -> Option<NodeId> {
+        node_of(sid)
+    }
+
+    /// Returns all nodes that are known to live, this one included, ordered by id. With fixed peers, all that are listed.
+    #[must_use]
+    pub fn nodes(&self) -> Vec<Member> {
+        let node = &self.inner.node;
+        let own = Member {
+            id: node.id,
+            incarnation: self.inner.incarnation,
+            address: Arc::clone(&self.inner.advertised),
+            state: match node.is_draining() {
+                true => MemberState::Draining,
+                false => MemberState::Up,
+            },
+            sessions: node.server.len() as u64,
+        };
+        let others = self.inner.links.members().all();
+        let mut nodes: Vec<Member> = others.iter().map(|node| (**node).clone()).collect();
+        nodes.push(own);
+        nodes.sort_unstable_by_key(|node| node.id);
+        nodes
+    }
+
+    /// Returns the number of clients of all nodes, from what the others have last said: a second old at most.
+    #[must_use]
+    pub fn len(&self) -> u64 {
+        let others = self.inner.links.members().all();
+        let others: u64 = others.iter().map(|node| node.sessions).sum();
+        others + self.inner.node.server.len() as u64
+    }
+
+    /// Returns whether no client is connected anywhere.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Sends a message to one client of the cluster, waiting up to 5 s while its outbox is full.
+    ///
+    /// # Errors
+    ///
+    /// Returns the message if it was not queued, and if the node that owns the session did not answer; then the message
+    /// may have been queued, as [`Unreachable::may_have_arrived`] tells. It is never sent twice.
+    ///
+    /// # Cancel safety
+    ///
+    /// If it is dropped before it returns, a message to a client of another node may have been queued.
+    pub async fn send(
+        &self,
+        sid: &Sid,
+        message: impl Into<Message>,
+    ) -> Result<(), ClusterSendError> {
+        let message = message.into();
+        let node = &self.inner.node;
+        match self.owner_elsewhere(sid) {
+            Some(owner) => self.ask(&owner).send(sid, message).await,
+            None => operations::send_here(&node.server, sid, message, operations::LIMIT).await,
+        }
+    }
+
+    /// Disconnects one client of the cluster gracefully. Returns whether it was connected.
+    ///
+    /// It waits for the end of the client as [`Server::disconnect`](engineio_tower::Server::disconnect) does, up to 5 s.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the node that owns the session does not answer.
+    ///
+    /// # Cancel safety
+    ///
+    /// If it is dropped before it returns, the client may be disconnected.
+    pub async fn disconnect(&self, sid: &Sid) -> Result<bool, Unreachable> {
+        match self.owner_elsewhere(sid) {
+            Some(owner) => self.ask(&owner).disconnect(sid).await,
+            None => {
+                let server = &self.inner.node.server;
+                Ok(operations::disconnect_here(server, sid, operations::LIMIT).await)
+            }
+        }
+    }
+
+    /// Sends a message to every client of every node. Returns to how many of this node it was queued.
+    ///
+    /// It goes over the bus if there is one, and to each node over HTTP/2 otherwise, as messages do that are larger than the
+    /// bus takes. As with [`Server::broadcast`](engineio_tower::Server::broadcast), a client whose outbox is full does not get it.
+    /// Every node gets it at most once.
+    ///
+    /// # Errors
+    ///
+    /// Fails if a node may not have got it. All others, this one included, have got it nevertheless.
+    ///
+    /// # Cancel safety
+    ///
+    /// If it is dropped before it returns, some nodes may have got it.
+    pub async fn broadcast(&self, message: impl Into<Message>) -> Result<usize, BroadcastError> {
+        let message = message.into();
+        let here = self.inner.node.server.broadcast(message.clone());
+        if let Some(membership) = &self.inner.membership {
+            match membership.broadcast(message.clone()).await {
+                Ok(()) => return Ok(here),
+                // It has not been published.
+                Err(PublishError::TooLarge { .. }) => {}
+                Err(error) => {
+                    return Err(BroadcastError {
+                        here,
+                        unreachable: Vec::new(),
+                        bus: Some(error),
+                    });
+                }
+            }
+        }
+        let unreachable = self.broadcast_to_each(message).await;
+        match unreachable.is_empty() {
+            true => Ok(here),
+            false => Err(BroadcastError {
+                here,
+                unreachable,
+                bus: None,
+            }),
+        }
+    }
+
+    /// Sends a broadcast to each other node over HTTP/2: without a bus, or if it is too large for it.
+    async fn broadcast_to_each(&self, message: Message) -> Vec<Unreachable> {
+        let mut calls = JoinSet::new();
+        for node in self.inner.links.members().all() {
+            let (links, message) = (Arc::clone(&self.inner.links), message.clone());
+            calls.spawn(async move {
+                let caller = Caller {
+                    links: &links,
+                    node: &node,
+                };
+                caller.broadcast(message).await
+            });
+        }
+        let outcomes = calls.join_all().await;
+        outcomes.into_iter().filter_map(Result::err).collect()
+    }
+
+    /// Returns the ids of all clients of all nodes, and the nodes that did not answer.
+    ///
+    /// Each node is asked, in pages, and all at the same time. The list is that of no single moment.
+    pub async fn sids(&self) -> (Vec<Sid>, Vec<Unreachable>) {
+        let mut calls = JoinSet::new();
+        for node in self.inner.links.members().all() {
+            let links = Arc::clone(&self.inner.links);
+            calls.spawn(async move {
+                let caller = Caller {
+                    links: &links,
+                    node: &node,
+                };
+                caller.sids().await
+            });
+        }
+        let own = self.inner.node.server.sockets();
+        let mut sids: Vec<Sid> = own.iter().map(engineio_tower::Socket::sid).collect();
+        let mut unreachable = Vec::new();
+        for outcome in calls.join_all().await {
+            match outcome {
+                Ok(more) => sids.extend(more),
+                Err(error) => unreachable.push(error),
+            }
+        }
+        (sids, unreachable)
+    }
+
+    /// Returns the state of this node in its cluster: what a readiness probe asks.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        let draining = self.inner.node.is_draining();
+        match &self.inner.membership {
+            Some(membership) => Status {
+                draining,
+                ..membership.status()
+            },
+            None => Status {
+                others: self.inner.links.members().all().len(),
+                bus_lost_since: None,
+                draining,
+                id_conflict: false,
+            },
+        }
+    }
+
+    /// Tells the other nodes that this one takes no new sessions. Those of a fixed list ask.
+    pub(crate) async fn announce_drain(&self) {
+        if let Some(membership) = &self.inner.membership {
+            membership.drain().await;
+        }
+    }
+
+    /// Says farewell to the other nodes.
+    pub(crate) async fn leave(&self) {
+        if let Some(membership) = &self.inner.membership {
+            membership.leave().await;
+        }
+    }
+
+    pub(crate) fn node(&self) -> &Arc<Node> {
+        &self.inner.node
+    }
+
+    pub(crate) fn links(&self) -> &Arc<Links> {
+        &self.inner.links
+    }
+
+    pub(crate) fn owner_elsewhere(&self, sid: &Sid) -> Option<Arc<Member>> {
+        let owner = node_of(sid).filter(|owner| *owner != self.id())?;
+        self.inner.links.members().get(&owner)
+    }
+
+    fn ask<'a>(&'a self, node: &'a Arc<Member>) -> Caller<'a> {
+        Caller {
+            links: &self.inner.links,
+            node,
+        }
+    }
+}
+
+/// A broadcast did not reach every node, or perhaps not.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub struct BroadcastError {
+    /// The number of clients of this node to which the message was queued.
+    pub here: usize,
+    /// The nodes that did not answer, if each was asked.
+    pub unreachable: Vec<Unreachable>,
+    /// The failure of the bus. The clients of all other nodes may have missed the message.
+    pub bus: Option<PublishError>,
+}
+
+impl fmt::Display for BroadcastError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the broadcast did not reach every node")?;
+        if let Some(error) = &self.bus {
+            write!(f, ": {error}")?;
+        }
+        for error in &self.unreachable {
+            write!(f, "; {error}")?;
+        }
+        Ok(())
+    }
 }
 
 impl fmt::Debug for Cluster {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Cluster")
-            .field("id", &self.inner.id)
+            .field("id", &self.id())
             .field("address", &self.inner.address)
             .finish_non_exhaustive()
     }

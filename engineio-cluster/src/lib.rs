@@ -4,6 +4,7 @@
 mod builder;
 mod bus;
 mod cluster;
+mod drain;
 mod forward;
 mod link;
 mod listener;
@@ -11,6 +12,7 @@ mod members;
 mod membership;
 mod meter;
 mod node;
+mod operations;
 
 pub use builder::{ClusterBuilder, Peers, StartError};
 #[cfg(any(feature = "nats", feature = "redis"))]
@@ -20,7 +22,9 @@ pub use bus::{Bus, BusEvent, BusFuture, MAX_MESSAGE, MemoryBroker, MemoryBus, Pu
 pub use bus::{Nats, NatsBuilder};
 #[cfg(feature = "redis")]
 pub use bus::{Redis, RedisBuilder};
-pub use cluster::Cluster;
+pub use cluster::{BroadcastError, Cluster};
+pub use drain::Drain;
 pub use members::{Member, MemberState};
 pub use membership::{JoinError, Status};
 pub use node::{InvalidNodeId, NodeId};
+pub use operations::{ClusterSendError, Unreachable};

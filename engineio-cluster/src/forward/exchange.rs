@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use engineio_tower::Refusal;
 use engineio_tower::forward::{Forwarded, Forwarding, RequestBody};
 use h2::client::{ResponseFuture, SendRequest};
@@ -15,8 +15,10 @@ use http_body::Body;
 use tokio::time::Sleep;
 
 use super::head;
+use super::relays::Relay;
 use super::tunnel::StreamTunnel;
 use crate::Member;
+use crate::link::stream::{Collected, poll_send};
 use crate::link::{Failure, Links};
 
 type Connecting = Pin<Box<dyn Future<Output = Result<SendRequest<Bytes>, Failure>> + Send>>;
@@ -25,6 +27,8 @@ type Connecting = Pin<Box<dyn Future<Output = Result<SendRequest<Bytes>, Failure
 pub(super) struct Exchange {
     links: Arc<Links>,
     owner: Option<Arc<Member>>,
+    /// Of a WebSocket.
+    relay: Option<Relay>,
     has_body: bool,
     patience: Duration,
     stage: Stage,
@@ -62,6 +66,7 @@ impl Exchange {
     pub(super) const fn new(
         links: Arc<Links>,
         owner: Option<Arc<Member>>,
+        relay: Option<Relay>,
         request: Box<Request<()>>,
         has_body: bool,
         patience: Duration,
@@ -69,6 +74,7 @@ impl Exchange {
         Self {
             links,
             owner,
+            relay,
             has_body,
             patience,
             stage: Stage::Begun(request),
@@ -173,7 +179,11 @@ impl Forwarding for Exchange {
                         {
                             return Poll::Ready(Ok(Forwarded {
                                 response: Response::from_parts(head, Bytes::new()),
-                                tunnel: Some(Box::new(StreamTunnel::new(to_owner, stream))),
+                                tunnel: Some(Box::new(StreamTunnel::new(
+                                    to_owner,
+                                    stream,
+                                    self.relay.take(),
+                                ))),
                             }));
                         }
                         let head = Response::from_parts(head, Bytes::new());
@@ -288,70 +298,5 @@ impl Sent {
             }
         }
         Ok(())
-    }
-}
-
-/// Sends a chunk as the stream has room; ready when it is sent, with `false` if the other end takes no more. `last` ends
-/// the stream with it.
-pub(super) fn poll_send(
-    stream: &mut SendStream<Bytes>,
-    chunk: &mut Bytes,
-    last: bool,
-    cx: &mut Context<'_>,
-) -> Poll<bool> {
-    while !chunk.is_empty() {
-        // Never without data: what is reserved is missing to the other streams of the connection.
-        stream.reserve_capacity(chunk.len());
-        let mut room = stream.capacity();
-        while room == 0 {
-            match ready!(stream.poll_capacity(cx)) {
-                Some(Ok(capacity)) => room = capacity,
-                Some(Err(_)) | None => return Poll::Ready(false),
-            }
-        }
-        let part = chunk.split_to(room.min(chunk.len()));
-        if stream.send_data(part, last && chunk.is_empty()).is_err() {
-            return Poll::Ready(false);
-        }
-    }
-    Poll::Ready(true)
-}
-
-/// The body of a response. One of a single chunk is not copied.
-#[derive(Default)]
-struct Collected {
-    first: Bytes,
-    more: BytesMut,
-}
-
-impl Collected {
-    fn poll(
-        &mut self,
-        stream: &mut RecvStream,
-        cx: &mut Context<'_>,
-    ) -> Poll<Result<(), h2::Error>> {
-        while !stream.is_end_stream() {
-            let Some(chunk) = ready!(stream.poll_data(cx)) else {
-                break;
-            };
-            let chunk = chunk?;
-            let _ = stream.flow_control().release_capacity(chunk.len());
-            if self.first.is_empty() {
-                self.first = chunk;
-                continue;
-            }
-            if self.more.is_empty() {
-                self.more.extend_from_slice(&self.first);
-            }
-            self.more.extend_from_slice(&chunk);
-        }
-        Poll::Ready(Ok(()))
-    }
-
-    fn finish(self) -> Bytes {
-        match self.more.is_empty() {
-            true => self.first,
-            false => self.more.freeze(),
-        }
     }
 }

@@ -2,6 +2,7 @@
 
 mod exchange;
 mod head;
+mod relays;
 mod tunnel;
 
 use std::net::SocketAddr;
@@ -16,11 +17,13 @@ use crate::link::Links;
 use crate::{Member, NodeId};
 
 pub(crate) use head::arrive;
+pub(crate) use relays::Relays;
 
 /// Forwards requests to the nodes that own their sessions.
 #[derive(Debug)]
 pub(crate) struct Forwarder {
     pub(crate) links: Arc<Links>,
+    pub(crate) relays: Arc<Relays>,
     /// How long the owner may take until its response begins.
     pub(crate) patience: Duration,
 }
@@ -63,6 +66,7 @@ impl Forward for Forwarder {
         Box::new(exchange::Exchange::new(
             Arc::clone(&self.links),
             self.owner(sid),
+            websocket.then(|| self.relays.enter(*sid)),
             request,
             has_body,
             self.patience,

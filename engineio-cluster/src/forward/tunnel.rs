@@ -9,7 +9,8 @@ use engineio_tower::forward::{ByteStream, Tunnel};
 use h2::{RecvStream, SendStream};
 use tokio::io::ReadBuf;
 
-use super::exchange::poll_send;
+use super::relays::Relay;
+use crate::link::stream::poll_send;
 
 /// The most bytes that are read from the client at once.
 const READ_BUFFER: usize = 32 * 1024;
@@ -31,13 +32,18 @@ pub(super) struct StreamTunnel {
     up_done: bool,
     /// The client's connection has to be flushed.
     unflushed: bool,
+    _relay: Option<Relay>,
 }
 
 /// One of the two ends is gone, or both have said all they had to say.
 struct Over;
 
 impl StreamTunnel {
-    pub(super) const fn new(to_owner: SendStream<Bytes>, from_owner: RecvStream) -> Self {
+    pub(super) const fn new(
+        to_owner: SendStream<Bytes>,
+        from_owner: RecvStream,
+        relay: Option<Relay>,
+    ) -> Self {
         Self {
             to_owner,
             from_owner,
@@ -45,6 +51,7 @@ impl StreamTunnel {
             down: Bytes::new(),
             up_done: false,
             unflushed: false,
+            _relay: relay,
         }
     }
 

@@ -52,12 +52,14 @@ impl std::fmt::Debug for Credentials {
     }
 }
 
-/// Connects to a node and serves the connection until it ends.
+/// Connects to a node and serves the connection until it ends. `known_down` tells that the last attempt failed, which was
+/// logged.
 pub(super) async fn run(
     own_id: NodeId,
     member: Arc<Member>,
     credentials: Arc<Credentials>,
     state: watch::Sender<State>,
+    known_down: bool,
 ) {
     let failure = match timeout(CONNECT, open(own_id, &member, &credentials)).await {
         Err(_) => Failure::TimedOut,
@@ -69,8 +71,11 @@ pub(super) async fn run(
         }
     };
     match failure {
-        Failure::Rejected(_) => {
+        Failure::Rejected(_) if !known_down => {
             tracing::error!(target: "engineio::cluster", node = %member.id, address = %member.address, %failure, "a node rejects this one");
+        }
+        _ if known_down => {
+            tracing::debug!(target: "engineio::cluster", node = %member.id, address = %member.address, %failure, "a node still cannot be reached");
         }
         _ => {
             tracing::warn!(target: "engineio::cluster", node = %member.id, address = %member.address, %failure, "a node cannot be reached");

@@ -1,6 +1,7 @@
 //! The connections to the other nodes: one of HTTP/2 for each.
 
 mod dial;
+pub(crate) mod stream;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,6 +14,7 @@ use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
 use crate::members::Members;
+use crate::membership::Membership;
 use crate::{Member, NodeId};
 
 pub(crate) use dial::{Credentials, HELLO, NODE, SECRET, TARGET};
@@ -23,6 +25,8 @@ pub(crate) struct Links {
     own_id: NodeId,
     members: Members,
     credentials: Arc<Credentials>,
+    /// Hears of nodes whose address refuses connections.
+    membership: Option<Arc<Membership>>,
     /// Connections outlive the request that opens them, and on some hosts the runtime of that request.
     runtime: Handle,
     table: Mutex<HashMap<NodeId, Link>>,
@@ -69,11 +73,17 @@ pub(crate) enum Failure {
 }
 
 impl Links {
-    pub(crate) fn new(own_id: NodeId, members: Members, credentials: Credentials) -> Self {
+    pub(crate) fn new(
+        own_id: NodeId,
+        members: Members,
+        credentials: Credentials,
+        membership: Option<Arc<Membership>>,
+    ) -> Self {
         Self {
             own_id,
             members,
             credentials: Arc::new(credentials),
+            membership,
             runtime: Handle::current(),
             table: Mutex::default(),
         }
@@ -129,7 +139,12 @@ impl Links {
                     Err(_) if state.changed().await.is_ok() => {}
                     Err(_) => return Err(Failure::Broken),
                 },
-                State::Down(failure) => return Err(failure),
+                State::Down(failure) => {
+                    if let (Failure::Refused, Some(membership)) = (&failure, &self.membership) {
+                        membership.report_refused_connection(member.id);
+                    }
+                    return Err(failure);
+                }
                 State::Connecting => {}
             }
         }
@@ -145,6 +160,9 @@ impl Links {
         {
             return link.state.clone();
         }
+        let known_down = table
+            .get(&member.id)
+            .is_some_and(|link| matches!(&*link.state.borrow(), State::Down(_)));
         let (sender, state) = watch::channel(State::Connecting);
         let credentials = Arc::clone(&self.credentials);
         let task = self.runtime.spawn(dial::run(
@@ -152,6 +170,7 @@ impl Links {
             Arc::clone(member),
             credentials,
             sender,
+            known_down,
         ));
         let link = Link {
             member: Arc::clone(member),

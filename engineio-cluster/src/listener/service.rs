@@ -14,8 +14,9 @@ use subtle::ConstantTimeEq;
 use tower_service::Service;
 
 use crate::NodeId;
-use crate::forward::arrive;
+use crate::forward::{Relays, arrive};
 use crate::link::{Credentials, HELLO, NODE, SECRET, TARGET};
+use crate::operations;
 
 /// This node as the others see it.
 #[derive(Debug)]
@@ -23,6 +24,10 @@ pub(crate) struct Node {
     pub(crate) id: NodeId,
     pub(crate) credentials: Credentials,
     pub(crate) server: Server,
+    /// The WebSockets that enter here for sessions of other nodes.
+    pub(crate) relays: Arc<Relays>,
+    /// The node takes no new sessions, because it is being replaced.
+    pub(crate) draining: AtomicBool,
 }
 
 type Answer = Response<Either<ResponseBody<Full<Bytes>>, Full<Bytes>>>;
@@ -73,7 +78,13 @@ impl Greeted {
                 Ok(response.map(Either::Left))
             });
         }
-        Box::pin(async { Ok(empty(StatusCode::NOT_FOUND)) })
+        let node = Arc::clone(node);
+        Box::pin(async move {
+            let (status, body) = operations::answer(&node, request).await;
+            let mut answer = Response::new(Either::Right(Full::new(body)));
+            *answer.status_mut() = status;
+            Ok(answer)
+        })
     }
 }
 
@@ -84,6 +95,10 @@ fn empty(status: StatusCode) -> Answer {
 }
 
 impl Node {
+    pub(crate) fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Relaxed) || self.server.is_shutting_down()
+    }
+
     /// Checks the first request of a connection.
     fn check(&self, headers: &HeaderMap, path: &str) -> Result<(), StatusCode> {
         let given = headers.get(SECRET).map(HeaderValue::as_bytes);

@@ -1,0 +1,128 @@
+//! Leaving the cluster without a herd of reconnections.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use engineio_tower::{Sid, Socket};
+use tokio::time::{Instant, sleep, sleep_until};
+
+use crate::Cluster;
+use crate::operations::Caller;
+
+/// The pace at which a node leaves; see [`Cluster::drain`].
+///
+/// ```
+/// use std::time::Duration;
+/// use engineio_cluster::Drain;
+///
+/// // A probe that asks every 5 s, and clients that reconnect over half a minute.
+/// let pace = Drain::new()
+///     .announce(Duration::from_secs(6))
+///     .spread(Duration::from_secs(30));
+/// # let _ = pace;
+/// ```
+#[derive(Clone, Copy, Debug)]
+#[must_use]
+pub struct Drain {
+    announce: Duration,
+    spread: Duration,
+    grace: Duration,
+}
+
+impl Drain {
+    /// Returns the default pace.
+    pub const fn new() -> Self {
+        Self {
+            announce: Duration::from_secs(5),
+            spread: Duration::from_secs(10),
+            grace: Duration::from_secs(10),
+        }
+    }
+
+    /// Sets how long the node goes on as before while its readiness probe fails, so that load balancers stop sending
+    /// clients. Default 5 s.
+    pub const fn announce(mut self, announce: Duration) -> Self {
+        self.announce = announce;
+        self
+    }
+
+    /// Sets the time over which the clients are disconnected, at even distances. Default 10 s.
+    pub const fn spread(mut self, spread: Duration) -> Self {
+        self.spread = spread;
+        self
+    }
+
+    /// Sets the grace of the [shutdown](engineio_tower::Server::shutdown) at the end. Default 10 s.
+    pub const fn grace(mut self, grace: Duration) -> Self {
+        self.grace = grace;
+        self
+    }
+}
+
+impl Default for Drain {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// A client that has to leave this node.
+enum Leaving {
+    /// Its session is here.
+    Own(Socket),
+    /// Its WebSocket enters here, and its session is elsewhere.
+    Entering(Sid),
+}
+
+impl Cluster {
+    /// Leaves the cluster for good, as a rolling deployment wants it: announces it, refuses new clients, disconnects those
+    /// that are here one after the other, and shuts the server down.
+    ///
+    /// A client that reconnects must reach another node, so take this one out of the load balancer's rotation while
+    /// [`status`](Self::status) says that it drains. WebSockets that enter here for sessions of other nodes are closed by
+    /// their owners in good order. Requests are served and forwarded until the end.
+    ///
+    /// Call it before the host's own shutdown, or as its signal, as [`Server::shutdown`](engineio_tower::Server::shutdown).
+    ///
+    /// # Cancel safety
+    ///
+    /// If it is dropped, the node goes on draining as far as it has come; call it again to complete it.
+    pub async fn drain(&self, pace: Drain) {
+        let node = Arc::clone(self.node());
+        node.draining.store(true, Ordering::Relaxed);
+        self.announce_drain().await;
+        tracing::info!(target: "engineio::cluster", node = %node.id, ?pace, "the node drains");
+        sleep(pace.announce).await;
+        node.server.refuse_clients();
+        let own = node.server.sockets().into_iter().map(Leaving::Own);
+        let entering = node.relays.sids().into_iter().map(Leaving::Entering);
+        let leaving: Vec<_> = own.chain(entering).collect();
+        let (begin, count) = (Instant::now(), leaving.len() as u32);
+        for (number, client) in (0..).zip(leaving) {
+            sleep_until(begin + pace.spread / count * number).await;
+            match client {
+                Leaving::Own(socket) => socket.close(),
+                Leaving::Entering(sid) => self.close_elsewhere(sid),
+            }
+        }
+        node.server.shutdown(pace.grace).await;
+        self.leave().await;
+    }
+
+    /// Asks the owner of a session to disconnect it, and waits for nothing.
+    fn close_elsewhere(&self, sid: Sid) {
+        let Some(owner) = self.owner_elsewhere(&sid) else {
+            return;
+        };
+        let links = Arc::clone(self.links());
+        tokio::spawn(async move {
+            let caller = Caller {
+                links: &links,
+                node: &owner,
+            };
+            if let Err(error) = caller.disconnect(&sid).await {
+                tracing::debug!(target: "engineio::cluster", sid = sid.short(), %error, "a WebSocket that enters here was not closed");
+            }
+        });
+    }
+}

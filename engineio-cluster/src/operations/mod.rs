@@ -1,0 +1,115 @@
+//! What a node asks another over HTTP/2 for the application.
+
+mod call;
+mod serve;
+mod wire;
+
+use std::time::Duration;
+
+use engineio_tower::{Message, SendError, Server, Sid};
+use thiserror::Error;
+use tokio::time::timeout;
+
+use crate::NodeId;
+
+pub(crate) use call::Caller;
+pub(crate) use serve::answer;
+
+/// The time limit for an operation.
+pub(crate) const LIMIT: Duration = Duration::from_secs(5);
+
+/// The time that the other node may wait for room or for the end of a session, so that its answer comes in time.
+const REMOTE_LIMIT: Duration = Duration::from_secs(4);
+
+/// The most session ids in one answer.
+const PAGE: usize = 5_000;
+
+/// A message for a client of the cluster was not queued, or perhaps not.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum ClusterSendError {
+    /// No such client is connected.
+    #[error("no such client is connected")]
+    Closed(Message),
+    /// The outbox of the client stayed full for the time limit of an operation.
+    #[error("the outbox of the client is full")]
+    Full(Message),
+    /// The text holds U+001E, which separates packets in polling; see [`SendError::Separator`].
+    #[error("the text holds U+001E, which separates packets in polling")]
+    Separator(Message),
+    /// The node that owns the session did not answer.
+    #[error("{unreachable}")]
+    Unreachable {
+        /// The message.
+        message: Message,
+        /// The node, and whether it may have queued the message.
+        unreachable: Unreachable,
+    },
+}
+
+impl ClusterSendError {
+    /// Returns the message.
+    #[must_use]
+    pub fn into_message(self) -> Message {
+        match self {
+            Self::Closed(message)
+            | Self::Full(message)
+            | Self::Separator(message)
+            | Self::Unreachable { message, .. } => message,
+        }
+    }
+}
+
+impl From<SendError> for ClusterSendError {
+    fn from(error: SendError) -> Self {
+        match error {
+            SendError::Full(message) => Self::Full(message),
+            SendError::Separator(message) => Self::Separator(message),
+            error => Self::Closed(error.into_message()),
+        }
+    }
+}
+
+/// A node did not answer.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("the node {node} did not answer: {reason}")]
+#[non_exhaustive]
+pub struct Unreachable {
+    /// The node.
+    pub node: NodeId,
+    /// Whether the node may have done what it was asked.
+    pub may_have_arrived: bool,
+    reason: String,
+}
+
+/// Sends a message to a client of this process, waiting no longer than `limit` while its outbox is full.
+pub(crate) async fn send_here(
+    server: &Server,
+    sid: &Sid,
+    message: Message,
+    limit: Duration,
+) -> Result<(), ClusterSendError> {
+    match timeout(limit, server.send(sid, message.clone())).await {
+        Ok(sent) => sent.map_err(Into::into),
+        Err(_) => Err(ClusterSendError::Full(message)),
+    }
+}
+
+/// Disconnects a client of this process, waiting no longer than `limit` for its end.
+pub(crate) async fn disconnect_here(server: &Server, sid: &Sid, limit: Duration) -> bool {
+    // It is being disconnected even if the wait is given up.
+    timeout(limit, server.disconnect(sid)).await.unwrap_or(true)
+}
+
+/// Returns the ids of sessions of this process in order, from the one behind `after`.
+fn sids_here(server: &Server, after: Option<Sid>) -> Vec<Sid> {
+    let mut sids: Vec<Sid> = server
+        .sockets()
+        .iter()
+        .map(engineio_tower::Socket::sid)
+        .filter(|sid| after.is_none_or(|after| *sid > after))
+        .collect();
+    sids.sort_unstable();
+    sids.truncate(PAGE);
+    sids
+}

@@ -1,0 +1,77 @@
+//! Answering another node.
+
+use bytes::Bytes;
+use engineio_tower::{Message, Sid};
+use http::header::CONTENT_TYPE;
+use http::{HeaderValue, Method, Request, StatusCode};
+use http_body_util::{BodyExt, Limited};
+use hyper::body::Incoming;
+
+use super::wire::{BROADCAST, NODE_STATE, PREFIX, SESSION, SESSIONS, decode};
+use super::{ClusterSendError, REMOTE_LIMIT, disconnect_here, send_here, sids_here};
+use crate::listener::Node;
+
+/// The largest message of an operation, in bytes.
+const MAX_MESSAGE: usize = 64 * 1024 * 1024;
+
+/// Answers an operation, with a body.
+pub(crate) async fn answer(node: &Node, request: Request<Incoming>) -> (StatusCode, Bytes) {
+    let (head, body) = request.into_parts();
+    let server = &node.server;
+    let path = head.uri.path().strip_prefix(PREFIX).unwrap_or_default();
+    let session = path.strip_prefix(SESSION);
+    let session = session.and_then(|sid| sid.parse::<Sid>().ok());
+    let content_type = head.headers.get(CONTENT_TYPE);
+    let status = match (&head.method, path, session) {
+        (&Method::POST, _, Some(sid)) => match message(content_type, body).await {
+            Err(status) => status,
+            Ok(message) => match send_here(server, &sid, message, REMOTE_LIMIT).await {
+                Ok(()) => StatusCode::OK,
+                Err(ClusterSendError::Full(_)) => StatusCode::INSUFFICIENT_STORAGE,
+                Err(ClusterSendError::Separator(_)) => StatusCode::UNPROCESSABLE_ENTITY,
+                Err(_) => StatusCode::NOT_FOUND,
+            },
+        },
+        (&Method::DELETE, _, Some(sid)) => {
+            match disconnect_here(server, &sid, REMOTE_LIMIT).await {
+                true => StatusCode::OK,
+                false => StatusCode::NOT_FOUND,
+            }
+        }
+        (&Method::POST, BROADCAST, _) => match message(content_type, body).await {
+            Err(status) => status,
+            Ok(message) => {
+                server.broadcast(message);
+                StatusCode::OK
+            }
+        },
+        (&Method::GET, SESSIONS, _) => {
+            let after = head.uri.query().and_then(|after| after.parse().ok());
+            let mut page = String::new();
+            for sid in sids_here(server, after) {
+                page.push_str(sid.as_str());
+                page.push('\n');
+            }
+            return (StatusCode::OK, page.into());
+        }
+        (&Method::GET, NODE_STATE, _) => {
+            let state = match node.is_draining() {
+                true => "draining",
+                false => "up",
+            };
+            return (StatusCode::OK, format!("{state} {}", server.len()).into());
+        }
+        // Another version asks for what this one does not know.
+        _ => StatusCode::NOT_IMPLEMENTED,
+    };
+    (status, Bytes::new())
+}
+
+async fn message(
+    content_type: Option<&HeaderValue>,
+    body: Incoming,
+) -> Result<Message, StatusCode> {
+    let body = Limited::new(body, MAX_MESSAGE).collect().await;
+    let body = body.map_err(|_| StatusCode::PAYLOAD_TOO_LARGE)?.to_bytes();
+    decode(content_type, body).ok_or(StatusCode::BAD_REQUEST)
+}

@@ -1,0 +1,40 @@
+//! The form of operations in HTTP.
+
+use bytes::Bytes;
+use engineio_tower::{Message, Text};
+use http::HeaderValue;
+
+/// The paths of operations begin with it. Its number is the version of what nodes say.
+pub(super) const PREFIX: &str = "/v1/";
+
+/// `POST` queues the body for the session that follows; `DELETE` disconnects it.
+pub(super) const SESSION: &str = "session/";
+
+/// `GET` answers ids of sessions, one a line, from the one behind the id in the query.
+pub(super) const SESSIONS: &str = "sessions";
+
+/// `POST` broadcasts the body to the clients of the node.
+pub(super) const BROADCAST: &str = "broadcast";
+
+/// `GET` answers the state of the node and the number of its sessions.
+pub(super) const NODE_STATE: &str = "node";
+
+const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
+const BINARY: HeaderValue = HeaderValue::from_static("application/octet-stream");
+
+/// Returns a message as a content type and a body. Nothing is copied: a text goes as the packet that it is.
+pub(super) fn encode(message: Message) -> (HeaderValue, Bytes) {
+    match message {
+        Message::Text(text) => (TEXT, text.into_wire()),
+        Message::Binary(bytes) => (BINARY, bytes),
+    }
+}
+
+/// Reads a message, if it is one.
+pub(super) fn decode(content_type: Option<&HeaderValue>, body: Bytes) -> Option<Message> {
+    if content_type != Some(&TEXT) {
+        return Some(Message::Binary(body));
+    }
+    let packet = String::from_utf8(body.into()).ok()?;
+    Text::from_packet(packet).map(Message::Text)
+}
