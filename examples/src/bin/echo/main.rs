@@ -4,16 +4,29 @@
 //! cargo run --release -p engineio-examples --bin echo -- --host axum --listen 127.0.0.1:3000
 //! ```
 //!
-//! Every message comes back unchanged. Five texts are commands: `bcast:…` goes to all clients instead, the sender once
-//! among them; `close-me` disconnects the sender; `whoami` is answered with the session id; `watch` is answered with
+//! Every message comes back unchanged. Six texts are commands: `bcast:…` goes to all clients instead, the sender once
+//! among them; `kick:SID` disconnects a client and is answered with `kicked SID true` or `false`; `close-me` disconnects the sender; `whoami` is answered with the session id; `watch` is answered with
 //! `watching N`, the number of clients, and from then on the sender gets `gone SID REASON` for each client that leaves.
 //! A connect with `reject=1` in its query is refused with 401.
+//!
+//! With `--node` and its companions the server is a node of a cluster, and `bcast:` and `kick:` reach every client of the
+//! cluster. Two nodes without a broker:
+//!
+//! ```text
+//! echo --listen 127.0.0.1:3000 --node a --node-listen 127.0.0.1:7000 --peers b=127.0.0.1:7001
+//! echo --listen 127.0.0.1:3001 --node b --node-listen 127.0.0.1:7001 --peers a=127.0.0.1:7000
+//! ```
 
 mod hosts;
+mod node;
 mod options;
 mod watch;
 
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
 use engineio_axum::{ConnectRequest, DisconnectReason, Message, Rejection, Server, Sid, Socket};
+use engineio_cluster::Cluster;
 use options::Options;
 use watch::Watchers;
 
@@ -38,7 +51,34 @@ fn main() -> std::process::ExitCode {
     }
 }
 
-fn server(options: &Options) -> Server {
+/// A server, and the cluster if it is a node of one.
+pub(crate) struct Echo {
+    pub(crate) server: Server,
+    cluster: Option<Cluster>,
+}
+
+impl Echo {
+    pub(crate) async fn start(options: &Options) -> std::io::Result<Self> {
+        let cluster = Arc::new(OnceLock::new());
+        let server = server(options, Arc::clone(&cluster));
+        let node = options.node.start(&server).await?;
+        if let Some(node) = &node {
+            // Set only here.
+            let _ = cluster.set(node.clone());
+        }
+        Ok(Self {
+            server,
+            cluster: node,
+        })
+    }
+
+    /// Disconnects all clients and ends the server.
+    pub(crate) async fn leave(&self, grace: Duration) {
+        node::leave(&self.server, self.cluster.as_ref(), grace).await;
+    }
+}
+
+fn server(options: &Options, cluster: Arc<OnceLock<Cluster>>) -> Server {
     let watchers = Watchers::default();
     let told = watchers.clone();
     let mut builder = options.apply(Server::builder());
@@ -56,7 +96,7 @@ fn server(options: &Options) -> Server {
             Ok(())
         })
         .on_message(move |socket: Socket, message: Message| {
-            let watchers = watchers.clone();
+            let (watchers, cluster) = (watchers.clone(), Arc::clone(&cluster));
             async move {
                 match message.as_bytes() {
                     _ if message.is_binary() => {}
@@ -67,7 +107,12 @@ fn server(options: &Options) -> Server {
                     }
                     b"watch" => return watchers.add(socket).await,
                     text if text.starts_with(b"bcast:") => {
-                        socket.server().broadcast(message);
+                        return node::broadcast(&socket, cluster.get(), message).await;
+                    }
+                    text if text.starts_with(b"kick:") => {
+                        let sid = std::str::from_utf8(&text[5..]).unwrap_or_default();
+                        let answer = node::kick(&socket, cluster.get(), sid).await;
+                        let _ = socket.send(answer).await;
                         return;
                     }
                     _ => {}

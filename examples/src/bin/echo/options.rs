@@ -3,12 +3,14 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use crate::node::NodeOptions;
 use engineio_axum::{Origins, ServerBuilder, SidCookie, Transport};
 
 /// The usage message.
 pub(crate) const USAGE: &str = "usage: echo [--host axum|actix|warp|warp-filter|hyper] [--listen ADDR:PORT] \
 [--ping-interval-ms N] [--ping-timeout-ms N] [--max-payload BYTES] [--origins any|same|URL,URL] \
-[--transports polling,websocket] [--ws-compression BYTES] [--cookie NAME] [--eio3] [--jsonp] [--threads N] [--name NAME]";
+[--transports polling,websocket] [--ws-compression BYTES] [--cookie NAME] [--eio3] [--jsonp] [--threads N] [--name NAME] \
+[--node NAME --node-listen ADDR:PORT --cluster-secret TEXT --peers NAME=ADDR:PORT,… | --bus nats://…|redis://…]";
 
 /// The options of the command line.
 #[derive(Debug)]
@@ -18,6 +20,8 @@ pub(crate) struct Options {
     pub(crate) threads: Option<usize>,
     /// A prefix of session ids, so that a load balancer can tell several servers apart.
     pub(crate) name: Option<String>,
+    /// The place of this server in a cluster.
+    pub(crate) node: NodeOptions,
     ping_interval: Option<Duration>,
     ping_timeout: Option<Duration>,
     max_payload: Option<usize>,
@@ -37,6 +41,7 @@ impl Options {
             listen: SocketAddr::from(([127, 0, 0, 1], 3000)),
             threads: None,
             name: None,
+            node: NodeOptions::default(),
             ping_interval: None,
             ping_timeout: None,
             max_payload: None,
@@ -73,10 +78,18 @@ impl Options {
                 }
                 "--origins" => options.origins = Some(origins(&value()?)?),
                 "--cookie" => options.cookie = Some(value()?),
+                "--node" => options.node.name = Some(value()?),
+                "--node-listen" => options.node.listen = Some(value()?),
+                "--cluster-secret" => options.node.secret = Some(value()?),
+                "--bus" => options.node.bus = Some(value()?),
+                "--peers" => options.node.set_peers(&value()?)?,
                 "--eio3" => options.eio3 = true,
                 "--jsonp" => options.jsonp = true,
                 _ => return Err(format!("unknown option {name}")),
             }
+        }
+        if options.node.is_set() && options.name.is_some() {
+            return Err("--node names the server already; leave --name out".into());
         }
         Ok(options)
     }

@@ -6,10 +6,11 @@ use actix_web::rt::System;
 use actix_web::web::{self, ServiceConfig};
 use actix_web::{App, HttpRequest, HttpResponse, HttpServer};
 use actix_ws::Message;
-use engineio_actix::{EngineIo, Server};
+use engineio_actix::EngineIo;
 use futures_util::StreamExt;
 
 use super::{GRACE, NOT_FOUND, PAGE, stopped};
+use crate::Echo;
 use crate::options::Options;
 
 /// The app beside the server.
@@ -40,11 +41,11 @@ async fn websocket(request: HttpRequest, body: web::Payload) -> actix_web::Resul
 }
 
 pub(super) fn run(options: &Options) -> io::Result<()> {
-    System::new().block_on(serve(options, crate::server(options)))
+    System::new().block_on(async { serve(options, Echo::start(options).await?).await })
 }
 
-async fn serve(options: &Options, server: Server) -> io::Result<()> {
-    let engine = EngineIo::new(&server);
+async fn serve(options: &Options, echo: Echo) -> io::Result<()> {
+    let engine = EngineIo::new(&echo.server);
     let mut http = HttpServer::new(move || App::new().configure(routes).wrap(engine.clone()))
         .on_connect(engineio_actix::on_connect)
         .h1_allow_half_closed(false)
@@ -59,7 +60,7 @@ async fn serve(options: &Options, server: Server) -> io::Result<()> {
     let handle = http.handle();
     actix_web::rt::spawn(async move {
         let _ = stopped().await;
-        server.shutdown(GRACE).await;
+        echo.leave(GRACE).await;
         handle.stop(true).await;
     });
     http.await

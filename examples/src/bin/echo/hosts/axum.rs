@@ -12,6 +12,7 @@ use engineio_axum::EngineIoLayer;
 use tokio::net::TcpListener;
 
 use super::{GRACE, NOT_FOUND, PAGE, stopped};
+use crate::Echo;
 use crate::options::Options;
 
 /// The app beside the server.
@@ -34,7 +35,8 @@ async fn websocket(upgrade: WebSocketUpgrade) -> Response {
 }
 
 pub(super) async fn run(options: &Options) -> io::Result<()> {
-    let server = crate::server(options);
+    let echo = Echo::start(options).await?;
+    let server = echo.server.clone();
     let app = app().layer(EngineIoLayer::new(server.clone()));
     let listener = TcpListener::bind(options.listen).await?;
     println!("listening on http://{}", listener.local_addr()?);
@@ -44,7 +46,7 @@ pub(super) async fn run(options: &Options) -> io::Result<()> {
     axum::serve(listener, app)
         .with_graceful_shutdown(async move {
             let _ = stopped().await;
-            server.shutdown(GRACE).await;
+            echo.leave(GRACE).await;
         })
         .await
 }

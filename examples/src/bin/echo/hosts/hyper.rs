@@ -6,10 +6,12 @@ use engineio_tower::{EngineIoService, serve};
 use tokio::net::TcpListener;
 
 use super::{GRACE, axum, stopped};
+use crate::Echo;
 use crate::options::Options;
 
 pub(super) async fn run(options: &Options) -> io::Result<()> {
-    let server = crate::server(options);
+    let echo = Echo::start(options).await?;
+    let server = echo.server.clone();
     let service = EngineIoService::with_inner(server.clone(), axum::app());
     let listener = TcpListener::bind(options.listen).await?;
     println!("listening on http://{}", listener.local_addr()?);
@@ -17,7 +19,7 @@ pub(super) async fn run(options: &Options) -> io::Result<()> {
         .shutdown_timeout(GRACE)
         .with_graceful_shutdown(async move {
             let _ = stopped().await;
-            server.shutdown(GRACE).await;
+            echo.leave(GRACE).await;
         })
         .await
 }

@@ -10,6 +10,7 @@ use warp::ws::Ws;
 use warp::{Filter, Reply};
 
 use super::{GRACE, NOT_FOUND, PAGE, stopped};
+use crate::Echo;
 use crate::options::Options;
 
 /// The app beside the server.
@@ -32,7 +33,8 @@ fn websocket(upgrade: Ws) -> impl Reply {
 }
 
 pub(super) async fn run(options: &Options) -> io::Result<()> {
-    let server = crate::server(options);
+    let echo = Echo::start(options).await?;
+    let server = echo.server.clone();
     let service = engineio_warp::layer(server.clone(), routes());
     let listener = TcpListener::bind(options.listen).await?;
     println!("listening on http://{}", listener.local_addr()?);
@@ -40,19 +42,20 @@ pub(super) async fn run(options: &Options) -> io::Result<()> {
         .shutdown_timeout(GRACE)
         .with_graceful_shutdown(async move {
             let _ = stopped().await;
-            server.shutdown(GRACE).await;
+            echo.leave(GRACE).await;
         })
         .await
 }
 
 pub(super) async fn run_filter(options: &Options) -> io::Result<()> {
-    let server = crate::server(options);
+    let echo = Echo::start(options).await?;
+    let server = echo.server.clone();
     let filter = engineio_warp::filter(&server).or(routes());
     let listener = TcpListener::bind(options.listen).await?;
     println!("listening on http://{}", listener.local_addr()?);
     let stop = async move {
         let _ = stopped().await;
-        server.shutdown(GRACE).await;
+        echo.leave(GRACE).await;
     };
     warp::serve(filter)
         .incoming(listener)
