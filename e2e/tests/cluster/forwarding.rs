@@ -1,54 +1,149 @@
 //! Requests that enter at a node which does not own their session.
 
-use engineio_e2e::app::Event;
+use engineio_e2e::app::{Event, MAX_PAYLOAD};
+use engineio_e2e::host::Host;
+use engineio_e2e::within;
 use engineio_tower::DisconnectReason;
 
-use crate::support::{nodes, upgrade_target};
+use crate::support::{Node, nodes, nodes_with, upgrade_target};
 
-#[tokio::test]
-async fn a_poll_and_a_post_at_another_node_reach_the_session() {
-    let [mut a, b] = nodes().await;
-    let target = a.poller().await;
+/// The owner of the sessions, and the node at which their requests enter.
+async fn owner_and_entry<H: Host>() -> [Node; 2] {
+    nodes_with::<H, 2>(|builder| builder.websocket_compression_threshold(100)).await
+}
+
+pub(crate) async fn a_poll_and_a_post_at_another_node_reach_the_session<H: Host>() {
+    let [mut owner, entry] = owner_and_entry::<H>().await;
+    let target = owner.poller().await;
     assert!(target.ends_with(".a"), "{target}");
-    let mut poll = b.connect().await;
+    let mut poll = entry.connect().await;
     poll.send_get(&target).await;
-    let posted = b.connect().await.post(&target, "4hello").await;
+    let posted = entry.connect().await.post(&target, "4hello").await;
     assert_eq!((posted.status, posted.text()), (200, "ok"));
     let polled = poll.response().await;
     assert_eq!((polled.status, polled.text()), (200, "4hello"));
-    assert!(b.server.is_empty());
+    assert!(entry.server.is_empty());
 }
 
-#[tokio::test]
-async fn a_client_that_gives_up_its_poll_at_another_node_ends_its_session() {
-    let [mut a, b] = nodes().await;
-    let target = a.poller().await;
-    let mut poll = b.connect().await;
-    poll.send_get(&target).await;
-    // A pong, which nothing answers, goes the same way behind the poll.
-    assert_eq!(b.connect().await.post(&target, "3").await.status, 200);
-    poll.reset();
-    assert_eq!(
-        a.events.disconnected().await,
-        DisconnectReason::TransportError
-    );
-}
-
-#[tokio::test]
-async fn a_session_upgrades_through_another_node_and_closes_in_good_order() {
-    let [mut a, b] = nodes().await;
-    let target = a.poller().await;
-    let mut socket = b.connect().await;
+pub(crate) async fn a_session_upgrades_through_another_node_and_closes_in_good_order<H: Host>() {
+    let [mut owner, entry] = owner_and_entry::<H>().await;
+    let target = owner.poller().await;
+    let mut socket = entry.connect().await;
     socket.upgrade(&upgrade_target(&target)).await;
     socket.say("2probe").await;
     assert_eq!(socket.hear().await, "3probe");
     socket.say("5").await;
-    assert!(matches!(a.events.next().await, Event::Upgraded(_)));
+    assert!(matches!(owner.events.next().await, Event::Upgraded(_)));
     socket.say("4over there").await;
     assert_eq!(socket.hear().await, "4over there");
     let large = format!("4{}", "x".repeat(200_000));
     socket.say(&large).await;
     assert_eq!(socket.hear().await, large);
     socket.say("1").await;
-    a.events.disconnected().await;
+    owner.events.disconnected().await;
+    socket.ended().await;
+}
+
+pub(crate) async fn a_large_post_at_another_node_arrives_and_one_that_is_too_large_is_refused<
+    H: Host,
+>() {
+    let [mut owner, entry] = owner_and_entry::<H>().await;
+    let target = owner.poller().await;
+    let large = format!("4{}", "x".repeat(MAX_PAYLOAD - 1));
+    let posted = entry.connect().await.post(&target, &large).await;
+    assert_eq!(posted.status, 200, "{posted:?}");
+    let polled = entry.connect().await.get(&target).await;
+    assert_eq!(polled.text(), large);
+    let mut poster = entry.connect().await;
+    let length = format!("content-length: {}\r\n", MAX_PAYLOAD + 1);
+    poster.send_post(&target, &length).await;
+    assert_eq!(poster.response().await.status, 413);
+}
+
+pub(crate) async fn a_websocket_through_another_node_ends_when_its_client_goes<H: Host>() {
+    let [mut owner, entry] = owner_and_entry::<H>().await;
+    let target = owner.poller().await;
+    let mut socket = entry.connect().await;
+    socket.upgrade(&upgrade_target(&target)).await;
+    socket.say("2probe").await;
+    assert_eq!(socket.hear().await, "3probe");
+    socket.say("5").await;
+    assert!(matches!(owner.events.next().await, Event::Upgraded(_)));
+    socket.reset();
+    let reason = owner.events.disconnected().await;
+    assert_eq!(reason, DisconnectReason::TransportClose);
+}
+
+pub(crate) async fn compression_and_extensions_are_agreed_with_the_owner<H: Host>() {
+    let [mut owner, entry] = owner_and_entry::<H>().await;
+    let target = owner.poller().await;
+    let large = format!("4{}", "x".repeat(20_000));
+    assert_eq!(
+        entry.connect().await.post(&target, &large).await.status,
+        200
+    );
+    let headers = "accept-encoding: gzip\r\n";
+    let polled = entry.connect().await.request("GET", &target, headers).await;
+    assert_eq!(polled.header("content-encoding"), "gzip");
+    assert!(polled.body.len() < 1_000, "{polled:?}");
+    let mut socket = entry.connect().await;
+    let agreed = socket
+        .upgrade_with(&upgrade_target(&target), "permessage-deflate")
+        .await;
+    assert!(agreed.contains("permessage-deflate"), "{agreed}");
+}
+
+#[tokio::test]
+async fn a_client_that_gives_up_its_poll_at_another_node_ends_its_session() {
+    let [mut owner, entry] = nodes().await;
+    let target = owner.poller().await;
+    let mut poll = entry.connect().await;
+    poll.send_get(&target).await;
+    // A pong, which nothing answers, goes the same way behind the poll.
+    assert_eq!(entry.connect().await.post(&target, "3").await.status, 200);
+    poll.reset();
+    assert_eq!(
+        owner.events.disconnected().await,
+        DisconnectReason::TransportError
+    );
+}
+
+#[tokio::test]
+async fn a_websocket_that_is_not_read_holds_up_no_other_of_its_connection() {
+    let [mut owner, entry] = nodes().await;
+    let stalled_target = owner.poller().await;
+    let lively_target = owner.poller().await;
+    let mut sockets = Vec::new();
+    for target in [&stalled_target, &lively_target] {
+        let mut socket = entry.connect().await;
+        socket.upgrade(&upgrade_target(target)).await;
+        socket.say("2probe").await;
+        assert_eq!(socket.hear().await, "3probe");
+        socket.say("5").await;
+        assert!(matches!(owner.events.next().await, Event::Upgraded(_)));
+        sockets.push(socket);
+    }
+    let [stalled, lively] = &mut sockets[..] else {
+        unreachable!()
+    };
+    // Far more than all buffers on the way hold, from the owner to a client that reads nothing of it.
+    let sid = stalled_target.rsplit_once('=').unwrap().1.parse().unwrap();
+    let flooded = owner.server.socket(&sid).unwrap();
+    let chunk = "x".repeat(100_000);
+    let flood = async {
+        // Full for long: nothing on the way takes more.
+        let mut refused = 0;
+        while refused < 10_000 {
+            refused = match flooded.try_send(chunk.clone()) {
+                Ok(()) => 0,
+                Err(_) => refused + 1,
+            };
+            tokio::task::yield_now().await;
+        }
+    };
+    within("a full outbox", flood).await;
+    lively.say("4there?").await;
+    assert_eq!(lively.hear().await, "4there?");
+    stalled.say("4there?").await;
+    while stalled.hear().await != "4there?" {}
 }

@@ -1,4 +1,29 @@
 //! A cluster of nodes in one process: any node serves any request, and each row of the table of failures.
 
+mod failures;
 mod forwarding;
+mod operations;
+mod strangers;
 mod support;
+
+/// The scenarios of forwarding that every host passes as the node that receives the requests.
+macro_rules! scenarios {
+    ($name:ident $host:ident [$($scenario:ident)*]) => {
+        mod $name {
+            $(
+                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn $scenario() {
+                    crate::forwarding::$scenario::<engineio_e2e::host::$host>().await;
+                }
+            )*
+        }
+    };
+}
+
+engineio_e2e::on_every_host! { scenarios! [
+    a_poll_and_a_post_at_another_node_reach_the_session
+    a_session_upgrades_through_another_node_and_closes_in_good_order
+    a_large_post_at_another_node_arrives_and_one_that_is_too_large_is_refused
+    a_websocket_through_another_node_ends_when_its_client_goes
+    compression_and_extensions_are_agreed_with_the_owner
+] }
