@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
 use crate::timer;
 use crate::{Config, Sid, Transport};
@@ -35,8 +35,8 @@ pub struct Handshake {
     pub max_payload: usize,
 }
 
-/// The JSON, in the field order of the reference.
-#[derive(Serialize, Deserialize)]
+/// The JSON.
+#[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Wire<'a> {
     #[serde(borrow)]
@@ -68,19 +68,32 @@ impl Handshake {
         }
     }
 
-    /// The JSON of the packet, without its digit.
+    /// Returns the JSON of the packet, without its digit, in the field order of the reference.
     #[must_use]
     pub fn to_json(&self) -> Bytes {
-        let wire = Wire {
-            sid: self.sid.as_str().into(),
-            upgrades: self.upgrades.iter().map(|to| to.name().into()).collect(),
-            ping_interval: millis(self.ping_interval),
-            ping_timeout: millis(self.ping_timeout),
-            max_payload: self.max_payload,
-        };
         let mut json = Vec::with_capacity(128);
-        // Numbers and strings into memory: there is nothing here that could fail.
-        let _ = serde_json::to_writer(&mut json, &wire);
+        // Neither an id nor the name of a transport has anything to escape.
+        json.extend_from_slice(br#"{"sid":""#);
+        json.extend_from_slice(self.sid.as_str().as_bytes());
+        json.extend_from_slice(br#"","upgrades":["#);
+        for (n, to) in self.upgrades.iter().enumerate() {
+            json.extend_from_slice(if n > 0 { br#",""# } else { br#"""# });
+            json.extend_from_slice(to.name().as_bytes());
+            json.push(b'"');
+        }
+        for (name, value) in [
+            (
+                br#"],"pingInterval":"#.as_slice(),
+                millis(self.ping_interval),
+            ),
+            (br#","pingTimeout":"#, millis(self.ping_timeout)),
+            (br#","maxPayload":"#, self.max_payload as u64),
+        ] {
+            json.extend_from_slice(name);
+            // A number into memory: nothing can fail.
+            let _ = serde_json::to_writer(&mut json, &value);
+        }
+        json.push(b'}');
         json.into()
     }
 

@@ -49,24 +49,22 @@ impl Outbox {
         self.messages.is_empty() || self.bytes.saturating_add(bytes) <= limits.bytes
     }
 
-    /// Returns `unsent` if all its messages may be queued now, or the reason why none may.
+    /// Checks that all these messages may be queued now, together.
     ///
-    /// With `refuse_separator`, they may leave by polling, and a text must not hold what separates packets there.
-    pub(crate) fn admit<T>(
+    /// With `refuse_separator`, they may leave by polling, and a text must not hold the character that separates packets.
+    pub(crate) fn admit(
         &self,
-        unsent: T,
-        messages: impl FnOnce(&T) -> &[Message],
+        messages: &[Message],
         refuse_separator: bool,
         limits: Limits,
-    ) -> Result<T, SendError<T>> {
-        let messages = messages(&unsent);
+    ) -> Result<(), SendError<()>> {
         if refuse_separator && messages.iter().any(Message::holds_separator) {
-            return Err(SendError::Separator(unsent));
+            return Err(SendError::Separator(()));
         }
         let costs = messages.iter().map(cost);
         match self.has_room(costs.fold(0, usize::saturating_add), limits) {
-            true => Ok(unsent),
-            false => Err(SendError::Full(unsent)),
+            true => Ok(()),
+            false => Err(SendError::Full(())),
         }
     }
 
@@ -106,9 +104,14 @@ impl Outbox {
         !self.messages.is_empty()
     }
 
+    /// Returns whether a control packet is to be sent.
+    pub(crate) const fn has_control(&self) -> bool {
+        self.open.is_some() || self.ping || self.pong
+    }
+
     /// Returns whether there is anything to send at all.
     pub(crate) fn is_pending(&self) -> bool {
-        self.has_messages() || self.open.is_some() || self.ping || self.pong
+        self.has_messages() || self.has_control()
     }
 
     pub(crate) fn len(&self) -> usize {

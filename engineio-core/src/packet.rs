@@ -101,7 +101,7 @@ impl Message {
     /// Returns whether this is a text that holds the separator of revision 4's payloads.
     pub(crate) fn holds_separator(&self) -> bool {
         match self {
-            Self::Text(text) => text.as_bytes().contains(&codec::v4::SEPARATOR),
+            Self::Text(text) => memchr::memchr(codec::v4::SEPARATOR, text.as_bytes()).is_some(),
             // Travels in base64 there.
             Self::Binary(_) => false,
         }

@@ -84,6 +84,17 @@ impl<T> SendError<T> {
     }
 }
 
+impl SendError<()> {
+    /// Hands `unsent` back.
+    pub(crate) fn with<T>(self, unsent: T) -> SendError<T> {
+        match self {
+            Self::Closed(()) => SendError::Closed(unsent),
+            Self::Full(()) => SendError::Full(unsent),
+            Self::Separator(()) => SendError::Separator(unsent),
+        }
+    }
+}
+
 impl SendError {
     /// Returns the message that was not queued.
     #[must_use]

@@ -71,10 +71,21 @@ impl Timers {
 
     fn put(&mut self, timer: Timer, at: Option<Instant>) {
         self.at[timer as usize] = at;
-        self.next = Self::ALL
+        // Of timers that are due together the first one of `Timer` comes first.
+        let order = |(at, timer): (Instant, Timer)| (at, timer as usize);
+        match (at.map(|at| (at, timer)), self.next) {
+            (Some(new), Some(next)) if order(new) <= order(next) => self.next = Some(new),
+            (_, Some((_, next))) if next == timer => self.next = self.earliest(),
+            (new, None) => self.next = new,
+            _ => {}
+        }
+    }
+
+    fn earliest(&self) -> Option<(Instant, Timer)> {
+        Self::ALL
             .into_iter()
             .filter_map(|timer| Some((self.at[timer as usize]?, timer)))
-            .min_by_key(|&(at, _)| at);
+            .min_by_key(|&(at, _)| at)
     }
 
     /// Returns when the timer is due.

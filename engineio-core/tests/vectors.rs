@@ -5,9 +5,11 @@
 #[allow(dead_code, reason = "every test crate uses its part of the numbers")]
 mod xorshift;
 
+use std::time::Duration;
+
 use bytes::{Bytes, BytesMut};
 use engineio_core::codec::{DecodeErrorKind, v4};
-use engineio_core::{Frame, Message, Packet};
+use engineio_core::{Frame, Handshake, Message, Packet, Sid, Transport};
 
 use crate::xorshift::Xorshift;
 
@@ -301,4 +303,34 @@ fn a_text_message_is_passed_on_without_a_copy() {
     let start = wire.as_ptr();
     assert_eq!(v4::encode_payload([&packet]).as_ptr(), start);
     assert_eq!(v4::encode_frame(packet, false).as_bytes().as_ptr(), start);
+}
+
+#[test]
+fn an_open_packet_is_the_same_json_that_a_serializer_writes() {
+    for upgrades in [
+        vec![],
+        vec![Transport::WebSocket],
+        vec![Transport::WebSocket, Transport::WebTransport],
+    ] {
+        let handshake = Handshake {
+            sid: Sid::from_random([0xa5; 15]),
+            upgrades: upgrades.clone(),
+            ping_interval: Duration::from_millis(1),
+            ping_timeout: Duration::MAX,
+            max_payload: usize::MAX,
+        };
+        let json = handshake.to_json();
+        let names: Vec<_> = upgrades.iter().map(|to| to.name()).collect();
+        let value: serde_json::Value = serde_json::from_slice(&json).unwrap();
+        let expected = serde_json::json!({
+            "sid": handshake.sid.as_str(),
+            "upgrades": names,
+            "pingInterval": 1,
+            "pingTimeout": u64::MAX,
+            "maxPayload": usize::MAX,
+        });
+        assert_eq!(value, expected);
+        assert!(!json.contains(&b' '));
+        assert_eq!(Handshake::from_json(&json).unwrap().upgrades, upgrades);
+    }
 }

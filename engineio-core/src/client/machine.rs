@@ -309,20 +309,15 @@ impl Machine {
         let may_split = transport == Transport::Polling && self.coding.separates_packets();
         let refuse_separator = may_split && !self.config.allow_separator;
         let limits = self.limits();
-        let messages = std::slice::from_ref;
-        match self
-            .outbox
-            .admit(message, messages, refuse_separator, limits)
-        {
-            // Requests are not compressed.
-            Ok(message) => self.outbox.push(message, false),
-            Err(error) => {
-                if let SendError::Full(_) = error {
-                    self.silence.on_refused();
-                }
-                return Err(error);
+        let messages = std::slice::from_ref(&message);
+        if let Err(error) = self.outbox.admit(messages, refuse_separator, limits) {
+            if let SendError::Full(()) = error {
+                self.silence.on_refused();
             }
+            return Err(error.with(message));
         }
+        // Requests are not compressed.
+        self.outbox.push(message, false);
         Ok(())
     }
 

@@ -59,6 +59,7 @@ impl Utf8 {
     /// # Errors
     ///
     /// Fails if the bytes are not UTF-8.
+    #[inline]
     pub fn from_utf8(bytes: Bytes) -> Result<Self, std::str::Utf8Error> {
         std::str::from_utf8(&bytes)?;
         Ok(Self(bytes))

@@ -153,7 +153,7 @@ impl Iterator for Packets {
     fn next(&mut self) -> Option<Self::Item> {
         let mut body = self.body.take()?;
         let offset = self.offset;
-        let packet = match body.iter().position(|&byte| byte == SEPARATOR) {
+        let packet = match memchr::memchr(SEPARATOR, &body) {
             Some(at) => {
                 let packet = body.split_to(at);
                 let _ = body.split_to(1);

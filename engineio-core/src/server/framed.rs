@@ -45,6 +45,12 @@ impl Framed {
         self.id == id
     }
 
+    pub(super) fn flush(&mut self, closing: bool, machine: &mut Machine) {
+        if !self.announced && (closing || machine.outbox.is_pending()) {
+            self.announce(machine);
+        }
+    }
+
     pub(super) fn announce(&mut self, machine: &mut Machine) {
         if !self.announced {
             self.announced = true;

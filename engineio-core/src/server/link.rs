@@ -233,12 +233,10 @@ impl Link {
 
     /// Tells the driver what can be sent and answered now; called after every change.
     pub(super) fn flush(&mut self, closing: bool, machine: &mut Machine) {
-        let pending = machine.outbox.is_pending() || closing;
         match self {
-            Self::Framed(framed) if pending => framed.announce(machine),
-            Self::Framed(_) => {}
-            Self::Polling(polling) => polling.flush(pending, machine),
-            Self::Upgrading(upgrading) => upgrading.polling.flush(pending, machine),
+            Self::Framed(framed) => framed.flush(closing, machine),
+            Self::Polling(polling) => polling.flush(closing, machine),
+            Self::Upgrading(upgrading) => upgrading.polling.flush(closing, machine),
         }
     }
 
@@ -320,10 +318,10 @@ impl Poll {
 }
 
 impl Polling {
-    fn flush(&mut self, pending: bool, machine: &mut Machine) {
+    fn flush(&mut self, closing: bool, machine: &mut Machine) {
         if let Some(poll) = &mut self.poll
             && !poll.ready
-            && (pending || poll.noop)
+            && (poll.noop || closing || machine.outbox.is_pending())
         {
             poll.ready = true;
             machine.output(Output::AnswerPoll(poll.id));

@@ -171,10 +171,19 @@ impl Machine {
         self.timers.stop(Timer::Noop);
     }
 
-    /// The control packets that are due, ahead of every message.
+    /// Takes the next control packet that is due, ahead of every message.
+    #[inline]
     pub(super) fn next_control(&mut self) -> Option<Packet> {
         // Whoever asks takes what there is, this or else a message.
         self.silence.on_taken();
+        if self.outbox.has_control() {
+            self.take_control()
+        } else {
+            None
+        }
+    }
+
+    fn take_control(&mut self) -> Option<Packet> {
         if let Some(transport) = self.outbox.open.take() {
             let handshake = Handshake::new(self.sid, transport, &self.config);
             return Some(Packet::Open(handshake.to_json()));

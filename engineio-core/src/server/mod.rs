@@ -47,8 +47,9 @@ use crate::{
 ///
 /// A client from which nothing is taken (no poll answered, no frame written) is closed, whatever it sends, within
 /// `ping_interval + 5 * ping_timeout + upgrade_timeout`, provided that the application takes its messages or waits for room
-/// in the outbox. Without upgrades and a full inbox it is `ping_interval + 2 * ping_timeout`. A pong counts only if the
-/// ping was taken, another packet stands in for it once, a full inbox excuses only while it is full, and an upgrade once.
+/// in the outbox. Without upgrades and a full inbox it is `ping_interval + 2 * ping_timeout`. In revision 3 it is
+/// `2 * (ping_interval + ping_timeout)` where that is longer. A pong counts only if the ping was taken, another packet
+/// stands in for it once, a full inbox excuses only while it is full, and an upgrade once.
 ///
 /// # Transitions
 ///
@@ -190,7 +191,9 @@ impl Session {
             // By far the most frequent input, and one that leaves the state as it is.
             Input::LinkFrame(id, frame) if self.state.is_reached_by(id) => {
                 match post::on_frame(now, frame, &mut self.machine) {
-                    Ok(()) => self.state.flush(&mut self.machine),
+                    // Nothing else that a frame brings is to be sent.
+                    Ok(()) if self.machine.outbox.pong => self.state.flush(&mut self.machine),
+                    Ok(()) => {}
                     Err(reason) => self.abort(now, reason),
                 }
             }
@@ -425,13 +428,17 @@ impl Session {
     }
 
     /// Uses the room that the inbox has again.
+    #[inline]
     fn use_room(&mut self, now: impl FnOnce() -> Instant) {
         if self.machine.may_resume() {
-            let now = now();
-            self.machine.silence.resume(now, &mut self.machine.timers);
-            if let Some(post) = self.state.unfinished_post() {
-                self.transition(|state, machine| state.resume_post(now, post, machine));
-            }
+            self.resume(now());
+        }
+    }
+
+    fn resume(&mut self, now: Instant) {
+        self.machine.silence.resume(now, &mut self.machine.timers);
+        if let Some(post) = self.state.unfinished_post() {
+            self.transition(|state, machine| state.resume_post(now, post, machine));
         }
     }
 

@@ -27,7 +27,9 @@ impl Session {
     ///
     /// As [`send`](Self::send).
     pub fn send_with(&mut self, message: Message, options: SendOptions) -> Result<(), SendError> {
-        let message = self.admit(message, std::slice::from_ref)?;
+        if let Err(error) = self.admit(std::slice::from_ref(&message)) {
+            return Err(error.with(message));
+        }
         self.machine.outbox.push(message, options.compress);
         self.state.flush(&mut self.machine);
         Ok(())
@@ -39,32 +41,29 @@ impl Session {
     ///
     /// As [`send`](Self::send), with all messages handed back.
     pub fn send_many(&mut self, messages: Vec<Message>) -> Result<(), SendError<Vec<Message>>> {
-        for message in self.admit(messages, Vec::as_slice)? {
+        if let Err(error) = self.admit(&messages) {
+            return Err(error.with(messages));
+        }
+        for message in messages {
             self.machine.outbox.push(message, true);
         }
         self.state.flush(&mut self.machine);
         Ok(())
     }
 
-    /// Hands back what may not be queued now.
-    fn admit<T>(
-        &mut self,
-        unsent: T,
-        messages: impl FnOnce(&T) -> &[Message],
-    ) -> Result<T, SendError<T>> {
+    /// Checks that all these messages may be queued now, together.
+    fn admit(&mut self, messages: &[Message]) -> Result<(), SendError<()>> {
         let by_polling = match &self.state {
             State::Opening => self.machine.begins_over == Transport::Polling,
             State::Open(link) => link.transport() == Transport::Polling,
-            State::Closing(..) | State::Closed(_) => return Err(SendError::Closed(unsent)),
+            State::Closing(..) | State::Closed(_) => return Err(SendError::Closed(())),
         };
         let machine = &mut self.machine;
         let may_split = by_polling && machine.coding.separates_packets();
         let refuse_separator = may_split && !machine.config.allow_separator;
         let limits = machine.limits();
-        let admitted = machine
-            .outbox
-            .admit(unsent, messages, refuse_separator, limits);
-        if let Err(SendError::Full(_)) = admitted {
+        let admitted = machine.outbox.admit(messages, refuse_separator, limits);
+        if let Err(SendError::Full(())) = admitted {
             machine.silence.on_refused();
         }
         admitted

@@ -122,6 +122,7 @@ impl Reply {
             answer,
             Answer::Payload(_) | Answer::Opened(..) | Answer::Posted | Answer::Response(_)
         );
+        let from_template = accepted && !matches!(answer, Answer::Response(_));
         let mut response = match answer {
             Answer::Payload(payload) => self.payload(options, templates, payload),
             Answer::Opened(payload, cookie) => {
@@ -144,8 +145,9 @@ impl Reply {
         };
         let headers = response.headers_mut();
         self.cors.write(self.allowed, headers);
-        // A refusal opens no session, so it sets no cookie.
-        if !headers.contains_key(VARY)
+        // The templates have it. A refusal opens no session, so it sets no cookie.
+        if !from_template
+            && !headers.contains_key(VARY)
             && let Some(names) = options.origins.vary(false)
         {
             headers.insert(VARY, names);
@@ -171,13 +173,13 @@ impl Reply {
         templates: &HeaderTemplates,
         payload: engineio_core::Payload,
     ) -> EngineResponse {
-        let text = std::str::from_utf8(&payload.body)
-            .ok()
-            .filter(|_| !payload.binary);
-        let (content_type, body) = match (self.jsonp, text) {
-            (Some(index), Some(text)) => (Some(SCRIPT), jsonp::wrap(index, text)),
+        let (content_type, body) = match self.jsonp {
             _ if payload.binary => (Some(BINARY), payload.body),
-            _ => (None, payload.body),
+            Some(index) => match std::str::from_utf8(&payload.body) {
+                Ok(text) => (Some(SCRIPT), jsonp::wrap(index, text)),
+                Err(_) => (None, payload.body),
+            },
+            None => (None, payload.body),
         };
         let compression = options.compression;
         let compressed = match payload.compress {

@@ -52,7 +52,7 @@ pub struct HostUpgrade;
 /// Returns whether the request asks to become a WebSocket, over HTTP/1.1 or by the extended CONNECT of HTTP/2 (RFC
 /// 8441).
 pub(crate) fn is_requested(head: &Parts) -> bool {
-    has_token(&head.headers, &UPGRADE, "websocket") && head.method == Method::GET
+    head.method == Method::GET && has_token(&head.headers, &UPGRADE, "websocket")
         || is_extended_connect(head)
 }
 

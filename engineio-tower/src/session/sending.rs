@@ -47,20 +47,24 @@ impl Session {
     ) -> Result<(), SendError> {
         let when_full = self.server.options.when_full;
         let bytes = message.len();
-        self.change(|state| {
+        let sent = self.change(|state| {
             if state.has_queued_senders() {
                 return Err(SendError::Full(message));
             }
-            match state.machine.send_with(message, options) {
-                Err(SendError::Full(message)) if when_full == WhenFull::Disconnect => {
-                    let reason = DisconnectReason::SlowConsumer;
-                    state.machine.abort(now(), reason);
-                    Err(SendError::Closed(message))
-                }
-                result => result,
+            let sent = state.machine.send_with(message, options);
+            if when_full == WhenFull::Disconnect
+                && let Err(SendError::Full(message)) = sent
+            {
+                let reason = DisconnectReason::SlowConsumer;
+                state.machine.abort(now(), reason);
+                return Err(SendError::Closed(message));
             }
-        })
-        .inspect(|()| meter::sent(1, bytes))
+            sent
+        });
+        if sent.is_ok() {
+            meter::sent(1, bytes);
+        }
+        sent
     }
 
     pub(crate) fn send_many(

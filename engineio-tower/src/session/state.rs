@@ -134,12 +134,18 @@ impl State {
         if output.is_none() && !sooner && !self.waiting_for_inbox {
             return None;
         }
+        Some(self.effects(output))
+    }
+
+    /// Collects the effects of a change that has some. Not inlined, so that the check above needs no room for them.
+    #[inline(never)]
+    fn effects(&mut self, output: Option<Output>) -> Effects {
         let mut effects = Effects::default();
         self.dispatch(output, &mut effects);
         self.watch(&mut effects);
         self.count(&mut effects);
         effects.discarded = self.machine.take_discarded();
-        Some(effects)
+        effects
     }
 
     /// Passes on the outputs of the machine.
