@@ -1,11 +1,15 @@
 //! A server that does not read: what ends the session, and when.
 
 mod client_support;
+#[path = "support/xorshift.rs"]
+#[allow(dead_code, reason = "every test crate uses its part of the numbers")]
+mod xorshift;
 
-use engineio_core::DisconnectReason;
-use engineio_core::client::Config;
+use engineio_core::client::{Config, Event};
+use engineio_core::{DisconnectReason, Message, Revision, SendError};
 
-use crate::client_support::{Client, secs, text};
+use crate::client_support::{Client, ms, secs, text};
+use crate::xorshift::Xorshift;
 
 /// A client whose application echoes, and so waits for room in the outbox while its inbox is full.
 fn echo() -> Config {
@@ -94,4 +98,62 @@ fn the_silence_of_a_server_is_not_counted_while_nobody_reads_it() {
     assert!(client.session.is_open());
     client.advance(secs(1));
     client.assert_closed(DisconnectReason::PingTimeout);
+}
+
+/// A server that sends what it likes and takes nothing, under an application that echoes. The client leaves it within
+/// twice the ping interval and timeout from the first heartbeat packet on that it does not take.
+fn server_that_takes_nothing(seed: u64) {
+    let mut random = Xorshift::new(seed);
+    let revision = [Revision::V4, Revision::V3][random.below(2)];
+    let mut client = Client::polling_with(Config {
+        revision,
+        inbox_limit: [0, 200, 10_000][random.below(3)],
+        outbox_limit: [1, 500][random.below(2)],
+        ..Config::default()
+    });
+    // In revision 3 it is the client that pings.
+    let mut end = (revision == Revision::V3).then_some(client.now + secs(25 + 2 * 45));
+    let longest_step = [200, 2_000, 9_000][random.below(3)];
+    let mut echo: Option<Message> = None;
+    while client.session.closed().is_none() && end.is_none_or(|end| client.now <= end) {
+        let packet = ["4a", "2", "6", "4b"][random.below(4)];
+        match random.below(3) {
+            0 if client.is_polling() => {
+                if packet == "2" {
+                    end.get_or_insert(client.now + secs(2 * 45));
+                }
+                client.answer_poll(client_support::payload(revision, packet));
+            }
+            _ => {
+                // The driver wakes the session in time.
+                let due = client.session.poll_timeout().unwrap() - client.now;
+                client.advance(due.min(ms(1 + random.below(longest_step) as u64)));
+            }
+        }
+        // The application takes no further message before the echo of the last one is queued.
+        loop {
+            if let Some(message) = echo.take()
+                && let Err(SendError::Full(message)) = client.session.send(message)
+            {
+                echo = Some(message);
+                break;
+            }
+            let now = client.now;
+            match client.session.take_event(|| now) {
+                Some(Event::Message(message)) => echo = Some(message),
+                Some(_) => {}
+                None => break,
+            }
+        }
+        client.drain();
+    }
+    let reason = client.session.closed();
+    assert_eq!(reason, Some(DisconnectReason::PingTimeout), "seed {seed}");
+}
+
+#[test]
+fn a_server_that_takes_nothing_is_left_in_time_whatever_it_sends() {
+    for seed in 0..2_000 {
+        server_that_takes_nothing(seed);
+    }
 }

@@ -1,6 +1,8 @@
 //! The client's machine against the server's, on a simulated wire.
 
 mod pair_support;
+#[path = "support/vigil.rs"]
+mod vigil;
 
 use std::time::Duration;
 

@@ -25,6 +25,7 @@ pub(crate) const TARGETS: &[&str] = &[
     "query",
     "jsonp_body",
     "open_packet",
+    "websocket_frames",
     "server_session",
     "client_session",
     "service",

@@ -39,6 +39,12 @@ use crate::{DisconnectReason, Frame, LinkId, Message, Payload, SendError, Transp
 /// The driver bounds the time of a POST and of opening a WebSocket. A poll needs no bound of its own: the heartbeat
 /// is one, and so is [`Config::open_timeout`] before it has begun.
 ///
+/// # Servers that do not read
+///
+/// A server that takes neither a heartbeat packet nor anything behind it is left within `2 * (pingInterval + pingTimeout)`
+/// of that packet, whatever it sends, provided that the application takes its messages or waits for room in the outbox.
+/// While the inbox is not full it is half of that.
+///
 /// # Transitions
 ///
 /// Each row has a scenario of its own in `tests/client_*.rs`.
@@ -290,6 +296,13 @@ impl Session {
     #[must_use]
     pub const fn queued_bytes(&self) -> usize {
         self.machine.outbox.bytes()
+    }
+
+    /// Returns the bytes of received messages that wait for the application, packet overhead included. Beyond
+    /// [`Config::inbox_limit`] nothing is read, except during an upgrade.
+    #[must_use]
+    pub const fn inbox_bytes(&self) -> usize {
+        self.machine.inbox.bytes()
     }
 
     /// Returns how many messages were still queued when the session ended. 0 before that;

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use engineio_core::client::{Config, Event, Input, Output, RequestId, Session};
-use engineio_core::{DisconnectReason, Frame, LinkId, Message, Payload, Transport};
+use engineio_core::{DisconnectReason, Frame, LinkId, Message, Payload, Revision, Transport};
 
 /// An open packet without and with the offer to upgrade; ping after 25 s, patience of 45 s, `maxPayload` 100.
 pub(crate) const OPEN: &str = r#"0{"sid":"abcdefgh","upgrades":[],"pingInterval":25000,"pingTimeout":20000,"maxPayload":100}"#;
@@ -41,8 +41,9 @@ impl Client {
     }
 
     pub(crate) fn polling_with(config: Config) -> Self {
+        let open = payload(config.revision, OPEN);
         let mut client = Self::with(config, Transport::Polling);
-        client.answer_poll(OPEN);
+        client.answer_poll(open);
         assert_eq!(client.events(), [Event::Opened]);
         client
     }
@@ -129,6 +130,12 @@ impl Client {
             Output::Poll(id) => Some(*id),
             _ => None,
         })
+    }
+
+    /// Returns whether a poll was begun since the outputs were last looked at.
+    pub(crate) fn is_polling(&self) -> bool {
+        let is_poll = |output: &Output| matches!(output, Output::Poll(_));
+        self.outputs.iter().any(is_poll)
     }
 
     pub(crate) fn post(&mut self) -> Option<RequestId> {
@@ -224,4 +231,16 @@ pub(crate) fn message(text: &str) -> Event {
 
 pub(crate) const fn secs(secs: u64) -> Duration {
     Duration::from_secs(secs)
+}
+
+/// The body that carries one packet.
+pub(crate) fn payload(revision: Revision, packet: &str) -> String {
+    match revision {
+        Revision::V3 => format!("{}:{packet}", packet.len()),
+        _ => packet.to_owned(),
+    }
+}
+
+pub(crate) const fn ms(ms: u64) -> Duration {
+    Duration::from_millis(ms)
 }

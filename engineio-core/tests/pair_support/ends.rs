@@ -1,8 +1,9 @@
 //! The two ends of the wire: what arrives becomes inputs, and outputs are sent.
 
 use engineio_core::client;
+use engineio_core::codec::{v3, v4};
 use engineio_core::server::{self, First};
-use engineio_core::{DisconnectReason, Frame, LinkId, Transport};
+use engineio_core::{DisconnectReason, Frame, LinkId, Packet, Payload, Revision, Transport};
 
 use super::{Exchange, Pair, Parcel};
 
@@ -24,6 +25,7 @@ impl Pair {
                 self.post(Parcel::PostBody(id, body));
             }
             Parcel::PostBody(id, body) => {
+                self.watch_payload(&body);
                 if let Some(server) = &mut self.server {
                     server.handle_input(self.now, server::Input::PostReceived(id, body));
                 }
@@ -48,6 +50,7 @@ impl Pair {
             }
             Parcel::PollAnswer(id, answer) => {
                 if self.arrived(id) {
+                    self.heard = self.now;
                     let input = match answer {
                         Ok(body) => client::Input::PollAnswered(id, body),
                         Err(reason) => client::Input::PollFailed(id, reason),
@@ -73,6 +76,9 @@ impl Pair {
                 self.client.handle_input(self.now, input);
             }
             Parcel::ToServer(id, frame) => {
+                if let Some(frame) = &frame {
+                    self.watch_frame(frame);
+                }
                 let (Some(&to), Some(server)) = (self.websockets.get(&id), &mut self.server) else {
                     return;
                 };
@@ -86,6 +92,7 @@ impl Pair {
                 server.handle_input(self.now, input);
             }
             Parcel::ToClient(id, frame) => {
+                self.heard = self.now;
                 let input = match frame {
                     Some(frame) => client::Input::LinkFrame(id, frame),
                     None => client::Input::LinkClosed(id, DisconnectReason::TransportClose),
@@ -203,6 +210,7 @@ impl Pair {
                     return;
                 };
                 if let Some(payload) = server.take_payload(self.now, id) {
+                    self.watch_taken();
                     self.answer(request, Parcel::PollAnswer(request, Ok(payload)));
                 }
             }
@@ -240,6 +248,7 @@ impl Pair {
                     None => Vec::new(),
                 };
                 for frame in frames {
+                    self.watch_taken();
                     self.frame(Parcel::ToClient(to, Some(frame)));
                 }
             }
@@ -259,5 +268,33 @@ impl Pair {
     fn client_websocket(&self, id: LinkId) -> Option<LinkId> {
         let found = self.websockets.iter().find(|(_, server)| **server == id);
         found.map(|(client, _)| *client)
+    }
+
+    fn watch_taken(&mut self) {
+        if let Some(vigil) = &mut self.vigil {
+            vigil.on_taken(self.now);
+        }
+    }
+
+    fn watch_frame(&mut self, frame: &Frame) {
+        let packet = match self.revision {
+            Revision::V3 => v3::decode_frame(frame.clone()),
+            _ => v4::decode_frame(frame.clone()),
+        };
+        if let (Some(vigil), Ok(packet)) = (&mut self.vigil, packet) {
+            vigil.on_packet(self.now, &packet);
+        }
+    }
+
+    fn watch_payload(&mut self, payload: &Payload) {
+        let packets: Vec<Packet> = match self.revision {
+            Revision::V3 => v3::decode_payload(payload.clone()).flatten().collect(),
+            _ => v4::decode_payload(payload.body.clone()).flatten().collect(),
+        };
+        if let Some(vigil) = &mut self.vigil {
+            packets
+                .iter()
+                .for_each(|packet| vigil.on_packet(self.now, packet));
+        }
     }
 }

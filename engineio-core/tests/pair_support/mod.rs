@@ -15,6 +15,8 @@ use engineio_core::{
     Config, DisconnectReason, Frame, LinkId, Message, Payload, Revision, Sid, Transport,
 };
 
+use crate::vigil::Vigil;
+
 /// What travels.
 enum Parcel {
     Poll(RequestId),
@@ -63,6 +65,9 @@ pub(crate) struct Pair {
     pub(crate) server_events: Vec<server::Event>,
     /// What the server refused while its session was open: always a fault of one of the machines.
     pub(crate) refusals: Vec<String>,
+    vigil: Option<Vigil>,
+    /// When the client heard of its server for the last time.
+    heard: Instant,
 }
 
 impl Pair {
@@ -92,6 +97,8 @@ impl Pair {
             client_events: Vec::new(),
             server_events: Vec::new(),
             refusals: Vec::new(),
+            vigil: None,
+            heard: now,
         };
         pair.settle();
         pair
@@ -210,6 +217,18 @@ impl Pair {
             server.handle_input(now, server::Input::Timeout);
         }
         self.settle();
+        self.check_silence();
+    }
+
+    /// Neither side waits longer for the other than it may. The applications take what comes.
+    fn check_silence(&mut self) {
+        if let (Some(vigil), Some(server)) = (&mut self.vigil, &self.server) {
+            vigil.check(self.now, server);
+        }
+        if let Some(opened) = self.client.opened().filter(|_| self.client.is_open()) {
+            let end = self.heard + opened.patience();
+            assert!(self.now <= end, "the client waits for a silent server");
+        }
     }
 
     fn post(&mut self, parcel: Parcel) {
@@ -305,7 +324,9 @@ impl Pair {
         assert_eq!(count, usize::from(closed));
     }
 
-    fn new_server(&self) -> server::Session {
+    fn new_server(&mut self) -> server::Session {
+        let vigil = Vigil::new(self.now, &self.server_config, self.revision);
+        self.vigil = Some(vigil);
         let sid = Sid::from_random([7; 15]);
         let config = Arc::clone(&self.server_config);
         server::Session::new(config, sid, self.revision, false)

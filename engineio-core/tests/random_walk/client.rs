@@ -91,6 +91,12 @@ impl Client {
         }
     }
 
+    /// Sends a pong that nobody has asked for, and messages.
+    pub(crate) fn babble(&mut self, world: &mut World) {
+        self.out.push_back(Packet::pong());
+        self.send(world);
+    }
+
     /// Sends what is left, and a last packet that ends the session.
     pub(crate) fn close(&mut self, last: Packet) {
         self.closing = Some(last);

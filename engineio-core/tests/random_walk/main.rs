@@ -5,6 +5,9 @@
 #[allow(dead_code, reason = "every test crate uses its part of the numbers")]
 mod xorshift;
 
+#[path = "../support/vigil.rs"]
+mod vigil;
+
 mod client;
 mod server;
 mod world;
@@ -31,9 +34,11 @@ enum Ending {
     PollIsAborted,
     WebSocketIsCut,
     ClientVanishes,
+    /// It goes on to send, pongs too.
+    ClientTakesNothing,
 }
 
-const ENDINGS: [Ending; 7] = [
+const ENDINGS: [Ending; 8] = [
     Ending::ServerCloses,
     Ending::ClientCloses,
     Ending::ServerAborts,
@@ -41,6 +46,7 @@ const ENDINGS: [Ending; 7] = [
     Ending::PollIsAborted,
     Ending::WebSocketIsCut,
     Ending::ClientVanishes,
+    Ending::ClientTakesNothing,
 ];
 
 struct Walk {
@@ -126,6 +132,10 @@ impl Walk {
             self.client.tick(&mut self.world);
             if let Some(reason) = self.server.session.closed() {
                 assert!(self.reasons.contains(&reason), "closed for {reason:?}");
+                if self.ending == Ending::ClientTakesNothing && !self.client.is_gone() {
+                    // It does not take the end either.
+                    self.client.vanish(&mut self.world);
+                }
             }
         }
         self.server.check_the_end();
@@ -178,7 +188,9 @@ impl Walk {
                 self.again(40, H::ServerSends);
             }
             H::ClientSends => {
-                if !self.quiet {
+                if self.server.is_blocked {
+                    self.client.babble(world);
+                } else if !self.quiet {
                     // Now and then far more at once than an inbox takes.
                     let burst = [1, 100][usize::from(world.random.one_in(50))];
                     for _ in 0..burst {
@@ -281,6 +293,14 @@ impl Walk {
                 client.vanish(world);
                 self.reasons = vec![DisconnectReason::PingTimeout];
             }
+            Ending::ClientTakesNothing => {
+                server.is_blocked = true;
+                client.wait_for_ever();
+                self.reasons = vec![
+                    DisconnectReason::PingTimeout,
+                    DisconnectReason::SlowConsumer,
+                ];
+            }
         }
     }
 }
@@ -319,6 +339,7 @@ fn whatever_happens_no_message_is_lost_doubled_or_overtaken_and_nothing_hangs() 
         DisconnectReason::TransportError,
         DisconnectReason::TransportClose,
         DisconnectReason::PingTimeout,
+        DisconnectReason::SlowConsumer,
     ] {
         assert!(ended.contains_key(&Some(reason)), "never {reason:?}");
     }

@@ -6,11 +6,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use engineio_core::codec::v4;
 use engineio_core::server::{Event, ExchangeId, First, Input, Output, Session};
 use engineio_core::{
     Config, DisconnectReason, Frame, LinkId, Payload, Revision, SendError, Sid, Transport,
 };
 
+use crate::vigil::Vigil;
 use crate::world::{Happening, Pipe, World};
 
 pub(crate) struct Server {
@@ -39,16 +41,21 @@ pub(crate) struct Server {
     pub(crate) app_heard: Option<DisconnectReason>,
     finished: bool,
     pub(crate) upgraded: bool,
+    /// The client takes nothing any more.
+    pub(crate) is_blocked: bool,
+    vigil: Vigil,
 }
 
 impl Server {
     pub(crate) fn new(config: Config, app_stalls_one_in: usize) -> Self {
         let config = Arc::new(config);
         let sid = Sid::from_random([0; 15]);
+        let start = Instant::now();
         Self {
             session: Session::new(config.clone(), sid, Revision::V4, false),
+            vigil: Vigil::new(start, &config, Revision::V4),
             config,
-            start: Instant::now(),
+            start,
             exchanges: HashMap::new(),
             gets: HashMap::new(),
             posts: HashMap::new(),
@@ -65,6 +72,7 @@ impl Server {
             app_heard: None,
             finished: false,
             upgraded: false,
+            is_blocked: false,
         }
     }
 
@@ -144,6 +152,9 @@ impl Server {
             Happening::PostBody(post, body) => {
                 let id = self.posts[&post];
                 self.received.insert(id);
+                for packet in v4::decode_payload(body.clone()).flatten() {
+                    self.vigil.on_packet(self.time(world), &packet);
+                }
                 self.input(world, Input::PostReceived(id, Payload::text(body)));
             }
             Happening::WebSocketRequest(websocket) => self.open_websocket(world, websocket),
@@ -227,6 +238,10 @@ impl Server {
         while self.session.wants_input()
             && let Some((id, frame)) = self.unread.pop_front()
         {
+            let packet = frame.clone().map(v4::decode_frame);
+            if let Some(Ok(packet)) = packet {
+                self.vigil.on_packet(self.time(world), &packet);
+            }
             let input = match frame {
                 Some(frame) => Input::LinkFrame(id, frame),
                 None => Input::LinkClosed(id, DisconnectReason::TransportClose),
@@ -239,10 +254,11 @@ impl Server {
     }
 
     fn write_payload(&mut self, world: &mut World, poll: ExchangeId) {
-        if !self.to_write.remove(&poll) {
+        if !self.to_write.remove(&poll) || self.is_blocked {
             return;
         }
         let now = self.time(world);
+        self.vigil.on_taken(now);
         let body: Bytes = self
             .session
             .take_payload(now, poll)
@@ -257,8 +273,11 @@ impl Server {
     fn write_frames(&mut self, world: &mut World, websocket: LinkId) {
         self.read(world);
         let now = self.time(world);
-        while let Some(frame) = self.session.take_frame(now, websocket) {
+        while !self.is_blocked
+            && let Some(frame) = self.session.take_frame(now, websocket)
+        {
             self.was_full = false;
+            self.vigil.on_taken(now);
             let (name, pipe) = self.websockets.get_mut(&websocket).unwrap();
             world.flow(pipe, Happening::FrameOut(*name, frame));
             if world.random.one_in(4) {
@@ -299,6 +318,7 @@ impl Server {
 
     fn drain(&mut self, world: &mut World) {
         self.obey(world);
+        self.vigil.check(self.time(world), &self.session);
         self.check();
     }
 

@@ -4,7 +4,8 @@ use std::time::{Duration, Instant};
 
 use engineio_core::client::{Config, Event, Input, Output, RequestId, Session};
 use engineio_core::{
-    Config as ServerConfig, DisconnectReason, Frame, LinkId, Message, Payload, Transport,
+    Config as ServerConfig, DisconnectReason, Frame, LinkId, Message, Packet, Payload, Revision,
+    Transport,
 };
 use engineio_fuzz::Script;
 
@@ -50,6 +51,8 @@ pub struct Driver {
     opened: bool,
     closed: bool,
     finished: bool,
+    /// Since when something waits to be taken that the heartbeat asks for, if the inbox had room all the time.
+    owes_since: Option<Instant>,
 }
 
 impl Driver {
@@ -69,6 +72,7 @@ impl Driver {
             opened: false,
             closed: false,
             finished: false,
+            owes_since: None,
         };
         driver.drain();
         driver
@@ -88,7 +92,7 @@ impl Driver {
     pub fn open_by_poll(&mut self, script: &mut Script<'_>) {
         let open = open_packet(script);
         let body = match self.config.revision {
-            engineio_core::Revision::V3 => format!("{}:{open}", open.len()),
+            Revision::V3 => format!("{}:{open}", open.len()),
             _ => open,
         };
         self.bring(script, Payload::text(body));
@@ -121,6 +125,9 @@ impl Driver {
         };
         let is_heard = self.state(id) == Request::UnderWay && self.session.is_open();
         self.set(id, Request::UnderWay, Request::Answered);
+        if is_heard {
+            self.owe_pong(self.peer.packets(body.clone()));
+        }
         self.input(Input::PollAnswered(id, body));
         (is_heard && self.session.is_open()).then(|| self.peer.sent())
     }
@@ -164,6 +171,9 @@ impl Driver {
             && self.websockets.contains(&(id, WebSocket::Open))
             && self.session.wants_input()
         {
+            if self.session.transport() == Transport::WebSocket {
+                self.owe_pong(self.peer.decode(frame.clone()));
+            }
             self.input(Input::LinkFrame(id, frame));
         }
     }
@@ -281,6 +291,7 @@ impl Driver {
             let is_due = (kind, state) == (Kind::Post, Request::Announced);
             assert_eq!(payload.is_some(), is_due, "{id:?} {kind:?} {state:?}");
             if let Some(payload) = payload {
+                self.owes_since = None;
                 self.peer.read_payload(payload, limit.unwrap_or(usize::MAX));
                 self.set(id, Request::Announced, Request::UnderWay);
             }
@@ -289,6 +300,7 @@ impl Driver {
         for (id, state) in self.websockets.clone() {
             while let Some(frame) = self.session.take_frame(id) {
                 assert_eq!(state, WebSocket::Open);
+                self.owes_since = None;
                 self.peer.read_frame(frame);
                 self.drain();
             }
@@ -367,7 +379,38 @@ impl Driver {
         self.requests.push((id, kind, state));
     }
 
-    fn check(&self) {
+    /// The client of revision 4 takes these packets in, up to the end of the session.
+    fn owe_pong(&mut self, packets: impl IntoIterator<Item = Packet>) {
+        let mut packets = packets.into_iter();
+        let is_ping = packets.find(|packet| matches!(packet, Packet::Ping(_) | Packet::Close));
+        if self.config.revision == Revision::V4 && matches!(is_ping, Some(Packet::Ping(_))) {
+            self.owes_since.get_or_insert(self.now);
+        }
+    }
+
+    /// A server that takes nothing is left, although it goes on to send.
+    fn check_untaken(&mut self) {
+        let session = &self.session;
+        let Some(opened) = session.opened().filter(|_| session.is_open()) else {
+            self.owes_since = None;
+            return;
+        };
+        if session.inbox_bytes() > self.config.inbox_limit {
+            self.owes_since = None;
+        }
+        let mut patience = opened.patience();
+        if self.config.revision == Revision::V3 {
+            // This client pings, an interval after the last time at the latest.
+            patience += opened.ping_interval().max(Duration::from_millis(100));
+            self.owes_since.get_or_insert(self.now);
+        }
+        if let Some(since) = self.owes_since {
+            assert!(self.now <= since + patience, "the server takes nothing");
+        }
+    }
+
+    fn check(&mut self) {
+        self.check_untaken();
         let session = &self.session;
         let is_live = session.closed().is_none();
         assert_eq!(session.poll_timeout().is_some(), is_live, "no deadline");

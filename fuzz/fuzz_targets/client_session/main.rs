@@ -41,6 +41,7 @@ fn config(script: &mut Script<'_>) -> Config {
         close_timeout: millis(),
         max_post_packets: script.pick(&[16, 1, usize::MAX]),
         max_poll_packets: script.pick(&[100_000, 3, 0]),
+        allow_separator: false,
         outbox_limit: script.pick(&[1 << 20, 300, 0]),
         inbox_limit: script.pick(&[1 << 20, 300, 0]),
     }

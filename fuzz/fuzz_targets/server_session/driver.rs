@@ -10,6 +10,7 @@ use engineio_core::{Config, DisconnectReason, Frame, LinkId, Message, Revision, 
 use engineio_fuzz::Script;
 
 use crate::peer::{Peer, in_order};
+use crate::vigil::Vigil;
 
 /// What is known of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,16 +49,19 @@ pub struct Driver {
     told: bool,
     closed: bool,
     finished: bool,
+    vigil: Vigil,
 }
 
 impl Driver {
     pub fn new(config: Config, revision: Revision, base64: bool) -> Self {
+        let now = Instant::now();
+        let vigil = Vigil::new(now, &config, revision);
         let config = Arc::new(config);
         let sid = Sid::from_random([0; 15]);
         Self {
             session: Session::new(Arc::clone(&config), sid, revision, base64),
             config,
-            now: Instant::now(),
+            now,
             peer: Peer::new(revision),
             exchanges: HashMap::new(),
             posts: Vec::new(),
@@ -70,6 +74,7 @@ impl Driver {
             told: false,
             closed: false,
             finished: false,
+            vigil,
         }
     }
 
@@ -122,12 +127,18 @@ impl Driver {
         let payload = self.peer.payload(script);
         let numbers = before + 1..=self.peer.sent();
         self.bodies.entry(id).or_insert(numbers);
+        for packet in self.peer.packets(payload.clone()) {
+            self.vigil.on_packet(self.now, &packet);
+        }
         self.input(Input::PostReceived(id, payload));
     }
 
     /// A driver reads a WebSocket for as long as the session wants to, and until its end.
     pub fn frame(&mut self, id: LinkId, frame: Frame) {
         if self.session.wants_input() && self.is_open(id) {
+            if let Some(packet) = self.peer.decode(frame.clone()) {
+                self.vigil.on_packet(self.now, &packet);
+            }
             self.input(Input::LinkFrame(id, frame));
         }
     }
@@ -275,6 +286,7 @@ impl Driver {
                 "{id:?} {state:?}"
             );
             if let Some(payload) = payload {
+                self.vigil.on_taken(self.now);
                 self.peer.read_payload(payload, self.config.max_payload);
                 self.exchanges.insert(id, Exchange::Answered);
             }
@@ -283,6 +295,7 @@ impl Driver {
         for (id, state) in self.websockets.clone() {
             while let Some(frame) = self.session.take_frame(self.now, id) {
                 assert_eq!(state, WebSocket::Open);
+                self.vigil.on_taken(self.now);
                 self.peer.read_frame(frame);
                 self.drain();
             }
@@ -351,8 +364,9 @@ impl Driver {
         }
     }
 
-    fn check(&self) {
+    fn check(&mut self) {
         let session = &self.session;
+        self.vigil.check(self.now, session);
         let open = self.accepted && session.closed().is_none();
         assert!(!open || session.poll_timeout().is_some(), "no deadline");
         assert!(

@@ -4,6 +4,8 @@
 
 mod driver;
 mod peer;
+#[path = "../../../engineio-core/tests/support/vigil.rs"]
+mod vigil;
 
 use std::time::Duration;
 

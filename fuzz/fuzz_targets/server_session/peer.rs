@@ -19,6 +19,24 @@ impl Peer {
         }
     }
 
+    /// The packets of a payload, up to the first that cannot be read.
+    pub fn packets(&self, payload: Payload) -> Vec<Packet> {
+        match self.revision {
+            Revision::V3 => v3::decode_payload(payload).map_while(Result::ok).collect(),
+            _ => v4::decode_payload(payload.body)
+                .map_while(Result::ok)
+                .collect(),
+        }
+    }
+
+    /// The packet of a frame.
+    pub fn decode(&self, frame: Frame) -> Option<Packet> {
+        match self.revision {
+            Revision::V3 => v3::decode_frame(frame).ok(),
+            _ => v4::decode_frame(frame).ok(),
+        }
+    }
+
     /// The number of the last message.
     pub const fn sent(&self) -> u32 {
         self.sent
@@ -97,10 +115,7 @@ impl Peer {
     }
 
     pub fn read_frame(&mut self, frame: Frame) {
-        let packet = match self.revision {
-            Revision::V3 => v3::decode_frame(frame),
-            _ => v4::decode_frame(frame),
-        };
+        let packet = self.decode(frame);
         self.read(packet.expect("what the session writes can be read"));
     }
 
