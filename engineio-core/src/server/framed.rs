@@ -41,10 +41,6 @@ impl Framed {
         }
     }
 
-    pub(super) fn is(&self, id: LinkId) -> bool {
-        self.id == id
-    }
-
     pub(super) fn flush(&mut self, closing: bool, machine: &mut Machine) {
         if !self.announced && (closing || machine.outbox.is_pending()) {
             self.announce(machine);

@@ -9,11 +9,11 @@ use std::time::Instant;
 use super::framed::Framed;
 use super::input::{ExchangeId, First, Input, Output};
 use super::machine::Machine;
-use super::post::{self, Post};
+use super::post::Post;
 use super::upgrade::{Candidate, Upgrading};
 use crate::driver::Budget;
 use crate::timer::Timer;
-use crate::{DisconnectReason, Frame, LinkId, Packet, Payload, Refusal, SendOptions, Transport};
+use crate::{DisconnectReason, LinkId, Packet, Payload, Refusal, SendOptions, Transport};
 
 #[derive(Debug)]
 pub(super) enum Link {
@@ -66,11 +66,11 @@ impl Link {
             Input::PollOpened(id) => self.on_poll(now, id, machine),
             Input::PostOpened(id) => self.on_post(id, machine),
             Input::PollAborted(id) => {
-                let open = self.polling().and_then(|polling| polling.poll.as_ref());
-                if open.is_some_and(|poll| poll.id == id) {
-                    return Err((self.without_poll(), DisconnectReason::TransportError));
+                let polling = self.polling_mut();
+                match polling.and_then(|polling| polling.poll.take_if(|poll| poll.id == id)) {
+                    Some(_) => Err((self, DisconnectReason::TransportError)),
+                    None => Ok(self),
                 }
-                Ok(self)
             }
             Input::PostReceived(id, payload) => self.on_payload(now, id, payload, machine),
             Input::PostWithoutPayload(id) => {
@@ -79,7 +79,8 @@ impl Link {
                 }
                 Ok(self)
             }
-            Input::PostContinued(id) => self.resume_post(now, id, Budget::for_packets(), machine),
+            // The POST that is under way, since a session has one at a time.
+            Input::PostContinued(_) => self.resume_post(now, Budget::for_packets(), machine),
             Input::PostAborted(id) => self.on_post_failed(id, DisconnectReason::TransportError),
             Input::PostTooLarge(id) => {
                 let next = self.on_post_failed(id, DisconnectReason::PayloadTooLarge);
@@ -93,15 +94,16 @@ impl Link {
                 transport,
                 base64,
             } => Ok(self.on_link_opened(now, Candidate::new(id, transport, base64), machine)),
-            Input::LinkFrame(id, frame) => self.on_frame(now, id, frame, machine),
+            Input::LinkFrame(id, frame) => match self {
+                Self::Upgrading(upgrading) => Ok(upgrading.on_frame(now, id, frame, machine)),
+                link => Ok(link),
+            },
             Input::LinkClosed(id, reason) => match self {
                 Self::Framed(mut framed) if framed.id == id => {
                     framed.gone = true;
                     Err((Self::Framed(framed), reason))
                 }
-                Self::Upgrading(upgrading) if upgrading.has(id) => {
-                    Ok(upgrading.without(id, machine))
-                }
+                Self::Upgrading(upgrading) => Ok(upgrading.without(id, machine)),
                 link => Ok(link),
             },
             Input::Accepted(_) | Input::Timeout => Ok(self),
@@ -175,28 +177,6 @@ impl Link {
         }
     }
 
-    fn on_frame(self, now: Instant, id: LinkId, frame: Frame, machine: &mut Machine) -> Next {
-        match self {
-            Self::Framed(framed) if framed.id == id => {
-                let link = Self::Framed(framed);
-                match post::on_frame(now, frame, machine) {
-                    Ok(()) => Ok(link),
-                    Err(reason) => Err((link, reason)),
-                }
-            }
-            Self::Upgrading(upgrading) => Ok(upgrading.on_frame(now, id, frame, machine)),
-            link => Ok(link),
-        }
-    }
-
-    const fn polling(&self) -> Option<&Polling> {
-        match self {
-            Self::Polling(polling) => Some(polling),
-            Self::Upgrading(upgrading) => Some(&upgrading.polling),
-            Self::Framed(_) => None,
-        }
-    }
-
     pub(super) const fn polling_mut(&mut self) -> Option<&mut Polling> {
         match self {
             Self::Polling(polling) => Some(polling),
@@ -218,17 +198,12 @@ impl Link {
 
     /// Returns whether something that is sent now leaves at once.
     pub(super) fn is_ready(&self) -> bool {
-        match self.polling() {
-            Some(polling) => polling.poll.as_ref().is_some_and(|poll| !poll.ready),
-            None => true,
-        }
-    }
-
-    fn without_poll(mut self) -> Self {
-        if let Some(polling) = self.polling_mut() {
-            polling.poll = None;
-        }
-        self
+        let polling = match self {
+            Self::Polling(polling) => polling,
+            Self::Upgrading(upgrading) => &upgrading.polling,
+            Self::Framed(_) => return true,
+        };
+        polling.poll.as_ref().is_some_and(|poll| !poll.ready)
     }
 
     /// Tells the driver what can be sent and answered now; called after every change.

@@ -29,8 +29,8 @@ pub(super) struct Machine {
     pub(super) silence: SilenceTimer,
     pub(super) inbox: Inbox<Event>,
     pub(super) outputs: Outputs<Output>,
-    /// Polls that ended with a noop and are still to be taken. Never more than a few: the client has one poll open.
-    noops: Vec<ExchangeId>,
+    /// The poll that the upgrade has ended with a noop, which is still to be taken. A session is upgraded once.
+    noop: Option<ExchangeId>,
     /// The time at which an orderly close is given up, once one has begun.
     pub(super) close_deadline: Option<Instant>,
     /// Messages that were sent or given up, and are still to be dropped.
@@ -51,7 +51,7 @@ impl Machine {
             silence: SilenceTimer::default(),
             inbox: Inbox::new(),
             outputs: Outputs::new(),
-            noops: Vec::new(),
+            noop: None,
             close_deadline: None,
             discarded: Discarded::default(),
         }
@@ -158,14 +158,6 @@ impl Machine {
             .on_other(now, &self.config, &mut self.silence, &mut self.timers);
     }
 
-    pub(super) fn set_timer(&mut self, timer: Timer, at: Instant) {
-        self.timers.set(timer, at);
-    }
-
-    pub(super) const fn has_timer(&self, timer: Timer) -> bool {
-        self.timers.is_set(timer)
-    }
-
     pub(super) fn stop_upgrade_timers(&mut self) {
         self.timers.stop(Timer::Upgrade);
         self.timers.stop(Timer::Noop);
@@ -225,29 +217,22 @@ impl Machine {
 
     /// The poll is over with a noop; the driver takes it like any other payload.
     pub(super) fn answer_with_noop(&mut self, id: ExchangeId, announced: bool) {
-        self.noops.push(id);
+        self.noop = Some(id);
         if !announced {
             self.output(Output::AnswerPoll(id));
         }
     }
 
     pub(super) fn take_noop(&mut self, id: ExchangeId) -> bool {
-        match self.noops.iter().position(|&noop| noop == id) {
-            Some(at) => {
-                self.noops.swap_remove(at);
-                true
-            }
-            None => false,
-        }
+        self.noop.take_if(|noop| *noop == id).is_some()
     }
 
-    /// Returns how many elements the allocated memory has room for: outbox, inbox, noops, outputs.
+    /// Returns how many elements the allocated memory has room for: outbox, inbox, outputs.
     #[cfg(test)]
-    pub(super) fn capacities(&self) -> [usize; 4] {
+    pub(super) fn capacities(&self) -> [usize; 3] {
         [
             self.outbox.capacity(),
             self.inbox.capacity(),
-            self.noops.capacity(),
             self.outputs.capacity(),
         ]
     }

@@ -7,6 +7,7 @@ mod machine;
 mod post;
 mod sending;
 mod state;
+mod taking;
 #[cfg(test)]
 mod tests;
 mod upgrade;
@@ -19,10 +20,7 @@ use self::machine::Machine;
 use self::state::State;
 use crate::codec::Coding;
 use crate::timer::Timer;
-use crate::{
-    Config, Discarded, DisconnectReason, Frame, LinkId, Message, Packet, Payload, Refusal,
-    Revision, SendOptions, Sid, Transport,
-};
+use crate::{Config, DisconnectReason, LinkId, Refusal, Revision, Sid, Transport};
 
 /// Decides what may happen in one session of a server, and what follows from it.
 ///
@@ -194,7 +192,7 @@ impl Session {
                     // Nothing else that a frame brings is to be sent.
                     Ok(()) if self.machine.outbox.pong => self.state.flush(&mut self.machine),
                     Ok(()) => {}
-                    Err(reason) => self.abort(now, reason),
+                    Err(reason) => self.fail(now, reason),
                 }
             }
             input => {
@@ -254,73 +252,6 @@ impl Session {
     #[must_use]
     pub fn timeout_reason(&self) -> Option<Timer> {
         self.machine.timers.next().map(|(_, timer)| timer)
-    }
-
-    /// Takes the payload with which a poll is answered; its kind decides the content type of the response. `None` if
-    /// this poll is not to be answered now.
-    pub fn take_payload(&mut self, now: Instant, poll: ExchangeId) -> Option<Payload> {
-        if self.machine.take_noop(poll) {
-            return Some(self.machine.coding.encode_payload(&[Packet::Noop]));
-        }
-        let closing = matches!(self.state, State::Closing(..));
-        let (payload, last) = match &mut self.state {
-            State::Open(link) | State::Closing(link, _) => {
-                link.take_payload(poll, closing, &mut self.machine)?
-            }
-            State::Closed(closed) => {
-                let last = closed.take_last(poll)?;
-                return Some(self.machine.coding.encode_payload(&[last]));
-            }
-            State::Opening => return None,
-        };
-        self.machine.outputs.notify_senders();
-        if last {
-            self.finish_closing(now);
-        }
-        Some(payload)
-    }
-
-    /// Takes the next frame for a link. `None` if there is none now; [`Output::SendFrames`] tells when there is.
-    pub fn take_frame(&mut self, now: Instant, id: LinkId) -> Option<Frame> {
-        let closing = matches!(self.state, State::Closing(..));
-        let (State::Open(link) | State::Closing(link, _)) = &mut self.state else {
-            return None;
-        };
-        let (packet, last) = link.take_packet(id, closing, &mut self.machine)?;
-        self.machine.outputs.notify_senders();
-        if last {
-            self.finish_closing(now);
-        }
-        Some(self.machine.encode_frame(packet))
-    }
-
-    /// Returns the options that came with the message of the last frame that was taken.
-    #[must_use]
-    pub const fn taken_options(&self) -> SendOptions {
-        self.machine.taken
-    }
-
-    /// Takes the messages that the session is done with, for a driver that must not drop them under its lock. There may be
-    /// some after each call that causes outputs. Those that are never taken are dropped with the session.
-    pub fn take_discarded(&mut self) -> Discarded {
-        std::mem::take(&mut self.machine.discarded)
-    }
-
-    /// Takes the next event for the application. `None` if there is none now; [`Output::Events`] tells when there is.
-    ///
-    /// The room that it leaves is filled from a POST that waits, which can end the session; only then is the time asked
-    /// for.
-    pub fn take_event(&mut self, now: impl FnOnce() -> Instant) -> Option<Event> {
-        let event = self.machine.inbox.take();
-        self.use_room(now);
-        event
-    }
-
-    /// Takes the next event if it is a message, so that a handler that has just finished one can go on with the next.
-    pub fn take_message(&mut self, now: impl FnOnce() -> Instant) -> Option<Message> {
-        let message = self.machine.inbox.take_message();
-        self.use_room(now);
-        message
     }
 
     /// Returns the id of the session.
@@ -427,26 +358,9 @@ impl Session {
         self.machine.inbox.bytes()
     }
 
-    /// Uses the room that the inbox has again.
-    #[inline]
-    fn use_room(&mut self, now: impl FnOnce() -> Instant) {
-        if self.machine.may_resume() {
-            self.resume(now());
-        }
-    }
-
-    fn resume(&mut self, now: Instant) {
-        self.machine.silence.resume(now, &mut self.machine.timers);
-        if let Some(post) = self.state.unfinished_post() {
-            self.transition(|state, machine| state.resume_post(now, post, machine));
-        }
-    }
-
-    fn finish_closing(&mut self, now: Instant) {
-        self.transition(|state, machine| match state {
-            State::Closing(link, reason) => State::end(now, link, reason, machine),
-            state => state,
-        });
+    /// Ends the session for this reason, or for the one for which it is being closed.
+    fn fail(&mut self, now: Instant, reason: DisconnectReason) {
+        self.transition(|state, machine| state.fail(now, reason, machine));
     }
 
     /// The only place where the state is taken out; what follows from the change is announced to the driver at once.

@@ -74,12 +74,13 @@ impl Link {
     }
 
     /// Returns whether the body of this POST is still to come.
-    pub(super) fn is_coming(&self, id: ExchangeId) -> bool {
-        self.post().is_some_and(|post| post.is_coming(id))
+    pub(super) fn is_coming(&mut self, id: ExchangeId) -> bool {
+        let post = self.post_slot();
+        post.as_ref().is_some_and(|post| post.is_coming(id))
     }
 
     pub(super) fn on_payload(
-        self,
+        mut self,
         now: Instant,
         id: ExchangeId,
         payload: Payload,
@@ -97,21 +98,14 @@ impl Link {
         self.settle_post(progress, || Box::new(packets), machine)
     }
 
-    /// The POST whose packets are not all decoded.
-    pub(super) fn unfinished_post(&self) -> Option<ExchangeId> {
-        let unfinished = self.post().filter(|post| post.rest.is_some());
-        unfinished.map(|post| post.id)
-    }
-
     /// Decodes more of a POST whose packets wait for room or for the next turn, as far as the budget allows.
     pub(super) fn resume_post(
         mut self,
         now: Instant,
-        id: ExchangeId,
         budget: Budget,
         machine: &mut Machine,
     ) -> Next {
-        let post = self.post_slot().as_mut().filter(|post| post.id == id);
+        let post = self.post_slot().as_mut();
         let Some(mut packets) = post.and_then(|post| post.rest.take()) else {
             return Ok(self);
         };
@@ -160,14 +154,6 @@ impl Link {
             machine.output(Output::AnswerPost(post.id, answer));
         }
         Err((self, reason))
-    }
-
-    const fn post(&self) -> Option<&Post> {
-        match self {
-            Self::Polling(polling) => polling.post.as_ref(),
-            Self::Upgrading(upgrading) => upgrading.polling.post.as_ref(),
-            Self::Framed(framed) => framed.post.as_ref(),
-        }
     }
 
     pub(super) const fn post_slot(&mut self) -> &mut Option<Post> {

@@ -38,12 +38,9 @@ impl State {
     pub(super) fn step(self, now: Instant, input: Input, machine: &mut Machine) -> Self {
         match (self, input) {
             (Self::Opening, Input::Accepted(first)) => {
-                let transport = match first {
-                    First::Polling(_) => Transport::Polling,
-                    First::Link(_, transport) => transport,
-                };
-                machine.start(now, transport);
-                Self::Open(Link::open(first))
+                let link = Link::open(first);
+                machine.start(now, link.transport());
+                Self::Open(link)
             }
             (Self::Closed(closed), input) => Self::Closed(closed.step(input, machine)),
             (Self::Opening, input) => {
@@ -74,9 +71,23 @@ impl State {
         }
     }
 
-    /// Returns whether the session is open and reached by this link.
+    /// Returns whether the session is open or closing, and reached by this link.
     pub(super) fn is_reached_by(&self, id: LinkId) -> bool {
-        matches!(self, Self::Open(Link::Framed(framed)) if framed.is(id))
+        matches!(
+            self,
+            Self::Open(Link::Framed(framed)) | Self::Closing(Link::Framed(framed), _)
+                if framed.id == id
+        )
+    }
+
+    /// Ends the session for what its client did, or for the reason for which it is being closed.
+    pub(super) fn fail(
+        self,
+        now: Instant,
+        reason: DisconnectReason,
+        machine: &mut Machine,
+    ) -> Self {
+        self.advance(now, machine, |link, _| Err((link, reason)))
     }
 
     /// The current transport, or the last one once the session has ended.
@@ -88,18 +99,10 @@ impl State {
         }
     }
 
-    /// The POST whose packets are not all decoded.
-    pub(super) fn unfinished_post(&self) -> Option<ExchangeId> {
-        match self {
-            Self::Open(link) | Self::Closing(link, _) => link.unfinished_post(),
-            Self::Opening | Self::Closed(_) => None,
-        }
-    }
-
     /// Decodes more of a POST for whose packets an event that was taken has made room.
-    pub(super) fn resume_post(self, now: Instant, id: ExchangeId, machine: &mut Machine) -> Self {
+    pub(super) fn resume_post(self, now: Instant, machine: &mut Machine) -> Self {
         self.advance(now, machine, |link, machine| {
-            link.resume_post(now, id, Budget::for_packets_of_an_event(), machine)
+            link.resume_post(now, Budget::for_packets_of_an_event(), machine)
         })
     }
 
@@ -140,7 +143,7 @@ impl State {
                 machine.stop_heartbeat();
                 let end = after(now, machine.config.close_timeout);
                 machine.close_deadline = Some(end);
-                machine.set_timer(Timer::Close, end);
+                machine.timers.set(Timer::Close, end);
                 Self::Closing(link, reason)
             }
             Self::Opening => Self::never_opened(reason, machine),
@@ -179,7 +182,7 @@ impl State {
         machine.close(reason);
         let lingers = by_polling && client_closed && last.is_none();
         if lingers {
-            machine.set_timer(Timer::Linger, after(now, LINGER));
+            machine.timers.set(Timer::Linger, after(now, LINGER));
         } else {
             machine.outputs.finish();
         }
@@ -204,11 +207,18 @@ impl State {
         })
     }
 
-    pub(super) fn flush(&mut self, machine: &mut Machine) {
+    /// Returns the link, and whether the session is closing.
+    pub(super) const fn link_mut(&mut self) -> Option<(&mut Link, bool)> {
         match self {
-            Self::Open(link) => link.flush(false, machine),
-            Self::Closing(link, _) => link.flush(true, machine),
-            Self::Opening | Self::Closed(_) => {}
+            Self::Open(link) => Some((link, false)),
+            Self::Closing(link, _) => Some((link, true)),
+            Self::Opening | Self::Closed(_) => None,
+        }
+    }
+
+    pub(super) fn flush(&mut self, machine: &mut Machine) {
+        if let Some((link, closing)) = self.link_mut() {
+            link.flush(closing, machine);
         }
     }
 }

@@ -22,7 +22,7 @@ fn take_frames(session: &mut Session, now: Instant, websocket: LinkId) {
 
 #[test]
 fn a_session_that_waits_for_the_application_owns_no_memory() {
-    assert_eq!(session().machine.capacities(), [0; 4]);
+    assert_eq!(session().machine.capacities(), [0; 3]);
 }
 
 #[test]
@@ -36,8 +36,8 @@ fn an_idle_session_owns_no_memory_but_a_few_outputs() {
     let poll = session.next_exchange();
     session.handle_input(now, Input::PollOpened(poll));
     drain(&mut session);
-    let [outbox, inbox, noops, outputs] = session.machine.capacities();
-    assert_eq!([outbox, inbox, noops], [0; 3]);
+    let [outbox, inbox, outputs] = session.machine.capacities();
+    assert_eq!([outbox, inbox], [0; 2]);
     assert!(outputs * size_of::<Output>() <= 64, "{outputs} outputs");
 }
 
@@ -67,8 +67,8 @@ fn the_memory_of_a_burst_is_given_back_with_the_next_ping() {
     let now = session.poll_timeout().unwrap();
     session.handle_input(now, Input::Timeout);
     drain(&mut session);
-    let [outbox, inbox, noops, outputs] = session.machine.capacities();
-    assert_eq!([outbox, inbox, noops], [0; 3]);
+    let [outbox, inbox, outputs] = session.machine.capacities();
+    assert_eq!([outbox, inbox], [0; 2]);
     assert!(outputs * size_of::<Output>() <= 64, "{outputs} outputs");
 }
 

@@ -51,7 +51,7 @@ impl Upgrading {
         machine: &mut Machine,
     ) -> Self {
         let end = after(now, machine.config.upgrade_timeout);
-        machine.set_timer(Timer::Upgrade, end);
+        machine.timers.set(Timer::Upgrade, end);
         // Then the client has a whole timeout to listen again.
         let heard = after(end, machine.config.ping_timeout);
         machine.silence.on_upgrade(heard);
@@ -69,11 +69,6 @@ impl Upgrading {
             Some(slot) if !is_tried => *slot = Some(candidate),
             _ => candidate.refuse(machine),
         }
-    }
-
-    pub(super) fn has(&self, id: LinkId) -> bool {
-        let mut candidates = self.candidates.iter().flatten();
-        candidates.any(|candidate| candidate.id == id)
     }
 
     fn find(&mut self, id: LinkId) -> Option<&mut Candidate> {
@@ -135,7 +130,7 @@ impl Upgrading {
         slots.find_map(|slot| slot.take_if(|candidate| candidate.id == id))
     }
 
-    /// Gives a candidate up: its upgrade failed. After the last failed upgrade the session stays alive by polling, and has
+    /// Gives a candidate up, if it is one: its upgrade failed. After the last failed upgrade the session stays alive by polling, and has
     /// lost nothing, because nothing has left by a link.
     pub(super) fn without(mut self, id: LinkId, machine: &mut Machine) -> Link {
         self.remove(id);
@@ -177,10 +172,10 @@ impl Upgrading {
         let mut candidates = self.candidates.iter().flatten();
         if candidates.any(|candidate| matches!(candidate.stage, Stage::Probed { .. }))
             && let Some(poll) = &mut self.polling.poll
-            && !machine.has_timer(Timer::Noop)
+            && !machine.timers.is_set(Timer::Noop)
         {
             poll.noop = true;
-            machine.set_timer(Timer::Noop, after(now, NOOP_PACE));
+            machine.timers.set(Timer::Noop, after(now, NOOP_PACE));
         }
     }
 }
