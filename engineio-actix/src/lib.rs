@@ -28,65 +28,65 @@
 //! }
 //! ```
 //!
-//! # Two places
+//! # Two ways to add the server
 //!
 //! - [`configure`] adds a scope for the server's path and everything below it. Routes are tried in the order in
 //!   which they were added, so it goes first. The middleware of the app runs for it too.
-//! - [`EngineIo`] is a middleware. It takes the server's path before any routing; every other request goes on
-//!   untouched, the WebSockets of `actix-ws` included. The last `.wrap` is the outermost.
+//! - [`EngineIo`] is a middleware. It serves requests for the server's path before any routing; every other request
+//!   passes through unchanged, including the WebSockets of `actix-ws`. The last `.wrap` is the outermost.
 //!
-//! Both work in a [`web::scope`](actix_web::web::scope), and the server is reached below the scope's prefix then:
-//! `/api/engine.io/`. As below a nested router of axum, [`ConnectRequest::uri`] lacks the prefix.
+//! Both also work in a [`web::scope`](actix_web::web::scope). The server is then reached below the scope's prefix, such
+//! as `/api/engine.io/`, and [`ConnectRequest::uri`] lacks the prefix, as in a nested router of axum.
 //!
-//! The [`Server`] is built once, outside the factory closure, which runs for every worker: a client may reach it
-//! through any worker, and a [`Socket`] may be used from any thread. A handler runs on the thread of the worker whose
-//! request brought the message: for one that blocks, use `on_message_blocking`.
+//! Build the [`Server`] once, outside the factory closure, which runs for every worker: a client may reach the server
+//! through any worker, and a [`Socket`] may be used from any thread. A handler runs on the thread of the worker that
+//! received the message; if it blocks, use `on_message_blocking`.
 //!
 //! # Connect handlers
 //!
-//! The types of [`ConnectRequest`] and [`Rejection`] are those of `http` 1, where actix-web has 0.2: headers are named
-//! by text, as in `request.headers().get("authorization")`, and to name a type, as for [`Rejection::status_code`], add
-//! `http = "1"` to the dependencies.
+//! The types in [`ConnectRequest`] and [`Rejection`] are those of `http` 1, whereas actix-web uses `http` 0.2. Name
+//! headers by text, as in `request.headers().get("authorization")`. To name a type of `http` 1, for example for
+//! [`Rejection::status_code`], add `http = "1"` to the dependencies.
 //!
-//! Values in actix-web's extensions, which may belong to one thread, do not reach the handler. To pass a value on, a
-//! middleware can set a request header, which must replace any header of that name from the client.
+//! Values in actix-web's extensions do not reach the handler, because they may be bound to one thread. To pass a value
+//! on, let a middleware set a request header, which must replace any header of that name from the client.
 //!
 //! # Settings of `HttpServer`
 //!
-//! - `.on_connect(`[`engineio_actix::on_connect`](on_connect)`)` switches Nagle's algorithm off, which actix-web leaves
-//!   on; the second of two small packets is delayed by some 40 ms otherwise. `.tcp_nodelay(true)` does the same, and
-//!   over TLS too.
-//! - `.h1_allow_half_closed(false)` ends a session at once when a client that polls closes its connection. By default
-//!   actix-web takes a closed connection for one that still wants its answer; the heartbeat ends the session then, after
-//!   `ping_interval` and `ping_timeout` at the latest. A WebSocket that is closed, and a connection that is reset, are
-//!   noticed at once either way.
+//! - `.on_connect(`[`engineio_actix::on_connect`](on_connect)`)` disables Nagle's algorithm, which actix-web leaves on
+//!   and which delays the second of two small packets by about 40 ms. `.tcp_nodelay(true)` does the same, and also works
+//!   over TLS.
+//! - `.h1_allow_half_closed(false)` ends a session as soon as a polling client closes its connection. By default,
+//!   actix-web assumes that the client still waits for the response, and only the heartbeat ends the session, at the
+//!   latest after `ping_interval` plus `ping_timeout`. The server notices a closed WebSocket and a reset connection at
+//!   once in either case.
 //!
 //! # Clients that do not read
 //!
-//! A WebSocket client that does not read is disconnected as everywhere, after `ping_interval` and `ping_timeout`. But
-//! actix-web has no time limit for writing: it keeps the connection, and drops what the client goes on sending, until
-//! the client reads or leaves.
+//! As on every host, the session of a WebSocket client that does not read ends after `ping_interval` plus `ping_timeout`.
+//! But actix-web has no time limit for writing: it keeps the connection open, and discards everything that the client
+//! sends, until the client reads or leaves.
 //!
 //! # HTTP/2
 //!
-//! Polling works. actix-web does not offer WebSockets over HTTP/2 (RFC 8441): browsers open theirs over HTTP/1 then, by
-//! themselves.
+//! Polling works over HTTP/2. actix-web does not support WebSockets over HTTP/2 (RFC 8441), so browsers open them over
+//! HTTP/1.1 instead, without any configuration.
 //!
 //! # Proxies
 //!
-//! actix-web closes a connection after a request with `Connection: upgrade`, also where it opens no WebSocket; the
-//! response says `connection: close` then. Let a proxy send the option only with an `Upgrade` from the client: in nginx,
-//! by a `map $http_upgrade $connection_upgrade { default upgrade; '' ''; }`.
+//! actix-web closes a connection after a request with `Connection: upgrade` even if the request opens no WebSocket; the
+//! response then says `connection: close`. A proxy should send that header only if the client sends `Upgrade`: in nginx,
+//! use `map $http_upgrade $connection_upgrade { default upgrade; '' ''; }`.
 //!
 //! # Static files
 //!
-//! They are the app's own, by `actix-files`: the server's path comes before them if it is added first.
+//! Serve static files with `actix-files`. Add the server first, so that its path takes precedence over them.
 //!
 //! # Shutdown
 //!
-//! `HttpServer` waits up to its `shutdown_timeout` for open connections, WebSockets included. Disconnect the clients
-//! first: switch its signals off with `.disable_signals()`, and when the signal comes,
-//! [`server.shutdown(grace).await`](Server::shutdown), and then `handle.stop(true).await`.
+//! `HttpServer` waits up to its `shutdown_timeout` for open connections, including WebSockets. Therefore disconnect the
+//! clients first: turn off its signal handling with `.disable_signals()`. When the signal comes, call
+//! [`server.shutdown(grace).await`](Server::shutdown) and then `handle.stop(true).await`.
 //!
 //! ```no_run
 //! # async fn run(http: actix_web::dev::Server, server: engineio_actix::Server) -> std::io::Result<()> {

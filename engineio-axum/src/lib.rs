@@ -23,8 +23,8 @@
 //!
 //! # Three ways to add the server
 //!
-//! - [`EngineIoLayer`] is added last, to the outermost router. It sees every request, including those without a route,
-//!   and its path takes precedence over a route with the same path.
+//! - [`EngineIoLayer`] is a layer. Add it last, to the outermost router. It sees every request, including those without a
+//!   route, and its path takes precedence over a route with the same path.
 //! - [`RouterExt::engine_io`] adds routes. It works on any router, including one that is merged or nested later, and
 //!   layers that are added later see the server's requests. As with any two routes for one path, building the router
 //!   panics if it already has a route for that path.
@@ -64,20 +64,20 @@
 //! [`ConnectRequest::peer_addr`] and [`Socket::peer_addr`] return it if the app is served with
 //! `into_make_service_with_connect_info::<SocketAddr>()` or by [`serve`].
 //!
-//! The extractor `ConnectInfo` works only with the former. With [`serve`] it fails; use `Extension<`[`PeerAddr`]`>`
-//! instead in the app's own handlers.
+//! In the app's own handlers, the extractor `ConnectInfo` works only with the former and fails with [`serve`]; there, use
+//! `Extension<`[`PeerAddr`]`>` instead.
 //!
 //! # Nagle's algorithm
 //!
-//! `axum::serve` leaves it on, which delays the second of two small packets by about 40 ms. The server's WebSockets
-//! disable it. To disable it for polling too, serve with
+//! `axum::serve` leaves Nagle's algorithm on, which delays the second of two small packets by about 40 ms. The server's
+//! WebSockets disable it. To disable it for polling too, serve with
 //! `listener.tap_io(|stream| { let _ = stream.set_nodelay(true); })`, or with [`serve`], which also drops clients that
-//! connect and send no request (slowloris).
+//! connect but send no request (slowloris).
 //!
 //! # WebSockets over HTTP/2
 //!
-//! They need only axum's feature `http2` (RFC 8441). With `axum::serve`, a WebSocket whose messages the application
-//! does not take can block the other WebSockets of its connection; with [`serve`], it cannot.
+//! WebSockets over HTTP/2 (RFC 8441) need only axum's feature `http2`. With `axum::serve`, a WebSocket whose messages the
+//! application does not take can block the other WebSockets of its connection; with [`serve`], it cannot.
 //!
 //! # Static files
 //!

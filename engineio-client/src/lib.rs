@@ -16,8 +16,8 @@
 //! ```
 //!
 //! A [`Client`] is a stream of messages and a sink for them. For callbacks, register handlers on the [`ClientBuilder`];
-//! without async, use the `blocking` module. The rules of the protocol are in `engineio-core`, whose sans-IO state
-//! machines the servers use too.
+//! without async, use the `blocking` module. The rules of the protocol are in `engineio-core`, a sans-IO crate that the
+//! server uses too.
 //!
 //! # Every wait has a time limit
 //!
@@ -36,10 +36,10 @@
 //! | queue | at most | option |
 //! |---|---|---|
 //! | messages that wait to be sent | 1 MiB, then `send` waits (back pressure) | [`outbox_limit`](ClientBuilder::outbox_limit) |
-//! | messages that wait to be read | 1 MiB, then nothing more is taken from the server | [`inbox_limit`](ClientBuilder::inbox_limit) |
+//! | messages that wait to be read | 1 MiB, then the client takes nothing more from the server | [`inbox_limit`](ClientBuilder::inbox_limit) |
 //! | a poll response, plain or compressed, and a WebSocket message | 32 MiB | [`max_response`](ClientBuilder::max_response) |
 //! | packets in a poll response | 100,000 | – |
-//! | the body of a refusal that is kept | 64 KiB | – |
+//! | the kept part of a refusal's body | 64 KiB | – |
 //! | cookies | 50 of 4 KiB | [`cookies`](ClientBuilder::cookies) |
 //!
 //! At most one poll and one POST are in flight at a time: the client never sends overlapping requests of one kind. A
@@ -142,8 +142,8 @@
 //! # Why hyper-util, and not reqwest
 //!
 //! A client needs one connector for two things: the connection pool of the polling requests, and the WebSocket. With
-//! hyper-util the proxy, TLS and name resolution are set up once and are the same for both; reqwest does not expose its
-//! connector, so all of this would exist twice, with differences. What else reqwest would provide is little here: the
+//! hyper-util, proxy, TLS and name resolution are set up once and are the same for both. reqwest does not expose its
+//! connector, so all of them would exist twice, with differences. Apart from that, reqwest would provide little: the
 //! cookies of one host, and two content encodings whose output needs a limit anyway. Redirects are not followed.
 
 // On docs.rs, each item says which feature it needs.

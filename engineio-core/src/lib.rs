@@ -1,24 +1,24 @@
-//! The Engine.IO protocol without IO: packets and payloads, the rules of a session, and nothing that reads a clock,
-//! opens a socket, starts a task or draws a random number.
+//! The Engine.IO protocol without IO: packets, payloads, and the rules of a session. Nothing here reads a clock, opens a
+//! socket, starts a task or draws a random number.
 //!
-//! Programs use `engineio-tower` (or one of its adapters) and `engineio-client`, which drive this crate. Use it
+//! Most programs use `engineio-tower` (or one of its adapters) or `engineio-client`, which drive this crate. Use it
 //! directly to put Engine.IO on another runtime or another HTTP stack.
 //!
 //! # Main types
 //!
 //! - A [`Packet`] is one typed unit of the protocol; a [`Message`] is the application's data in a packet.
-//! - [`codec`] turns packets into the frames of a WebSocket and the [`Payload`]s of polling, and back; [`jsonp`] wraps
-//!   payloads for script elements, and unwraps those of forms.
-//! - [`Query`] reads a request; [`Refusal`] is the answer to one that breaks the rules.
+//! - [`codec`] converts packets to the frames of a WebSocket and the [`Payload`]s of polling, and back; [`jsonp`] wraps
+//!   payloads for script elements, and unwraps payloads from forms.
+//! - [`Query`] parses a request; [`Refusal`] is the answer to a request that breaks the rules.
 //! - [`server::Session`] is the state machine for one client on the server: the driver tells it what happened and
 //!   when, and it tells the driver what to do. [`client::Session`] is its counterpart on the client.
 //! - [`driver`] has parts for drivers: the queue of waiting senders (back pressure) and the work budget (fairness).
-//! - [`Config`] holds the numbers: intervals, timeouts, limits.
+//! - [`Config`] holds intervals, timeouts and limits.
 //!
 //! # Example
 //!
-//! This session of a server is opened by polling and echoes one message. Waiting for bytes and writing them is the
-//! driver's task; the documentation of [`server::Session`] has the contract between driver and session.
+//! This server session is opened by polling and echoes one message. The driver's task is to wait for bytes and to write
+//! them; the documentation of [`server::Session`] has the contract between driver and session.
 //!
 //! ```
 //! use std::{sync::Arc, time::Instant};
@@ -52,7 +52,7 @@
 //!
 //! # Cancel safety
 //!
-//! Nothing here waits, so nothing here can be cancelled.
+//! No function here waits, so none can be cancelled.
 
 // On docs.rs, each item says which feature it needs.
 #![cfg_attr(docsrs, feature(doc_cfg))]

@@ -31,7 +31,7 @@
 //! # Handlers
 //!
 //! `on_connect` runs first and may reject the client. `on_message` runs for each message, in order and one at a time.
-//! `on_disconnect` runs last, exactly once. A handler may be a plain or an async function; for one that blocks, use
+//! `on_disconnect` runs last, exactly once. A handler may be a plain or an async function; if it blocks, use
 //! [`on_message_blocking`](ServerBuilder::on_message_blocking). Attach data to a client with [`Socket::set`]; it is
 //! dropped with the client. A panic in a handler disconnects only that client.
 //!
@@ -105,7 +105,7 @@
 //!
 //! A client may have one poll and one POST in flight. Of two overlapping requests of one kind, the later gets status
 //! 400, and the session ends. After 256 events or 64 WebSocket frames of one client, other tasks run (fairness).
-//! `serve` drops connections that send no request in time (slowloris).
+//! `serve` drops connections that do not send a request in time (slowloris).
 //!
 //! # Shutdown
 //!
@@ -127,8 +127,8 @@
 //!
 //! # Features
 //!
-//! - `server` (default): serves connections without a framework, and finds the TCP stream inside the connection types
-//!   of axum and hyper-util.
+//! - `server` (default): serves connections without a framework, and disables Nagle's algorithm on WebSockets, inside the
+//!   connection types of axum and hyper-util too.
 //! - `static-files`: serves files from disk with `StaticFiles` and its layer.
 //! - `metrics`: records counters, gauges and histograms with the `metrics` facade.
 //!
@@ -139,7 +139,7 @@
 //! | name | kind | label | meaning |
 //! |---|---|---|---|
 //! | `engineio_sessions` | gauge | `transport` | connected clients |
-//! | `engineio_handshakes_total` | counter | `transport` | clients that were accepted |
+//! | `engineio_handshakes_total` | counter | `transport` | accepted clients |
 //! | `engineio_upgrades_total` | counter | | clients that moved from polling to WebSocket |
 //! | `engineio_refusals_total` | counter | `refusal` | requests that the protocol refused |
 //! | `engineio_turned_away_total` | counter | | clients that the application rejected |
@@ -159,7 +159,7 @@
 //!
 //! A host drops the service's future when the client has gone away. Dropping the future of a poll ends its session, so
 //! that the packets that the poll would have carried are not lost silently; so does dropping that of a POST while its
-//! body is being read. A connect handler is never cancelled: a separate task completes it.
+//! body is being read. A connect handler is never cancelled: if its request is dropped, a separate task completes it.
 
 // On docs.rs, each item says which feature it needs.
 #![cfg_attr(docsrs, feature(doc_cfg))]

@@ -18,15 +18,16 @@
 //! }
 //! ```
 //!
-//! # Two ways
+//! # Two ways to add the server
 //!
-//! - [`layer`] puts the server around the routes, and [`serve`] serves both. Requests for other paths reach the routes
-//!   untouched, `warp::ws()` included. This way has no limits: WebSockets over HTTP/2, no Nagle's algorithm, a timeout for clients that connect and send no request, a graceful shutdown
-//!   ([`with_graceful_shutdown`](Serve::with_graceful_shutdown)). One thing differs from `warp::serve` for the routes:
-//!   `warp::addr::remote()` gives nothing, since only warp itself can feed it; `warp::ext::optional::<`[`PeerAddr`]`>()`
-//!   does.
+//! - [`layer`] puts the server in front of the routes, and [`serve`] serves both. Requests for other paths reach the
+//!   routes unchanged, including those for `warp::ws()`. This way supports everything: WebSockets over HTTP/2, Nagle's
+//!   algorithm disabled, a time limit for clients that connect but send no request (slowloris), and graceful shutdown
+//!   ([`with_graceful_shutdown`](Serve::with_graceful_shutdown)). For the routes, one thing differs from `warp::serve`:
+//!   `warp::addr::remote()` returns `None`, because only warp itself can set the address. Use
+//!   `warp::ext::optional::<`[`PeerAddr`]`>()` instead.
 //!   With the feature `static-files`, `layer(server, routes).static_files(files)` puts files between the two.
-//! - [`filter`] is a filter among others, for `warp::serve`, with that server's limits.
+//! - [`filter`] returns a filter to combine with others, for `warp::serve`; it has the limitations of that server.
 
 // On docs.rs, each item says which feature it needs.
 #![cfg_attr(docsrs, feature(doc_cfg))]
