@@ -8,7 +8,7 @@
 //! async fn main() -> std::io::Result<()> {
 //!     let server = Server::builder()
 //!         .on_message(|socket: Socket, message: Message| async move {
-//!             let _ = socket.send(message).await; // Waits while the client is slow; `Err` gives the message back.
+//!             let _ = socket.send(message).await; // Waits while the client is slow; the error returns the message.
 //!         })
 //!         .build();
 //!     let routes = warp::path::end().map(|| "hello");

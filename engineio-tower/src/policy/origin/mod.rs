@@ -39,10 +39,10 @@ type AsyncPredicate = dyn Fn(&str, &Parts) -> Answer + Send + Sync;
 
 /// Which origins may talk to the server: the check of the `Origin` header, and the CORS headers of the answers.
 ///
-/// A request without an `Origin` header passes, because it does not come from a foreign web page; only the script
-/// requests of JSONP, which carry none, are judged by `Sec-Fetch-Site` and `Referer`. A request whose
-/// `Origin` is refused is answered with 403, polling and WebSocket alike, before anything else is looked at; allowed
-/// ones get `Access-Control-Allow-Origin` with their own origin, never with `*`.
+/// A request without an `Origin` header passes, because no foreign web page can read the response. The exception are
+/// the script requests of JSONP, which never have the header: `Sec-Fetch-Site` and `Referer` decide on these. A request
+/// whose `Origin` is refused is answered with 403, on polling and WebSocket alike, before any other check; an allowed
+/// one gets `Access-Control-Allow-Origin` with its own origin, never with `*`.
 ///
 /// Origins are compared as browsers compare them: without regard to the case of the host, and with a default port
 /// equal to a missing one. `ws` and `wss` count as `http` and `https`.
