@@ -13,6 +13,8 @@ use http::request::Parts;
 use http_body::{Body, Frame, SizeHint};
 use tokio::io::{AsyncRead, AsyncWrite};
 
+use crate::http::post::is_length_limit;
+
 /// Forwards requests for sessions that other processes own. For `engineio-cluster`, which implements it;
 /// [`Server::forward`](crate::Server::forward) installs it.
 ///
@@ -89,7 +91,20 @@ impl<T: AsyncRead + AsyncWrite + Unpin> ByteStream for T {}
 pub struct Arrived;
 
 /// A body as [`RequestBody`] has it. It borrows the real one, which need be neither `Send` nor `'static`.
-pub(crate) struct BorrowedBody<'a, B>(pub(crate) Pin<&'a mut B>);
+pub(crate) struct BorrowedBody<'a, B> {
+    body: Pin<&'a mut B>,
+    /// A limit in front of the server has cut it.
+    pub(crate) is_too_large: bool,
+}
+
+impl<'a, B> BorrowedBody<'a, B> {
+    pub(crate) const fn new(body: Pin<&'a mut B>) -> Self {
+        Self {
+            body,
+            is_too_large: false,
+        }
+    }
+}
 
 impl<B> Unpin for BorrowedBody<'_, B> {}
 
@@ -104,21 +119,25 @@ where
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
-        let frame = self.0.as_mut().poll_frame(cx);
+        let frame = self.body.as_mut().poll_frame(cx);
         // Costs no copy where the data is `Bytes`.
         frame.map(|frame| {
             let copied = |frame: Frame<B::Data>| {
                 frame.map_data(|mut data| data.copy_to_bytes(data.remaining()))
             };
-            Some(frame?.map(copied).map_err(Into::into))
+            Some(frame?.map(copied).map_err(|error| {
+                let error = error.into();
+                self.is_too_large = is_length_limit(&*error);
+                error
+            }))
         })
     }
 
     fn is_end_stream(&self) -> bool {
-        self.0.is_end_stream()
+        self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.0.size_hint()
+        self.body.size_hint()
     }
 }

@@ -100,11 +100,12 @@ where
                     forwarding,
                     handshake,
                 } => {
-                    let mut body = BorrowedBody(body);
+                    let mut body = BorrowedBody::new(body);
                     let forwarded = ready!(forwarding.poll_response(&mut body, cx));
                     match forwarded.map(|forwarded| accept(forwarded, handshake.take())) {
                         // The owner has written all of it.
                         Ok(response) => return Poll::Ready(response),
+                        Err(_) if body.is_too_large => Refusal::PayloadTooLarge.into(),
                         Err(refusal) => refusal.into(),
                     }
                 }

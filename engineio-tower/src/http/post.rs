@@ -219,7 +219,7 @@ where
 }
 
 /// Returns whether a limit in front of this service cut the body (tower-http's `RequestBodyLimitLayer`, for example).
-fn is_length_limit(error: &(dyn Error + 'static)) -> bool {
+pub(crate) fn is_length_limit(error: &(dyn Error + 'static)) -> bool {
     let mut cause = Some(error);
     while let Some(error) = cause {
         if error.is::<http_body_util::LengthLimitError>() {
