@@ -25,6 +25,9 @@ use crate::{Bus, InvalidNodeId, JoinError, Member, MemberState, NodeId};
 /// The time between two questions to a node of a fixed list, and the time limit for the answer.
 const ASK: Duration = Duration::from_secs(1);
 
+/// The time that the owner of a session may take beyond its heartbeat, within which it answers each poll.
+const MARGIN: Duration = Duration::from_secs(5);
+
 /// The other nodes of a cluster without a broker.
 ///
 /// Every node has the same list, or one without itself. A node that does not run is harmless: a request for one of its
@@ -67,6 +70,8 @@ pub struct ClusterBuilder {
     listen: Option<String>,
     listener: Option<TcpListener>,
     secret: Option<String>,
+    #[cfg(feature = "tls")]
+    tls: Option<crate::Tls>,
     peers: Vec<(NodeId, Arc<str>)>,
     bus: Option<Arc<dyn Bus>>,
     advertise: Option<Arc<str>>,
@@ -106,11 +111,19 @@ impl ClusterBuilder {
         self
     }
 
-    /// Sets the secret that all nodes share. It is required unless the node listens at a loopback address.
+    /// Sets the secret that all nodes share. It is required unless the node listens at a loopback address, or has `tls`.
     ///
-    /// It crosses the network in clear text.
+    /// Without `tls` it crosses the network in clear text.
     pub fn secret(mut self, secret: impl Into<String>) -> Self {
         self.secret = Some(secret.into());
+        self
+    }
+
+    /// Sets the certificates by which the nodes know each other. All nodes must have some then. It takes the place of a
+    /// secret, and a secret may be required besides.
+    #[cfg(feature = "tls")]
+    pub fn tls(mut self, tls: crate::Tls) -> Self {
+        self.tls = Some(tls);
         self
     }
 
@@ -168,7 +181,11 @@ impl ClusterBuilder {
             None => TcpListener::bind(self.listen.as_deref().unwrap_or("127.0.0.1:0")).await?,
         };
         let address = listener.local_addr()?;
-        if secret.is_none() && !address.ip().to_canonical().is_loopback() {
+        #[cfg(feature = "tls")]
+        let protected = secret.is_some() || self.tls.is_some();
+        #[cfg(not(feature = "tls"))]
+        let protected = secret.is_some();
+        if !protected && !address.ip().to_canonical().is_loopback() {
             return Err(StartError::Unprotected);
         }
         let members = Members::new();
@@ -203,7 +220,11 @@ impl ClusterBuilder {
             }
             None => None,
         };
-        let credentials = Credentials { secret };
+        let credentials = Credentials {
+            secret,
+            #[cfg(feature = "tls")]
+            tls: self.tls,
+        };
         let links = Arc::new(Links::new(
             id,
             members,
@@ -214,7 +235,7 @@ impl ClusterBuilder {
         let forwarder = Forwarder {
             links: Arc::clone(&links),
             relays: Arc::clone(&relays),
-            patience: server.heartbeat(),
+            patience: server.heartbeat() + MARGIN,
         };
         if !server.forward(Arc::new(forwarder)) {
             return Err(StartError::AlreadyStarted);
@@ -289,7 +310,7 @@ pub enum StartError {
     Listen(#[from] io::Error),
     /// Strangers could reach the internal listener.
     #[error(
-        "the internal listener has an address beyond this machine and no secret: set one with `secret`"
+        "the internal listener has an address beyond this machine and no secret: set one with `secret`, or certificates with `tls`"
     )]
     Unprotected,
     /// The others could not find the internal listener.

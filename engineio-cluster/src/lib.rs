@@ -13,6 +13,8 @@ mod membership;
 mod meter;
 mod node;
 mod operations;
+#[cfg(feature = "tls")]
+mod tls;
 
 pub use builder::{ClusterBuilder, Peers, StartError};
 #[cfg(any(feature = "nats", feature = "redis"))]
@@ -28,3 +30,5 @@ pub use members::{Member, MemberState};
 pub use membership::{JoinError, Status};
 pub use node::{InvalidNodeId, NodeId};
 pub use operations::{ClusterSendError, Unreachable};
+#[cfg(feature = "tls")]
+pub use tls::{Tls, TlsError};

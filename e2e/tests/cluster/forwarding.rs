@@ -74,6 +74,20 @@ pub(crate) async fn a_websocket_through_another_node_ends_when_its_client_goes<H
     assert_eq!(reason, DisconnectReason::TransportClose);
 }
 
+pub(crate) async fn a_post_that_breaks_off_at_another_node_ends_its_session<H: Host>() {
+    let [mut owner, entry] = owner_and_entry::<H>().await;
+    let target = owner.poller().await;
+    let mut poster = entry.connect().await;
+    poster.send_post(&target, "content-length: 10000\r\n").await;
+    poster.write("4begun").await;
+    // Of one client two POSTs may not overlap: the answer shows that the first has arrived.
+    let overlapping =
+        async { while entry.connect().await.post(&target, "4x").await.status == 200 {} };
+    within("the refusal", overlapping).await;
+    poster.reset();
+    owner.events.disconnected().await;
+}
+
 pub(crate) async fn compression_and_extensions_are_agreed_with_the_owner<H: Host>() {
     let [mut owner, entry] = owner_and_entry::<H>().await;
     let target = owner.poller().await;

@@ -5,6 +5,7 @@ mod forwarding;
 mod operations;
 mod strangers;
 mod support;
+mod tls;
 
 /// The scenarios of forwarding that every host passes as the node that receives the requests.
 macro_rules! scenarios {
@@ -25,5 +26,6 @@ engineio_e2e::on_every_host! { scenarios! [
     a_session_upgrades_through_another_node_and_closes_in_good_order
     a_large_post_at_another_node_arrives_and_one_that_is_too_large_is_refused
     a_websocket_through_another_node_ends_when_its_client_goes
+    a_post_that_breaks_off_at_another_node_ends_its_session
     compression_and_extensions_are_agreed_with_the_owner
 ] }

@@ -50,7 +50,7 @@ struct Sent {
     /// The stream to the owner: of the rest of the body, or of the WebSocket.
     stream: Option<SendStream<Bytes>>,
     upload: Upload,
-    /// Begins when the body has been sent.
+    /// Begins again with each part of the body that is sent.
     limit: Option<Pin<Box<Sleep>>>,
     websocket: bool,
 }
@@ -244,6 +244,9 @@ enum Interruption {
     Owner(h2::Error),
 }
 
+/// The body of the client broke off.
+struct BrokenOff;
+
 impl Sent {
     fn poll(
         &mut self,
@@ -251,40 +254,44 @@ impl Sent {
         patience: Duration,
         cx: &mut Context<'_>,
     ) -> Poll<Result<Response<RecvStream>, Interruption>> {
-        if self.poll_upload(body, cx).is_err() {
-            return Poll::Ready(Err(Interruption::Client));
+        match self.poll_upload(body, cx) {
+            Ok(true) => self.limit = None,
+            Ok(false) => {}
+            Err(BrokenOff) => return Poll::Ready(Err(Interruption::Client)),
         }
         if let Poll::Ready(response) = Pin::new(&mut self.response).poll(cx) {
             return Poll::Ready(response.map_err(Interruption::Owner));
         }
-        if matches!(self.upload, Upload::Done) {
-            let limit = self
-                .limit
-                .get_or_insert_with(|| Box::pin(tokio::time::sleep(patience)));
-            ready!(limit.as_mut().poll(cx));
-            return Poll::Ready(Err(Interruption::Late));
-        }
-        Poll::Pending
+        let limit = self
+            .limit
+            .get_or_insert_with(|| Box::pin(tokio::time::sleep(patience)));
+        ready!(limit.as_mut().poll(cx));
+        Poll::Ready(Err(Interruption::Late))
     }
 
-    /// Sends as much of the body as there is and the owner takes. Fails if the body of the client broke off.
-    fn poll_upload(&mut self, body: &mut RequestBody<'_>, cx: &mut Context<'_>) -> Result<(), ()> {
+    /// Sends as much of the body as there is and the owner takes. Returns whether that was anything.
+    fn poll_upload(
+        &mut self,
+        body: &mut RequestBody<'_>,
+        cx: &mut Context<'_>,
+    ) -> Result<bool, BrokenOff> {
+        let mut sent = false;
         let Some(stream) = &mut self.stream else {
-            return Ok(());
+            return Ok(sent);
         };
         while let Upload::Chunk(chunk) = &mut self.upload {
             if !chunk.is_empty() {
                 let last = body.is_end_stream();
                 match poll_send(stream, chunk, last, cx) {
-                    Poll::Pending => return Ok(()),
-                    Poll::Ready(true) if !last => {}
+                    Poll::Pending => return Ok(sent),
+                    Poll::Ready(true) if !last => sent = true,
                     // All of it is sent, or the owner takes no more: its response tells why.
                     Poll::Ready(_) => self.upload = Upload::Done,
                 }
                 continue;
             }
             match Pin::new(&mut *body).poll_frame(cx) {
-                Poll::Pending => return Ok(()),
+                Poll::Pending => return Ok(sent),
                 Poll::Ready(None) => {
                     let _ = stream.send_data(Bytes::new(), true);
                     self.upload = Upload::Done;
@@ -293,10 +300,10 @@ impl Sent {
                 Poll::Ready(Some(Err(_))) => {
                     // The owner must not take what has come for all of it.
                     stream.send_reset(h2::Reason::CANCEL);
-                    return Err(());
+                    return Err(BrokenOff);
                 }
             }
         }
-        Ok(())
+        Ok(sent)
     }
 }

@@ -12,7 +12,7 @@ use http::{HeaderName, HeaderValue, Request, StatusCode};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
 use super::{Failure, State};
 use crate::listener::{MAX_FRAME, MAX_HEADERS, SEND_BUFFER, STREAM_WINDOW, STREAMS};
@@ -44,6 +44,8 @@ pub(crate) const TARGET: HeaderName = HeaderName::from_static("engineio-cluster-
 #[derive(Clone)]
 pub(crate) struct Credentials {
     pub(crate) secret: Option<HeaderValue>,
+    #[cfg(feature = "tls")]
+    pub(crate) tls: Option<crate::Tls>,
 }
 
 impl std::fmt::Debug for Credentials {
@@ -61,14 +63,13 @@ pub(super) async fn run(
     state: watch::Sender<State>,
     known_down: bool,
 ) {
-    let failure = match timeout(CONNECT, open(own_id, &member, &credentials)).await {
+    let deadline = Instant::now() + CONNECT;
+    let failure = match timeout_at(deadline, open(&member, &credentials)).await {
         Err(_) => Failure::TimedOut,
         Ok(Err(failure)) => failure,
-        Ok(Ok((requests, connection))) => {
-            tracing::debug!(target: "engineio::cluster", node = %member.id, address = %member.address, "connected to a node");
-            state.send_replace(State::Up(requests));
-            serve(connection).await
-        }
+        Ok(Ok(Io::Plain(io))) => talk(own_id, &member, &credentials, io, deadline, &state).await,
+        #[cfg(feature = "tls")]
+        Ok(Ok(Io::Tls(io))) => talk(own_id, &member, &credentials, io, deadline, &state).await,
     };
     match failure {
         Failure::Rejected(_) if !known_down => {
@@ -84,13 +85,14 @@ pub(super) async fn run(
     state.send_replace(State::Down(failure));
 }
 
-type Http<IO> = (SendRequest<Bytes>, Connection<IO, Bytes>);
+/// A connection before HTTP/2.
+enum Io {
+    Plain(TcpStream),
+    #[cfg(feature = "tls")]
+    Tls(Box<tokio_rustls::client::TlsStream<TcpStream>>),
+}
 
-async fn open(
-    own_id: NodeId,
-    member: &Member,
-    credentials: &Credentials,
-) -> Result<Http<TcpStream>, Failure> {
+async fn open(member: &Member, credentials: &Credentials) -> Result<Io, Failure> {
     let stream = TcpStream::connect(&*member.address)
         .await
         .map_err(|error| match error.kind() {
@@ -99,8 +101,44 @@ async fn open(
         })?;
     // A connection that is broken already shows that at the first read.
     let _ = stream.set_nodelay(true);
-    greet(own_id, member, credentials, stream).await
+    #[cfg(feature = "tls")]
+    if let Some(tls) = &credentials.tls {
+        let name = crate::tls::server_name(&member.address);
+        let name = name.ok_or(Failure::Rejected(
+            "its address has no host for a certificate",
+        ))?;
+        let io = tls.connector.connect(name, stream).await.map_err(|error| {
+            tracing::debug!(target: "engineio::cluster", node = %member.id, %error, "a TLS handshake failed");
+            Failure::Rejected("the TLS handshake failed")
+        })?;
+        return Ok(Io::Tls(Box::new(io)));
+    }
+    #[cfg(not(feature = "tls"))]
+    let _ = credentials;
+    Ok(Io::Plain(stream))
 }
+
+/// Speaks HTTP/2 with a node until the connection ends.
+async fn talk<IO: AsyncRead + AsyncWrite + Unpin>(
+    own_id: NodeId,
+    member: &Member,
+    credentials: &Credentials,
+    io: IO,
+    deadline: Instant,
+    state: &watch::Sender<State>,
+) -> Failure {
+    match timeout_at(deadline, greet(own_id, member, credentials, io)).await {
+        Err(_) => Failure::TimedOut,
+        Ok(Err(failure)) => failure,
+        Ok(Ok((requests, connection))) => {
+            tracing::debug!(target: "engineio::cluster", node = %member.id, address = %member.address, "connected to a node");
+            state.send_replace(State::Up(requests));
+            serve(connection).await
+        }
+    }
+}
+
+type Http<IO> = (SendRequest<Bytes>, Connection<IO, Bytes>);
 
 /// Performs the HTTP/2 handshake and the first request.
 async fn greet<IO: AsyncRead + AsyncWrite + Unpin>(

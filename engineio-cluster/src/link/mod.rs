@@ -126,6 +126,9 @@ impl Links {
         &self,
         member: &Arc<Member>,
     ) -> Result<SendRequest<Bytes>, Failure> {
+        if !self.is_alive(member) {
+            return Err(Failure::Gone);
+        }
         let mut state = self.attempt(member);
         loop {
             let seen = state

@@ -3,11 +3,13 @@
 mod service;
 
 use std::io;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::server::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
@@ -93,9 +95,27 @@ async fn serve_connection(
 ) {
     // A connection that is broken already shows that at the first read.
     let _ = stream.set_nodelay(true);
+    #[cfg(feature = "tls")]
+    if let Some(tls) = node.credentials.tls.clone() {
+        match timeout(GREETING, tls.acceptor.accept(stream)).await {
+            Ok(Ok(stream)) => serve_http(stream, http, node).await,
+            Ok(Err(error)) => {
+                tracing::warn!(target: "engineio::cluster", %error, "a connection to the internal listener was rejected");
+            }
+            Err(_) => {}
+        }
+        return;
+    }
+    serve_http(stream, http, node).await;
+}
+
+async fn serve_http<IO>(io: IO, http: Arc<http2::Builder<TokioExecutor>>, node: Arc<Node>)
+where
+    IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
     let greeted = Greeted::default();
     let service = greeted.service(node);
-    let mut connection = std::pin::pin!(http.serve_connection(TokioIo::new(stream), service));
+    let mut connection = pin!(http.serve_connection(TokioIo::new(io), service));
     if let Ok(ended) = timeout(GREETING, connection.as_mut()).await {
         log_end(ended);
     } else if greeted.is_known() {
