@@ -301,7 +301,10 @@ fn refusal_code(body: &[u8]) -> Option<(u64, Option<String>)> {
     // The text is a stranger's and goes into one line of a log.
     let message = message.map(|message| excerpt(message.as_bytes()));
     let message = message.map(|quoted| quoted.trim_matches('"').to_owned());
-    Some((json.get("code")?.as_u64()?, message))
+    let code = json.get("code")?;
+    // engineioxide sends the number as a text.
+    let code = code.as_u64().or_else(|| code.as_str()?.parse().ok())?;
+    Some((code, message))
 }
 
 /// The beginning of what a stranger sent, fit for one line of a log.

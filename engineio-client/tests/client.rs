@@ -193,6 +193,8 @@ async fn a_refusal_is_unpacked_where_it_can_be() {
     for (sent, code, read) in [
         (packed, Some(4), &body[..]),
         (b"plain".into(), None, b"plain"),
+        // As engineioxide writes it.
+        (br#"{"code":"1"}"#.into(), Some(1), br#"{"code":"1"}"#),
     ] {
         let reply = move || Reply::With(403, "content-encoding: gzip\r\n", sent.clone());
         let server = Server::start(move |_, _| reply()).await;

@@ -55,6 +55,11 @@ pub struct FromEngineioxide;
 #[doc = include_str!("../../docs/DEPLOYMENT.md")]
 pub struct Deployment;
 
+/// See `docs/TESTING_YOUR_SERVER.md`.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/TESTING_YOUR_SERVER.md")]
+pub struct TestingYourServer;
+
 /// See `docs/SCALING.md`.
 #[cfg(doctest)]
 #[doc = include_str!("../../docs/SCALING.md")]

@@ -12,8 +12,9 @@ usage: cargo xtask check
        cargo xtask test
            everything that CI checks: the above, documentation, trial, races, fuzzing, interop, soak
        cargo xtask interop [--only js|python|browser|client|proxies] [--host axum|actix|warp|hyper|all]
+                           [--every-version]
            the server against engine.io-client, python-engineio and Chromium; the client against engine.io,
-           python-engineio and ours; both through nginx and HAProxy
+           python-engineio, engineioxide and ours, or against old versions of them too; both through nginx and HAProxy
        cargo xtask trial
            the programs of the READMEs and guides as new users build them, from an empty directory
        cargo xtask fuzz [--seconds N] [--target NAME]
@@ -38,6 +39,7 @@ pub(crate) enum Task {
     Interop {
         only: Option<Suite>,
         hosts: &'static [&'static str],
+        every_version: bool,
     },
     Trial,
     Fuzz {
@@ -68,6 +70,7 @@ pub(crate) fn parse(words: &[String]) -> Result<Task, String> {
         "interop" => Task::Interop {
             only: options.take("--only").map(Suite::parse).transpose()?,
             hosts: options.hosts()?.unwrap_or(&HOSTS[..1]),
+            every_version: options.flag("--every-version"),
         },
         "trial" => Task::Trial,
         "fuzz" => Task::Fuzz {
@@ -116,6 +119,12 @@ impl<'a> Options<'a> {
             .iter()
             .position(|(option, value)| *option == name && value.is_some())?;
         self.0.remove(at).1
+    }
+
+    /// Returns whether an option without a value was given.
+    fn flag(&mut self, name: &str) -> bool {
+        let at = self.0.iter().position(|option| *option == (name, None));
+        at.map(|at| self.0.remove(at)).is_some()
     }
 
     fn number(&mut self, name: &str) -> Result<Option<u32>, String> {
@@ -175,14 +184,16 @@ mod tests {
             parse_line("interop --host actix --only client"),
             Ok(Task::Interop {
                 only: Some(Suite::Client),
-                hosts: &["actix"]
+                hosts: &["actix"],
+                every_version: false
             })
         );
         assert_eq!(
-            parse_line("interop --host all"),
+            parse_line("interop --every-version --host all"),
             Ok(Task::Interop {
                 only: None,
-                hosts: HOSTS
+                hosts: HOSTS,
+                every_version: true
             })
         );
         assert_eq!(

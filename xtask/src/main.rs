@@ -54,7 +54,11 @@ fn run(task: &Task) -> anyhow::Result<()> {
         Task::Test => gate::test(&workspace),
         Task::Lints => gate::lints(&workspace),
         Task::Fetch => interop::fetch(&workspace),
-        Task::Interop { only, hosts } => interop::run(&workspace, *only, hosts),
+        Task::Interop {
+            only,
+            hosts,
+            every_version,
+        } => interop::run(&workspace, *only, hosts, *every_version),
         Task::Trial => trial::run(&workspace),
         Task::Fuzz { target, seconds } => fuzz::run(&workspace, *target, *seconds),
         Task::Races { rounds, seed } => races::run(&workspace, *rounds, *seed),

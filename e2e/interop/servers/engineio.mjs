@@ -1,8 +1,9 @@
 // The original server, as the other end of the Rust client.
 //
 // `node engineio.mjs [--listen ADDR:PORT] [--ping-interval-ms N] [--ping-timeout-ms N] [--max-payload BYTES]
-// [--tls-cert FILE --tls-key FILE]`
+// [--tls-cert FILE --tls-key FILE] [--package NAME]`
 //
+// `--package` names another version of engine.io, as package.json does.
 // It does what the Rust `echo` does: every message comes back as what it was, `close-me` disconnects the sender, and
 // a connect with `reject=1` in its query is refused. It ends at SIGTERM.
 
@@ -10,7 +11,6 @@ import { readFileSync } from 'node:fs';
 import http from 'node:http';
 import https from 'node:https';
 import { parseArgs } from 'node:util';
-import { Server } from 'engine.io';
 
 const { values: options } = parseArgs({
   options: {
@@ -20,8 +20,13 @@ const { values: options } = parseArgs({
     'max-payload': { type: 'string', default: '1000000' },
     'tls-cert': { type: 'string' },
     'tls-key': { type: 'string' },
+    package: { type: 'string', default: 'engine.io' },
   },
 });
+
+// Versions before 6 are CommonJS, whose exports may be under `default`.
+const engineIo = await import(options.package);
+const Server = engineIo.Server ?? engineIo.default.Server;
 
 const number = (name) => {
   const value = Number(options[name]);

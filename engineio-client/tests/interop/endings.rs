@@ -27,12 +27,16 @@ async fn a_refusal_has_a_status_a_code_and_a_body() {
         for mode in MODES {
             let builder = Client::builder(&url).transports(mode.iter().copied());
             let error = in_time(builder.connect()).await.unwrap_err();
-            assert_eq!(error.kind(), ErrorKind::Refused, "{}: {error}", peer.name);
             let is_websocket = mode[0] == Transport::WebSocket;
-            let (status, code, body) = match (peer.name.as_str(), is_websocket) {
+            if is_websocket && peer.accepts_first() {
+                assert_eq!(error.kind(), ErrorKind::Transport, "{}: {error}", peer.name);
+                continue;
+            }
+            assert_eq!(error.kind(), ErrorKind::Refused, "{}: {error}", peer.name);
+            let (status, code, body) = match (peer.family(), is_websocket) {
                 ("npm", false) => (403, Some(4), r#"{"code":4,"message":"rejected"}"#),
                 ("npm", true) => (400, None, "rejected"),
-                ("python", true) => (403, None, ""),
+                ("python", true) if peer.is_asgi() => (403, None, ""),
                 _ => (401, None, r#""rejected""#),
             };
             assert_eq!(error.status(), Some(status), "{}: {error}", peer.name);
@@ -46,6 +50,9 @@ async fn a_refusal_has_a_status_a_code_and_a_body() {
 async fn a_close_by_the_server_comes_behind_its_messages() {
     for peer in peers() {
         for mode in MODES {
+            if mode == MODES[0] && !peer.closes_in_order() {
+                continue;
+            }
             let mut client = connect(&peer.url, mode).await;
             client.send("last words").await.unwrap();
             client.send("close-me").await.unwrap();
@@ -130,13 +137,14 @@ async fn another_server_does_not_know_the_session() {
         let mut client = connect(&balancer.url, MODES[0]).await;
         let other = peer.start(&[]).await;
         balancer.turn_to(&other.url);
-        client.send("where am I?").await.unwrap();
+        // The next poll may have found out before.
+        let _ = client.send("where am I?").await;
         let wanted = (Some(DisconnectReason::Refused), Some(ErrorKind::Refused));
         assert_eq!(end(&mut client).await, wanted, "{}", peer.name);
         let error = client.disconnect_error().unwrap();
         assert_eq!(error.status(), Some(400), "{}: {error}", peer.name);
         // This server says it in words instead, the id among them.
-        let code = (peer.name != "python").then_some(1);
+        let code = (peer.family() != "python").then_some(1);
         assert_eq!(error.code(), code, "{}: {error}", peer.name);
         other.kill().await;
     }

@@ -8,7 +8,9 @@ use crate::peers::{MODES, Peer, in_time, peers};
 async fn echo(peer: &Peer, mode: &[Transport], messages: &[Message]) {
     let mut client = in_time(peer.client(mode).connect()).await.unwrap();
     let handle = client.handle();
-    let sending = messages.to_vec();
+    let messages = messages.iter().filter(|message| peer.takes(message, mode));
+    let messages: Vec<Message> = messages.cloned().collect();
+    let sending = messages.clone();
     let sender = tokio::spawn(async move {
         for message in sending {
             handle.send(message).await.unwrap();

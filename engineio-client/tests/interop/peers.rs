@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::Duration;
 
-use engineio_client::{Client, ClientBuilder, Transport};
+use engineio_client::{Client, ClientBuilder, Message, Transport};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 
@@ -43,8 +43,9 @@ pub(crate) fn peers() -> Vec<Peer> {
             "no server {name} in INTEROP_PEERS"
         );
     }
+    let foreign = ["npm", "python", "engineioxide"];
     assert!(
-        peers.len() > 2,
+        peers.iter().any(|peer| !foreign.contains(&peer.family())),
         "no server of our own in INTEROP_PEERS: {peers:?}"
     );
     peers
@@ -91,6 +92,35 @@ impl Peer {
             (Some(name), Some(url)) if !words.is_empty() => Self { name, url, words },
             _ => panic!("INTEROP_PEERS has a line without a name, a URL and a command: {line:?}"),
         }
+    }
+
+    /// Returns the name without the version or the kind of the server, such as `python` of `python-4.0`.
+    pub(crate) fn family(&self) -> &str {
+        self.name.split('-').next().unwrap_or_default()
+    }
+
+    /// Returns whether the server refuses a WebSocket through ASGI, which knows a 403 without a body and no other answer.
+    pub(crate) fn is_asgi(&self) -> bool {
+        ["python", "python-4.0", "python-4.8"].contains(&self.name.as_str())
+    }
+
+    /// Returns whether the server accepts a WebSocket before the application can refuse the client, as gevent-websocket does.
+    pub(crate) fn accepts_first(&self) -> bool {
+        self.name.ends_with("gevent")
+    }
+
+    /// Returns whether the server sends what is queued, and the close packet, when it closes a session on polling.
+    /// engineioxide 0.17 forgets the session at once.
+    pub(crate) fn closes_in_order(&self) -> bool {
+        self.family() != "engineioxide"
+    }
+
+    /// Returns whether the server takes this message on these transports. python-engineio 4.0 and 4.8 take an empty binary
+    /// frame for the end of the WebSocket.
+    pub(crate) fn takes(&self, message: &Message, transports: &[Transport]) -> bool {
+        let is_old = self.name.starts_with("python-4.");
+        let is_empty = message.is_binary() && message.is_empty();
+        !(is_old && is_empty && transports.contains(&Transport::WebSocket))
     }
 
     pub(crate) fn client(&self, transports: &[Transport]) -> ClientBuilder {

@@ -1,9 +1,11 @@
-//! Our client against foreign servers and ours.
+//! Our client against foreign servers and ours: the newest and the oldest engine.io, python-engineio on ASGI and with
+//! threads, engineioxide; or every version and every kind of server.
 //!
 //! The tests are in `engineio-client/tests/interop`. They get the addresses of the running servers from the environment,
 //! and start further servers themselves where a test stops one.
 
 use std::ffi::OsString;
+use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context, Result};
@@ -22,22 +24,15 @@ struct Peer {
     words: Vec<OsString>,
 }
 
-pub(super) fn run(workspace: &Workspace, hosts: &[&str]) -> Result<()> {
-    let (directory, python) = step("fetch engine.io and python-engineio", || {
-        Ok((peers::javascript(workspace)?, peers::python(workspace)?))
+pub(super) fn run(workspace: &Workspace, hosts: &[&str], every_version: bool) -> Result<()> {
+    let mut peers = step("fetch engine.io and python-engineio", || {
+        foreign(workspace, every_version)
     })?;
-    let servers = directory.join("servers");
-    let mut peers = vec![
-        Peer {
-            name: "npm".to_owned(),
-            words: vec!["node".into(), servers.join("engineio.mjs").into()],
-        },
-        Peer {
-            name: "python".to_owned(),
-            words: vec![python.into(), servers.join("engineio_asgi.py").into()],
-        },
-    ];
     let programs = Build::Debug.programs(workspace);
+    peers.push(Peer {
+        name: "engineioxide".to_owned(),
+        words: vec![programs.join("engineioxide").into()],
+    });
     peers.extend(hosts.iter().map(|host| Peer {
         name: (*host).to_owned(),
         words: vec![programs.join("echo").into(), "--host".into(), host.into()],
@@ -50,10 +45,8 @@ pub(super) fn run(workspace: &Workspace, hosts: &[&str]) -> Result<()> {
             BUILD_LIMIT,
         )
     })?;
-    let heading = format!(
-        "the client against engine.io, python-engineio, {}",
-        hosts.join(", ")
-    );
+    let names: Vec<&str> = peers.iter().map(|peer| peer.name.as_str()).collect();
+    let heading = format!("the client against {}", names.join(", "));
     step(&heading, || {
         let mut running = Vec::new();
         let mut lines = Vec::new();
@@ -71,6 +64,51 @@ pub(super) fn run(workspace: &Workspace, hosts: &[&str]) -> Result<()> {
         let result = process::run(&mut tests, Reach::Group, SUITE_LIMIT);
         stop_all(result, running)
     })
+}
+
+/// Returns the servers that are not written in Rust.
+fn foreign(workspace: &Workspace, every_version: bool) -> Result<Vec<Peer>> {
+    let servers = peers::javascript(workspace)?.join("servers");
+    let npm = |name: &str, package: &str| Peer {
+        name: name.to_owned(),
+        words: vec![
+            "node".into(),
+            servers.join("engineio.mjs").into(),
+            "--package".into(),
+            package.into(),
+        ],
+    };
+    let python = |name: &str, interpreter: &Path, server: &[&str]| {
+        let mut words = vec![interpreter.into(), servers.join(server[0]).into()];
+        words.extend(server[1..].iter().map(Into::into));
+        Peer {
+            name: name.to_owned(),
+            words,
+        }
+    };
+    let asgi = &["engineio_asgi.py"][..];
+    let threads = &["engineio_wsgi.py", "--mode", "threading"];
+    let gevent = &["engineio_wsgi.py", "--mode", "gevent"];
+    let newest = peers::python(workspace)?;
+    let mut peers = vec![
+        npm("npm", "engine.io"),
+        npm("npm-4.1", "engine.io-4.1"),
+        python("python", &newest, asgi),
+        python("python-threads", &newest, threads),
+    ];
+    if every_version {
+        let oldest = peers::python_with(workspace, "requirements-4.0.txt", "venv-4.0")?;
+        let middle = peers::python_with(workspace, "requirements-4.8.txt", "venv-4.8")?;
+        peers.extend([
+            npm("npm-5.2", "engine.io-5.2"),
+            npm("npm-6.0", "engine.io-6.0"),
+            python("python-gevent", &newest, gevent),
+            python("python-4.0", &oldest, asgi),
+            python("python-4.0-gevent", &oldest, gevent),
+            python("python-4.8", &middle, asgi),
+        ]);
+    }
+    Ok(peers)
 }
 
 /// The cargo command for the tests. It names the whole workspace, so that its features are those of `cargo test --workspace`.

@@ -46,8 +46,14 @@ impl Suite {
     }
 }
 
-/// Runs one suite, or all of them, against the servers mounted in `hosts`.
-pub(crate) fn run(workspace: &Workspace, only: Option<Suite>, hosts: &[&str]) -> Result<()> {
+/// Runs one suite, or all of them, against the servers mounted in `hosts`. With `every_version`, the client meets old
+/// versions and other kinds of the foreign servers too.
+pub(crate) fn run(
+    workspace: &Workspace,
+    only: Option<Suite>,
+    hosts: &[&str],
+    every_version: bool,
+) -> Result<()> {
     step("build the programs under test", || {
         Build::Debug.make(workspace)
     })?;
@@ -55,7 +61,7 @@ pub(crate) fn run(workspace: &Workspace, only: Option<Suite>, hosts: &[&str]) ->
     for suite in suites.filter(|suite| only.is_none_or(|wanted| wanted == *suite)) {
         match suite {
             // These two start servers on several hosts themselves.
-            Suite::Client => client::run(workspace, hosts)?,
+            Suite::Client => client::run(workspace, hosts, every_version)?,
             Suite::Proxies => proxies::run(workspace)?,
             Suite::JavaScript => {
                 on_each(hosts, |host| foreign_clients::javascript(workspace, host))?;

@@ -49,14 +49,19 @@ pub(crate) fn javascript(workspace: &Workspace) -> Result<PathBuf> {
     Ok(peers)
 }
 
-/// Creates a virtual environment with the packages of `e2e/interop/python/requirements.txt` and returns its interpreter.
+/// Creates a virtual environment with the newest python-engineio and returns its interpreter.
 pub(crate) fn python(workspace: &Workspace) -> Result<PathBuf> {
+    python_with(workspace, "requirements.txt", "venv")
+}
+
+/// Creates a virtual environment with the packages of a file in `e2e/interop/python` and returns its interpreter.
+pub(crate) fn python_with(workspace: &Workspace, packages: &str, name: &str) -> Result<PathBuf> {
     if first_line("python3", &["--version"]).is_none() {
         bail!("python3 is missing: install Python 3 with its venv module (Debian: python3-venv)");
     }
     let _lock = lock(workspace)?;
-    let requirements = workspace.root.join("e2e/interop/python/requirements.txt");
-    let venv = workspace.target.join("peers/venv");
+    let requirements = workspace.root.join("e2e/interop/python").join(packages);
+    let venv = workspace.target.join("peers").join(name);
     let interpreter = venv.join("bin/python");
     let stamp = Stamp::new(venv.join("complete"), &requirements)?;
     if !stamp.is_current() {
