@@ -69,7 +69,7 @@ pub enum ErrorKind {
     Timeout,
     /// The server answered with an error status; see [`Error::status`], [`Error::code`] and [`Error::body`].
     Refused,
-    /// The server sends the client elsewhere. Redirects are not followed.
+    /// The server sends the client elsewhere, and [`redirects`](crate::ClientBuilder::redirects) does not allow it.
     Redirect,
     /// The connection broke while it was used.
     Transport,
@@ -178,12 +178,20 @@ impl Error {
                 excerpt(attempt.redact(without_secrets(&to).as_bytes()).as_bytes())
             },
         );
-        let message =
-            format!("{attempt} was answered with {status} to {to}; connect to that URL instead");
+        let message = format!(
+            "{attempt} was answered with {status} to {to}; connect to that URL instead, or allow it by `redirects`"
+        );
         Self::new(ErrorKind::Redirect, message).change(|inner| {
             inner.status = Some(status);
             inner.headers = head.headers;
         })
+    }
+
+    /// The same error of a client that has followed so many redirects before.
+    pub(crate) fn after_redirects(self, count: usize) -> Self {
+        let message = format!("{}; {count} redirects were followed before", self.0.message);
+        let head = (self.0.status, self.0.headers.clone());
+        Self::new(self.0.kind, message).change(|inner| (inner.status, inner.headers) = head)
     }
 
     fn change(self, change: impl FnOnce(&mut Inner)) -> Self {

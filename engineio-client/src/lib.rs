@@ -40,7 +40,8 @@
 //! | a poll response, plain or compressed, and a WebSocket message | 32 MiB | [`max_response`](ClientBuilder::max_response) |
 //! | packets in a poll response | 100,000 | – |
 //! | the kept part of a refusal's body | 64 KiB | – |
-//! | cookies | 50 of 4 KiB | [`cookies`](ClientBuilder::cookies) |
+//! | cookies | 50 of 4 KiB for each host, 500 in all | [`cookies`](ClientBuilder::cookies) |
+//! | redirects of a handshake | 5 | [`redirects`](ClientBuilder::redirects) |
 //!
 //! At most one poll and one POST are in flight at a time: the client never sends overlapping requests of one kind. A
 //! POST holds at most `maxPayload` bytes, as announced by the server and counted after base64 encoding, and at most 16
@@ -76,7 +77,8 @@
 //! | `start_background_task`, `sleep` | [`Client::spawn`] (ends with the client), `tokio::time::sleep` |
 //! | `create_queue`, `create_event` | `tokio::sync` |
 //! | `request_timeout`, `timestamp_requests` | [`request_timeout`](ClientBuilder::request_timeout), [`timestamp_requests`](ClientBuilder::timestamp_requests) |
-//! | `http_session` | [`connector`](ClientBuilder::connector), and the options for TLS, proxy, cookies and authorization |
+//! | `http_session` | [`connector`](ClientBuilder::connector), [`cookie_jar`](ClientBuilder::cookie_jar), [`tls_config`](ClientBuilder::tls_config), and the options for proxy and authorization |
+//! | `trust_env` of the session | [`proxy_from_environment`](ClientBuilder::proxy_from_environment) |
 //! | `ssl_verify=False` | [`danger_accept_invalid_certificates`](ClientBuilder::danger_accept_invalid_certificates) |
 //! | `websocket_extra_options` | the same options; they apply to both transports |
 //! | `handle_sigint` | left to the application: `tokio::signal::ctrl_c` and [`Client::close`] |
@@ -93,16 +95,35 @@
 //! | `rememberUpgrade` | [`Reconnect::remember_upgrade`], for the sessions of one client |
 //! | `timestampParam`, `timestampRequests` | [`timestamp_param`](ClientBuilder::timestamp_param), [`timestamp_requests`](ClientBuilder::timestamp_requests) |
 //! | `requestTimeout` | [`request_timeout`](ClientBuilder::request_timeout), which cannot be disabled |
-//! | `extraHeaders`, `withCredentials` | [`header`](ClientBuilder::header), [`cookies`](ClientBuilder::cookies) (on by default) |
+//! | `extraHeaders`, `withCredentials` | [`header`](ClientBuilder::header), [`cookies`](ClientBuilder::cookies) (on by default), [`cookie_jar`](ClientBuilder::cookie_jar) |
 //! | `agent` | [`proxy`](ClientBuilder::proxy), [`connector`](ClientBuilder::connector) |
-//! | `ca`, `cert`, `key`, `pfx`, `passphrase`, `rejectUnauthorized` | [`root_certificate`](ClientBuilder::root_certificate), [`client_identity`](ClientBuilder::client_identity) (PEM, without a passphrase), [`danger_accept_invalid_certificates`](ClientBuilder::danger_accept_invalid_certificates) |
-//! | `ciphers` | not configurable: the cipher suites of rustls |
+//! | `ca`, `cert`, `key`, `pfx`, `passphrase`, `rejectUnauthorized` | [`root_certificate`](ClientBuilder::root_certificate), [`client_identity`](ClientBuilder::client_identity) (PEM, without a passphrase), [`danger_accept_invalid_certificates`](ClientBuilder::danger_accept_invalid_certificates); for other formats [`tls_config`](ClientBuilder::tls_config) |
+//! | `ciphers` | [`tls_config`](ClientBuilder::tls_config) |
 //! | `forceBase64`, `protocols`, `transportImplementations`, `webtransport` | not offered |
 //! | `perMessageDeflate` | [`websocket_compression_threshold`](ClientBuilder::websocket_compression_threshold), off by default |
 //! | `closeOnBeforeunload`, `useNativeTimers`, `autoUnref` | not needed outside browsers and Node |
 //! | `open`, `message`, `close`, `upgrade`, `upgradeError` | handlers as above, [`on_upgrade`](ClientBuilder::on_upgrade), [`Client::settled`], [`Client::upgrade_error`] |
 //! | `writeBuffer`, `bufferedAmount`, `drain`, `flush` | [`Client::take_unsent`], [`Client::queued_bytes`], [`Client::flush`] |
 //! | (Socket.IO's manager) | [`reconnect`](ClientBuilder::reconnect), off by default |
+//!
+//! # The network
+//!
+//! | to | use |
+//! |---|---|
+//! | connect to a Unix socket, through Tor, or to a server in the same process | [`connector`](ClientBuilder::connector) |
+//! | set socket options: the interface, TCP keep-alive, `TCP_USER_TIMEOUT` | [`connector`](ClientBuilder::connector) |
+//! | connect to an address that no name server knows, with the name in `Host` and TLS | [`resolve`](ClientBuilder::resolve) |
+//! | choose the address of this machine | [`local_address`](ClientBuilder::local_address) |
+//! | go through a proxy: HTTP, HTTPS, SOCKS 4 and 5 | [`proxy`](ClientBuilder::proxy), [`proxy_from_environment`](ClientBuilder::proxy_from_environment) |
+//! | trust a private certificate authority | [`root_certificate`](ClientBuilder::root_certificate), or the feature `rustls-platform-verifier` |
+//! | use another crypto provider, TLS version or cipher suite, or a key in a file that is not PEM | [`tls_config`](ClientBuilder::tls_config) |
+//! | follow redirects to other hosts, or none | [`redirects`](ClientBuilder::redirects) |
+//! | share cookies between clients, or save them | [`cookie_jar`](ClientBuilder::cookie_jar) |
+//! | request a WebSocket subprotocol | [`header`](ClientBuilder::header) with `sec-websocket-protocol` |
+//!
+//! All addresses of a name are tried, a new one each 250 ms (RFC 8305). A poll whose kept connection turns out to have been
+//! closed is sent again; a POST is sent again only if it was not begun, because the server may have read it. When a server
+//! asks the client to wait or to authenticate, [`Error::retry_after`] and [`Error::challenges`] have the details.
 //!
 //! # Features
 //!
@@ -144,7 +165,10 @@
 //! A client needs one connector for two things: the connection pool of the polling requests, and the WebSocket. With
 //! hyper-util, proxy, TLS and name resolution are set up once and are the same for both. reqwest does not expose its
 //! connector, so all of them would exist twice, with differences. Apart from that, reqwest would provide little: the
-//! cookies of one host, and two content encodings whose output needs a limit anyway. Redirects are not followed.
+//! cookies, redirects, and two content encodings whose output needs a limit anyway.
+//!
+//! Polling uses HTTP/1.1. At most two requests are in flight, which HTTP/2 would not speed up, and a WebSocket over HTTP/2
+//! (RFC 8441) is rare among servers.
 
 // On docs.rs, each item says which feature it needs.
 #![cfg_attr(docsrs, feature(doc_cfg))]
@@ -177,6 +201,8 @@ pub use client::{Client, FlushError, Handle, SinkError};
 pub use disconnect::Disconnect;
 pub use engineio_core::{DisconnectReason, Message, Revision, SendError, Text, Transport};
 pub use error::{Error, ErrorKind};
+pub use net::cookies::CookieJar;
+pub use net::route::Redirects;
 pub use reconnect::{FailedAttempt, Reconnect, Renewal};
 
 /// The target of the client's `tracing` events.

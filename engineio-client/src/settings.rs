@@ -1,31 +1,23 @@
 //! Everything that the builder decided, checked and ready for use.
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use engineio_core::Transport;
 use engineio_core::client::{Config, Session};
-use http::HeaderMap;
-use http::header::COOKIE;
 
 use crate::builder::headers::hide;
-use crate::net::http::Http;
-use crate::net::websocket::WebSockets;
-use crate::target::Target;
+use crate::net::route::Route;
 use crate::{Reconnect, Renewal};
 
 #[derive(Debug)]
 pub(crate) struct Settings {
-    pub(crate) target: Target,
+    /// Of each new session, whatever redirects the one before has followed.
+    pub(crate) route: Route,
     /// Never empty.
     pub(crate) transports: Vec<Transport>,
     pub(crate) try_all: bool,
     pub(crate) session: Config,
-    /// The name of the query parameter that makes requests unique.
-    pub(crate) stamp: Option<String>,
     pub(crate) request_timeout: Duration,
-    pub(crate) http: Http,
-    pub(crate) websockets: WebSockets,
     pub(crate) reconnect: Option<Reconnect>,
 }
 
@@ -53,18 +45,15 @@ impl Settings {
     /// Sends these headers and query parameters from now on, in place of others with the same names.
     pub(crate) fn renew(&mut self, fresh: Renewal) {
         for (name, value) in &fresh.query {
-            self.target.set_query(name, value);
+            self.route.target.set_query(name, value);
         }
         let mut fresh = fresh.headers;
         if !fresh.is_empty() {
             hide(&mut fresh);
-            if let (true, Some(cookies)) = (fresh.contains_key(COOKIE), &self.websockets.cookies) {
-                cookies.seed(&fresh);
+            // The address has been checked when the first session was opened.
+            if let Ok(uri) = self.route.target.address() {
+                self.route.headers.renew(fresh, &uri);
             }
-            let mut headers = HeaderMap::clone(&self.http.headers);
-            headers.extend(fresh);
-            self.http.headers = Arc::new(headers);
-            self.websockets.headers = Arc::clone(&self.http.headers);
         }
     }
 }

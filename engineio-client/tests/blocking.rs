@@ -123,7 +123,8 @@ fn a_message_waits_for_the_next_session() {
         match request.method.as_str() {
             _ if request.is_handshake() => ok(OPEN_POLLING),
             "POST" => ok("ok"),
-            _ if number < 2 => Reply::Raw(Vec::new()),
+            // The poll, which is sent again once.
+            _ if number < 3 => Reply::Raw(Vec::new()),
             _ => Reply::Never,
         }
     }));

@@ -5,7 +5,7 @@ mod support;
 use std::io::Write;
 use std::time::Duration;
 
-use engineio_client::{Client, DisconnectReason, Error, ErrorKind, Transport};
+use engineio_client::{Client, DisconnectReason, Error, ErrorKind, Redirects, Transport};
 use futures_util::{SinkExt, StreamExt};
 use support::{OPEN, OPEN_POLLING, Reply, Server, accept_probe, in_time, ok, websocket};
 use tokio::io::AsyncWriteExt;
@@ -219,18 +219,19 @@ async fn a_stream_that_nobody_reads_does_not_grow() {
 }
 
 #[tokio::test]
-async fn a_redirect_is_not_followed() {
+async fn a_redirect_is_not_followed_if_that_is_not_wanted() {
     let server =
         Server::start(|_, _| Reply::With(302, "location: /engine.io/\r\n", Vec::new())).await;
-    let error = in_time(Client::connect(&server.url())).await.unwrap_err();
+    let builder = Client::builder(&server.url()).redirects(Redirects::Never);
+    let error = in_time(builder.connect()).await.unwrap_err();
     assert_eq!(
         (error.kind(), error.status()),
         (ErrorKind::Redirect, Some(302))
     );
     assert!(
-        error
-            .to_string()
-            .ends_with(r#"to "/engine.io/"; connect to that URL instead"#)
+        error.to_string().ends_with(
+            r#"to "/engine.io/"; connect to that URL instead, or allow it by `redirects`"#
+        )
     );
     assert_eq!(server.seen().len(), 1);
 }

@@ -6,7 +6,7 @@ mod support;
 use std::fmt::Write;
 use std::sync::{Arc, Mutex};
 
-use engineio_client::{Client, Error, Transport};
+use engineio_client::{Client, CookieJar, Error, Redirects, Transport};
 use futures_util::SinkExt;
 use http::{HeaderMap, HeaderValue};
 use support::{OPEN, OPEN_POLLING, Reply, Request, Server, echo, in_time, ok, websocket};
@@ -63,6 +63,13 @@ fn builder(url: &str) -> engineio_client::ClientBuilder {
         .header("x-api-key", "headerSECRETkey")
         .headers(headers)
         .cookie("session", "cookieSECRETvalue")
+        .cookie_jar(jar())
+}
+
+fn jar() -> CookieJar {
+    let jar = CookieJar::new();
+    jar.store("http://127.0.0.1/", "jar=jarSECRET; Path=/");
+    jar
 }
 
 /// All that an error shows, down to its first cause.
@@ -107,6 +114,17 @@ async fn no_error_log_line_or_debug_output_shows_a_secret() {
         ("a redirect", {
             let location = "location: http://u:locationSECRET@h/?token=SECRET#SECRET\r\n";
             Box::new(move |_, _| Reply::With(302, location, Vec::new()))
+        }),
+        ("a redirect that is followed, to one that is not", {
+            let location = "location: /x/?token=locationSECRET\r\n";
+            let away = "location: https://u:locationSECRET@h/?token=SECRET\r\n";
+            Box::new(move |_, request| {
+                let is_first = request.target.starts_with("/engine.io/");
+                Reply::With(302, if is_first { location } else { away }, Vec::new())
+            })
+        }),
+        ("a proxy's refusal that repeats its credentials", {
+            Box::new(|_, request| Reply::Body(407, repeat(request).into_bytes()))
         }),
         ("an open packet that cannot be used", {
             let open = open.replace("25000", "-1");
@@ -194,10 +212,74 @@ async fn no_error_log_line_or_debug_output_shows_a_secret() {
 }
 
 #[tokio::test]
+async fn a_proxy_and_a_connector_are_given_no_secret_of_the_server_and_errors_none_of_theirs() {
+    let proxy = Server::start(|_, request| Reply::Body(407, repeat(request).into_bytes())).await;
+    for transport in [Transport::Polling, Transport::WebSocket] {
+        let url = format!("http://u:proxySECRET@127.0.0.1:{}", proxy.port);
+        let builder = builder("http://engine.example").proxy(&url);
+        is_clean(&format!("{builder:?}"));
+        let error = in_time(builder.transports([transport]).connect())
+            .await
+            .unwrap_err();
+        assert_eq!(error.status(), Some(407));
+        // The credentials of the proxy are only in its own header, in base64.
+        assert!(!shown(&error).contains("dTpwcm94eVNFQ1JFVA"), "{error}");
+        is_clean(&shown(&error));
+
+        // As an error of the application may repeat what it was asked for.
+        let connector = tower::service_fn(|uri: http::Uri| async move {
+            Err::<tokio::net::TcpStream, _>(format!("no way to {uri}"))
+        });
+        let builder = builder_of(transport).connector(connector);
+        is_clean(&format!("{builder:?}"));
+        is_clean(&shown(&in_time(builder.connect()).await.unwrap_err()));
+    }
+    let tunnels = proxy.seen().into_iter();
+    for tunnel in tunnels.filter(|request| request.method == "CONNECT") {
+        is_clean(&format!("{tunnel:?}"));
+    }
+}
+
+fn builder_of(transport: Transport) -> engineio_client::ClientBuilder {
+    builder("http://engine.example").transports([transport])
+}
+
+#[tokio::test]
+async fn an_answer_that_repeats_one_header_shows_nothing_of_it() {
+    let names = ["cookie", "proxy-authorization", "authorization", "x-map"];
+    let server = Server::start(move |number, request| {
+        let value = names
+            .into_iter()
+            .cycle()
+            .nth(number)
+            .and_then(|name| request.header(name));
+        Reply::Body(403, value.unwrap_or_default().as_bytes().to_vec())
+    })
+    .await;
+    let proxy = format!("http://u:proxySECRET@127.0.0.1:{}", server.port);
+    for transport in [Transport::Polling, Transport::WebSocket] {
+        for name in names {
+            let mut builder = builder(&server.url()).transports([transport]);
+            // A WebSocket goes through a tunnel, which is another request.
+            if transport == Transport::Polling {
+                builder = builder.proxy(&proxy);
+            }
+            let error = in_time(builder.connect()).await.unwrap_err();
+            let shown = shown(&error);
+            is_clean(&shown);
+            for encoded in ["dTpwcm94eVNFQ1JFVA", "dXNlcjp1cmxTRUNSRVRwYXNzd29yZA"] {
+                assert!(!shown.contains(encoded), "{name}: {shown}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_redirect_tells_its_whole_location_to_those_who_ask() {
     let location = "location: https://h/engine.io/?token=a\r\n";
     let server = Server::start(move |_, _| Reply::With(301, location, Vec::new())).await;
-    let error = in_time(Client::connect(&server.url())).await.unwrap_err();
+    let builder = Client::builder(&server.url()).redirects(Redirects::Never);
+    let error = in_time(builder.connect()).await.unwrap_err();
     assert_eq!(error.location(), Some("https://h/engine.io/?token=a"));
     assert!(
         error.to_string().contains("to \"https://h/engine.io/\";"),

@@ -326,9 +326,9 @@ async fn a_configuration_of_the_application_decides_everything() {
             .tls_config(Arc::clone(&config));
         in_time(builder.connect()).await.unwrap();
     }
-    let versions = versions.lock().unwrap();
+    let versions = versions.lock().unwrap().clone();
     assert!(versions.len() >= 2);
-    for (version, alpn) in &*versions {
+    for (version, alpn) in &versions {
         assert_eq!((*version, alpn), (rustls::ProtocolVersion::TLSv1_2, &None));
     }
     let both = builder().tls_config(config).built_in_roots(false);

@@ -4,6 +4,7 @@ use http::header::{AUTHORIZATION, COOKIE, HeaderMap, HeaderName, USER_AGENT};
 
 use super::ClientBuilder;
 use crate::Error;
+use crate::net::cookies::CookieJar;
 use crate::net::proxy::{basic, secret};
 
 impl<M> ClientBuilder<M> {
@@ -81,6 +82,14 @@ impl<M> ClientBuilder<M> {
     /// Default: yes, because many load balancers keep a client at one instance with a cookie.
     pub const fn cookies(mut self, cookies: bool) -> Self {
         self.cookies = cookies;
+        self
+    }
+
+    /// Keeps cookies in this jar, which the application can read and fill, and which other clients may share. It turns
+    /// [`cookies`](Self::cookies) on, and takes in those of [`cookie`](Self::cookie). Default: a jar of this client alone.
+    pub fn cookie_jar(mut self, jar: CookieJar) -> Self {
+        self.jar = jar;
+        self.cookies = true;
         self
     }
 }

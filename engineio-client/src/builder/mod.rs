@@ -20,8 +20,10 @@ use self::network::NetworkOptions;
 use crate::client::Client;
 use crate::driver;
 use crate::handlers::Handlers;
-use crate::net::cookies::Cookies;
+use crate::net::cookies::CookieJar;
+use crate::net::headers::Headers;
 use crate::net::http::Http;
+use crate::net::route::{Redirects, Route};
 use crate::net::websocket::WebSockets;
 use crate::settings::Settings;
 use crate::shared::Shared;
@@ -64,6 +66,8 @@ pub struct ClientBuilder<M = Async> {
     try_all: bool,
     headers: HeaderMap,
     cookies: bool,
+    jar: CookieJar,
+    redirects: Redirects,
     stamp: Option<String>,
     network: NetworkOptions,
     request_timeout: Duration,
@@ -96,6 +100,8 @@ impl<M> ClientBuilder<M> {
             try_all: false,
             headers,
             cookies: true,
+            jar: CookieJar::new(),
+            redirects: Redirects::default(),
             stamp: Some("t".to_owned()),
             network: NetworkOptions::default(),
             request_timeout: Duration::from_secs(20),
@@ -122,7 +128,7 @@ impl<M> ClientBuilder<M> {
     pub(crate) async fn start(mut self, thread: Option<StartThread>) -> Result<Client, Error> {
         let handlers = std::mem::take(&mut self.handlers);
         let settings = self.settings()?;
-        let target = settings.target.to_string();
+        let target = settings.route.target.to_string();
         let Some(&transport) = settings.transports.first() else {
             return Err(Error::invalid("no transport was given; give at least one"));
         };
@@ -168,27 +174,27 @@ impl<M> ClientBuilder<M> {
         session.open_timeout = self.request_timeout;
         session.upgrade &= self.transports.contains(&Transport::WebSocket);
         let connector = self.network.connector(&target)?;
-        let headers = Arc::new(self.headers);
-        let cookies = self.cookies.then(|| Arc::new(Cookies::new(target.path())));
-        if let Some(cookies) = &cookies {
-            cookies.seed(&headers);
-        }
+        let jar = self.cookies.then_some(self.jar);
+        let headers = Headers::new(self.headers, jar, &target.address()?);
         let websockets = WebSockets {
             connector: connector.clone(),
-            headers: Arc::clone(&headers),
-            cookies: cookies.clone(),
             max_message: self.max_response,
             compression: self.websocket_compression,
         };
         Ok(Settings {
-            target,
+            route: Route {
+                target,
+                headers,
+                http: Http::new(connector, self.max_response),
+                websockets,
+                stamp: self.stamp,
+                redirects: self.redirects,
+                followed: 0,
+            },
             transports: self.transports,
             try_all: self.try_all,
             session,
-            stamp: self.stamp,
             request_timeout: self.request_timeout,
-            http: Http::new(connector, headers, cookies, self.max_response),
-            websockets,
             reconnect: self.reconnect,
         })
     }

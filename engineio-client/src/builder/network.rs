@@ -16,6 +16,7 @@ use crate::net::custom::CustomConnector;
 use crate::net::dial::{Dialer, TcpOptions};
 use crate::net::environment::Environment;
 use crate::net::proxy::Proxy;
+use crate::net::route::Redirects;
 #[cfg(feature = "rustls-no-provider")]
 use crate::net::tls::Tls;
 use crate::target::Target;
@@ -97,11 +98,23 @@ impl NetworkOptions {
             proxies: self.proxies,
             security,
             timeout: self.connect_timeout,
+            home: target.host().trim_matches(['[', ']']).to_owned(),
         }))
     }
 }
 
 impl<M> ClientBuilder<M> {
+    /// Sets which redirects (301, 302, 303, 307, 308) are followed while a session is opened, at most five for each
+    /// transport. Default: [`Redirects::SameHost`].
+    ///
+    /// The session stays at the new address, with both transports; the next one begins at the URL of the builder again.
+    /// Redirects of requests within a session are errors, since only the server that opened it knows it. A location on the
+    /// same host that has no query keeps the query parameters of the application.
+    pub const fn redirects(mut self, redirects: Redirects) -> Self {
+        self.redirects = redirects;
+        self
+    }
+
     /// Makes the connections of both transports with a service of the application, in place of name resolution and TCP: to a
     /// Unix socket, through Tor, or to a server in the same process.
     ///

@@ -17,7 +17,7 @@ use super::socket::{CloseHandshake, Socket};
 use super::verdict::{Verdict, upgrade_failure};
 use crate::clock::now;
 use crate::delivery::Event;
-use crate::net::attempt::Attempt;
+use crate::net::route::Route;
 use crate::net::websocket::WebSocket;
 use crate::settings::Settings;
 use crate::shared::Shared;
@@ -31,6 +31,7 @@ type Opening = (LinkId, BoxFuture<'static, Result<WebSocket, Error>>);
 pub(super) struct Connection<'a> {
     shared: &'a Arc<Shared>,
     settings: &'a Settings,
+    route: Route,
     poll: Option<Request>,
     post: Option<Request>,
     opening: Option<Opening>,
@@ -58,6 +59,7 @@ impl<'a> Connection<'a> {
         Self {
             shared,
             settings,
+            route: settings.route.clone(),
             poll: None,
             post: None,
             opening: None,
@@ -214,10 +216,7 @@ impl<'a> Connection<'a> {
                 self.given_up.0.extend(post);
             }
             Output::OpenLink(id, Transport::WebSocket) => {
-                let websockets = self.settings.websockets.clone();
-                let uri = self.uri(Transport::WebSocket, session);
-                let opening = async move { websockets.open(uri?).await };
-                self.opening = Some((id, Box::pin(opening)));
+                self.opening = Some((id, self.open_websocket(session)));
             }
             Output::SendFrames(id) => {
                 if let Some(socket) = self.socket.as_mut().filter(|socket| socket.id == id) {
@@ -235,35 +234,40 @@ impl<'a> Connection<'a> {
         }
     }
 
-    fn uri(&self, transport: Transport, session: &Session) -> Result<http::Uri, Error> {
-        let sid = session.opened().map(|opened| opened.sid());
-        let stamp = self.settings.stamp.as_deref();
-        let stamp = stamp.filter(|_| transport == Transport::Polling);
-        self.settings.target.uri(transport, sid, stamp)
-    }
-
     /// A GET, which the heartbeat bounds, or a POST, which has a time of its own.
     fn request(
         &self,
         session: &Session,
         body: Option<Payload>,
     ) -> BoxFuture<'static, Result<Payload, Error>> {
-        let http = self.settings.http.clone();
-        let uri = self.uri(Transport::Polling, session);
+        let sid = session.opened().map(|opened| opened.sid());
         let timeout = body.is_some().then_some(self.settings.request_timeout);
+        let request = self.route.request(sid, body);
+        let Some(timeout) = timeout else {
+            return Box::pin(request);
+        };
+        let target = self.route.target.to_string();
         Box::pin(async move {
-            let uri = uri?;
-            let attempt = Attempt::new(http::Method::POST, &uri, &http.headers);
-            let request = http.request(uri, body);
-            let Some(timeout) = timeout else {
-                return request.await;
-            };
             tokio::time::timeout(timeout, request).await.unwrap_or_else(|_| {
                 let message =
-                    format!("{attempt} had no answer after {timeout:?}; raise `request_timeout` if the server is slow");
+                    format!("POST {target} had no answer after {timeout:?}; raise `request_timeout` if the server is slow");
                 Err(Error::new(ErrorKind::Timeout, message))
             })
         })
+    }
+
+    /// Opens a WebSocket, of a session that is open or with the handshake of a new one.
+    fn open_websocket(&self, session: &Session) -> BoxFuture<'static, Result<WebSocket, Error>> {
+        let sid = session.opened().map(|opened| opened.sid());
+        self.route.open_websocket(sid)
+    }
+
+    /// Follows a redirect of the handshake, or gives the error back.
+    fn follow_redirect(&mut self, error: Error) -> Result<(), Error> {
+        match self.was_open {
+            true => Err(error),
+            false => self.route.follow(error),
+        }
     }
 
     fn poll_requests(&mut self, cx: &mut Context<'_>) -> bool {
@@ -277,10 +281,16 @@ impl<'a> Connection<'a> {
                     }
                     self.input(Input::PollAnswered(id, body));
                 }
-                Err(error) => {
-                    let reason = self.verdict.failed(error);
-                    self.input(Input::PollFailed(id, reason));
-                }
+                Err(error) => match self.follow_redirect(error) {
+                    Ok(()) => {
+                        let again = self.request(&self.shared.lock().session, None);
+                        self.poll = Some((id, again));
+                    }
+                    Err(error) => {
+                        let reason = self.verdict.failed(error);
+                        self.input(Input::PollFailed(id, reason));
+                    }
+                },
             }
         }
         if let Some((id, answer)) = ready(&mut self.post, cx) {
@@ -308,9 +318,13 @@ impl<'a> Connection<'a> {
                 self.socket = Some(Socket::new(id, websocket));
                 self.input(Input::LinkOpened(id));
             }
-            Err(error) => {
-                self.websocket_closed(id, error.reason(), Some(error));
-            }
+            Err(error) => match self.follow_redirect(error) {
+                Ok(()) => {
+                    let again = self.open_websocket(&self.shared.lock().session);
+                    self.opening = Some((id, again));
+                }
+                Err(error) => self.websocket_closed(id, error.reason(), Some(error)),
+            },
         }
         true
     }

@@ -166,7 +166,7 @@ async fn session(shared: &Arc<Shared>, settings: &Settings) -> Outcome {
     let mut state = shared.lock();
     let open_since = state.open_since.take();
     let was_open = open_since.is_some();
-    let error = verdict.into_error(&state.session, was_open, &settings.target);
+    let error = verdict.into_error(&state.session, was_open, &settings.route.target);
     let reason = state
         .session
         .closed()

@@ -112,7 +112,7 @@ impl Verdict {
 
 /// Returns the error for an upgrade that failed without one of the network.
 pub(super) fn upgrade_failure(failure: Option<ProbeFailure>, settings: &Settings) -> Error {
-    let target = &settings.target;
+    let target = &settings.route.target;
     match failure {
         Some(ProbeFailure::Timeout) => {
             let limit = settings.session.upgrade_timeout;

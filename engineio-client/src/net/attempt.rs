@@ -35,6 +35,12 @@ impl Attempt {
         }
     }
 
+    /// Adds the headers that were sent, those of the cookie jar and for a proxy included, so that their secrets are hidden.
+    pub(crate) fn with_headers(self, headers: HeaderMap) -> Self {
+        let headers = Arc::new(headers);
+        Self { headers, ..self }
+    }
+
     /// The text of an answer, without what the request carried: the id of the session, tokens, cookies.
     pub(crate) fn redact(&self, answer: &[u8]) -> String {
         let mut text = String::from_utf8_lossy(answer).into_owned();

@@ -12,7 +12,8 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tower_service::Service;
 
-use super::dial::Dialer;
+use super::activity::Activity;
+use super::dial::{self, Dialer};
 use super::environment::Environment;
 use super::proxy::{Proxy, ProxyKind};
 use super::stream::Stream;
@@ -28,6 +29,8 @@ pub(crate) struct Options {
     pub(crate) proxies: Proxies,
     pub(crate) security: Security,
     pub(crate) timeout: Duration,
+    /// The host that the client's certificate is for.
+    pub(crate) home: String,
 }
 
 /// The proxies through which connections go.
@@ -98,7 +101,9 @@ impl Connector {
                 None => self.dialer().dial(uri).await?,
                 Some(proxy) => self.tunnel(proxy, uri).await?,
             };
-            self.secure(uri, io, true).await
+            // A redirect may have led elsewhere.
+            let is_home = dial::host(uri).eq_ignore_ascii_case(&self.0.home);
+            self.secure(uri, io, is_home).await
         };
         self.within_timeout(connecting, false).await
     }
@@ -119,24 +124,25 @@ impl Connector {
             Ok(stream) => Ok(Conn {
                 stream: stream?,
                 forwarded,
+                activity: Activity::default(),
             }),
             Err(_) => Err(Box::new(ConnectTimeout(timeout))),
         }
     }
 
-    /// Encrypts a connection to the host of a URL if its scheme demands it. A server is shown the client's certificate if it
-    /// asks for one, a proxy is not.
-    async fn secure(&self, uri: &Uri, io: Stream, is_server: bool) -> Result<Stream, BoxError> {
+    /// Encrypts a connection to the host of a URL if its scheme demands it. A server that
+    /// `is_home` is shown the client's certificate if it asks for one.
+    async fn secure(&self, uri: &Uri, io: Stream, is_home: bool) -> Result<Stream, BoxError> {
         if uri.scheme() != Some(&http::uri::Scheme::HTTPS) {
             return Ok(io);
         }
         match &self.0.security {
             Security::Done => Ok(io),
             #[cfg(feature = "rustls-no-provider")]
-            Security::Tls(tls) => tls.connect(super::dial::host(uri), io, is_server).await,
+            Security::Tls(tls) => tls.connect(dial::host(uri), io, is_home).await,
             #[cfg(not(feature = "rustls-no-provider"))]
             Security::None => {
-                let _ = is_server;
+                let _ = is_home;
                 Err("TLS is needed, and this build has none: enable the feature `rustls`".into())
             }
         }
@@ -174,11 +180,13 @@ pub(crate) struct ConnectTimeout(Duration);
 pub(crate) struct Conn {
     stream: Stream,
     forwarded: bool,
+    activity: Activity,
 }
 
 impl Connection for Conn {
     fn connected(&self) -> Connected {
-        Connected::new().proxy(self.forwarded)
+        let connected = Connected::new().proxy(self.forwarded);
+        connected.extra(self.activity.clone())
     }
 }
 
@@ -188,7 +196,12 @@ impl AsyncRead for Conn {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<std::io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(cx, buf)
+        let before = buf.filled().len();
+        let read = Pin::new(&mut self.stream).poll_read(cx, buf);
+        if buf.filled().len() > before {
+            self.activity.read();
+        }
+        read
     }
 }
 
@@ -198,6 +211,7 @@ impl AsyncWrite for Conn {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<std::io::Result<usize>> {
+        self.activity.wrote();
         Pin::new(&mut self.stream).poll_write(cx, buf)
     }
 
@@ -206,6 +220,7 @@ impl AsyncWrite for Conn {
         cx: &mut Context<'_>,
         bufs: &[std::io::IoSlice<'_>],
     ) -> Poll<std::io::Result<usize>> {
+        self.activity.wrote();
         Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
     }
 

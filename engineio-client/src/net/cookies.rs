@@ -1,106 +1,182 @@
-//! The cookies of one server: what keeps a client at the same instance behind a load balancer.
+//! Cookies: what keeps a client at the same instance behind a load balancer.
 
-use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use http::HeaderMap;
 use http::header::{COOKIE, HeaderValue, SET_COOKIE};
+use http::{HeaderMap, Uri};
 
-use super::date::date;
+use super::cookie::{Cookie, host, is_secure, parse, split_once};
 
 /// A server that sets more has lost its way, and so have the cookies that come after these.
 const MAX_COOKIES: usize = 50;
-const MAX_COOKIE_LEN: usize = 4096;
 
-/// A client talks to one host, and asks for one path there: what is not for that path is not kept.
-#[derive(Debug)]
-pub(crate) struct Cookies {
-    path: String,
-    jar: Mutex<Vec<Cookie>>,
+/// The cookies of ten such servers: redirects may lead to any number.
+const MAX_COOKIES_OF_ALL: usize = 500;
+
+/// The cookies of one or more clients, which the application can read and fill. Cheap to clone: clones share their content.
+///
+/// Cookies go back only to the very host that set them, whatever `Domain` says, to the paths that they are for (RFC 6265 §
+/// 5.1.4), and over `https` only if they are `Secure`. A jar holds at most 50 cookies of one host and 500 in all, of up to
+/// 4,096 bytes each; more are ignored until others have expired.
+///
+/// # Examples
+///
+/// Takes a cookie of an earlier request along, and shares all cookies between two clients:
+///
+/// ```no_run
+/// # async fn example() -> Result<(), engineio_client::Error> {
+/// use engineio_client::{Client, CookieJar};
+///
+/// let jar = CookieJar::new();
+/// jar.store("https://example.com/login", "session=abc; Path=/; Secure");
+/// let first = Client::builder("https://example.com").cookie_jar(jar.clone());
+/// let second = Client::builder("https://example.com").cookie_jar(jar);
+/// # first.connect().await?.close().await;
+/// # second.connect().await?.close().await;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Default)]
+pub struct CookieJar(Arc<Mutex<Vec<Cookie>>>);
+
+/// Without the values.
+impl fmt::Debug for CookieJar {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut jar = f.debug_struct("CookieJar");
+        jar.field("cookies", &self.lock().len()).finish()
+    }
 }
 
-#[derive(Debug)]
-struct Cookie {
-    name: Vec<u8>,
-    value: Vec<u8>,
-    /// The application gave it. The server may replace it, whatever path it names.
-    is_own: bool,
-    /// Tells cookies of one name apart.
-    path: Option<String>,
-    /// It is sent over encrypted connections only.
-    secure: bool,
-    expires: Option<SystemTime>,
-}
-
-impl Cookies {
-    pub(crate) fn new(path: &str) -> Self {
-        Self {
-            path: path.to_owned(),
-            jar: Mutex::default(),
-        }
+impl CookieJar {
+    /// Creates an empty jar.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
     }
 
-    /// Takes the cookies of the application from its `cookie` headers, in place of those that it gave before.
-    pub(crate) fn seed(&self, headers: &HeaderMap) {
-        let mut jar = self.jar.lock().unwrap_or_else(PoisonError::into_inner);
+    /// Stores a cookie, given as the value of a `Set-Cookie` header, as if the server at this URL had sent it. Returns
+    /// whether the jar has taken it in; one that is over deletes that of the same name and path, and is taken in too.
+    pub fn store(&self, url: &str, set_cookie: impl AsRef<[u8]>) -> bool {
+        let uri = url.parse::<Uri>().ok().filter(|uri| uri.scheme().is_some());
+        uri.is_some_and(|uri| self.store_one(&uri, set_cookie.as_ref()))
+    }
+
+    /// The value of the `Cookie` header for a request to this URL, or `None` if no cookie is for it.
+    #[must_use]
+    pub fn header(&self, url: &str) -> Option<HeaderValue> {
+        self.header_for(&url.parse().ok()?)
+    }
+
+    /// All cookies that are not over, each as a URL and the value of a `Set-Cookie` header, with which
+    /// [`store`](Self::store) takes it in again. For saving the jar; cookies without an expiry are included.
+    #[must_use]
+    pub fn set_cookies(&self) -> Vec<(String, HeaderValue)> {
+        let jar = self.lock();
+        let kept = jar.iter().filter(|cookie| !cookie.is_over());
+        let lines = kept.filter_map(|cookie| {
+            let scheme = if cookie.secure { "https" } else { "http" };
+            let url = format!("{scheme}://{}/", cookie.host);
+            Some((url, HeaderValue::from_bytes(&cookie.line()).ok()?))
+        });
+        lines.collect()
+    }
+
+    /// Removes all cookies.
+    pub fn clear(&self) {
+        self.lock().clear();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<Cookie>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes the cookies of the application for the host of `uri` from its `cookie` headers, in place of those that it gave
+    /// before. Those for an `https` URL are sent over encrypted connections only.
+    pub(super) fn seed(&self, uri: &Uri, headers: &HeaderMap) {
+        let host = host(uri);
         let mut own = Vec::new();
         for header in headers.get_all(COOKIE) {
             for pair in header.as_bytes().split(|&byte| byte == b';') {
                 let (name, value) = split_once(pair, b'=').unwrap_or((pair, b""));
                 own.push(Cookie {
+                    host: host.clone(),
                     name: name.to_owned(),
                     value: value.to_owned(),
                     is_own: true,
-                    path: None,
-                    secure: false,
+                    path: "/".to_owned(),
+                    secure: is_secure(uri),
                     expires: None,
                 });
             }
         }
-        jar.retain(|known| !known.is_own && own.iter().all(|own| own.name != known.name));
+        let mut jar = self.lock();
+        jar.retain(|known| {
+            let is_new = own.iter().any(|own| own.name == known.name);
+            known.host != host || (!known.is_own && !is_new)
+        });
         jar.splice(0..0, own);
     }
 
-    /// Takes in what a response sets.
-    pub(crate) fn store(&self, headers: &HeaderMap) {
-        for header in headers.get_all(SET_COOKIE) {
-            let cookie = parse(header.as_bytes());
-            if let Some(cookie) = cookie.filter(|cookie| cookie.is_for(&self.path)) {
-                let mut jar = self.jar.lock().unwrap_or_else(PoisonError::into_inner);
-                // Those that are over would take the place of those to come.
-                jar.retain(|known| {
-                    let is_same = known.is_own || known.path == cookie.path;
-                    !known.is_over() && (known.name != cookie.name || !is_same)
-                });
-                if !cookie.is_over() && jar.len() < MAX_COOKIES {
-                    jar.push(cookie);
-                }
-            }
+    /// Takes in what an answer sets.
+    pub(super) fn store_all(&self, uri: &Uri, answer: &HeaderMap) {
+        for header in answer.get_all(SET_COOKIE) {
+            self.store_one(uri, header.as_bytes());
         }
     }
 
-    fn append(&self, line: &mut Vec<u8>, secure: bool) {
-        let jar = self.jar.lock().unwrap_or_else(PoisonError::into_inner);
-        let fitting = jar.iter();
-        for cookie in fitting.filter(|cookie| !cookie.is_over() && (secure || !cookie.secure)) {
-            join(line, &[&*cookie.name, b"=", &cookie.value].concat());
+    fn store_one(&self, uri: &Uri, set_cookie: &[u8]) -> bool {
+        let Some(cookie) = parse(uri, set_cookie) else {
+            return false;
+        };
+        let mut jar = self.lock();
+        // Those that are over would take the place of those to come.
+        jar.retain(|known| {
+            let is_same = known.is_own || known.path == cookie.path;
+            let is_replaced = is_same && known.host == cookie.host && known.name == cookie.name;
+            !known.is_over() && !is_replaced
+        });
+        if cookie.is_over() {
+            return true;
         }
+        let of_host = jar.iter().filter(|known| known.host == cookie.host);
+        let has_room = of_host.count() < MAX_COOKIES && jar.len() < MAX_COOKIES_OF_ALL;
+        if has_room {
+            jar.push(cookie);
+        }
+        has_room
+    }
+
+    pub(super) fn header_for(&self, uri: &Uri) -> Option<HeaderValue> {
+        let (host, secure) = (uri.host().unwrap_or_default(), is_secure(uri));
+        let mut line = Vec::new();
+        for cookie in &*self.lock() {
+            if cookie.host.eq_ignore_ascii_case(host)
+                && cookie.is_for(uri.path())
+                && (secure || !cookie.secure)
+                && !cookie.is_over()
+            {
+                join(&mut line, &[&*cookie.name, b"=", &cookie.value].concat());
+            }
+        }
+        value(&line)
     }
 }
 
-/// Returns the value of the `cookie` header: the cookies of the jar, or without one those of the application.
-pub(crate) fn header(own: &HeaderMap, jar: Option<&Cookies>, secure: bool) -> Option<HeaderValue> {
+/// The value of the `cookie` header for the cookies of the application alone.
+pub(super) fn joined(own: &HeaderMap) -> Option<HeaderValue> {
     let mut line = Vec::new();
-    match jar {
-        Some(jar) => jar.append(&mut line, secure),
-        None => {
-            for own in own.get_all(COOKIE) {
-                join(&mut line, own.as_bytes());
-            }
-        }
+    for own in own.get_all(COOKIE) {
+        join(&mut line, own.as_bytes());
     }
+    value(&line)
+}
+
+fn value(line: &[u8]) -> Option<HeaderValue> {
     let line = Some(line).filter(|line| !line.is_empty())?;
-    HeaderValue::from_bytes(&line).ok()
+    let mut value = HeaderValue::from_bytes(line).ok()?;
+    value.set_sensitive(true);
+    Some(value)
 }
 
 fn join(line: &mut Vec<u8>, pairs: &[u8]) {
@@ -110,86 +186,35 @@ fn join(line: &mut Vec<u8>, pairs: &[u8]) {
     line.extend(pairs);
 }
 
-impl Cookie {
-    fn is_over(&self) -> bool {
-        self.expires.is_some_and(|at| at <= SystemTime::now())
-    }
-
-    /// Returns whether it goes along with requests for this path (RFC 6265 § 5.1.4).
-    fn is_for(&self, path: &str) -> bool {
-        let Some(own) = &self.path else {
-            return true;
-        };
-        let rest = path.strip_prefix(&**own);
-        rest.is_some_and(|rest| own.ends_with('/') || rest.is_empty() || rest.starts_with('/'))
-    }
-}
-
-/// Splits at the first such byte, and trims both sides.
-fn split_once(text: &[u8], at: u8) -> Option<(&[u8], &[u8])> {
-    let position = text.iter().position(|&byte| byte == at)?;
-    let (before, after) = (&text[..position], &text[position + 1..]);
-    Some((before.trim_ascii(), after.trim_ascii()))
-}
-
-/// Reads a `set-cookie` header. Names and values may be any bytes that a header can have, as in browsers.
-fn parse(header: &[u8]) -> Option<Cookie> {
-    if header.len() > MAX_COOKIE_LEN {
-        return None;
-    }
-    let mut parts = header.split(|&byte| byte == b';');
-    let (name, value) = split_once(parts.next()?, b'=')?;
-    if name.is_empty() || [name, value].concat().iter().any(u8::is_ascii_control) {
-        return None;
-    }
-    let mut cookie = Cookie {
-        name: name.to_owned(),
-        value: value.to_owned(),
-        is_own: false,
-        path: None,
-        secure: false,
-        expires: None,
-    };
-    let mut max_age = None;
-    for attribute in parts {
-        let attribute = String::from_utf8_lossy(attribute);
-        let attribute = attribute.trim();
-        let (name, value) = attribute.split_once('=').unwrap_or((attribute, ""));
-        let (name, value) = (name.trim(), value.trim());
-        // An attribute that cannot be read is as good as none (RFC 6265 § 5.2).
-        if name.eq_ignore_ascii_case("secure") {
-            cookie.secure = true;
-        } else if name.eq_ignore_ascii_case("path") {
-            cookie.path = Some(value.to_owned()).filter(|path| path.starts_with('/'));
-        } else if name.eq_ignore_ascii_case("max-age") {
-            max_age = value.parse::<i64>().ok().or(max_age);
-        } else if name.eq_ignore_ascii_case("expires") {
-            cookie.expires = date(value).or(cookie.expires);
-        }
-    }
-    if let Some(secs) = max_age {
-        let age = Duration::from_secs(u64::try_from(secs).unwrap_or(0));
-        cookie.expires = SystemTime::now().checked_add(age);
-    }
-    Some(cookie)
-}
-
 #[cfg(test)]
 mod tests {
+    use std::time::SystemTime;
+
     use super::*;
 
-    fn jar(set: &[&str]) -> Cookies {
-        let cookies = Cookies::new("/engine.io/");
+    const URL: &str = "http://h/engine.io/?EIO=4";
+
+    fn uri() -> Uri {
+        URL.parse().unwrap()
+    }
+
+    fn set(jar: &CookieJar, set: &[&str]) {
         let mut headers = HeaderMap::new();
         for cookie in set {
             headers.append(SET_COOKIE, HeaderValue::from_str(cookie).unwrap());
         }
-        cookies.store(&headers);
-        cookies
+        jar.store_all(&uri(), &headers);
     }
 
-    fn sent(cookies: &Cookies, secure: bool) -> Option<HeaderValue> {
-        header(&HeaderMap::new(), Some(cookies), secure)
+    fn jar(cookies: &[&str]) -> CookieJar {
+        let jar = CookieJar::new();
+        set(&jar, cookies);
+        jar
+    }
+
+    fn sent(jar: &CookieJar, secure: bool) -> Option<HeaderValue> {
+        let scheme = if secure { "https" } else { "http" };
+        jar.header(&URL.replace("http", scheme))
     }
 
     #[test]
@@ -201,13 +226,8 @@ mod tests {
             "io=2; SameSite=Lax",
         ]);
         assert_eq!(sent(&cookies, false).unwrap(), "AWSALB=a=b; x=2; io=2");
-        let mut headers = HeaderMap::new();
-        headers.append(SET_COOKIE, HeaderValue::from_static("x=; Max-Age=0"));
-        headers.append(
-            SET_COOKIE,
-            HeaderValue::from_static("io=; expires=Thu, 01 Jan 1970 00:00:00 GMT"),
-        );
-        cookies.store(&headers);
+        let over = "io=; expires=Thu, 01 Jan 1970 00:00:00 GMT";
+        set(&cookies, &["x=; Max-Age=0", over]);
         assert_eq!(sent(&cookies, false).unwrap(), "AWSALB=a=b");
     }
 
@@ -221,14 +241,14 @@ mod tests {
     #[test]
     fn the_applications_cookies_go_first() {
         let mut own = HeaderMap::new();
-        assert_eq!(header(&own, Some(&jar(&[])), false), None);
+        assert_eq!(sent(&jar(&[]), false), None);
         own.append(COOKIE, HeaderValue::from_static("mine=1"));
         own.append(COOKIE, HeaderValue::from_bytes(b"too=\xff").unwrap());
         let cookies = jar(&["a=2"]);
-        cookies.seed(&own);
-        let all = header(&own, Some(&cookies), false).unwrap();
+        cookies.seed(&uri(), &own);
+        let all = sent(&cookies, false).unwrap();
         assert_eq!(all.as_bytes(), b"mine=1; too=\xff; a=2");
-        let all = header(&own, None, false).unwrap();
+        let all = joined(&own).unwrap();
         assert_eq!(all.as_bytes(), b"mine=1; too=\xff");
     }
 
@@ -238,21 +258,17 @@ mod tests {
         own.append(COOKIE, HeaderValue::from_static("session=OLD; gone=1"));
         own.append(COOKIE, HeaderValue::from_static("kept=1"));
         let cookies = jar(&[]);
-        cookies.seed(&own);
+        cookies.seed(&uri(), &own);
         assert_eq!(
             sent(&cookies, false).unwrap(),
             "session=OLD; gone=1; kept=1"
         );
-        let mut headers = HeaderMap::new();
-        for set in ["session=NEW; Path=/", "gone=; Max-Age=0"] {
-            headers.append(SET_COOKIE, HeaderValue::from_static(set));
-        }
-        cookies.store(&headers);
+        set(&cookies, &["session=NEW; Path=/", "gone=; Max-Age=0"]);
         assert_eq!(sent(&cookies, false).unwrap(), "kept=1; session=NEW");
         // Renewed by the application.
         own.clear();
         own.append(COOKIE, HeaderValue::from_static("session=NEWER"));
-        cookies.seed(&own);
+        cookies.seed(&uri(), &own);
         assert_eq!(sent(&cookies, false).unwrap(), "session=NEWER");
     }
 
@@ -275,11 +291,8 @@ mod tests {
             "f=1; Path=/admin",
         ]);
         assert_eq!(sent(&cookies, false).unwrap(), "a=1; a=2; b=1; c=1");
-        let mut headers = HeaderMap::new();
-        for over in ["a=; Path=/; Max-Age=0", "b=; Path=/admin; Max-Age=0"] {
-            headers.append(SET_COOKIE, HeaderValue::from_static(over));
-        }
-        cookies.store(&headers);
+        let over = ["a=; Path=/; Max-Age=0", "b=; Path=/admin; Max-Age=0"];
+        set(&cookies, &over);
         assert_eq!(sent(&cookies, false).unwrap(), "a=1; b=1; c=1");
     }
 
@@ -303,12 +316,10 @@ mod tests {
             .collect();
         let many: Vec<&str> = many.iter().map(String::as_str).collect();
         let cookies = jar(&many);
-        for cookie in &mut *cookies.jar.lock().unwrap() {
+        for cookie in &mut *cookies.lock() {
             cookie.expires = Some(SystemTime::UNIX_EPOCH);
         }
-        let mut headers = HeaderMap::new();
-        headers.append(SET_COOKIE, HeaderValue::from_static("instance=2"));
-        cookies.store(&headers);
+        set(&cookies, &["instance=2"]);
         assert_eq!(sent(&cookies, false).unwrap(), "instance=2");
     }
 
@@ -316,10 +327,54 @@ mod tests {
     fn a_jar_does_not_overflow() {
         let many: Vec<String> = (0..1000).map(|n| format!("c{n}=v")).collect();
         let many: Vec<&str> = many.iter().map(String::as_str).collect();
-        assert_eq!(jar(&many).jar.lock().unwrap().len(), MAX_COOKIES);
+        assert_eq!(jar(&many).lock().len(), MAX_COOKIES);
         assert_eq!(
             sent(&jar(&["=", "", "novalue", ";;", &"x".repeat(5000)]), true),
             None
         );
+    }
+
+    #[test]
+    fn all_hosts_together_do_not_overflow_a_jar() {
+        let jar = CookieJar::new();
+        let kept = (0..1000).filter(|n| jar.store(&format!("http://h{n}/"), "a=1"));
+        assert_eq!(kept.count(), MAX_COOKIES_OF_ALL);
+    }
+
+    #[test]
+    fn cookies_go_to_the_host_that_set_them_only() {
+        let jar = CookieJar::new();
+        assert!(jar.store("https://A.example/x", "a=1; Domain=.Example; Path=/"));
+        assert!(!jar.store("https://a.example/x", "b=1; Domain=b.example"));
+        assert!(!jar.store("https://aexample/x", "c=1; Domain=example.com"));
+        assert!(!jar.store("a.example", "d=1"));
+        assert_eq!(jar.header("wss://a.Example/").unwrap(), "a=1");
+        assert_eq!(jar.header("https://b.example/"), None);
+        assert_eq!(jar.header("https://example/"), None);
+    }
+
+    #[test]
+    fn a_jar_can_be_saved_and_read_again() {
+        let jar = CookieJar::new();
+        jar.store("http://a:5000/x/y", "plain=1");
+        jar.store(
+            "https://b/",
+            "s=2; Path=/x; Secure; Expires=Tue, 31 Dec 2999 23:59:59 GMT",
+        );
+        jar.store("https://b/", "over=1; Max-Age=0");
+        let saved = jar.set_cookies();
+        let lines: Vec<_> = saved.iter().map(|(url, line)| (&**url, line)).collect();
+        let expires = "s=2; Path=/x; Secure; Expires=Tue, 31 Dec 2999 23:59:59 GMT";
+        assert_eq!(
+            lines[0],
+            ("http://a/", &HeaderValue::from_static("plain=1; Path=/x"))
+        );
+        assert_eq!(lines[1], ("https://b/", &HeaderValue::from_static(expires)));
+        assert_eq!(lines.len(), 2);
+        let again = CookieJar::new();
+        assert!(saved.iter().all(|(url, line)| again.store(url, line)));
+        assert_eq!(again.set_cookies(), saved);
+        jar.clear();
+        assert!(jar.set_cookies().is_empty());
     }
 }

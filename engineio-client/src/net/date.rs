@@ -39,6 +39,34 @@ pub(crate) fn date(text: &str) -> Option<SystemTime> {
     SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(secs))
 }
 
+/// Writes a date as RFC 9110 § 5.6.7 prefers it. One before 1970 becomes its beginning.
+pub(super) fn format(time: SystemTime) -> String {
+    const DAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
+    const MONTHS: [&str; 12] = [
+        "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec", "Jan", "Feb",
+    ];
+    let secs = time.duration_since(SystemTime::UNIX_EPOCH);
+    let secs = secs.unwrap_or_default().as_secs();
+    let (days, time) = (secs / 86_400, secs % 86_400);
+    // Days of a calendar whose year begins in March, so that a leap day is the last.
+    let since = days + 719_468;
+    let (era, day_of_era) = (since / 146_097, since % 146_097);
+    let year_of_era =
+        (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let month = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * month + 2) / 5 + 1;
+    let year = era * 400 + year_of_era + u64::from(month >= 10);
+    format!(
+        "{}, {day:02} {} {year:04} {:02}:{:02}:{:02} GMT",
+        DAYS[(days % 7) as usize],
+        MONTHS[month as usize],
+        time / 3600,
+        time / 60 % 60,
+        time % 60
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -66,6 +94,19 @@ mod tests {
             "Jan 1 1999 9999999999999999:0:0",
         ] {
             assert_eq!(date(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn dates_are_written_as_they_are_read() {
+        for text in [
+            "Thu, 01 Jan 1970 00:00:00 GMT",
+            "Sun, 06 Nov 1994 08:49:37 GMT",
+            "Thu, 29 Feb 2024 23:59:59 GMT",
+            "Fri, 01 Mar 2024 00:00:00 GMT",
+            "Tue, 31 Dec 2999 23:59:59 GMT",
+        ] {
+            assert_eq!(format(date(text).unwrap()), text);
         }
     }
 }

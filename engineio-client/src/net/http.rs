@@ -1,27 +1,28 @@
 //! The requests of the polling transport.
 
 use std::io::{self, Read};
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use engineio_core::Payload;
 use engineio_core::codec::detach;
 use http::header::{
-    ACCEPT, ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE, COOKIE, HeaderValue,
-    PROXY_AUTHORIZATION,
+    ACCEPT, ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE, HeaderValue, PROXY_AUTHORIZATION,
 };
-use http::{HeaderMap, Method, Request, StatusCode};
+use http::{Method, Request, StatusCode};
 use http_body::Body;
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::capture_connection;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
+use tokio::time::Instant;
 
+use super::activity::Activity;
 use super::attempt::Attempt;
 use super::connect::Connector;
-use super::cookies::Cookies;
 use super::failure;
+use super::headers::Headers;
 use crate::error::excerpt;
 use crate::{Error, ErrorKind};
 
@@ -41,23 +42,20 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// The most bytes of the body of a refusal that are kept.
 pub(crate) const MAX_REFUSAL: usize = 64 * 1024;
 
+/// The time within which a kept connection fails that the server had closed. One that fails later had taken the request: a
+/// poll may have been answered then, and a second one would not get what was in the answer.
+const STALE_WITHIN: Duration = Duration::from_secs(1);
+
 /// Sends requests over kept connections.
 #[derive(Clone, Debug)]
 pub(crate) struct Http {
     client: Client<Connector, Full<Bytes>>,
     connector: Connector,
-    pub(crate) headers: Arc<HeaderMap>,
-    cookies: Option<Arc<Cookies>>,
     max_response: usize,
 }
 
 impl Http {
-    pub(crate) fn new(
-        connector: Connector,
-        headers: Arc<HeaderMap>,
-        cookies: Option<Arc<Cookies>>,
-        max_response: usize,
-    ) -> Self {
+    pub(crate) fn new(connector: Connector, max_response: usize) -> Self {
         let client = Client::builder(TokioExecutor::new())
             .pool_idle_timeout(KEEP_ALIVE)
             .pool_max_idle_per_host(MAX_IDLE)
@@ -66,55 +64,55 @@ impl Http {
         Self {
             client,
             connector,
-            headers,
-            cookies,
             max_response,
         }
     }
 
     /// Sends a GET, or a POST of this body, and returns the body of a successful answer.
+    ///
+    /// A GET whose kept connection turns out to be closed is sent again. A POST is not, once it was begun: hyper-util sends
+    /// it again only if the connection was closed before that.
     pub(crate) async fn request(
         self,
         uri: http::Uri,
+        headers: Headers,
         body: Option<Payload>,
     ) -> Result<Payload, Error> {
-        let method = if body.is_some() {
-            Method::POST
-        } else {
-            Method::GET
+        let method = match body {
+            Some(_) => Method::POST,
+            None => Method::GET,
         };
-        let attempt = Attempt::new(method.clone(), &uri, &self.headers);
-        let secure = uri.scheme() == Some(&http::uri::Scheme::HTTPS);
-        let bytes = body.as_ref().map(|body| body.body.clone());
-        let mut request = Request::new(Full::new(bytes.unwrap_or_default()));
-        *request.method_mut() = method;
-        let headers = request.headers_mut();
-        headers.insert(ACCEPT, HeaderValue::from_static("*/*"));
-        headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("gzip, deflate"));
-        if let Some(body) = &body {
-            let kind = if body.binary {
-                BINARY
-            } else {
-                "text/plain;charset=UTF-8"
-            };
-            headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
-        }
-        apply(&self.headers, self.cookies.as_deref(), secure, headers);
-        if let Some(authorization) = self.connector.proxy_authorization(&uri) {
-            headers.insert(PROXY_AUTHORIZATION, authorization);
-        }
-        *request.uri_mut() = uri;
-
-        let response = self.client.request(request).await;
-        let response = response.map_err(|error| failure::of_request(&attempt, error.into()))?;
+        let attempt = Attempt::new(method, &uri, headers.own());
+        let mut kept = MAX_IDLE;
+        let response = loop {
+            let mut request = self.prepare(&uri, &headers, body.as_ref());
+            let connection = capture_connection(&mut request);
+            let start = Instant::now();
+            match self.client.request(request).await {
+                Ok(response) => break response,
+                Err(_)
+                    if body.is_none()
+                        && kept > 0
+                        && start.elapsed() < STALE_WITHIN
+                        && Activity::was_kept(&connection) =>
+                {
+                    kept -= 1;
+                }
+                Err(error) => return Err(failure::of_request(&attempt, error.into())),
+            }
+        };
         let status = response.status();
+        // The answer may repeat them, and may change those of the jar.
+        let sent = (!status.is_success()).then(|| {
+            let mut request = self.prepare(&uri, &headers, None);
+            std::mem::take(request.headers_mut())
+        });
         // A proxy that asks for credentials is not the server, whose cookies these are.
-        if let Some(cookies) = &self.cookies
-            && status != StatusCode::PROXY_AUTHENTICATION_REQUIRED
-        {
-            cookies.store(response.headers());
+        if status != StatusCode::PROXY_AUTHENTICATION_REQUIRED {
+            headers.store(&uri, response.headers());
         }
         if !status.is_success() {
+            let attempt = attempt.with_headers(sent.unwrap_or_default());
             let (head, body) = response.into_parts();
             if status.is_redirection() {
                 return Err(Error::redirect(&attempt, head));
@@ -148,23 +146,35 @@ impl Http {
             Payload::text(body)
         })
     }
-}
 
-/// Puts the application's headers and the cookies on a request.
-pub(crate) fn apply(
-    own: &HeaderMap,
-    cookies: Option<&Cookies>,
-    secure: bool,
-    headers: &mut HeaderMap,
-) {
-    for name in own.keys() {
-        headers.remove(name);
-        for value in own.get_all(name) {
-            headers.append(name, value.clone());
+    fn prepare(
+        &self,
+        uri: &http::Uri,
+        own: &Headers,
+        body: Option<&Payload>,
+    ) -> Request<Full<Bytes>> {
+        let bytes = body.map(|body| body.body.clone());
+        let mut request = Request::new(Full::new(bytes.unwrap_or_default()));
+        let headers = request.headers_mut();
+        headers.insert(ACCEPT, HeaderValue::from_static("*/*"));
+        headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("gzip, deflate"));
+        if let Some(body) = body {
+            let kind = if body.binary {
+                BINARY
+            } else {
+                "text/plain;charset=UTF-8"
+            };
+            headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
         }
-    }
-    if let Some(cookie) = super::cookies::header(own, cookies, secure) {
-        headers.insert(COOKIE, cookie);
+        own.apply(uri, headers);
+        if let Some(authorization) = self.connector.proxy_authorization(uri) {
+            headers.insert(PROXY_AUTHORIZATION, authorization);
+        }
+        if body.is_some() {
+            *request.method_mut() = Method::POST;
+        }
+        *request.uri_mut() = uri.clone();
+        request
     }
 }
 

@@ -1,7 +1,9 @@
 //! The network: everything that knows HTTP, TLS, proxies and WebSocket framing.
 
+mod activity;
 pub(crate) mod attempt;
 pub(crate) mod connect;
+mod cookie;
 pub(crate) mod cookies;
 pub(crate) mod custom;
 pub(crate) mod date;
@@ -9,8 +11,10 @@ pub(crate) mod dial;
 pub(crate) mod environment;
 mod exchange;
 mod failure;
+pub(crate) mod headers;
 pub(crate) mod http;
 pub(crate) mod proxy;
+pub(crate) mod route;
 mod stream;
 #[cfg(feature = "rustls-no-provider")]
 pub(crate) mod tls;

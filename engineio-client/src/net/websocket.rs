@@ -1,6 +1,5 @@
 //! WebSockets of the client: the opening handshake over HTTP, and the errors for the ways in which one ends.
 
-use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
@@ -8,15 +7,16 @@ use engineio_core::{DisconnectReason, Frame};
 use engineio_websocket as codec;
 use engineio_websocket::{ClientHandshake, CloseFrame, End, Received, Role, Violation};
 use http::header::{HOST, HeaderValue};
-use http::{HeaderMap, Request, StatusCode};
+use http::{HeaderMap, Request, Response, StatusCode};
 use http_body_util::Empty;
+use hyper::body::Incoming;
 
 use super::attempt::Attempt;
 use super::connect::{Conn, Connector};
-use super::cookies::Cookies;
 use super::exchange::{exchange, upgraded};
 use super::failure;
-use super::http::{self as requests, MAX_REFUSAL, first_bytes};
+use super::headers::Headers;
+use super::http::{MAX_REFUSAL, first_bytes};
 use crate::error::excerpt;
 use crate::{Error, ErrorKind};
 
@@ -24,8 +24,6 @@ use crate::{Error, ErrorKind};
 #[derive(Clone, Debug)]
 pub(crate) struct WebSockets {
     pub(crate) connector: Connector,
-    pub(crate) headers: Arc<HeaderMap>,
-    pub(crate) cookies: Option<Arc<Cookies>>,
     /// The largest message to accept, in bytes after decompression.
     pub(crate) max_message: usize,
     /// The size in bytes from which messages are compressed; `None` for never.
@@ -34,9 +32,8 @@ pub(crate) struct WebSockets {
 
 impl WebSockets {
     /// Opens one. The handshake is spoken by the HTTP library, so that a refusal arrives whole, as on polling.
-    pub(crate) async fn open(self, uri: http::Uri) -> Result<WebSocket, Error> {
-        let attempt = Attempt::websocket(&uri, &self.headers);
-        let secure = uri.scheme() == Some(&http::uri::Scheme::HTTPS);
+    pub(crate) async fn open(self, uri: http::Uri, headers: Headers) -> Result<WebSocket, Error> {
+        let attempt = Attempt::websocket(&uri, headers.own());
         let connected = self.connector.to_server(&uri).await;
         let conn = connected.map_err(|error| failure::of_connection(&attempt, error))?;
         let mut handshake = ClientHandshake::new(self.compression.is_some()).map_err(|error| {
@@ -44,52 +41,36 @@ impl WebSockets {
                 format!("{attempt} was not sent: the system gives no random bytes for it");
             Error::new(ErrorKind::Transport, message).with_source(error)
         })?;
-        let request = self.request(&uri, &mut handshake, secure)?;
-        let answered = |response| self.on_response(response, &handshake, &attempt);
+        let request = request(&uri, &headers, &mut handshake)?;
+        let answered = |response: Response<Incoming>| {
+            let mut attempt = attempt.clone();
+            if response.status() != StatusCode::SWITCHING_PROTOCOLS {
+                // The answer may repeat them, and may change those of the jar.
+                let mut sent = HeaderMap::new();
+                headers.apply(&uri, &mut sent);
+                attempt = attempt.with_headers(sent);
+            }
+            headers.store(&uri, response.headers());
+            self.on_response(response, &handshake, attempt)
+        };
         let opened = exchange(conn, request, answered).await;
         opened.map_err(|error| failure::of_request(&attempt, error.into()))?
     }
 
-    fn request(
-        &self,
-        uri: &http::Uri,
-        handshake: &mut ClientHandshake,
-        secure: bool,
-    ) -> Result<Request<Empty<Bytes>>, Error> {
-        let mut request = Request::new(Empty::new());
-        let unusable =
-            |what: &str| Error::invalid(format!("the {what} cannot be sent in a header"));
-        let target = uri
-            .path_and_query()
-            .map_or("/", http::uri::PathAndQuery::as_str);
-        let headers = request.headers_mut();
-        headers.insert(
-            HOST,
-            HeaderValue::try_from(host(uri)).map_err(|_| unusable("host"))?,
-        );
-        requests::apply(&self.headers, self.cookies.as_deref(), secure, headers);
-        handshake.apply(headers);
-        *request.uri_mut() = target.parse().map_err(|_| unusable("path"))?;
-        Ok(request)
-    }
-
     async fn on_response(
         &self,
-        response: http::Response<hyper::body::Incoming>,
+        response: Response<Incoming>,
         handshake: &ClientHandshake,
-        attempt: &Attempt,
+        attempt: Attempt,
     ) -> Result<WebSocket, Error> {
         let status = response.status();
-        if let Some(cookies) = &self.cookies {
-            cookies.store(response.headers());
-        }
         if status != StatusCode::SWITCHING_PROTOCOLS {
             let (head, body) = response.into_parts();
             if status.is_redirection() {
-                return Err(Error::redirect(attempt, head));
+                return Err(Error::redirect(&attempt, head));
             }
             let body = first_bytes(body, MAX_REFUSAL).await;
-            return Err(Error::refused(attempt, head, body));
+            return Err(Error::refused(&attempt, head, body));
         }
         let deflate = handshake.check(response.headers()).map_err(|error| {
             let message = format!(
@@ -99,7 +80,7 @@ impl WebSockets {
             Error::new(ErrorKind::Protocol, message)
         })?;
         let upgraded = upgraded(response).await;
-        let (io, early) = upgraded.map_err(|error| failure::of_request(attempt, error))?;
+        let (io, early) = upgraded.map_err(|error| failure::of_request(&attempt, error))?;
         let frames = codec::WebSocket::new(io, Role::Client, self.max_message, deflate);
         // The bytes that follow the head are copied, so that the buffer of the HTTP library is released.
         Ok(WebSocket {
@@ -108,6 +89,26 @@ impl WebSockets {
             owes_answer: false,
         })
     }
+}
+
+/// The request of the opening handshake.
+fn request(
+    uri: &http::Uri,
+    own: &Headers,
+    handshake: &mut ClientHandshake,
+) -> Result<Request<Empty<Bytes>>, Error> {
+    let mut request = Request::new(Empty::new());
+    let unusable = |what: &str| Error::invalid(format!("the {what} cannot be sent in a header"));
+    let target = uri
+        .path_and_query()
+        .map_or("/", http::uri::PathAndQuery::as_str);
+    let headers = request.headers_mut();
+    let host = HeaderValue::try_from(host(uri));
+    headers.insert(HOST, host.map_err(|_| unusable("host"))?);
+    own.apply(uri, headers);
+    handshake.apply(headers);
+    *request.uri_mut() = target.parse().map_err(|_| unusable("path"))?;
+    Ok(request)
 }
 
 /// The value of `Host` (RFC 9110 § 7.2): without the default port of the scheme, as on polling.

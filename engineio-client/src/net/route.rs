@@ -1,0 +1,100 @@
+//! The way of a session's requests: to the target, until a redirect of the handshake leads elsewhere.
+
+use std::future::Future;
+
+use engineio_core::{Payload, Transport};
+use futures_core::future::BoxFuture;
+
+use super::headers::Headers;
+use super::http::Http;
+use super::websocket::{WebSocket, WebSockets};
+use crate::target::{Move, Target};
+use crate::{Error, TARGET};
+
+/// The redirects that one handshake follows at most. A browser follows 20; nobody needs as many.
+const MAX_REDIRECTS: usize = 5;
+
+/// Decides which redirects a client follows while it opens a session; see
+/// [`ClientBuilder::redirects`](crate::ClientBuilder::redirects).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Redirects {
+    /// None: a redirect is an error of the kind [`Redirect`](crate::ErrorKind::Redirect).
+    Never,
+    /// Those that keep scheme, host and port, and those from `http` to `https` on the same host.
+    #[default]
+    SameHost,
+    /// All. On the way to another host or port, or from `https` to `http`, the headers of the application, its query
+    /// parameters and its client certificate stay behind; only `user-agent` is sent on.
+    Any,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Route {
+    pub(crate) target: Target,
+    pub(crate) headers: Headers,
+    pub(crate) http: Http,
+    pub(crate) websockets: WebSockets,
+    /// The name of the query parameter that makes polling requests unique.
+    pub(crate) stamp: Option<String>,
+    pub(crate) redirects: Redirects,
+    /// How many redirects were followed.
+    pub(crate) followed: usize,
+}
+
+impl Route {
+    /// Sends a GET, or a POST of this body.
+    pub(crate) fn request(
+        &self,
+        sid: Option<&str>,
+        body: Option<Payload>,
+    ) -> impl Future<Output = Result<Payload, Error>> + Send + use<> {
+        let uri = self
+            .target
+            .uri(Transport::Polling, sid, self.stamp.as_deref());
+        let (http, headers) = (self.http.clone(), self.headers.clone());
+        async move { http.request(uri?, headers, body).await }
+    }
+
+    /// Opens a WebSocket.
+    pub(crate) fn open_websocket(
+        &self,
+        sid: Option<&str>,
+    ) -> BoxFuture<'static, Result<WebSocket, Error>> {
+        let uri = self.target.uri(Transport::WebSocket, sid, None);
+        let (websockets, headers) = (self.websockets.clone(), self.headers.clone());
+        Box::pin(async move { websockets.open(uri?, headers).await })
+    }
+
+    /// Goes where a redirect of the handshake leads.
+    ///
+    /// # Errors
+    ///
+    /// Gives the error back if it is no redirect, or one that is not to be followed.
+    pub(crate) fn follow(&mut self, error: Error) -> Result<(), Error> {
+        let Some(location) = error.location() else {
+            return Err(error);
+        };
+        if self.followed == MAX_REDIRECTS {
+            return Err(error.after_redirects(MAX_REDIRECTS));
+        }
+        let Some((target, step)) = self.target.moved(location, self.stamp.as_deref()) else {
+            return Err(error);
+        };
+        let is_allowed = match self.redirects {
+            Redirects::Never => false,
+            Redirects::SameHost => step != Move::Away,
+            Redirects::Any => true,
+        };
+        if !is_allowed {
+            return Err(error);
+        }
+        tracing::debug!(target: TARGET, to = %target, "redirected");
+        if step == Move::Away {
+            self.headers = self.headers.for_a_stranger();
+        }
+        self.target = target;
+        self.followed += 1;
+        Ok(())
+    }
+}
