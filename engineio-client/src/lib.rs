@@ -186,6 +186,7 @@ mod handlers;
 mod meter;
 mod net;
 mod reconnect;
+mod redirect;
 mod settings;
 mod shared;
 mod state;

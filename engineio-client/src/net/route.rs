@@ -8,7 +8,8 @@ use futures_core::future::BoxFuture;
 use super::headers::Headers;
 use super::http::Http;
 use super::websocket::{WebSocket, WebSockets};
-use crate::target::{Move, Target};
+use crate::redirect::Move;
+use crate::target::Target;
 use crate::{Error, TARGET};
 
 /// The redirects that one handshake follows at most. A browser follows 20; nobody needs as many.
