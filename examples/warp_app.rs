@@ -10,6 +10,7 @@
 use engineio_warp::{Message, Server, Socket};
 use futures_util::{SinkExt, StreamExt};
 use warp::Filter;
+use warp::hyper::body::Bytes;
 
 #[tokio::main]
 async fn main() -> std::io::Result<()> {
@@ -27,7 +28,7 @@ async fn main() -> std::io::Result<()> {
     let tell = warp::path!("tell")
         .and(warp::post())
         .and(warp::body::bytes())
-        .map(move |news: warp::hyper::body::Bytes| {
+        .map(move |news: Bytes| {
             let news = String::from_utf8_lossy(&news).into_owned();
             format!("told {}\n", told.broadcast(news))
         });

@@ -77,7 +77,7 @@ pub enum ErrorKind {
     Protocol,
     /// The server sent more at once than the client takes.
     TooLarge,
-    /// The server did not send its heartbeat.
+    /// The server did not send its heartbeat, or did not read the client's.
     PingTimeout,
     /// A blocking call was made where it would stop an async runtime.
     InsideRuntime,

@@ -19,6 +19,81 @@
 //! without async, use the `blocking` module. The rules of the protocol are in `engineio-core`, a sans-IO crate that the
 //! server uses too.
 //!
+//! # A tour
+//!
+//! **Connect.** [`Client::connect`] needs a URL and nothing else; [`Client::builder`] has the options. The session begins
+//! by polling and moves to WebSocket if the server offers it and the network lets it through;
+//! [`settled`](Client::settled) waits for the outcome, [`on_upgrade`](ClientBuilder::on_upgrade) is told of it.
+//!
+//! **Send.** [`send`](Client::send) waits while the queue is full, [`try_send`](Client::try_send) hands the message back
+//! instead. A [`Handle`], which is cheap to clone, does the same for other tasks. [`flush`](Client::flush) waits until what
+//! was sent has left:
+//!
+//! ```no_run
+//! use engineio_client::{Client, Message};
+//!
+//! # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+//! let mut client = Client::builder("https://example.com")
+//!     .bearer_auth("secret")
+//!     .connect()
+//!     .await?;
+//! client.send("text").await?;
+//! client.send(vec![1, 2, 3]).await?;
+//! client.send(Message::json(&["a", "list"])?).await?;
+//! client.flush().await?;
+//! client.close().await;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! **Receive.** [`next`](Client::next) returns one message after the other, and `None` at the end. Or handlers are called,
+//! one at a time and in order. `connect` returns after the handler for the opening was called:
+//!
+//! ```no_run
+//! use engineio_client::Client;
+//!
+//! # async fn run() -> Result<(), engineio_client::Error> {
+//! let client = Client::builder("http://localhost:5000")
+//!     .on_connect(|client| async move { println!("connected by {}", client.transport()) })
+//!     .on_message(|client, message| async move {
+//!         let _ = client.send(message).await;
+//!     })
+//!     .on_disconnect(|_, end| async move { println!("over: {}", end.reason) })
+//!     .connect()
+//!     .await?;
+//! client.wait().await;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! **Come back.** A session that was lost is over; the protocol cannot resume it. With [`Reconnect`] the client opens a new
+//! one, by rules that the application chooses:
+//!
+//! ```no_run
+//! use engineio_client::{Client, Reconnect, Renewal};
+//!
+//! # async fn token() -> Result<String, std::io::Error> { Ok(String::new()) }
+//! # async fn run() -> Result<(), engineio_client::Error> {
+//! let policy = Reconnect::new()
+//!     .unlimited_attempts()
+//!     .first_connection(true)
+//!     .renew(|| async { Ok::<_, std::io::Error>(Renewal::new().query("token", &token().await?)) })
+//!     .on_failed_attempt(|failed| println!("{:?}; next in {:?}", failed.error, failed.next_delay));
+//! let client = Client::builder("http://localhost:5000").reconnect(policy).connect().await?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! **Lose nothing unnoticed.** A message that was queued when a session ended is handed back: to
+//! [`on_disconnect`](ClientBuilder::on_disconnect) with the reason and the error, or by
+//! [`take_unsent`](Client::take_unsent). Of a POST that was not answered nobody knows whether the server has it; then
+//! `flush` fails. Engine.IO acknowledges no message, so an application that must know needs answers of its own.
+//!
+//! **Without async**, `blocking::Client` (feature `blocking`) has the same methods, and is an iterator.
+//!
+//! **The network** between the client and the server: proxies, TLS, cookies, addresses and streams of your own are options
+//! of the [`ClientBuilder`], and apply to both transports.
+//!
 //! # Every wait has a time limit
 //!
 //! | wait | ends after | option |
@@ -30,12 +105,18 @@
 //! | the upgrade to WebSocket | 10 s; the session stays on polling | [`upgrade_timeout`](ClientBuilder::upgrade_timeout) |
 //! | a graceful close | 5 s | [`close_timeout`](ClientBuilder::close_timeout) |
 //! | the closing handshake of a WebSocket | 1 s | – |
+//! | the application's [`Reconnect::renew`] | 20 s | [`request_timeout`](ClientBuilder::request_timeout) |
+//! | a `Retry-After`, with [`Reconnect`] | 5 min | [`max_retry_after`](Reconnect::max_retry_after) |
+//!
+//! [`send`](Client::send) and [`flush`](Client::flush) end with the session, which the limits above end if the server does
+//! not read. The time for which the machine sleeps counts.
 //!
 //! # Every queue has a size limit
 //!
 //! | queue | at most | option |
 //! |---|---|---|
 //! | messages that wait to be sent | 1 MiB, then `send` waits (back pressure) | [`outbox_limit`](ClientBuilder::outbox_limit) |
+//! | messages that were not sent when the last session ended | what the queue held | – |
 //! | messages that wait to be read | 1 MiB, then the client takes nothing more from the server | [`inbox_limit`](ClientBuilder::inbox_limit) |
 //! | a poll response, plain or compressed, and a WebSocket message | 32 MiB | [`max_response`](ClientBuilder::max_response) |
 //! | packets in a poll response | 100,000 | – |

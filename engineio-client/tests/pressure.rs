@@ -203,4 +203,7 @@ async fn a_send_and_a_flush_end_with_a_server_that_pings_and_does_not_read() {
     in_time(client.flush()).await.unwrap_err();
     let reason = client.disconnect_reason();
     assert_eq!(reason, Some(DisconnectReason::SlowConsumer));
+    in_time(client.wait()).await;
+    let error = client.disconnect_error().unwrap();
+    assert!(error.to_string().contains("but did not read"), "{error}");
 }

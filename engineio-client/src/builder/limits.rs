@@ -89,6 +89,9 @@ impl<M> ClientBuilder<M> {
     }
 
     /// Sets how many bytes may wait to be read before nothing more is taken from the server. Default: 1 MiB.
+    ///
+    /// The WebSocket is not read meanwhile, and the server's ping waits behind the messages: a server ends a client that
+    /// reads nothing for longer than its ping timeout. By polling the client sends no poll meanwhile, with the same result.
     pub const fn inbox_limit(mut self, bytes: usize) -> Self {
         self.session.inbox_limit = bytes;
         self

@@ -7,6 +7,7 @@
 use std::ffi::OsString;
 use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 
@@ -17,6 +18,9 @@ use crate::programs::{Build, LISTEN};
 use crate::running::{Running, stop_all};
 use crate::step::step;
 use crate::workspace::{Workspace, cargo};
+
+/// The time for the tests of one peer, of which they take about a third.
+const LIMIT_OF_A_PEER: Duration = Duration::from_secs(75);
 
 /// A server, and the command line that starts another one like it.
 struct Peer {
@@ -61,7 +65,9 @@ pub(super) fn run(workspace: &Workspace, hosts: &[&str], every_version: bool) ->
             .args(["--", "--test-threads=2"])
             .env("INTEROP_PEERS", lines.join("\n"))
             .env("INTEROP_PROGRAMS", &programs);
-        let result = process::run(&mut tests, Reach::Group, SUITE_LIMIT);
+        // Each test meets every peer.
+        let limit = SUITE_LIMIT.max(LIMIT_OF_A_PEER * lines.len() as u32);
+        let result = process::run(&mut tests, Reach::Group, limit);
         stop_all(result, running)
     })
 }
