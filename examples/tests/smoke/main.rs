@@ -320,3 +320,16 @@ async fn the_clients_talk_to_the_echo_server() {
         ("message 1", "message 5", "on websocket")
     );
 }
+
+#[cfg(unix)]
+#[tokio::test]
+async fn a_server_and_a_client_talk_over_a_unix_socket() {
+    let name = format!("engineio-smoke-{}.sock", std::process::id());
+    let path = std::env::temp_dir().join(name);
+    let (lines, status) = Program::run(Command::new(example("unix_socket")).arg(&path))
+        .end()
+        .await;
+    assert!(status.success(), "{status}, {lines:?}");
+    assert_eq!(lines, ["hello", "on websocket"]);
+    assert!(!path.exists());
+}
