@@ -35,6 +35,11 @@ pub struct ReadmeWarp;
 #[doc = include_str!("../../engineio-client/README.md")]
 pub struct ReadmeClient;
 
+/// See `engineio-cluster/README.md`.
+#[cfg(doctest)]
+#[doc = include_str!("../../engineio-cluster/README.md")]
+pub struct ReadmeCluster;
+
 /// See `docs/FROM_PYTHON.md`.
 #[cfg(doctest)]
 #[doc = include_str!("../../docs/FROM_PYTHON.md")]

@@ -54,6 +54,68 @@ async fn heard(client: &mut Client) -> Value {
 }
 
 #[tokio::test]
+async fn cluster_carries_a_chat_from_node_to_node() {
+    let cluster = Program::example("cluster").await;
+    assert!(cluster.get("/").await.body.contains("Chat with rooms"));
+    let mut clients = Vec::new();
+    // Each connection of a client that polls goes to the next node.
+    for (name, transport) in [("Ada", Transport::Polling), ("Ben", Transport::WebSocket)] {
+        let client = cluster.connect(transport).await;
+        let enter = json!({ "enter": "lobby", "name": name });
+        client.send(enter.to_string()).await.unwrap();
+        clients.push(client);
+    }
+    for (speaker, from) in [(0, "Ada"), (1, "Ben")] {
+        for number in 0..10 {
+            let say = json!({ "say": number.to_string() });
+            clients[speaker].send(say.to_string()).await.unwrap();
+            let said = json!({ "from": from, "say": number.to_string() });
+            for client in &mut clients {
+                // News of who came may be in between, and nothing else.
+                let mut next = heard(client).await;
+                while next != said {
+                    assert!(next["entered"].is_string(), "{next}");
+                    next = heard(client).await;
+                }
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn echo_as_a_node_broadcasts_to_all_nodes_and_kicks_a_client_of_another() {
+    let free = || {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        listener.local_addr().unwrap().to_string()
+    };
+    let (first, second) = (free(), free());
+    let peers = format!("a={first},b={second}");
+    let node = async |host: &str, name: &str, listen: &str| {
+        let options = ["--host", host, "--node", name, "--node-listen", listen];
+        let options = [&options[..], &["--cluster-secret", "s", "--peers", &peers]].concat();
+        Program::echo(&options).await
+    };
+    let nodes = [
+        node("actix", "a", &first).await,
+        node("warp", "b", &second).await,
+    ];
+    let mut clients = Vec::new();
+    for node in &nodes {
+        clients.push(node.connect(Transport::WebSocket).await);
+    }
+    clients[0].send("bcast:to all").await.unwrap();
+    for client in &mut clients {
+        assert_eq!(text(client).await, "bcast:to all");
+    }
+    clients[1].send("whoami").await.unwrap();
+    let sid = text(&mut clients[1]).await;
+    assert!(sid.ends_with(".b"), "{sid}");
+    clients[0].send(format!("kick:{sid}")).await.unwrap();
+    assert_eq!(text(&mut clients[0]).await, format!("kicked {sid} true"));
+    assert!(soon("the end", clients[1].next()).await.is_none());
+}
+
+#[tokio::test]
 async fn auth_lets_in_who_has_a_cookie_that_is_signed() {
     let auth = Program::example("auth").await;
     for transport in [Transport::Polling, Transport::WebSocket] {
