@@ -8,6 +8,14 @@ pub(crate) fn count(name: &'static str, reason: &'static str, by: u64) {
     let _ = (name, reason, by);
 }
 
+/// Counts a request that was forwarded, by its kind.
+pub(crate) fn forwarded(kind: &'static str) {
+    #[cfg(feature = "metrics")]
+    metrics::counter!(FORWARDED, "kind" => kind).increment(1);
+    #[cfg(not(feature = "metrics"))]
+    let _ = (FORWARDED, kind);
+}
+
 /// Sets a gauge.
 pub(crate) fn set(name: &'static str, value: u32) {
     #[cfg(feature = "metrics")]
@@ -16,6 +24,10 @@ pub(crate) fn set(name: &'static str, value: u32) {
     let _ = (name, value);
 }
 
+/// Counter by `kind`: requests that were forwarded (`poll`, `post`, `websocket`).
+pub(crate) const FORWARDED: &str = "engineio_cluster_forwarded_total";
+/// Counter by `reason`: requests that got no response of the owner (`refused`, `gone`, `timed_out`, `rejected`, `broken`).
+pub(crate) const FORWARD_FAILURES: &str = "engineio_cluster_forward_failures_total";
 /// Gauge: other nodes that are alive.
 pub(crate) const NODES: &str = "engineio_cluster_nodes";
 /// Gauge: 1 while the broker delivers, 0 while it does not.

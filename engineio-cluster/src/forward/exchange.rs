@@ -17,9 +17,9 @@ use tokio::time::Sleep;
 use super::head;
 use super::relays::Relay;
 use super::tunnel::StreamTunnel;
-use crate::Member;
 use crate::link::stream::{Collected, poll_send};
 use crate::link::{Failure, Links};
+use crate::{Member, meter};
 
 type Connecting = Pin<Box<dyn Future<Output = Result<SendRequest<Bytes>, Failure>> + Send>>;
 
@@ -113,6 +113,7 @@ impl Exchange {
 
     /// Returns the answer to a request that did not reach the owner, or whose response did not come.
     fn refusal(&self, failure: &Failure) -> Refusal {
+        meter::count(meter::FORWARD_FAILURES, failure.label(), 1);
         let owner = self.owner.as_deref();
         let lives = owner.is_some_and(|owner| self.links.is_alive(owner));
         match failure {
@@ -167,7 +168,7 @@ impl Forwarding for Exchange {
                     }
                     Poll::Ready(Err(Interruption::Late)) => {
                         tracing::warn!(target: "engineio::cluster", owner = ?self.owner.as_ref().map(|owner| owner.id), "the owner of a session did not answer in time");
-                        return Poll::Ready(Err(Refusal::Unavailable));
+                        return Poll::Ready(Err(self.refusal(&Failure::TimedOut)));
                     }
                     Poll::Ready(Err(Interruption::Owner(error))) => self.interrupted(&error),
                     Poll::Ready(Ok(response)) => {

@@ -14,7 +14,7 @@ use engineio_tower::forward::{Forward, Forwarding};
 use http::request::Parts;
 
 use crate::link::Links;
-use crate::{Member, NodeId};
+use crate::{Member, NodeId, meter};
 
 pub(crate) use head::arrive;
 pub(crate) use relays::Relays;
@@ -61,6 +61,11 @@ impl Forward for Forwarder {
         peer: Option<SocketAddr>,
         websocket: bool,
     ) -> Box<dyn Forwarding> {
+        meter::forwarded(match head.method {
+            _ if websocket => "websocket",
+            http::Method::POST => "post",
+            _ => "poll",
+        });
         let has_body = head.method == http::Method::POST;
         let request = head::depart(head, peer, websocket);
         Box::new(exchange::Exchange::new(

@@ -72,6 +72,19 @@ pub(crate) enum Failure {
     Broken,
 }
 
+impl Failure {
+    /// Returns the label of the metric.
+    pub(crate) const fn label(&self) -> &'static str {
+        match self {
+            Self::Refused => "refused",
+            Self::Gone => "gone",
+            Self::TimedOut => "timed_out",
+            Self::Rejected(_) => "rejected",
+            Self::Broken => "broken",
+        }
+    }
+}
+
 impl Links {
     pub(crate) fn new(
         own_id: NodeId,
