@@ -19,7 +19,10 @@ mod tls;
 pub use builder::{ClusterBuilder, Peers, StartError};
 #[cfg(any(feature = "nats", feature = "redis"))]
 pub use bus::ConnectBusError;
-pub use bus::{Bus, BusEvent, BusFuture, MAX_MESSAGE, MemoryBroker, MemoryBus, PublishError};
+pub use bus::{
+    Bus, BusEvent, BusFuture, EmitError, Emitter, MAX_MESSAGE, MemoryBroker, MemoryBus,
+    PublishError,
+};
 #[cfg(feature = "nats")]
 pub use bus::{Nats, NatsBuilder};
 #[cfg(feature = "redis")]

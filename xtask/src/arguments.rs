@@ -23,6 +23,8 @@ usage: cargo xtask check
            the server under a scheduler that explores interleavings
        cargo xtask soak [--minutes N] [--seconds N] [--host axum|actix|warp|hyper|all]
            every host under mixed load for 15 s, counting every message; or one host, or longer
+       cargo xtask cluster
+           the buses of engineio-cluster over NATS and Redis, with faults
        cargo xtask tidy
            the rules of this workspace that no compiler checks
        cargo xtask lints
@@ -54,6 +56,7 @@ pub(crate) enum Task {
         hosts: &'static [&'static str],
         seconds: u64,
     },
+    Cluster,
     Tidy,
     Help,
 }
@@ -89,6 +92,7 @@ pub(crate) fn parse(words: &[String]) -> Result<Task, String> {
                 minutes.or(seconds).unwrap_or(soak::SECONDS)
             },
         },
+        "cluster" => Task::Cluster,
         "tidy" => Task::Tidy,
         "help" | "--help" | "-h" => Task::Help,
         other => return Err(format!("unknown task `{other}`")),
@@ -180,6 +184,7 @@ mod tests {
     fn tasks_are_recognised() {
         assert_eq!(parse_line("test"), Ok(Task::Test));
         assert_eq!(parse_line("check"), Ok(Task::Check));
+        assert_eq!(parse_line("cluster"), Ok(Task::Cluster));
         assert_eq!(
             parse_line("interop --host actix --only client"),
             Ok(Task::Interop {

@@ -8,6 +8,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result};
 
+use crate::cluster;
 use crate::lanes::{self, Lane};
 use crate::programs::{Build, HOSTS};
 use crate::soak;
@@ -17,7 +18,8 @@ use crate::workspace::{Workspace, cargo};
 const CLIPPY: [&str; 2] = [
     "clippy --workspace --all-targets --locked -- -D warnings",
     // A plain `cargo test` does not run these targets, so `--all-targets` does not have them.
-    "clippy --workspace --test interop --test proxies --locked -- -D warnings",
+    "clippy --workspace --test interop --test proxies --test brokers --features engineio-cluster/nats,engineio-cluster/redis \
+     --locked -- -D warnings",
 ];
 
 /// Checks the format and the lints, and runs the unit and scenario tests, without the documentation tests and those attacks
@@ -50,6 +52,7 @@ pub(crate) fn test(workspace: &Workspace) -> Result<()> {
         workspace,
         "test --workspace --locked --test interop --test proxies --no-run",
     )?;
+    cargo_step(workspace, &format!("{} --no-run", cluster::TESTS))?;
     // Alone: many of its tests keep both processors busy, and others measure time.
     cargo_step(workspace, "test --workspace --locked")?;
     lanes::run(workspace, side_by_side(&tasks))?;
@@ -74,7 +77,10 @@ fn side_by_side(tasks: &Tasks<'_>) -> Vec<Lane> {
         lane.then(format!("interop {suite}"), command)
     };
     let suites = ["js", "python", "client", "proxies"];
-    let suites = suites.into_iter().fold(Lane::new(), interop);
+    let suites = suites
+        .into_iter()
+        .fold(Lane::new(), interop)
+        .then("cluster", tasks.xtask("cluster"));
     let browser = interop(Lane::new(), "browser");
     // The example brings in the development dependencies, so that dependencies have the features that clippy has checked.
     let mut doc =

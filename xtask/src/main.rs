@@ -4,6 +4,7 @@
 //! call them.
 
 mod arguments;
+mod cluster;
 mod fences;
 mod fuzz;
 mod gate;
@@ -63,6 +64,7 @@ fn run(task: &Task) -> anyhow::Result<()> {
         Task::Fuzz { target, seconds } => fuzz::run(&workspace, *target, *seconds),
         Task::Races { rounds, seed } => races::run(&workspace, *rounds, *seed),
         Task::Soak { hosts, seconds } => soak::run(&workspace, hosts, *seconds),
+        Task::Cluster => cluster::run(&workspace),
         Task::Tidy => tidy::run(&workspace),
     }
 }

@@ -2,6 +2,9 @@
 
 pub(crate) mod delivery;
 pub(crate) mod duplicates;
+mod emitter;
+#[cfg(test)]
+mod emitter_tests;
 mod event_queue;
 mod memory;
 #[cfg(feature = "nats")]
@@ -18,6 +21,7 @@ use std::pin::Pin;
 use bytes::Bytes;
 use thiserror::Error;
 
+pub use emitter::{EmitError, Emitter};
 pub use memory::{MemoryBroker, MemoryBus};
 #[cfg(feature = "nats")]
 pub use nats::{Nats, NatsBuilder};

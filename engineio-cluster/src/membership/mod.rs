@@ -24,6 +24,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
 
+pub(crate) use detector::{MAX_NODES, SILENCE};
 pub use status::Status;
 
 use crate::bus::wire::{BROADCAST_OVERHEAD, BusMessage, Stamp};

@@ -88,6 +88,8 @@ pub(crate) fn fetch(workspace: &Workspace) -> Result<()> {
         ("chromium", "chromium"),
         ("curl", "curl"),
         ("systemd-analyze", "systemd"),
+        ("nats-server", "nats-server"),
+        ("redis-server", "redis-server"),
     ] {
         step(&format!("find or install {program}"), || {
             peers::debian_in(workspace, program, package)

@@ -1,0 +1,342 @@
+//! Reaching the clients of a cluster from a process that serves none.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use engineio_tower::{Message, Sid};
+use thiserror::Error;
+use tokio::sync::{Semaphore, oneshot};
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep, timeout};
+
+use super::wire::{BROADCAST_OVERHEAD, BusMessage, Outcome, Request, Stamp};
+use super::{Bus, BusEvent, PublishError};
+use crate::membership::announcement::{Announcement, Presence};
+use crate::membership::{MAX_NODES, SILENCE};
+use crate::{Member, NodeId};
+
+/// The time in which every node announces itself once, and a half more.
+const LISTEN: Duration = Duration::from_millis(1500);
+
+/// The time within which the owner of a session has to reply.
+const REPLY_LIMIT: Duration = Duration::from_secs(5);
+
+/// Operations under way at the same time. More wait for their turn.
+const MAX_PENDING: usize = 1024;
+
+/// Reaches the clients of a cluster from a process that serves none: a worker, a cron job, a script.
+///
+/// It speaks to the nodes over the bus alone, so that it needs no access to their internal listeners. Like the nodes it
+/// receives everything on the channel. Messages are limited to what the bus carries,
+/// [`MAX_MESSAGE`](crate::MAX_MESSAGE) less a few bytes.
+///
+/// This is a handle: clones share one connection, which is closed with the last of them.
+///
+/// ```
+/// use engineio_cluster::{EmitError, Emitter, MemoryBroker};
+///
+/// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+/// # async fn main() {
+/// // In earnest: Nats::connect("nats://broker:4222").await?
+/// let emitter = Emitter::connect(MemoryBroker::new().connect()).await;
+/// // No node runs here.
+/// assert!(matches!(emitter.broadcast("hello").await, Err(EmitError::NoNodes)));
+/// # }
+/// ```
+#[derive(Clone, Debug)]
+pub struct Emitter {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    bus: Arc<dyn Bus>,
+    sender: u64,
+    next_number: AtomicU64,
+    turns: Semaphore,
+    shared: Arc<Shared>,
+    task: JoinHandle<()>,
+}
+
+/// What the reading task writes and the operations read.
+#[derive(Debug, Default)]
+struct Shared {
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    nodes: BTreeMap<NodeId, (Instant, Member)>,
+    pending: HashMap<u64, oneshot::Sender<Outcome>>,
+    /// Nothing is heard, so that the nodes that are known stay known.
+    lost: bool,
+}
+
+/// An operation of an [`Emitter`] failed.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum EmitError {
+    /// No node announces itself on the channel. Nothing was published.
+    #[error("no node announces itself on the channel of the bus")]
+    NoNodes,
+    /// The session is closed, or its node is gone, or there was never such a session.
+    #[error("the session is closed")]
+    Closed,
+    /// The queue of the client is full.
+    #[error("the outbox of the client is full")]
+    Full,
+    /// A text holds U+001E, which a client that polls would read as the end of a packet.
+    #[error("the text holds U+001E, which separates packets in polling")]
+    Separator,
+    /// The message was not published, or perhaps not.
+    #[error(transparent)]
+    Publish(#[from] PublishError),
+    /// The node that owns the session did not reply within five seconds, or the bus was lost meanwhile. The operation may
+    /// have been carried out.
+    #[error("the owner of the session did not reply; the operation may have been carried out")]
+    Unanswered,
+}
+
+impl EmitError {
+    /// Returns whether the operation may have been carried out nevertheless.
+    #[must_use]
+    pub const fn may_have_arrived(&self) -> bool {
+        match self {
+            Self::Unanswered => true,
+            Self::Publish(error) => error.may_have_arrived(),
+            _ => false,
+        }
+    }
+}
+
+impl Emitter {
+    /// Joins the channel of a bus as a listener, and waits for 1.5 s, in which every node announces itself.
+    ///
+    /// # Panics
+    ///
+    /// Panics outside a tokio runtime, and if the system has no source of randomness.
+    pub async fn connect(bus: impl Bus) -> Self {
+        let bus: Arc<dyn Bus> = Arc::new(bus);
+        let mut sender = [0; 8];
+        getrandom::fill(&mut sender).expect("the system has a source of randomness");
+        let sender = u64::from_ne_bytes(sender);
+        let shared = Arc::new(Shared::default());
+        let task = tokio::spawn(listen(Arc::clone(&bus), Arc::clone(&shared), sender));
+        let inner = Inner {
+            bus,
+            sender,
+            next_number: AtomicU64::new(1),
+            turns: Semaphore::new(MAX_PENDING),
+            shared,
+            task,
+        };
+        sleep(LISTEN).await;
+        Self {
+            inner: Arc::new(inner),
+        }
+    }
+
+    /// Sends a message to every client of every node. Returns the number of nodes to which it was published.
+    ///
+    /// A node hands it to its clients once. A client whose queue is full does not get it.
+    ///
+    /// # Errors
+    ///
+    /// Fails if no node is known, if the message is too large, and if the bus does not take it.
+    ///
+    /// # Cancel safety
+    ///
+    /// If the future is dropped, the message may or may not be sent.
+    pub async fn broadcast(&self, message: impl Into<Message>) -> Result<usize, EmitError> {
+        let message = message.into();
+        let nodes = self.nodes().len();
+        if nodes == 0 {
+            return Err(EmitError::NoNodes);
+        }
+        self.check_size(&message)?;
+        let stamp = self.stamp();
+        let message = BusMessage::Broadcast { stamp, message };
+        self.inner.bus.publish(message.encode()).await?;
+        Ok(nodes)
+    }
+
+    /// Sends a message to one client, on whatever node.
+    ///
+    /// Completes once the message is in the queue of the client. Messages that one task sends to one session, one after the
+    /// other, arrive in order.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the session is closed or its queue is full, and if the bus or the owner of the session does not
+    /// answer; see [`EmitError::may_have_arrived`].
+    ///
+    /// # Cancel safety
+    ///
+    /// If the future is dropped, the message may or may not be sent.
+    pub async fn send(&self, sid: &Sid, message: impl Into<Message>) -> Result<(), EmitError> {
+        let message = message.into();
+        self.check_size(&message)?;
+        match self.request(sid, Request::Send(message)).await? {
+            Outcome::Done => Ok(()),
+            Outcome::Full => Err(EmitError::Full),
+            Outcome::Closed => Err(EmitError::Closed),
+            Outcome::Unsendable => Err(EmitError::Separator),
+        }
+    }
+
+    /// Ends the session of one client, on whatever node. Returns whether it was connected.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the bus or the owner of the session does not answer; see [`EmitError::may_have_arrived`].
+    ///
+    /// # Cancel safety
+    ///
+    /// If the future is dropped, the client may or may not be disconnected.
+    pub async fn disconnect(&self, sid: &Sid) -> Result<bool, EmitError> {
+        match self.request(sid, Request::Disconnect).await {
+            Ok(outcome) => Ok(outcome == Outcome::Done),
+            Err(EmitError::Closed) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Returns the nodes that are alive, as they announced themselves at most a few seconds ago.
+    #[must_use]
+    pub fn nodes(&self) -> Vec<Member> {
+        let state = self.inner.shared.lock();
+        let nodes = state.nodes.values();
+        nodes
+            .filter(|(heard, _)| state.lost || heard.elapsed() < SILENCE)
+            .map(|(_, member)| member.clone())
+            .collect()
+    }
+
+    async fn request(&self, sid: &Sid, request: Request) -> Result<Outcome, EmitError> {
+        let owner = sid.as_str().rsplit_once('.').map(|(_, node)| node);
+        let is_alive = |owner| self.nodes().iter().any(|node| node.id.as_str() == owner);
+        if !owner.is_some_and(is_alive) {
+            return Err(EmitError::Closed);
+        }
+        // The semaphore is never closed.
+        let _turn = self.inner.turns.acquire().await;
+        let stamp = self.stamp();
+        let (sender, reply) = oneshot::channel();
+        let pending = Pending::new(&self.inner.shared, stamp.number, sender);
+        let sid = *sid;
+        let message = BusMessage::Request {
+            stamp,
+            sid,
+            request,
+        };
+        self.inner.bus.publish(message.encode()).await?;
+        let outcome = timeout(REPLY_LIMIT, reply).await;
+        drop(pending);
+        match outcome {
+            Ok(Ok(outcome)) => Ok(outcome),
+            // The bus was lost, and with it the reply; or there was none.
+            Ok(Err(_)) | Err(_) => Err(EmitError::Unanswered),
+        }
+    }
+
+    fn check_size(&self, message: &Message) -> Result<(), PublishError> {
+        let overhead = BROADCAST_OVERHEAD + 2 + Sid::MAX_LEN;
+        let (len, limit) = (message.len() + overhead, self.inner.bus.max_message());
+        if len > limit {
+            return Err(PublishError::TooLarge { len, limit });
+        }
+        Ok(())
+    }
+
+    fn stamp(&self) -> Stamp {
+        Stamp {
+            sender: self.inner.sender,
+            number: self.inner.next_number.fetch_add(1, Ordering::Relaxed),
+        }
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // The fields are independent, so a panic elsewhere has broken nothing.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A reply that is waited for. Dropping it forgets it.
+struct Pending<'a> {
+    shared: &'a Shared,
+    number: u64,
+}
+
+impl<'a> Pending<'a> {
+    fn new(shared: &'a Shared, number: u64, reply: oneshot::Sender<Outcome>) -> Self {
+        shared.lock().pending.insert(number, reply);
+        Self { shared, number }
+    }
+}
+
+impl Drop for Pending<'_> {
+    fn drop(&mut self) {
+        self.shared.lock().pending.remove(&self.number);
+    }
+}
+
+async fn listen(bus: Arc<dyn Bus>, shared: Arc<Shared>, sender: u64) {
+    loop {
+        match bus.next_event().await {
+            BusEvent::Message(bytes) => match BusMessage::decode(bytes) {
+                Ok(BusMessage::Announcement(announcement)) => {
+                    shared.lock().on_announcement(&announcement);
+                }
+                Ok(BusMessage::Reply { stamp, outcome }) if stamp.sender == sender => {
+                    if let Some(reply) = shared.lock().pending.remove(&stamp.number) {
+                        let _ = reply.send(outcome);
+                    }
+                }
+                _ => {}
+            },
+            BusEvent::Missed(count) => {
+                tracing::warn!(target: "engineio::cluster", count, "messages of the bus were dropped");
+            }
+            BusEvent::Lost => {
+                let mut state = shared.lock();
+                state.lost = true;
+                // A reply that was published meanwhile never comes.
+                state.pending.clear();
+            }
+            BusEvent::Back => {
+                let mut state = shared.lock();
+                state.lost = false;
+                let now = Instant::now();
+                state.nodes.values_mut().for_each(|(heard, _)| *heard = now);
+            }
+        }
+    }
+}
+
+impl State {
+    fn on_announcement(&mut self, announcement: &Announcement) {
+        let now = Instant::now();
+        if announcement.presence == Presence::Left {
+            self.nodes.remove(&announcement.id);
+        } else if let Some(member) = announcement.member() {
+            if !self.nodes.contains_key(&member.id) && self.nodes.len() >= MAX_NODES {
+                self.nodes
+                    .retain(|_, (heard, _)| now.duration_since(*heard) < SILENCE);
+                if self.nodes.len() >= MAX_NODES {
+                    return;
+                }
+            }
+            self.nodes.insert(member.id, (now, member));
+        }
+    }
+}

@@ -1,0 +1,365 @@
+//! The buses over real brokers, which are killed, stopped and flooded.
+//!
+//! `cargo xtask cluster` runs it with the programs `nats-server` and `redis-server`, which it finds or installs.
+
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use engineio_cluster::{Bus, BusEvent, MAX_MESSAGE, Nats, PublishError, Redis};
+use tokio::time::timeout;
+
+/// The time within which anything has to happen that is waited for.
+const LIMIT: Duration = Duration::from_secs(15);
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Kind {
+    Nats,
+    Redis,
+}
+
+/// A running broker at a port of its own.
+struct Broker {
+    kind: Kind,
+    port: u16,
+    options: Vec<String>,
+    child: Child,
+    directory: tempfile::TempDir,
+}
+
+impl Broker {
+    fn start(kind: Kind) -> Self {
+        Self::with(kind, &[])
+    }
+
+    fn with(kind: Kind, options: &[&str]) -> Self {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let port = listener.local_addr().unwrap().port();
+        drop(listener);
+        let options: Vec<_> = options.iter().map(|option| (*option).to_owned()).collect();
+        let directory = tempfile::tempdir().unwrap();
+        let child = spawn(kind, port, &options, &directory);
+        Self {
+            kind,
+            port,
+            options,
+            child,
+            directory,
+        }
+    }
+
+    fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    fn restart(&mut self) {
+        self.child = spawn(self.kind, self.port, &self.options, &self.directory);
+    }
+
+    /// Lets the process stand still, as a machine does that is overloaded: it accepts connections and answers nothing.
+    fn freeze(&self) {
+        self.signal("STOP");
+    }
+
+    fn thaw(&self) {
+        self.signal("CONT");
+    }
+
+    fn signal(&self, signal: &str) {
+        let status = Command::new("kill")
+            .args([format!("-{signal}"), self.child.id().to_string()])
+            .status();
+        assert!(status.unwrap().success());
+    }
+
+    async fn connect(&self) -> Box<dyn Bus> {
+        let port = self.port;
+        match self.kind {
+            Kind::Nats => Box::new(
+                Nats::connect(&format!("nats://127.0.0.1:{port}"))
+                    .await
+                    .unwrap(),
+            ),
+            Kind::Redis => Box::new(
+                Redis::connect(&format!("redis://127.0.0.1:{port}"))
+                    .await
+                    .unwrap(),
+            ),
+        }
+    }
+
+    /// Sends a command to Redis as a foreign client, and waits for the first bytes of the answer.
+    fn redis_command(&self, words: &[&[u8]]) {
+        let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).unwrap();
+        let mut command = format!("*{}\r\n", words.len()).into_bytes();
+        for word in words {
+            command.extend_from_slice(format!("${}\r\n", word.len()).as_bytes());
+            command.extend_from_slice(word);
+            command.extend_from_slice(b"\r\n");
+        }
+        stream.write_all(&command).unwrap();
+        let mut answer = [0; 1];
+        stream.read_exact(&mut answer).unwrap();
+        assert_ne!(answer, *b"-", "Redis refuses the command");
+    }
+}
+
+impl Drop for Broker {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn spawn(kind: Kind, port: u16, options: &[String], directory: &tempfile::TempDir) -> Child {
+    let port = port.to_string();
+    let mut command = match kind {
+        Kind::Nats => {
+            let mut command = program("ENGINEIO_NATS_SERVER", "nats-server");
+            command.args(["-a", "127.0.0.1", "-p", &port]);
+            command
+        }
+        Kind::Redis => {
+            let mut command = program("ENGINEIO_REDIS_SERVER", "redis-server");
+            command.args(["--bind", "127.0.0.1", "--port", &port, "--save", ""]);
+            command
+        }
+    };
+    let child = command
+        .args(options)
+        .current_dir(directory.path())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("the broker is not installed: run the test by `cargo xtask cluster`");
+    let began = Instant::now();
+    while TcpStream::connect(format!("127.0.0.1:{port}")).is_err() {
+        assert!(began.elapsed() < LIMIT, "the broker does not start");
+        thread::yield_now();
+    }
+    child
+}
+
+fn program(variable: &str, default: &str) -> Command {
+    Command::new(std::env::var_os(variable).unwrap_or_else(|| default.into()))
+}
+
+async fn next(bus: &dyn Bus) -> BusEvent {
+    timeout(LIMIT, bus.next_event())
+        .await
+        .expect("an event arrives in time")
+}
+
+async fn expect(bus: &dyn Bus, text: &'static str) {
+    assert_eq!(
+        next(bus).await,
+        BusEvent::Message(Bytes::from_static(text.as_bytes()))
+    );
+}
+
+/// Publishes when there is a connection again, and waits until the message arrives.
+async fn expect_recovery(bus: &dyn Bus) {
+    assert_eq!(next(bus).await, BusEvent::Lost);
+    assert_eq!(next(bus).await, BusEvent::Back);
+    bus.publish(Bytes::from_static(b"fresh")).await.unwrap();
+    expect(bus, "fresh").await;
+}
+
+async fn delivers_to_everybody_in_order_up_to_the_limit(kind: Kind) {
+    let broker = Broker::start(kind);
+    let (a, b) = (broker.connect().await, broker.connect().await);
+    let large = Bytes::from(vec![7; MAX_MESSAGE]);
+    a.publish(large.clone()).await.unwrap();
+    for bus in [&a, &b] {
+        assert_eq!(next(&**bus).await, BusEvent::Message(large.clone()));
+    }
+    let error = a.publish(vec![0; MAX_MESSAGE + 1].into()).await;
+    assert!(matches!(error, Err(PublishError::TooLarge { .. })));
+    for number in 0..500_u32 {
+        a.publish(number.to_be_bytes().to_vec().into())
+            .await
+            .unwrap();
+    }
+    for bus in [&a, &b] {
+        for number in 0..500_u32 {
+            let expected = Bytes::from(number.to_be_bytes().to_vec());
+            assert_eq!(next(&**bus).await, BusEvent::Message(expected));
+        }
+    }
+}
+
+async fn survives_a_killed_broker_and_sends_nothing_stale(kind: Kind) {
+    let mut broker = Broker::start(kind);
+    let bus = broker.connect().await;
+    broker.kill();
+    // From before the loss is noticed until long after it.
+    let mut refused = 0;
+    let began = Instant::now();
+    while began.elapsed() < Duration::from_secs(2) {
+        let outcome = bus.publish(Bytes::from_static(b"stale")).await;
+        refused += u32::from(outcome == Err(PublishError::Disconnected));
+        tokio::task::yield_now().await;
+    }
+    assert!(refused > 0, "the caller is not told");
+    broker.restart();
+    expect_recovery(&*bus).await;
+}
+
+async fn gives_a_frozen_broker_up_and_comes_back(kind: Kind) {
+    let broker = Broker::start(kind);
+    let bus = broker.connect().await;
+    broker.freeze();
+    let began = Instant::now();
+    let mut told = false;
+    while began.elapsed() < Duration::from_secs(8) && !told {
+        let outcome = timeout(
+            Duration::from_secs(2),
+            bus.publish(Bytes::from_static(b"lost")),
+        )
+        .await;
+        told = outcome.expect("publishing is bounded").is_err();
+        tokio::task::yield_now().await;
+    }
+    assert!(told, "the caller is not told");
+    broker.thaw();
+    // What the frozen broker had in its socket arrives, or not; what comes after the recovery is fresh.
+    loop {
+        match next(&*bus).await {
+            BusEvent::Back => break,
+            BusEvent::Lost | BusEvent::Message(_) => {}
+            other => panic!("{other:?}"),
+        }
+    }
+    bus.publish(Bytes::from_static(b"fresh")).await.unwrap();
+    loop {
+        match next(&*bus).await {
+            BusEvent::Message(message) if message == "fresh" => break,
+            BusEvent::Message(message) => assert_eq!(message, "lost"),
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+async fn replaces_its_connection_when_asked(kind: Kind) {
+    let broker = Broker::start(kind);
+    let (a, b) = (broker.connect().await, broker.connect().await);
+    a.reconnect();
+    expect_recovery(&*a).await;
+    expect(&*b, "fresh").await;
+}
+
+async fn names_the_broker_that_it_cannot_reach(kind: Kind) {
+    let mut broker = Broker::start(kind);
+    broker.kill();
+    let error = match kind {
+        Kind::Nats => Nats::connect(&format!("nats://user:secret@127.0.0.1:{}", broker.port))
+            .await
+            .map(drop),
+        Kind::Redis => Redis::connect(&format!("redis://user:secret@127.0.0.1:{}", broker.port))
+            .await
+            .map(drop),
+    };
+    let error = error.unwrap_err().to_string();
+    assert!(
+        error.contains(&format!("127.0.0.1:{}", broker.port)),
+        "{error}"
+    );
+    assert!(!error.contains("secret"), "{error}");
+}
+
+/// Runs each test for each broker.
+macro_rules! for_each_broker {
+    ($($test:ident),* $(,)?) => {
+        mod nats {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $test() {
+                super::$test(super::Kind::Nats).await;
+            })*
+        }
+
+        mod redis {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $test() {
+                super::$test(super::Kind::Redis).await;
+            })*
+        }
+    };
+}
+
+for_each_broker!(
+    delivers_to_everybody_in_order_up_to_the_limit,
+    survives_a_killed_broker_and_sends_nothing_stale,
+    gives_a_frozen_broker_up_and_comes_back,
+    replaces_its_connection_when_asked,
+    names_the_broker_that_it_cannot_reach,
+);
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_foreign_message_of_33_mb_on_redis_harms_nothing() {
+    // The limit of the output buffer would end the connection first: see the next test.
+    let broker = Broker::with(
+        Kind::Redis,
+        &["--client-output-buffer-limit", "pubsub 0 0 0"],
+    );
+    let bus = broker.connect().await;
+    let foreign = vec![b'x'; 33 * 1024 * 1024];
+    broker.redis_command(&[b"PUBLISH", b"engineio", &foreign]);
+    assert_eq!(next(&*bus).await, BusEvent::Missed(1));
+    bus.publish(Bytes::from_static(b"fresh")).await.unwrap();
+    expect(&*bus, "fresh").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_connection_that_hits_the_output_buffer_limit_of_redis_is_replaced() {
+    let broker = Broker::start(Kind::Redis);
+    let bus = broker.connect().await;
+    // The default limit is 32 MB.
+    let foreign = vec![b'x'; 33 * 1024 * 1024];
+    broker.redis_command(&[b"PUBLISH", b"engineio", &foreign]);
+    expect_recovery(&*bus).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_subscriber_that_an_operator_kills_comes_back() {
+    let broker = Broker::start(Kind::Redis);
+    let bus = broker.connect().await;
+    broker.redis_command(&[b"CLIENT", b"KILL", b"TYPE", b"pubsub"]);
+    expect_recovery(&*bus).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_smaller_limit_of_the_nats_server_is_kept() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("nats.conf");
+    std::fs::write(&file, "max_payload: 64KB\n").unwrap();
+    let broker = Broker::with(Kind::Nats, &["-c", file.to_str().unwrap()]);
+    let bus = broker.connect().await;
+    assert!(bus.max_message() < 70_000);
+    let error = bus.publish(vec![0; 70_000].into()).await;
+    assert!(matches!(error, Err(PublishError::TooLarge { .. })));
+    bus.publish(vec![0; 60_000].into()).await.unwrap();
+    assert!(matches!(next(&*bus).await, BusEvent::Message(_)));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn deployments_with_different_channels_share_a_broker() {
+    let broker = Broker::start(Kind::Redis);
+    let url = format!("redis://127.0.0.1:{}", broker.port);
+    let other = Redis::builder()
+        .channel("other")
+        .connect(&url)
+        .await
+        .unwrap();
+    let bus = broker.connect().await;
+    other
+        .publish(Bytes::from_static(b"elsewhere"))
+        .await
+        .unwrap();
+    bus.publish(Bytes::from_static(b"here")).await.unwrap();
+    expect(&*bus, "here").await;
+    expect(&other, "elsewhere").await;
+}
