@@ -6,6 +6,7 @@ mod emitter;
 #[cfg(test)]
 mod emitter_tests;
 mod event_queue;
+pub(crate) mod fields;
 mod memory;
 #[cfg(feature = "nats")]
 mod nats;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::bus::wire::{Malformed, Reader, Writer};
+use crate::bus::fields::{Malformed, Reader, Writer};
 use crate::{Member, MemberState, NodeId};
 
 /// The largest announcement, in bytes.

@@ -17,10 +17,11 @@
 //! | an announcement with this node's own id | while joining: refuse to start, if the other was first; later: announce at once |
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::announcement::{Announcement, Presence};
+use super::hearing::{DEAF_AFTER, Hearing, MAX_GAP};
+use super::output::{Departure, Output, Refused};
 use crate::{Member, NodeId};
 
 /// The time between two announcements.
@@ -29,9 +30,6 @@ pub(crate) const INTERVAL: Duration = Duration::from_secs(1);
 /// The silence after which a node is dead. A node that stands still for three seconds just before it would have announced
 /// itself is silent for four; half a second more keeps it alive on a busy machine.
 pub(crate) const SILENCE: Duration = Duration::from_millis(4500);
-
-/// The time without an own announcement after which this node is deaf.
-pub(crate) const DEAF_AFTER: Duration = Duration::from_secs(4);
 
 /// The time that a node has to answer when a connection to it was refused.
 pub(crate) const ANSWER: Duration = Duration::from_millis(200);
@@ -43,9 +41,6 @@ pub(crate) const JOIN: Duration = Duration::from_millis(1500);
 /// The time within which a joining node has to hear its own first announcement.
 pub(crate) const JOIN_LIMIT: Duration = Duration::from_secs(5);
 
-/// Two own announcements that are further apart prove nothing about the time between them: this process stood still.
-const MAX_GAP: Duration = Duration::from_secs(2);
-
 /// A node that was heard within this time is not replaced by another with the same id.
 const OVERDUE: Duration = Duration::from_millis(1500);
 
@@ -54,55 +49,6 @@ const MIN_INTERVAL: Duration = Duration::from_millis(50);
 
 /// The most nodes of a cluster, this one included.
 pub(crate) const MAX_NODES: usize = 256;
-
-/// Own announcements that have not come back yet and are remembered.
-const MAX_UNHEARD: usize = 64;
-
-/// Something for the driver to do.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Output {
-    /// Publish an announcement of this node.
-    Announce { beat: u64, presence: Presence },
-    /// Publish the question whether a node lives.
-    Query { id: NodeId, incarnation: u64 },
-    /// A node is alive, or what is known of it has changed.
-    Alive(Member),
-    /// A node is gone.
-    Gone(NodeId, Departure),
-    /// This node has joined.
-    Joined,
-    /// This node must not start.
-    Refused(Refused),
-    /// Another node has joined with the id of this one, or of a third: both live.
-    Conflict { id: NodeId, address: Arc<str> },
-    /// A node beyond the limit of the cluster is ignored.
-    TooMany(NodeId),
-    /// Nothing has come back from the bus since this time.
-    Deaf(Instant),
-    /// The bus delivers again.
-    Hearing,
-    /// The connection to the broker should be replaced.
-    Reconnect,
-}
-
-/// The way in which a node went.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Departure {
-    Farewell,
-    Silence,
-    /// Its address refused connections and it did not answer.
-    Refusal,
-    /// A node with the same id took its place.
-    Replaced,
-}
-
-/// The reason why a node must not start.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Refused {
-    IdInUse { address: Arc<str> },
-    Deaf,
-    ClusterFull,
-}
 
 /// The state machine of the membership. Time is an argument.
 #[derive(Debug)]
@@ -128,21 +74,6 @@ enum Phase {
     Over,
 }
 
-/// The own announcements, which prove that the bus delivers.
-#[derive(Debug)]
-struct Hearing {
-    /// The number of the last announcement.
-    beat: u64,
-    /// When announcements left that have not come back, oldest first.
-    unheard: VecDeque<(u64, Instant)>,
-    /// The last announcement that came back, and when it had left.
-    last: Option<(u64, Instant)>,
-    /// When something of this node's own was heard last.
-    at: Instant,
-    deaf: bool,
-    next_reconnect: Instant,
-}
-
 #[derive(Debug)]
 struct Peer {
     member: Member,
@@ -161,14 +92,7 @@ impl Detector {
                 started: now,
                 heard: None,
             },
-            hearing: Hearing {
-                beat: 0,
-                unheard: VecDeque::new(),
-                last: None,
-                at: now,
-                deaf: false,
-                next_reconnect: now,
-            },
+            hearing: Hearing::new(now),
             next_announcement: now,
             peers: BTreeMap::new(),
             outputs: VecDeque::new(),
@@ -502,49 +426,5 @@ impl Detector {
         let beat = self.hearing.sent(now);
         self.next_announcement = now + INTERVAL;
         self.outputs.push_back(Output::Announce { beat, presence });
-    }
-}
-
-impl Hearing {
-    /// Returns when this node is deaf, or asks for the next connection.
-    fn deadline(&self) -> Instant {
-        if self.deaf {
-            self.next_reconnect
-        } else {
-            self.at + DEAF_AFTER
-        }
-    }
-
-    fn sent(&mut self, now: Instant) -> u64 {
-        self.beat += 1;
-        self.unheard.push_back((self.beat, now));
-        if self.unheard.len() > MAX_UNHEARD {
-            self.unheard.pop_front();
-        }
-        self.beat
-    }
-
-    /// Returns when the last announcement left.
-    fn asked_at(&self) -> Option<Instant> {
-        match self.unheard.back() {
-            Some((_, sent)) => Some(*sent),
-            None => self.last.map(|(_, sent)| sent),
-        }
-    }
-
-    /// Returns whether an announcement that left at this time or later has come back.
-    fn proves(&self, time: Instant) -> bool {
-        self.last.is_some_and(|(_, sent)| sent >= time)
-    }
-
-    /// Takes note of an announcement that came back. Returns when it had left, and whether the time since the one
-    /// before it is proven. Returns `None` for an announcement that is not expected.
-    fn heard(&mut self, beat: u64) -> Option<(Instant, bool)> {
-        let index = self.unheard.iter().position(|(sent, _)| *sent == beat)?;
-        let (_, sent) = self.unheard.drain(..=index).next_back()?;
-        let before = self.last.replace((beat, sent));
-        let proves = before
-            .is_some_and(|(last, left)| last + 1 == beat && sent.duration_since(left) <= MAX_GAP);
-        Some((sent, proves))
     }
 }

@@ -10,7 +10,8 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep_until};
 
 use super::announcement::{Announcement, Presence};
-use super::detector::{Departure, Detector, Output, Refused};
+use super::detector::Detector;
+use super::output::{Departure, Output, Refused};
 use super::{JoinError, Local, News, Shared};
 use crate::bus::delivery::{Delivery, Parcel};
 use crate::bus::duplicates::Duplicates;

@@ -6,6 +6,8 @@
 pub(crate) mod announcement;
 mod detector;
 mod driver;
+mod hearing;
+mod output;
 #[cfg(test)]
 mod random_walk;
 #[cfg(test)]

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::announcement::Announcement;
 use super::detector::*;
+use super::output::{Departure, Output, Refused};
 use super::scenarios::{announcement, id};
 use crate::NodeId;
 
