@@ -1,5 +1,6 @@
 //! The command line: a task and its options.
 
+use crate::cluster;
 use crate::fuzz;
 use crate::interop::Suite;
 use crate::programs::HOSTS;
@@ -23,8 +24,8 @@ usage: cargo xtask check
            the server under a scheduler that explores interleavings
        cargo xtask soak [--minutes N] [--seconds N] [--host axum|actix|warp|hyper|all]
            every host under mixed load for 15 s, counting every message; or one host, or longer
-       cargo xtask cluster
-           the buses of engineio-cluster over NATS and Redis, with faults
+       cargo xtask cluster [--part bounded|whole] [--minutes N] [--seconds N]
+           clusters of processes over NATS and Redis, with faults, and a soak of 15 s over each, or longer
        cargo xtask tidy
            the rules of this workspace that no compiler checks
        cargo xtask lints
@@ -56,7 +57,9 @@ pub(crate) enum Task {
         hosts: &'static [&'static str],
         seconds: u64,
     },
-    Cluster,
+    Cluster {
+        extent: cluster::Extent,
+    },
     Tidy,
     Help,
 }
@@ -86,13 +89,22 @@ pub(crate) fn parse(words: &[String]) -> Result<Task, String> {
         },
         "soak" => Task::Soak {
             hosts: options.hosts()?.unwrap_or(HOSTS),
-            seconds: {
-                let minutes = options.positive("--minutes")?.map(|n| u64::from(n) * 60);
-                let seconds = options.positive("--seconds")?.map(u64::from);
-                minutes.or(seconds).unwrap_or(soak::SECONDS)
+            seconds: options.seconds()?.unwrap_or(soak::SECONDS),
+        },
+        "cluster" => Task::Cluster {
+            extent: {
+                let seconds = options.seconds()?;
+                match options.one_of("--part", &["bounded", "whole"])? {
+                    Some(["bounded"]) if seconds.is_some() => {
+                        return Err("the bounded part has no soak".to_owned());
+                    }
+                    Some(["bounded"]) => cluster::Extent::Bounded,
+                    _ => cluster::Extent::Whole {
+                        seconds: seconds.unwrap_or(cluster::SECONDS),
+                    },
+                }
             },
         },
-        "cluster" => Task::Cluster,
         "tidy" => Task::Tidy,
         "help" | "--help" | "-h" => Task::Help,
         other => return Err(format!("unknown task `{other}`")),
@@ -148,6 +160,13 @@ impl<'a> Options<'a> {
         }
     }
 
+    /// The time that `--minutes` or `--seconds` says, in seconds.
+    fn seconds(&mut self) -> Result<Option<u64>, String> {
+        let minutes = self.positive("--minutes")?.map(|n| u64::from(n) * 60);
+        let seconds = self.positive("--seconds")?.map(u64::from);
+        Ok(minutes.or(seconds))
+    }
+
     /// The chosen element of a list, as a list of one.
     fn one_of(
         &mut self,
@@ -184,7 +203,14 @@ mod tests {
     fn tasks_are_recognised() {
         assert_eq!(parse_line("test"), Ok(Task::Test));
         assert_eq!(parse_line("check"), Ok(Task::Check));
-        assert_eq!(parse_line("cluster"), Ok(Task::Cluster));
+        let whole = |seconds| cluster::Extent::Whole { seconds };
+        for (line, extent) in [
+            ("cluster", whole(cluster::SECONDS)),
+            ("cluster --minutes 8", whole(480)),
+            ("cluster --part bounded", cluster::Extent::Bounded),
+        ] {
+            assert_eq!(parse_line(line), Ok(Task::Cluster { extent }));
+        }
         assert_eq!(
             parse_line("interop --host actix --only client"),
             Ok(Task::Interop {
@@ -241,6 +267,8 @@ mod tests {
             "soak --minutes half",
             "soak --host nginx",
             "soak --release",
+            "cluster --part half",
+            "cluster --part bounded --seconds 20",
         ] {
             assert!(parse_line(line).is_err(), "{line:?}");
         }

@@ -1,12 +1,14 @@
-//! `cargo xtask cluster`: the buses of engineio-cluster over real brokers, with faults.
+//! `cargo xtask cluster`: buses and clusters of processes over real brokers, with faults.
 
 use std::path::PathBuf;
 use std::process::Command;
+use std::time::Duration;
 
 use anyhow::Result;
 
 use crate::interop::peers;
 use crate::process::{self, BUILD_LIMIT, Reach, SUITE_LIMIT};
+use crate::programs::Build;
 use crate::step::step;
 use crate::workspace::{Workspace, cargo};
 
@@ -16,21 +18,68 @@ pub(crate) const BROKERS: [&str; 2] = ["nats-server", "redis-server"];
 /// The arguments of cargo that run the tests. All features are those of the workspace, so that little is built anew.
 pub(crate) const TESTS: &str = "test --workspace --locked --features engineio-cluster/nats,engineio-cluster/redis --test brokers";
 
+/// The default time of the soak over each broker.
+pub(crate) const SECONDS: u64 = 15;
+
+/// The tests run at the same time. They mostly wait.
+const THREADS: &str = "--test-threads=4";
+
+/// The tests that take longest, which the checks of a change leave out: each waits for several time limits in a row.
+const LONG: [&str; 3] = [
+    "a_soak",
+    "stands_still_for_eight",
+    "cluster::nats::a_deaf_bus",
+];
+
+/// Which tests are run.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum Extent {
+    /// What a change must pass: a minute.
+    Bounded,
+    /// Everything, with a soak of so many seconds over each broker.
+    Whole { seconds: u64 },
+}
+
 /// Runs the tests with NATS and Redis.
-pub(crate) fn run(workspace: &Workspace) -> Result<()> {
-    let brokers = step("find or install NATS and Redis", || Brokers::find(workspace))?;
+pub(crate) fn run(workspace: &Workspace, extent: Extent) -> Result<()> {
+    let brokers = step("find or install NATS and Redis", || {
+        Brokers::find(workspace)
+    })?;
     // Built first, so that the time limit applies to the tests alone.
     step("build the tests with brokers", || {
         let mut build = tests(workspace);
         process::run(build.arg("--no-run"), Reach::Program, BUILD_LIMIT)
     })?;
-    step("the buses over NATS and Redis, with faults", || {
-        let mut tests = tests(workspace);
-        tests
-            .env("ENGINEIO_NATS_SERVER", &brokers.nats)
-            .env("ENGINEIO_REDIS_SERVER", &brokers.redis);
-        process::run(&mut tests, Reach::Group, SUITE_LIMIT)
-    })
+    step("build the nodes", || Build::Debug.make(workspace))?;
+    step(
+        "buses and clusters over NATS and Redis, with faults",
+        || {
+            let mut tests = tests(workspace);
+            tests.args(["--", THREADS]);
+            let limit = match extent {
+                Extent::Bounded => {
+                    for name in LONG {
+                        tests.args(["--skip", name]);
+                    }
+                    SUITE_LIMIT
+                }
+                Extent::Whole { seconds } => {
+                    tests
+                        .arg("--nocapture")
+                        .env("ENGINEIO_SOAK_SECONDS", seconds.to_string());
+                    SUITE_LIMIT + 2 * Duration::from_secs(seconds)
+                }
+            };
+            tests
+                .env(
+                    "ENGINEIO_ECHO",
+                    Build::Debug.programs(workspace).join("echo"),
+                )
+                .env("ENGINEIO_NATS_SERVER", &brokers.nats)
+                .env("ENGINEIO_REDIS_SERVER", &brokers.redis);
+            process::run(&mut tests, Reach::Group, limit)
+        },
+    )
 }
 
 struct Brokers {
@@ -50,8 +99,6 @@ impl Brokers {
 
 fn tests(workspace: &Workspace) -> Command {
     let mut command = cargo();
-    command
-        .args(TESTS.split(' '))
-        .current_dir(&workspace.root);
+    command.args(TESTS.split(' ')).current_dir(&workspace.root);
     command
 }

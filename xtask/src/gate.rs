@@ -80,7 +80,7 @@ fn side_by_side(tasks: &Tasks<'_>) -> Vec<Lane> {
     let suites = suites
         .into_iter()
         .fold(Lane::new(), interop)
-        .then("cluster", tasks.xtask("cluster"));
+        .then("cluster", tasks.xtask("cluster --part bounded"));
     let browser = interop(Lane::new(), "browser");
     // The example brings in the development dependencies, so that dependencies have the features that clippy has checked.
     let mut doc =

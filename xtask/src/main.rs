@@ -64,7 +64,7 @@ fn run(task: &Task) -> anyhow::Result<()> {
         Task::Fuzz { target, seconds } => fuzz::run(&workspace, *target, *seconds),
         Task::Races { rounds, seed } => races::run(&workspace, *rounds, *seed),
         Task::Soak { hosts, seconds } => soak::run(&workspace, hosts, *seconds),
-        Task::Cluster => cluster::run(&workspace),
+        Task::Cluster { extent } => cluster::run(&workspace, *extent),
         Task::Tidy => tidy::run(&workspace),
     }
 }

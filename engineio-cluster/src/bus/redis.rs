@@ -48,7 +48,7 @@ pub struct RedisBuilder {
 impl Redis {
     /// Connects to a broker, such as `redis://user:password@host:6379`, and subscribes to the default channel, `engineio`.
     ///
-    /// `rediss://` needs the feature `tls`.
+    /// `rediss://` needs the feature `redis-tls`.
     ///
     /// # Errors
     ///

@@ -1,152 +1,12 @@
-//! The buses over real brokers, which are killed, stopped and flooded.
-//!
-//! `cargo xtask cluster` runs it with the programs `nats-server` and `redis-server`, which it finds or installs.
+//! The buses over brokers that are killed, stopped and flooded.
 
-use std::io::{Read, Write};
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
-use std::process::{Child, Command, Stdio};
-use std::thread;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use engineio_cluster::{Bus, BusEvent, MAX_MESSAGE, Nats, PublishError, Redis};
 use tokio::time::timeout;
 
-/// The time within which anything has to happen that is waited for.
-const LIMIT: Duration = Duration::from_secs(15);
-
-#[derive(Clone, Copy, Debug, PartialEq)]
-enum Kind {
-    Nats,
-    Redis,
-}
-
-/// A running broker at a port of its own.
-struct Broker {
-    kind: Kind,
-    port: u16,
-    options: Vec<String>,
-    child: Child,
-    directory: tempfile::TempDir,
-}
-
-impl Broker {
-    fn start(kind: Kind) -> Self {
-        Self::with(kind, &[])
-    }
-
-    fn with(kind: Kind, options: &[&str]) -> Self {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-        let port = listener.local_addr().unwrap().port();
-        drop(listener);
-        let options: Vec<_> = options.iter().map(|option| (*option).to_owned()).collect();
-        let directory = tempfile::tempdir().unwrap();
-        let child = spawn(kind, port, &options, &directory);
-        Self {
-            kind,
-            port,
-            options,
-            child,
-            directory,
-        }
-    }
-
-    fn kill(&mut self) {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
-    }
-
-    fn restart(&mut self) {
-        self.child = spawn(self.kind, self.port, &self.options, &self.directory);
-    }
-
-    /// Lets the process stand still, as a machine does that is overloaded: it accepts connections and answers nothing.
-    fn freeze(&self) {
-        self.signal("STOP");
-    }
-
-    fn thaw(&self) {
-        self.signal("CONT");
-    }
-
-    fn signal(&self, signal: &str) {
-        let status = Command::new("kill")
-            .args([format!("-{signal}"), self.child.id().to_string()])
-            .status();
-        assert!(status.unwrap().success());
-    }
-
-    async fn connect(&self) -> Box<dyn Bus> {
-        let port = self.port;
-        match self.kind {
-            Kind::Nats => Box::new(
-                Nats::connect(&format!("nats://127.0.0.1:{port}"))
-                    .await
-                    .unwrap(),
-            ),
-            Kind::Redis => Box::new(
-                Redis::connect(&format!("redis://127.0.0.1:{port}"))
-                    .await
-                    .unwrap(),
-            ),
-        }
-    }
-
-    /// Sends a command to Redis as a foreign client, and waits for the first bytes of the answer.
-    fn redis_command(&self, words: &[&[u8]]) {
-        let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).unwrap();
-        let mut command = format!("*{}\r\n", words.len()).into_bytes();
-        for word in words {
-            command.extend_from_slice(format!("${}\r\n", word.len()).as_bytes());
-            command.extend_from_slice(word);
-            command.extend_from_slice(b"\r\n");
-        }
-        stream.write_all(&command).unwrap();
-        let mut answer = [0; 1];
-        stream.read_exact(&mut answer).unwrap();
-        assert_ne!(answer, *b"-", "Redis refuses the command");
-    }
-}
-
-impl Drop for Broker {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-fn spawn(kind: Kind, port: u16, options: &[String], directory: &tempfile::TempDir) -> Child {
-    let port = port.to_string();
-    let mut command = match kind {
-        Kind::Nats => {
-            let mut command = program("ENGINEIO_NATS_SERVER", "nats-server");
-            command.args(["-a", "127.0.0.1", "-p", &port]);
-            command
-        }
-        Kind::Redis => {
-            let mut command = program("ENGINEIO_REDIS_SERVER", "redis-server");
-            command.args(["--bind", "127.0.0.1", "--port", &port, "--save", ""]);
-            command
-        }
-    };
-    let child = command
-        .args(options)
-        .current_dir(directory.path())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .expect("the broker is not installed: run the test by `cargo xtask cluster`");
-    let began = Instant::now();
-    while TcpStream::connect(format!("127.0.0.1:{port}")).is_err() {
-        assert!(began.elapsed() < LIMIT, "the broker does not start");
-        thread::yield_now();
-    }
-    child
-}
-
-fn program(variable: &str, default: &str) -> Command {
-    Command::new(std::env::var_os(variable).unwrap_or_else(|| default.into()))
-}
+use crate::broker::{Broker, Kind, LIMIT};
 
 async fn next(bus: &dyn Bus) -> BusEvent {
     timeout(LIMIT, bus.next_event())
@@ -169,7 +29,7 @@ async fn expect_recovery(bus: &dyn Bus) {
     expect(bus, "fresh").await;
 }
 
-async fn delivers_to_everybody_in_order_up_to_the_limit(kind: Kind) {
+pub(crate) async fn delivers_to_everybody_in_order_up_to_the_limit(kind: Kind) {
     let broker = Broker::start(kind);
     let (a, b) = (broker.connect().await, broker.connect().await);
     let large = Bytes::from(vec![7; MAX_MESSAGE]);
@@ -192,7 +52,7 @@ async fn delivers_to_everybody_in_order_up_to_the_limit(kind: Kind) {
     }
 }
 
-async fn survives_a_killed_broker_and_sends_nothing_stale(kind: Kind) {
+pub(crate) async fn survives_a_killed_broker_and_sends_nothing_stale(kind: Kind) {
     let mut broker = Broker::start(kind);
     let bus = broker.connect().await;
     broker.kill();
@@ -209,7 +69,7 @@ async fn survives_a_killed_broker_and_sends_nothing_stale(kind: Kind) {
     expect_recovery(&*bus).await;
 }
 
-async fn gives_a_frozen_broker_up_and_comes_back(kind: Kind) {
+pub(crate) async fn gives_a_frozen_broker_up_and_comes_back(kind: Kind) {
     let broker = Broker::start(kind);
     let bus = broker.connect().await;
     broker.freeze();
@@ -244,7 +104,7 @@ async fn gives_a_frozen_broker_up_and_comes_back(kind: Kind) {
     }
 }
 
-async fn replaces_its_connection_when_asked(kind: Kind) {
+pub(crate) async fn replaces_its_connection_when_asked(kind: Kind) {
     let broker = Broker::start(kind);
     let (a, b) = (broker.connect().await, broker.connect().await);
     a.reconnect();
@@ -252,7 +112,7 @@ async fn replaces_its_connection_when_asked(kind: Kind) {
     expect(&*b, "fresh").await;
 }
 
-async fn names_the_broker_that_it_cannot_reach(kind: Kind) {
+pub(crate) async fn names_the_broker_that_it_cannot_reach(kind: Kind) {
     let mut broker = Broker::start(kind);
     broker.kill();
     let error = match kind {
@@ -270,33 +130,6 @@ async fn names_the_broker_that_it_cannot_reach(kind: Kind) {
     );
     assert!(!error.contains("secret"), "{error}");
 }
-
-/// Runs each test for each broker.
-macro_rules! for_each_broker {
-    ($($test:ident),* $(,)?) => {
-        mod nats {
-            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn $test() {
-                super::$test(super::Kind::Nats).await;
-            })*
-        }
-
-        mod redis {
-            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn $test() {
-                super::$test(super::Kind::Redis).await;
-            })*
-        }
-    };
-}
-
-for_each_broker!(
-    delivers_to_everybody_in_order_up_to_the_limit,
-    survives_a_killed_broker_and_sends_nothing_stale,
-    gives_a_frozen_broker_up_and_comes_back,
-    replaces_its_connection_when_asked,
-    names_the_broker_that_it_cannot_reach,
-);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_foreign_message_of_33_mb_on_redis_harms_nothing() {

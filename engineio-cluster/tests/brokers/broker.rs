@@ -1,0 +1,146 @@
+//! Brokers as processes.
+
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use engineio_cluster::{Bus, Nats, Redis};
+
+/// The time within which anything has to happen that is waited for.
+pub(crate) const LIMIT: Duration = Duration::from_secs(15);
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Kind {
+    Nats,
+    Redis,
+}
+
+/// A running broker at a port of its own.
+pub(crate) struct Broker {
+    pub(crate) kind: Kind,
+    pub(crate) port: u16,
+    options: Vec<String>,
+    child: Child,
+    directory: tempfile::TempDir,
+}
+
+impl Broker {
+    pub(crate) fn start(kind: Kind) -> Self {
+        Self::with(kind, &[])
+    }
+
+    pub(crate) fn with(kind: Kind, options: &[&str]) -> Self {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let port = listener.local_addr().unwrap().port();
+        drop(listener);
+        let options: Vec<_> = options.iter().map(|option| (*option).to_owned()).collect();
+        let directory = tempfile::tempdir().unwrap();
+        let child = spawn(kind, port, &options, &directory);
+        Self {
+            kind,
+            port,
+            options,
+            child,
+            directory,
+        }
+    }
+
+    pub(crate) fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    pub(crate) fn restart(&mut self) {
+        self.child = spawn(self.kind, self.port, &self.options, &self.directory);
+    }
+
+    /// Lets the process stand still, as a machine does that is overloaded: it accepts connections and answers nothing.
+    pub(crate) fn freeze(&self) {
+        signal(&self.child, "STOP");
+    }
+
+    pub(crate) fn thaw(&self) {
+        signal(&self.child, "CONT");
+    }
+
+    pub(crate) async fn connect(&self) -> Box<dyn Bus> {
+        let url = self.url();
+        match self.kind {
+            Kind::Nats => Box::new(Nats::connect(&url).await.unwrap()),
+            Kind::Redis => Box::new(Redis::connect(&url).await.unwrap()),
+        }
+    }
+
+    pub(crate) fn url(&self) -> String {
+        let scheme = match self.kind {
+            Kind::Nats => "nats",
+            Kind::Redis => "redis",
+        };
+        format!("{scheme}://127.0.0.1:{}", self.port)
+    }
+
+    /// Sends a command to Redis as a foreign client, and waits for the first bytes of the answer.
+    pub(crate) fn redis_command(&self, words: &[&[u8]]) {
+        let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).unwrap();
+        let mut command = format!("*{}\r\n", words.len()).into_bytes();
+        for word in words {
+            command.extend_from_slice(format!("${}\r\n", word.len()).as_bytes());
+            command.extend_from_slice(word);
+            command.extend_from_slice(b"\r\n");
+        }
+        stream.write_all(&command).unwrap();
+        let mut answer = [0; 1];
+        stream.read_exact(&mut answer).unwrap();
+        assert_ne!(answer, *b"-", "Redis refuses the command");
+    }
+}
+
+impl Drop for Broker {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn spawn(kind: Kind, port: u16, options: &[String], directory: &tempfile::TempDir) -> Child {
+    let port = port.to_string();
+    let mut command = match kind {
+        Kind::Nats => {
+            let mut command = program("ENGINEIO_NATS_SERVER", "nats-server");
+            command.args(["-a", "127.0.0.1", "-p", &port]);
+            command
+        }
+        Kind::Redis => {
+            let mut command = program("ENGINEIO_REDIS_SERVER", "redis-server");
+            command.args(["--bind", "127.0.0.1", "--port", &port, "--save", ""]);
+            command
+        }
+    };
+    let child = command
+        .args(options)
+        .current_dir(directory.path())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("the broker is not installed: run the test by `cargo xtask cluster`");
+    let began = Instant::now();
+    while TcpStream::connect(format!("127.0.0.1:{port}")).is_err() {
+        assert!(began.elapsed() < LIMIT, "the broker does not start");
+        thread::yield_now();
+    }
+    child
+}
+
+fn program(variable: &str, default: &str) -> Command {
+    Command::new(std::env::var_os(variable).unwrap_or_else(|| default.into()))
+}
+
+/// Sends a signal to a process. (The standard library can only kill.)
+pub(crate) fn signal(child: &Child, signal: &str) {
+    let status = Command::new("kill")
+        .args([format!("-{signal}"), child.id().to_string()])
+        .status();
+    assert!(status.unwrap().success());
+}

@@ -1,0 +1,50 @@
+//! The buses and clusters of processes over real brokers, with faults.
+//!
+//! `cargo xtask cluster` runs it with the programs `nats-server` and `redis-server`, which it finds or installs, and with
+//! the nodes that it has built. The tests whose names begin with `a_soak` run for as long as `ENGINEIO_SOAK_SECONDS` says.
+
+mod broker;
+mod buses;
+mod faults;
+mod node;
+
+/// Runs each test for each broker.
+macro_rules! for_each_broker {
+    ($name:ident: $module:ident, [$($test:ident),* $(,)?]) => {
+        mod $name {
+            mod nats {
+                $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn $test() {
+                    crate::$module::$test(crate::broker::Kind::Nats).await;
+                })*
+            }
+
+            mod redis {
+                $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn $test() {
+                    crate::$module::$test(crate::broker::Kind::Redis).await;
+                })*
+            }
+        }
+    };
+}
+
+for_each_broker!(bus: buses, [
+    delivers_to_everybody_in_order_up_to_the_limit,
+    survives_a_killed_broker_and_sends_nothing_stale,
+    gives_a_frozen_broker_up_and_comes_back,
+    replaces_its_connection_when_asked,
+    names_the_broker_that_it_cannot_reach,
+]);
+
+for_each_broker!(cluster: faults, [
+    broadcasts_reach_every_client_once,
+    a_killed_broker_costs_broadcasts_and_no_session,
+    a_deaf_bus_costs_no_session,
+    a_node_that_stands_still_for_two_seconds_loses_nothing,
+    a_node_that_stands_still_for_eight_seconds_is_given_up_and_comes_back,
+    the_clients_of_a_killed_owner_learn_it_at_once,
+    a_second_node_with_one_id_refuses_to_start,
+    a_rolling_deploy_ends_each_session_once_and_loses_nothing,
+    a_soak_with_a_fault_every_five_seconds_loses_nothing,
+]);
