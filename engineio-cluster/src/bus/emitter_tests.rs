@@ -184,8 +184,10 @@ async fn a_lost_bus_is_told_to_the_caller_at_once() {
         async move { emitter.send(&sid, "perhaps").await }
     });
     settle().await;
+    let stopped = Instant::now();
     broker.stop();
     assert_eq!(waiting.await.unwrap(), Err(EmitError::Unanswered));
+    assert_eq!(stopped.elapsed(), Duration::ZERO);
     let gone = Err(EmitError::Publish(PublishError::Disconnected));
     assert_eq!(emitter.broadcast("hello").await, gone);
     pass(Duration::from_secs(60)).await;

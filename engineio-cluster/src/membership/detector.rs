@@ -144,7 +144,7 @@ impl Detector {
         }
         self.follow_phase(now);
         self.check_hearing(now);
-        self.bury_the_unanswering(now);
+        self.remove_unresponsive(now);
         let asked_at = self.hearing.asked_at();
         let evidence_wanted = self.peers.values().any(|peer| {
             let silence = peer.silent_since + SILENCE;
@@ -292,8 +292,10 @@ impl Detector {
                 peer.silent_since = peer.silent_since.max(sent);
             }
         }
-        self.bury(|peer| (sent >= peer.silent_since + SILENCE).then_some(Departure::Silence));
-        self.bury_the_unanswering(now);
+        self.remove_dead(|peer| {
+            (sent >= peer.silent_since + SILENCE).then_some(Departure::Silence)
+        });
+        self.remove_unresponsive(now);
     }
 
     fn on_namesake(&mut self, now: Instant, other: &Announcement) {
@@ -364,19 +366,16 @@ impl Detector {
     }
 
     /// Removes the nodes that were asked for an announcement, did not send one, and would have been heard.
-    fn bury_the_unanswering(&mut self, now: Instant) {
+    fn remove_unresponsive(&mut self, now: Instant) {
         let proven = self.hearing.last.map(|(_, sent)| sent);
-        self.bury(|peer| {
+        self.remove_dead(|peer| {
             let queried = peer.queried?;
             let is_proven = proven.is_some_and(|sent| sent >= queried);
             (now >= queried + ANSWER && is_proven).then_some(Departure::Refusal)
         });
     }
 
-    fn bury(&mut self, departure: impl Fn(&Peer) -> Option<Departure>) {
-        if self.hearing.deaf {
-            return;
-        }
+    fn remove_dead(&mut self, departure: impl Fn(&Peer) -> Option<Departure>) {
         let outputs = &mut self.outputs;
         self.peers.retain(|id, peer| {
             let Some(departure) = departure(peer) else {
