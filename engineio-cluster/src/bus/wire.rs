@@ -236,7 +236,7 @@ mod tests {
             });
             all.push(BusMessage::Request {
                 stamp,
-                sid: sid,
+                sid,
                 request: Request::Send(message),
             });
         }
