@@ -1,5 +1,5 @@
-//! Which side pings, and how long silence is tolerated. [`Heartbeat`] is the server's; the client's pings and pongs are
-//! in `client::machine`. [`SilenceTimer`] serves both.
+//! The heartbeat of the server ([`Heartbeat`]) and the ping timeout of both sides ([`SilenceTimer`]). The client's pings
+//! and pongs are in `client::machine`.
 
 use std::time::{Duration, Instant};
 
@@ -8,7 +8,13 @@ use crate::{Config, Revision};
 
 /// The server's side of the heartbeat: it pings in revision 4 and is pinged in revision 3.
 #[derive(Debug)]
-pub(crate) enum Heartbeat {
+pub(crate) struct Heartbeat {
+    role: Role,
+    pub(crate) silence: SilenceTimer,
+}
+
+#[derive(Debug)]
+enum Role {
     /// Pings, and waits for a pong.
     Pinger {
         /// The time at which the last ping was due, while its pong is.
@@ -37,88 +43,82 @@ pub(crate) enum Beat {
 }
 
 impl Heartbeat {
+    /// Returns the heartbeat of a session that is not accepted yet.
+    pub(crate) fn new() -> Self {
+        Self {
+            role: Role::Ponger { stopped: false },
+            silence: SilenceTimer::default(),
+        }
+    }
+
     /// Starts the heartbeat of a session that was just accepted: the first ping is due after one interval, never at
     /// once.
     pub(crate) fn start(
+        &mut self,
         now: Instant,
         revision: Revision,
         config: &Config,
-        silence: &mut SilenceTimer,
         timers: &mut Timers,
-    ) -> Self {
+    ) {
         match revision {
             Revision::V4 => {
                 timers.set(Timer::Ping, after(now, config.ping_interval));
-                Self::Pinger {
+                self.role = Role::Pinger {
                     pinged: None,
                     taken: false,
                     excused: false,
-                }
+                };
             }
-            Revision::V3 => {
-                silence.start(now, patience(config), timers);
-                Self::Ponger { stopped: false }
-            }
+            Revision::V3 => self.silence.start(now, patience(config), timers),
         }
     }
 
     /// The session is closing, for which it has a deadline of its own. A heartbeat packet that is still under way must
     /// not start the heartbeat anew.
-    pub(crate) fn stop(&mut self, silence: &mut SilenceTimer, timers: &mut Timers) {
+    pub(crate) fn stop(&mut self, timers: &mut Timers) {
         timers.stop(Timer::Ping);
-        silence.stop(timers);
-        match self {
-            Self::Pinger { pinged, .. } => *pinged = None,
-            Self::Ponger { stopped } => *stopped = true,
+        self.silence.stop(timers);
+        match &mut self.role {
+            Role::Pinger { pinged, .. } => *pinged = None,
+            Role::Ponger { stopped } => *stopped = true,
         }
     }
 
     /// Takes in that the ping timer fired and a ping must go out. The wait for a pong begins with it; if that has begun
     /// before, it goes on, and the ping is only there to be heard.
-    pub(crate) fn on_ping_due(
-        &mut self,
-        now: Instant,
-        config: &Config,
-        silence: &mut SilenceTimer,
-        timers: &mut Timers,
-    ) {
-        let Self::Pinger {
+    pub(crate) fn on_ping_due(&mut self, now: Instant, config: &Config, timers: &mut Timers) {
+        let Role::Pinger {
             pinged,
             taken,
             excused,
-        } = self
+        } = &mut self.role
         else {
             return;
         };
         if pinged.replace(now).is_none() {
             *taken = false;
             *excused = false;
-            silence.start(now, bounded(config.ping_timeout), timers);
+            self.silence
+                .start(now, bounded(config.ping_timeout), timers);
         }
         timers.set(Timer::Ping, latest_ping(now, config));
     }
 
     /// Takes in that a ping leaves.
     pub(crate) const fn on_ping_taken(&mut self) {
-        if let Self::Pinger { taken, .. } = self {
+        if let Role::Pinger { taken, .. } = &mut self.role {
             *taken = true;
         }
     }
 
     /// Takes in a pong. One that was not asked for changes nothing, so that a peer cannot put pings off, nor does one to a
     /// ping that the peer has not taken: it may send pongs unseen, and read nothing.
-    pub(crate) fn on_pong(
-        &mut self,
-        now: Instant,
-        config: &Config,
-        silence: &mut SilenceTimer,
-        timers: &mut Timers,
-    ) -> Beat {
-        match self {
-            Self::Ponger { .. } => Beat::WrongDirection,
-            Self::Pinger { pinged, taken, .. } => {
+    pub(crate) fn on_pong(&mut self, now: Instant, config: &Config, timers: &mut Timers) -> Beat {
+        match &mut self.role {
+            Role::Ponger { .. } => Beat::WrongDirection,
+            Role::Pinger { pinged, taken, .. } => {
                 if let Some(pinged) = pinged.take_if(|_| *taken) {
-                    silence.stop(timers);
+                    self.silence.stop(timers);
                     let next = after(now, config.ping_interval);
                     timers.set(Timer::Ping, next.min(latest_ping(pinged, config)));
                 }
@@ -130,18 +130,17 @@ impl Heartbeat {
     /// Takes in a ping. It is no sign of life if the pong to the one before, `owed`, has not been taken yet: the peer may
     /// send pings and read nothing.
     pub(crate) fn on_ping(
-        &self,
+        &mut self,
         now: Instant,
         owed: bool,
         config: &Config,
-        silence: &mut SilenceTimer,
         timers: &mut Timers,
     ) -> Beat {
-        match self {
-            Self::Pinger { .. } => Beat::WrongDirection,
-            Self::Ponger { stopped } => {
-                if !stopped && !owed {
-                    silence.start(now, patience(config), timers);
+        match &mut self.role {
+            Role::Pinger { .. } => Beat::WrongDirection,
+            Role::Ponger { stopped } => {
+                if !*stopped && !owed {
+                    self.silence.start(now, patience(config), timers);
                 }
                 Beat::Answer
             }
@@ -150,21 +149,16 @@ impl Heartbeat {
 
     /// Takes in any other packet. The first one while a pong is outstanding restarts the wait, once for each ping: a peer
     /// whose pong stands behind a long upload is alive (the reference does so since 6.6.11).
-    pub(crate) fn on_other(
-        &mut self,
-        now: Instant,
-        config: &Config,
-        silence: &mut SilenceTimer,
-        timers: &mut Timers,
-    ) {
-        if let Self::Pinger {
+    pub(crate) fn on_other(&mut self, now: Instant, config: &Config, timers: &mut Timers) {
+        if let Role::Pinger {
             pinged: Some(_),
             excused: excused @ false,
             ..
-        } = self
+        } = &mut self.role
         {
             *excused = true;
-            silence.restart(now, bounded(config.ping_timeout), timers);
+            self.silence
+                .restart(now, bounded(config.ping_timeout), timers);
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The alphabet of a session: what can happen to it, and what it asks of its driver.
+//! The inputs, outputs and events of a session.
 
 use crate::inbox::{self, Notice};
 use crate::{DisconnectReason, Frame, LinkId, Message, Payload, Refusal, Transport};

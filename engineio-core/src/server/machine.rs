@@ -1,11 +1,11 @@
-//! What every state of a session shares: queues, timers, heartbeat, and the outputs that are still to be taken.
+//! The parts that all states of a session share: queues, timers, heartbeat, and the outputs that are still to be taken.
 
 use std::sync::Arc;
 use std::time::Instant;
 
 use super::input::{Event, ExchangeId, Output};
 use crate::codec::Coding;
-use crate::heartbeat::{self, Beat, Heartbeat, SilenceTimer};
+use crate::heartbeat::{self, Beat, Heartbeat};
 use crate::inbox::{Inbox, Outputs};
 use crate::outbox::{Batch, Discarded, Limits, Outbox};
 use crate::timer::{Timer, Timers};
@@ -22,11 +22,10 @@ pub(super) struct Machine {
     pub(super) begins_over: Transport,
     pub(super) coding: Coding,
     pub(super) outbox: Outbox,
-    /// The wishes of the last message that was taken as a frame.
+    /// The options of the last message that was taken as a frame.
     pub(super) taken: SendOptions,
     pub(super) timers: Timers,
-    heartbeat: Heartbeat,
-    pub(super) silence: SilenceTimer,
+    pub(super) heartbeat: Heartbeat,
     pub(super) inbox: Inbox<Event>,
     pub(super) outputs: Outputs<Output>,
     /// The poll that the upgrade has ended with a noop, which is still to be taken. A session is upgraded once.
@@ -47,8 +46,7 @@ impl Machine {
             outbox: Outbox::default(),
             taken: SendOptions::new(),
             timers: Timers::default(),
-            heartbeat: Heartbeat::Ponger { stopped: false },
-            silence: SilenceTimer::default(),
+            heartbeat: Heartbeat::new(),
             inbox: Inbox::new(),
             outputs: Outputs::new(),
             noop: None,
@@ -59,13 +57,8 @@ impl Machine {
 
     pub(super) fn start(&mut self, now: Instant, transport: Transport) {
         self.outbox.open = Some(transport);
-        self.heartbeat = Heartbeat::start(
-            now,
-            self.coding.revision,
-            &self.config,
-            &mut self.silence,
-            &mut self.timers,
-        );
+        self.heartbeat
+            .start(now, self.coding.revision, &self.config, &mut self.timers);
     }
 
     pub(super) fn output(&mut self, output: Output) {
@@ -75,13 +68,13 @@ impl Machine {
     pub(super) fn receive(&mut self, now: Instant, message: Message) {
         self.inbox.push_message(message);
         if !self.inbox_has_room() {
-            self.silence.pause(now, &self.timers);
+            self.heartbeat.silence.pause(now, &self.timers);
         }
     }
 
     /// Returns whether something waits for the room that the inbox has again.
     pub(super) fn may_resume(&self) -> bool {
-        self.silence.is_paused() && self.inbox_has_room()
+        self.heartbeat.silence.is_paused() && self.inbox_has_room()
     }
 
     pub(super) fn inbox_has_room(&self) -> bool {
@@ -115,7 +108,7 @@ impl Machine {
         self.outbox.ping = true;
         self.shrink();
         self.heartbeat
-            .on_ping_due(now, &self.config, &mut self.silence, &mut self.timers);
+            .on_ping_due(now, &self.config, &mut self.timers);
     }
 
     /// Returns whether the silence of a client is excused whose ping timeout is over.
@@ -124,7 +117,7 @@ impl Machine {
             Revision::V3 => heartbeat::patience(&self.config),
             _ => self.config.ping_timeout,
         };
-        self.silence.excuses(now, wait, &mut self.timers)
+        self.heartbeat.silence.excuses(now, wait, &mut self.timers)
     }
 
     /// Gives the memory of a burst back, once a heartbeat.
@@ -134,28 +127,21 @@ impl Machine {
     }
 
     pub(super) fn stop_heartbeat(&mut self) {
-        self.heartbeat.stop(&mut self.silence, &mut self.timers);
+        self.heartbeat.stop(&mut self.timers);
     }
 
     pub(super) fn on_pong(&mut self, now: Instant) -> Beat {
-        self.heartbeat
-            .on_pong(now, &self.config, &mut self.silence, &mut self.timers)
+        self.heartbeat.on_pong(now, &self.config, &mut self.timers)
     }
 
     pub(super) fn on_ping(&mut self, now: Instant) -> Beat {
         self.shrink();
-        self.heartbeat.on_ping(
-            now,
-            self.outbox.pong,
-            &self.config,
-            &mut self.silence,
-            &mut self.timers,
-        )
+        self.heartbeat
+            .on_ping(now, self.outbox.pong, &self.config, &mut self.timers)
     }
 
     pub(super) fn on_other_packet(&mut self, now: Instant) {
-        self.heartbeat
-            .on_other(now, &self.config, &mut self.silence, &mut self.timers);
+        self.heartbeat.on_other(now, &self.config, &mut self.timers);
     }
 
     pub(super) fn stop_upgrade_timers(&mut self) {
@@ -167,7 +153,7 @@ impl Machine {
     #[inline]
     pub(super) fn next_control(&mut self) -> Option<Packet> {
         // Whoever asks takes what there is, this or else a message.
-        self.silence.on_taken();
+        self.heartbeat.silence.on_taken();
         if self.outbox.has_control() {
             self.take_control()
         } else {
@@ -187,7 +173,7 @@ impl Machine {
         std::mem::take(&mut self.outbox.pong).then(Packet::pong)
     }
 
-    /// Everything that is due for one poll: control packets, messages as far as they fit, and the close packet of a
+    /// Takes everything that is due for one poll: control packets, messages as far as they fit, and the close packet of a
     /// closing session once nothing is left before it. Returns whether the close packet is among them.
     pub(super) fn take_batch(&mut self, closing: bool) -> (Payload, bool) {
         let mut batch = Batch::new(self.coding);
@@ -215,7 +201,7 @@ impl Machine {
         (payload, last)
     }
 
-    /// The poll is over with a noop; the driver takes it like any other payload.
+    /// Ends the poll with a noop, which the driver takes like any other payload.
     pub(super) fn answer_with_noop(&mut self, id: ExchangeId, announced: bool) {
         self.noop = Some(id);
         if !announced {
@@ -253,9 +239,9 @@ impl Machine {
         self.coding.encode_frame(packet)
     }
 
-    /// The last thing that the application hears.
+    /// Clears the queues and timers, and queues the last event of the application.
     pub(super) fn close(&mut self, reason: DisconnectReason) {
-        self.silence.stop(&mut self.timers);
+        self.heartbeat.silence.stop(&mut self.timers);
         self.timers.clear();
         self.discard_outbox();
         self.outputs.notify_senders();

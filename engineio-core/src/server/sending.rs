@@ -64,7 +64,7 @@ impl Session {
         let limits = machine.limits();
         let admitted = machine.outbox.admit(messages, refuse_separator, limits);
         if let Err(SendError::Full(())) = admitted {
-            machine.silence.on_refused();
+            machine.heartbeat.silence.on_refused();
         }
         admitted
     }

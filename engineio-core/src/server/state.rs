@@ -194,7 +194,7 @@ impl State {
         })
     }
 
-    /// The application hears of the end only of what it accepted.
+    /// Ends a session that the application has not accepted, and which therefore gets no event.
     fn never_opened(reason: DisconnectReason, machine: &mut Machine) -> Self {
         machine.discard_outbox();
         machine.outputs.notify_senders();
@@ -248,7 +248,7 @@ impl Closed {
     }
 }
 
-/// Answers what comes for a session that is not open, or not any more.
+/// Refuses an input for a session that is not open yet or has ended.
 fn refuse(input: Input, machine: &mut Machine) {
     match input {
         Input::PollOpened(id) | Input::Accepted(First::Polling(id)) => {

@@ -1,4 +1,4 @@
-//! What the driver takes: payloads and frames to be written, and events for the application.
+//! The methods with which a driver takes payloads and frames to write, and events for the application.
 
 use std::time::Instant;
 
@@ -75,7 +75,10 @@ impl Session {
     }
 
     fn resume(&mut self, now: Instant) {
-        self.machine.silence.resume(now, &mut self.machine.timers);
+        self.machine
+            .heartbeat
+            .silence
+            .resume(now, &mut self.machine.timers);
         self.transition(|state, machine| state.resume_post(now, machine));
     }
 }

@@ -1,4 +1,4 @@
-//! What a session costs in memory; all else about it is tested from outside.
+//! Tests of the memory that a session allocates. Everything else is tested through the public interface.
 
 use std::sync::Arc;
 use std::time::Instant;

@@ -16,7 +16,7 @@ const NOOP_PACE: Duration = Duration::from_millis(100);
 /// Reached by polling while the client tries links, one by each transport.
 ///
 /// Until the `5` packet, messages leave by polling only; from then on by frames only. The poll that is parked at that
-/// moment is answered with a noop. That is the whole argument why nothing is lost, doubled or reordered. The first
+/// moment is answered with a noop. Together, these rules are why nothing is lost, doubled or reordered. The first
 /// candidate to bring `5` wins and the others are closed. One that fails is closed and leaves the others alone.
 #[derive(Debug)]
 pub(super) struct Upgrading {
@@ -54,7 +54,7 @@ impl Upgrading {
         machine.timers.set(Timer::Upgrade, end);
         // Then the client has a whole timeout to listen again.
         let heard = after(end, machine.config.ping_timeout);
-        machine.silence.on_upgrade(heard);
+        machine.heartbeat.silence.on_upgrade(heard);
         Self {
             polling,
             candidates: [Some(candidate), None],
