@@ -69,7 +69,7 @@ fn total(name: &str, times: usize) -> Result<u64> {
         .context("callgrind says no number")
 }
 
-/// Does one kind of work, for the one who counts.
+/// Does one kind of work, under the eyes of callgrind.
 pub(crate) fn work(options: &mut Options) -> Result<()> {
     let name = options.word().context("which work?")?;
     let times: usize = options.required("times")?;

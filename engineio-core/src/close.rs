@@ -1,4 +1,4 @@
-//! How sessions end.
+//! The reasons for which sessions end.
 
 use std::fmt;
 

@@ -1,4 +1,4 @@
-//! What a server promises and enforces.
+//! The configuration of a server: what it announces and enforces.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! What waits to be sent.
+//! The queue of messages and control packets that are to be sent.
 
 use std::collections::VecDeque;
 
@@ -122,7 +122,7 @@ impl Outbox {
         self.bytes
     }
 
-    /// Gives the memory of a burst back; called once a heartbeat, so that a busy queue keeps its room.
+    /// Frees the memory of a burst. Called once a heartbeat, so that a busy queue keeps its capacity.
     pub(crate) fn shrink(&mut self) {
         if self.messages.is_empty() {
             self.messages = VecDeque::new();

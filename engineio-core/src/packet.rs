@@ -33,17 +33,17 @@ pub enum Message {
 }
 
 impl Message {
-    /// A text message; copies the text once, to put the packet digit in front of it.
+    /// Creates a text message; copies the text once, to put the packet digit in front of it.
     pub fn text(text: impl Into<Text>) -> Self {
         Self::Text(text.into())
     }
 
-    /// A binary message, without a copy.
+    /// Creates a binary message, without a copy.
     pub fn binary(bytes: impl Into<Bytes>) -> Self {
         Self::Binary(bytes.into())
     }
 
-    /// A text message that holds `value` as compact JSON, written straight into the packet.
+    /// Creates a text message that holds `value` as compact JSON, written straight into the packet.
     ///
     /// # Errors
     ///
@@ -65,7 +65,7 @@ impl Message {
         serde_json::from_slice(self.as_bytes())
     }
 
-    /// The text, or `None` if the message is binary.
+    /// Returns the text, or `None` if the message is binary.
     #[must_use]
     pub fn as_text(&self) -> Option<&str> {
         match self {
@@ -74,7 +74,7 @@ impl Message {
         }
     }
 
-    /// The data of the message: UTF-8 of a text, bytes of a binary one.
+    /// Returns the data of the message: the UTF-8 of a text, or the bytes of a binary message.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
         match self {
@@ -89,7 +89,7 @@ impl Message {
         matches!(self, Self::Binary(_))
     }
 
-    /// The length of the data in bytes.
+    /// Returns the length of the data in bytes.
     #[must_use]
     pub const fn len(&self) -> usize {
         match self {
@@ -230,7 +230,7 @@ impl Packet {
         Self::Pong(Bytes::from_static(Self::PROBE))
     }
 
-    /// The digit of the packet's type: `0` to `6` in ASCII.
+    /// Returns the digit of the packet's type: `0` to `6` in ASCII.
     #[must_use]
     pub const fn digit(&self) -> u8 {
         match self {

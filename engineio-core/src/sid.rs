@@ -49,14 +49,14 @@ impl Sid {
         }
     }
 
-    /// The id.
+    /// Returns the id as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
         // Only ASCII is ever stored.
         std::str::from_utf8(&self.bytes[..usize::from(self.len)]).unwrap_or_default()
     }
 
-    /// The first six characters, enough to tell sessions apart in a log without letting a reader of it take one over.
+    /// Returns the first six characters: enough to tell sessions apart in a log, and too few to take one over.
     #[must_use]
     pub fn short(&self) -> &str {
         let id = self.as_str();

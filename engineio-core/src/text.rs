@@ -48,14 +48,14 @@ impl Text {
         })
     }
 
-    /// For the codecs, which have checked the encoding of the payload that this is a part of.
+    /// Wraps bytes whose encoding the codec has already checked.
     pub(crate) fn from_checked(wire: Bytes) -> Self {
         debug_assert_eq!(wire.first(), Some(&Self::PREFIX));
         debug_assert!(std::str::from_utf8(&wire).is_ok());
         Self { wire }
     }
 
-    /// The text.
+    /// Returns the text.
     ///
     /// Without unsafe code the encoding is checked again on each call (gigabytes per second for ASCII): keep the
     /// `&str` rather than asking twice.
@@ -65,25 +65,25 @@ impl Text {
         std::str::from_utf8(self.as_bytes()).unwrap_or_default()
     }
 
-    /// The text as UTF-8 bytes, without the packet digit and without any check.
+    /// Returns the text as UTF-8 bytes, without the packet digit and without any check.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
         self.wire.get(1..).unwrap_or_default()
     }
 
-    /// The whole packet as it travels: `4`, then the text.
+    /// Returns the whole packet as it travels: `4`, then the text.
     #[must_use]
     pub const fn as_wire(&self) -> &Bytes {
         &self.wire
     }
 
-    /// The whole packet as it travels, by value.
+    /// Returns the whole packet as it travels, by value.
     #[must_use]
     pub fn into_wire(self) -> Bytes {
         self.wire
     }
 
-    /// The length of the text in bytes, without the packet digit.
+    /// Returns the length of the text in bytes, without the packet digit.
     #[must_use]
     pub const fn len(&self) -> usize {
         self.wire.len() - 1

@@ -67,13 +67,13 @@ thread_local! {
     };
 }
 
-/// The most bytes that may come for a message of `max_payload` bytes. What cannot be made smaller grows: by a thousandth
-/// in zlib, by an eighth at worst in compressors that save time.
+/// Returns the largest compressed size that is accepted, in bytes, for a message of up to `max_payload` bytes.
+/// Incompressible data grows by a thousandth in zlib, and by an eighth at worst in compressors that are made for speed.
 pub(crate) const fn compressed_limit(max_payload: usize) -> usize {
     max_payload.saturating_add(max_payload / 8 + 128)
 }
 
-/// The message that is compressed in these bytes. Whatever it would decompress to, it is given one byte more than `max_payload`.
+/// Decompresses a message. The output never takes more than one byte beyond `max_payload`.
 pub(crate) fn decompress(payload: &[u8], max_payload: usize) -> Result<Bytes, Violation> {
     let compressed = [payload, &TAIL_AND_END].concat();
     DECOMPRESSOR.with_borrow_mut(|decompressor| {
@@ -84,7 +84,7 @@ pub(crate) fn decompress(payload: &[u8], max_payload: usize) -> Result<Bytes, Vi
             })
             .decompress(&compressed, max_payload);
         if decompressed.is_err() {
-            // What has failed is not trusted to be set back.
+            // A decompressor that has failed is not reused.
             *decompressor = None;
         }
         decompressed
@@ -109,7 +109,7 @@ impl Decompressor {
                     return Err(Violation::TooLarge);
                 }
                 let message = Bytes::copy_from_slice(&buffer[..len]);
-                // It is nobody else's to see, should the library ever look behind where it writes.
+                // Cleared, so that no later message could show it, should the library ever read beyond its output.
                 buffer[..len].fill(0);
                 return Ok(message);
             }
@@ -119,7 +119,7 @@ impl Decompressor {
             room = 4 * DECOMPRESS_BUFFER;
         }
         loop {
-            // Of memory that is announced and not written the system has not to give any.
+            // The system provides only the pages that are written.
             let mut buffer = vec![0; room.min(limit)];
             match decompress_into(&mut self.state, compressed, &mut buffer)? {
                 Some(len) if len <= max_payload => {
@@ -135,10 +135,11 @@ impl Decompressor {
     }
 }
 
-/// Unpacks what has [`TAIL_AND_END`] behind it, and gives its length; `None` if there is not enough room.
+/// Decompresses bytes that end with [`TAIL_AND_END`]. Returns the length of the message, or `None` if there is not enough
+/// room.
 ///
-/// The room is all of it from the start, so that the library can write to its place and notices a reference to what was
-/// before the message.
+/// All of the room is given to the library from the start, so that it writes in place and notices a reference to data before
+/// the message.
 fn decompress_into(
     state: &mut Decompress,
     compressed: &[u8],
@@ -167,9 +168,9 @@ fn decompress_into(
     }
 }
 
-/// The message as a client is to get it, or `None` if it would not become smaller.
+/// Returns the compressed message, or `None` if it would not become smaller.
 pub(crate) fn compress(message: &Bytes) -> Option<Bytes> {
-    // Nobody else will ask for a message that nobody else holds.
+    // Only a message with other holders is going to be sent again.
     if message.is_unique() || message.len() > MEMORABLE {
         return compress_anew(message);
     }

@@ -43,22 +43,22 @@ impl Input {
         }
     }
 
-    /// The bytes behind the head of the frame, or from the beginning of the head.
+    /// Returns the bytes after the head of the frame, or from the head on if it is incomplete.
     pub(crate) fn unparsed(&self) -> &[u8] {
         &self.bytes[self.start..self.end]
     }
 
-    /// Moves behind bytes that were parsed.
+    /// Advances past bytes that were parsed.
     pub(crate) const fn advance(&mut self, len: usize) {
         self.start += len;
     }
 
-    /// How many bytes of the payload are there, or more if other frames follow.
+    /// Returns how many bytes of the payload have arrived, together with the frames behind it.
     pub(crate) const fn payload_len(&self) -> usize {
         self.large.len() + self.end - self.start
     }
 
-    /// Whether a payload is being read into memory of its own.
+    /// Returns whether a payload is being read into memory of its own.
     pub(crate) const fn is_large(&self) -> bool {
         self.large.capacity() > 0
     }
@@ -68,30 +68,31 @@ impl Input {
         self.is_large().then(|| std::mem::take(&mut self.large))
     }
 
-    /// Takes a payload that is complete. It can be changed where it is.
+    /// Takes a payload that is complete, to be unmasked in place.
     pub(crate) fn take(&mut self, len: usize) -> &mut [u8] {
         let start = self.start;
         self.start += len;
         &mut self.bytes[start..self.start]
     }
 
-    /// Passes over a payload that is complete.
+    /// Skips a payload that is complete.
     pub(crate) fn skip(&mut self, len: usize) {
         if self.take_large().is_none() {
             self.start += len;
         }
     }
 
-    /// Adds bytes that were read by others.
+    /// Adds bytes that were read together with the handshake.
     pub(crate) fn push(&mut self, bytes: &[u8]) {
         let mut all = self.unparsed().to_vec();
         all.extend_from_slice(bytes);
         self.keep(all);
     }
 
-    /// Reads what is there, of a frame with a payload of `len` bytes if its head is parsed. Gives 0 at the end.
+    /// Reads available bytes; `len` is the length of the payload if the head of the frame is parsed. Returns 0 at the end of
+    /// the stream.
     ///
-    /// While it is pending, the connection holds no more than what it has of the frame.
+    /// While it is pending, the connection holds no more memory than the part of the frame that has arrived.
     pub(crate) fn poll_fill<IO: AsyncRead + Unpin>(
         &mut self,
         io: &mut IO,
@@ -131,7 +132,7 @@ impl Input {
         }
         let missing = len - self.large.len();
         if self.large.len() == self.large.capacity() {
-            // What is announced is not trusted with memory all at once: it doubles as bytes come.
+            // A peer may announce more than it sends, so the memory grows with the bytes that arrive.
             let step = self.large.len().max(READ_BUFFER);
             self.large.reserve_exact(missing.min(step));
         }
@@ -140,7 +141,7 @@ impl Input {
         pin!(io.read_buf(&mut place)).poll(cx)
     }
 
-    /// Makes room behind what is unparsed, in the buffer of the thread.
+    /// Moves the unparsed bytes to the beginning of the thread's buffer, to read behind them.
     fn borrow(&mut self) {
         if self.bytes.len() == READ_BUFFER {
             // It is held already. What is left is the beginning of a frame that is not large.
@@ -158,7 +159,7 @@ impl Input {
         self.start = 0;
     }
 
-    /// Gives the buffer back to the thread, and keeps a copy of what is unparsed.
+    /// Returns the buffer to the thread, and keeps a copy of the unparsed bytes.
     fn give_back(&mut self) {
         let unparsed = self.unparsed().to_vec();
         let buffer = self.keep(unparsed);
@@ -173,7 +174,7 @@ impl Input {
         std::mem::replace(&mut self.bytes, bytes)
     }
 
-    /// How much memory the connection holds.
+    /// Returns how many bytes of memory the connection holds.
     #[cfg(test)]
     pub(crate) const fn capacity(&self) -> usize {
         self.bytes.capacity() + self.large.capacity()

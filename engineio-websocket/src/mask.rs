@@ -6,7 +6,7 @@ use std::io;
 /// The size of the mask key of a frame in bytes.
 pub(crate) const KEY: usize = 4;
 
-/// How many keys are drawn at once. The system call that draws them costs as much as masking some KiB.
+/// The number of keys that are drawn at once. The system call that draws them costs as much as masking a few KiB.
 const KEYS: usize = 256;
 
 /// Random bytes of the system, of which those from `next` on are unused.

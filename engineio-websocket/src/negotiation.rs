@@ -8,7 +8,7 @@ use http::{HeaderMap, HeaderValue};
 
 use crate::HandshakeError;
 
-/// How many offers are looked at. Clients make one or two, of which the later is the more modest.
+/// The number of offers that are considered. Clients make one or two, the second with fewer demands.
 const OFFERS: usize = 16;
 
 const AGREED: HeaderValue = HeaderValue::from_static(
@@ -18,7 +18,7 @@ const AGREED_WITH_WINDOW: HeaderValue = HeaderValue::from_static(
     "permessage-deflate; server_no_context_takeover; client_no_context_takeover; server_max_window_bits=15",
 );
 
-/// The answer to the first offer that can be kept; `None` if there is none, which is no error: then nothing is
+/// Returns the answer to the first offer that can be accepted, or `None` if there is none. That is not an error: nothing is
 /// compressed.
 pub fn negotiate(headers: &HeaderMap) -> Option<HeaderValue> {
     headers
@@ -50,7 +50,7 @@ fn answer(offer: &str) -> Option<HeaderValue> {
                 names_window = true;
                 2
             }
-            // What the client may be asked to keep to. It need not be: we read any window.
+            // A limit that the server may impose on the client. It is not needed: any window can be read.
             None if is(name, "client_max_window_bits") => 3,
             Some(bits) if is(name, "client_max_window_bits") && is_window(bits) => 3,
             _ => return None,
@@ -135,7 +135,7 @@ fn unquoted(value: &str) -> Option<&str> {
     }
 }
 
-/// What stands between separators that are not within quotes, without the blanks around it.
+/// Splits at separators that are not within quotes, and trims the parts.
 struct Parts<'a> {
     rest: Option<&'a str>,
     separator: u8,

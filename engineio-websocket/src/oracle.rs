@@ -13,7 +13,7 @@ use crate::{Role as Side, Violation};
 
 const LIMIT: usize = 300;
 
-/// What a stream turned out to be: its messages, and how it ended.
+/// The messages of a stream, and its end.
 #[derive(Debug, PartialEq, Eq)]
 struct Reading {
     messages: Vec<(bool, Vec<u8>)>,

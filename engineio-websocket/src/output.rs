@@ -32,7 +32,7 @@ pub(crate) struct Output {
     tail: Bytes,
     /// The key with which a client masks `tail`.
     key: [u8; mask::KEY],
-    /// There was no key for a frame, which is why nothing can be sent any more.
+    /// The reason why a frame got no mask key. Nothing can be sent after it.
     failed: Option<io::Error>,
 }
 
@@ -48,7 +48,7 @@ impl Output {
         }
     }
 
-    /// How many bytes wait to be written.
+    /// Returns the number of bytes that wait to be written.
     pub(crate) const fn len(&self) -> usize {
         self.bytes.len() - self.written + self.tail.len()
     }
@@ -155,7 +155,7 @@ impl Output {
         if self.bytes.capacity() > 0 {
             self.bytes.clear();
             self.written = 0;
-            // A stream that is copied and not written in place leaves a large one behind.
+            // Large payloads that had to be copied leave a large buffer behind, which is not kept.
             let bytes = std::mem::take(&mut self.bytes);
             if bytes.capacity() <= 2 * WRITE_BUFFER {
                 WRITE.set(bytes);
@@ -168,7 +168,7 @@ impl Output {
         }
     }
 
-    /// How much memory the connection holds.
+    /// Returns how many bytes of memory the connection holds.
     #[cfg(test)]
     pub(crate) const fn capacity(&self) -> usize {
         self.bytes.capacity()

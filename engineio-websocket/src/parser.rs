@@ -24,7 +24,7 @@ const COMPRESSED_BINARY: u8 = COMPRESSED | BINARY;
 /// The most bytes that a control frame may carry.
 const CONTROL_LIMIT: usize = 125;
 
-/// What the peer sent.
+/// A complete message or control frame of the peer.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Parsed {
     Message(Frame),
@@ -34,13 +34,13 @@ pub(crate) enum Parsed {
     Close(Option<CloseFrame>),
 }
 
-/// The treatment of a compressed message that is complete. Others are not concerned.
+/// The treatment of a complete message that is compressed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Compressed {
     Decompress,
     /// It stays where it is.
     Leave,
-    /// It comes too late, and is not worth the time.
+    /// It is dropped, because it arrived after the close frame.
     Drop,
 }
 
@@ -96,7 +96,7 @@ impl Parser {
         self.head.map(|head| head.len)
     }
 
-    /// The next thing that is complete. What is left of the input waits for more bytes.
+    /// Returns the next message or control frame that is complete. The rest of the input waits for more bytes.
     pub(crate) fn next(
         &mut self,
         input: &mut Input,
@@ -140,7 +140,7 @@ impl Parser {
         }
     }
 
-    /// Whether a message has to be unpacked when this frame is complete.
+    /// Returns whether this frame completes a compressed message.
     fn completes_compressed(&self, head: Head) -> bool {
         head.last
             && match head.opcode {
@@ -178,7 +178,7 @@ impl Parser {
         Ok(())
     }
 
-    /// The most bytes that may come of a message.
+    /// Returns the largest number of bytes that a message may have on the wire.
     fn limit(&self, compressed: bool) -> usize {
         match compressed {
             false => self.max_payload,
@@ -186,7 +186,7 @@ impl Parser {
         }
     }
 
-    /// A frame is complete; a fragment of a message gives nothing yet.
+    /// Takes a complete frame. Returns `None` if the message has more fragments.
     fn take(&mut self, head: Head, payload: Cow<'_, [u8]>) -> Result<Option<Parsed>, Violation> {
         Ok(Some(match head.opcode {
             CLOSE => Parsed::Close(close_frame(&payload)?),
@@ -197,7 +197,7 @@ impl Parser {
         }))
     }
 
-    /// A frame of a message that comes in fragments, is compressed, or both.
+    /// Takes a frame of a message that is fragmented, compressed, or both.
     fn take_part(
         &mut self,
         head: Head,
@@ -265,7 +265,7 @@ fn take_head(input: &mut Input, role: Role, deflate: bool) -> Result<Option<Head
     };
     let mut opcode = first & 0x0f;
     if first & 0x70 != 0 {
-        // It says of the first frame that the whole message is compressed, and has no other place (RFC 7692 § 6).
+        // The bit of the first frame says that the whole message is compressed; it is set nowhere else (RFC 7692 § 6).
         if !deflate || first & 0x70 != COMPRESSED || !matches!(opcode, TEXT | BINARY) {
             return Err(Violation::Protocol("reserved bits"));
         }

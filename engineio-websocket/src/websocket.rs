@@ -240,7 +240,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> WebSocket<IO> {
         loop {
             self.queue_pong();
             ready!(self.poll_drain(cx))?;
-            // One that had to wait for that finds an empty buffer now.
+            // A pong that had to wait finds an empty buffer now.
             if self.pong.is_none() {
                 break;
             }
@@ -257,8 +257,8 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> WebSocket<IO> {
         self.queue_close(Some(self.fault.unwrap_or(code)));
     }
 
-    /// The answer to a ping comes before whatever is sent after it. Behind what the peer does not take only the last
-    /// ping is remembered, or a flood of them would fill the buffer.
+    /// Queues the answer to the last ping, ahead of later frames. While the peer takes nothing only the last ping is
+    /// remembered, because a flood of pings would fill the buffer otherwise.
     fn queue_pong(&mut self) {
         if self.output.len() > 0 {
             return;
@@ -287,7 +287,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> WebSocket<IO> {
         Pin::new(&mut self.io).poll_shutdown(cx)
     }
 
-    /// How much memory the connection holds for bytes, both ways.
+    /// Returns the memory that the connection holds for reading and writing, in bytes.
     #[cfg(test)]
     const fn capacities(&self) -> (usize, usize) {
         (self.input.capacity(), self.output.capacity())

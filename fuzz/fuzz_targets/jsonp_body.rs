@@ -31,7 +31,7 @@ fuzz_target!(|data: &[u8]| {
     );
 });
 
-/// What the official client puts into its form: line feeds and `\n` escaped, then form encoding.
+/// Encodes a payload as the official client puts it into its form: line feeds and `\n` escaped, then form encoding.
 fn form(payload: &str) -> String {
     let escaped = payload.replace("\\n", "\\\n").replace('\n', "\\n");
     form_urlencoded::Serializer::new(String::new())

@@ -135,7 +135,7 @@ impl Client {
             .serve_connection(TokioIo::new(theirs), service)
             .with_upgrades();
         connections.spawn(async move {
-            // What a peer does wrong is its own affair.
+            // A fault of the peer ends only its own connection.
             let _ = connection.await;
         });
         let (mut reader, writer) = tokio::io::split(ours);

@@ -107,7 +107,7 @@ impl Setup {
         }
     }
 
-    /// What was answered is in order: pongs, and a close frame that nothing follows.
+    /// Checks that the answers are pongs, and a close frame that nothing follows.
     fn check_answers(self, written: &[u8]) {
         let mut wire = Wire::new(written, &[]);
         let role = self.peer().role;
@@ -124,7 +124,7 @@ impl Setup {
         assert!(matches!(end, Some(End::Close(_))), "{end:?}");
     }
 
-    /// The messages can be sent as they came, and are the same then.
+    /// Checks that the messages can be sent again, and arrive as the same.
     fn check_round_trip(self, frames: Vec<Frame>, parts: &[u8]) {
         let Self {
             role,
@@ -133,7 +133,6 @@ impl Setup {
         } = self.peer();
         let mut wire = Wire::new(&[], &[]);
         let mut socket = WebSocket::new(&mut wire, role, max_payload, deflate);
-        let cx = &mut Context::from_waker(Waker::noop());
         for frame in &frames {
             match deflate {
                 true => socket.write_compressed(frame.clone()),

@@ -1,4 +1,4 @@
-//! What the targets have in common: the properties of every payload, and the bytes of a script.
+//! The parts that the targets share: the properties of every payload, and the bytes of a script.
 
 mod payload;
 mod script;

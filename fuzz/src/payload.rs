@@ -1,4 +1,4 @@
-//! What must hold for the packets of any payload, whoever wrote it.
+//! The properties of the packets of any payload.
 
 use engineio_core::codec::{v3, v4};
 use engineio_core::{DecodeError, Frame, Packet, Payload};

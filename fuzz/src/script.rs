@@ -11,7 +11,7 @@ impl<'a> Script<'a> {
         Self(bytes)
     }
 
-    /// Whether nothing is left.
+    /// Returns whether nothing is left.
     #[must_use]
     pub const fn is_over(&self) -> bool {
         self.0.is_empty()

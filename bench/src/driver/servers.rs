@@ -47,7 +47,7 @@ impl Server {
         }
     }
 
-    /// Whether the server can do this.
+    /// Returns whether the server can do this.
     pub(super) fn serves(&self, mode: &Mode) -> bool {
         match self.limit {
             Some("websocket") => {

@@ -12,7 +12,7 @@ use super::frames::{Batch, Tail};
 use super::ws::{Pace, WebSocket};
 use super::{Load, meter};
 
-/// What the clients know together. Broadcast `n` stands at `n % depth`; the next one with that place is asked for only
+/// The state that the clients share. Broadcast `n` stands at `n % depth`; the next one with that place is asked for only
 /// when all clients have this one.
 #[derive(Default)]
 struct Round {

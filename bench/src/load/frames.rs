@@ -160,7 +160,7 @@ impl Batch {
         }
     }
 
-    /// Whether these bytes stand at `at` in message number `number`.
+    /// Returns whether these bytes stand at `at` in message number `number`.
     fn is_echo(&self, number: u64, at: usize, bytes: &[u8]) -> bool {
         let head = &self.plain[(number % self.depth as u64) as usize];
         let in_head = bytes.len().min(head.len().saturating_sub(at));
@@ -170,7 +170,7 @@ impl Batch {
             && (rest.is_empty() || *rest == self.plain_tail[tail_at..tail_at + rest.len()])
     }
 
-    /// Whether a packet is message number `number`.
+    /// Returns whether a packet is message number `number`.
     pub(super) fn is_packet(&self, number: u64, packet: &[u8]) -> bool {
         packet.len() == self.packet_len() && self.is_echo(number, 0, packet)
     }
@@ -289,7 +289,7 @@ impl Parser {
 mod tests {
     use super::{Batch, Control, Parser, Tail};
 
-    /// What a server makes of a client's frames.
+    /// Turns the frames of a client into those of a server.
     fn echo(batch: &Batch, wire: &[u8]) -> Vec<u8> {
         let head = batch.frame_len() - batch.packet_len();
         let mut answer = Vec::new();

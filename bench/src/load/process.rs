@@ -4,7 +4,7 @@ use std::fs;
 
 use anyhow::{Context, Result};
 
-/// How long the threads of a process ran, and how long they could have run but did not, in nanoseconds.
+/// The time for which the threads of a process ran, and the time for which they were ready but did not run, in nanoseconds.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Clock {
     pub(crate) ran: u64,

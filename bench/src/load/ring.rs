@@ -16,7 +16,7 @@ use super::frames::{Batch, Tail};
 use super::ws::{Pace, WebSocket};
 use super::{Load, meter};
 
-/// How far a turn is passed on: a prime, so that every client gets one, and so far that the next client is no neighbour
+/// The distance over which a turn is passed on: a prime, so that every client gets one, and so large that the next client is not a neighbour
 /// in memory.
 const STRIDE: usize = 7_919;
 

@@ -40,7 +40,7 @@ pub(super) trait Pace {
     fn allowed(&mut self, cx: &mut Context<'_>) -> u64;
     /// All but the first `first` of `first + count` messages are about to be sent, or were begun.
     fn sending(&mut self, first: u64, count: u64);
-    /// Whether this client is done, given how many echoes it saw.
+    /// Returns whether this client is done after so many echoes.
     fn is_done(&self, sent: u64, echoes: u64) -> bool;
 }
 

@@ -1,4 +1,4 @@
-//! What a client bears and asks for.
+//! The configuration of a client's session.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! What every state of a client's session shares: queues, timers, and the outputs that are still to be taken.
+//! The parts that all states of a client's session share: queues, timers, and the outputs that are still to be taken.
 
 use std::time::{Duration, Instant};
 
@@ -321,7 +321,7 @@ impl Machine {
         Ok(())
     }
 
-    /// The last thing that the application hears.
+    /// Clears the queues and timers, and queues the last event of the application.
     pub(super) fn close(&mut self, reason: DisconnectReason) {
         self.silence.stop(&mut self.timers);
         self.timers.clear();

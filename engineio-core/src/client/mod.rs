@@ -126,7 +126,7 @@ pub struct Session {
 }
 
 impl Session {
-    /// A session that is to be opened by this transport. The first output tells how.
+    /// Creates a session that is to be opened over this transport. The first output begins the handshake.
     ///
     /// Messages may be sent already; they wait for the open packet.
     #[must_use]
@@ -180,7 +180,7 @@ impl Session {
         self.transition(|state, machine| state.abort(reason, machine));
     }
 
-    /// The next thing that the driver must do.
+    /// Returns the next output, which the driver must carry out.
     #[must_use]
     pub fn poll_output(&mut self) -> Option<Output> {
         self.machine.outputs.take(&mut self.machine.inbox)
@@ -239,13 +239,13 @@ impl Session {
         self.machine.opened.as_ref()
     }
 
-    /// The current transport, or the last one once the session has ended. An upgrade counts once it is complete.
+    /// Returns the current transport, or the last one once the session has ended. An upgrade counts once it is complete.
     #[must_use]
     pub const fn transport(&self) -> Transport {
         self.state.transport()
     }
 
-    /// Returns whether the session is on its way from polling to WebSocket, with an end that is still open.
+    /// Returns whether an upgrade from polling to WebSocket is under way.
     #[must_use]
     pub const fn is_upgrading(&self) -> bool {
         matches!(self.state, State::Open(Link::Probing(_) | Link::Pausing(_)))

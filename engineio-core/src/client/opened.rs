@@ -205,14 +205,13 @@ impl Opened {
         })
     }
 
-    /// The id of the session. It has to be percent-encoded in a URL.
+    /// Returns the id of the session. It has to be percent-encoded in a URL.
     #[must_use]
     pub fn sid(&self) -> &str {
         &self.sid
     }
 
-    /// The first six characters of the id, enough to tell sessions apart in a log without letting a reader of it take
-    /// one over.
+    /// Returns the first six characters of the id: enough to tell sessions apart in a log, and too few to take one over.
     #[must_use]
     pub fn short_sid(&self) -> &str {
         let end = self.sid.char_indices().nth(6).map(|(at, _)| at);
@@ -225,7 +224,7 @@ impl Opened {
         self.upgrades.contains(transport)
     }
 
-    /// The time between two heartbeats, at most [`Opened::MAX_PATIENCE`]. In revision 3 it is the client that sends them.
+    /// Returns the time between two heartbeats, at most [`Opened::MAX_PATIENCE`]. In revision 3 it is the client that sends them.
     #[must_use]
     pub const fn ping_interval(&self) -> Duration {
         self.ping_interval
@@ -238,7 +237,7 @@ impl Opened {
         self.patience
     }
 
-    /// The largest POST body, in bytes, that the server takes; `None` if it did not say.
+    /// Returns the largest POST body, in bytes, that the server takes; `None` if it did not say.
     #[must_use]
     pub const fn max_payload(&self) -> Option<usize> {
         self.max_payload
@@ -247,7 +246,7 @@ impl Opened {
 
 impl fmt::Debug for Opened {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Who knows the whole id can act as the client.
+        // With the whole id anybody could act as the client.
         f.debug_struct("Opened")
             .field("sid", &format_args!("{}…", self.short_sid()))
             .field("upgrades", &self.upgrades)

@@ -1,4 +1,4 @@
-//! How the packets of one session are written: its revision, and whether binary data may travel as it is.
+//! The encoding of one session: its revision, and the form of its binary data.
 
 use super::{DecodeError, Frame, Payload, Revision, v3, v4};
 use crate::Packet;
@@ -23,7 +23,7 @@ impl Coding {
         matches!(self.revision, Revision::V4)
     }
 
-    /// The packets of a payload; the kind of the body is told apart by revision 3 only.
+    /// Decodes the packets of a payload. Only revision 3 distinguishes text and binary bodies.
     pub(crate) fn decode_payload(self, payload: Payload) -> Packets {
         match self.revision {
             Revision::V3 => Packets::V3(v3::decode_payload(payload)),
@@ -57,7 +57,7 @@ impl Coding {
         }
     }
 
-    /// The size of a payload that holds nothing yet.
+    /// Returns the size of a payload without packets.
     pub(crate) const fn empty_payload(self) -> PayloadSize {
         PayloadSize {
             coding: self,
@@ -110,7 +110,7 @@ pub(crate) struct PayloadSize {
 }
 
 impl PayloadSize {
-    /// The size with this packet added.
+    /// Returns the size with this packet added.
     #[must_use]
     pub(crate) fn with(self, packet: &Packet) -> Self {
         match self.coding.revision {
@@ -127,7 +127,7 @@ impl PayloadSize {
         }
     }
 
-    /// The size in bytes.
+    /// Returns the size in bytes.
     pub(crate) const fn bytes(self) -> usize {
         match self.coding.revision {
             Revision::V3 if self.is_binary => self.binary,

@@ -1,4 +1,4 @@
-//! Why bytes of a peer are not packets.
+//! The errors of decoding: the reasons why bytes of a peer are not packets.
 
 use std::fmt;
 

@@ -21,12 +21,12 @@ pub enum Frame {
 }
 
 impl Frame {
-    /// A text frame from anything that is known to be UTF-8, without a copy where it owns its bytes.
+    /// Creates a text frame from anything that is known to be UTF-8; owned bytes are not copied.
     pub fn text<S: AsRef<str> + Into<Bytes>>(text: S) -> Self {
         Self::Text(Utf8::new(text))
     }
 
-    /// The bytes of the frame.
+    /// Returns the bytes of the frame.
     #[must_use]
     pub const fn as_bytes(&self) -> &Bytes {
         match self {
@@ -69,13 +69,13 @@ impl Utf8 {
         Self(bytes)
     }
 
-    /// The bytes.
+    /// Returns the bytes.
     #[must_use]
     pub const fn as_bytes(&self) -> &Bytes {
         &self.0
     }
 
-    /// The bytes, by value.
+    /// Returns the bytes, by value.
     #[must_use]
     pub fn into_bytes(self) -> Bytes {
         self.0

@@ -25,7 +25,7 @@ pub struct Payload {
 }
 
 impl Payload {
-    /// A body of text. Whether what came from a peer is UTF-8 is checked when it is decoded.
+    /// Creates a body of text. A body that came from a peer is checked for UTF-8 when it is decoded.
     pub fn text(body: impl Into<Bytes>) -> Self {
         Self {
             body: body.into(),
@@ -34,7 +34,7 @@ impl Payload {
         }
     }
 
-    /// A body of bytes (`application/octet-stream`).
+    /// Creates a body of bytes (`application/octet-stream`).
     pub fn binary(body: impl Into<Bytes>) -> Self {
         Self {
             body: body.into(),

@@ -16,8 +16,8 @@ pub const SEPARATOR: u8 = 0x1e;
 /// The character that begins a binary message in text form.
 pub const BASE64_PREFIX: u8 = b'b';
 
-/// What clients send in practice: padding present or left out, the standard or the URL-safe alphabet. Anything
-/// else is an error rather than silently fewer bytes.
+/// Accepts what clients send in practice: padding or none, and the standard or the URL-safe alphabet. Anything else is an
+/// error, so that no bytes are dropped silently.
 const DECODING: GeneralPurposeConfig = GeneralPurposeConfig::new()
     .with_decode_padding_mode(DecodePaddingMode::Indifferent)
     .with_decode_allow_trailing_bits(true);
@@ -137,7 +137,7 @@ pub struct Packets {
     /// The length of the whole payload.
     buffer: usize,
     offset: usize,
-    /// The number of bytes from the start of the payload are UTF-8.
+    /// The length of the valid UTF-8 at the start of the payload, in bytes.
     valid: usize,
 }
 

@@ -199,7 +199,7 @@ fn what_unpacks_to_too_much_is_refused_before_it_fills_memory() {
         Err(Violation::TooLarge)
     );
 
-    // What comes is bounded as well, whatever it would become; by a little more than a message may have.
+    // The compressed size is bounded too, by a little more than the size of a message.
     let parts = [frame(0x42, &noise(LIMIT)), frame(0x80, &noise(LIMIT / 6))];
     assert_eq!(parse(&parts), Err(Violation::TooLarge));
     let announced = &frame(0xc2, &noise(2 * LIMIT))[..14];

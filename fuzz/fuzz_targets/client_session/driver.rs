@@ -17,7 +17,7 @@ pub enum Kind {
     Post,
 }
 
-/// What is known of a request.
+/// The state of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Request {
     /// A POST whose body is still to be taken.
@@ -178,7 +178,7 @@ impl Driver {
         }
     }
 
-    /// What a server says that means an upgrade or an opening well.
+    /// Sends a packet of a server that belongs to an upgrade or an opening.
     pub fn say(&mut self, script: &mut Script<'_>) {
         let text = match script.below(4) {
             0 => open_packet(script),

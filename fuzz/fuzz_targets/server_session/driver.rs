@@ -12,7 +12,7 @@ use engineio_fuzz::Script;
 use crate::peer::{Peer, in_order};
 use crate::vigil::Vigil;
 
-/// What is known of a request.
+/// The state of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Exchange {
     Waits,
