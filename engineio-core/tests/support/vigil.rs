@@ -5,10 +5,13 @@ use std::time::{Duration, Instant};
 use engineio_core::server::Session;
 use engineio_core::{Config, Packet, Revision};
 
-/// The last signs of a client. While the inbox is full, or the session is not open, none is expected.
+/// The last signs of a client. The time during which the inbox is full does not count, and none is expected of a session
+/// that is not open.
 pub(crate) struct Vigil {
     revision: Revision,
     inbox_limit: usize,
+    /// When the session was looked at, and whether its inbox was full then.
+    checked: (Instant, bool),
     /// When something was taken to be written.
     taken: Instant,
     /// When a heartbeat packet came.
@@ -29,6 +32,7 @@ impl Vigil {
         Self {
             revision,
             inbox_limit: config.inbox_limit,
+            checked: (now, false),
             taken: now,
             heartbeat: now,
             untaken: match revision {
@@ -56,7 +60,12 @@ impl Vigil {
 
     /// Called after every change, and whenever time has passed.
     pub(crate) fn check(&mut self, now: Instant, session: &Session) {
-        if !session.is_open() || session.inbox_bytes() > self.inbox_limit {
+        if let (before, true) = self.checked {
+            self.taken += now - before;
+            self.heartbeat += now - before;
+        }
+        self.checked = (now, session.inbox_bytes() > self.inbox_limit);
+        if !session.is_open() {
             self.taken = now;
             self.heartbeat = now;
         }
