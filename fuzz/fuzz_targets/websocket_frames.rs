@@ -18,7 +18,7 @@ fuzz_target!(|data: &[u8]| {
     let setup = Setup {
         role,
         deflate: script.byte() & 1 == 1,
-        max_payload: script.pick(&[1_000_000, 70_000, 300, 0]),
+        max_payload: script.pick(&[1_000_000, 300, 10, 0]),
     };
     let parts = [script.byte(), script.byte(), script.byte()];
     let bytes = script.rest();

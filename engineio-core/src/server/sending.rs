@@ -26,6 +26,7 @@ impl Session {
     /// # Errors
     ///
     /// As [`send`](Self::send).
+    #[inline]
     pub fn send_with(&mut self, message: Message, options: SendOptions) -> Result<(), SendError> {
         if let Err(error) = self.admit(std::slice::from_ref(&message)) {
             return Err(error.with(message));
