@@ -2,9 +2,9 @@
 //! who goes on (`cargo xtask races`).
 
 #[cfg(engineio_shuttle)]
-pub(crate) use shuttle::sync::{Mutex, MutexGuard, RwLock, atomic};
+pub(crate) use shuttle::sync::{Mutex, MutexGuard, RwLock, RwLockWriteGuard, atomic};
 #[cfg(not(engineio_shuttle))]
-pub(crate) use std::sync::{Mutex, MutexGuard, RwLock, atomic};
+pub(crate) use std::sync::{Mutex, MutexGuard, RwLock, RwLockWriteGuard, atomic};
 
 /// Runs a task that nobody waits for.
 pub(crate) fn spawn(

@@ -354,7 +354,7 @@ impl ServerInner {
     /// Finds the session of a request, whose parameters must match those that the session was opened with.
     fn find(self: &Arc<Self>, sid: &Sid, query: &Query) -> Result<Arc<Session>, Refusal> {
         let session = self.registry.get(sid).ok_or(Refusal::UnknownSid)?;
-        // The runtime that watched the deadlines may be gone: in actix-web each worker has one of its own.
+        // Its runtime may not have served this server yet: in actix-web each worker has one of its own.
         self.deadlines.watch(self);
         // A session that may be answered with bytes cannot be asked for scripts.
         let scripts = query.jsonp.is_none() || session.base64 || session.revision == Revision::V4;

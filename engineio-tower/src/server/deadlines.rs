@@ -1,4 +1,4 @@
-//! The deadlines of all sessions of a server, watched by one task.
+//! The deadlines of all sessions of a server, watched by one task for each runtime.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -6,16 +6,19 @@ use std::sync::{Arc, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use engineio_core::Sid;
-use tokio::runtime::Handle;
+use tokio::runtime::{self, Handle};
 use tokio::sync::Notify;
 
 use crate::server::ServerInner;
-use crate::sync::Mutex;
-use crate::sync::atomic::{AtomicBool, Ordering};
+use crate::sync::{Mutex, RwLock, RwLockWriteGuard};
 
 /// The pause of the watcher after it has woken sessions. A lone deadline is met at once; those of a crowd are met
 /// together (a batch), so that thousands of pings a second cost fifty wake-ups of the thread and not thousands.
 const REST: Duration = Duration::from_millis(20);
+
+/// The time after which a deadline that was not met shows that the runtime of the leading watcher is blocked. It is
+/// longer than the tasks of a loaded runtime wait for their turn, and short against any heartbeat.
+const PATIENCE: Duration = Duration::from_millis(100);
 
 /// A heap of (deadline, session id).
 ///
@@ -23,11 +26,16 @@ const REST: Duration = Duration::from_millis(20);
 /// session's deadline has come is put back at the right time, so a deadline that moves away costs nothing. Compared
 /// with `tokio_util::time::DelayQueue`, an entry can be added outside a runtime (a session may be closed from a plain
 /// thread), needs no key to be kept, and is found to be stale without being told.
+///
+/// Each runtime that serves requests has a watcher, because any of them may block or end: in actix-web each worker has
+/// one. The first of the list leads and meets the deadlines. The others look only at those that are overdue by
+/// [`PATIENCE`], and the one that finds such a deadline leads from then on.
 #[derive(Debug, Default)]
 pub(crate) struct Deadlines {
     heap: Mutex<BinaryHeap<Reverse<(Instant, Sid)>>>,
-    earlier: Notify,
-    watched: AtomicBool,
+    /// Notified when the first deadline comes nearer, and when the leader changes.
+    changed: Notify,
+    watchers: RwLock<Vec<runtime::Id>>,
 }
 
 impl Deadlines {
@@ -38,33 +46,44 @@ impl Deadlines {
         heap.push(Reverse((at, sid)));
         drop(heap);
         if first {
-            self.earlier.notify_one();
+            self.changed.notify_waiters();
         }
     }
 
-    /// Starts the watcher's task, unless it is running or the caller has no runtime.
+    /// Starts the watcher of the caller's runtime, unless it is running or the caller has no runtime.
     pub(crate) fn watch(self: &Arc<Self>, server: &Arc<ServerInner>) {
-        if self.watched.load(Ordering::Relaxed) {
-            return;
-        }
         let Ok(runtime) = Handle::try_current() else {
             return;
         };
-        if !self.watched.swap(true, Ordering::AcqRel) {
-            let watcher = Watcher(Arc::clone(self));
-            crate::sync::spawn(&runtime, watcher.run(Arc::downgrade(server)));
+        let id = runtime.id();
+        let watchers = self.watchers.read().unwrap_or_else(PoisonError::into_inner);
+        let watched = watchers.contains(&id);
+        drop(watchers);
+        if watched {
+            return;
         }
+        let mut watchers = self.lock_watchers();
+        if watchers.contains(&id) {
+            return;
+        }
+        watchers.push(id);
+        drop(watchers);
+        let watcher = Watcher {
+            deadlines: Arc::clone(self),
+            runtime: id,
+        };
+        crate::sync::spawn(&runtime, watcher.run(Arc::downgrade(server)));
     }
 
-    /// Ends the task of a server that is gone.
+    /// Ends the tasks of a server that is gone.
     pub(crate) fn stop(&self) {
-        self.earlier.notify_one();
+        self.changed.notify_waiters();
     }
 
-    fn pop_due(&self, now: Instant) -> Result<Sid, Option<Instant>> {
+    fn pop_due(&self, now: Instant, late: Duration) -> Result<Sid, Option<Instant>> {
         let mut heap = self.heap.lock().unwrap_or_else(PoisonError::into_inner);
         match heap.peek() {
-            Some(Reverse((at, sid))) if *at <= now => {
+            Some(Reverse((at, sid))) if *at + late <= now => {
                 let sid = *sid;
                 heap.pop();
                 if heap.capacity() > 1024 && heap.len() * 4 < heap.capacity() {
@@ -72,24 +91,40 @@ impl Deadlines {
                 }
                 Ok(sid)
             }
-            next => Err(next.map(|Reverse((at, _))| *at)),
+            next => Err(next.map(|Reverse((at, _))| *at + late)),
         }
+    }
+
+    fn lock_watchers(&self) -> RwLockWriteGuard<'_, Vec<runtime::Id>> {
+        self.watchers
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// The running task. A runtime that is shut down drops it, and the next request starts another one elsewhere.
-struct Watcher(Arc<Deadlines>);
+/// The running task of one runtime. A runtime that is shut down drops it, and another watcher leads.
+struct Watcher {
+    deadlines: Arc<Deadlines>,
+    runtime: runtime::Id,
+}
 
 impl Watcher {
     async fn run(self, server: Weak<ServerInner>) {
         let mut rested = tokio::time::Instant::now().into_std();
         loop {
+            // Before the look: from here on it misses no notification.
+            let changed = self.deadlines.changed.notified();
             let now = tokio::time::Instant::now().into_std();
-            match self.0.pop_due(now) {
+            let leads = self.leads();
+            let late = if leads { Duration::ZERO } else { PATIENCE };
+            match self.deadlines.pop_due(now, late) {
                 Ok(sid) => {
                     let Some(server) = server.upgrade() else {
                         return;
                     };
+                    if !leads {
+                        self.lead();
+                    }
                     rested = now + REST;
                     // Thousands may be due at once; requests want the thread too.
                     tokio::task::consume_budget().await;
@@ -101,23 +136,39 @@ impl Watcher {
                     if server.strong_count() == 0 {
                         return;
                     }
-                    let earlier = self.0.earlier.notified();
                     match next {
                         Some(at) => {
                             let at = at.max(rested);
-                            let _ = tokio::time::timeout_at(at.into(), earlier).await;
+                            let _ = tokio::time::timeout_at(at.into(), changed).await;
                         }
-                        None => earlier.await,
+                        None => changed.await,
                     }
                 }
             }
+        }
+    }
+
+    fn leads(&self) -> bool {
+        let watchers = self.deadlines.watchers.read();
+        let watchers = watchers.unwrap_or_else(PoisonError::into_inner);
+        watchers.first() == Some(&self.runtime)
+    }
+
+    fn lead(&self) {
+        tracing::debug!(target: "engineio::session", "the runtime that watched the deadlines is blocked; another one goes on");
+        let mut watchers = self.deadlines.lock_watchers();
+        if let Some(place) = watchers.iter().position(|id| *id == self.runtime) {
+            watchers.swap(0, place);
         }
     }
 }
 
 impl Drop for Watcher {
     fn drop(&mut self) {
-        self.0.watched.store(false, Ordering::Release);
+        self.deadlines
+            .lock_watchers()
+            .retain(|id| *id != self.runtime);
+        self.deadlines.changed.notify_waiters();
     }
 }
 
