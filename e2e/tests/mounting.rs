@@ -189,7 +189,7 @@ async fn actix_wrap_around_a_scope() {
     let address = actix(move |config| {
         let users = web::resource("/users").to(async || "Ada");
         let scope = web::scope("/api").service(users);
-        config.service(scope.wrap(engineio_actix::EngineIo::new(&server)));
+        config.service(scope.wrap_fn(engineio_actix::middleware(&server)));
     });
     reached(address, "/api/engine.io").await;
     not_reached(address, "/engine.io").await;

@@ -137,7 +137,8 @@ impl EngineIoLayer {
     /// Returns a layer for this server.
     #[must_use]
     pub fn new(server: Server) -> Self {
-        Self(engineio_tower::EngineIoLayer::new(server).peer_addr_from(peer))
+        let layer = engineio_tower::EngineIoLayer::new(server);
+        Self(layer.peer_addr_from(peer).discard_unread::<Body>())
     }
 }
 
@@ -166,8 +167,8 @@ pub struct EngineIo<S>(EngineIoService<S>);
 
 impl<S, B, R> Service<http::Request<B>> for EngineIo<S>
 where
-    S: Service<http::Request<B>, Response = http::Response<R>>,
-    B: HttpBody<Error: Into<BoxError>>,
+    S: Service<http::Request<B>, Response = http::Response<R>> + Clone,
+    B: HttpBody<Error: Into<BoxError>> + Unpin + 'static,
     R: HttpBody<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
 {
     type Response = Response;
@@ -233,6 +234,7 @@ impl<S: Clone + Send + Sync + 'static> RouterExt for Router<S> {
         // axum gives braces a meaning; the server's path is literal.
         let path = server.path().replace('{', "{{").replace('}', "}}");
         let service = EngineIoService::new(server).peer_addr_from(peer);
+        let service = service.discard_unread::<Body>();
         let router = match path.as_str() {
             "" => self,
             path => self.route_service(path, service.clone()),
@@ -279,7 +281,7 @@ pub fn wrap<B>(
 + Send
 + Sync
 where
-    B: HttpBody<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
+    B: HttpBody<Data = Bytes, Error: Into<BoxError>> + Send + Unpin + 'static,
 {
     EngineIoLayer::new(server).layer(router)
 }

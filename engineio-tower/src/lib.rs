@@ -191,6 +191,7 @@ pub use http::body::ResponseBody;
 pub use http::driver::Driver;
 pub use http::future::ResponseFuture;
 pub use http::service::{EngineIoLayer, EngineIoService, NotFound};
+pub use http::unread::DiscardUnread;
 pub use http::upgrade::HostUpgrade;
 pub use policy::cookie::{SameSite, SidCookie};
 pub use policy::options::WhenFull;

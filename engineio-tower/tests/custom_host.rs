@@ -94,6 +94,55 @@ async fn the_body_of_another_path_reaches_the_host_unchanged() {
     }
 }
 
+/// A host app without room, as one behind `ConcurrencyLimit` whose permits are all in use.
+#[derive(Clone)]
+struct Saturated;
+
+impl tower::Service<Request<support::Body>> for Saturated {
+    type Response = Response<support::Body>;
+    type Error = std::convert::Infallible;
+    type Future = std::future::Ready<Result<Self::Response, Self::Error>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        Poll::Pending
+    }
+
+    fn call(&mut self, _: Request<support::Body>) -> Self::Future {
+        panic!("the host app was called although it is not ready")
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_saturated_host_app_does_not_hold_up_the_server() {
+    let server = echo();
+    let service = EngineIoLayer::new(server.clone()).layer(Saturated);
+    let (sid, _) = support::open(&server).await;
+    let post = service
+        .clone()
+        .oneshot(support::post_request(&sid, "4hello"));
+    let posted = tokio::time::timeout(std::time::Duration::from_secs(1), post).await;
+    assert_eq!(posted.expect("an answer").unwrap().status(), StatusCode::OK);
+    let poll = support::get_request(&format!("EIO=4&transport=polling&sid={sid}"));
+    let poll = tokio::time::timeout(
+        std::time::Duration::from_secs(1),
+        service.clone().oneshot(poll),
+    );
+    let body = poll
+        .await
+        .expect("an answer")
+        .unwrap()
+        .collect()
+        .await
+        .unwrap();
+    assert_eq!(body.to_bytes(), "4hello");
+    // A request of the host app waits until that is ready.
+    let request = Request::get("/page")
+        .body(support::Body::default())
+        .unwrap();
+    let page = tokio::time::timeout(std::time::Duration::from_secs(1), service.oneshot(request));
+    assert!(page.await.is_err());
+}
+
 #[tokio::test]
 async fn a_driver_runs_over_a_stream_that_is_not_send() {
     let server = echo();

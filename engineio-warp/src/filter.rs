@@ -2,8 +2,9 @@
 
 use std::pin::Pin;
 
-use bytes::Bytes;
-use engineio_tower::{EngineIoService, HostBody, PeerAddr, Server};
+use bytes::{Buf, Bytes};
+use engineio_tower::{DiscardUnread, HostBody, PeerAddr, Server};
+use futures_core::Stream;
 use http::header::HOST;
 use http::uri::Authority;
 use http::{HeaderMap, HeaderValue, Method, Request, Response};
@@ -60,7 +61,7 @@ pub fn filter(
         .then(
             move |path, method, query, headers, peer: Option<_>, upgrade: Option<_>, body| {
                 let request = request(path, method, query, headers, body);
-                let mut service = EngineIoService::new(server.clone());
+                let server = server.clone();
                 async move {
                     let Some(mut request) = request else {
                         let mut response = Response::new(Bytes::new());
@@ -70,8 +71,7 @@ pub fn filter(
                     let extensions = request.extensions_mut();
                     peer.map(|peer| extensions.insert(PeerAddr(peer)));
                     upgrade.map(|upgrade: OnUpgrade| extensions.insert(upgrade));
-                    let Ok(response) = tower_service::Service::call(&mut service, request).await;
-                    response.map(|body| body.into_bytes().unwrap_or_default())
+                    server.respond(request).await
                 }
             },
         )
@@ -89,18 +89,23 @@ fn headers() -> impl Filter<Extract = (HeaderMap,), Error = Rejection> + Copy {
     })
 }
 
-fn request<S>(
+fn request<S, D>(
     path: String,
     method: Method,
     query: String,
     headers: HeaderMap,
     stream: S,
-) -> Option<Request<HostBody<Pin<Box<S>>>>> {
+) -> Option<Request<DiscardUnread<HostBody<Pin<Box<S>>>>>>
+where
+    S: Stream<Item = Result<D, warp::Error>> + Send + 'static,
+    D: Buf + 'static,
+{
     let uri = match query.as_str() {
         "" => path.parse(),
         query => format!("{path}?{query}").parse(),
     };
-    let mut request = Request::new(HostBody::new(Box::pin(stream), &headers));
+    let body = HostBody::new(Box::pin(stream), &headers);
+    let mut request = Request::new(DiscardUnread::new(body, &headers));
     *request.method_mut() = method;
     *request.uri_mut() = uri.ok()?;
     *request.headers_mut() = headers;

@@ -4,7 +4,10 @@ use engineio_e2e::app::MAX_PAYLOAD;
 use engineio_e2e::host::Host;
 use engineio_tower::DisconnectReason;
 
-use crate::support::scene;
+use crate::support::{POLLING, scene};
+
+/// More than the buffers between the two ends hold.
+const LARGE: usize = 12_000_000;
 
 /// The length alone is enough: nothing of the body is sent.
 pub(crate) async fn too_large_by_length<H: Host>() {
@@ -61,4 +64,32 @@ pub(crate) async fn chunked_post<H: Host>() {
     }
     assert_eq!(post.response().await.text(), "ok");
     assert_eq!(poll.get(&target).await.text(), packet);
+}
+
+/// The client writes its whole request before it reads, as Node.js and proxies do. A reset would take the answer from it.
+pub(crate) async fn refused_before_the_body<H: Host>() {
+    let mut scene = scene::<H>().await;
+    let host = scene.host.address;
+    let unknown = format!("{POLLING}&sid=unknown");
+    let rejected = format!("{POLLING}&reject=1");
+    let foreign = "origin: https://elsewhere.example\r\n";
+    let body = vec![b'4'; LARGE];
+    for _ in 0..5 {
+        let (target, _poll) = scene.poller().await;
+        for (status, method, target, header) in [
+            (413, "POST", &target, ""),
+            (400, "POST", &unknown, ""),
+            (403, "POST", &target, foreign),
+            (401, "GET", &rejected, ""),
+        ] {
+            let mut client = scene.connect().await;
+            let head = format!(
+                "{method} {target} HTTP/1.1\r\nhost: {host}\r\n{header}content-length: {LARGE}\r\n\r\n"
+            );
+            client.write(head).await;
+            client.write(&body).await;
+            assert_eq!(client.response().await.status, status);
+        }
+        scene.events.disconnected().await;
+    }
 }

@@ -2,6 +2,10 @@
 
 #[cfg(feature = "server")]
 pub mod blocking;
+#[cfg(feature = "server")]
+mod connection;
+#[cfg(feature = "server")]
+pub(crate) mod heads;
 pub(crate) mod host_body;
 #[cfg(feature = "server")]
 pub(crate) mod serve;

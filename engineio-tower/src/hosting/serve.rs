@@ -6,17 +6,13 @@ use std::io;
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Poll;
 use std::time::Duration;
 
 use http::{Request, Response};
 use http_body::Body;
 use hyper::body::Incoming;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::server::conn::auto;
-use hyper_util::server::graceful::{GracefulShutdown, Watcher};
-use hyper_util::service::TowerToHyperService;
+use hyper_util::server::graceful::GracefulShutdown;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
@@ -24,23 +20,12 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tower_service::Service;
 
+use super::connection::{self, Connection};
 use crate::policy::origin::Scheme;
-use crate::session::request::PeerAddr;
 
 /// The pause after the system has refused to accept: it is mostly out of file descriptors, and the loop would spin
 /// until a connection ends.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-
-/// hyper adds its timeouts to the time of day, for which some are too long.
-const LONGEST: Duration = Duration::from_secs(365 * 24 * 60 * 60);
-
-/// The maximum number of concurrent HTTP/2 requests of one connection, WebSockets included.
-const STREAMS: u32 = 200;
-
-/// The flow-control window of one of them, in bytes. The window of the connection is as large as those of all together:
-/// otherwise a few WebSockets whose application has no room would block all others of their connection, which may be
-/// that of a proxy.
-const STREAM_WINDOW: u32 = 128 * 1024;
 
 /// Serves a service on a listener until the process ends, or until a signal of
 /// [`with_graceful_shutdown`](Serve::with_graceful_shutdown).
@@ -86,12 +71,7 @@ pub fn serve<S>(listener: TcpListener, service: S) -> Serve<S> {
         service,
         handshake: plain,
         signal: pending(),
-        options: Options {
-            nodelay: true,
-            scheme: None,
-            header_read_timeout: Duration::from_secs(30),
-            shutdown_timeout: Duration::from_secs(30),
-        },
+        options: Options::default(),
     }
 }
 
@@ -113,12 +93,25 @@ pub struct Serve<S, H = Plain, F = Pending<()>> {
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Options {
+pub(super) struct Options {
     nodelay: bool,
     /// `None` without TLS here: a proxy in front may terminate it.
-    scheme: Option<Scheme>,
-    header_read_timeout: Duration,
+    pub(super) scheme: Option<Scheme>,
+    pub(super) header_read_timeout: Duration,
+    pub(super) keep_alive_timeout: Duration,
     shutdown_timeout: Duration,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            nodelay: true,
+            scheme: None,
+            header_read_timeout: Duration::from_secs(15),
+            keep_alive_timeout: Duration::from_secs(75),
+            shutdown_timeout: Duration::from_secs(30),
+        }
+    }
 }
 
 impl<S, H, F> Serve<S, H, F> {
@@ -129,12 +122,21 @@ impl<S, H, F> Serve<S, H, F> {
         self
     }
 
-    /// Sets the time limit from connecting (or over HTTP/1, from the end of a response) to the end of the next
-    /// request's head, the TLS handshake included. Default 30 s. It protects against slow headers (slowloris).
-    ///
-    /// An HTTP/2 connection that has made its first request gets a ping after a silence of this length.
+    /// Sets the time limit for the head of a request: for the first one of a connection from connecting to the end of the
+    /// head, the TLS handshake included, and for later ones over HTTP/1 from their first byte. Default 15 s. It protects
+    /// against slow headers (slowloris).
     pub const fn header_read_timeout(mut self, timeout: Duration) -> Self {
         self.options.header_read_timeout = timeout;
+        self
+    }
+
+    /// Sets the time for which a connection is kept open between two requests (keep-alive). Default 75 s: balancers, proxies
+    /// and HTTP clients reuse idle connections for up to a minute, and a request on a connection that the server is just
+    /// closing gets no answer.
+    ///
+    /// An HTTP/2 connection gets a ping after a silence of this length, and is closed if the ping is not answered in 20 s.
+    pub const fn keep_alive_timeout(mut self, timeout: Duration) -> Self {
+        self.options.keep_alive_timeout = timeout;
         self
     }
 
@@ -276,7 +278,7 @@ where
         signal,
         options,
     } = serve;
-    let http = Arc::new(http(options));
+    let http = Arc::new(connection::http(options));
     let graceful = GracefulShutdown::new();
     let (serving, _) = watch::channel(());
     // The tasks end with the set, so that nothing outlives a server that is dropped.
@@ -327,24 +329,6 @@ where
     Ok(())
 }
 
-fn http(options: Options) -> auto::Builder<TokioExecutor> {
-    let head = options.header_read_timeout.min(LONGEST);
-    let mut http = auto::Builder::new(TokioExecutor::new());
-    http.http1()
-        .timer(TokioTimer::new())
-        .header_read_timeout(head);
-    http.http2()
-        .timer(TokioTimer::new())
-        .max_concurrent_streams(STREAMS)
-        .initial_stream_window_size(STREAM_WINDOW)
-        .initial_connection_window_size(STREAMS * STREAM_WINDOW)
-        // WebSockets (RFC 8441).
-        .enable_connect_protocol()
-        // A peer that is gone without a word leaves a connection that nothing else would end.
-        .keep_alive_interval(head);
-    http
-}
-
 /// Returns whether the error concerns only one client, which gave up before it was accepted.
 fn is_of_one_connection(error: &io::Error) -> bool {
     matches!(
@@ -353,78 +337,4 @@ fn is_of_one_connection(error: &io::Error) -> bool {
             | io::ErrorKind::ConnectionAborted
             | io::ErrorKind::ConnectionReset
     )
-}
-
-struct Connection<S> {
-    http: Arc<auto::Builder<TokioExecutor>>,
-    service: S,
-    peer: SocketAddr,
-    options: Options,
-    /// Changes when the server shuts down.
-    serving: watch::Receiver<()>,
-    watcher: Watcher,
-}
-
-impl<S> Connection<S> {
-    async fn serve<B, IO>(self, handshake: impl Future<Output = io::Result<IO>>)
-    where
-        S: Service<Request<Incoming>, Response = Response<B>> + Clone + Send + 'static,
-        S::Error: Into<Box<dyn Error + Send + Sync>>,
-        S::Future: Send + 'static,
-        B: Body<Data: Send, Error: Into<Box<dyn Error + Send + Sync>>> + Send + 'static,
-        IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    {
-        let (peer, scheme) = (self.peer, self.options.scheme);
-        let asked = Arc::new(AtomicBool::new(false));
-        let heard = Arc::clone(&asked);
-        let service = hyper::service::service_fn(move |mut request: Request<Incoming>| {
-            heard.store(true, Ordering::Relaxed);
-            let extensions = request.extensions_mut();
-            extensions.insert(PeerAddr(peer));
-            scheme.map(|scheme| extensions.insert(scheme));
-            hyper::service::Service::call(&TowerToHyperService::new(self.service.clone()), request)
-        });
-        let connection = async {
-            match unless_over(handshake, self.serving).await {
-                Ok(io) => {
-                    let io = TokioIo::new(io);
-                    let connection = self.http.serve_connection_with_upgrades(io, service);
-                    if let Err(error) = self.watcher.watch(connection).await {
-                        tracing::debug!(target: "engineio::serve", %peer, error, "a connection failed");
-                    }
-                }
-                Err(error) => {
-                    tracing::debug!(target: "engineio::serve", %peer, %error, "a handshake failed");
-                }
-            }
-        };
-        let mut connection = pin!(connection);
-        // hyper's own timeout begins only when it knows the version of HTTP.
-        let first = timeout(self.options.header_read_timeout, connection.as_mut()).await;
-        if first.is_err() {
-            if !asked.load(Ordering::Relaxed) {
-                tracing::debug!(target: "engineio::serve", %peer, "a client connected and asked nothing");
-                return;
-            }
-            connection.await;
-        }
-    }
-}
-
-/// Performs the handshake, unless the server shuts down meanwhile: no client is connected by it yet, so there is
-/// nothing to finish.
-async fn unless_over<IO>(
-    handshake: impl Future<Output = io::Result<IO>>,
-    mut serving: watch::Receiver<()>,
-) -> io::Result<IO> {
-    let mut handshake = pin!(handshake);
-    let mut over = pin!(serving.changed());
-    poll_fn(|cx| match handshake.as_mut().poll(cx) {
-        Poll::Pending => over
-            .as_mut()
-            .poll(cx)
-            .map(|_| Err(io::Error::other("the server shuts down"))),
-        done => done,
-    })
-    .await
 }

@@ -5,66 +5,89 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use http::Response;
+use http::{Request, Response};
 use http_body::Body;
 use pin_project_lite::pin_project;
+use tower_service::Service;
 
 use crate::http::body::ResponseBody;
 use crate::http::engine::EngineFuture;
+use crate::http::unread::DiscardUnread;
 
 pin_project! {
-    /// The response of [`EngineIoService`](crate::EngineIoService): the inner service's future, or the engine's,
-    /// without a box. It is `Send` exactly when the request body and the inner future are.
-    pub struct ResponseFuture<F, B> {
+    /// The response of [`EngineIoService`](crate::EngineIoService): the inner service's, once it is ready, or that of
+    /// the Engine.IO server, without a box. It is `Send` if the request body, the inner service and its future are.
+    pub struct ResponseFuture<S, B>
+    where
+        S: Service<Request<B>>,
+    {
         #[pin]
-        kind: Kind<F, B>,
+        kind: Kind<S, S::Future, B>,
     }
 }
 
 pin_project! {
     #[project = KindProjection]
-    enum Kind<F, B> {
+    enum Kind<S, F, B> {
+        /// The inner service has no room for the request yet.
+        Waiting { inner: S, request: Option<Request<B>> },
         Inner { #[pin] future: F },
-        Engine { #[pin] future: EngineFuture<B> },
+        Engine { #[pin] future: EngineFuture<DiscardUnread<B>> },
     }
 }
 
-impl<F, B> ResponseFuture<F, B> {
-    pub(crate) const fn inner(future: F) -> Self {
+impl<S: Service<Request<B>>, B> ResponseFuture<S, B> {
+    pub(crate) const fn inner(inner: S, request: Request<B>) -> Self {
         Self {
-            kind: Kind::Inner { future },
+            kind: Kind::Waiting {
+                inner,
+                request: Some(request),
+            },
         }
     }
 
-    pub(crate) const fn engine(future: EngineFuture<B>) -> Self {
+    pub(crate) const fn engine(future: EngineFuture<DiscardUnread<B>>) -> Self {
         Self {
             kind: Kind::Engine { future },
         }
     }
 }
 
-impl<F, B> std::fmt::Debug for ResponseFuture<F, B> {
+impl<S: Service<Request<B>>, B> std::fmt::Debug for ResponseFuture<S, B> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("ResponseFuture").finish_non_exhaustive()
     }
 }
 
-impl<F, B, R, E> Future for ResponseFuture<F, B>
+impl<S, B, R> Future for ResponseFuture<S, B>
 where
-    F: Future<Output = Result<Response<R>, E>>,
-    B: Body<Error: Into<Box<dyn Error + Send + Sync>>>,
+    S: Service<Request<B>, Response = Response<R>>,
+    B: Body<Error: Into<Box<dyn Error + Send + Sync>>> + Unpin,
     R: Body<Data = Bytes>,
 {
-    type Output = Result<Response<ResponseBody<R>>, E>;
+    type Output = Result<Response<ResponseBody<R>>, S::Error>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        Poll::Ready(match self.project().kind.project() {
-            KindProjection::Inner { future } => {
-                ready!(future.poll(cx)).map(|response| response.map(ResponseBody::inner))
-            }
-            KindProjection::Engine { future } => {
-                Ok(ready!(future.poll(cx)).map(ResponseBody::engine))
-            }
-        })
+        let mut kind = self.project().kind;
+        loop {
+            let future = match kind.as_mut().project() {
+                KindProjection::Waiting { inner, request } => {
+                    ready!(inner.poll_ready(cx))?;
+                    match request.take() {
+                        Some(request) => inner.call(request),
+                        None => return Poll::Pending,
+                    }
+                }
+                KindProjection::Inner { future } => {
+                    let response = ready!(future.poll(cx))?;
+                    return Poll::Ready(Ok(response.map(ResponseBody::inner)));
+                }
+                KindProjection::Engine { future } => {
+                    let response = ready!(future.poll(cx));
+                    return Poll::Ready(Ok(response.map(ResponseBody::engine)));
+                }
+            };
+            kind.set(Kind::Inner { future });
+        }
     }
 }

@@ -7,8 +7,13 @@ use std::task::{Context, Poll};
 use bytes::{Buf, Bytes};
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
+#[cfg(feature = "server")]
+use hyper_util::server::conn::auto;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+
+#[cfg(feature = "server")]
+use crate::hosting::heads::Heads;
 
 /// The plain TCP stream where it can be had, which saves two virtual calls an operation and lets Nagle's algorithm be
 /// switched off: with it, the second of two small frames waits for the peer's delayed acknowledgement, some 40 ms.
@@ -25,12 +30,20 @@ pub(crate) enum HyperIo {
 impl From<Upgraded> for HyperIo {
     fn from(upgraded: Upgraded) -> Self {
         let upgraded = match upgraded.downcast::<TokioIo<TcpStream>>() {
-            Ok(parts) => return Self::tcp(parts.io, parts.read_buf),
+            Ok(parts) => return Self::tcp(parts.io.into_inner(), parts.read_buf),
+            Err(upgraded) => upgraded,
+        };
+        // axum's connections and those of `serve`.
+        #[cfg(feature = "server")]
+        let upgraded = match auto::upgrade::downcast::<TokioIo<TcpStream>>(upgraded) {
+            Ok(parts) => return Self::tcp(parts.io.into_inner(), parts.read_buf),
             Err(upgraded) => upgraded,
         };
         #[cfg(feature = "server")]
-        let upgraded = match hyper_util::server::conn::auto::upgrade::downcast(upgraded) {
-            Ok(parts) => return Self::tcp(parts.io, parts.read_buf),
+        let upgraded = match auto::upgrade::downcast::<TokioIo<Heads<TcpStream>>>(upgraded) {
+            Ok(parts) => {
+                return Self::tcp(parts.io.into_inner().into_inner(), parts.read_buf);
+            }
             Err(upgraded) => upgraded,
         };
         Self::Any(TokioIo::new(upgraded))
@@ -38,8 +51,7 @@ impl From<Upgraded> for HyperIo {
 }
 
 impl HyperIo {
-    fn tcp(stream: TokioIo<TcpStream>, early: Bytes) -> Self {
-        let stream = stream.into_inner();
+    fn tcp(stream: TcpStream, early: Bytes) -> Self {
         // A connection that is broken already shows that at the first read.
         let _ = stream.set_nodelay(true);
         // Even an empty slice keeps the 8 KiB alive into which hyper read the request.

@@ -11,4 +11,5 @@ pub(crate) mod post;
 pub(crate) mod response;
 pub(crate) mod service;
 mod time_limit;
+pub(crate) mod unread;
 pub(crate) mod upgrade;

@@ -9,11 +9,13 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http::{Extensions, Request, Response, StatusCode};
 use http_body::Body;
+use hyper::body::Incoming;
 use tower_layer::Layer;
 use tower_service::Service;
 
 use crate::http::body::ResponseBody;
 use crate::http::future::ResponseFuture;
+use crate::http::unread::{Discard, DiscardUnread, discard_of};
 use crate::server::Server;
 use crate::session::request::PeerAddr;
 
@@ -41,6 +43,7 @@ use crate::session::request::PeerAddr;
 pub struct EngineIoLayer {
     server: Server,
     peer: PeerLookup,
+    discard: Discard,
 }
 
 /// Looks up the peer's address where the host keeps it.
@@ -57,6 +60,7 @@ impl EngineIoLayer {
         Self {
             server,
             peer: peer_of_extension,
+            discard: discard_of::<Incoming>(),
         }
     }
 
@@ -64,6 +68,17 @@ impl EngineIoLayer {
     #[must_use]
     pub const fn peer_addr_from(mut self, lookup: fn(&Extensions) -> Option<SocketAddr>) -> Self {
         self.peer = lookup;
+        self
+    }
+
+    /// Sets the type of request bodies whose rest is discarded, as
+    /// [`EngineIoService::discard_unread`] does. For adapters.
+    #[must_use]
+    pub const fn discard_unread<B>(mut self) -> Self
+    where
+        B: Body + Send + Unpin + 'static,
+    {
+        self.discard = discard_of::<B>();
         self
     }
 }
@@ -75,6 +90,7 @@ impl<S> Layer<S> for EngineIoLayer {
         EngineIoService {
             server: self.server.clone(),
             peer: self.peer,
+            discard: self.discard,
             inner,
         }
     }
@@ -91,10 +107,18 @@ impl<S> Layer<S> for EngineIoLayer {
 ///
 /// # Back pressure
 ///
-/// `poll_ready` asks the inner service. If that one issues permits, as tower's `ConcurrencyLimit` does, a request for
-/// the Engine.IO server keeps the permit until the next call of the same clone. Outside of this service such a limit
-/// counts every poll that waits, one for each client that polls: a hundred of them would use up a hundred
-/// permits, and no other request would be served. Put such limits on single routes of the host app.
+/// The service is always ready: a host app that is saturated (`ConcurrencyLimit`, `Buffer`) must not hold up polls and
+/// heartbeats, whose sessions would time out. A request for the host app goes to a clone of the inner service and waits
+/// until that is ready. A layer that sheds load goes around the inner service, which it can see.
+///
+/// Outside of this service a concurrency limit counts every poll that waits, one for each client that polls: a hundred of
+/// them would use up a hundred permits, and no other request would be served.
+///
+/// # Unread bodies
+///
+/// A request that is refused before its body was read is answered at once, and the rest of the body is discarded in a
+/// task of its own; [`DiscardUnread`] says why and for how long. This concerns the bodies of hyper, and those named with
+/// [`discard_unread`](Self::discard_unread).
 ///
 /// # Examples
 ///
@@ -117,6 +141,7 @@ impl<S> Layer<S> for EngineIoLayer {
 pub struct EngineIoService<S = NotFound> {
     server: Server,
     peer: PeerLookup,
+    discard: Discard,
     inner: S,
 }
 
@@ -134,6 +159,7 @@ impl<S> EngineIoService<S> {
         Self {
             server,
             peer: peer_of_extension,
+            discard: discard_of::<Incoming>(),
             inner,
         }
     }
@@ -147,6 +173,7 @@ impl<S> EngineIoService<S> {
         EngineIoService {
             server: self.server,
             peer: self.peer,
+            discard: self.discard,
             inner: crate::StaticFilesLayer::new(files).layer(self.inner),
         }
     }
@@ -155,6 +182,18 @@ impl<S> EngineIoService<S> {
     #[must_use]
     pub fn peer_addr_from(mut self, lookup: fn(&Extensions) -> Option<SocketAddr>) -> Self {
         self.peer = lookup;
+        self
+    }
+
+    /// Sets the type of request bodies whose rest is discarded after an answer that came before their end. Default: that
+    /// of hyper, [`Incoming`]. For adapters: `B` is the host's type, which the service sees behind all its layers. A body
+    /// of another type is dropped.
+    #[must_use]
+    pub fn discard_unread<B>(mut self) -> Self
+    where
+        B: Body + Send + Unpin + 'static,
+    {
+        self.discard = discard_of::<B>();
         self
     }
 
@@ -171,25 +210,28 @@ impl<S> EngineIoService<S> {
 
 impl<S, B, R> Service<Request<B>> for EngineIoService<S>
 where
-    S: Service<Request<B>, Response = Response<R>>,
-    B: Body<Error: Into<Box<dyn Error + Send + Sync>>>,
+    S: Service<Request<B>, Response = Response<R>> + Clone,
+    B: Body<Error: Into<Box<dyn Error + Send + Sync>>> + Unpin + 'static,
     R: Body<Data = Bytes>,
 {
     type Response = Response<ResponseBody<R>>;
     type Error = S::Error;
-    type Future = ResponseFuture<S::Future, B>;
+    type Future = ResponseFuture<S, B>;
 
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
-        self.inner.poll_ready(cx)
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        Poll::Ready(Ok(()))
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        if self.server.claims(request.uri().path()) {
-            let peer = (self.peer)(request.extensions());
-            ResponseFuture::engine(self.server.inner().respond(request, peer))
-        } else {
-            ResponseFuture::inner(self.inner.call(request))
+        if !self.server.claims(request.uri().path()) {
+            return ResponseFuture::inner(self.inner.clone(), request);
         }
+        let peer = (self.peer)(request.extensions());
+        let (head, body) = request.into_parts();
+        let discard = self.discard.downcast_ref().copied();
+        let body = DiscardUnread::by(discard, body, &head.headers);
+        let request = Request::from_parts(head, body);
+        ResponseFuture::engine(self.server.inner().respond(request, peer))
     }
 }
 

@@ -8,10 +8,14 @@ pub(crate) mod meter;
 mod pending;
 pub(crate) mod registry;
 
+use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use engineio_core::{Config, DisconnectReason, Message, SendError, SendOptions, Sid};
+use http::{Request, Response};
+use http_body::Body;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
@@ -21,6 +25,7 @@ pub(crate) use self::pending::PendingWork;
 use crate::forward::Forward;
 use crate::policy::options::Options;
 use crate::session::handler::{Handler, Handlers};
+use crate::session::request::PeerAddr;
 use crate::session::socket::Socket;
 use crate::session::{Session, now};
 use crate::sync::atomic::Ordering;
@@ -86,6 +91,40 @@ impl Server {
     pub fn claims(&self, path: &str) -> bool {
         path.strip_prefix(self.inner.path.as_str())
             .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    }
+
+    /// Serves a request for the server's path, for hosts that do not call a tower service.
+    ///
+    /// The request may carry a [`PeerAddr`] and a [`Scheme`](crate::Scheme) as extensions, and for a WebSocket hyper's
+    /// `OnUpgrade` or [`HostUpgrade`](crate::HostUpgrade). Wrap the body in [`DiscardUnread`](crate::DiscardUnread)
+    /// where the host resets connections whose request it has not read. The future is [`Send`] exactly when the body is.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future means that the client went away; the documentation of the crate says what follows.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use bytes::Bytes;
+    /// use engineio_tower::Server;
+    /// use http::{Request, Response};
+    /// use http_body_util::Full;
+    ///
+    /// async fn route(server: &Server, request: Request<Full<Bytes>>) -> Response<Bytes> {
+    ///     if server.claims(request.uri().path()) {
+    ///         return server.respond(request).await;
+    ///     }
+    ///     Response::new(Bytes::from("hello"))
+    /// }
+    /// # let _ = route;
+    /// ```
+    pub fn respond<B>(&self, request: Request<B>) -> impl Future<Output = Response<Bytes>> + use<B>
+    where
+        B: Body<Error: Into<Box<dyn Error + Send + Sync>>>,
+    {
+        let peer = request.extensions().get().map(|&PeerAddr(peer)| peer);
+        self.inner.respond(request, peer)
     }
 
     /// Returns the path of the server, without a trailing slash.

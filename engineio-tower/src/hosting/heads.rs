@@ -1,0 +1,138 @@
+//! Two time limits where hyper has one: for an idle connection, and for the head of a request that has begun.
+//!
+//! hyper starts its limit when it begins to wait for a head, at the end of the response before. Its sleep comes from a
+//! timer of ours, which learns from the stream that the first bytes have arrived and shortens the wait then.
+
+use std::future::Future;
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use hyper::rt::{Sleep, Timer};
+use pin_project_lite::pin_project;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+/// Returns the stream of a connection and the timer for its heads, which may take this long.
+pub(super) fn heads<IO>(io: IO, limit: Duration) -> (Heads<IO>, HeadTimer) {
+    let begun = Arc::new(AtomicBool::new(false));
+    let io = Heads {
+        io,
+        begun: Arc::clone(&begun),
+    };
+    (io, HeadTimer { begun, limit })
+}
+
+/// A stream that tells its timer when bytes arrive.
+#[derive(Debug)]
+pub(crate) struct Heads<IO> {
+    io: IO,
+    begun: Arc<AtomicBool>,
+}
+
+impl<IO> Heads<IO> {
+    pub(crate) fn into_inner(self) -> IO {
+        self.io
+    }
+}
+
+impl<IO: AsyncRead + Unpin> AsyncRead for Heads<IO> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let read = Pin::new(&mut self.io).poll_read(cx, buf);
+        if !buf.filled().is_empty() {
+            self.begun.store(true, Ordering::Relaxed);
+        }
+        read
+    }
+}
+
+impl<IO: AsyncWrite + Unpin> AsyncWrite for Heads<IO> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.io).poll_write(cx, buf)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.io).poll_write_vectored(cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.io.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_shutdown(cx)
+    }
+}
+
+/// The timer of one HTTP/1 connection, which hyper uses for nothing but heads.
+#[derive(Debug)]
+pub(super) struct HeadTimer {
+    begun: Arc<AtomicBool>,
+    limit: Duration,
+}
+
+impl Timer for HeadTimer {
+    fn sleep(&self, duration: Duration) -> Pin<Box<dyn Sleep>> {
+        self.sleep_until(self.now() + duration)
+    }
+
+    fn sleep_until(&self, deadline: Instant) -> Pin<Box<dyn Sleep>> {
+        self.begun.store(false, Ordering::Relaxed);
+        Box::pin(Wait {
+            sleep: tokio::time::sleep_until(deadline.into()),
+            begun: Arc::clone(&self.begun),
+            limit: Some(self.limit),
+        })
+    }
+
+    fn now(&self) -> Instant {
+        tokio::time::Instant::now().into_std()
+    }
+}
+
+pin_project! {
+    /// Waits for a head.
+    struct Wait {
+        #[pin]
+        sleep: tokio::time::Sleep,
+        begun: Arc<AtomicBool>,
+        // `None` once the head has begun and the limit applies.
+        limit: Option<Duration>,
+    }
+}
+
+impl Future for Wait {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let mut this = self.project();
+        // hyper polls it after each read that did not complete the head.
+        if this.begun.load(Ordering::Relaxed)
+            && let Some(limit) = this.limit.take()
+        {
+            let deadline = tokio::time::Instant::now() + limit;
+            this.sleep.as_mut().reset(deadline);
+        }
+        this.sleep.poll(cx)
+    }
+}
+
+impl Sleep for Wait {}
