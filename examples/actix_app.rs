@@ -70,7 +70,7 @@ async fn main() -> std::io::Result<()> {
             .route("/ws", web::get().to(websocket))
     })
     // Off with Nagle's algorithm, and a poll whose client is gone ends at once.
-    .on_connect(engineio_actix::on_connect)
+    .tcp_nodelay(true)
     .h1_allow_half_closed(false)
     .bind(address)?;
     println!("listening on http://{}", http.addrs()[0]);

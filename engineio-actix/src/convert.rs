@@ -18,36 +18,33 @@ pub(crate) fn request<S>(
     let mut slashes = uri.path().rmatch_indices('/');
     let (start, _) = slashes.nth(path.matches('/').count().checked_sub(1)?)?;
     let target = &uri.path_and_query()?.as_str()[start..];
-    let uri = match (uri.scheme_str(), uri.authority()) {
-        // HTTP/2, where the host is in the URI and not among the headers.
-        (Some(scheme), Some(host)) => format!("{scheme}://{host}{target}"),
-        _ => target.to_owned(),
-    };
-    let headers = from.headers().iter().filter_map(|(name, value)| {
-        let name = http::HeaderName::from_bytes(name.as_str().as_bytes()).ok()?;
-        Some((name, http::HeaderValue::from_bytes(value.as_bytes()).ok()?))
-    });
-    let headers = http::HeaderMap::from_iter(headers);
-    let mut request = http::Request::new(HostBody::new(body, &headers));
-    *request.headers_mut() = headers;
-    *request.uri_mut() = uri.parse().ok()?;
-    *request.method_mut() = http::Method::from_bytes(from.method().as_str().as_bytes()).ok()?;
-    *request.version_mut() = match from.version() {
-        Version::HTTP_10 => http::Version::HTTP_10,
-        Version::HTTP_2 => http::Version::HTTP_2,
-        _ => http::Version::HTTP_11,
-    };
-    let extensions = request.extensions_mut();
-    from.peer_addr()
-        .map(|peer| extensions.insert(PeerAddr(peer)));
+    // HTTP/2 has the host in the URI and not among the headers.
+    let origin = uri.scheme_str().zip(uri.authority());
+    let origin = origin.map(|(scheme, host)| format!("{scheme}://{host}"));
+    let uri = origin.unwrap_or_default() + target;
+    let mut request = http::Request::builder()
+        .method(from.method().as_str())
+        .uri(uri)
+        .version(match from.version() {
+            Version::HTTP_10 => http::Version::HTTP_10,
+            Version::HTTP_2 => http::Version::HTTP_2,
+            _ => http::Version::HTTP_11,
+        });
+    for (name, value) in from.headers() {
+        request = request.header(name.as_str(), value.as_bytes());
+    }
+    if let Some(peer) = from.peer_addr() {
+        request = request.extension(PeerAddr(peer));
+    }
     if from.app_config().secure() {
-        extensions.insert(Scheme::Https);
+        request = request.extension(Scheme::Https);
     }
     // Only over HTTP/1.1 do the bytes of a WebSocket follow the head.
     if from.version() == Version::HTTP_11 {
-        extensions.insert(HostUpgrade);
+        request = request.extension(HostUpgrade);
     }
-    Some(request)
+    let body = HostBody::new(body, request.headers_ref()?);
+    request.body(body).ok()
 }
 
 /// Converts a response for actix-web. A 101 gets the body that carries the WebSocket.

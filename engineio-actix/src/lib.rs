@@ -1,6 +1,7 @@
 //! Engine.IO for actix-web: long-polling, WebSocket and the upgrade between them, alongside the routes of an app.
 //!
 //! ```no_run
+//! use std::time::Duration;
 //! use actix_web::{App, HttpResponse, HttpServer, web};
 //! use engineio_actix::{Message, Server, Socket};
 //!
@@ -17,10 +18,11 @@
 //!         .build();
 //!     HttpServer::new(move || {
 //!         App::new()
-//!             .configure(engineio_actix::configure(&server)) // Or `.wrap(EngineIo::new(&server))` around everything.
+//!             .configure(engineio_actix::configure(&server)) // Or `.wrap_fn(middleware(&server))` around everything.
 //!             .route("/", web::get().to(index))
 //!     })
-//!     .on_connect(engineio_actix::on_connect)
+//!     .tcp_nodelay(true)
+//!     .keep_alive(Duration::from_secs(75))
 //!     .h1_allow_half_closed(false)
 //!     .bind(("127.0.0.1", 5000))?
 //!     .run()
@@ -32,8 +34,9 @@
 //!
 //! - [`configure`] adds a scope for the server's path and everything below it. Routes are tried in the order in
 //!   which they were added, so it goes first. The middleware of the app runs for it too.
-//! - [`EngineIo`] is a middleware. It serves requests for the server's path before any routing; every other request
-//!   passes through unchanged, including the WebSockets of `actix-ws`. The last `.wrap` is the outermost.
+//! - [`middleware`] serves requests for the server's path before any routing, with `.wrap_fn(middleware(&server))`;
+//!   every other request passes through unchanged, including the WebSockets of `actix-ws`. The last `.wrap` or `.wrap_fn`
+//!   is the outermost.
 //!
 //! Both also work in a [`web::scope`](actix_web::web::scope). The server is then reached below the scope's prefix, such
 //! as `/api/engine.io/`, and [`ConnectRequest::uri`] lacks the prefix, as in a nested router of axum.
@@ -53,9 +56,12 @@
 //!
 //! # Settings of `HttpServer`
 //!
-//! - `.on_connect(`[`engineio_actix::on_connect`](on_connect)`)` disables Nagle's algorithm, which actix-web leaves on
-//!   and which delays the second of two small packets by about 40 ms. `.tcp_nodelay(true)` does the same, and also works
-//!   over TLS.
+//! - `.tcp_nodelay(true)` disables Nagle's algorithm, which actix-web leaves on and which delays the second of two small
+//!   packets by about 40 ms.
+//! - `.keep_alive(Duration::from_secs(75))` keeps idle connections for longer than balancers and clients that pool
+//!   theirs, which reuse them for up to a minute. By default actix-web closes them after 5 s, and a request that is on
+//!   its way then gets no answer. `.client_request_timeout(…)`, 5 s by default, is the time limit for the head of a
+//!   request.
 //! - `.h1_allow_half_closed(false)` ends a session as soon as a polling client closes its connection. By default,
 //!   actix-web assumes that the client still waits for the response, and only the heartbeat ends the session, at the
 //!   latest after `ping_interval` plus `ping_timeout`. The server notices a closed WebSocket and a reset connection at
@@ -114,4 +120,4 @@ pub use engineio_tower::{
     Sid, SidCookie, Socket, Text, Transport, Transports, WhenFull,
 };
 
-pub use mount::{EngineIo, EngineIoMiddleware, configure, on_connect};
+pub use mount::{Respond, configure, middleware};

@@ -76,7 +76,7 @@ pub(super) async fn actix(listener: TcpListener, server: Server) -> Result<()> {
             .route("/", web::get().to(async || "hello"))
     };
     Ok(HttpServer::new(app)
-        .on_connect(engineio_actix::on_connect)
+        .tcp_nodelay(true)
         .workers(1)
         // As many at once as the other hosts take.
         .max_connections(100_000)

@@ -6,7 +6,7 @@ use actix_web::dev::ServerHandle;
 use actix_web::web::{self, Bytes, ServiceConfig};
 use actix_web::{App, HttpRequest, HttpResponse, HttpServer};
 use actix_ws::Message;
-use engineio_actix::EngineIo;
+use engineio_actix::middleware;
 use engineio_tower::Server;
 use futures_util::StreamExt;
 
@@ -81,7 +81,7 @@ impl Host for ActixConfigure {
                     .configure(routes)
             };
             Ok(HttpServer::new(factory)
-                .on_connect(engineio_actix::on_connect)
+                .tcp_nodelay(true)
                 .workers(2)
                 .disable_signals()
                 .listen(listener)?
@@ -99,9 +99,9 @@ impl Host for ActixWrap {
     async fn start(server: Server) -> Running {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         run(listener, move |listener| {
-            let factory = move || App::new().configure(routes).wrap(EngineIo::new(&server));
+            let factory = move || App::new().configure(routes).wrap_fn(middleware(&server));
             Ok(HttpServer::new(factory)
-                .on_connect(engineio_actix::on_connect)
+                .tcp_nodelay(true)
                 .h1_allow_half_closed(false)
                 .workers(2)
                 .disable_signals()
@@ -120,7 +120,7 @@ impl Host for ActixHttp2 {
     async fn start(server: Server) -> Running {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         run(listener, move |listener| {
-            let factory = move || App::new().configure(routes).wrap(EngineIo::new(&server));
+            let factory = move || App::new().configure(routes).wrap_fn(middleware(&server));
             Ok(HttpServer::new(factory)
                 .workers(2)
                 .disable_signals()
@@ -140,7 +140,7 @@ impl Host for ActixPlain {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         run(listener, |listener| {
             Ok(HttpServer::new(|| App::new().configure(routes))
-                .on_connect(engineio_actix::on_connect)
+                .tcp_nodelay(true)
                 .workers(2)
                 .disable_signals()
                 .listen(listener)?

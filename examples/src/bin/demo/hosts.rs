@@ -114,7 +114,7 @@ async fn actix(
         })
     };
     let http = HttpServer::new(app)
-        .on_connect(engineio_actix::on_connect)
+        .tcp_nodelay(true)
         .h1_allow_half_closed(false)
         .shutdown_timeout(GRACE.as_secs())
         .disable_signals()

@@ -6,7 +6,7 @@ use actix_web::rt::System;
 use actix_web::web::{self, ServiceConfig};
 use actix_web::{App, HttpRequest, HttpResponse, HttpServer};
 use actix_ws::Message;
-use engineio_actix::EngineIo;
+use engineio_actix::middleware;
 use futures_util::StreamExt;
 
 use super::{GRACE, NOT_FOUND, PAGE, stopped};
@@ -45,9 +45,10 @@ pub(super) fn run(options: &Options) -> io::Result<()> {
 }
 
 async fn serve(options: &Options, echo: Echo) -> io::Result<()> {
-    let engine = EngineIo::new(&echo.server);
-    let mut http = HttpServer::new(move || App::new().configure(routes).wrap(engine.clone()))
-        .on_connect(engineio_actix::on_connect)
+    let engine = echo.server.clone();
+    let app = move || App::new().configure(routes).wrap_fn(middleware(&engine));
+    let mut http = HttpServer::new(app)
+        .tcp_nodelay(true)
         .h1_allow_half_closed(false)
         .shutdown_timeout(GRACE.as_secs())
         .disable_signals();
