@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use engineio_e2e::frame;
-use engineio_e2e::puppet::Puppet;
+use engineio_e2e::puppet::{Puppet, Response};
 use engineio_tower::DisconnectReason::PingTimeout;
 use engineio_tower::ServerBuilder;
 use tokio::task::JoinSet;
@@ -17,18 +17,25 @@ pub(crate) fn rules(builder: ServerBuilder) -> ServerBuilder {
     builder.ping_interval(BEAT).ping_timeout(BEAT)
 }
 
-/// Sends a byte every few milliseconds until the host has had enough, and more than `least` times.
-async fn dribble(client: &mut Puppet, least: usize) {
+/// Sends a byte every few milliseconds until the host answers or has had enough, and more than `least` times.
+async fn dribble(client: &mut Puppet, least: usize) -> Option<Response> {
     let mut pace = tokio::time::interval(BEAT / 10);
     pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut sent = 0;
-    while client.try_write("x").await {
+    let answer = loop {
+        tokio::select! {
+            answer = client.answer() => break answer,
+            _ = pace.tick() => {}
+        }
+        if !client.try_write("x").await {
+            break client.answer().await;
+        }
         sent += 1;
         // For ever, nearly: as long as the test may take.
         assert!(sent < 500, "the host reads on and on");
-        pace.tick().await;
-    }
+    };
     assert!(sent > least, "only {sent} bytes were taken");
+    answer
 }
 
 /// They end with their sessions. Until then the clients fetch every ping, and cannot answer any: that would be another
@@ -44,18 +51,15 @@ pub(crate) async fn fifty_bodies(siege: &mut Siege) {
             post.send_post(&target, "content-length: 1000\r\n").await;
             post.write("4").await;
             let fetch = async { while poll.get(&target).await.status == 200 {} };
-            tokio::join!(dribble(&mut post, 5), fetch);
-            post.answer().await
+            tokio::join!(dribble(&mut post, 5), fetch).0
         });
     }
     for sid in sids {
         assert_eq!(siege.ended(sid).await, PingTimeout);
     }
     while let Some(answer) = clients.join_next().await {
-        // Whoever still writes while the host closes may find a reset in place of the answer.
-        if let Some(answer) = answer.unwrap() {
-            assert_eq!(answer.status, 400, "{answer:?}");
-        }
+        let answer = answer.unwrap().expect("an answer");
+        assert_eq!(answer.status, 400, "{answer:?}");
     }
 }
 
@@ -81,7 +85,8 @@ pub(crate) async fn body_beside_a_websocket(siege: &mut Siege) {
             socket.try_write(frame::text("3")).await;
         }
     };
-    tokio::join!(dribble(&mut post, 5), answer_pings);
+    let (answer, ()) = tokio::join!(dribble(&mut post, 5), answer_pings);
+    assert_eq!(answer.expect("an answer").status, 400);
     assert_eq!(siege.ended(sid).await, PingTimeout);
 }
 
