@@ -3,12 +3,15 @@
 //
 //   node lifetime.mjs --url http://127.0.0.1:3000/ --quick http://127.0.0.1:3001/ [--chromium PATH]
 //
+// The log of the first server is in the file that the environment names as `LOG_OF_` and its origin; it has the polls
+// (`RUST_LOG=engineio::poll=trace`).
+//
 // The first server has the usual heartbeat of 25 s, so that whatever it notices at once it was told. The second has one
 // of 300 ms (`--ping-interval-ms 300 --ping-timeout-ms 2000`).
 
 import { createServer } from "node:http";
 
-import { assert, check, equal, launch, main, observe, open, options, until } from "./support.mjs";
+import { assert, check, equal, launch, main, observe, open, options, polled, until } from "./support.mjs";
 
 const { url, quick, chromium } = options("url", "quick");
 
@@ -55,6 +58,8 @@ await main(async (track) => {
       await check(`${transport}: ${way} ends the session at once`, async () => {
         const { page, sid } = await visit(browser, transport);
         await echoed(page, "before");
+        // One poll has brought the echo, and the next one is what the server loses.
+        if (transport === "polling") await polled(url, sid, 2);
         await leave(page);
         const reason = await observer.gone(sid, PROMPTLY);
         // An aborted poll is an error of the transport, and a WebSocket is closed.

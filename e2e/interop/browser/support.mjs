@@ -3,8 +3,10 @@
 // Every test is a program: `node NAME.mjs --url URL [--chromium PATH] …`. It prints `ok - …` or `not ok - …` for each
 // check, and its exit status is 0 if all passed.
 
+import { readFile } from "node:fs/promises";
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 
@@ -107,6 +109,20 @@ export async function open(browser, url, settings = {}) {
   const page = await context.newPage();
   await page.goto(url, { timeout: LIMIT });
   return page;
+}
+
+/**
+ * Waits until so many polls of a session have reached the server, which leaves a line in its log for each. A page whose
+ * poll has not reached the server yet leaves without a trace.
+ */
+export async function polled(url, sid, count) {
+  const log = process.env[`LOG_OF_${new URL(url).origin}`];
+  assert(log, "the log of the server is unknown: run this with `cargo xtask interop --only browser`");
+  const line = `a poll came sid="${sid.slice(0, 6)}"`;
+  for (const late = Date.now() + LIMIT; Date.now() < late; await delay(20)) {
+    if ((await readFile(log, "utf8")).split(line).length > count) return;
+  }
+  throw new Error(`waited ${LIMIT / 1000} s for poll ${count} of ${sid} to reach the server`);
 }
 
 /** A client outside the browser that hears which clients leave the server. */

@@ -49,6 +49,28 @@ for (const proxy of GOOD) {
   });
 }
 
+/** Sends a POST with a body of this size, and gives the status of the answer. */
+async function post(target, cookie, size) {
+  const answer = await fetch(target, { method: 'POST', headers: { cookie }, body: Buffer.alloc(size, '4') });
+  await answer.arrayBuffer();
+  return answer.status;
+}
+
+for (const proxy of GOOD) {
+  // Above the limit of the server. nginx has one of its own, 1 MiB; without one there is more in flight.
+  const size = proxy.includes('haproxy') ? 12_000_000 : 1_040_000;
+  test(`a refusal reaches a client that is still sending, 20 of 20, through ${proxy}`, async () => {
+    const target = `${url(proxy)}/engine.io/?EIO=4&transport=polling`;
+    for (let round = 0; round < 20; round += 1) {
+      const open = await fetch(target);
+      const cookie = open.headers.getSetCookie().map((set) => set.split(';')[0]).join('; ');
+      const { sid } = JSON.parse((await open.text()).slice(1));
+      assert.equal(await post(`${target}&sid=${sid}`, cookie, size), 413, `round ${round}`);
+      assert.equal(await post(`${target}&sid=unknown`, cookie, size), 400, `round ${round}`);
+    }
+  });
+}
+
 test('without the upgrade headers a session stays on polling', async (t) => {
   const peer = new Peer(url('no-upgrade'), MODES.upgrade);
   t.after(() => peer.socket.close());

@@ -130,9 +130,15 @@ fn run_one(workspace: &Workspace, (peers, chromium): &Fetched, drive: &Drive<'_>
     for (option, program, arguments) in drive.servers {
         let name = format!("browser-{program}{option}");
         let mut command = Build::Debug.program(workspace, program);
-        command.args(*arguments).args(LISTEN);
+        // Every poll that arrives leaves a line in the log, from which a test learns that it is parked.
+        command
+            .args(*arguments)
+            .args(LISTEN)
+            .env("RUST_LOG", "engineio::poll=trace")
+            .env("NO_COLOR", "1");
         let server = Running::server(workspace, &name, command)?;
         node.args([option, format!("{}/", server.url()).as_str()]);
+        node.env(format!("LOG_OF_{}", server.url()), server.log());
         servers.push(server);
     }
     let result = process::run(&mut node, Reach::Group, SUITE_LIMIT);
