@@ -180,7 +180,9 @@
 //! | `agent` | [`proxy`](ClientBuilder::proxy), [`connector`](ClientBuilder::connector) |
 //! | `ca`, `cert`, `key`, `pfx`, `passphrase`, `rejectUnauthorized` | [`root_certificate`](ClientBuilder::root_certificate), [`client_identity`](ClientBuilder::client_identity) (PEM, without a passphrase), [`danger_accept_invalid_certificates`](ClientBuilder::danger_accept_invalid_certificates); for other formats [`tls_config`](ClientBuilder::tls_config) |
 //! | `ciphers` | [`tls_config`](ClientBuilder::tls_config) |
-//! | `forceBase64`, `protocols`, `transportImplementations`, `webtransport` | not offered |
+//! | `protocols` | [`header`](ClientBuilder::header) with `sec-websocket-protocol`; an answer that selects another one is refused |
+//! | `forceBase64`, `transportImplementations`, `webtransport` | not offered; see [below](#what-is-not-offered) |
+//! | `packet`, `packetCreate`, `ping`, `pong` events | not offered: the application has no use for packets; [`flush`](Client::flush) and the log show what happens |
 //! | `perMessageDeflate` | [`websocket_compression_threshold`](ClientBuilder::websocket_compression_threshold), off by default |
 //! | `closeOnBeforeunload`, `useNativeTimers`, `autoUnref` | not needed outside browsers and Node |
 //! | `open`, `message`, `close`, `upgrade`, `upgradeError` | handlers as above, [`on_upgrade`](ClientBuilder::on_upgrade), [`Client::settled`], [`Client::upgrade_error`] |
@@ -205,6 +207,15 @@
 //! All addresses of a name are tried, a new one each 250 ms (RFC 8305). A poll whose kept connection turns out to have been
 //! closed is sent again; a POST is sent again only if it was not begun, because the server may have read it. When a server
 //! asks the client to wait or to authenticate, [`Error::retry_after`] and [`Error::challenges`] have the details.
+//!
+//! # What is not offered
+//!
+//! | what | why |
+//! |---|---|
+//! | WebTransport | needs HTTP/3; few servers offer it, and those offer WebSocket too |
+//! | `forceBase64` | binary messages leave as frames on a WebSocket, as every server of revision 4 takes them |
+//! | browsers (wasm), and runtimes other than tokio | hyper and rustls need sockets; the blocking client needs no runtime of the application |
+//! | acknowledgements, rooms, namespaces | belong to Socket.IO, a protocol on top of this one |
 //!
 //! # Features
 //!
