@@ -1,0 +1,294 @@
+//! The options of the command line.
+
+use std::fs;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use engineio_client::{Client, ClientBuilder, Revision, Transport};
+
+use crate::failure::Failure;
+
+/// Talk to an Engine.IO server.
+///
+/// Each line of input is sent as a message, and each received message is a line of output. Status and errors go to the
+/// standard error stream.
+#[derive(Debug, Parser)]
+#[command(
+    name = "eio",
+    version,
+    args_conflicts_with_subcommands = true,
+    subcommand_negates_reqs = true,
+    after_help = AFTER_HELP,
+    after_long_help = AFTER_HELP
+)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    pub(crate) task: Option<Task>,
+    #[command(flatten)]
+    pub(crate) talk: Talk,
+}
+
+const AFTER_HELP: &str = "\
+Examples:
+  eio http://localhost:5000                        talk to a server, line by line
+  echo hello | eio -q http://localhost:5000        send one message from a script
+  eio --send-file photo.jpg https://example.com    send a file as a binary message
+  eio --json -H 'Authorization: Bearer T' URL      check and indent JSON, with a header
+  eio bench --clients 100 http://localhost:5000    measure a server that echoes
+  eio doctor https://example.com                   find out what a proxy does to it
+  eio completions bash > ~/.local/share/bash-completion/completions/eio
+
+On a terminal, lines that begin with a colon are commands (:help lists them), and lines are
+remembered in $XDG_STATE_HOME/eio/history, or ~/.local/state/eio/history.
+
+Exit codes:
+  0  success
+  1  the server cannot be reached, or the session ended with an error
+  2  wrong usage
+  3  doctor found faults, or bench did not get back every message
+
+RUST_LOG=engineio=debug logs the protocol.";
+
+/// What to do other than to talk.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Task {
+    /// Measure a server that sends each message back: messages per second and latency.
+    Bench(Bench),
+    /// Check a deployment: poll, post, upgrade and close, and say in words what a proxy or server does wrong.
+    Doctor(Doctor),
+    /// Print completions for a shell.
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
+}
+
+/// The options of a conversation.
+#[derive(Debug, Args)]
+pub(crate) struct Talk {
+    #[command(flatten)]
+    pub(crate) connection: Connection,
+    /// Reconnect when the session ends.
+    #[arg(long)]
+    pub(crate) reconnect: bool,
+    /// Send lines as binary messages, and write binary messages unchanged if the output is not a terminal.
+    #[arg(long)]
+    pub(crate) binary: bool,
+    /// Send only lines that are JSON, and print JSON indented.
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Send the content of a file as one binary message before the input; may be repeated.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) send_file: Vec<PathBuf>,
+    /// Wait this many seconds for further messages after the end of the input.
+    #[arg(long, value_name = "SECONDS", default_value = "1", value_parser = seconds)]
+    pub(crate) linger: Duration,
+    /// Do not remember the lines that are typed.
+    #[arg(long)]
+    pub(crate) no_history: bool,
+    /// Print neither the status nor diagnostics.
+    #[arg(long, short)]
+    pub(crate) quiet: bool,
+}
+
+/// The options of a measurement.
+#[derive(Debug, Args)]
+pub(crate) struct Bench {
+    #[command(flatten)]
+    pub(crate) connection: Connection,
+    /// The number of clients, all in this process.
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub(crate) clients: u32,
+    /// How long to measure, in seconds, once all clients are connected.
+    #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = seconds)]
+    pub(crate) seconds: Duration,
+    /// The size of a message, in bytes.
+    #[arg(long, value_name = "BYTES", default_value_t = 32, value_parser = clap::value_parser!(u32).range(24..=100_000_000))]
+    pub(crate) size: u32,
+    /// The number of messages that each client has under way at a time.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub(crate) in_flight: u32,
+    /// The number of clients that connect at the same time.
+    #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub(crate) connecting: u32,
+    /// Send binary messages.
+    #[arg(long)]
+    pub(crate) binary: bool,
+    /// Print the result as one JSON object.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// The options of a diagnosis.
+#[derive(Debug, Args)]
+pub(crate) struct Doctor {
+    #[command(flatten)]
+    pub(crate) connection: Connection,
+    /// The origin of the page from which browsers connect, to check CORS.
+    #[arg(long, value_name = "ORIGIN")]
+    pub(crate) origin: Option<String>,
+    /// Do not wait for a heartbeat, which takes as long as the server's ping interval.
+    #[arg(long)]
+    pub(crate) quick: bool,
+}
+
+/// Where and how to connect.
+#[derive(Debug, Args)]
+pub(crate) struct Connection {
+    // Required, but an option to the parser, because a task in its place has a URL of its own.
+    /// The server: http://, https://, ws:// or wss://. Without a path, /engine.io/.
+    #[arg(value_name = "URL", required = true)]
+    url: Option<String>,
+    /// Send this header with every request; may be repeated.
+    #[arg(long, short = 'H', value_name = "NAME: VALUE", value_parser = header)]
+    pub(crate) header: Vec<(String, String)>,
+    /// polling, websocket or polling,websocket (the default); the first one opens the session.
+    #[arg(long, value_name = "LIST", value_delimiter = ',')]
+    transports: Vec<TransportName>,
+    /// Stay on polling.
+    #[arg(long)]
+    no_upgrade: bool,
+    /// The protocol revision.
+    #[arg(long, value_name = "REVISION", default_value = "4")]
+    eio: RevisionName,
+    /// The server's path, instead of /engine.io/.
+    #[arg(long, value_name = "PATH")]
+    path: Option<String>,
+    /// Connect through this proxy: http://, socks4://, socks5:// or socks5h://.
+    #[arg(long, value_name = "URL")]
+    pub(crate) proxy: Option<String>,
+    /// Trust the certificates in this file (PEM) beside the usual ones.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) ca_file: Option<PathBuf>,
+    /// Accept every certificate. Dangerous: for tests only.
+    #[arg(long)]
+    pub(crate) insecure: bool,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum TransportName {
+    Polling,
+    Websocket,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum RevisionName {
+    #[value(name = "3")]
+    V3,
+    #[value(name = "4")]
+    V4,
+}
+
+impl Connection {
+    /// Returns a client as these options ask for.
+    pub(crate) fn builder(&self) -> Result<ClientBuilder, Failure> {
+        let mut builder = Client::builder(self.url())
+            .revision(self.revision())
+            .upgrade(!self.no_upgrade)
+            .danger_accept_invalid_certificates(self.insecure);
+        if !self.transports.is_empty() {
+            builder = builder.transports(self.transports.iter().map(|name| match name {
+                TransportName::Polling => Transport::Polling,
+                TransportName::Websocket => Transport::WebSocket,
+            }));
+        }
+        for (name, value) in &self.header {
+            builder = builder.header(name, value);
+        }
+        if let Some(path) = &self.path {
+            builder = builder.path(path);
+        }
+        if let Some(proxy) = &self.proxy {
+            builder = builder.proxy(proxy);
+        }
+        if let Some(pem) = self.ca_pem()? {
+            builder = builder.root_certificate(&pem);
+        }
+        Ok(builder)
+    }
+
+    pub(crate) fn url(&self) -> &str {
+        self.url.as_deref().unwrap_or_default()
+    }
+
+    pub(crate) fn revision(&self) -> Revision {
+        match self.eio {
+            RevisionName::V3 => Revision::V3,
+            RevisionName::V4 => Revision::V4,
+        }
+    }
+
+    /// Returns the path that the options name, if they do.
+    pub(crate) fn path(&self) -> Option<&str> {
+        self.path.as_deref()
+    }
+
+    /// Reads the certificates to trust.
+    pub(crate) fn ca_pem(&self) -> Result<Option<Vec<u8>>, Failure> {
+        let read = |path: &PathBuf| {
+            fs::read(path).map_err(|error| {
+                Failure::session(format!("cannot read {}: {error}", path.display()))
+            })
+        };
+        self.ca_file.as_ref().map(read).transpose()
+    }
+}
+
+fn header(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text
+        .split_once(':')
+        .ok_or_else(|| format!("`{text}` is not `Name: value`"))?;
+    Ok((name.trim().to_owned(), value.trim().to_owned()))
+}
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    let seconds = text.parse().ok();
+    seconds
+        .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
+        .ok_or_else(|| "expected a number of seconds".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_options_do_not_contradict_each_other() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn a_url_alone_is_a_conversation() {
+        let arguments = Arguments::try_parse_from(["eio", "http://localhost"]).unwrap();
+        assert!(arguments.task.is_none());
+        assert_eq!(arguments.talk.connection.url(), "http://localhost");
+        assert_eq!(arguments.talk.linger, Duration::from_secs(1));
+    }
+
+    #[test]
+    fn a_task_needs_a_url_of_its_own() {
+        assert!(Arguments::try_parse_from(["eio", "doctor"]).is_err());
+        let arguments = Arguments::try_parse_from(["eio", "doctor", "http://a"]).unwrap();
+        assert!(
+            matches!(arguments.task, Some(Task::Doctor(doctor)) if doctor.connection.url() == "http://a")
+        );
+    }
+
+    #[test]
+    fn a_header_has_a_name_and_a_value() {
+        assert_eq!(
+            header("A:  b:c ").unwrap(),
+            ("A".to_owned(), "b:c".to_owned())
+        );
+        assert!(header("nothing").is_err());
+    }
+
+    #[test]
+    fn a_time_is_a_number_of_seconds() {
+        assert_eq!(seconds("0.5").unwrap(), Duration::from_millis(500));
+        assert!(seconds("-1").is_err() && seconds("soon").is_err() && seconds("1e99").is_err());
+    }
+}

@@ -1,0 +1,193 @@
+//! One client of a measurement.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use engineio_client::{Client, Message, Transport};
+use hdrhistogram::Histogram;
+use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::time::{Duration, Instant, timeout_at};
+
+use super::result;
+use crate::arguments::Bench;
+use crate::failure::with_causes;
+
+/// The length of the number at the beginning of each message.
+const NUMBER: usize = 16;
+
+/// When to stop.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Plan {
+    /// No message is sent any more.
+    pub(super) stop: Instant,
+    /// Messages that have not come back are lost.
+    pub(super) give_up: Instant,
+}
+
+/// The outcome of one attempt to connect: the time that it took, and the transport.
+pub(super) type Attempt = Result<(Duration, Transport), String>;
+
+/// What one client has measured.
+#[derive(Debug)]
+pub(super) struct Measured {
+    /// Microseconds.
+    pub(super) latency: Histogram<u64>,
+    pub(super) sent: u64,
+    pub(super) received: u64,
+    /// Messages that came in another order, or changed.
+    pub(super) wrong: u64,
+    /// Messages that the server sent of its own accord.
+    pub(super) others: u64,
+    /// Why the session ended early.
+    pub(super) ended: Option<String>,
+}
+
+impl Default for Measured {
+    fn default() -> Self {
+        Self {
+            latency: result::histogram(),
+            sent: 0,
+            received: 0,
+            wrong: 0,
+            others: 0,
+            ended: None,
+        }
+    }
+}
+
+/// Connects, waits for the start, and keeps its messages under way. Returns nothing if it could not connect.
+pub(super) async fn run(
+    options: Arc<Bench>,
+    places: Arc<Semaphore>,
+    connected: mpsc::Sender<Attempt>,
+    mut start: watch::Receiver<Option<Plan>>,
+) -> Option<Measured> {
+    let attempt = {
+        let _place = places.acquire().await.ok()?;
+        connect(&options).await
+    };
+    let (client, report) = match attempt {
+        Ok((client, took)) => {
+            let report = Ok((took, client.transport()));
+            (Some(client), report)
+        }
+        Err(error) => (None, Err(error)),
+    };
+    connected.send(report).await.ok()?;
+    drop(connected);
+    let client = client?;
+    // An error means that the measurement was given up.
+    let plan = (*start.wait_for(Option::is_some).await.ok()?)?;
+    Some(measure(client, &options, plan).await)
+}
+
+async fn connect(options: &Bench) -> Result<(Client, Duration), String> {
+    let builder = options
+        .connection
+        .builder()
+        .map_err(|failure| failure.message().unwrap_or_default().to_owned())?;
+    let began = Instant::now();
+    let client = builder.connect().await;
+    let client = client.map_err(|error| with_causes(&error))?;
+    client.settled().await;
+    Ok((client, began.elapsed()))
+}
+
+async fn measure(mut client: Client, options: &Bench, plan: Plan) -> Measured {
+    let mut measured = Measured::default();
+    let mut under_way = VecDeque::with_capacity(options.in_flight as usize);
+    loop {
+        while under_way.len() < options.in_flight as usize && Instant::now() < plan.stop {
+            let message = message(measured.sent, options);
+            under_way.push_back((measured.sent, Instant::now()));
+            if client.send(message).await.is_err() {
+                break;
+            }
+            measured.sent += 1;
+        }
+        if under_way.is_empty() {
+            break;
+        }
+        match timeout_at(plan.give_up, client.next()).await {
+            Ok(Some(message)) => match number(message.as_bytes(), options.size as usize) {
+                Some(number) => measured.came_back(number, &mut under_way),
+                None => measured.others += 1,
+            },
+            Ok(None) => {
+                let error = client.disconnect_error().map(|error| with_causes(&error));
+                let reason = client.disconnect_reason().map(|reason| reason.to_string());
+                measured.ended = error.or(reason);
+                return measured;
+            }
+            Err(_) => break,
+        }
+    }
+    client.close().await;
+    measured
+}
+
+impl Measured {
+    fn came_back(&mut self, number: u64, under_way: &mut VecDeque<(u64, Instant)>) {
+        match under_way.front() {
+            Some(&(expected, sent)) if expected == number => {
+                under_way.pop_front();
+                self.received += 1;
+                let micros = sent.elapsed().as_micros().try_into().unwrap_or(u64::MAX);
+                // The histogram grows, so that every time fits.
+                let _ = self.latency.record(micros);
+            }
+            _ => {
+                self.wrong += 1;
+                // The message with this number is not waited for any more.
+                under_way.retain(|&(other, _)| other != number);
+            }
+        }
+    }
+}
+
+fn message(number: u64, options: &Bench) -> Message {
+    let text = text(number, options.size as usize);
+    match options.binary {
+        true => Message::from(text.into_bytes()),
+        false => Message::from(text),
+    }
+}
+
+fn text(number: u64, size: usize) -> String {
+    let padding = size - NUMBER;
+    format!("{number:0NUMBER$x}{:x<padding$}", "")
+}
+
+/// Returns the number of a message of a measurement.
+fn number(message: &[u8], size: usize) -> Option<u64> {
+    let (number, padding) = message.split_at_checked(NUMBER)?;
+    if message.len() != size || padding.iter().any(|&byte| byte != b'x') {
+        return None;
+    }
+    u64::from_str_radix(str::from_utf8(number).ok()?, 16).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_has_its_size_and_its_number() {
+        let text = text(0xab, 24);
+        assert_eq!(text.len(), 24);
+        assert_eq!(number(text.as_bytes(), 24), Some(0xab));
+        assert_eq!(number(text.as_bytes(), 25), None);
+        assert_eq!(number(b"welcome", 24), None);
+    }
+
+    #[test]
+    fn a_message_out_of_order_is_wrong_and_not_waited_for() {
+        let mut measured = Measured::default();
+        let now = Instant::now();
+        let mut under_way = VecDeque::from([(0, now), (1, now)]);
+        measured.came_back(1, &mut under_way);
+        measured.came_back(0, &mut under_way);
+        assert_eq!((measured.wrong, measured.received), (1, 1));
+        assert!(under_way.is_empty());
+    }
+}

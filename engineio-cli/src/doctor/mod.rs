@@ -1,0 +1,45 @@
+//! A diagnosis of a deployment: what a proxy or server does wrong, in words.
+
+mod cors;
+mod polling;
+mod probe;
+mod report;
+mod websocket;
+
+use self::polling::Handshake;
+use self::probe::Probe;
+use self::report::Report;
+use crate::arguments::Doctor;
+use crate::failure::Failure;
+
+/// Runs the checks one after the other and prints each result.
+pub(crate) async fn run(options: Doctor) -> Result<(), Failure> {
+    let probe = Probe::new(&options.connection)?;
+    let mut report = Report::new(probe.url());
+    let open = match polling::handshake(&probe, &mut report).await {
+        Handshake::Opened(open) => Some(open),
+        // WebSockets may still work.
+        Handshake::Refused => None,
+        Handshake::Unreachable => return report.finish(),
+    };
+    if let Some(open) = &open {
+        polling::fresh_answers(&probe, open, &mut report).await;
+        polling::stickiness(&probe, open, &mut report).await;
+        polling::largest_post(&probe, open, &mut report).await;
+        polling::buffering(&probe, &mut report).await;
+    }
+    cors::check(&probe, options.origin.as_deref(), &mut report).await;
+    let direct = websocket::direct(&options.connection, open.as_ref(), &mut report).await;
+    if open.is_some() {
+        websocket::upgrade(&options.connection, open.as_ref(), direct, &mut report).await;
+    }
+    if let Some(open) = &open {
+        match options.quick {
+            true => report.note("heartbeat", "not waited for, because of --quick"),
+            false => {
+                polling::heartbeat(&options.connection, &probe, open, direct, &mut report).await;
+            }
+        }
+    }
+    report.finish()
+}

@@ -1,0 +1,340 @@
+//! Checks of polling: the handshake, caches, stickiness, limits of the body, buffering, and the time that a poll may wait.
+
+use std::time::Duration;
+
+use reqwest::{Method, StatusCode};
+use tokio::time::{Instant, sleep, timeout};
+
+use super::probe::{Answer, LIMIT, Open, Probe, send};
+use super::report::Report;
+use super::websocket;
+use crate::arguments::Connection;
+
+/// How often a session is asked for again, each time on a new connection.
+const STICKINESS: usize = 8;
+/// The largest body that is posted.
+const LARGEST: u64 = 4_000_000;
+/// A poll that a server answers at once takes less than this through an honest proxy.
+const AT_ONCE: Duration = Duration::from_secs(2);
+/// The delay of a heartbeat that a busy server may have.
+const LATE: Duration = Duration::from_secs(5);
+
+/// The outcome of a handshake.
+#[derive(Debug)]
+pub(super) enum Handshake {
+    Opened(Open),
+    /// There is an answer, and it opens no session.
+    Refused,
+    Unreachable,
+}
+
+/// Opens a session by polling.
+pub(super) async fn handshake(probe: &Probe, report: &mut Report) -> Handshake {
+    const CHECK: &str = "handshake";
+    let answer = match send(probe.request(Method::GET, None)).await {
+        Ok(answer) => answer,
+        Err(error) => {
+            report.fault(
+                CHECK,
+                error,
+                "Nothing answers here: check the host, the port and the certificate.",
+            );
+            return Handshake::Unreachable;
+        }
+    };
+    if let Some(open) = (answer.status == StatusCode::OK)
+        .then(|| Open::parse(&answer))
+        .flatten()
+    {
+        let payload = match open.max_payload {
+            Some(bytes) => format!(", at most {bytes} bytes a payload"),
+            None => String::new(),
+        };
+        let text = format!(
+            "{:.0} ms; a ping each {} s, timeout {} s{payload}",
+            answer.took.as_secs_f64() * 1e3,
+            open.ping_interval().as_secs_f64(),
+            open.ping_timeout().as_secs_f64(),
+        );
+        report.good(CHECK, text);
+        return Handshake::Opened(open);
+    }
+    let text = format!("{}: {}", answer.status, beginning(&answer.body));
+    report.fault(CHECK, text, advice(&answer));
+    Handshake::Refused
+}
+
+fn advice(answer: &Answer) -> &'static str {
+    let says = |text| answer.body.contains(text);
+    match answer.status.as_u16() {
+        200 => {
+            "Something else answers at this path: a page, a cache or another server.\n\
+             Engine.IO lives at /engine.io/ and Socket.IO at /socket.io/, if nothing else is set."
+        }
+        301 | 302 | 303 | 307 | 308 => {
+            "The server redirects; browsers follow, but not every client does. Use the address in `Location`."
+        }
+        400 if says("Unsupported protocol version") || says("\"code\":5") => {
+            "The server speaks another revision of the protocol: try --eio 3, or --eio 4."
+        }
+        400 if says("Transport unknown") || says("\"code\":0") => {
+            "The server does not allow polling."
+        }
+        400 | 426 => {
+            "The server does not take this for an Engine.IO handshake; an older revision answers like this: try --eio 3."
+        }
+        401 | 403 => {
+            "The application or a proxy refuses: pass what it wants with -H, and --origin for browsers."
+        }
+        404 => {
+            "There is no Engine.IO server at this path, or a proxy does not forward it.\n\
+             Engine.IO lives at /engine.io/ and Socket.IO at /socket.io/, if nothing else is set."
+        }
+        429 => "There are too many requests from here.",
+        502..=504 => "A proxy answers, and the server behind it does not.",
+        _ => "This is the answer of a proxy or of a server with a fault.",
+    }
+}
+
+/// Checks that no cache answers: two handshakes give two sessions.
+pub(super) async fn fresh_answers(probe: &Probe, first: &Open, report: &mut Report) {
+    match probe.open().await {
+        Ok(second) if second.sid == first.sid => report.fault(
+            "cache",
+            "two handshakes were answered with the same session",
+            "A cache answers: exclude this path from it, or let clients send a timestamp (`timestampRequests`).",
+        ),
+        Ok(_) => report.good("cache", "each handshake gets a session of its own"),
+        Err(error) => report.fault("cache", format!("the second handshake failed: {error}"), "The server is not stable, or limits requests."),
+    }
+}
+
+/// Checks that each new connection reaches the process that knows the session.
+pub(super) async fn stickiness(probe: &Probe, open: &Open, report: &mut Report) {
+    const CHECK: &str = "stickiness";
+    let (mut unknown, mut failures) = (0, Vec::new());
+    for _ in 0..STICKINESS {
+        match send(probe.post(open, probe.heartbeat_packet().to_owned())).await {
+            Ok(answer) if answer.status == StatusCode::OK => {}
+            Ok(answer) if is_unknown(&answer) => unknown += 1,
+            Ok(answer) => failures.push(format!("{}: {}", answer.status, beginning(&answer.body))),
+            Err(error) => failures.push(error),
+        }
+    }
+    if unknown > 0 {
+        let text = format!(
+            "{unknown} of {STICKINESS} requests reached a process that does not know the session"
+        );
+        report.fault(
+            CHECK,
+            text,
+            "There are several processes, and the load balancer is not sticky. Let it choose by client address or\n\
+             cookie, let clients use WebSocket only, or let the processes forward (engineio-cluster).",
+        );
+    } else if let Some(failure) = failures.first() {
+        let text = format!("{} of {STICKINESS} POSTs failed: {failure}", failures.len());
+        report.fault(
+            CHECK,
+            text,
+            "Something between here and the server does not let POSTs through.",
+        );
+    } else if open.cookies.is_empty() {
+        report.good(
+            CHECK,
+            format!("{STICKINESS} new connections reached the session"),
+        );
+    } else {
+        let text = format!(
+            "{STICKINESS} new connections with the server's cookie reached the session; a page of another origin needs `withCredentials`"
+        );
+        report.good(CHECK, text);
+    }
+}
+
+fn is_unknown(answer: &Answer) -> bool {
+    // JavaScript and Rust say it by code, Python in words.
+    answer.status == StatusCode::BAD_REQUEST
+        && ["\"code\":1", "Session ID unknown", "Invalid session"]
+            .iter()
+            .any(|text| answer.body.contains(text))
+}
+
+/// Checks that the largest POST that the server allows gets through. The data of a heartbeat reaches no application.
+pub(super) async fn largest_post(probe: &Probe, open: &Open, report: &mut Report) {
+    const CHECK: &str = "payload";
+    let Some(most) = open.max_payload.filter(|_| !probe.is_v3()) else {
+        return;
+    };
+    // A session of its own: servers may end it.
+    let Ok(open) = probe.open().await else { return };
+    let size = most.min(LARGEST);
+    let padding = "x".repeat(size.saturating_sub(1) as usize);
+    let packet = format!("{}{padding}", probe.heartbeat_packet());
+    match send(probe.post(&open, packet)).await {
+        Ok(answer) if answer.status == StatusCode::OK => {
+            report.good(CHECK, format!("a POST of {size} bytes arrives"));
+        }
+        Ok(answer) if answer.status == StatusCode::PAYLOAD_TOO_LARGE => report.fault(
+            CHECK,
+            format!(
+                "a POST of {size} bytes is answered with 413, although the server allows {most}"
+            ),
+            "A proxy limits the body. In nginx: client_max_body_size, above the server's maximum.",
+        ),
+        Ok(answer) => {
+            report.note(
+                CHECK,
+                format!("a POST of {size} bytes is answered with {}", answer.status),
+            );
+        }
+        Err(error) => report.note(CHECK, format!("a POST of {size} bytes is cut off: {error}")),
+    }
+}
+
+/// Checks that a waiting poll is answered at once: closes the session while a poll waits.
+pub(super) async fn buffering(probe: &Probe, report: &mut Report) {
+    const CHECK: &str = "buffering";
+    let Ok(open) = probe.open().await else { return };
+    // Servers send messages of their own after the handshake, which a first poll fetches.
+    let poll = || send(probe.request(Method::GET, Some(&open)));
+    let mut waiting = std::pin::pin!(poll());
+    let quiet = Duration::from_millis(500);
+    if timeout(quiet, &mut waiting).await.is_ok() {
+        waiting.set(poll());
+        if timeout(quiet, &mut waiting).await.is_ok() {
+            report.note(CHECK, "not checked, because the server always has messages");
+            return;
+        }
+    }
+    let closing = async {
+        let began = Instant::now();
+        let closed = send(probe.post(&open, "1".to_owned())).await;
+        (began, closed)
+    };
+    let (answer, (began, closed)) = tokio::join!(
+        async { (timeout(LIMIT, waiting).await, Instant::now()) },
+        closing
+    );
+    match answer {
+        (Ok(Ok(_)), at) if at.duration_since(began) < AT_ONCE => {
+            let took = at.duration_since(began).as_secs_f64() * 1e3;
+            report.good(
+                CHECK,
+                format!("a waiting poll is answered {took:.0} ms after its cause"),
+            );
+        }
+        (Ok(Ok(_)), at) => report.fault(
+            CHECK,
+            format!(
+                "a waiting poll is answered {:.1} s after its cause",
+                at.duration_since(began).as_secs_f64()
+            ),
+            "A proxy holds answers back. In nginx: proxy_buffering off.",
+        ),
+        (Ok(Err(error)), _) => report.note(
+            CHECK,
+            format!("the poll broke when its session was closed: {error}"),
+        ),
+        (Err(_), _) if closed.is_ok() => report.fault(
+            CHECK,
+            format!(
+                "a waiting poll is not answered within {} s of its cause",
+                LIMIT.as_secs()
+            ),
+            "A proxy holds answers back. In nginx: proxy_buffering off.",
+        ),
+        (Err(_), _) => report.note(
+            CHECK,
+            "not checked, because the session could not be closed",
+        ),
+    }
+}
+
+/// Waits for the server's next ping, by polling and by WebSocket at the same time.
+pub(super) async fn heartbeat(
+    connection: &Connection,
+    probe: &Probe,
+    open: &Open,
+    has_websocket: bool,
+    report: &mut Report,
+) {
+    if probe.is_v3() {
+        report.note(
+            "heartbeat",
+            "not checked: in revision 3 the client sends the pings",
+        );
+        return;
+    }
+    let patience = open.ping_interval() + LATE;
+    report.note(
+        "heartbeat",
+        format!("waiting up to {:.0} s", patience.as_secs_f64()),
+    );
+    let by_websocket = async {
+        match has_websocket {
+            true => Some(websocket::stays_open(connection, patience).await),
+            false => None,
+        }
+    };
+    let (by_polling, by_websocket) = tokio::join!(ping_by_polling(probe, patience), by_websocket);
+    match by_polling {
+        Ok(after) => report.good("heartbeat", format!("by polling after {:.1} s", after.as_secs_f64())),
+        Err(text) => report.fault(
+            "heartbeat",
+            text,
+            "A proxy gives up a poll that waits. Its time limit must be longer than the ping interval and half the\n\
+             timeout: proxy_read_timeout in nginx, `timeout server` in HAProxy, the idle time of a cloud balancer.",
+        ),
+    }
+    match by_websocket {
+        Some(Ok(())) => report.good("heartbeat", "by WebSocket"),
+        Some(Err(text)) => report.fault(
+            "heartbeat",
+            text,
+            "A proxy closes a WebSocket without traffic. Its time limit must be longer than the ping interval:\n\
+             proxy_read_timeout in nginx, `timeout tunnel` in HAProxy, the idle time of a cloud balancer.",
+        ),
+        None => {}
+    }
+}
+
+/// Polls until the server's ping comes. Returns the time that it took.
+async fn ping_by_polling(probe: &Probe, patience: Duration) -> Result<Duration, String> {
+    let began = Instant::now();
+    let open = probe.open().await?;
+    while began.elapsed() < patience {
+        let poll = probe.request(Method::GET, Some(&open)).timeout(patience);
+        let sent = Instant::now();
+        let answer = send(poll).await;
+        let waited = sent.elapsed().as_secs_f64();
+        match answer {
+            Ok(answer) if answer.status != StatusCode::OK => {
+                return Err(format!(
+                    "a poll that waited {waited:.1} s was answered with {}",
+                    answer.status
+                ));
+            }
+            Ok(answer) if answer.body.split('\u{1e}').any(|packet| packet == "2") => {
+                return Ok(began.elapsed());
+            }
+            // The server's own messages. A server that always has some must not be asked without end.
+            Ok(_) => sleep(Duration::from_millis(100)).await,
+            Err(error) => return Err(format!("a poll that waited {waited:.1} s broke: {error}")),
+        }
+    }
+    Err(format!(
+        "no ping came within {:.0} s",
+        patience.as_secs_f64()
+    ))
+}
+
+/// Returns the beginning of a body in one line.
+fn beginning(body: &str) -> String {
+    const SHOWN: usize = 80;
+    let plain = body.chars().map(|c| if c.is_control() { ' ' } else { c });
+    let shown: String = plain.take(SHOWN).collect();
+    match body.chars().nth(SHOWN) {
+        Some(_) => format!("{}…", shown.trim()),
+        None => shown.trim().to_owned(),
+    }
+}

@@ -1,0 +1,283 @@
+//! Single HTTP requests, each on a connection of its own, so that a load balancer decides anew.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use engineio_client::Revision;
+use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use reqwest::redirect::Policy;
+use reqwest::{Client, Method, RequestBuilder, StatusCode, Url};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+use serde::Deserialize;
+
+use crate::arguments::Connection;
+use crate::failure::{Failure, with_causes};
+
+const CONNECT_LIMIT: Duration = Duration::from_secs(10);
+/// The longest body that is read.
+pub(super) const LIMIT: Duration = Duration::from_secs(15);
+
+/// Sends requests to a server.
+#[derive(Debug)]
+pub(super) struct Probe {
+    client: Client,
+    url: Url,
+    revision: Revision,
+}
+
+/// The answer to a request.
+#[derive(Debug)]
+pub(super) struct Answer {
+    pub(super) status: StatusCode,
+    pub(super) headers: HeaderMap,
+    pub(super) body: String,
+    pub(super) took: Duration,
+}
+
+/// The open packet.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Open {
+    pub(super) sid: String,
+    #[serde(default)]
+    pub(super) upgrades: Vec<String>,
+    ping_interval: u64,
+    ping_timeout: u64,
+    /// Not sent by older servers.
+    pub(super) max_payload: Option<u64>,
+    /// The cookies that came with it, which a balancer may need to find the process again.
+    #[serde(skip)]
+    pub(super) cookies: String,
+}
+
+impl Open {
+    pub(super) fn ping_interval(&self) -> Duration {
+        Duration::from_millis(self.ping_interval)
+    }
+
+    pub(super) fn ping_timeout(&self) -> Duration {
+        Duration::from_millis(self.ping_timeout)
+    }
+
+    /// Reads the answer to a handshake.
+    pub(super) fn parse(answer: &Answer) -> Option<Self> {
+        // Revision 3 puts the length of the packet and a colon in front.
+        let (_, packet) = answer.body.split_once('{')?;
+        let mut stream = serde_json::Deserializer::from_str(
+            &answer.body[answer.body.len() - packet.len() - 1..],
+        )
+        .into_iter::<Self>();
+        let mut open = stream.next()?.ok()?;
+        let cookies = answer.headers.get_all("set-cookie").iter();
+        let pairs = cookies.filter_map(|cookie| cookie.to_str().ok()?.split(';').next());
+        open.cookies = pairs.collect::<Vec<_>>().join("; ");
+        Some(open)
+    }
+}
+
+impl Probe {
+    pub(super) fn new(connection: &Connection) -> Result<Self, Failure> {
+        let failed = |error: reqwest::Error| Failure::session(with_causes(&error));
+        let mut builder = Client::builder()
+            .redirect(Policy::none())
+            .pool_max_idle_per_host(0)
+            .connect_timeout(CONNECT_LIMIT)
+            .http1_only()
+            .default_headers(headers(connection)?);
+        builder = match &connection.proxy {
+            Some(proxy) => builder.proxy(reqwest::Proxy::all(proxy).map_err(failed)?),
+            None => builder.no_proxy(),
+        };
+        // reqwest asks for a provider of cryptography even where it is given a whole configuration.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        builder = match connection.insecure {
+            true => builder.tls_danger_accept_invalid_certs(true),
+            false => builder.tls_backend_preconfigured(trust(connection)?),
+        };
+        Ok(Self {
+            client: builder.build().map_err(failed)?,
+            url: url(connection)?,
+            revision: connection.revision(),
+        })
+    }
+
+    pub(super) fn url(&self) -> &str {
+        self.url.as_str()
+    }
+
+    pub(super) fn is_v3(&self) -> bool {
+        self.revision == Revision::V3
+    }
+
+    /// Returns a request, with the session of `open` if there is one.
+    pub(super) fn request(&self, method: Method, open: Option<&Open>) -> RequestBuilder {
+        let mut url = self.url.clone();
+        let revision = if self.is_v3() { "3" } else { "4" };
+        url.query_pairs_mut()
+            .append_pair("EIO", revision)
+            .append_pair("transport", "polling");
+        if let Some(open) = open {
+            url.query_pairs_mut().append_pair("sid", &open.sid);
+        }
+        let request = self.client.request(method, url).timeout(LIMIT);
+        match open {
+            Some(open) if !open.cookies.is_empty() => request.header("cookie", &open.cookies),
+            _ => request,
+        }
+    }
+
+    /// Returns a POST of packets.
+    pub(super) fn post(&self, open: &Open, packets: String) -> RequestBuilder {
+        let body = match self.is_v3() {
+            true => format!("{}:{packets}", packets.len()),
+            false => packets,
+        };
+        self.request(Method::POST, Some(open))
+            .header(CONTENT_TYPE, "text/plain;charset=UTF-8")
+            .body(body)
+    }
+
+    /// The packet that clients send as a heartbeat, which no application sees.
+    pub(super) fn heartbeat_packet(&self) -> &'static str {
+        if self.is_v3() { "2" } else { "3" }
+    }
+
+    /// Opens a session.
+    pub(super) async fn open(&self) -> Result<Open, String> {
+        let answer = send(self.request(Method::GET, None)).await?;
+        Open::parse(&answer).ok_or_else(|| format!("another answer: {}", answer.status))
+    }
+}
+
+/// Sends a request and reads the whole answer. The error is one line.
+pub(super) async fn send(request: RequestBuilder) -> Result<Answer, String> {
+    let began = Instant::now();
+    let read = async {
+        let response = request.send().await?;
+        let (status, headers) = (response.status(), response.headers().clone());
+        let body = response.bytes().await?;
+        Ok((status, headers, body))
+    };
+    let (status, headers, body) = read
+        .await
+        .map_err(|error: reqwest::Error| with_causes(&error.without_url()))?;
+    Ok(Answer {
+        status,
+        headers,
+        body: String::from_utf8_lossy(&body).into_owned(),
+        took: began.elapsed(),
+    })
+}
+
+fn url(connection: &Connection) -> Result<Url, Failure> {
+    let wrong = |error: &dyn std::fmt::Display| {
+        Failure::session(format!("`{}` is not a URL: {error}", connection.url()))
+    };
+    // As the client does, for which a scheme may be missing.
+    let text = match connection.url().contains("://") {
+        true => connection.url().to_owned(),
+        false => format!("http://{}", connection.url()),
+    };
+    let text = match text.split_once("://") {
+        Some(("ws", rest)) => format!("http://{rest}"),
+        Some(("wss", rest)) => format!("https://{rest}"),
+        _ => text,
+    };
+    let mut url = Url::parse(&text).map_err(|error| wrong(&error))?;
+    if !matches!(url.scheme(), "http" | "https") {
+        return Err(wrong(&"the scheme must be http, https, ws or wss"));
+    }
+    match connection.path() {
+        Some(path) => url.set_path(path),
+        None if url.path() == "/" => url.set_path("/engine.io/"),
+        None => {}
+    }
+    if !url.path().ends_with('/') {
+        let path = format!("{}/", url.path());
+        url.set_path(&path);
+    }
+    Ok(url)
+}
+
+fn headers(connection: &Connection) -> Result<HeaderMap, Failure> {
+    let mut headers = HeaderMap::new();
+    for (name, value) in &connection.header {
+        let pair = HeaderName::from_bytes(name.as_bytes())
+            .ok()
+            .zip(HeaderValue::from_str(value).ok());
+        let (name, mut value) =
+            pair.ok_or_else(|| Failure::session(format!("`{name}` is not a header")))?;
+        value.set_sensitive(true);
+        headers.append(name, value);
+    }
+    Ok(headers)
+}
+
+/// Returns a configuration that trusts the roots that the client trusts.
+fn trust(connection: &Connection) -> Result<rustls::ClientConfig, Failure> {
+    let mut roots = rustls::RootCertStore::empty();
+    roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
+    if let Some(pem) = connection.ca_pem()? {
+        for certificate in CertificateDer::pem_slice_iter(&pem) {
+            let added = certificate
+                .map_err(|error| error.to_string())
+                .and_then(|der| roots.add(der).map_err(|error| error.to_string()));
+            added.map_err(|error| Failure::session(format!("--ca-file: {error}")))?;
+        }
+    }
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|error| Failure::session(error.to_string()))?;
+    Ok(config.with_root_certificates(roots).with_no_client_auth())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+    use crate::arguments::{Arguments, Task};
+
+    fn connection(arguments: &[&str]) -> Connection {
+        let arguments = [&["eio", "doctor"], arguments].concat();
+        match Arguments::try_parse_from(arguments).unwrap().task {
+            Some(Task::Doctor(doctor)) => doctor.connection,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn the_url_is_that_of_the_server() {
+        let of = |arguments: &[&str]| url(&connection(arguments)).unwrap().to_string();
+        assert_eq!(of(&["http://a"]), "http://a/engine.io/");
+        assert_eq!(of(&["wss://a:1/socket.io"]), "https://a:1/socket.io/");
+        assert_eq!(of(&["a:5000", "--path", "x"]), "http://a:5000/x/");
+        assert!(url(&connection(&["ftp://a"])).is_err());
+    }
+
+    #[test]
+    fn the_open_packet_of_both_revisions_is_read() {
+        for body in [
+            "0{\"sid\":\"a\",\"pingInterval\":25000,\"pingTimeout\":20000}",
+            "63:0{\"sid\":\"a\",\"pingInterval\":25000,\"pingTimeout\":20000}3:4hi",
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.append("set-cookie", HeaderValue::from_static("a=1; Path=/"));
+            headers.append("set-cookie", HeaderValue::from_static("b=2"));
+            let answer = Answer {
+                status: StatusCode::OK,
+                headers,
+                body: body.to_owned(),
+                took: Duration::ZERO,
+            };
+            let open = Open::parse(&answer).unwrap();
+            assert_eq!(
+                (open.sid.as_str(), open.cookies.as_str()),
+                ("a", "a=1; b=2")
+            );
+            assert_eq!(open.ping_interval(), Duration::from_secs(25));
+        }
+    }
+}

@@ -1,0 +1,48 @@
+//! Measurements.
+
+use engineio_tower::{Message, Server, Socket};
+use serde_json::Value;
+
+use super::{echo, eio, serve, stderr, stdout};
+
+#[tokio::test]
+async fn every_message_that_comes_back_is_counted() {
+    let url = serve(echo()).await;
+    let options = [
+        "bench",
+        "--json",
+        "--clients",
+        "3",
+        "--in-flight",
+        "2",
+        "--seconds",
+        "0.2",
+        &url,
+    ];
+    let output = eio(b"", &options).await;
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let result: Value = serde_json::from_str(stdout(&output)).unwrap();
+    assert!(result["received"].as_u64().unwrap() >= 6, "{result}");
+    assert_eq!(result["sent"], result["received"]);
+    assert_eq!((&result["lost"], &result["wrong"]), (&0.into(), &0.into()));
+    assert_eq!(result["transports"]["websocket"], 3);
+}
+
+#[tokio::test]
+async fn messages_that_do_not_come_back_are_a_finding() {
+    let silent = Server::builder().on_message(|_: Socket, _: Message| async {});
+    let url = serve(silent).await;
+    let output = eio(b"", &["bench", "--clients", "1", "--seconds", "0.1", &url]).await;
+    assert_eq!(output.status.code(), Some(3), "{output:?}");
+    assert!(
+        stdout(&output).contains("1 did not come back"),
+        "{output:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_server_that_is_not_there_is_an_error() {
+    let output = eio(b"", &["bench", "--clients", "2", "http://127.0.0.1:1"]).await;
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    assert!(stderr(&output).contains("127.0.0.1:1"), "{output:?}");
+}

@@ -1,0 +1,286 @@
+//! The faults that `doctor` finds, each made by a proxy in memory of the kind that causes it.
+
+use std::process::Output;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use engineio_tower::Origins;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::sleep;
+
+use super::{echo, eio, listen, serve, stdout};
+
+/// The line of a check.
+fn line<'a>(output: &'a Output, check: &str) -> &'a str {
+    let mut lines = stdout(output).lines();
+    let found = lines.find(|line| line.get(6..).is_some_and(|rest| rest.starts_with(check)));
+    found.unwrap_or_else(|| panic!("no {check}: {}", stdout(output)))
+}
+
+fn assert_fault(output: &Output, check: &str, text: &str) {
+    let line = line(output, check);
+    assert!(
+        line.starts_with("FAULT") && line.contains(text),
+        "{}",
+        stdout(output)
+    );
+    assert_eq!(output.status.code(), Some(3), "{output:?}");
+}
+
+/// The head of a request.
+async fn head(client: &mut TcpStream) -> Vec<u8> {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        match client.read_u8().await {
+            Ok(byte) => head.push(byte),
+            Err(_) => break,
+        }
+    }
+    head
+}
+
+/// A proxy that hands each connection, with the head of its request, to `serve`.
+async fn proxy<F, Fut>(serve: F) -> String
+where
+    F: Fn(TcpStream, Vec<u8>) -> Fut + Send + Sync + 'static,
+    Fut: Future<Output = ()> + Send + 'static,
+{
+    let (listener, address) = listen().await;
+    let serve = Arc::new(serve);
+    tokio::spawn(async move {
+        while let Ok((mut client, _)) = listener.accept().await {
+            let serve = serve.clone();
+            tokio::spawn(async move {
+                let head = head(&mut client).await;
+                serve(client, head).await;
+            });
+        }
+    });
+    format!("http://{address}")
+}
+
+/// Connects the rest of a connection to the server.
+async fn forward(mut client: TcpStream, head: &[u8], url: &str) {
+    let mut server = TcpStream::connect(url.trim_start_matches("http://"))
+        .await
+        .unwrap();
+    server.write_all(head).await.unwrap();
+    let _ = tokio::io::copy_bidirectional(&mut client, &mut server).await;
+}
+
+async fn answer(mut client: TcpStream, answer: &str) {
+    let _ = client.write_all(answer.as_bytes()).await;
+    let _ = client.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_server_without_faults_is_good_in_every_respect() {
+    let server = echo()
+        .ping_interval(Duration::from_millis(300))
+        .origins(Origins::list(["https://app.example.com"]));
+    let url = serve(server).await;
+    let output = eio(
+        b"",
+        &["doctor", "--origin", "https://app.example.com", &url],
+    )
+    .await;
+    assert_eq!(output.status.code(), Some(0), "{}", stdout(&output));
+    for check in [
+        "handshake",
+        "cache",
+        "stickiness",
+        "payload",
+        "buffering",
+        "CORS",
+        "WebSocket",
+        "upgrade",
+    ] {
+        assert!(
+            line(&output, check).starts_with("good"),
+            "{}",
+            stdout(&output)
+        );
+    }
+    for heartbeat in ["heartbeat     by polling", "heartbeat     by WebSocket"] {
+        assert!(
+            line(&output, heartbeat).starts_with("good"),
+            "{}",
+            stdout(&output)
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_server_of_revision_3_is_checked_too() {
+    let url = serve(echo().allow_eio3(true)).await;
+    let output = eio(b"", &["doctor", "--quick", "--eio", "3", &url]).await;
+    assert_eq!(output.status.code(), Some(0), "{}", stdout(&output));
+    assert!(
+        line(&output, "stickiness").starts_with("good"),
+        "{}",
+        stdout(&output)
+    );
+}
+
+#[tokio::test]
+async fn processes_behind_a_balancer_that_is_not_sticky_are_found() {
+    let servers = [serve(echo()).await, serve(echo()).await];
+    let turn = AtomicUsize::new(0);
+    let url = proxy(move |client, head| {
+        let server = servers[turn.fetch_add(1, Ordering::Relaxed) % 2].clone();
+        async move { forward(client, &head, &server).await }
+    });
+    let output = eio(b"", &["doctor", "--quick", &url.await]).await;
+    assert_fault(&output, "stickiness", "4 of 8 requests");
+}
+
+#[tokio::test]
+async fn a_proxy_that_passes_no_upgrade_on_is_found() {
+    let server = serve(echo()).await;
+    let url = proxy(move |client, head| {
+        let server = server.clone();
+        let head = String::from_utf8(head).unwrap();
+        // What nginx does without `proxy_set_header Upgrade`.
+        let hop_by_hop = |line: &&str| !line.to_ascii_lowercase().starts_with("upgrade:");
+        let head = head
+            .split("\r\n")
+            .filter(hop_by_hop)
+            .collect::<Vec<_>>()
+            .join("\r\n");
+        async move { forward(client, head.as_bytes(), &server).await }
+    });
+    let output = eio(b"", &["doctor", "--quick", &url.await]).await;
+    assert_fault(&output, "WebSocket", "400");
+    assert!(
+        stdout(&output).contains("proxy_http_version 1.1"),
+        "{}",
+        stdout(&output)
+    );
+}
+
+#[tokio::test]
+async fn a_proxy_that_holds_answers_back_is_found() {
+    let server = serve(echo()).await;
+    let url = proxy(move |mut client, head| {
+        let server = server.clone();
+        async move {
+            let is_poll = head.starts_with(b"GET") && head.windows(5).any(|part| part == b"&sid=");
+            if !is_poll {
+                return forward(client, &head, &server).await;
+            }
+            let mut upstream = TcpStream::connect(server.trim_start_matches("http://"))
+                .await
+                .unwrap();
+            upstream.write_all(&head).await.unwrap();
+            let mut held = vec![0; 1024];
+            let length = upstream.read(&mut held).await.unwrap();
+            sleep(Duration::from_secs(3)).await;
+            client.write_all(&held[..length]).await.unwrap();
+        }
+    });
+    let output = eio(
+        b"",
+        &["doctor", "--quick", "--transports", "polling", &url.await],
+    )
+    .await;
+    assert_fault(&output, "buffering", "after its cause");
+}
+
+#[tokio::test]
+async fn a_proxy_that_gives_up_a_waiting_poll_is_found() {
+    let server = serve(echo().ping_interval(Duration::from_secs(2))).await;
+    let url = proxy(move |client, head| {
+        let server = server.clone();
+        async move {
+            let _ =
+                tokio::time::timeout(Duration::from_secs(1), forward(client, &head, &server)).await;
+        }
+    });
+    let output = eio(b"", &["doctor", &url.await]).await;
+    assert_fault(&output, "heartbeat     a poll that waited", "broke");
+    assert_fault(&output, "heartbeat     the WebSocket", "was closed after");
+}
+
+#[tokio::test]
+async fn a_page_in_place_of_the_server_is_found() {
+    let url = proxy(|client, _| {
+        answer(
+            client,
+            "HTTP/1.1 200 OK\r\ncontent-length: 6\r\nconnection: close\r\n\r\n<html>",
+        )
+    });
+    let output = eio(b"", &["doctor", "--quick", &url.await]).await;
+    assert_fault(&output, "handshake", "200 OK: <html>");
+}
+
+#[tokio::test]
+async fn a_cache_is_found() {
+    let body = "0{\"sid\":\"a\",\"upgrades\":[],\"pingInterval\":25000,\"pingTimeout\":20000}";
+    let cached = format!(
+        "HTTP/1.1 200 OK\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}",
+        body.len()
+    );
+    let url = proxy(move |client, _| {
+        let cached = cached.clone();
+        async move { answer(client, &cached).await }
+    });
+    let output = eio(b"", &["doctor", "--quick", &url.await]).await;
+    assert_fault(&output, "cache", "the same session");
+}
+
+#[tokio::test]
+async fn a_limit_of_the_body_is_found() {
+    let server = serve(echo()).await;
+    let url = proxy(move |client, head| {
+        let server = server.clone();
+        async move {
+            let text = String::from_utf8_lossy(&head).to_ascii_lowercase();
+            let length = text
+                .split("content-length: ")
+                .nth(1)
+                .and_then(|rest| rest.split('\r').next());
+            match length.and_then(|length| length.parse::<u64>().ok()) {
+                Some(1_000..) => {
+                    let refusal = "HTTP/1.1 413 Payload Too Large\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+                    let mut client = client;
+                    client.write_all(refusal.as_bytes()).await.unwrap();
+                    // Read on, so that the refusal is not lost.
+                    let _ = tokio::io::copy(&mut client, &mut tokio::io::sink()).await;
+                }
+                _ => forward(client, &head, &server).await,
+            }
+        }
+    });
+    let output = eio(b"", &["doctor", "--quick", &url.await]).await;
+    assert_fault(&output, "payload", "413");
+}
+
+#[tokio::test]
+async fn an_origin_that_is_not_allowed_is_found() {
+    let url = serve(echo()).await;
+    let output = eio(
+        b"",
+        &[
+            "doctor",
+            "--quick",
+            "--origin",
+            "https://other.example",
+            &url,
+        ],
+    )
+    .await;
+    assert_fault(&output, "CORS", "403");
+}
+
+#[tokio::test]
+async fn nothing_that_answers_is_one_fault() {
+    let output = eio(b"", &["doctor", "http://127.0.0.1:1"]).await;
+    assert_fault(&output, "handshake", "");
+    assert!(
+        stdout(&output).ends_with("1 fault found\n"),
+        "{}",
+        stdout(&output)
+    );
+}
