@@ -67,7 +67,4 @@ async fn a_failure_is_one_line_and_an_exit_status() {
         assert_eq!(stderr.lines().count(), 1, "{stderr}");
         assert_output(&output, 1, b"", &stderr);
     }
-    let output = pipe(b"", &["--nonsense"]).await;
-    let mistake = "eio: unknown option --nonsense; see `eio --help`\n";
-    assert_output(&output, 1, b"", mistake);
 }
