@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
-use hyper_util::client::legacy::connect::CaptureConnection;
+use hyper_util::client::legacy::Error;
 
 /// Nothing was written yet.
 const FRESH: u8 = 0;
@@ -33,10 +33,10 @@ impl Activity {
         }
     }
 
-    /// Returns whether a request went to a connection that had served one before, and not a byte of an answer came.
-    pub(super) fn was_kept(connection: &CaptureConnection) -> bool {
+    /// Returns whether a failed request went to a connection that had served one before, and not a byte of an answer came.
+    pub(super) fn was_kept(error: &Error) -> bool {
         let mut extensions = http::Extensions::new();
-        if let Some(connected) = connection.connection_metadata().as_ref() {
+        if let Some(connected) = error.connect_info() {
             connected.get_extras(&mut extensions);
         }
         let activity = extensions.get::<Self>();

@@ -14,7 +14,6 @@ use http_body::Body;
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::capture_connection;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use tokio::time::Instant;
 
@@ -85,16 +84,15 @@ impl Http {
         let attempt = Attempt::new(method, &uri, headers.own());
         let mut kept = MAX_IDLE;
         let response = loop {
-            let mut request = self.prepare(&uri, &headers, body.as_ref());
-            let connection = capture_connection(&mut request);
+            let request = self.prepare(&uri, &headers, body.as_ref());
             let start = Instant::now();
             match self.client.request(request).await {
                 Ok(response) => break response,
-                Err(_)
+                Err(error)
                     if body.is_none()
                         && kept > 0
                         && start.elapsed() < STALE_WITHIN
-                        && Activity::was_kept(&connection) =>
+                        && Activity::was_kept(&error) =>
                 {
                     kept -= 1;
                 }
