@@ -11,7 +11,11 @@ const MAX_SENDERS: usize = 1024;
 /// A sender that has published nothing for this time may be forgotten. A broker delivers no message as late as that.
 const REMEMBERED: Duration = Duration::from_secs(60);
 
-/// The messages of each sender that have arrived, as a sliding window over their numbers (as in RFC 4303 § 3.4.3).
+/// The numbers behind the highest one of a sender that are remembered. Tasks that publish at the same time overtake each
+/// other, but not by as many.
+const WINDOW: u64 = 1024;
+
+/// The messages of each sender that have arrived, as a sliding window over their numbers (as in RFC 6479).
 #[derive(Debug, Default)]
 pub(crate) struct Duplicates {
     senders: HashMap<u64, Window>,
@@ -21,42 +25,26 @@ pub(crate) struct Duplicates {
 struct Window {
     /// The highest number that has arrived.
     highest: u64,
-    /// Bit n: number `highest - n` has arrived.
-    seen: u128,
+    /// Bit `n % WINDOW`: number n has arrived.
+    seen: [u64; (WINDOW / 64) as usize],
     last: Instant,
 }
 
 impl Duplicates {
     /// Takes note of a message, and returns whether it arrives for the first time.
     ///
-    /// A message more than 127 numbers behind its sender's last one counts as a duplicate.
+    /// A message that is [`WINDOW`] numbers or more behind its sender's last one counts as a duplicate.
     pub(crate) fn is_new(&mut self, now: Instant, stamp: Stamp) -> bool {
         if !self.senders.contains_key(&stamp.sender) {
             self.make_room(now);
         }
         let window = self.senders.entry(stamp.sender).or_insert(Window {
             highest: stamp.number,
-            seen: 0,
+            seen: [0; (WINDOW / 64) as usize],
             last: now,
         });
         window.last = now;
-        if let Some(ahead) = stamp
-            .number
-            .checked_sub(window.highest)
-            .filter(|ahead| *ahead > 0)
-        {
-            let shift = u32::try_from(ahead).unwrap_or(u32::MAX);
-            window.seen = window.seen.checked_shl(shift).unwrap_or(0) | 1;
-            window.highest = stamp.number;
-            return true;
-        }
-        let behind = u32::try_from(window.highest - stamp.number).unwrap_or(u32::MAX);
-        let Some(bit) = 1_u128.checked_shl(behind) else {
-            return false;
-        };
-        let is_new = window.seen & bit == 0;
-        window.seen |= bit;
-        is_new
+        window.add(stamp.number)
     }
 
     fn make_room(&mut self, now: Instant) {
@@ -72,6 +60,39 @@ impl Duplicates {
             }
         }
     }
+}
+
+impl Window {
+    fn add(&mut self, number: u64) -> bool {
+        if number > self.highest {
+            let ahead = number - self.highest;
+            if ahead >= WINDOW {
+                self.seen.fill(0);
+            } else {
+                // The places of numbers that have left the window.
+                (self.highest + 1..=number).for_each(|number| self.free(number));
+            }
+            self.highest = number;
+        } else if self.highest - number >= WINDOW {
+            return false;
+        }
+        let (word, bit) = place(number);
+        let is_new = self.seen[word] & bit == 0;
+        self.seen[word] |= bit;
+        is_new
+    }
+
+    /// Frees the place of a number.
+    const fn free(&mut self, number: u64) {
+        let (word, bit) = place(number);
+        self.seen[word] &= !bit;
+    }
+}
+
+/// Returns the word and the bit of a number.
+const fn place(number: u64) -> (usize, u64) {
+    let index = number % WINDOW;
+    ((index / 64) as usize, 1 << (index % 64))
 }
 
 #[cfg(test)]
@@ -91,10 +112,27 @@ mod tests {
             assert!(!duplicates.is_new(now, stamp(1, number)), "{number} again");
         }
         assert!(duplicates.is_new(now, stamp(2, 5)), "of another sender");
-        assert!(duplicates.is_new(now, stamp(1, 1000)));
+        assert!(duplicates.is_new(now, stamp(1, 2000)));
         assert!(!duplicates.is_new(now, stamp(1, 8)), "out of the window");
-        assert!(duplicates.is_new(now, stamp(1, 999)));
+        assert!(duplicates.is_new(now, stamp(1, 1999)));
         assert!(duplicates.is_new(now, stamp(1, u64::MAX)));
+    }
+
+    #[test]
+    fn a_thousand_numbers_may_be_overtaken_and_each_is_new_once() {
+        let mut duplicates = Duplicates::default();
+        let now = Instant::now();
+        for block in 0..50 {
+            // The first of the block comes last.
+            let first = block * 1000;
+            let late = (first + 1..first + 1000).chain([first]);
+            for number in late.clone() {
+                assert!(duplicates.is_new(now, stamp(1, number)), "{number}");
+            }
+            for number in late {
+                assert!(!duplicates.is_new(now, stamp(1, number)), "{number} again");
+            }
+        }
     }
 
     #[test]
