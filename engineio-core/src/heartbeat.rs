@@ -19,8 +19,8 @@ enum Role {
     Pinger {
         /// The time at which the last ping was due, while its pong is.
         pinged: Option<Instant>,
-        /// The client has taken that ping, or a later one. A pong that comes before answers nothing.
-        taken: bool,
+        /// The time at which the client took that ping. A pong that comes before answers nothing.
+        taken: Option<Instant>,
         /// Another packet has already stood in for the pong once.
         excused: bool,
     },
@@ -65,7 +65,7 @@ impl Heartbeat {
                 timers.set(Timer::Ping, after(now, config.ping_interval));
                 self.role = Role::Pinger {
                     pinged: None,
-                    taken: false,
+                    taken: None,
                     excused: false,
                 };
             }
@@ -96,7 +96,7 @@ impl Heartbeat {
             return;
         };
         if pinged.replace(now).is_none() {
-            *taken = false;
+            *taken = None;
             *excused = false;
             self.silence
                 .start(now, bounded(config.ping_timeout), timers);
@@ -104,10 +104,22 @@ impl Heartbeat {
         timers.set(Timer::Ping, latest_ping(now, config));
     }
 
-    /// Takes in that a ping leaves.
-    pub(crate) const fn on_ping_taken(&mut self) {
+    /// Takes in that a ping leaves. The pong that is due answers the first one.
+    pub(crate) fn on_ping_taken(&mut self, now: Instant) {
         if let Role::Pinger { taken, .. } = &mut self.role {
-            *taken = true;
+            taken.get_or_insert(now);
+        }
+    }
+
+    /// Returns the time since the ping left, if a pong that comes now answers one.
+    pub(crate) fn round_trip(&self, now: Instant) -> Option<Duration> {
+        match &self.role {
+            Role::Pinger {
+                pinged: Some(_),
+                taken: Some(taken),
+                ..
+            } => Some(now.saturating_duration_since(*taken)),
+            _ => None,
         }
     }
 
@@ -117,7 +129,7 @@ impl Heartbeat {
         match &mut self.role {
             Role::Ponger { .. } => Beat::WrongDirection,
             Role::Pinger { pinged, taken, .. } => {
-                if let Some(pinged) = pinged.take_if(|_| *taken) {
+                if let Some(pinged) = pinged.take_if(|_| taken.is_some()) {
                     self.silence.stop(timers);
                     let next = after(now, config.ping_interval);
                     timers.set(Timer::Ping, next.min(latest_ping(pinged, config)));

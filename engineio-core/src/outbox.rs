@@ -62,7 +62,12 @@ impl Outbox {
             return Err(SendError::Separator(()));
         }
         let costs = messages.iter().map(cost);
-        match self.has_room(costs.fold(0, usize::saturating_add), limits) {
+        let total = costs.fold(0, usize::saturating_add);
+        // A single message is never too large, see `has_room`.
+        if messages.len() > 1 && total > limits.bytes {
+            return Err(SendError::TooLarge(()));
+        }
+        match self.has_room(total, limits) {
             true => Ok(()),
             false => Err(SendError::Full(())),
         }

@@ -192,6 +192,7 @@ pub enum Method {
 /// assert_eq!(opening.action(Method::Post, false, &config), Err(Refusal::BadHandshakeMethod));
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Action {
     /// Open a session over this transport in this revision.
     Open(Transport, Revision),

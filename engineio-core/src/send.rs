@@ -72,6 +72,9 @@ pub enum SendError<T = Message> {
     /// lets such a text through.
     #[error("the text holds U+001E, which separates packets in polling")]
     Separator(T),
+    /// Several messages that are to be queued together exceed the limit of the outbox even if it is empty.
+    #[error("the messages exceed the limit of the outbox")]
+    TooLarge(T),
 }
 
 impl<T> SendError<T> {
@@ -79,7 +82,10 @@ impl<T> SendError<T> {
     #[must_use]
     pub fn into_inner(self) -> T {
         match self {
-            Self::Closed(unsent) | Self::Full(unsent) | Self::Separator(unsent) => unsent,
+            Self::Closed(unsent)
+            | Self::Full(unsent)
+            | Self::Separator(unsent)
+            | Self::TooLarge(unsent) => unsent,
         }
     }
 }
@@ -91,6 +97,7 @@ impl SendError<()> {
             Self::Closed(()) => SendError::Closed(unsent),
             Self::Full(()) => SendError::Full(unsent),
             Self::Separator(()) => SendError::Separator(unsent),
+            Self::TooLarge(()) => SendError::TooLarge(unsent),
         }
     }
 }

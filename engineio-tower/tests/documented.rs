@@ -235,13 +235,13 @@ async fn a_connect_handler_that_flushes_does_not_wait_for_itself() {
 async fn a_client_that_is_too_slow_for_many_messages_is_disconnected_as_for_one() {
     let (server, mut leaving) = watched(
         Server::builder()
-            .outbox_limit(100)
+            .outbox_limit(150)
             .when_full(WhenFull::Disconnect),
     );
     let (sid, _) = open(&server).await;
     let socket = support::socket(&server, &sid);
-    socket.send_many(["one"]).unwrap();
-    let error = socket.send_many(["two", "three"]).unwrap_err();
+    socket.try_send_many(["one"]).unwrap();
+    let error = socket.try_send_many(["two", "three"]).unwrap_err();
     assert!(matches!(error, SendError::Closed(messages) if messages.len() == 2));
     assert_eq!(leaving.recv().await, Some(DisconnectReason::SlowConsumer));
 }

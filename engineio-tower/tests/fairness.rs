@@ -149,7 +149,7 @@ async fn nobody_goes_ahead_of_those_who_wait() {
     let mut waiting = Box::pin(socket.send(large()));
     assert!(waiting.as_mut().poll(cx).is_pending());
     assert!(matches!(socket.try_send("z"), Err(SendError::Full(_))));
-    let many = socket.send_many(["z"]);
+    let many = socket.try_send_many(["z"]);
     assert!(matches!(many, Err(SendError::Full(_))));
     assert_eq!(server.broadcast("z"), 0);
     drop(waiting);

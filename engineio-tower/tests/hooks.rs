@@ -244,3 +244,118 @@ async fn a_second_websocket_does_not_keep_the_first_from_being_read_on() {
         assert_eq!(support::receive_text(&mut first).await, format!("4{n}"));
     }
 }
+
+#[test]
+fn an_initial_message_that_not_every_client_can_get_is_refused_at_the_start() {
+    let builds = |builder: ServerBuilder| {
+        let build = std::panic::AssertUnwindSafe(|| builder.build());
+        std::panic::catch_unwind(build).is_ok()
+    };
+    let message = |message: &str| Server::builder().initial_message(message.to_owned());
+    assert!(builds(message("welcome")));
+    assert!(!builds(message("a\u{1e}b")));
+    assert!(builds(message("a\u{1e}b").allow_separator(true)));
+    let websocket = [engineio_tower::Transport::WebSocket];
+    assert!(builds(message("a\u{1e}b").transports(websocket)));
+    let large = "x".repeat(1_000);
+    assert!(builds(message(&large).outbox_limit(1_064)));
+    assert!(!builds(message(&large).outbox_limit(1_063)));
+    assert!(!builds(message(&large).max_payload(1_063)));
+}
+
+#[tokio::test]
+async fn the_headers_hook_is_called_for_a_session_that_exists_only() {
+    let calls = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    let counted = Arc::clone(&calls);
+    let server = Server::builder()
+        .headers(move |_, headers| {
+            counted.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            headers.insert("x-app", "1".parse().unwrap());
+        })
+        .build();
+    let (sid, _) = open(&server).await;
+    support::socket(&server, &sid).try_send("a").unwrap();
+    for (request, expected) in [
+        (support::post_request(&sid, "4x"), 2),
+        (get_request(&format!("{HANDSHAKE}&sid={sid}")), 3),
+        (get_request(&format!("{HANDSHAKE}&sid=nobody")), 3),
+        (support::post_request("nobody", "4x"), 3),
+        (
+            support::websocket_request(&support::upgrade_query("nobody")),
+            3,
+        ),
+        (get_request("EIO=4&transport=carrier-pigeon"), 3),
+    ] {
+        let response = call(&server, request).await;
+        let calls = calls.load(std::sync::atomic::Ordering::Relaxed);
+        assert_eq!(calls, expected);
+        let added = response.headers().contains_key("x-app");
+        assert_eq!(added, response.status() == StatusCode::OK);
+    }
+}
+
+/// An app behind a limit that is used up, as tower's `ConcurrencyLimit` is.
+#[derive(Clone)]
+struct Saturated(Arc<Semaphore>);
+
+impl tower::Service<http::Request<support::Body>> for Saturated {
+    type Response = http::Response<support::Body>;
+    type Error = std::convert::Infallible;
+    type Future = std::future::Ready<Result<Self::Response, Self::Error>>;
+
+    fn poll_ready(
+        &mut self,
+        cx: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Result<(), Self::Error>> {
+        let permit = std::pin::pin!(self.0.acquire()).poll(cx);
+        permit.map(|permit| {
+            permit.unwrap().forget();
+            Ok(())
+        })
+    }
+
+    fn call(&mut self, _: http::Request<support::Body>) -> Self::Future {
+        std::future::ready(Ok(http::Response::new("app".into())))
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_host_app_that_takes_no_more_requests_keeps_no_client_from_its_polls() {
+    use http_body_util::BodyExt;
+    use tower::ServiceExt;
+
+    let permits = Arc::new(Semaphore::new(0));
+    let server = Server::builder().build();
+    let app = Saturated(Arc::clone(&permits));
+    let service = engineio_tower::EngineIoService::with_inner(server.clone(), app);
+    let ask = |request: http::Request<support::Body>| {
+        let service = service.clone();
+        async move {
+            let response = service.oneshot(request).await.unwrap();
+            response.into_body().collect().await.unwrap().to_bytes()
+        }
+    };
+    let foreign = || {
+        http::Request::get("/")
+            .body(support::Body::default())
+            .unwrap()
+    };
+    let within = |future| tokio::time::timeout(Duration::from_secs(1), future);
+    assert!(
+        within(ask(get_request(HANDSHAKE)))
+            .await
+            .unwrap()
+            .starts_with(b"0")
+    );
+    let socket = server.sockets().remove(0);
+    assert!(within(ask(foreign())).await.is_err());
+    let sid = socket.sid();
+    socket.try_send("a").unwrap();
+    let polled = within(ask(get_request(&format!("{HANDSHAKE}&sid={sid}")))).await;
+    assert_eq!(polled.unwrap(), "4a");
+    // A request for the app waits until it is ready, and an Engine.IO request takes no permit of it.
+    permits.add_permits(1);
+    ask(support::post_request(sid.as_ref(), "4x")).await;
+    assert_eq!(within(ask(foreign())).await.unwrap(), "app");
+    assert!(within(ask(foreign())).await.is_err());
+}

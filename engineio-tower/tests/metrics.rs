@@ -107,9 +107,9 @@ fn nothing_is_left_of_what_was_queued_for_clients_that_are_gone() {
             let server = Server::builder().initial_message("hello").build();
             let (sid, _) = open(&server).await;
             let socket = server.sockets().remove(0);
-            socket.send_many(["one", "three"]).unwrap();
+            socket.try_send_many(["one", "three"]).unwrap();
             poll(&server, &sid).await;
-            socket.send_many(["four"]).unwrap();
+            socket.try_send_many(["four"]).unwrap();
             socket.abort();
         });
     });

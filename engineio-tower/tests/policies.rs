@@ -299,7 +299,7 @@ async fn a_connect_handler_that_sends_more_than_fits_refuses() {
         .outbox_limit(100)
         .on_connect(|socket: Socket, request: ConnectRequest| async move {
             if request.query("many").is_some() {
-                socket.send_many(["one", "two"])?;
+                socket.try_send_many(["one", "two"])?;
             }
             socket.send("one").await?;
             socket.send("two").await?;

@@ -83,10 +83,10 @@ async fn messages_are_sent_together_or_not_at_all() {
     let socket = server.socket(&sid.parse().unwrap()).unwrap();
     socket.try_send("a").unwrap();
     let error = socket
-        .send_many(["b", "c", "d"])
+        .try_send_many(["b", "c", "d"])
         .expect_err("no room for three more");
     assert!(matches!(error, SendError::Full(_)));
-    socket.send_many(["b", "c"]).unwrap();
+    socket.try_send_many(["b", "c"]).unwrap();
     assert_eq!(text(&poll(&server, &sid).await), "4a\x1e4b\x1e4c");
 }
 
@@ -107,7 +107,7 @@ async fn a_text_that_would_be_other_packets_is_not_sent_to_those_who_poll() {
     assert_eq!(poller.send(EVIL).await, Err(refused.clone()));
     assert_eq!(server.send(&poller.sid(), EVIL).await, Err(refused));
     assert!(!poller.send_volatile(EVIL));
-    assert!(poller.send_many(["a", EVIL]).is_err());
+    assert!(poller.try_send_many(["a", EVIL]).is_err());
     poller.send("b").await.unwrap();
     assert_eq!(text(&poll(&server, &sid).await), "4b");
 
@@ -171,7 +171,7 @@ async fn the_application_hears_when_a_client_has_taken_everything() {
         .build();
     let (sid, _) = open(&server).await;
     let socket = server.socket(&sid.parse().unwrap()).unwrap();
-    socket.send_many(["a", "b"]).unwrap();
+    socket.try_send_many(["a", "b"]).unwrap();
     assert!(drain.try_recv().is_err());
     poll(&server, &sid).await;
     assert_eq!(drain.recv().await, Some(0));

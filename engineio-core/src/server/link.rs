@@ -220,18 +220,20 @@ impl Link {
     /// Returns whether the close packet is among them.
     pub(super) fn take_payload(
         &mut self,
+        now: Instant,
         id: ExchangeId,
         closing: bool,
         machine: &mut Machine,
     ) -> Option<(Payload, bool)> {
         let polling = self.polling_mut()?;
         polling.poll.take_if(|poll| poll.id == id && poll.ready)?;
-        Some(machine.take_batch(closing))
+        Some(machine.take_batch(now, closing))
     }
 
     /// Takes the next packet for a link. Returns whether it is the close packet.
     pub(super) fn take_packet(
         &mut self,
+        now: Instant,
         id: LinkId,
         closing: bool,
         machine: &mut Machine,
@@ -241,7 +243,7 @@ impl Link {
                 if std::mem::take(&mut framed.probe_pong) {
                     return Some((Packet::probe_pong(), false));
                 }
-                if let Some(packet) = machine.next_control() {
+                if let Some(packet) = machine.next_control(now) {
                     return Some((packet, false));
                 }
                 if let Some((message, compress)) = machine.outbox.pop() {

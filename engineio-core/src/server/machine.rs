@@ -1,7 +1,7 @@
 //! The parts that all states of a session share: queues, timers, heartbeat, and the outputs that are still to be taken.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::input::{Event, ExchangeId, Output};
 use crate::codec::Coding;
@@ -26,6 +26,8 @@ pub(super) struct Machine {
     pub(super) taken: SendOptions,
     pub(super) timers: Timers,
     pub(super) heartbeat: Heartbeat,
+    /// The time between the last ping that was answered and its pong.
+    pub(super) round_trip: Option<Duration>,
     pub(super) inbox: Inbox<Event>,
     pub(super) outputs: Outputs<Output>,
     /// The poll that the upgrade has ended with a noop, which is still to be taken. A session is upgraded once.
@@ -47,6 +49,7 @@ impl Machine {
             taken: SendOptions::new(),
             timers: Timers::default(),
             heartbeat: Heartbeat::new(),
+            round_trip: None,
             inbox: Inbox::new(),
             outputs: Outputs::new(),
             noop: None,
@@ -131,6 +134,9 @@ impl Machine {
     }
 
     pub(super) fn on_pong(&mut self, now: Instant) -> Beat {
+        if let Some(round_trip) = self.heartbeat.round_trip(now) {
+            self.round_trip = Some(round_trip);
+        }
         self.heartbeat.on_pong(now, &self.config, &mut self.timers)
     }
 
@@ -151,23 +157,23 @@ impl Machine {
 
     /// Takes the next control packet that is due, ahead of every message.
     #[inline]
-    pub(super) fn next_control(&mut self) -> Option<Packet> {
+    pub(super) fn next_control(&mut self, now: Instant) -> Option<Packet> {
         // Whoever asks takes what there is, this or else a message.
         self.heartbeat.silence.on_taken();
         if self.outbox.has_control() {
-            self.take_control()
+            self.take_control(now)
         } else {
             None
         }
     }
 
-    fn take_control(&mut self) -> Option<Packet> {
+    fn take_control(&mut self, now: Instant) -> Option<Packet> {
         if let Some(transport) = self.outbox.open.take() {
             let handshake = Handshake::new(self.sid, transport, &self.config);
             return Some(Packet::Open(handshake.to_json()));
         }
         if std::mem::take(&mut self.outbox.ping) {
-            self.heartbeat.on_ping_taken();
+            self.heartbeat.on_ping_taken(now);
             return Some(Packet::ping());
         }
         std::mem::take(&mut self.outbox.pong).then(Packet::pong)
@@ -175,9 +181,9 @@ impl Machine {
 
     /// Takes everything that is due for one poll: control packets, messages as far as they fit, and the close packet of a
     /// closing session once nothing is left before it. Returns whether the close packet is among them.
-    pub(super) fn take_batch(&mut self, closing: bool) -> (Payload, bool) {
+    pub(super) fn take_batch(&mut self, now: Instant, closing: bool) -> (Payload, bool) {
         let mut batch = Batch::new(self.coding);
-        while let Some(packet) = self.next_control() {
+        while let Some(packet) = self.next_control(now) {
             batch.push_control(packet);
         }
         let queued = self.outbox.has_messages();

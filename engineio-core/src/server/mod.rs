@@ -4,6 +4,7 @@ mod framed;
 mod input;
 mod link;
 mod machine;
+mod measures;
 mod post;
 mod sending;
 mod state;
@@ -288,13 +289,6 @@ impl Session {
         }
     }
 
-    /// Returns the time at which an orderly [`close`](Self::close) is given up; `None` unless one has begun. It stays when the
-    /// session is closed: until then, a driver may go on writing what it has taken.
-    #[must_use]
-    pub const fn close_deadline(&self) -> Option<Instant> {
-        self.machine.close_deadline
-    }
-
     /// Returns whether the handshake of a link by this transport is accepted now. To be asked before the link is accepted,
     /// for a WebSocket before the 101 is sent.
     ///
@@ -330,32 +324,6 @@ impl Session {
             State::Open(link) | State::Closing(link, _) => link.wants_frames(&self.machine),
             State::Opening | State::Closed(_) => self.machine.inbox_has_room(),
         }
-    }
-
-    /// Returns whether a message whose data has `len` bytes would be queued.
-    #[must_use]
-    pub fn has_room_for(&self, len: usize) -> bool {
-        let cost = len.saturating_add(Config::PACKET_OVERHEAD);
-        self.machine.outbox_has_room(cost)
-    }
-
-    /// Returns the number of messages queued for the client.
-    #[must_use]
-    pub fn queued_messages(&self) -> usize {
-        self.machine.outbox.len()
-    }
-
-    /// Returns the bytes queued for the client, packet overhead included.
-    #[must_use]
-    pub const fn queued_bytes(&self) -> usize {
-        self.machine.outbox.bytes()
-    }
-
-    /// Returns the bytes of received messages that wait for the application, packet overhead included. At most
-    /// [`Config::inbox_limit`], and one message more.
-    #[must_use]
-    pub const fn inbox_bytes(&self) -> usize {
-        self.machine.inbox.bytes()
     }
 
     /// Ends the session for this reason, or for the one for which it is being closed.

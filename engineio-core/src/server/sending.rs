@@ -40,7 +40,8 @@ impl Session {
     ///
     /// # Errors
     ///
-    /// As [`send`](Self::send), with all messages handed back.
+    /// As [`send`](Self::send), with all messages handed back, and [`SendError::TooLarge`] if they exceed
+    /// [`Config::outbox_limit`](crate::Config::outbox_limit) together.
     pub fn send_many(&mut self, messages: Vec<Message>) -> Result<(), SendError<Vec<Message>>> {
         if let Err(error) = self.admit(&messages) {
             return Err(error.with(messages));

@@ -18,7 +18,7 @@ impl Session {
             return Some(self.machine.coding.encode_payload(&[last]));
         }
         let (link, closing) = self.state.link_mut()?;
-        let (payload, last) = link.take_payload(poll, closing, &mut self.machine)?;
+        let (payload, last) = link.take_payload(now, poll, closing, &mut self.machine)?;
         self.machine.outputs.notify_senders();
         if last {
             self.fail(now, DisconnectReason::Server);
@@ -29,7 +29,7 @@ impl Session {
     /// Takes the next frame for a link. `None` if there is none now; [`Output::SendFrames`] tells when there is.
     pub fn take_frame(&mut self, now: Instant, id: LinkId) -> Option<Frame> {
         let (link, closing) = self.state.link_mut()?;
-        let (packet, last) = link.take_packet(id, closing, &mut self.machine)?;
+        let (packet, last) = link.take_packet(now, id, closing, &mut self.machine)?;
         self.machine.outputs.notify_senders();
         if last {
             self.fail(now, DisconnectReason::Server);

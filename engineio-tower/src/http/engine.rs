@@ -273,12 +273,10 @@ impl ServerInner {
                 .forward_request(&sid, head, body, peer, upgrade)
                 .unwrap_or_else(Work::answered);
         }
-        if let Some(hook) = &self.options.headers {
-            hook(&head, reply.headers_mut());
-        }
         let work = match action {
             Action::Open(..) if self.is_leaving() => Err(Refusal::Unavailable),
             Action::Open(transport, revision) => {
+                self.call_headers_hook(&head, reply);
                 if let Some(hook) = &self.options.initial_headers {
                     hook(&head, reply.headers_mut());
                 }
@@ -291,18 +289,32 @@ impl ServerInner {
                 ConnectFuture::open(self, head, peer, opening, limit)
                     .map(|future| Work::Connect { future })
             }
-            Action::Poll(sid) => self.find(&sid, &query).map(|session| Work::Poll {
-                future: PollFuture::open(session),
+            Action::Poll(sid) => self.find(&sid, &query).map(|session| {
+                self.call_headers_hook(&head, reply);
+                Work::Poll {
+                    future: PollFuture::open(session),
+                }
             }),
-            Action::Post(sid) => self.find(&sid, &query).map(|session| Work::Post {
-                future: PostFuture::open(session, form(&head, &query), body),
+            Action::Post(sid) => self.find(&sid, &query).map(|session| {
+                self.call_headers_hook(&head, reply);
+                Work::Post {
+                    future: PostFuture::open(session, form(&head, &query), body),
+                }
             }),
-            Action::Upgrade(sid) => self
-                .find(&sid, &query)
-                .and_then(|session| open_upgrade(session, &mut head, query.base64))
-                .map(Work::answered),
+            Action::Upgrade(sid) => self.find(&sid, &query).and_then(|session| {
+                self.call_headers_hook(&head, reply);
+                open_upgrade(session, &mut head, query.base64).map(Work::answered)
+            }),
+            _ => Err(Refusal::BadRequest),
         };
         work.unwrap_or_else(Work::answered)
+    }
+
+    /// Lets the application add headers to the response. A stranger with the id of no session does not get this far.
+    fn call_headers_hook(&self, head: &Parts, reply: &mut Reply) {
+        if let Some(hook) = &self.options.headers {
+            hook(head, reply.headers_mut());
+        }
     }
 
     /// Chooses the refusal of a malformed request: if its session does not exist either, the client learns that.

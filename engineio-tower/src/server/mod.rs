@@ -180,6 +180,29 @@ impl Server {
         }
     }
 
+    /// Sends several messages together to one client, waiting while its outbox has no room for all of them; see
+    /// [`Socket::send_many`].
+    ///
+    /// # Errors
+    ///
+    /// Returns the messages as [`SendError::Closed`] if no such client is connected.
+    ///
+    /// # Cancel safety
+    ///
+    /// If it is dropped before it returns, none of the messages was queued.
+    pub async fn send_many<M: Into<Message>>(
+        &self,
+        sid: &Sid,
+        messages: impl IntoIterator<Item = M>,
+    ) -> Result<(), SendError<Vec<Message>>> {
+        match self.socket(sid) {
+            Some(socket) => socket.send_many(messages).await,
+            None => Err(SendError::Closed(
+                messages.into_iter().map(Into::into).collect(),
+            )),
+        }
+    }
+
     /// Sends a message to every connected client. It is encoded once and shared by all of them.
     ///
     /// Returns to how many it was queued. A client whose outbox is full, or for which others wait, does not get it; to

@@ -31,7 +31,6 @@ use smallvec::SmallVec;
 
 use self::data::Data;
 pub(crate) use self::exchange::Posted;
-pub(crate) use self::sending::QueuedSender;
 use self::state::{Effects, State};
 pub(crate) use self::turn::{Next, give_way};
 pub(crate) use self::waiter::WaiterId;

@@ -131,12 +131,12 @@ impl Default for Rejection {
 }
 
 /// For the `?` behind a `send` in a connect handler: 503 if more was sent than fits or the handler closed the socket,
-/// 500 for a text that cannot be sent at all.
+/// 500 for what cannot be sent at all.
 impl<T> From<SendError<T>> for Rejection {
     fn from(error: SendError<T>) -> Self {
         tracing::warn!(target: "engineio::connect", %error, "a connect handler could not send");
         match error {
-            SendError::Separator(_) => Self::internal_error(),
+            SendError::Separator(_) | SendError::TooLarge(_) => Self::internal_error(),
             _ => Self::unavailable(),
         }
     }

@@ -5,6 +5,7 @@ use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use engineio_core as proto;
 use engineio_core::driver::Ticket;
 use engineio_core::{DisconnectReason, Message, SendError, SendOptions};
 
@@ -13,14 +14,54 @@ use super::{Session, Until, Wait, now};
 use crate::policy::options::WhenFull;
 use crate::server::meter;
 
+/// One message, or several that are queued together with nothing in between.
+pub(crate) trait Unsent: Sized {
+    /// Returns the number of messages, and of their bytes.
+    fn size(&self) -> (usize, usize);
+
+    fn queue(
+        self,
+        options: SendOptions,
+        session: &mut proto::server::Session,
+    ) -> Result<(), SendError<Self>>;
+}
+
+impl Unsent for Message {
+    fn size(&self) -> (usize, usize) {
+        (1, self.len())
+    }
+
+    fn queue(
+        self,
+        options: SendOptions,
+        session: &mut proto::server::Session,
+    ) -> Result<(), SendError> {
+        session.send_with(self, options)
+    }
+}
+
+impl Unsent for Vec<Message> {
+    fn size(&self) -> (usize, usize) {
+        (self.len(), self.iter().map(Message::len).sum())
+    }
+
+    fn queue(
+        self,
+        _: SendOptions,
+        session: &mut proto::server::Session,
+    ) -> Result<(), SendError<Self>> {
+        session.send_many(self)
+    }
+}
+
 /// A sender's place in the session's queue. Dropping it hands the turn to the next sender.
-pub(crate) struct QueuedSender<'a> {
+struct QueuedSender<'a> {
     session: &'a Arc<Session>,
     ticket: Ticket,
 }
 
 impl<'a> QueuedSender<'a> {
-    pub(crate) fn new(session: &'a Arc<Session>) -> Self {
+    fn new(session: &'a Arc<Session>) -> Self {
         Self {
             session,
             ticket: Ticket::default(),
@@ -40,54 +81,73 @@ impl Drop for QueuedSender<'_> {
 }
 
 impl Session {
-    pub(crate) fn try_send(
+    pub(crate) fn try_send<U: Unsent>(
         self: &Arc<Self>,
-        message: Message,
+        unsent: U,
         options: SendOptions,
-    ) -> Result<(), SendError> {
+    ) -> Result<(), SendError<U>> {
         let when_full = self.server.options.when_full;
-        let bytes = message.len();
+        let (messages, bytes) = unsent.size();
         let sent = self.change(|state| {
             if state.has_queued_senders() {
-                return Err(SendError::Full(message));
+                return Err(SendError::Full(unsent));
             }
-            let sent = state.machine.send_with(message, options);
+            let sent = unsent.queue(options, &mut state.machine);
             if when_full == WhenFull::Disconnect
-                && let Err(SendError::Full(message)) = sent
+                && let Err(SendError::Full(unsent)) = sent
             {
                 let reason = DisconnectReason::SlowConsumer;
                 state.machine.abort(now(), reason);
-                return Err(SendError::Closed(message));
+                return Err(SendError::Closed(unsent));
             }
             sent
         });
         if sent.is_ok() {
-            meter::sent(1, bytes);
+            meter::sent(messages, bytes);
         }
         sent
     }
 
-    pub(crate) fn send_many(
+    /// Sends, waiting for its turn and for room (back pressure).
+    pub(crate) async fn send<U: Unsent>(
         self: &Arc<Self>,
-        messages: Vec<Message>,
-    ) -> Result<(), SendError<Vec<Message>>> {
-        let when_full = self.server.options.when_full;
-        let count = messages.len();
-        let bytes = messages.iter().map(Message::len).sum();
-        self.change(|state| {
-            if state.has_queued_senders() {
-                return Err(SendError::Full(messages));
-            }
-            match state.machine.send_many(messages) {
-                Err(SendError::Full(messages)) if when_full == WhenFull::Disconnect => {
-                    let reason = DisconnectReason::SlowConsumer;
-                    state.machine.abort(now(), reason);
-                    Err(SendError::Closed(messages))
+        unsent: U,
+        options: SendOptions,
+    ) -> Result<(), SendError<U>> {
+        let mut unsent = Some(unsent);
+        let mut sender = QueuedSender::new(self);
+        poll_fn(|cx| {
+            let Some(current) = unsent.take() else {
+                return Poll::Ready(Ok(()));
+            };
+            match self.poll_send(current, options, &mut sender, cx) {
+                Ok(()) => Poll::Ready(Ok(())),
+                Err((error, true)) => {
+                    unsent = Some(error.into_inner());
+                    Poll::Pending
                 }
-                result => result,
+                Err((error, false)) => Poll::Ready(Err(error)),
             }
         })
-        .inspect(|()| meter::sent(count, bytes))
+        .await
+    }
+
+    /// Sends from a plain thread, blocking it while there is no room.
+    ///
+    /// Panics inside an async task if there is none.
+    pub(crate) fn blocking_send<U: Unsent>(
+        self: &Arc<Self>,
+        unsent: U,
+    ) -> Result<(), SendError<U>> {
+        let options = SendOptions::new();
+        match self.try_send(unsent, options) {
+            Err(SendError::Full(unsent)) => match tokio::runtime::Handle::try_current() {
+                // A thread of a runtime's blocking pool; anywhere else inside a runtime this is what panics.
+                Ok(runtime) => runtime.block_on(self.send(unsent, options)),
+                Err(_) => super::wait::wait(self.send(unsent, options)),
+            },
+            result => result,
+        }
     }
 
     /// Sends if the message leaves at once. Returns whether it was sent.
@@ -110,24 +170,24 @@ impl Session {
     /// Sends, or registers the task to be woken when it is its turn and there is room (back pressure).
     ///
     /// Until the application has accepted the client, nothing leaves the outbox, so a full one is an error at once.
-    pub(crate) fn poll_send(
+    fn poll_send<U: Unsent>(
         self: &Arc<Self>,
-        message: Message,
+        unsent: U,
         options: SendOptions,
         sender: &mut QueuedSender<'_>,
         cx: &Context<'_>,
-    ) -> Result<(), (SendError, bool)> {
+    ) -> Result<(), (SendError<U>, bool)> {
         if self.server.options.when_full != WhenFull::Wait {
-            let sent = self.try_send(message, options);
+            let sent = self.try_send(unsent, options);
             return sent.map_err(|error| (error, false));
         }
-        let bytes = message.len();
+        let (messages, bytes) = unsent.size();
         let mut next = None;
         let sent = self.change(|state| {
             let sent = if state.machine.is_open() && !state.senders.may_send(&sender.ticket) {
-                Err(SendError::Full(message))
+                Err(SendError::Full(unsent))
             } else {
-                state.machine.send_with(message, options)
+                unsent.queue(options, &mut state.machine)
             };
             let wait = state.accepted.is_some() && matches!(sent, Err(SendError::Full(_)));
             if wait {
@@ -141,7 +201,7 @@ impl Session {
         if let Some(waker) = next {
             waker.wake();
         }
-        sent.inspect(|()| meter::sent(1, bytes))
+        sent.inspect(|()| meter::sent(messages, bytes))
     }
 
     /// Waits until the session is closed, and returns the reason.

@@ -1,16 +1,15 @@
 //! The application's handle of one connected client.
 
 use std::any::Any;
-use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::task::Poll;
+use std::time::Duration;
 
 use engineio_core as proto;
 use engineio_core::{DisconnectReason, Message, Revision, SendError, SendOptions, Sid, Transport};
 
 use crate::server::Server;
-use crate::session::{QueuedSender, Session, now};
+use crate::session::{Session, now};
 
 /// One connected client.
 ///
@@ -88,22 +87,37 @@ impl Socket {
         message: impl Into<Message>,
         options: SendOptions,
     ) -> Result<(), SendError> {
-        let mut message = Some(message.into());
-        let mut sender = QueuedSender::new(&self.session);
-        poll_fn(|cx| {
-            let Some(current) = message.take() else {
-                return Poll::Ready(Ok(()));
-            };
-            match self.session.poll_send(current, options, &mut sender, cx) {
-                Ok(()) => Poll::Ready(Ok(())),
-                Err((error, true)) => {
-                    message = Some(error.into_message());
-                    Poll::Pending
-                }
-                Err((error, false)) => Poll::Ready(Err(error)),
-            }
-        })
-        .await
+        self.session.send(message.into(), options).await
+    }
+
+    /// Sends several messages together, waiting while the outbox has no room for all of them: all are queued or none, in
+    /// order, and no other message comes between them.
+    ///
+    /// It waits in the same queue as [`send`](Self::send).
+    ///
+    /// # Errors
+    ///
+    /// Returns all messages, for the reasons of [`send`](Self::send), and as [`SendError::TooLarge`] if together they exceed
+    /// [`outbox_limit`](crate::ServerBuilder::outbox_limit), counting 64 bytes extra for each.
+    ///
+    /// # Cancel safety
+    ///
+    /// If it is dropped before it returns, none of the messages was queued, and its turn passes to the next.
+    ///
+    /// ```
+    /// use engineio_tower::{Message, SendError, Socket};
+    ///
+    /// async fn attach(socket: &Socket, name: &str, file: Vec<u8>) -> Result<(), SendError<Vec<Message>>> {
+    ///     socket.send_many([Message::from(name), Message::from(file)]).await
+    /// }
+    /// # let _ = attach;
+    /// ```
+    pub async fn send_many<M: Into<Message>>(
+        &self,
+        messages: impl IntoIterator<Item = M>,
+    ) -> Result<(), SendError<Vec<Message>>> {
+        let messages = collect(messages);
+        self.session.send(messages, SendOptions::new()).await
     }
 
     /// Sends a message if the outbox has room now and no sender waits for room.
@@ -116,27 +130,19 @@ impl Socket {
         self.session.try_send(message.into(), SendOptions::new())
     }
 
-    /// Sends several messages, all of them or none: no other message comes between them.
+    /// Sends several messages together if the outbox has room for all of them now and no sender waits for room; none
+    /// otherwise.
     ///
     /// # Errors
     ///
-    /// Returns the messages as [`SendError::Full`] if the outbox has no room for all of them or others wait for it,
-    /// or as [`SendError::Closed`] if the client is disconnected or being disconnected.
-    ///
-    /// ```
-    /// use engineio_tower::{Message, SendError, Socket};
-    ///
-    /// fn attach(socket: &Socket, name: &str, file: Vec<u8>) -> Result<(), SendError<Vec<Message>>> {
-    ///     socket.send_many([Message::from(name), Message::from(file)])
-    /// }
-    /// # let _ = attach;
-    /// ```
-    pub fn send_many<M: Into<Message>>(
+    /// Returns all messages, as [`SendError::Full`] if the outbox has no room for them or others wait for it, as
+    /// [`SendError::Closed`] if the client is disconnected or being disconnected, or as [`SendError::TooLarge`] as
+    /// [`send_many`](Self::send_many) does.
+    pub fn try_send_many<M: Into<Message>>(
         &self,
         messages: impl IntoIterator<Item = M>,
     ) -> Result<(), SendError<Vec<Message>>> {
-        let messages = messages.into_iter().map(Into::into).collect();
-        self.session.send_many(messages)
+        self.session.try_send(collect(messages), SendOptions::new())
     }
 
     /// Sends a message if it can leave at once, and drops it otherwise: for data that is worthless when late, such as a
@@ -156,14 +162,23 @@ impl Socket {
     /// Panics inside an async task if the outbox is full, since it would block the task's thread: use
     /// [`send`](Self::send) there.
     pub fn blocking_send(&self, message: impl Into<Message>) -> Result<(), SendError> {
-        match self.try_send(message) {
-            Err(SendError::Full(message)) => match tokio::runtime::Handle::try_current() {
-                // A thread of a runtime's blocking pool; anywhere else inside a runtime this is what panics.
-                Ok(runtime) => runtime.block_on(self.send(message)),
-                Err(_) => super::wait::wait(self.send(message)),
-            },
-            result => result,
-        }
+        self.session.blocking_send(message.into())
+    }
+
+    /// Sends several messages together from a plain thread, blocking it while the outbox has no room for all of them.
+    ///
+    /// # Errors
+    ///
+    /// As [`send_many`](Self::send_many).
+    ///
+    /// # Panics
+    ///
+    /// As [`blocking_send`](Self::blocking_send).
+    pub fn blocking_send_many<M: Into<Message>>(
+        &self,
+        messages: impl IntoIterator<Item = M>,
+    ) -> Result<(), SendError<Vec<Message>>> {
+        self.session.blocking_send(collect(messages))
     }
 
     /// Waits until all messages sent so far have been handed to the client's connection, or the client is gone.
@@ -241,6 +256,16 @@ impl Socket {
         self.session.peer
     }
 
+    /// Returns the round-trip time of the last heartbeat, from the ping that left to its pong. It is renewed at every pong,
+    /// once in a [`ping_interval`](crate::ServerBuilder::ping_interval).
+    ///
+    /// `None` before the first pong, and for a client of revision 3, which pings itself. A client that polls answers a ping
+    /// with a request of its own, so that its round trip takes longer.
+    #[must_use]
+    pub fn rtt(&self) -> Option<Duration> {
+        self.session.ask(proto::server::Session::round_trip)
+    }
+
     /// Returns the number of messages queued for the client.
     #[must_use]
     pub fn queued_messages(&self) -> usize {
@@ -288,6 +313,10 @@ impl Socket {
     pub(crate) fn next_message(&self) -> Option<Message> {
         self.session.next_message()
     }
+}
+
+fn collect<M: Into<Message>>(messages: impl IntoIterator<Item = M>) -> Vec<Message> {
+    messages.into_iter().map(Into::into).collect()
 }
 
 impl PartialEq for Socket {

@@ -289,7 +289,7 @@ async fn a_close_during_an_upgrade_leaves_by_the_poll() {
     assert_eq!(text(&poll(&server, &sid).await), "6");
     let waiting = parked(&server, &sid).await;
     let handle = socket(&server, &sid);
-    handle.send_many(["a", "last"]).unwrap();
+    handle.try_send_many(["a", "last"]).unwrap();
     handle.close();
     assert_eq!(text(&waiting.await.unwrap()), "4a\x1e4last\x1e1");
     assert_eq!(receive(&mut client).await, None);
@@ -370,7 +370,7 @@ async fn a_flush_waits_until_the_poll_has_taken_everything() {
     let server = echo().build();
     let (sid, _) = open(&server).await;
     let handle = socket(&server, &sid);
-    handle.send_many(["a", "b"]).unwrap();
+    handle.try_send_many(["a", "b"]).unwrap();
     assert_eq!(handle.queued_messages(), 2);
     let flushing = tokio::spawn({
         let handle = handle.clone();

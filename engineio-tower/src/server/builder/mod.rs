@@ -259,6 +259,8 @@ impl ServerBuilder {
     }
 
     /// Sends a message to every client right after the open packet, within the handshake.
+    ///
+    /// [`build`](Self::build) panics if the message cannot be sent to every client.
     pub fn initial_message(mut self, message: impl Into<Message>) -> Self {
         self.options.initial_message = Some(message.into());
         self
@@ -319,6 +321,9 @@ impl ServerBuilder {
 
     /// Adds headers to every response to a poll, a POST, a handshake (the 101 included) or a preflight, like
     /// [`initial_headers`](Self::initial_headers). A refusal gets none.
+    ///
+    /// It is called after the origin was checked and the session found, so that requests for sessions that do not exist cost
+    /// nothing. It may be called for a request that is refused later, such as a handshake beyond a limit.
     pub fn headers<F>(mut self, hook: F) -> Self
     where
         F: Fn(&Parts, &mut HeaderMap) + Send + Sync + 'static,
@@ -337,14 +342,38 @@ impl ServerBuilder {
     ///
     /// # Panics
     ///
-    /// Panics if [`config`](Self::config) gave no transport, since nobody could connect.
+    /// Panics if [`config`](Self::config) gave no transport, since nobody could connect; if the
+    /// [`initial_message`](Self::initial_message) is larger than [`outbox_limit`](Self::outbox_limit) or
+    /// [`max_payload`](Self::max_payload), and would not leave with the handshake; or if it is a text with U+001E, clients may
+    /// poll and [`allow_separator`](Self::allow_separator) is off.
     #[must_use]
     pub fn build(mut self) -> Server {
         assert!(
             !self.config.transports.is_empty(),
             "a server needs at least one transport"
         );
+        if let Some(message) = &self.options.initial_message {
+            check_initial_message(message, &self.config);
+        }
         self.config.drain_events = self.handlers.drained.is_some();
         Server::new(self.config, self.options, self.path, self.handlers)
     }
+}
+
+/// Panics if the message could not be sent to every client, rather than that each handshake fails to.
+fn check_initial_message(message: &Message, config: &Config) {
+    let limit = config.outbox_limit.min(config.max_payload);
+    let size = message.len() + Config::PACKET_OVERHEAD;
+    assert!(
+        size <= limit,
+        "the initial message takes {size} bytes, and the limits of outbox and payload allow {limit}"
+    );
+    let is_split = config.transports.contains(Transport::Polling) && !config.allow_separator;
+    let separator = message
+        .as_text()
+        .is_some_and(|text| text.contains('\u{1e}'));
+    assert!(
+        !(is_split && separator),
+        "the initial message holds U+001E, which separates packets for clients that poll; allow_separator(true) allows it"
+    );
 }

@@ -1,0 +1,48 @@
+//! What a session measures: its queues, its heartbeat, and the time that is left to it.
+
+use std::time::{Duration, Instant};
+
+use super::Session;
+use crate::Config;
+
+impl Session {
+    /// Returns whether a message whose data has `len` bytes would be queued.
+    #[must_use]
+    pub fn has_room_for(&self, len: usize) -> bool {
+        let cost = len.saturating_add(Config::PACKET_OVERHEAD);
+        self.machine.outbox_has_room(cost)
+    }
+
+    /// Returns the round-trip time of the last heartbeat: from the moment at which the ping was taken for writing to its
+    /// pong. `None` before the first pong, and in revision 3, where the client pings.
+    #[must_use]
+    pub const fn round_trip(&self) -> Option<Duration> {
+        self.machine.round_trip
+    }
+
+    /// Returns the number of messages queued for the client.
+    #[must_use]
+    pub fn queued_messages(&self) -> usize {
+        self.machine.outbox.len()
+    }
+
+    /// Returns the bytes queued for the client, packet overhead included.
+    #[must_use]
+    pub const fn queued_bytes(&self) -> usize {
+        self.machine.outbox.bytes()
+    }
+
+    /// Returns the bytes of received messages that wait for the application, packet overhead included. At most
+    /// [`Config::inbox_limit`], and one message more.
+    #[must_use]
+    pub const fn inbox_bytes(&self) -> usize {
+        self.machine.inbox.bytes()
+    }
+
+    /// Returns the time at which an orderly [`close`](Self::close) is given up; `None` unless one has begun. It stays when the
+    /// session is closed: until then, a driver may go on writing what it has taken.
+    #[must_use]
+    pub const fn close_deadline(&self) -> Option<Instant> {
+        self.machine.close_deadline
+    }
+}
