@@ -155,7 +155,7 @@ async fn requests_at_an_origin_predicate_that_never_answers_are_limited_in_numbe
 
 #[tokio::test(start_paused = true)]
 async fn the_time_limit_for_a_connect_is_one_for_the_origin_predicate_and_the_handler() {
-    let wait = || tokio::time::sleep(Duration::from_millis(150));
+    let wait = || pass(150);
     let server = Server::builder()
         .origins(Origins::predicate_async(move |_, _| async move {
             wait().await;
