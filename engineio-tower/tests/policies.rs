@@ -296,13 +296,14 @@ async fn sockets_are_limited_in_all_and_by_peer() {
 #[tokio::test]
 async fn a_connect_handler_that_sends_more_than_fits_refuses() {
     let server = Server::builder()
-        .outbox_limit(100)
+        .outbox_limit(140)
         .on_connect(|socket: Socket, request: ConnectRequest| async move {
-            if request.query("many").is_some() {
-                socket.try_send_many(["one", "two"])?;
-            }
             socket.send("one").await?;
+            if request.query("many").is_some() {
+                socket.send_many(["two", "three"]).await?;
+            }
             socket.send("two").await?;
+            socket.send("three").await?;
             Ok(())
         })
         .build();
