@@ -4,7 +4,7 @@ use std::process::Command;
 
 use anyhow::Result;
 
-use super::peers;
+use super::{peers, socketio};
 use crate::process::{self, Reach, SUITE_LIMIT};
 use crate::programs::{Build, LISTEN};
 use crate::running::{Running, stop_all};
@@ -58,7 +58,7 @@ fn with_echo(workspace: &Workspace, host: &str, suite: &str, tests: &mut Command
         let server = Running::server(workspace, &name, command)?;
         Ok((variable.to_owned(), server))
     };
-    let servers = [
+    let mut servers = vec![
         start("ECHO_URL", &["--max-payload", MAX_PAYLOAD])?,
         start("ECHO_QUICK_URL", &QUICK)?,
         start("ECHO_SMALL_URL", &["--max-payload", "1000"])?,
@@ -68,6 +68,9 @@ fn with_echo(workspace: &Workspace, host: &str, suite: &str, tests: &mut Command
         )?,
         start("ECHO_EIO3_URL", &[&["--eio3"], &QUICK[..]].concat())?,
     ];
+    if suite == "js" {
+        servers.push(socketio::start(workspace, host)?);
+    }
     for (variable, server) in &servers {
         tests.env(variable, server.url());
         tests.env(variable.replace("_URL", "_LOG"), server.log());

@@ -5,6 +5,7 @@ mod client;
 mod foreign_clients;
 pub(crate) mod peers;
 mod proxies;
+mod socketio;
 
 use anyhow::Result;
 
@@ -15,7 +16,7 @@ use crate::workspace::Workspace;
 /// A set of tests that one peer runs.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Suite {
-    /// engine.io-client against our server.
+    /// engine.io-client against our server, and socket.io-client against an example.
     JavaScript,
     /// python-engineio against our server.
     Python,

@@ -1,0 +1,242 @@
+//! A Socket.IO server on Engine.IO: namespaces, events, acknowledgements, rooms and binary attachments.
+//!
+//! ```text
+//! cargo run -p engineio-examples --example socketio
+//! ```
+//!
+//! socket.io-client 4 connects to it, and 2. It shows what a layer above this API needs, and is no library. A packet is
+//! `type [attachments "-"] [namespace ","] [id] [json]`, followed by its attachments (socket.io-protocol 5 and 4).
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Mutex;
+
+use engineio_tower::{
+    ConnectRequest, DisconnectReason, EngineIoService, Handler, Message, Rejection, Revision,
+    Server, Sid, Socket,
+};
+use serde_json::{Value, json};
+
+/// The types of packets. An event or acknowledgement with attachments has a number that is higher by 3.
+const CONNECT: u8 = 0;
+const DISCONNECT: u8 = 1;
+const EVENT: u8 = 2;
+const ACK: u8 = 3;
+const CONNECT_ERROR: u8 = 4;
+
+struct Packet {
+    kind: u8,
+    namespace: String,
+    id: Option<u64>,
+    data: Value,
+    attachments: Vec<Message>,
+}
+
+impl Packet {
+    fn new(kind: u8, namespace: &str, id: Option<u64>, data: Value) -> Self {
+        Self {
+            kind,
+            namespace: namespace.to_owned(),
+            id,
+            data,
+            attachments: Vec::new(),
+        }
+    }
+
+    /// Parses the text of a packet. Returns how many attachments follow it, too.
+    fn parse(text: &str) -> Option<(Self, usize)> {
+        let kind = text.bytes().next()?.checked_sub(b'0')?;
+        let mut rest = text.get(1..)?;
+        let (mut base, mut attachments) = (kind, 0);
+        if let 5 | 6 = kind {
+            let (count, after) = rest.split_once('-')?;
+            (base, attachments, rest) = (kind - 3, count.parse().ok()?, after);
+        }
+        let mut namespace = "/";
+        if rest.starts_with('/') {
+            (namespace, rest) = rest.split_once(',').unwrap_or((rest, ""));
+        }
+        let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
+        let data = match &rest[digits..] {
+            "" => Value::Null,
+            json => serde_json::from_str(json).ok()?,
+        };
+        // socket.io-client 2 puts a query behind the namespace.
+        let namespace = namespace.split('?').next()?;
+        let packet = Self::new(base, namespace, rest[..digits].parse().ok(), data);
+        (kind <= 6 && attachments <= 10).then_some((packet, attachments))
+    }
+
+    /// Returns the messages of the packet, between which no other may come.
+    fn messages(&self) -> Vec<Message> {
+        let mut text = match self.attachments.len() {
+            0 => self.kind.to_string(),
+            count => format!("{}{count}-", self.kind + 3),
+        };
+        if self.namespace != "/" {
+            text = format!("{text}{},", self.namespace);
+        }
+        if let Some(id) = self.id {
+            text += &id.to_string();
+        }
+        if !self.data.is_null() {
+            text += &self.data.to_string();
+        }
+        let attachments = self.attachments.iter().cloned();
+        std::iter::once(text.into()).chain(attachments).collect()
+    }
+}
+
+/// The state of a client, attached to its socket.
+#[derive(Default)]
+struct Client {
+    namespaces: HashSet<String>,
+    /// A packet whose attachments are still to come, and how many they are.
+    incomplete: Option<(Packet, usize)>,
+}
+
+async fn send(socket: &Socket, kind: u8, namespace: &str, id: Option<u64>, data: Value) {
+    let packet = Packet::new(kind, namespace, id, data);
+    let _ = socket.send_many(packet.messages()).await;
+}
+
+impl Client {
+    /// Takes in a message. Returns the packet that it completes, or an error if it belongs to none.
+    fn receive(&mut self, message: Message) -> Result<Option<Packet>, ()> {
+        let (mut packet, mut missing) = match (message.as_text(), self.incomplete.take()) {
+            (Some(text), None) => Packet::parse(text).ok_or(())?,
+            (None, Some(incomplete)) => incomplete,
+            _ => return Err(()),
+        };
+        if message.is_binary() {
+            packet.attachments.push(message);
+            missing -= 1;
+        }
+        if missing > 0 {
+            self.incomplete = Some((packet, missing));
+            return Ok(None);
+        }
+        Ok(Some(packet))
+    }
+}
+
+#[derive(Default)]
+struct SocketIo {
+    rooms: Mutex<BTreeMap<(String, String), HashMap<Sid, Socket>>>,
+}
+
+impl Handler for SocketIo {
+    async fn connect(&self, socket: &Socket, _: &ConnectRequest) -> Result<(), Rejection> {
+        socket.set(Mutex::new(Client::default()));
+        if socket.revision() == Revision::V3 {
+            self.enter(socket, "/").await;
+        }
+        Ok(())
+    }
+
+    async fn message(&self, socket: &Socket, message: Message) {
+        let client = socket.get::<Mutex<Client>>().unwrap_or_default();
+        let received = client.lock().unwrap().receive(message);
+        match received {
+            Ok(Some(packet)) => self.handle(socket, &client, packet).await,
+            Ok(None) => {}
+            Err(()) => socket.close(),
+        }
+    }
+
+    async fn disconnect(&self, socket: &Socket, _: DisconnectReason) {
+        self.leave_rooms(socket, None);
+    }
+}
+
+impl SocketIo {
+    async fn handle(&self, socket: &Socket, client: &Mutex<Client>, mut packet: Packet) {
+        let namespace = &packet.namespace.clone();
+        let is_in = client.lock().unwrap().namespaces.contains(namespace);
+        match packet.kind {
+            CONNECT if namespace != "/admin" || packet.data["token"] == "secret" => {
+                self.enter(socket, namespace).await;
+            }
+            CONNECT => {
+                let data = json!({ "message": "not allowed" });
+                send(socket, CONNECT_ERROR, namespace, None, data).await;
+            }
+            DISCONNECT => {
+                client.lock().unwrap().namespaces.remove(namespace);
+                self.leave_rooms(socket, Some(namespace));
+            }
+            EVENT if is_in => self.on_event(socket, packet).await,
+            ACK if is_in => {
+                if let Value::Array(data) = &mut packet.data {
+                    data.insert(0, json!("answered"));
+                }
+                (packet.kind, packet.id) = (EVENT, None);
+                let _ = socket.send_many(packet.messages()).await;
+            }
+            _ => socket.close(),
+        }
+    }
+
+    /// The application: `join` a room, `say` something to its members, be asked a `question`, and an echo of all else.
+    async fn on_event(&self, socket: &Socket, mut packet: Packet) {
+        let text = |index: usize| packet.data[index].as_str().unwrap_or_default().to_owned();
+        let room = (packet.namespace.clone(), text(1));
+        match text(0).as_str() {
+            "join" => {
+                let mut rooms = self.rooms.lock().unwrap();
+                let members = rooms.entry(room).or_default();
+                members.insert(socket.sid(), socket.clone());
+            }
+            "say" => {
+                let said = json!(["said", text(2)]);
+                let messages = Packet::new(EVENT, &packet.namespace, None, said).messages();
+                let rooms = self.rooms.lock().unwrap();
+                for member in rooms.get(&room).into_iter().flat_map(HashMap::values) {
+                    let _ = member.try_send_many(messages.iter().cloned());
+                }
+            }
+            "ask me" => {
+                let data = json!(["question"]);
+                send(socket, EVENT, &packet.namespace, Some(7), data).await;
+            }
+            _ if packet.id.is_none() => drop(socket.send_many(packet.messages()).await),
+            _ => {}
+        }
+        if packet.id.is_some() {
+            packet.kind = ACK;
+            let data = packet.data.as_array_mut();
+            data.map(|data| data.drain(..data.len().min(1)).count());
+            let _ = socket.send_many(packet.messages()).await;
+        }
+    }
+
+    async fn enter(&self, socket: &Socket, namespace: &str) {
+        let client = socket.get::<Mutex<Client>>().unwrap_or_default();
+        let name = namespace.to_owned();
+        client.lock().unwrap().namespaces.insert(name);
+        let is_old = socket.revision() == Revision::V3;
+        let sid = json!({ "sid": format!("{namespace}#{}", socket.sid()) });
+        let data = if is_old { Value::Null } else { sid };
+        send(socket, CONNECT, namespace, None, data).await;
+    }
+
+    /// Takes the client out of the rooms of one namespace, or of all. A room exists while somebody is in it.
+    fn leave_rooms(&self, socket: &Socket, only: Option<&str>) {
+        let mut rooms = self.rooms.lock().unwrap();
+        rooms.retain(|(namespace, _), members| {
+            if only.is_none_or(|only| only == namespace) {
+                members.remove(&socket.sid());
+            }
+            !members.is_empty()
+        });
+    }
+}
+
+#[tokio::main]
+async fn main() -> std::io::Result<()> {
+    let address = std::env::args().nth(1).unwrap_or("127.0.0.1:5000".into());
+    let server = Server::builder().path("/socket.io").allow_eio3(true);
+    let server = server.handler(SocketIo::default()).build();
+    let listener = tokio::net::TcpListener::bind(address).await?;
+    println!("listening on http://{}", listener.local_addr()?);
+    engineio_tower::serve(listener, EngineIoService::new(server)).await
+}
