@@ -10,6 +10,7 @@ mod frames;
 mod heads;
 mod identity;
 mod machine;
+mod pinned;
 mod process;
 mod resources;
 mod siege;
@@ -35,13 +36,15 @@ macro_rules! attacks {
 
 /// The attacks on a process, for one host.
 macro_rules! attacks_on_a_process {
-    ($name:ident $host:ident [$($attack:ident)*]) => {
-        mod $name {$(
-            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn $attack() {
-                crate::resources::$attack(stringify!($name)).await;
-            }
-        )*}
+    ($name:ident $host:ident [$($group:ident: $($attack:ident)*;)*]) => {
+        mod $name {
+            $(mod $group {$(
+                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn $attack() {
+                    crate::$group::$attack(stringify!($name)).await;
+                }
+            )*})*
+        }
     };
 }
 
@@ -71,5 +74,8 @@ mod at_length {
 
 /// And these need a process of their own, whose memory and descriptors are counted.
 mod on_a_process {
-    engineio_e2e::on_one_host_of_each_kind! { attacks_on_a_process! [handshakes stalled_readers bombs descriptors] }
+    engineio_e2e::on_one_host_of_each_kind! { attacks_on_a_process! [
+        resources: handshakes stalled_readers bombs descriptors;
+        pinned: large_bodies many_bodies large_frames;
+    ] }
 }
