@@ -31,7 +31,8 @@ pub enum DisconnectReason {
     ParseError,
     /// The peer sent more at once than the `maxPayload` that was announced.
     PayloadTooLarge,
-    /// The peer did not read what was queued for it, and the queue was full.
+    /// The peer did not read what was queued for it, and the queue was full; or its WebSocket did not take the ping in time,
+    /// for which one message that takes longer than `ping_timeout` to arrive is enough.
     SlowConsumer,
     /// A handler of the application panicked.
     HandlerPanic,

@@ -322,6 +322,8 @@ impl ServerBuilder {
     /// Adds headers to every response to a poll, a POST, a handshake (the 101 included) or a preflight, like
     /// [`initial_headers`](Self::initial_headers). A refusal gets none.
     ///
+    /// For a preflight it can add what [`Origins`](crate::Origins) does not, such as `Access-Control-Allow-Private-Network`.
+    ///
     /// It is called after the origin was checked and the session found, so that requests for sessions that do not exist cost
     /// nothing. It may be called for a request that is refused later, such as a handshake beyond a limit.
     pub fn headers<F>(mut self, hook: F) -> Self
