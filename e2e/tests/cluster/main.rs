@@ -1,5 +1,6 @@
 //! A cluster of nodes in one process: any node serves any request, and each row of the table of failures.
 
+mod bus;
 mod failures;
 mod forwarding;
 mod operations;

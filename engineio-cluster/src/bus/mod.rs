@@ -126,6 +126,7 @@ impl PublishError {
 }
 
 /// A connection to a broker could not be opened.
+#[cfg(any(feature = "nats", feature = "redis"))]
 #[derive(Debug, Error)]
 #[error("cannot connect to the broker {broker}: {reason}")]
 pub struct ConnectBusError {
