@@ -233,7 +233,9 @@ impl SocketIo {
 
 #[tokio::main]
 async fn main() -> std::io::Result<()> {
-    let address = std::env::args().nth(1).unwrap_or("127.0.0.1:5000".into());
+    let address = std::env::args()
+        .nth(1)
+        .unwrap_or_else(|| "127.0.0.1:5000".into());
     let server = Server::builder().path("/socket.io").allow_eio3(true);
     let server = server.handler(SocketIo::default()).build();
     let listener = tokio::net::TcpListener::bind(address).await?;

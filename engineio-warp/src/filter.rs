@@ -89,13 +89,16 @@ fn headers() -> impl Filter<Extract = (HeaderMap,), Error = Rejection> + Copy {
     })
 }
 
+/// The body of a request whose frames come from `S`.
+type RequestBody<S> = DiscardUnread<HostBody<Pin<Box<S>>>>;
+
 fn request<S, D>(
     path: String,
     method: Method,
     query: String,
     headers: HeaderMap,
     stream: S,
-) -> Option<Request<DiscardUnread<HostBody<Pin<Box<S>>>>>>
+) -> Option<Request<RequestBody<S>>>
 where
     S: Stream<Item = Result<D, warp::Error>> + Send + 'static,
     D: Buf + 'static,

@@ -20,12 +20,12 @@ impl Report {
         Self { faults: 0 }
     }
 
-    pub(super) fn good(&mut self, check: &str, text: impl AsRef<str>) {
+    pub(super) fn good(&self, check: &str, text: impl AsRef<str>) {
         line(GOOD, "good", check, text.as_ref());
     }
 
     /// Reports something that is not wrong, or that was not checked.
-    pub(super) fn note(&mut self, check: &str, text: impl AsRef<str>) {
+    pub(super) fn note(&self, check: &str, text: impl AsRef<str>) {
         line(NOTE, "note", check, text.as_ref());
     }
 
