@@ -26,7 +26,7 @@ impl Session {
         Some(payload)
     }
 
-    /// Takes the next frame for a link. `None` if there is none now; [`Output::SendFrames`] tells when there is.
+    /// Takes the next frame for a link. `None` if there is none now; [`Output::SendFrames`](super::Output::SendFrames) tells when there is.
     pub fn take_frame(&mut self, now: Instant, id: LinkId) -> Option<Frame> {
         let (link, closing) = self.state.link_mut()?;
         let (packet, last) = link.take_packet(now, id, closing, &mut self.machine)?;
@@ -49,7 +49,7 @@ impl Session {
         std::mem::take(&mut self.machine.discarded)
     }
 
-    /// Takes the next event for the application. `None` if there is none now; [`Output::Events`] tells when there is.
+    /// Takes the next event for the application. `None` if there is none now; [`Output::Events`](super::Output::Events) tells when there is.
     ///
     /// The room that it leaves is filled from a POST that waits, which can end the session; only then is the time asked
     /// for.

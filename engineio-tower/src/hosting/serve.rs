@@ -32,7 +32,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 ///
 /// It speaks HTTP/1 and HTTP/2 (without TLS by prior knowledge), upgrades to WebSocket over both, switches Nagle's
 /// algorithm off, drops clients that connect and send no request in time (slowloris), and passes on the address of the
-/// peer as a [`PeerAddr`]. The service may be an [`EngineIoService`](crate::EngineIoService), or any other one that
+/// peer as a [`PeerAddr`](crate::PeerAddr). The service may be an [`EngineIoService`](crate::EngineIoService), or any other one that
 /// takes a [`hyper`] body, such as an axum `Router` with a layer.
 ///
 /// Header names are sent in lower case, as HTTP/2 requires and HTTP/1 allows. For clients that compare
