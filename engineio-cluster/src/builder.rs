@@ -16,51 +16,17 @@ use tokio::time::MissedTickBehavior;
 use crate::cluster::{Cluster, Inner};
 use crate::forward::{Forwarder, Relays};
 use crate::link::{Credentials, Links};
-use crate::listener::{self, Node};
+use crate::listener::{self, Node, Rejections};
 use crate::members::Members;
 use crate::membership::{Local, Membership};
 use crate::operations::Caller;
-use crate::{Bus, InvalidNodeId, JoinError, Member, MemberState, NodeId};
+use crate::{Bus, InvalidNodeId, JoinError, Member, MemberState, NodeId, Peers};
 
 /// The time between two questions to a node of a fixed list, and the time limit for the answer.
 const ASK: Duration = Duration::from_secs(1);
 
 /// The time that the owner of a session may take beyond its heartbeat, within which it answers each poll.
 const MARGIN: Duration = Duration::from_secs(5);
-
-/// The other nodes of a cluster without a broker.
-///
-/// Every node has the same list, or one without itself. A node that does not run is harmless: a request for one of its
-/// sessions is refused.
-///
-/// ```
-/// use engineio_cluster::Peers;
-///
-/// let peers = Peers::fixed([("a", "10.0.0.5:7000"), ("b", "10.0.0.6:7000")])?;
-/// # let _ = peers;
-/// # Ok::<_, engineio_cluster::InvalidNodeId>(())
-/// ```
-#[derive(Clone, Debug)]
-pub struct Peers(Vec<(NodeId, Arc<str>)>);
-
-impl Peers {
-    /// Returns a list of names and addresses, the latter as `host:port` of the internal listeners.
-    ///
-    /// # Errors
-    ///
-    /// Fails with the first name that cannot be a node id.
-    pub fn fixed<N, A>(peers: impl IntoIterator<Item = (N, A)>) -> Result<Self, InvalidNodeId>
-    where
-        N: AsRef<str>,
-        A: Into<Arc<str>>,
-    {
-        peers
-            .into_iter()
-            .map(|(name, address)| Ok((name.as_ref().parse()?, address.into())))
-            .collect::<Result<_, _>>()
-            .map(Self)
-    }
-}
 
 /// Configures a node; see [`Cluster::builder`].
 #[must_use = "a builder does nothing until `start` is called"]
@@ -172,7 +138,10 @@ impl ClusterBuilder {
         let secret = match self.secret.as_deref() {
             Some("") => return Err(StartError::EmptySecret),
             Some(secret) => {
-                Some(HeaderValue::from_str(secret).map_err(|_| StartError::MalformedSecret)?)
+                // `HeaderValue` takes other bytes too, which are written differently from one configuration to another.
+                let is_printable = secret.bytes().all(|byte| (b' '..=b'~').contains(&byte));
+                let value = HeaderValue::from_str(secret).ok().filter(|_| is_printable);
+                Some(value.ok_or(StartError::MalformedSecret)?)
             }
             None => None,
         };
@@ -190,8 +159,13 @@ impl ClusterBuilder {
         }
         let members = Members::new();
         let fixed = self.bus.is_none();
-        for (peer, address) in self.peers {
+        for (peer, listed) in self.peers {
+            if fixed && peer == id && listed.rsplit(':').next() != Some(&address.port().to_string())
+            {
+                tracing::warn!(target: "engineio::cluster", node = %id, %listed, %address, "the list of nodes has this node at another port; another node may have its name");
+            }
             if fixed && peer != id {
+                let address = listed;
                 members.insert(Member {
                     id: peer,
                     incarnation: 0,
@@ -246,6 +220,7 @@ impl ClusterBuilder {
             server: server.clone(),
             relays,
             draining: AtomicBool::new(false),
+            rejections: Rejections::default(),
         });
         server.spawn(listener::serve(listener, Arc::clone(&node)));
         server.spawn(Arc::clone(&links).follow_members());
@@ -324,8 +299,8 @@ pub enum StartError {
     /// The secret is empty.
     #[error("the secret of the cluster is empty")]
     EmptySecret,
-    /// The secret has characters that HTTP headers cannot carry.
-    #[error("the secret of the cluster may have visible characters of ASCII only")]
+    /// The secret has characters other than those of ASCII that are printable.
+    #[error("the secret of the cluster may have printable characters of ASCII only")]
     MalformedSecret,
     /// The server belongs to a cluster already.
     #[error("the server belongs to a cluster already")]

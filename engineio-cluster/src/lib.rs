@@ -24,10 +24,11 @@ mod membership;
 mod meter;
 mod node;
 mod operations;
+mod peers;
 #[cfg(feature = "tls")]
 mod tls;
 
-pub use builder::{ClusterBuilder, Peers, StartError};
+pub use builder::{ClusterBuilder, StartError};
 #[cfg(any(feature = "nats", feature = "redis"))]
 pub use bus::ConnectBusError;
 pub use bus::{
@@ -44,5 +45,6 @@ pub use members::{Member, MemberState};
 pub use membership::{JoinError, Status};
 pub use node::{InvalidNodeId, NodeId};
 pub use operations::{ClusterSendError, Unreachable};
+pub use peers::{Peers, PeersError};
 #[cfg(feature = "tls")]
 pub use tls::{Tls, TlsError};

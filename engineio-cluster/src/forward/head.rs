@@ -13,6 +13,8 @@ use http::request::Parts;
 use http::uri::{Authority, PathAndQuery};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, Version};
 
+use crate::link::{NODE, SECRET, TARGET};
+
 /// Marks a forwarded request; its value is the scheme that the client used, or `unknown`. Only the internal listener
 /// reads it, and the value of a client is replaced.
 const FORWARDED: HeaderName = HeaderName::from_static("engineio-cluster-forwarded");
@@ -51,6 +53,13 @@ fn remove_hop_by_hop(headers: &mut HeaderMap) {
     }
 }
 
+/// Removes the headers by which nodes speak to each other.
+fn remove_own(headers: &mut HeaderMap) {
+    for name in [FORWARDED, PEER, SECRET, NODE, TARGET] {
+        headers.remove(name);
+    }
+}
+
 /// Turns the head of a client's request into that of the request to the owner.
 pub(super) fn depart(head: Parts, peer: Option<SocketAddr>, websocket: bool) -> Box<Request<()>> {
     let Parts {
@@ -61,7 +70,7 @@ pub(super) fn depart(head: Parts, peer: Option<SocketAddr>, websocket: bool) -> 
         ..
     } = head;
     remove_hop_by_hop(&mut headers);
-    headers.remove(PEER);
+    remove_own(&mut headers);
     if let Some(peer) = peer.and_then(|peer| HeaderValue::try_from(peer.to_string()).ok()) {
         headers.insert(PEER, peer);
     }
@@ -136,6 +145,7 @@ pub(crate) fn arrive<B>(request: &mut Request<B>) -> bool {
 /// Removes the headers of the connection between the nodes from the owner's response.
 pub(super) fn returned(headers: &mut HeaderMap) {
     remove_hop_by_hop(headers);
+    remove_own(headers);
     // The host writes both.
     headers.remove(CONTENT_LENGTH);
     headers.remove(http::header::DATE);

@@ -1,5 +1,6 @@
 //! The internal listener, which serves the other nodes.
 
+mod rejections;
 mod service;
 
 use std::io;
@@ -14,6 +15,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
+pub(crate) use rejections::Rejections;
 use service::Greeted;
 pub(crate) use service::Node;
 
@@ -37,6 +39,9 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// The time limit for the first request of a connection, by which a node makes itself known.
 const GREETING: Duration = Duration::from_secs(5);
+
+/// The time limit for the answer to a connection that is rejected.
+const FAREWELL: Duration = Duration::from_secs(1);
 
 /// The time between pings of a silent connection, and the time limit for their answers.
 const PING: Duration = Duration::from_secs(5);
@@ -116,13 +121,19 @@ where
     let greeted = Greeted::default();
     let service = greeted.service(node);
     let mut connection = pin!(http.serve_connection(TokioIo::new(io), service));
-    if let Ok(ended) = timeout(GREETING, connection.as_mut()).await {
-        log_end(ended);
-    } else if greeted.is_known() {
-        log_end(connection.await);
-    } else {
-        tracing::debug!(target: "engineio::cluster", "a connection to the internal listener did not say in time who it is");
+    tokio::select! {
+        ended = timeout(GREETING, connection.as_mut()) => match ended {
+            Ok(ended) => return log_end(ended),
+            Err(_) if greeted.is_known() => return log_end(connection.await),
+            Err(_) => {
+                tracing::debug!(target: "engineio::cluster", "a connection to the internal listener did not say in time who it is");
+                return;
+            }
+        },
+        () = greeted.rejected() => connection.as_mut().graceful_shutdown(),
     }
+    // Nothing but the answer is written any more.
+    let _ = timeout(FAREWELL, connection).await;
 }
 
 fn log_end(ended: Result<(), hyper::Error>) {

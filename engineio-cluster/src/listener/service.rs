@@ -11,11 +11,14 @@ use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
 use http_body_util::{Either, Full};
 use hyper::body::Incoming;
 use subtle::ConstantTimeEq;
+use tokio::sync::Notify;
+use tokio::time::Instant;
 use tower_service::Service;
 
 use crate::NodeId;
 use crate::forward::{Relays, arrive};
 use crate::link::{Credentials, HELLO, NODE, SECRET, TARGET};
+use crate::listener::Rejections;
 use crate::operations;
 
 /// This node as the others see it.
@@ -28,6 +31,7 @@ pub(crate) struct Node {
     pub(crate) relays: Arc<Relays>,
     /// The node takes no new sessions, because it is being replaced.
     pub(crate) draining: AtomicBool,
+    pub(crate) rejections: Rejections,
 }
 
 type Answer = Response<Either<ResponseBody<Full<Bytes>>, Full<Bytes>>>;
@@ -35,11 +39,19 @@ type Answering = Pin<Box<dyn Future<Output = Result<Answer, Infallible>> + Send>
 
 /// Whether the other end of a connection has made itself known as a node of this cluster.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Greeted(Arc<AtomicBool>);
+pub(super) struct Greeted {
+    known: Arc<AtomicBool>,
+    rejected: Arc<Notify>,
+}
 
 impl Greeted {
     pub(super) fn is_known(&self) -> bool {
-        self.0.load(Ordering::Acquire)
+        self.known.load(Ordering::Acquire)
+    }
+
+    /// Completes when the first request was not that of a node of this cluster.
+    pub(super) async fn rejected(&self) {
+        self.rejected.notified().await;
     }
 
     /// Returns the service of the connection.
@@ -60,14 +72,17 @@ impl Greeted {
         if !self.is_known() {
             let answer = match node.check(request.headers(), request.uri().path()) {
                 Ok(()) => {
-                    self.0.store(true, Ordering::Release);
+                    self.known.store(true, Ordering::Release);
                     let mut answer = empty(StatusCode::OK);
                     if let Ok(id) = HeaderValue::from_str(node.id.as_str()) {
                         answer.headers_mut().insert(NODE, id);
                     }
                     answer
                 }
-                Err(status) => empty(status),
+                Err(status) => {
+                    self.rejected.notify_one();
+                    empty(status)
+                }
             };
             return Box::pin(async { Ok(answer) });
         }
@@ -106,7 +121,7 @@ impl Node {
         if let Some(wanted) = wanted {
             let given = given.unwrap_or_default();
             if !bool::from(given.ct_eq(wanted.as_bytes())) {
-                tracing::warn!(target: "engineio::cluster", node = ?headers.get(NODE), "a connection with another secret was rejected");
+                self.log_rejection(headers);
                 return Err(StatusCode::UNAUTHORIZED);
             }
         }
@@ -119,6 +134,18 @@ impl Node {
         match is_meant {
             true => Ok(()),
             false => Err(StatusCode::MISDIRECTED_REQUEST),
+        }
+    }
+
+    fn log_rejection(&self, headers: &HeaderMap) {
+        if let Some(rejections) = self.rejections.count(Instant::now()) {
+            let node = headers.get(NODE).and_then(|node| node.to_str().ok());
+            let node = node.unwrap_or("unnamed");
+            let reason = match headers.contains_key(SECRET) {
+                true => "another secret",
+                false => "no secret",
+            };
+            tracing::warn!(target: "engineio::cluster", node, reason, rejections, "connections of strangers were rejected");
         }
     }
 }

@@ -35,6 +35,10 @@ fn main() -> std::process::ExitCode {
         .with_env_filter(tracing_subscriber::EnvFilter::from_default_env())
         .with_writer(std::io::stderr)
         .init();
+    if std::env::args().any(|argument| matches!(argument.as_str(), "-h" | "--help")) {
+        println!("{}", options::USAGE);
+        return std::process::ExitCode::SUCCESS;
+    }
     let options = match Options::parse(std::env::args().skip(1)) {
         Ok(options) => options,
         Err(error) => {
