@@ -1,10 +1,10 @@
-//! An actix-web app with Engine.IO: state that both share, routes, and a WebSocket of the app's own.
+//! Engine.IO added to an existing actix-web app, with shared state, routes and a WebSocket of the app's own.
 //!
 //! ```text
 //! cargo run -p engineio-examples --example actix_app
 //! ```
 //!
-//! Engine.IO clients are echoed. `curl http://127.0.0.1:5000/` tells how many are connected and how many messages came,
+//! Engine.IO clients are echoed. `curl http://127.0.0.1:5000/` prints the numbers of clients and of messages,
 //! `curl -d news http://127.0.0.1:5000/tell` sends `news` to all of them; `/ws` is the app's own WebSocket, an echo.
 
 use std::sync::Arc;

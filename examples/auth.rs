@@ -4,8 +4,8 @@
 //! cargo run -p engineio-examples --example auth
 //! ```
 //!
-//! Open <http://127.0.0.1:5000/>: the page is refused with 401 and shows why. Log in: it is let in and greeted by name.
-//! A cookie that somebody changed is worth nothing.
+//! Open <http://127.0.0.1:5000/>: the page is refused with 401 and shows why. After a login it is admitted and greeted
+//! by name. A cookie that was changed is refused.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! An axum app that was there before: with sessions, with routes and with WebSockets of its own, beside Engine.IO.
+//! Engine.IO added to an existing axum app, which has sessions, routes and a WebSocket of its own.
 //!
 //! ```text
 //! cargo run -p engineio-examples --example axum_app

@@ -4,7 +4,7 @@
 //! cargo run -p engineio-examples --example chat
 //! ```
 //!
-//! Open <http://127.0.0.1:5000/> in two windows, enter the same room, and talk. Who closes a window has left.
+//! Open <http://127.0.0.1:5000/> in two windows, enter the same room, and talk. Closing a window leaves the room.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};

@@ -6,7 +6,7 @@
 //! ```
 //!
 //! It connects to the echo server, by polling first, sends three messages and prints what comes back; then it does the
-//! same with handlers. What it prints at the end is the transport that it was moved to.
+//! same with handlers. At the end it prints the transport of the session after the upgrade.
 
 use engineio_client::{Client, Handle, Message, Reconnect};
 use tokio::sync::mpsc;

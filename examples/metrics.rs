@@ -6,8 +6,8 @@
 //!
 //! Open <http://127.0.0.1:5000/> and connect a few clients, for example with the load of
 //! `cargo run -p engineio-examples --bin client -- --url http://127.0.0.1:5000/engine.io/ --count 100000`.
-//! `/metrics` is what Prometheus fetches. The server's feature `metrics` counts on the `metrics` facade; which exporter
-//! listens there is the program's choice.
+//! Prometheus fetches `/metrics`. The server's feature `metrics` uses the facade of the crate `metrics`; the program chooses
+//! the exporter.
 
 use axum::Router;
 use axum::http::header::CONTENT_TYPE;

@@ -5,7 +5,7 @@
 //! ```
 //!
 //! Connect clients (`cargo run -p engineio-cli -- http://127.0.0.1:5000`, also with `--transports polling`),
-//! then press Ctrl-C. Each is sent a farewell, sees an orderly close, and the program ends with status 0 at once, or
+//! then press Ctrl-C. Each gets a farewell and an orderly close, and the program ends with status 0 at once, or
 //! after ten seconds if a client does not fetch its last messages. New clients get 503 meanwhile.
 
 use std::time::{Duration, Instant};

@@ -4,7 +4,7 @@
 //! cargo run -p engineio-examples --example socketio
 //! ```
 //!
-//! socket.io-client 4 connects to it, and 2. It shows what a layer above this API needs, and is no library. A packet is
+//! socket.io-client 4 and 2 connect to it. It shows how to build on this API, and is not a library. A packet is
 //! `type [attachments "-"] [namespace ","] [id] [json]`, followed by its attachments (socket.io-protocol 5 and 4).
 
 use std::collections::{BTreeMap, HashMap, HashSet};

@@ -5,7 +5,7 @@
 //! ```
 //!
 //! Open <http://127.0.0.1:5000/>: the page, its style and its script come from `examples/site`, and the clock that it
-//! shows comes by Engine.IO. What is not found is answered with 404.
+//! shows comes by Engine.IO. Other paths are answered with 404.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 

@@ -1,10 +1,10 @@
-//! A warp app with Engine.IO around its filters, and a WebSocket of the app's own.
+//! Engine.IO added to an existing warp app, which has a WebSocket of its own.
 //!
 //! ```text
 //! cargo run -p engineio-examples --example warp_app
 //! ```
 //!
-//! Engine.IO clients are echoed. `curl http://127.0.0.1:5000/` tells how many are connected, `curl -d news
+//! Engine.IO clients are echoed. `curl http://127.0.0.1:5000/` prints the number of clients, `curl -d news
 //! http://127.0.0.1:5000/tell` sends `news` to all of them; `/ws` is the app's own WebSocket, an echo.
 
 use engineio_warp::{Message, Server, Socket};

@@ -50,7 +50,7 @@ Exit codes:
 
 RUST_LOG=engineio=debug logs the protocol.";
 
-/// What to do other than to talk.
+/// The commands other than talking.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Task {
     /// Measure a server that sends each message back: messages per second and latency.
@@ -100,7 +100,7 @@ pub(crate) struct Bench {
     /// The number of clients, all in this process.
     #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     pub(crate) clients: u32,
-    /// How long to measure, in seconds, once all clients are connected.
+    /// The time to measure after all clients are connected, in seconds.
     #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = seconds)]
     pub(crate) seconds: Duration,
     /// The size of a message, in bytes.
@@ -133,7 +133,7 @@ pub(crate) struct Doctor {
     pub(crate) quick: bool,
 }
 
-/// Where and how to connect.
+/// The server, and the options of the connection.
 #[derive(Debug, Args)]
 pub(crate) struct Connection {
     // Required, but an option to the parser, because a task in its place has a URL of its own.

@@ -16,7 +16,7 @@ pub(crate) struct Failure {
 }
 
 impl Failure {
-    /// The session cannot be opened, or ended with an error.
+    /// Creates the failure of a session that could not be opened, or ended with an error.
     pub(crate) fn session(message: impl Into<String>) -> Self {
         Self {
             code: SESSION,
@@ -24,7 +24,7 @@ impl Failure {
         }
     }
 
-    /// There are findings, which are printed already.
+    /// Creates the failure of a check whose findings have already been printed.
     pub(crate) fn findings() -> Self {
         Self {
             code: FINDINGS,

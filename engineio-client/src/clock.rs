@@ -1,11 +1,12 @@
-//! Clocks: that of the runtime, and that of a session, which goes on while the machine sleeps.
+//! The clock of the runtime, and the clock of a session, which goes on while the machine sleeps.
 
 use std::time::{Duration, Instant, SystemTime};
 
-/// The least difference between the two clocks that is taken for sleep: less is a correction of the wall clock.
+/// The smallest difference between the two clocks that counts as sleep. A smaller one is a correction of the wall clock.
 const SHORTEST_SLEEP: Duration = Duration::from_secs(1);
 
-/// The most that one look adds: the longest heartbeat there is. A wall clock that was set may jump by years.
+/// The longest sleep that one comparison adds, which is the longest possible heartbeat. When a wall clock is set, it may
+/// jump by years.
 const LONGEST_SLEEP: Duration = Duration::from_secs(86_400);
 
 /// Returns the current time of the runtime's clock, which tests can pause.
@@ -21,7 +22,7 @@ pub(crate) fn now() -> Instant {
 #[derive(Debug)]
 pub(crate) struct SessionClock {
     slept: Duration,
-    /// The time by the runtime's clock and by the wall clock, when they were last looked at.
+    /// The times of the runtime's clock and of the wall clock when they were last read.
     seen: (Instant, SystemTime),
 }
 
@@ -42,14 +43,14 @@ impl SessionClock {
         at.checked_sub(self.slept).unwrap_or_else(now)
     }
 
-    /// Compares the two clocks. Returns whether the machine has slept since the last time.
+    /// Compares the two clocks. Returns whether the machine has slept since the last comparison.
     pub(crate) fn look(&mut self) -> bool {
         self.compare(now(), wall())
     }
 
     fn compare(&mut self, now: Instant, wall: SystemTime) -> bool {
         let passed = now.saturating_duration_since(self.seen.0);
-        // A wall clock that was set back has no sleep to tell of.
+        // A wall clock that was set back says nothing about sleep.
         let by_wall = wall.duration_since(self.seen.1).unwrap_or_default();
         self.seen = (now, wall);
         let slept = by_wall.saturating_sub(passed).min(LONGEST_SLEEP);

@@ -108,7 +108,7 @@ impl Error {
         self.change(|inner| inner.source = Some(source.into()))
     }
 
-    /// The server answered `attempt` with an error status.
+    /// Creates the error for an error status in the response to `attempt`.
     pub(crate) fn refused(attempt: &Attempt, head: response::Parts, body: Bytes) -> Self {
         let shown = attempt.redact(&body);
         let code = refusal_code(shown.as_bytes());
@@ -144,7 +144,7 @@ impl Error {
         })
     }
 
-    /// A proxy refused a tunnel to this host and port.
+    /// Creates the error for a proxy that refused a tunnel to this host and port.
     pub(crate) fn refused_by_proxy(
         attempt: &Attempt,
         to: &str,
@@ -187,7 +187,7 @@ impl Error {
         })
     }
 
-    /// The same error of a client that has followed so many redirects before.
+    /// Adds the number of redirects that the client followed before this error.
     pub(crate) fn after_redirects(self, count: usize) -> Self {
         let message = format!("{}; {count} redirects were followed before", self.0.message);
         let head = (self.0.status, self.0.headers.clone());
@@ -203,41 +203,42 @@ impl Error {
         this
     }
 
-    /// The kind of the error.
+    /// Returns the kind of the error.
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
         self.0.kind
     }
 
-    /// The HTTP status with which the server refused, or `None` if it was no refusal.
+    /// Returns the HTTP status of the response if the server refused the request, or `None` otherwise.
     #[must_use]
     pub fn status(&self) -> Option<u16> {
         self.0.status.map(|status| status.as_u16())
     }
 
-    /// The `code` of the server's JSON answer: 0 unknown transport, 1 unknown session, 2 bad handshake method, 3 bad
-    /// request, 4 forbidden, 5 unsupported revision.
+    /// Returns the `code` of the server's JSON response: 0 unknown transport, 1 unknown session, 2 bad handshake
+    /// method, 3 bad request, 4 forbidden, 5 unsupported revision.
     #[must_use]
     pub fn code(&self) -> Option<u64> {
         self.0.code
     }
 
-    /// The body of the server's answer, up to its first 64 KiB; empty if the error is not a refusal. It may repeat secrets
-    /// of the request, which the message of the error does not.
+    /// Returns the first 64 KiB of the response body, or an empty slice if the error is not a refusal. The body may
+    /// repeat secrets of the request; the message of the error does not.
     #[must_use]
     pub fn body(&self) -> &[u8] {
         &self.0.body
     }
 
-    /// The headers of the server's or the proxy's answer; empty if the error is neither a refusal nor a redirect. They may
-    /// hold secrets, such as cookies.
+    /// Returns the headers of the server's or the proxy's response, or an empty map if the error is neither a refusal
+    /// nor a redirect. They may contain secrets, such as cookies.
     #[must_use]
     pub fn headers(&self) -> &HeaderMap {
         &self.0.headers
     }
 
-    /// The time for which the server asks the client to stay away, counted from now: the `Retry-After` of its answer (RFC
-    /// 9110 § 10.2.3), in seconds or as a date. Servers send it with 429 and 503. Zero if the date has passed.
+    /// Returns the time for which the server asks the client not to come back, counted from now: the `Retry-After` of
+    /// the response (RFC 9110 § 10.2.3), in seconds or as a date. Servers send it with 429 and 503. Zero if the date
+    /// has passed.
     ///
     /// # Examples
     ///
@@ -259,8 +260,8 @@ impl Error {
         Some(until.unwrap_or_default())
     }
 
-    /// The authentication schemes that the server accepts, with their parameters: each `WWW-Authenticate` of a 401, or each
-    /// `Proxy-Authenticate` of a 407 (RFC 9110 § 11.6.1, § 11.7.1).
+    /// Returns the authentication schemes that the server accepts, with their parameters: each `WWW-Authenticate` of a
+    /// 401, or each `Proxy-Authenticate` of a 407 (RFC 9110 § 11.6.1, § 11.7.1).
     pub fn challenges(&self) -> impl Iterator<Item = &str> {
         let name: HeaderName = match self.0.status {
             Some(StatusCode::PROXY_AUTHENTICATION_REQUIRED) => PROXY_AUTHENTICATE,
@@ -270,8 +271,8 @@ impl Error {
         values.filter_map(|value| value.to_str().ok())
     }
 
-    /// The `Location` of a redirect, whole: unlike in the message of the error, its query is included, which may hold
-    /// secrets. `None` if the error is not a redirect, or had no location in ASCII.
+    /// Returns the whole `Location` of a redirect. Unlike the message of the error, it includes the query, which may
+    /// contain secrets. `None` if the error is not a redirect, or had no location in ASCII.
     #[must_use]
     pub fn location(&self) -> Option<&str> {
         if self.0.kind != ErrorKind::Redirect {
@@ -280,7 +281,7 @@ impl Error {
         self.0.headers.get(LOCATION)?.to_str().ok()
     }
 
-    /// The reason for which a session ends that meets this error.
+    /// Returns the disconnect reason of a session that ends with this error.
     pub(crate) fn reason(&self) -> DisconnectReason {
         match self.0.kind {
             ErrorKind::Refused | ErrorKind::Redirect => DisconnectReason::Refused,
@@ -294,7 +295,7 @@ impl Error {
 
 const PROXY_CREDENTIALS: &str = "the proxy asks for credentials: put them into the proxy's URL";
 
-/// A status, with the beginning of the body if there is one.
+/// Formats a status, with the beginning of the body if there is one.
 fn answer(status: StatusCode, body: &str) -> String {
     match body {
         "" => status.to_string(),
@@ -302,7 +303,7 @@ fn answer(status: StatusCode, body: &str) -> String {
     }
 }
 
-/// The code and the message of an Engine.IO refusal.
+/// Returns the code and the message of an Engine.IO refusal.
 fn refusal_code(body: &[u8]) -> Option<(u64, Option<String>)> {
     let json: serde_json::Value = serde_json::from_slice(body).ok()?;
     let message = json.get("message").and_then(|message| message.as_str());
@@ -315,7 +316,7 @@ fn refusal_code(body: &[u8]) -> Option<(u64, Option<String>)> {
     Some((code, message))
 }
 
-/// The beginning of what a stranger sent, fit for one line of a log.
+/// Returns the beginning of a text from the network, made safe for one line of a log.
 pub(crate) fn excerpt(bytes: &[u8]) -> String {
     const SHOWN: usize = 120;
     let text = String::from_utf8_lossy(&bytes[..bytes.len().min(SHOWN)]);

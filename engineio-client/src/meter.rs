@@ -18,38 +18,38 @@ macro_rules! meters {
 }
 
 meters! {
-    /// A session was opened.
+    /// Counts a session that was opened.
     fn connected(transport: Transport) {
         metrics::counter!("engineio_client_handshakes_total", "transport" => transport.name()).increment(1);
         metrics::gauge!("engineio_client_sessions", "transport" => transport.name()).increment(1);
     }
 
-    /// A session could not be opened.
+    /// Counts a session that could not be opened.
     fn failed(reason: DisconnectReason) {
         metrics::counter!("engineio_client_failures_total", "reason" => reason.as_str()).increment(1);
     }
 
-    /// A session moved from polling to WebSocket.
+    /// Counts a session that moved from polling to WebSocket.
     fn upgraded() {
         metrics::counter!("engineio_client_upgrades_total").increment(1);
         metrics::gauge!("engineio_client_sessions", "transport" => "polling").decrement(1);
         metrics::gauge!("engineio_client_sessions", "transport" => "websocket").increment(1);
     }
 
-    /// A session is over.
+    /// Counts a session that has ended.
     fn disconnected(transport: Transport, reason: DisconnectReason, time: std::time::Duration) {
         metrics::counter!("engineio_client_disconnects_total", "reason" => reason.as_str()).increment(1);
         metrics::gauge!("engineio_client_sessions", "transport" => transport.name()).decrement(1);
         metrics::histogram!("engineio_client_session_seconds").record(time.as_secs_f64());
     }
 
-    /// A message was handed to the application.
+    /// Counts a message that was handed to the application.
     fn received(bytes: usize) {
         metrics::counter!("engineio_client_messages_total", "direction" => "in").increment(1);
         metrics::counter!("engineio_client_message_bytes_total", "direction" => "in").increment(bytes as u64);
     }
 
-    /// A message was queued for the server.
+    /// Counts a message that was queued for the server.
     fn sent(bytes: usize) {
         metrics::counter!("engineio_client_messages_total", "direction" => "out").increment(1);
         metrics::counter!("engineio_client_message_bytes_total", "direction" => "out").increment(bytes as u64);

@@ -94,7 +94,7 @@ impl Shared {
         poll_fn(|cx| self.poll_wait(&mut waiter.slot, interest, cx, &mut check)).await
     }
 
-    /// As [`wait`](Self::wait); `slot` has the place of the waker in the list between two calls.
+    /// Polls a [`wait`](Self::wait); `slot` keeps the place of the waker in the list between two calls.
     pub(crate) fn poll_wait<T>(
         &self,
         slot: &mut Option<Key>,
@@ -237,7 +237,7 @@ impl Shared {
         self.wake(Interest::Outbox);
     }
 
-    /// The next event for the stream, which has nothing but an end where a handler takes the messages.
+    /// Returns the next event for the stream. If handlers take the messages, the end is its only event.
     pub(crate) fn poll_stream(
         &self,
         slot: &mut Option<Key>,
@@ -266,7 +266,7 @@ impl Shared {
         message
     }
 
-    /// The next event for the handlers; `None` after the last one.
+    /// Returns the next event for the handlers, or `None` after the last one.
     pub(crate) async fn next_event(&self) -> Option<Event> {
         let next = self.wait(Interest::Events, |state| {
             match state.delivery.take_lifecycle() {

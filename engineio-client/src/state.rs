@@ -176,7 +176,8 @@ impl State {
         Ok(())
     }
 
-    /// As [`send`](Self::send), for those who wait: `None`, and the message back in `unsent`, while that may still help.
+    /// Sends like [`send`](Self::send), for a caller that can wait: returns `None`, and the message in `unsent`, as
+    /// long as waiting may help.
     pub(crate) fn send_when_possible(
         &mut self,
         unsent: &mut Option<Message>,

@@ -138,17 +138,17 @@ impl Target {
         self.revision = revision;
     }
 
-    /// A URL of the target, without a session.
+    /// Returns the URL of the target, without a session.
     pub(crate) fn address(&self) -> Result<Uri, Error> {
         self.uri(Transport::Polling, None, None)
     }
 
-    /// The host in small letters, an IPv6 address with its brackets.
+    /// Returns the host in lower case, an IPv6 address with its brackets.
     pub(crate) fn host(&self) -> &str {
         self.authority.host()
     }
 
-    /// The URI of a request; `stamp` is the name of the parameter that makes it unique.
+    /// Builds the URI of a request; `stamp` is the name of the parameter that makes it unique.
     pub(crate) fn uri(
         &self,
         transport: Transport,
@@ -198,7 +198,7 @@ impl std::fmt::Debug for Target {
     }
 }
 
-/// A URL as it may be logged: without credentials, query and fragment.
+/// Returns a URL that may be logged: without credentials, query and fragment.
 pub(crate) fn without_secrets(url: &str) -> String {
     let url = url.split(['?', '#']).next().unwrap_or_default();
     let (scheme, rest) = url.split_at(url.find("://").map_or(0, |at| at + 3));
@@ -257,7 +257,7 @@ fn percent_decode(text: &str) -> String {
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
-/// A text that no earlier request of this process has used, so that no cache answers in the server's place.
+/// Returns a text that no earlier request of this process has used, so that no cache answers instead of the server.
 fn unique() -> String {
     static COUNT: AtomicU64 = AtomicU64::new(0);
     let count = COUNT.fetch_add(1, Ordering::Relaxed);

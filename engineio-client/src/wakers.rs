@@ -58,7 +58,7 @@ impl Wakers {
         }
     }
 
-    /// The key that the next new entry gets: tasks that are woken and wait again have one that is not below it.
+    /// Returns the key for the next new entry. A task that is woken and waits again gets a key that is not below it.
     pub(crate) const fn next_key(&self) -> Key {
         self.next
     }

@@ -1,4 +1,4 @@
-//! What a client does with a server that behaves.
+//! The behaviour of a client with a server that keeps to the protocol.
 
 mod support;
 

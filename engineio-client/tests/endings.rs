@@ -277,7 +277,7 @@ async fn pausing(most: usize) -> (usize, usize) {
 
 type Known = Arc<OnceLock<Handle>>;
 
-/// What the application runs at odd moments, which asks for the state of the client.
+/// Code of the application that runs at unusual moments, and asks for the state of the client.
 struct Asks(Known);
 
 impl Asks {

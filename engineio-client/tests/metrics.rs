@@ -1,4 +1,4 @@
-//! What is counted.
+//! The metrics of a client.
 #![cfg(feature = "metrics")]
 
 mod support;

@@ -1,4 +1,4 @@
-//! Who reads slowly slows the other side down, and loses nothing.
+//! Back pressure: a slow reader slows the other side down, and loses nothing.
 
 mod support;
 

@@ -56,7 +56,7 @@ pub(crate) struct Inner {
     /// The address at which the others reach this node.
     pub(crate) advertised: Arc<str>,
     pub(crate) incarnation: u64,
-    /// What the bus shows of the cluster. Without a bus the peers are a fixed list.
+    /// The membership, as the bus shows it. Without a bus the peers are a fixed list.
     pub(crate) membership: Option<Arc<Membership>>,
     pub(crate) links: Arc<Links>,
 }

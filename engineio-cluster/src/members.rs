@@ -15,11 +15,11 @@ pub struct Member {
     pub id: NodeId,
     /// A random number drawn when the node started: it tells a node from its successor of the same name.
     pub incarnation: u64,
-    /// Where the node listens for the others, as `host:port`.
+    /// The address at which the node listens for the others, as `host:port`.
     pub address: Arc<str>,
     /// Whether the node takes new sessions.
     pub state: MemberState,
-    /// How many sessions the node owns.
+    /// The number of sessions that the node owns.
     pub sessions: u64,
 }
 

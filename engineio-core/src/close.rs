@@ -43,7 +43,7 @@ pub enum DisconnectReason {
 }
 
 impl DisconnectReason {
-    /// The reason in words, as the reference servers name it where they know it.
+    /// Returns the reason in words, which are those of the reference servers if they have this reason.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -61,7 +61,7 @@ impl DisconnectReason {
         }
     }
 
-    /// The code of the WebSocket close frame that goes with the reason (RFC 6455 § 7.4.1).
+    /// Returns the code of the WebSocket close frame for this reason (RFC 6455 § 7.4.1).
     #[must_use]
     pub const fn websocket_code(self) -> u16 {
         match self {

@@ -73,8 +73,8 @@ impl Heartbeat {
         }
     }
 
-    /// The session is closing, for which it has a deadline of its own. A heartbeat packet that is still under way must
-    /// not start the heartbeat anew.
+    /// Stops the timer of a session that is closing, which has a deadline of its own. A heartbeat packet that arrives
+    /// later does not start it again.
     pub(crate) fn stop(&mut self, timers: &mut Timers) {
         timers.stop(Timer::Ping);
         self.silence.stop(timers);
@@ -231,7 +231,7 @@ impl SilenceTimer {
         timers.stop(Timer::PingTimeout);
     }
 
-    /// The inbox is full: the timer stands still.
+    /// Stops the timer while the inbox is full.
     pub(crate) fn pause(&mut self, now: Instant, timers: &Timers) {
         if !self.paused {
             self.paused = true;
@@ -244,7 +244,7 @@ impl SilenceTimer {
         self.paused
     }
 
-    /// The inbox has room again.
+    /// Continues when the inbox has room again.
     pub(crate) fn resume(&mut self, now: Instant, timers: &mut Timers) {
         self.paused = false;
         if let Some(left) = self.left.take() {
@@ -252,19 +252,19 @@ impl SilenceTimer {
         }
     }
 
-    /// A message found no room in the outbox.
+    /// Notes that a message found no room in the outbox.
     pub(crate) const fn on_refused(&mut self) {
         self.refused = true;
     }
 
-    /// The peer takes something out of the outbox.
+    /// Notes that the peer takes something out of the outbox.
     pub(crate) const fn on_taken(&mut self) {
         self.refused = false;
         self.untaken = false;
         self.upgrading_until = None;
     }
 
-    /// An upgrade begins, which is over at `end`.
+    /// Notes that an upgrade begins, which is over at `end`.
     pub(crate) fn on_upgrade(&mut self, end: Instant) {
         self.upgrading_until.get_or_insert(end);
     }

@@ -6,10 +6,10 @@ use crate::{Message, outbox};
 
 /// An event of a session, one kind of which carries a message.
 pub(crate) trait Event: From<Message> {
-    /// The message, if the event is one.
+    /// Returns the message, if the event is one.
     fn message(&self) -> Option<&Message>;
 
-    /// The message by value, or `None` if the event is another.
+    /// Returns the message by value, or `None` if the event is another one.
     fn into_message(self) -> Option<Message>;
 }
 

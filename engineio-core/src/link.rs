@@ -9,7 +9,7 @@
 pub struct LinkId(pub(crate) u32);
 
 impl LinkId {
-    /// The next id of a session.
+    /// Returns the next id of a session.
     pub(crate) const fn next(last: &mut u32) -> Self {
         *last = last.wrapping_add(1);
         Self(*last)

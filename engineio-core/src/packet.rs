@@ -212,19 +212,19 @@ impl Packet {
     /// The data of a ping that asks whether a second transport works, and of the pong that confirms it.
     pub const PROBE: &'static [u8] = b"probe";
 
-    /// A heartbeat ping, without data.
+    /// Creates a heartbeat ping, without data.
     #[must_use]
     pub const fn ping() -> Self {
         Self::Ping(Bytes::new())
     }
 
-    /// The answer to a heartbeat ping, without data.
+    /// Creates the answer to a heartbeat ping, without data.
     #[must_use]
     pub const fn pong() -> Self {
         Self::Pong(Bytes::new())
     }
 
-    /// The answer to a probe, `3probe`.
+    /// Creates the answer to a probe, `3probe`.
     #[must_use]
     pub const fn probe_pong() -> Self {
         Self::Pong(Bytes::from_static(Self::PROBE))

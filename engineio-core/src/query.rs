@@ -40,7 +40,8 @@ pub enum SidParameter {
     Given(Sid),
 }
 
-/// The names and values, decoded if anything in them is encoded; clients encode nothing in what we look for.
+/// Iterates over the names and values, decoded if anything in them is encoded. Clients encode nothing in the parameters
+/// of the protocol.
 fn pairs(query: &str) -> impl Iterator<Item = (Cow<'_, str>, Cow<'_, str>)> {
     // Looks at every byte, without a way out, so that compilers make vectors of it.
     let is_encoded = |text: &str| {

@@ -1,42 +1,42 @@
-//! Requests that the protocol refuses.
+//! Refusals: the reasons for which a request is not served.
 
 use std::fmt;
 
-/// The reason for which a request is not served, with the code that clients of the protocol know.
+/// The reason for which a request is not served, with the error code of the protocol.
 ///
-/// Codes 0 to 5 are those of the reference server; what it answers without a body carries code 3 here, and a message
-/// that tells more.
+/// Codes 0 to 5 are those of the reference server (`Server.errors` of engine.io 6.6). Where the reference answers without
+/// a body, the code is 3 and the message is more specific.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Refusal {
     /// The `transport` query parameter is missing, unknown or not offered.
     UnknownTransport,
-    /// No session has this id: it never existed, or it is over.
+    /// No session has this id: it never existed, or it has ended.
     UnknownSid,
     /// A request without a session id must be a GET.
     BadHandshakeMethod,
-    /// The request does not fit the state of its session, or is no proper WebSocket handshake.
+    /// The request does not fit the state of its session, or is not a valid WebSocket handshake.
     BadRequest,
-    /// The origin or the application's own rule forbids the request.
+    /// The origin is not allowed, or a rule of the application forbids the request.
     Forbidden,
-    /// The `EIO` query parameter is missing or names a revision that is not spoken here.
+    /// The `EIO` query parameter is missing or names a revision that this server does not support.
     UnsupportedVersion,
-    /// The `j` query parameter asks for polling by script elements, which is not allowed here.
+    /// The `j` query parameter asks for polling by script elements (JSONP), which this server does not allow.
     JsonpNotAllowed,
-    /// A session is polled with GET and written with POST; the session lives on.
+    /// The method is neither GET nor POST. The session is not affected.
     MethodNotAllowed,
     /// The body is larger than the `maxPayload` that was announced.
     PayloadTooLarge,
-    /// The WebSocket handshake asks for another version than 13.
+    /// The WebSocket handshake asks for a version other than 13.
     UpgradeRequired,
-    /// The server is leaving, or is full.
+    /// The server is shutting down, or has reached its limit of sessions.
     Unavailable,
-    /// This client has too many sessions.
+    /// The client has too many sessions.
     TooManyRequests,
 }
 
 impl Refusal {
-    /// The code in the JSON body, 0 to 5.
+    /// Returns the code in the JSON body, 0 to 5.
     #[must_use]
     pub const fn code(self) -> u8 {
         match self {
@@ -55,7 +55,7 @@ impl Refusal {
         }
     }
 
-    /// The text in the JSON body.
+    /// Returns the message in the JSON body.
     #[must_use]
     pub const fn message(self) -> &'static str {
         match self {
@@ -74,7 +74,7 @@ impl Refusal {
         }
     }
 
-    /// The HTTP status: 400, or one that says it better.
+    /// Returns the HTTP status: 400, or a more specific one.
     #[must_use]
     pub const fn status(self) -> u16 {
         match self {
@@ -93,7 +93,7 @@ impl Refusal {
         }
     }
 
-    /// The JSON body of the response.
+    /// Returns the JSON body of the response.
     ///
     /// ```
     /// use engineio_core::Refusal;

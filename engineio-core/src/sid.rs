@@ -33,7 +33,8 @@ impl Sid {
     /// characters. The reference's ids have 20.
     pub const MAX_LEN: usize = 55;
 
-    /// An id of 20 characters from 15 random bytes, in the URL-safe base64 alphabet as the reference's ids.
+    /// Creates an id of 20 characters from 15 random bytes, in the URL-safe base64 alphabet, like the ids of the
+    /// reference server.
     ///
     /// The bytes must come from a cryptographic random source; this crate has none.
     #[must_use]

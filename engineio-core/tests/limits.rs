@@ -1,4 +1,4 @@
-//! What bounds a session: the outbox, the size of a payload, the number of its packets, the inbox.
+//! The limits of a session: the outbox, the size of a payload, the number of its packets, the inbox.
 
 #[path = "support/mod.rs"]
 #[allow(dead_code, reason = "every test crate uses its part of the rig")]

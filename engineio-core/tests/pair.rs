@@ -216,7 +216,7 @@ fn an_orderly_close_of_the_server_brings_everything_out() {
     }
 }
 
-/// How many steps are made if the environment names no other number in `WALK_STEPS`.
+/// The number of steps, unless the environment names another in `WALK_STEPS`.
 const STEPS: usize = 200_000;
 
 /// SplitMix64: small, seedable, and good enough to wander with.

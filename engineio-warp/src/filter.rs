@@ -11,7 +11,7 @@ use http::{HeaderMap, HeaderValue, Method, Request, Response};
 use hyper::upgrade::OnUpgrade;
 use warp::{Filter, Rejection};
 
-/// The server as a filter, for `warp::serve`. It goes first, before the routes.
+/// Returns the server as a filter, for `warp::serve`. It goes first, before the routes.
 ///
 /// It rejects with "not found" whatever is not the server's, so that the routes get it. Below a prefix
 /// (`warp::path("api").and(filter)`) it matches the rest of the path.
@@ -77,7 +77,7 @@ pub fn filter(
         )
 }
 
-/// The headers, with the host among them: HTTP/2 has it in the URI, which no filter gives.
+/// Returns the headers, including the host, which HTTP/2 has in the URI and no filter passes on.
 fn headers() -> impl Filter<Extract = (HeaderMap,), Error = Rejection> + Copy {
     let host = warp::host::optional().or_else(|_| async { Ok::<_, Rejection>((None,)) });
     let headers = warp::header::headers_cloned().and(host);

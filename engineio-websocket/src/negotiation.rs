@@ -30,8 +30,8 @@ pub fn negotiate(headers: &HeaderMap) -> Option<HeaderValue> {
         .find_map(answer)
 }
 
-/// The answer to one offer, if it is one that can be kept. An offer with a parameter that is unknown, comes twice or has
-/// a value that it must not have is declined (RFC 7692 § 7.1).
+/// Returns the answer to one offer that can be accepted. An offer with a parameter that is unknown, repeated, or has an
+/// invalid value is declined (RFC 7692 § 7.1).
 fn answer(offer: &str) -> Option<HeaderValue> {
     let mut parts = Parts::of(offer, b';');
     if !is(parts.next()?, "permessage-deflate") {
@@ -121,13 +121,13 @@ fn is(name: &str, known: &str) -> bool {
     name.eq_ignore_ascii_case(known)
 }
 
-/// A whole number from 8 to 15, without a zero before it.
+/// Returns whether this is a whole number from 8 to 15, without a leading zero.
 fn is_window(bits: &str) -> bool {
     matches!(bits, "8" | "9" | "10" | "11" | "12" | "13" | "14" | "15")
 }
 
-/// The value of a parameter, which must be a token with or without quotes (RFC 6455 § 9.1); none that we know needs a
-/// backslash.
+/// Returns the value of a parameter, which must be a token with or without quotes (RFC 6455 § 9.1). No known value
+/// needs a backslash.
 fn unquoted(value: &str) -> Option<&str> {
     match value.strip_prefix('"') {
         Some(quoted) => quoted.strip_suffix('"'),

@@ -91,7 +91,7 @@ impl Parser {
         std::mem::replace(&mut self.decompressed, 0)
     }
 
-    /// The payload length of the frame that is being read, in bytes, if its head is known.
+    /// Returns the payload length in bytes of the frame that is being read, if its head is known.
     pub(crate) fn announced(&self) -> Option<usize> {
         self.head.map(|head| head.len)
     }

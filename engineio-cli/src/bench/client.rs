@@ -15,7 +15,7 @@ use crate::failure::with_causes;
 /// The length of the number at the beginning of each message.
 const NUMBER: usize = 16;
 
-/// When to stop.
+/// The condition for the end of the measurement.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Plan {
     /// No message is sent any more.
@@ -27,7 +27,7 @@ pub(super) struct Plan {
 /// The outcome of one attempt to connect: the time that it took, and the transport.
 pub(super) type Attempt = Result<(Duration, Transport), String>;
 
-/// What one client has measured.
+/// The measurements of one client.
 #[derive(Debug)]
 pub(super) struct Measured {
     /// Microseconds.

@@ -10,7 +10,7 @@ use super::report::Report;
 use super::websocket;
 use crate::arguments::Connection;
 
-/// How often a session is asked for again, each time on a new connection.
+/// The number of further requests for a session, each on a new connection.
 const STICKINESS: usize = 8;
 /// The largest body that is posted.
 const LARGEST: u64 = 4_000_000;

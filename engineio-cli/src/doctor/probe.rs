@@ -138,7 +138,7 @@ impl Probe {
             .body(body)
     }
 
-    /// The packet that clients send as a heartbeat, which no application sees.
+    /// Returns the packet that clients send as a heartbeat, which no application sees.
     pub(super) fn heartbeat_packet(&self) -> &'static str {
         if self.is_v3() { "2" } else { "3" }
     }

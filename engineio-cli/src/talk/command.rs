@@ -4,7 +4,7 @@ use std::fs;
 
 use engineio_client::Message;
 
-/// How lines become messages.
+/// The rules by which lines become messages.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Format {
     pub(super) is_binary: bool,

@@ -20,7 +20,7 @@ use crate::failure::Failure;
 const WAITING: usize = 64;
 const REMEMBERED: usize = 1_000;
 
-/// What a line of input leads to.
+/// The action for a line of input.
 #[derive(Debug)]
 pub(super) enum Entry {
     Message(Message),

@@ -10,7 +10,7 @@ use crate::arguments::Talk;
 
 const REMARK: Style = Style::new().dimmed();
 const BINARY: Style = AnsiColor::Cyan.on_default();
-/// How many bytes of a binary message are shown.
+/// The number of bytes of a binary message that are shown.
 const SHOWN: usize = 64;
 
 pub(super) struct Screen {

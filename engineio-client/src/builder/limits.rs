@@ -1,29 +1,29 @@
-//! Options that bound time and memory.
+//! Options that limit time and memory.
 
 use std::time::Duration;
 
 use super::ClientBuilder;
 
 impl<M> ClientBuilder<M> {
-    /// Sets how long one connection may take: name resolution, TCP, proxy and TLS. Default: 10 s.
+    /// Sets the time limit for one connection: name resolution, TCP, proxy and TLS. Default: 10 s.
     pub const fn connect_timeout(mut self, timeout: Duration) -> Self {
         self.network.connect_timeout = timeout;
         self
     }
 
-    /// Sets how long the handshake and each POST may take. Default: 20 s. A poll is bounded by the heartbeat instead.
+    /// Sets the time limit for the handshake and for each POST. Default: 20 s. The heartbeat limits a poll instead.
     pub const fn request_timeout(mut self, timeout: Duration) -> Self {
         self.request_timeout = timeout;
         self
     }
 
-    /// Sets how long the upgrade to WebSocket may take before the session stays on polling. Default: 10 s.
+    /// Sets the time limit for the upgrade to WebSocket, after which the session stays on polling. Default: 10 s.
     pub const fn upgrade_timeout(mut self, timeout: Duration) -> Self {
         self.session.upgrade_timeout = timeout;
         self
     }
 
-    /// Sets how long [`Client::close`](crate::Client::close) waits for queued messages to be sent. Default: 5 s.
+    /// Sets the time that [`Client::close`](crate::Client::close) waits for queued messages to be sent. Default: 5 s.
     pub const fn close_timeout(mut self, timeout: Duration) -> Self {
         self.session.close_timeout = timeout;
         self
@@ -39,9 +39,9 @@ impl<M> ClientBuilder<M> {
     /// Offers permessage-deflate (RFC 7692) to the server, and compresses WebSocket messages of at least this many bytes if
     /// the server agrees. Default: off.
     ///
-    /// The server may then compress whatever it sends; [`max_response`](Self::max_response) limits a message after
-    /// decompression. A message that would not become smaller is sent uncompressed. No message is compressed by what was
-    /// in another, so that an idle client costs no more memory than without.
+    /// The server may then compress its messages; [`max_response`](Self::max_response) limits a message after
+    /// decompression. A message that would not become smaller is sent uncompressed. Each message is compressed on its own
+    /// (no context takeover), so that an idle client needs no more memory than without compression.
     ///
     /// Compression saves bytes and costs time: some 10 µs for 4 KiB of JSON. Do not enable it where one message contains
     /// both a secret and data that an attacker has chosen, over a network on which its size can be seen (as with CRIME and
@@ -81,17 +81,18 @@ impl<M> ClientBuilder<M> {
         self
     }
 
-    /// Sets how many bytes may wait to be sent before [`Client::send`](crate::Client::send) waits (back pressure). Default:
-    /// 1 MiB.
+    /// Sets the number of bytes that may wait to be sent before [`Client::send`](crate::Client::send) waits (back
+    /// pressure). Default: 1 MiB.
     pub const fn outbox_limit(mut self, bytes: usize) -> Self {
         self.session.outbox_limit = bytes;
         self
     }
 
-    /// Sets how many bytes may wait to be read before nothing more is taken from the server. Default: 1 MiB.
+    /// Sets the number of received bytes that may wait for the application before the client stops reading. Default: 1 MiB.
     ///
-    /// The WebSocket is not read meanwhile, and the server's ping waits behind the messages: a server ends a client that
-    /// reads nothing for longer than its ping timeout. By polling the client sends no poll meanwhile, with the same result.
+    /// While it does not read, a ping of the server waits behind the messages, so the server closes the session of a client
+    /// that reads nothing for longer than its ping timeout. With polling, the client sends no poll meanwhile, with the same
+    /// result.
     pub const fn inbox_limit(mut self, bytes: usize) -> Self {
         self.session.inbox_limit = bytes;
         self

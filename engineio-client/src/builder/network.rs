@@ -155,8 +155,8 @@ impl<M> ClientBuilder<M> {
         self
     }
 
-    /// As [`connector`](Self::connector), for a service whose streams are encrypted already where the scheme is `https`, and
-    /// whose server is known to be the right one. The client adds no TLS, and its options for TLS have no effect.
+    /// Sets a [`connector`](Self::connector) whose streams are already encrypted if the scheme is `https`, and already
+    /// checked to lead to the right server. The client adds no TLS, and its options for TLS have no effect.
     ///
     /// It cannot be combined with a proxy: `connect` fails with [`ErrorKind::Invalid`](crate::ErrorKind::Invalid) then.
     pub fn connector_with_tls<S>(self, connector: S) -> Self

@@ -73,8 +73,8 @@ impl<M> ClientBuilder<M> {
         self
     }
 
-    /// **Danger:** accepts every certificate, so that anybody on the network path can read and change everything. For
-    /// tests. Default: no.
+    /// Accepts every certificate. **Danger:** anybody on the network path can read and change everything. For tests.
+    /// Default: no.
     ///
     /// Certificates that rustls cannot read are accepted as well, such as those of version 1 or with short keys.
     pub const fn danger_accept_invalid_certificates(mut self, accept: bool) -> Self {
@@ -82,8 +82,8 @@ impl<M> ClientBuilder<M> {
         self
     }
 
-    /// **Danger:** accepts a certificate that is valid but for another host, so that whoever has any valid certificate can
-    /// read and change everything. For tests. Default: no.
+    /// Accepts a valid certificate for another host. **Danger:** anybody with any valid certificate can read and change
+    /// everything. For tests. Default: no.
     ///
     /// To connect to a server by an address, leave its name in the URL and use [`resolve`](Self::resolve) instead.
     pub const fn danger_accept_invalid_hostnames(mut self, accept: bool) -> Self {

@@ -125,7 +125,7 @@ impl Sink<Message> for Client {
         Ok(())
     }
 
-    /// Ready when every queued message has left for the server; see [`Client::flush`].
+    /// Returns `Ready` when every queued message has been sent to the server; see [`Client::flush`].
     ///
     /// # Errors
     ///

@@ -234,7 +234,7 @@ impl<'a> Connection<'a> {
         }
     }
 
-    /// A GET, which the heartbeat bounds, or a POST, which has a time of its own.
+    /// Starts a GET, whose time the heartbeat limits, or a POST, which has a time limit of its own.
     fn request(
         &self,
         session: &Session,

@@ -29,7 +29,7 @@ impl Verdict {
         reason
     }
 
-    /// The error to report for a session that ended, or `None` if one side wished the end.
+    /// Returns the error to report for an ended session, or `None` if one of the sides closed it in good order.
     pub(super) fn into_error(
         self,
         session: &Session,
@@ -78,7 +78,7 @@ impl Verdict {
         }
     }
 
-    /// The error for something that the server sent and that ended the session.
+    /// Returns the error for invalid data from the server, which ended the session.
     fn fault(&self, fault: &Fault, was_open: bool, target: &Target) -> Error {
         let answer = match &*self.first_answer {
             [] => String::new(),

@@ -9,7 +9,7 @@ use hyper_util::client::legacy::Error;
 const FRESH: u8 = 0;
 /// The first request was begun, and nothing has come back.
 const FIRST: u8 = 1;
-/// What came last was read.
+/// The last transfer was a read.
 const ANSWERED: u8 = 2;
 /// A later request was begun, and nothing has come back.
 const KEPT: u8 = 3;

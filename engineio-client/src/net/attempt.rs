@@ -1,4 +1,4 @@
-//! The name of a request in errors, and the secrets of the request, which an answer may repeat.
+//! The description of a request in errors, and its secrets, which are removed from the text of a response.
 
 use std::fmt;
 use std::sync::Arc;
@@ -6,10 +6,10 @@ use std::sync::Arc;
 use http::header::COOKIE;
 use http::{HeaderMap, Method, Uri};
 
-/// The shortest value of a query or header that is hidden: a shorter one is not secret, but may be part of any word.
+/// The length in bytes of the shortest value that is removed. A shorter one is not a secret, and may be part of any word.
 const MIN_SECRET_LEN: usize = 4;
 
-/// A request that was made. Formatted only when it fails.
+/// A request that was sent. It is formatted only if it fails.
 #[derive(Clone, Debug)]
 pub(crate) struct Attempt {
     method: Method,
@@ -35,13 +35,14 @@ impl Attempt {
         }
     }
 
-    /// Adds the headers that were sent, those of the cookie jar and for a proxy included, so that their secrets are hidden.
+    /// Replaces the headers with those that were sent, including those of the cookie jar and of a proxy, so that their secrets
+    /// are removed too.
     pub(crate) fn with_headers(self, headers: HeaderMap) -> Self {
         let headers = Arc::new(headers);
         Self { headers, ..self }
     }
 
-    /// The text of an answer, without what the request carried: the id of the session, tokens, cookies.
+    /// Returns the text of a response without the secrets of the request: the session id, tokens, and cookies.
     pub(crate) fn redact(&self, answer: &[u8]) -> String {
         let mut text = String::from_utf8_lossy(answer).into_owned();
         for secret in self.secrets() {
@@ -52,13 +53,13 @@ impl Attempt {
         text
     }
 
-    /// The longest first, since one may be part of another.
+    /// Returns the secrets, the longest first, because one may be part of another.
     fn secrets(&self) -> Vec<String> {
         let query = self.uri.query().unwrap_or_default();
         let decoded = form_urlencoded::parse(query.as_bytes());
         let decoded = decoded.filter(|(name, _)| name != "transport" && name != "EIO");
         let decoded = decoded.map(|(_, value)| value.into_owned());
-        // As it was sent, too.
+        // A response may also repeat a value as it was encoded in the URL.
         let encoded = query.split('&').filter_map(|pair| {
             let (name, value) = pair.split_once('=')?;
             (name != "transport" && name != "EIO").then(|| value.to_owned())
@@ -83,7 +84,7 @@ impl Attempt {
     }
 }
 
-/// Without the query: it holds the id of the session, and secrets of the application.
+/// Omits the query, which contains the session id and secrets of the application.
 impl fmt::Display for Attempt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.is_websocket {

@@ -34,7 +34,7 @@ impl Cookie {
         rest.is_some_and(|rest| own.ends_with('/') || rest.is_empty() || rest.starts_with('/'))
     }
 
-    /// The value of a `set-cookie` header that makes it.
+    /// Returns the value of a `set-cookie` header that creates this cookie.
     pub(super) fn line(&self) -> Vec<u8> {
         let mut line = [
             &*self.name,

@@ -62,14 +62,14 @@ impl CookieJar {
         uri.is_some_and(|uri| self.store_one(&uri, set_cookie.as_ref()))
     }
 
-    /// The value of the `Cookie` header for a request to this URL, or `None` if no cookie is for it.
+    /// Returns the value of the `Cookie` header for a request to this URL, or `None` if no cookie belongs to it.
     #[must_use]
     pub fn header(&self, url: &str) -> Option<HeaderValue> {
         self.header_for(&url.parse().ok()?)
     }
 
-    /// All cookies that are not over, each as a URL and the value of a `Set-Cookie` header, with which
-    /// [`store`](Self::store) takes it in again. For saving the jar; cookies without an expiry are included.
+    /// Returns all cookies that have not expired, including those without an expiry, so that the jar can be saved. Each
+    /// is a URL and the value of a `Set-Cookie` header, which [`store`](Self::store) accepts.
     #[must_use]
     pub fn set_cookies(&self) -> Vec<(String, HeaderValue)> {
         let jar = self.lock();
@@ -163,7 +163,7 @@ impl CookieJar {
     }
 }
 
-/// The value of the `cookie` header for the cookies of the application alone.
+/// Returns the value of the `cookie` header for the cookies of the application alone.
 pub(super) fn joined(own: &HeaderMap) -> Option<HeaderValue> {
     let mut line = Vec::new();
     for own in own.get_all(COOKIE) {

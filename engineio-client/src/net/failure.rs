@@ -77,7 +77,7 @@ fn certificate_advice(cause: &(dyn StdError + 'static)) -> Option<&'static str> 
     })
 }
 
-/// The error and its causes, down to the first.
+/// Iterates over the error and its causes, down to the first.
 fn causes<'a>(
     error: &'a (dyn StdError + 'static),
 ) -> impl Iterator<Item = &'a (dyn StdError + 'static)> {

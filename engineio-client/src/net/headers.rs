@@ -16,7 +16,8 @@ pub(crate) struct Headers {
 }
 
 impl Headers {
-    /// The cookies of the application for the host of `uri` go into the jar, if there is one.
+    /// Creates the headers of a client, and moves the application's cookies for the host of `uri` into the jar, if
+    /// there is one.
     pub(crate) fn new(own: HeaderMap, jar: Option<CookieJar>, uri: &Uri) -> Self {
         if let Some(jar) = &jar {
             jar.seed(uri, &own);
@@ -37,7 +38,8 @@ impl Headers {
         self.own = Arc::new(own);
     }
 
-    /// The headers for a server that the application does not know: any of its own may be a secret.
+    /// Returns the headers for a server that the application does not know: without the application's own, any of which
+    /// may be a secret.
     pub(crate) fn for_a_stranger(&self) -> Self {
         let mut own = HeaderMap::new();
         if let Some(agent) = self.own.get(USER_AGENT) {

@@ -1,4 +1,4 @@
-//! Proxies: how the way to the server leads over somebody else.
+//! Proxies between the client and the server.
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use http::Uri;
@@ -10,17 +10,17 @@ use crate::target::parse_credentials;
 #[derive(Clone)]
 pub(crate) struct Proxy {
     pub(crate) kind: ProxyKind,
-    /// Host and port, as an `http` URI whatever the kind, or `https` where it is spoken to by TLS.
+    /// Host and port, as an `http` URI whatever the kind, or an `https` URI if the connection to the proxy uses TLS.
     pub(crate) uri: Uri,
     credentials: Option<(String, String)>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ProxyKind {
-    /// Plain polling in absolute form, the rest through CONNECT.
+    /// Polling over plain HTTP uses the absolute form of the URI; everything else uses CONNECT.
     Http,
     Socks4,
-    /// `socks5` looks names up here, `socks5h` at the proxy.
+    /// With `socks5`, the client resolves names; with `socks5h`, the proxy does.
     Socks5 {
         local_dns: bool,
     },
@@ -41,18 +41,20 @@ impl Proxy {
         let (kind, default_port) = match scheme {
             "http" => (ProxyKind::Http, 80),
             "https" => (ProxyKind::Http, 443),
-            // Names are sent to the proxy either way.
+            // The proxy resolves names in both cases.
             "socks4" | "socks4a" => (ProxyKind::Socks4, 1080),
             "socks5" => (ProxyKind::Socks5 { local_dns: true }, 1080),
             "socks5h" => (ProxyKind::Socks5 { local_dns: false }, 1080),
-            _ => return Err(wrong("is of a kind that is not known")),
+            _ => return Err(wrong("has an unsupported scheme")),
         };
         let (credentials, authority) = match rest.rsplit_once('@') {
             Some((credentials, authority)) => (Some(parse_credentials(credentials)), authority),
             None => (None, rest),
         };
         if kind == ProxyKind::Socks4 && credentials.is_some() {
-            return Err(wrong("takes no user name and password"));
+            return Err(wrong(
+                "cannot take a user name and password, because it is SOCKS4",
+            ));
         }
         let authority: http::uri::Authority = authority
             .trim_end_matches('/')
@@ -62,7 +64,7 @@ impl Proxy {
             return Err(wrong("has no host"));
         }
         if authority.port_u16().is_none() && authority.as_str() != authority.host() {
-            // The default would be another server, which is none of the credentials' business.
+            // The default port may be another server, which must not get the credentials.
             return Err(wrong("has no valid port"));
         }
         let port = authority.port_u16().unwrap_or(default_port);
@@ -75,7 +77,7 @@ impl Proxy {
         })
     }
 
-    /// Returns whether the proxy is spoken to by TLS.
+    /// Returns whether the connection to the proxy uses TLS.
     pub(crate) fn is_secure(&self) -> bool {
         self.uri.scheme() == Some(&http::uri::Scheme::HTTPS)
     }
@@ -84,8 +86,8 @@ impl Proxy {
         self.credentials.clone()
     }
 
-    /// The `proxy-authorization` header of an HTTP proxy. A SOCKS proxy is told the credentials when it is connected to; a
-    /// header would get through it to the server.
+    /// Returns the `proxy-authorization` header for an HTTP proxy. A SOCKS proxy gets the credentials during its handshake; a
+    /// header would pass through it to the server.
     pub(crate) fn authorization(&self) -> Option<HeaderValue> {
         let (user, password) = self.credentials.as_ref()?;
         if self.kind != ProxyKind::Http {
@@ -95,7 +97,7 @@ impl Proxy {
     }
 }
 
-/// Without the credentials.
+/// Omits the credentials.
 impl std::fmt::Debug for Proxy {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let mut proxy = f.debug_struct("Proxy");
@@ -104,13 +106,13 @@ impl std::fmt::Debug for Proxy {
     }
 }
 
-/// The value of a header that carries basic credentials.
+/// Returns the value of a header with basic credentials.
 pub(crate) fn basic(user: &str, password: &str) -> Option<HeaderValue> {
     let token = STANDARD.encode(format!("{user}:{password}"));
     secret(&format!("Basic {token}")).ok()
 }
 
-/// The value of a header that is not shown when it is printed.
+/// Returns the value of a header that `Debug` does not show.
 pub(crate) fn secret(value: &str) -> Result<HeaderValue, InvalidHeaderValue> {
     let mut value = HeaderValue::try_from(value)?;
     value.set_sensitive(true);

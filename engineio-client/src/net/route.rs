@@ -39,7 +39,7 @@ pub(crate) struct Route {
     /// The name of the query parameter that makes polling requests unique.
     pub(crate) stamp: Option<String>,
     pub(crate) redirects: Redirects,
-    /// How many redirects were followed.
+    /// The number of redirects that were followed.
     pub(crate) followed: usize,
 }
 

@@ -225,7 +225,7 @@ impl TlsOptions {
     }
 }
 
-/// The verifier of the operating system, which trusts the given certificates too.
+/// Returns the verifier of the operating system, which trusts the given certificates too.
 #[cfg(feature = "rustls-platform-verifier")]
 fn platform(
     given: Vec<CertificateDer<'static>>,
@@ -263,7 +263,7 @@ fn platform(
     ))
 }
 
-/// The provider that the application has installed, or the one of this crate's features.
+/// Returns the provider that the application has installed, or the one of this crate's features.
 fn provider() -> Result<Arc<CryptoProvider>, Error> {
     if let Some(installed) = CryptoProvider::get_default() {
         return Ok(Arc::clone(installed));

@@ -91,7 +91,7 @@ impl WebSockets {
     }
 }
 
-/// The request of the opening handshake.
+/// Builds the request of the opening handshake.
 fn request(
     uri: &http::Uri,
     own: &Headers,
@@ -111,7 +111,7 @@ fn request(
     Ok(request)
 }
 
-/// The value of `Host` (RFC 9110 § 7.2): without the default port of the scheme, as on polling.
+/// Returns the value of `Host` (RFC 9110 § 7.2): without the default port of the scheme, as for polling.
 fn host(uri: &http::Uri) -> String {
     let default = match uri.scheme() {
         Some(scheme) if *scheme == http::uri::Scheme::HTTPS => 443,
@@ -186,8 +186,8 @@ impl WebSocket {
         self.frames.close(reason.websocket_code());
     }
 
-    /// Whether a close frame must be sent before the connection of an ended WebSocket is dropped (RFC 6455 § 5.5.1,
-    /// § 7.1.7).
+    /// Returns whether a close frame must be sent before the connection of an ended WebSocket is dropped (RFC 6455 §
+    /// 5.5.1, § 7.1.7).
     pub(crate) const fn owes_answer(&self) -> bool {
         self.owes_answer
     }

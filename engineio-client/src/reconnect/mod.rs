@@ -84,7 +84,7 @@ pub struct FailedAttempt {
     pub next_delay: Option<Duration>,
 }
 
-/// How an attempt to connect went: the end of the session that it opened, or why it opened none.
+/// The result of an attempt to connect: the end of the session that it opened, or the reason why it opened none.
 #[derive(Clone, Debug)]
 pub(crate) struct Outcome {
     /// The duration of the session, if there was one.

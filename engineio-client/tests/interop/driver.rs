@@ -9,7 +9,7 @@ use tokio::net::TcpListener;
 
 use crate::peers::{MODES, Peer, in_time, peers, program};
 
-/// How many programs run beside each other.
+/// The number of programs that run at the same time.
 const AT_ONCE: usize = 4;
 
 /// Around the borders of the lengths of WebSocket frames, and one of almost a megabyte.

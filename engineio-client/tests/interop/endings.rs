@@ -1,4 +1,4 @@
-//! How sessions end that the client did not end, and refusals.
+//! The ends of sessions that the client did not close, and refusals.
 
 use engineio_client::{Client, DisconnectReason, ErrorKind, Message, Transport};
 

@@ -1,4 +1,4 @@
-//! What messages may hold.
+//! Messages of every kind of content.
 
 use engineio_client::{Client, Message, Transport};
 

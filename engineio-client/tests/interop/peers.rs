@@ -9,7 +9,7 @@ use engineio_client::{Client, ClientBuilder, Message, Transport};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 
-/// What nothing here takes nearly as long as, on a busy machine too.
+/// A time limit that nothing here comes near, even on a busy machine.
 pub(crate) const LONG: Duration = Duration::from_secs(30);
 
 /// The three ways in which a session lives: the transports allowed, the last of which it ends up on.

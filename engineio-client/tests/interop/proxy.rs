@@ -40,7 +40,7 @@ impl Proxy {
         *self.server.lock().unwrap() = server.trim_start_matches("http://").to_owned();
     }
 
-    /// What was refused since this was asked last.
+    /// Returns the refusals since the last call.
     pub(crate) fn refused(&self) -> Vec<&'static str> {
         std::mem::take(&mut self.refused.lock().unwrap())
     }

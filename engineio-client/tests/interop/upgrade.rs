@@ -11,10 +11,10 @@ use crate::peers::{MODES, Peer, in_time, peers};
 const RUNS: usize = 200;
 const AT_ONCE: usize = 8;
 
-/// How many messages may be under way, so that polling has some in each direction all the time.
+/// The number of messages in flight, so that polling always has some in each direction.
 const WINDOW: usize = 16;
 
-/// How many are sent when the move is over.
+/// The number of messages that are sent after the upgrade.
 const AFTERWARDS: usize = 20;
 
 fn message(n: usize) -> Message {

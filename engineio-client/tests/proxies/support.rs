@@ -1,11 +1,11 @@
-//! Where the proxies are, and what all tests need.
+//! The addresses of the proxies, and helpers that all tests need.
 
 use std::future::Future;
 use std::time::Duration;
 
 use engineio_client::{Client, ClientBuilder, Message, Transport};
 
-/// What nothing here takes nearly as long as, on a busy machine too.
+/// A time limit that nothing here comes near, even on a busy machine.
 pub(crate) const LONG: Duration = Duration::from_secs(60);
 
 /// The three ways in which a session lives: the transports allowed, the last of which it ends up on.

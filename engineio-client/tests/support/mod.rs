@@ -23,7 +23,7 @@ pub(crate) const OPEN: &str = r#"0{"sid":"abc","upgrades":["websocket"],"pingInt
 pub(crate) const OPEN_POLLING: &str =
     r#"0{"sid":"abc","upgrades":[],"pingInterval":25000,"pingTimeout":20000,"maxPayload":1000000}"#;
 
-/// What nothing here takes nearly as long as.
+/// A time limit that nothing here comes near.
 pub(crate) const LONG: Duration = Duration::from_secs(10);
 
 /// Fails the test that hangs, instead of hanging with it.
@@ -72,7 +72,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin + Send> Io for T {}
 pub(crate) type Socket = WebSocketStream<Box<dyn Io>>;
 pub(crate) type Boxed = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-/// What the server does with a request.
+/// The server's reaction to a request.
 pub(crate) enum Reply {
     /// Answers with this status and body.
     Body(u16, Vec<u8>),
@@ -133,7 +133,7 @@ pub(crate) async fn text(socket: &mut Socket) -> String {
 pub(crate) struct Server {
     pub(crate) port: u16,
     pub(crate) requests: Arc<Mutex<Vec<Request>>>,
-    /// How many connections are open.
+    /// Returns the number of open connections.
     pub(crate) connections: Arc<tokio::sync::watch::Sender<usize>>,
 }
 

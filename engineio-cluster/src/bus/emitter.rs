@@ -60,7 +60,7 @@ struct Inner {
     task: JoinHandle<()>,
 }
 
-/// What the reading task writes and the operations read.
+/// The state that the reading task writes and the operations read.
 #[derive(Debug, Default)]
 struct Shared {
     state: Mutex<State>,

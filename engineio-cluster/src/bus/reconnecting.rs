@@ -50,7 +50,7 @@ pub(crate) trait Connection: Send + Sync + 'static {
     fn max_message(&self) -> usize;
 }
 
-/// Where a connection delivers what it receives. A connection that was given up delivers nothing more.
+/// The receiver of a connection's messages. A connection that was given up delivers nothing more.
 #[derive(Clone, Debug)]
 pub(crate) struct Feed {
     queue: EventQueue,

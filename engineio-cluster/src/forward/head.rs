@@ -102,7 +102,7 @@ pub(super) fn depart(head: Parts, peer: Option<SocketAddr>, websocket: bool) -> 
     Box::new(request)
 }
 
-/// HTTP/2 wants a scheme and an authority; the client's own scheme travels in [`FORWARDED`].
+/// Adds a scheme and an authority, which HTTP/2 requires; the client's own scheme travels in [`FORWARDED`].
 fn absolute(uri: Uri, authority: Option<Authority>) -> Uri {
     let mut parts = uri.into_parts();
     parts.scheme = Some(http::uri::Scheme::HTTP);

@@ -24,7 +24,7 @@ pub(crate) use relays::Relays;
 pub(crate) struct Forwarder {
     pub(crate) links: Arc<Links>,
     pub(crate) relays: Arc<Relays>,
-    /// How long the owner may take until its response begins.
+    /// The time within which the owner's response must begin.
     pub(crate) patience: Duration,
 }
 

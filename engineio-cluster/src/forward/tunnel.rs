@@ -24,9 +24,9 @@ thread_local! {
 pub(super) struct StreamTunnel {
     to_owner: SendStream<Bytes>,
     from_owner: RecvStream,
-    /// What was read from the client and has no room in the stream yet.
+    /// The bytes that were read from the client and have no room in the stream yet.
     up: Bytes,
-    /// What came from the owner and the client's connection has not taken yet.
+    /// The bytes from the owner that the client's connection has not taken yet.
     down: Bytes,
     /// The client sends no more, or the owner takes no more.
     up_done: bool,

@@ -79,7 +79,7 @@ struct Peer {
     member: Member,
     heard: Instant,
     silent_since: Instant,
-    /// When it was asked for an announcement.
+    /// The time at which it was asked for an announcement.
     queried: Option<Instant>,
 }
 

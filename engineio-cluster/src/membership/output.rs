@@ -1,4 +1,4 @@
-//! What the detector asks its driver to do.
+//! The actions that the detector asks its driver to carry out.
 
 use std::sync::Arc;
 use std::time::Instant;

@@ -38,7 +38,7 @@ struct Node {
     frozen_until: Instant,
     /// Nothing reaches the node until then.
     deaf_until: Instant,
-    /// What reaches the node waits until then.
+    /// The time until which messages for the node are delayed.
     stalled_until: Instant,
     waiting: VecDeque<OnBus>,
     believes: BTreeMap<NodeId, u64>,

@@ -1,4 +1,4 @@
-//! What a node asks another over HTTP/2 for the application.
+//! The operations that a node asks another to carry out, over HTTP/2.
 
 mod call;
 mod serve;

@@ -193,7 +193,7 @@ struct Counts {
     longest_gap_ms: AtomicU64,
 }
 
-/// What a [`Talker`] saw.
+/// The observations of a [`Talker`].
 #[derive(Debug)]
 pub(crate) struct Report {
     pub(crate) messages: u64,

@@ -19,13 +19,13 @@ const LINGER: std::time::Duration = std::time::Duration::from_secs(1);
 
 #[derive(Debug)]
 pub(super) enum Link {
-    /// By polling alone.
+    /// Polling alone.
     Polling(Polling),
-    /// By polling, while a WebSocket is tried.
+    /// Polling, while a WebSocket is tried.
     Probing(Probing),
-    /// By nothing: the WebSocket works, and what is under way by polling has to come back first.
+    /// None: the WebSocket works, and the request in flight has to come back first.
     Pausing(Pausing),
-    /// By frames: a WebSocket or another duplex connection.
+    /// Frames, over a WebSocket or another duplex connection.
     Framed(Framed),
 }
 
@@ -73,7 +73,7 @@ pub(super) struct Framed {
 pub(super) type Next = Result<Link, (Link, DisconnectReason)>;
 
 impl Link {
-    /// The link of a session that was just opened by it.
+    /// Creates the link of a session that was opened over it.
     pub(super) const fn framed(id: LinkId, transport: Transport) -> Self {
         Self::Framed(Framed {
             id,
@@ -292,7 +292,7 @@ impl Link {
         }
     }
 
-    /// The link that is being tried.
+    /// Returns the link that is being tried.
     const fn candidate(&self) -> Option<LinkId> {
         match self {
             Self::Probing(probing) => Some(probing.to),

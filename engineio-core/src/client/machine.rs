@@ -134,7 +134,8 @@ impl Machine {
         self.opened.as_ref().map_or(Duration::MAX, Opened::patience)
     }
 
-    /// In revision 3 the client pings, one interval after the other; the first time one interval after the opening.
+    /// Sends a ping, which is the client's part in revision 3: the first one interval after the opening, then one each
+    /// interval.
     pub(super) fn on_ping_due(&mut self, now: Instant) {
         if let (Revision::V3, Some(opened)) = (self.config.revision, &self.opened) {
             // An interval of nothing would be a flood.
@@ -232,7 +233,7 @@ impl Machine {
         self.inbox.has_room(self.config.inbox_limit)
     }
 
-    /// The limits of a POST are the server's, from the open packet on.
+    /// Returns the limits of a POST, which are the server's from the open packet on.
     fn limits(&self) -> Limits {
         let opened = self.opened.as_ref();
         Limits {
@@ -251,7 +252,7 @@ impl Machine {
         self.pong.is_some() || self.outbox.is_pending()
     }
 
-    /// The next heartbeat packet that is due, ahead of every message.
+    /// Takes the next heartbeat packet that is due, which goes ahead of every message.
     pub(super) fn take_control(&mut self) -> Option<Packet> {
         self.silence.on_taken();
         if std::mem::take(&mut self.outbox.ping) {
@@ -260,8 +261,8 @@ impl Machine {
         self.pong.take().map(Packet::Pong)
     }
 
-    /// The packets of the next POST, and whether the close packet is among them. The close packet travels with the
-    /// last messages if it fits.
+    /// Takes the packets of the next POST, and returns whether the close packet is among them. The close packet travels
+    /// with the last messages if it fits.
     pub(super) fn take_packets(&mut self, closing: bool) -> (Vec<Packet>, bool) {
         let mut batch = Batch::new(self.coding);
         while let Some(packet) = self.take_control() {

@@ -332,7 +332,7 @@ impl Session {
         self.machine.probe_failure
     }
 
-    /// The only place where the state is taken out; what follows from the change is announced to the driver at once.
+    /// Replaces the state, and tells the driver at once what follows from the change. Nothing else takes the state out.
     fn transition(&mut self, change: impl FnOnce(State, &mut Machine) -> State) {
         let state = std::mem::replace(&mut self.state, State::TAKEN);
         self.state = change(state, &mut self.machine).flush(&mut self.machine);

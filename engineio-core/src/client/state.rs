@@ -48,7 +48,7 @@ impl State {
     /// Stands in while a transition has taken the state out.
     pub(super) const TAKEN: Self = Self::Closed(DisconnectReason::Client, Transport::Polling);
 
-    /// The current transport, or the last one once the session has ended.
+    /// Returns the current transport, or the last one once the session has ended.
     pub(super) const fn transport(&self) -> Transport {
         match self {
             Self::Opening(opening) => opening.transport(),
@@ -108,7 +108,7 @@ impl State {
         }
     }
 
-    /// A closing session that breaks ends for the reason for which it was closed.
+    /// Returns the reason with which a session ends when its connection breaks: that of the close if it was closing.
     fn closing_or_end(next: Next, machine: &mut Machine) -> Self {
         match next {
             Ok(link) => Self::Closing(link),

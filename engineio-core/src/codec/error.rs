@@ -40,13 +40,13 @@ impl DecodeError {
         Self { kind, offset }
     }
 
-    /// The fault.
+    /// Returns the kind of the error.
     #[must_use]
     pub const fn kind(&self) -> DecodeErrorKind {
         self.kind
     }
 
-    /// The offset in bytes, from the start of the payload or frame, of the packet at fault.
+    /// Returns the offset of the invalid packet in bytes, from the start of the payload or frame.
     #[must_use]
     pub const fn offset(&self) -> usize {
         self.offset

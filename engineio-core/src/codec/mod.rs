@@ -34,7 +34,7 @@ pub enum Revision {
 }
 
 impl Revision {
-    /// The number in the `EIO` query parameter.
+    /// Returns the number in the `EIO` query parameter.
     #[must_use]
     pub const fn number(self) -> u8 {
         match self {

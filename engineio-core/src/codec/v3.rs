@@ -60,8 +60,8 @@ fn decode_binary(packet: &Bytes, offset: usize) -> Result<Packet, DecodeError> {
     from_raw(kind, packet.slice(1..), offset)
 }
 
-/// The packet of a raw type with binary data. Only messages are binary in this crate: the data of every other packet
-/// is text, whatever the form in which it came.
+/// Creates a packet of a raw type with binary data. Only messages are binary in this crate; the data of every other
+/// packet is text, in whatever form it came.
 fn from_raw(kind: u8, data: Bytes, offset: usize) -> Result<Packet, DecodeError> {
     if matches!(kind, 0 | 2 | 3) && std::str::from_utf8(&data).is_err() {
         return Err(DecodeError::new(DecodeErrorKind::InvalidUtf8, offset));
@@ -325,7 +325,7 @@ const fn digits(length: usize) -> usize {
     }
 }
 
-/// The bytes of a packet in text form, without its length.
+/// Returns the number of bytes of a packet in text form, without its length.
 fn text_bytes(packet: &Packet) -> usize {
     match packet {
         Packet::Message(Message::Binary(_)) => v4::encoded_len(packet) + 1,
@@ -333,7 +333,7 @@ fn text_bytes(packet: &Packet) -> usize {
     }
 }
 
-/// The UTF-16 code units of a packet in text form, which is what its length counts in a text payload.
+/// Returns the number of UTF-16 code units of a packet in text form, which is its length in a text payload.
 fn text_units(packet: &Packet) -> usize {
     match packet {
         Packet::Message(Message::Text(text)) => units(text.as_wire()),
@@ -343,7 +343,8 @@ fn text_units(packet: &Packet) -> usize {
     }
 }
 
-/// The bytes of a packet in a binary payload, without its length: binary data is not turned into base64 there.
+/// Returns the number of bytes of a packet in a binary payload, without its length. Binary data is not turned into
+/// base64 there.
 fn binary_bytes(packet: &Packet) -> usize {
     match packet {
         Packet::Message(Message::Binary(data)) => 1 + data.len(),

@@ -96,8 +96,8 @@ impl Machine {
         self.outbox.has_room(cost, self.limits())
     }
 
-    /// A message left the outbox; tells the application when it was the last. One event is enough for an application
-    /// that has not looked at the one before.
+    /// Notes that a message left the outbox, and tells the application if it was the last one. One event is enough for
+    /// an application that has not looked at the one before.
     pub(super) fn message_taken(&mut self) {
         if self.config.drain_events
             && !self.outbox.has_messages()

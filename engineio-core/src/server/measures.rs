@@ -1,4 +1,4 @@
-//! What a session measures: its queues, its heartbeat, and the time that is left to it.
+//! The measurements of a session: its queues, its heartbeat, and its remaining time.
 
 use std::time::{Duration, Instant};
 

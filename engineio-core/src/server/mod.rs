@@ -331,7 +331,7 @@ impl Session {
         self.transition(|state, machine| state.fail(now, reason, machine));
     }
 
-    /// The only place where the state is taken out; what follows from the change is announced to the driver at once.
+    /// Replaces the state, and tells the driver at once what follows from the change. Nothing else takes the state out.
     fn transition(&mut self, change: impl FnOnce(State, &mut Machine) -> State) {
         let state = std::mem::replace(&mut self.state, State::Opening);
         self.state = change(state, &mut self.machine);

@@ -33,7 +33,7 @@ impl Post {
         self.id == id && self.rest.is_none()
     }
 
-    /// The answer if the session ends now. What was decoded counts, even if there was no room for more.
+    /// Returns the answer if the session ends now. The decoded packets count, even if there was no room for more.
     pub(super) fn last_answer(&self) -> Result<(), Refusal> {
         match &self.rest {
             Some(rest) if rest.is_finished() => Ok(()),
@@ -46,9 +46,9 @@ impl Post {
 enum Progress {
     /// All of it.
     Done,
-    /// As much as the inbox has room for.
+    /// The packets for which the inbox has room.
     Full,
-    /// As much as one turn allows.
+    /// The packets that one turn allows.
     Turn,
 }
 

@@ -90,7 +90,7 @@ impl State {
         self.advance(now, machine, |link, _| Err((link, reason)))
     }
 
-    /// The current transport, or the last one once the session has ended.
+    /// Returns the current transport, or the last one once the session has ended.
     pub(super) const fn transport(&self, machine: &Machine) -> Transport {
         match self {
             Self::Opening => machine.begins_over,

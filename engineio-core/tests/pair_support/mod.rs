@@ -17,7 +17,7 @@ use engineio_core::{
 
 use crate::vigil::Vigil;
 
-/// What travels.
+/// The parcels between the two sides.
 enum Parcel {
     Poll(RequestId),
     Post(RequestId, Payload),
@@ -50,23 +50,23 @@ pub(crate) struct Pair {
     /// The next WebSocket is refused, as by a proxy.
     pub(crate) refuse_websocket: bool,
     wire: Vec<(Instant, Parcel)>,
-    /// What has arrived, and how often time has passed.
+    /// The number of parcels that have arrived, and of steps in time.
     pub(crate) steps: usize,
     /// By the server's name for them.
     exchanges: HashMap<ExchangeId, Exchange>,
     /// Requests that the client has neither seen answered nor given up.
     in_flight: Vec<(RequestId, bool)>,
     websockets: HashMap<LinkId, LinkId>,
-    /// When the last frame of each direction arrives; frames overtake each other never.
+    /// The time at which the last frame of each direction arrives, because frames never overtake each other.
     arrivals: [Instant; 2],
     pub(crate) client_sent: Vec<String>,
     pub(crate) server_sent: Vec<String>,
     pub(crate) client_events: Vec<client::Event>,
     pub(crate) server_events: Vec<server::Event>,
-    /// What the server refused while its session was open: always a fault of one of the machines.
+    /// The refusals of the server while its session was open, each of which is a fault of one of the machines.
     pub(crate) refusals: Vec<String>,
     vigil: Option<Vigil>,
-    /// When the client heard of its server for the last time.
+    /// The time at which the client last heard from its server.
     heard: Instant,
 }
 

@@ -21,10 +21,10 @@ use self::server::Server;
 use self::world::{Happening, World};
 use self::xorshift::Xorshift;
 
-/// How many steps are made if the environment names no other number in `WALK_STEPS`.
+/// The number of steps, unless the environment names another in `WALK_STEPS`.
 const STEPS: usize = 1_000_000;
 
-/// How a walk ends; only the first two are good order.
+/// The end of a walk; only the first two are orderly.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Ending {
     ServerCloses,
@@ -57,7 +57,7 @@ struct Walk {
     /// Why the session may end, once it may.
     reasons: Vec<DisconnectReason>,
     quiet: bool,
-    /// When everything must have arrived.
+    /// The time by which everything must have arrived.
     patience: u64,
     steps: usize,
 }

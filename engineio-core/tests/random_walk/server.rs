@@ -28,7 +28,7 @@ pub(crate) struct Server {
     to_write: HashSet<ExchangeId>,
     websockets: HashMap<LinkId, (u32, Pipe)>,
     names: HashMap<u32, LinkId>,
-    /// What came by WebSocket and was not read yet; `None` is the end.
+    /// The frames that came by WebSocket and were not read yet; `None` is the end.
     unread: VecDeque<(LinkId, Option<Frame>)>,
     /// The driver of the WebSocket will notice what comes.
     listens: bool,
@@ -93,7 +93,7 @@ impl Server {
         );
     }
 
-    /// When the session wants to be woken, in milliseconds since the beginning.
+    /// The time at which the session wants to be woken, in milliseconds since the beginning.
     pub(crate) fn deadline(&self) -> Option<u64> {
         let at = self.session.poll_timeout()?;
         Some(at.saturating_duration_since(self.start).as_millis() as u64)

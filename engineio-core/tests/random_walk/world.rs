@@ -8,7 +8,7 @@ use engineio_core::{Frame, LinkId, Message};
 
 use crate::xorshift::Xorshift;
 
-/// What is going to happen at some time.
+/// An event in the future.
 #[derive(Clone, Debug)]
 pub(crate) enum Happening {
     // At the server.

@@ -1,4 +1,4 @@
-//! What a driver does with a session, in as few words as a scenario can bear.
+//! The calls of a driver, in a short form for scenarios.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

@@ -1,4 +1,4 @@
-//! What fits into one poll, and what waits.
+//! The limits of one poll, and the packets that wait for the next.
 
 use engineio_core::codec::v3;
 use engineio_core::server::{Event, Input};

@@ -12,7 +12,7 @@ use engineio_core::{
     Transport,
 };
 
-/// What client or application got to see, in the order in which it happened.
+/// The events that the client or the application saw, in order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Seen {
     /// The body of a poll's answer.
@@ -36,7 +36,7 @@ pub(crate) struct Rig {
     pub(crate) app_is_busy: bool,
     /// Neither poll answers nor frames can be written.
     pub(crate) client_is_slow: bool,
-    /// How often the session said that the outbox became shorter.
+    /// The number of notices that the outbox became shorter.
     pub(crate) rooms: usize,
     log: Vec<Seen>,
     /// The POST of which more is to be decoded.
@@ -238,7 +238,7 @@ impl Rig {
         self.input(Input::Timeout);
     }
 
-    /// What was seen since the last look.
+    /// Returns the events since the last call.
     pub(crate) fn seen(&mut self) -> Vec<Seen> {
         std::mem::take(&mut self.log)
     }

@@ -10,15 +10,15 @@ use engineio_core::{Config, Packet, Revision};
 pub(crate) struct Vigil {
     revision: Revision,
     inbox_limit: usize,
-    /// When the session was looked at, and whether its inbox was full then.
+    /// The time of the last check, and whether the inbox was full then.
     checked: (Instant, bool),
-    /// When something was taken to be written.
+    /// The time at which something was taken to be written.
     taken: Instant,
-    /// When a heartbeat packet came.
+    /// The time at which a heartbeat packet came.
     heartbeat: Instant,
-    /// How long a client may take nothing, whatever it sends.
+    /// The longest time for which a client may take nothing, whatever it sends.
     untaken: Duration,
-    /// How long a client may send no heartbeat packet, whatever else it does.
+    /// The longest time for which a client may send no heartbeat packet, whatever else it does.
     silent: Duration,
 }
 

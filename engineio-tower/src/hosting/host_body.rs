@@ -34,7 +34,7 @@ pub struct HostBody<S> {
 }
 
 impl<S> HostBody<S> {
-    /// A body of these chunks, of a request with these headers.
+    /// Creates the body of a request with these headers from a stream of chunks.
     pub fn new(stream: S, headers: &HeaderMap) -> Self {
         let announced = headers.get(CONTENT_LENGTH);
         Self {

@@ -52,7 +52,7 @@ impl<B> ResponseBody<B> {
         }
     }
 
-    /// The whole body if it is an answer of the Engine.IO server, or the inner service's body.
+    /// Returns the whole body if it is a response of the Engine.IO server, or the inner service's body.
     ///
     /// # Errors
     ///

@@ -18,14 +18,14 @@ pub(crate) struct PollFuture {
 }
 
 impl PollFuture {
-    /// A request that begins to wait.
+    /// Creates a request that begins to wait.
     pub(crate) fn open(session: Arc<Session>) -> Self {
         let id = session.open_poll();
         tracing::trace!(target: "engineio::poll", sid = session.sid.short(), "a poll came");
         Self::waiting(session, id)
     }
 
-    /// A request that the session knows already.
+    /// Creates a request that the session already knows.
     pub(crate) const fn waiting(session: Arc<Session>, id: ExchangeId) -> Self {
         Self {
             session,

@@ -189,7 +189,7 @@ impl Handshake {
     }
 }
 
-/// A key is 16 bytes in base64: 22 characters and two of padding.
+/// Returns whether this is 16 bytes in base64: 22 characters and two of padding.
 fn is_key(key: &[u8]) -> bool {
     key.len() == 24
         && key.ends_with(b"==")
@@ -216,7 +216,7 @@ fn choose_subprotocol(headers: &HeaderMap, options: &Options) -> Option<HeaderVa
     chosen.and_then(|name| HeaderValue::from_str(name).ok())
 }
 
-/// RFC 9110 § 5.6.2.
+/// Returns whether this is a token (RFC 9110 § 5.6.2).
 fn is_token(name: &str) -> bool {
     let is_in_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
     !name.is_empty() && name.bytes().all(is_in_token)

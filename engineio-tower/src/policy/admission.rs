@@ -112,8 +112,9 @@ impl Drop for PendingRequest {
     }
 }
 
-/// As whom an address counts: that of IPv4 as itself, however it is written; that of IPv6 as its network, since the
-/// lower 64 bits are the peer's own (RFC 4291 § 2.5.1), and it may take new ones for each connection.
+/// Returns the address under which a peer counts. An IPv4 address counts as itself, in whatever form it is written. An
+/// IPv6 address counts as its network, because the peer chooses the lower 64 bits (RFC 4291 § 2.5.1) and may take new
+/// ones for each connection.
 fn counted_as(peer: IpAddr) -> IpAddr {
     match peer.to_canonical() {
         IpAddr::V6(peer) => Ipv6Addr::from_bits(peer.to_bits() & (!0 << 64)).into(),

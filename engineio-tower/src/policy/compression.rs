@@ -37,7 +37,7 @@ use flate2::{Compress, Compression as Level, Crc, FlushCompress, Status};
 use http::header::ACCEPT_ENCODING;
 use http::{HeaderMap, HeaderValue};
 
-/// Whether and from which size polling answers are compressed.
+/// The compression of polling responses: whether, and from which size.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Compression {
     /// The smallest body that is compressed, in bytes; `None` for never.
@@ -87,8 +87,8 @@ impl Compression {
         self.threshold.is_some()
     }
 
-    /// The compressed body and its `Content-Encoding`; `None` if the body is to be sent as it is: because it is too
-    /// small, because the client does not want it otherwise, or because it would not become smaller.
+    /// Returns the compressed body and its `Content-Encoding`, or `None` if the body is to be sent unchanged: because
+    /// it is too small, because the client accepts no other coding, or because it would not become smaller.
     pub(crate) fn apply(self, body: &Bytes, accepted: Accepted) -> Option<(Bytes, HeaderValue)> {
         let threshold = self.threshold?;
         if body.len() < threshold && !accepted.refuses_identity {
@@ -100,7 +100,7 @@ impl Compression {
 }
 
 impl Default for Compression {
-    /// From 1,024 bytes, as both references.
+    /// Compresses from 1,024 bytes, like both references.
     fn default() -> Self {
         Self::from_bytes(1024)
     }
@@ -163,7 +163,7 @@ impl Encoding {
         }
     }
 
-    /// The value of `Content-Encoding`.
+    /// Returns the value of `Content-Encoding`.
     fn header_value(self) -> Option<HeaderValue> {
         match self {
             Self::Gzip => Some(HeaderValue::from_static("gzip")),
@@ -173,8 +173,8 @@ impl Encoding {
     }
 }
 
-/// The weight among the parameters of an item, in thousandths (RFC 9110 § 12.4.2); 1 if there is none, `None` if it
-/// cannot be read. Digits beyond the third, which some clients send, are cut off.
+/// Returns the weight among the parameters of an item, in thousandths (RFC 9110 § 12.4.2); 1 if there is none, `None`
+/// if it is invalid. Digits beyond the third, which some clients send, are cut off.
 fn weight_of(parameters: Option<&str>) -> Option<u16> {
     const ONE: u16 = 1000;
     let mut parameters = parameters.into_iter().flat_map(|text| text.split(';'));
@@ -212,7 +212,7 @@ thread_local! {
     static ZLIB: RefCell<Option<Compress>> = const { RefCell::new(None) };
 }
 
-/// The body in this coding, or `None` if it is not smaller than the body or there is nothing to do.
+/// Returns the body in this coding, or `None` if it is not smaller than the body or there is nothing to do.
 pub(crate) fn compress(body: &Bytes, encoding: Encoding) -> Option<Bytes> {
     let format_len = match encoding {
         Encoding::Gzip => GZIP_HEADER.len() + GZIP_TRAILER_LEN,

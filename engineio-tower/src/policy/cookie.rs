@@ -75,7 +75,7 @@ pub enum SameSite {
 }
 
 impl SidCookie {
-    /// A cookie of this name with the default attributes.
+    /// Creates a cookie with the default attributes.
     ///
     /// # Panics
     ///
@@ -102,7 +102,8 @@ impl SidCookie {
         }))
     }
 
-    /// A cookie that a function writes, or leaves out with `None`: the value of the `Set-Cookie` header.
+    /// Creates a cookie whose `Set-Cookie` value comes from a function. If the function returns `None`, no cookie is
+    /// set.
     ///
     /// The other options have no effect on such a cookie. The function can choose among prepared ones:
     ///
@@ -124,7 +125,7 @@ impl SidCookie {
         Self(Source::Function(Function(Arc::new(write))))
     }
 
-    /// For which paths the browser sends the cookie; `/` by default.
+    /// Sets the paths for which the browser sends the cookie. Default: `/`.
     ///
     /// # Panics
     ///
@@ -147,7 +148,8 @@ impl SidCookie {
         self.with(|cookie| cookie.path = None)
     }
 
-    /// To which host and its subdomains the browser sends the cookie; by default only to the host that has set it.
+    /// Sets the host to which the browser sends the cookie, including its subdomains. Default: only the host that has
+    /// set it, without subdomains.
     ///
     /// # Panics
     ///
@@ -183,20 +185,21 @@ impl SidCookie {
         self.with(|cookie| cookie.partitioned = partitioned)
     }
 
-    /// When the browser sends the cookie with requests that another site has caused; [`SameSite::Lax`] by default.
+    /// Sets when the browser sends the cookie with requests that another site has caused. Default: [`SameSite::Lax`].
     #[must_use]
     pub fn same_site(self, same_site: SameSite) -> Self {
         self.with(|cookie| cookie.same_site = same_site)
     }
 
-    /// For how long the browser keeps the cookie, in whole seconds (a fraction is cut off; zero deletes it). By
-    /// default it keeps it until it is closed.
+    /// Sets the time for which the browser keeps the cookie, in whole seconds (a fraction is cut off; zero deletes it).
+    /// Default: until the browser is closed.
     #[must_use]
     pub fn max_age(self, max_age: Duration) -> Self {
         self.with(|cookie| cookie.max_age = Some(max_age))
     }
 
-    /// The value of the `Set-Cookie` header for a new session. `None` only if a [function](Self::from_fn) says so.
+    /// Returns the value of the `Set-Cookie` header for a new session. `None` only if the function of
+    /// [`from_fn`](Self::from_fn) returns it.
     #[must_use]
     pub fn header(&self, sid: &Sid, head: &Parts) -> Option<HeaderValue> {
         match &self.0 {

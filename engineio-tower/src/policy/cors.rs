@@ -85,8 +85,8 @@ impl CorsReply {
 }
 
 impl Origins {
-    /// On what of the request an answer depends, for the caches between; in one value, since a second one costs an
-    /// allocation. `encoded` tells whether it may be compressed.
+    /// Returns the `Vary` header, for the caches between server and client, in one value, because a second one costs an
+    /// allocation. `encoded` tells whether the response may be compressed.
     pub(crate) fn vary(&self, encoded: bool) -> Option<HeaderValue> {
         let names = match (!self.is_off(), encoded) {
             (true, true) => "Origin, Accept-Encoding",
@@ -100,7 +100,7 @@ impl Origins {
 }
 
 impl Preflight {
-    /// The answer, 204, for an origin that is allowed; for one that is not the service sends its refusal.
+    /// Returns the 204 for an allowed origin. For one that is not allowed, the service sends its refusal.
     pub(crate) fn respond(self, reply: &CorsReply) -> Response<()> {
         let mut response = Response::new(());
         *response.status_mut() = StatusCode::NO_CONTENT;
@@ -122,7 +122,7 @@ impl Preflight {
     }
 }
 
-/// A value of its own. A clone would keep alive the whole buffer that the head was read into.
+/// Copies a value. A clone would keep alive the whole buffer that the head was read into.
 fn copy(value: &HeaderValue) -> Option<HeaderValue> {
     HeaderValue::from_bytes(value.as_bytes()).ok()
 }

@@ -1,7 +1,7 @@
-//! The clients that are being connected over one connection, of which HTTP/2 can carry many.
+//! The limit on handshakes in progress over one connection, which matters for HTTP/2.
 //!
-//! A client can reset a stream, which frees the stream's place on the connection but does not stop the connect handler.
-//! Without a count, one connection could start handlers without end (CVE-2023-44487, one layer above h2).
+//! A reset frees the place of a stream on its connection, but does not stop the connect handler. Without this limit, one
+//! connection could start any number of handlers (CVE-2023-44487, one layer above h2).
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -11,13 +11,13 @@ use engineio_core::Refusal;
 
 use crate::sync::{Mutex, MutexGuard};
 
-/// The number of handshakes in progress with which a connection can begin no more: as many as `serve` and hyper admit
-/// streams.
+/// The maximum number of handshakes in progress over one connection. `serve` and hyper admit as many streams.
 const MAX_HANDSHAKES: usize = 200;
 
 /// Counts handshakes in progress by the address and port of their peer, which identify a connection on every host.
 ///
-/// Those of HTTP/1 are counted too, though a connection has one at a time: not every host tells the version.
+/// Handshakes over HTTP/1 are counted too, although a connection has only one at a time, because not every host passes on
+/// the version.
 #[derive(Debug, Default)]
 pub(crate) struct Multiplexed(Mutex<HashMap<SocketAddr, usize>>);
 
@@ -29,7 +29,7 @@ pub(crate) struct MultiplexedHandshake {
 }
 
 impl Multiplexed {
-    /// Counts a handshake, if the host tells its peer.
+    /// Counts a handshake if its peer's address is known.
     pub(crate) fn begin(
         self: &Arc<Self>,
         peer: Option<SocketAddr>,

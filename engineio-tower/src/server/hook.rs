@@ -33,7 +33,7 @@ pub(super) async fn run(name: &str, hook: &OnServer, server: &Server) {
     .await;
 }
 
-/// The panic hook has logged the details.
+/// Logs that a hook panicked; the panic hook has logged the details.
 fn panicked(name: &str) {
     tracing::error!(target: "engineio::session", "`{name}` panicked; the server goes on");
 }

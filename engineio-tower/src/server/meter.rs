@@ -19,36 +19,36 @@ macro_rules! meters {
 }
 
 meters! {
-    /// A client was accepted.
+    /// Counts a client that was accepted.
     fn connected(transport: Transport) {
         metrics::counter!("engineio_handshakes_total", "transport" => transport.name()).increment(1);
         metrics::gauge!("engineio_sessions", "transport" => transport.name()).increment(1);
     }
 
-    /// A client moved from polling to WebSocket.
+    /// Counts a client that moved from polling to WebSocket.
     fn upgraded() {
         metrics::counter!("engineio_upgrades_total").increment(1);
         metrics::gauge!("engineio_sessions", "transport" => "polling").decrement(1);
         metrics::gauge!("engineio_sessions", "transport" => "websocket").increment(1);
     }
 
-    /// A client is gone.
+    /// Counts a client that is gone.
     fn disconnected(transport: Transport, reason: DisconnectReason) {
         metrics::counter!("engineio_disconnects_total", "reason" => reason.as_str()).increment(1);
         metrics::gauge!("engineio_sessions", "transport" => transport.name()).decrement(1);
     }
 
-    /// The protocol refused a request.
+    /// Counts a request that the protocol refused.
     fn refused(refusal: Refusal) {
         metrics::counter!("engineio_refusals_total", "refusal" => refusal.message()).increment(1);
     }
 
-    /// The application, or the origin check, turned a client away.
+    /// Counts a client that the application or the origin check rejected.
     fn turned_away() {
         metrics::counter!("engineio_turned_away_total").increment(1);
     }
 
-    /// A message of a client was handed to a handler.
+    /// Counts a message that was handed to a handler.
     fn received(bytes: usize) {
         metrics::counter!("engineio_messages_total", "direction" => "in").increment(1);
         metrics::counter!("engineio_message_bytes_total", "direction" => "in").increment(bytes as u64);
@@ -60,7 +60,7 @@ meters! {
         metrics::counter!("engineio_message_bytes_total", "direction" => "out").increment(bytes as u64);
     }
 
-    /// The queues of all clients together became longer or shorter.
+    /// Adds a difference to the length of all clients' queues together.
     fn queued(before: usize, after: usize) {
         if before != after {
             metrics::gauge!("engineio_queue_bytes").increment(after as f64 - before as f64);

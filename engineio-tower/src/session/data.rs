@@ -44,7 +44,7 @@ impl Data {
         Arc::clone(&value.1).downcast().ok()
     }
 
-    /// The client is gone: what was attached to it goes too, even if a handle is kept.
+    /// Drops the data of a client that is gone, even if a handle is kept.
     pub(crate) fn clear(&self) {
         let values = self.lock().take();
         // Outside the lock: a value's `Drop` is the application's code.

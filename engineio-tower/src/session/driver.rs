@@ -211,7 +211,7 @@ impl LinkDriver {
         Ok(socket.poll_flush(cx)?.is_pending())
     }
 
-    /// The size of the smallest message that is compressed, in bytes.
+    /// Returns the size in bytes of the smallest message that is compressed.
     #[cold]
     fn threshold(&self) -> usize {
         let options = &self.session.server.options;

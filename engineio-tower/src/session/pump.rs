@@ -179,7 +179,7 @@ fn run_concurrently(session: &Arc<Session>, handler: BoxFuture<()>) {
     });
 }
 
-/// A handler's panic ends its client, nobody else. The panic hook has told the details.
+/// Ends the client whose handler panicked, and no other. The panic hook has logged the details.
 fn panicked(session: &Arc<Session>) {
     tracing::error!(target: "engineio::session", sid = session.sid.short(), "a handler panicked; the client is disconnected");
     session.update(|session| session.abort(now(), DisconnectReason::HandlerPanic));

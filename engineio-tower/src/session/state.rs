@@ -115,7 +115,7 @@ impl State {
         }
     }
 
-    /// The WebSocket whose task runs the handlers.
+    /// Returns the WebSocket whose task runs the handlers.
     fn driver(&mut self) -> Option<&mut Waiter> {
         let id = WaiterId::Link(self.driver?);
         self.waiter(id)

@@ -4,8 +4,8 @@
 //! cargo run --release -p engineio-examples --bin tls
 //! ```
 //!
-//! Then open <https://127.0.0.1:5443/> and accept the certificate, which nobody has signed. The page tells by which
-//! version of HTTP its WebSocket came: browsers take HTTP/2 by themselves where it is offered.
+//! Then open <https://127.0.0.1:5443/> and accept the certificate, which is self-signed. The page shows the version of
+//! HTTP that its WebSocket uses: browsers choose HTTP/2 if the server offers it.
 
 use std::sync::Arc;
 

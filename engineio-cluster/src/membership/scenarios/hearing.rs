@@ -1,4 +1,4 @@
-//! What a node may conclude while the bus delivers late, in part, or nothing.
+//! The conclusions of a node while the bus delivers late, in part, or nothing.
 
 use super::*;
 

@@ -1,4 +1,4 @@
-//! Which nodes are alive.
+//! The detection of live and dead nodes.
 
 use super::*;
 

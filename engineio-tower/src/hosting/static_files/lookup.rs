@@ -62,7 +62,8 @@ impl Rules {
         self.files.contains_key(path) || self.directories_of(path).next().is_some()
     }
 
-    /// The directories that the path may be in, the longest URL first, each with the rest of the path behind it.
+    /// Returns the directories that may contain the path, the longest URL first, each with the rest of the path behind
+    /// it.
     fn directories_of<'a>(
         &'a self,
         path: &'a str,
@@ -175,7 +176,7 @@ async fn kind(path: &Path) -> Option<Kind> {
     }
 }
 
-/// The decoded path of a URL, if it can be joined to a directory without leaving it.
+/// Returns the decoded path of a URL, if it can be joined to a directory without leaving it.
 ///
 /// tower-http refuses what leads out of a directory too; here everything is refused that a proxy in front, the rules
 /// and the file system could read in different ways.
@@ -236,7 +237,7 @@ fn finish(
     Some(response)
 }
 
-/// A text without a charset is shown in a charset of the browser's guess.
+/// Adds a charset to a text type, because a browser guesses it otherwise.
 fn with_charset(content_type: &HeaderValue) -> Option<HeaderValue> {
     let text = content_type.to_str().ok()?;
     let lacks = text.starts_with("text/") && !text.contains("charset");

@@ -72,14 +72,15 @@ pub struct StaticTarget {
 }
 
 impl StaticFiles {
-    /// An empty map.
+    /// Creates an empty map.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// The map literal of python-engineio: URLs and what they stand for. Whether that is a file or a directory is
-    /// found out when it is first used. The key `""` sets the [default file](Self::default_file).
+    /// Creates a map from URLs to files and directories, like the dictionary of python-engineio. A target is looked up
+    /// when it is first used, to find out whether it is a file or a directory. The key `""` sets the [default
+    /// file](Self::default_file).
     ///
     /// ```
     /// use engineio_tower::{StaticFiles, StaticTarget};
@@ -130,7 +131,7 @@ impl StaticFiles {
         self.with_file(url, StaticTarget::new(path))
     }
 
-    /// As [`file`](Self::file), with a content type.
+    /// Adds a [`file`](Self::file) with a content type.
     ///
     /// # Panics
     ///
@@ -151,7 +152,7 @@ impl StaticFiles {
         self.with_directory(url, StaticTarget::new(path), OnceLock::from(true))
     }
 
-    /// As [`dir`](Self::dir), with one content type for all files in it.
+    /// Adds a [`dir`](Self::dir) with one content type for all its files.
     ///
     /// # Panics
     ///
@@ -162,7 +163,7 @@ impl StaticFiles {
         self.with_directory(url, target, OnceLock::from(true))
     }
 
-    /// The file that a URL ending in `/` stands for; `index.html` by default.
+    /// Sets the file that is served for a URL ending in `/`. Default: `index.html`.
     ///
     /// # Panics
     ///
@@ -172,7 +173,8 @@ impl StaticFiles {
         self.with_default_file(Path::new(name), None)
     }
 
-    /// As [`default_file`](Self::default_file), with a content type, which goes before that of its directory.
+    /// Sets the [`default_file`](Self::default_file) with a content type, which takes precedence over that of its
+    /// directory.
     ///
     /// # Panics
     ///
@@ -182,8 +184,8 @@ impl StaticFiles {
         self.with_default_file(Path::new(name), Some(header_value(content_type)))
     }
 
-    /// The response with the file that this request asks for. `None` if there is none, or if the method is neither
-    /// `GET` nor `HEAD`: then the request is the host app's.
+    /// Returns the response with the file that the request asks for. `None` if there is none, or if the method is
+    /// neither `GET` nor `HEAD`: then the request belongs to the host app.
     ///
     /// The probe has the method, URI and headers of the request. The file is opened before the answer is given; an
     /// error of the disk later on ends the body with that error. Cancel safe.
@@ -262,7 +264,7 @@ impl StaticFiles {
 }
 
 impl StaticTarget {
-    /// A file, with the content type of its extension, or a directory.
+    /// Creates a target that is a file, with the content type of its extension, or a directory.
     #[must_use]
     pub fn new(path: impl Into<PathBuf>) -> Self {
         Self {
@@ -271,7 +273,7 @@ impl StaticTarget {
         }
     }
 
-    /// The content type of the file, or of all files in the directory; sent as it is given.
+    /// Sets the content type of the file, or of all files in the directory. It is sent unchanged.
     ///
     /// # Panics
     ///

@@ -44,7 +44,7 @@ pub struct StaticFilesLayer {
 }
 
 impl StaticFilesLayer {
-    /// A layer that serves these files.
+    /// Creates a layer that serves these files.
     #[must_use]
     pub const fn new(files: StaticFiles) -> Self {
         Self { files }

@@ -109,7 +109,7 @@ impl PartialEq for Host<'_> {
     }
 }
 
-/// The characters of a `reg-name`, RFC 3986 § 3.2.2.
+/// Returns whether a character may be in a `reg-name` (RFC 3986 § 3.2.2).
 fn is_in_name(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+,;=".contains(&byte)
 }

@@ -1,4 +1,4 @@
-//! Which web pages may talk to the server.
+//! The check of a request's origin: the web pages that may talk to the server.
 //!
 //! A browser tells the origin of the calling page in the `Origin` header, which a page can neither forge nor leave
 //! out of a WebSocket handshake. Nothing else stops a foreign page from opening a WebSocket with the cookies of its
@@ -31,13 +31,13 @@ pub(crate) const MAX_ORIGIN_LEN: usize = 512;
 /// The origins of pages without an address of their own: documents of files and apps, and sandboxed frames.
 const OPAQUE: [&str; 2] = ["file://", "null"];
 
-/// The answer of an asynchronous predicate.
+/// The result of an asynchronous predicate.
 pub(crate) type Answer = Pin<Box<dyn Future<Output = bool> + Send>>;
 
 type Predicate = dyn Fn(&str, &Parts) -> bool + Send + Sync;
 type AsyncPredicate = dyn Fn(&str, &Parts) -> Answer + Send + Sync;
 
-/// Which origins may talk to the server: the check of the `Origin` header, and the CORS headers of the answers.
+/// The origins that may talk to the server: the check of the `Origin` header, and the CORS headers of responses.
 ///
 /// A request without an `Origin` header passes, because no foreign web page can read the response. The exception are
 /// the script requests of JSONP, which never have the header: `Sec-Fetch-Site` and `Referer` decide on these. A request
@@ -93,7 +93,7 @@ pub(crate) enum Verdict {
     Ask(Answer),
 }
 
-/// Which scheme the browser has used: a request extension that a host sets when it knows.
+/// The scheme that the browser has used: a request extension, which a host sets if it knows the scheme.
 ///
 /// The request itself does not tell whether it came over TLS. A host that terminates TLS itself inserts
 /// `Scheme::Https` into the request's extensions, and [`Origins::same`] then refuses the `http` page of the same host.
@@ -128,7 +128,7 @@ pub enum Scheme {
 pub struct InvalidOrigin(String);
 
 impl Origins {
-    /// Only pages that came from this server itself; the default.
+    /// Allows only pages of this server's own origin. This is the default.
     ///
     /// Host and port of the `Origin` must be those of the request (`:authority` or `Host`, or `X-Forwarded-Host` if
     /// [trusted](Self::trust_forwarded)). The scheme is compared where it is known, see [`Scheme`]: behind a proxy
@@ -144,7 +144,7 @@ impl Origins {
         Self::new(Rule::Same)
     }
 
-    /// Every page in the world, `null` included.
+    /// Allows every page, including those with the origin `null`.
     ///
     /// With [`credentials`](Self::credentials), which is the default, any page can act with the cookies of its
     /// visitor. Use this for servers that know their users by something else than a cookie.
@@ -153,7 +153,7 @@ impl Origins {
         Self::new(Rule::Any)
     }
 
-    /// Exactly these origins: the server's own is not added. An empty list refuses every page.
+    /// Allows exactly these origins; the server's own is not added. An empty list refuses every page.
     ///
     /// An entry is `scheme://host` or `scheme://host:port`; a slash at its end is overlooked. `file://` and `null` may be
     /// listed as they are, for devices and apps that send them; any site can make its pages send `null`, from a sandboxed
@@ -175,7 +175,7 @@ impl Origins {
         }
     }
 
-    /// As [`list`](Self::list), for entries that are not known to be right.
+    /// Allows exactly these origins, like [`list`](Self::list), and returns an error for an invalid entry.
     ///
     /// # Errors
     ///
@@ -247,7 +247,7 @@ impl Origins {
         })))
     }
 
-    /// No check and no CORS headers, for a host that does both itself.
+    /// Checks nothing and sends no CORS headers, for a host that does both itself.
     ///
     /// A CORS layer of the host is not enough for WebSocket: it sets headers, but refuses nothing, and a browser
     /// does not ask for them there.
@@ -341,7 +341,7 @@ impl Origins {
         scheme_fits && self.authority(head).is_some_and(|own| page.is_at(&own))
     }
 
-    /// The host that the browser has asked for.
+    /// Returns the host that the browser has asked for.
     fn authority<'a>(&self, head: &'a Parts) -> Option<Authority<'a>> {
         if self.trust_forwarded
             && let Some(forwarded) = first_item(&head.headers, &X_FORWARDED_HOST)
@@ -360,7 +360,7 @@ impl Origins {
         }
     }
 
-    /// The scheme that the browser has used, if anybody said so.
+    /// Returns the scheme that the browser has used, if it is known.
     fn scheme(&self, head: &Parts) -> Option<Scheme> {
         if self.trust_forwarded
             && let Some(scheme) =
@@ -397,7 +397,8 @@ impl Scheme {
     }
 }
 
-/// The first item of a comma-separated header: what the proxy next to the browser has written. An empty one is none.
+/// Returns the first item of a comma-separated header, which the proxy next to the browser has written. An empty one
+/// counts as none.
 fn first_item<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
     let value = headers.get(name)?.to_str().ok()?;
     let item = value.split(',').next()?.trim();

@@ -1,4 +1,4 @@
-//! Which pages may load a poll as a script (JSONP).
+//! The check of pages that load a poll as a script (JSONP).
 //!
 //! A browser loads a script of another site without an `Origin` header and lets the page run it, so that the page reads
 //! what is in it. Two other headers tell where such a request comes from. `Sec-Fetch-Site` (Fetch Metadata) is written
@@ -56,7 +56,7 @@ fn site(head: &Parts) -> Site {
     }
 }
 
-/// The origin at the beginning of a URL.
+/// Returns the origin at the beginning of a URL.
 fn origin_of(url: &str) -> Option<&str> {
     let (scheme, rest) = url.split_once("://")?;
     let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());

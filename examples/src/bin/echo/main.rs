@@ -4,9 +4,10 @@
 //! cargo run --release -p engineio-examples --bin echo -- --host axum --listen 127.0.0.1:3000
 //! ```
 //!
-//! Every message comes back unchanged. Six texts are commands: `bcast:…` goes to all clients instead, the sender once
-//! among them; `kick:SID` disconnects a client and is answered with `kicked SID true` or `false`; `close-me` disconnects the sender; `whoami` is answered with the session id; `watch` is answered with
-//! `watching N`, the number of clients, and from then on the sender gets `gone SID REASON` for each client that leaves.
+//! Every message comes back unchanged. Six texts are commands: `bcast:…` goes to all clients instead, including
+//! the sender; `kick:SID` disconnects a client and is answered with `kicked SID true` or `false`; `close-me` disconnects the
+//! sender; `whoami` is answered with the session id; `watch` is answered with `watching N`, the number of clients, and from
+//! then on the sender gets `gone SID REASON` for each client that leaves.
 //! A connect with `reject=1` in its query is refused with 401.
 //!
 //! With `--node` and its companions the server is a node of a cluster, and `bcast:` and `kick:` reach every client of the

@@ -1,10 +1,10 @@
-//! A load that goes on for long: clients that behave and clients that do not, and a count of every message.
+//! The soak test: a long load of well-behaved and hostile clients, with every message counted.
 //!
 //! `soak --url http://127.0.0.1:3000 [--pid N] [--seconds N] [--clients N] [--saboteurs N] [--eio3] [--life-ms N]
 //! [--lingers] [--seed N]`
 //!
-//! The server is `echo`, on any host. A line every ten seconds tells how far it is; the last ones tell all. It fails if a
-//! message was lost, doubled, reordered or changed, if anything hung, if the server did what it must not, and, where `--pid`
+//! The server is `echo`, on any host. It prints its progress every ten seconds, and a report at the end. It fails if a
+//! message was lost, doubled, reordered or changed, if anything hung, if the server did something forbidden, and, if `--pid`
 //! names its process, if its memory or its descriptors grew. `cargo xtask soak` starts both on every host.
 
 mod book;
