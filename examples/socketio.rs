@@ -15,6 +15,7 @@ use engineio_tower::{
     Server, Sid, Socket,
 };
 use serde_json::{Value, json};
+use tokio::signal::unix::{SignalKind, signal};
 
 /// The types of packets. An event or acknowledgement with attachments has a number that is higher by 3.
 const CONNECT: u8 = 0;
@@ -233,12 +234,17 @@ impl SocketIo {
 
 #[tokio::main]
 async fn main() -> std::io::Result<()> {
-    let address = std::env::args()
-        .nth(1)
-        .unwrap_or_else(|| "127.0.0.1:5000".into());
+    let address = std::env::args().nth(1);
     let server = Server::builder().path("/socket.io").allow_eio3(true);
     let server = server.handler(SocketIo::default()).build();
-    let listener = tokio::net::TcpListener::bind(address).await?;
+    let listener =
+        tokio::net::TcpListener::bind(address.as_deref().unwrap_or("127.0.0.1:5000")).await?;
     println!("listening on http://{}", listener.local_addr()?);
-    engineio_tower::serve(listener, EngineIoService::new(server)).await
+    let mut terminate = signal(SignalKind::terminate())?;
+    engineio_tower::serve(listener, EngineIoService::new(server.clone()))
+        .with_graceful_shutdown(async move {
+            terminate.recv().await;
+            server.shutdown(std::time::Duration::from_secs(5)).await;
+        })
+        .await
 }
