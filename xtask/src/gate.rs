@@ -55,9 +55,11 @@ pub(crate) fn test(workspace: &Workspace) -> Result<()> {
     cargo_step(workspace, &format!("{} --no-run", cluster::TESTS))?;
     // Alone: many of its tests keep both processors busy, and others measure time.
     cargo_step(workspace, "test --workspace --locked")?;
-    // Its heartbeats are of a second and less, and compilers beside it made them a matter of luck.
-    let js = tasks.xtask("interop --only js --host all");
-    lanes::run(workspace, vec![Lane::new().then("interop js", js)])?;
+    // Alone too: these have heartbeats of a second and less, and gaps that must stay below half a second.
+    let timed = Lane::new()
+        .then("interop js", tasks.xtask("interop --only js --host all"))
+        .then("cluster", tasks.xtask("cluster --part bounded"));
+    lanes::run(workspace, vec![timed])?;
     lanes::run(workspace, side_by_side(&tasks))?;
     soak::run(workspace, HOSTS, soak::SECONDS)?;
     passed(began);
@@ -80,10 +82,7 @@ fn side_by_side(tasks: &Tasks<'_>) -> Vec<Lane> {
         lane.then(format!("interop {suite}"), command)
     };
     let suites = ["python", "client", "proxies"];
-    let suites = suites
-        .into_iter()
-        .fold(Lane::new(), interop)
-        .then("cluster", tasks.xtask("cluster --part bounded"));
+    let suites = suites.into_iter().fold(Lane::new(), interop);
     let browser = interop(Lane::new(), "browser");
     // The example brings in the development dependencies, so that dependencies have the features that clippy has checked.
     let mut doc =

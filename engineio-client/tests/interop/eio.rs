@@ -2,6 +2,7 @@
 
 use std::process::{Output, Stdio};
 
+use engineio_client::Transport;
 use tokio::io::AsyncWriteExt;
 
 use crate::peers::{in_time, peers, program};
@@ -48,7 +49,8 @@ async fn lines_go_in_and_their_echoes_come_out() {
 
 #[tokio::test]
 async fn remarks_go_to_the_error_stream() {
-    for peer in peers().iter().filter(|peer| peer.closes_in_order()) {
+    let polling = [Transport::Polling];
+    for peer in peers().iter().filter(|peer| peer.closes_in_order(&polling)) {
         // The answer to the second line is the end, so nothing is waited for.
         let options = ["--linger", "25", "--no-upgrade", &peer.url];
         let output = pipe(b"a\nclose-me\n", &options).await;

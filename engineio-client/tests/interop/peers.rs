@@ -109,10 +109,15 @@ impl Peer {
         self.name.ends_with("gevent")
     }
 
-    /// Returns whether the server sends what is queued, and the close packet, when it closes a session on polling.
-    /// engineioxide 0.17 forgets the session at once.
-    pub(crate) fn closes_in_order(&self) -> bool {
-        self.family() != "engineioxide"
+    /// Returns whether the server always sends the queued messages and the close packet when it closes a session on these
+    /// transports. engineioxide 0.17 forgets the session at once. python-engineio answers a poll that comes after the close
+    /// with 400, so that everything depends on whether one is waiting.
+    pub(crate) fn closes_in_order(&self, transports: &[Transport]) -> bool {
+        match self.family() {
+            "engineioxide" => false,
+            "python" => transports.contains(&Transport::WebSocket),
+            _ => true,
+        }
     }
 
     /// Returns whether the server takes this message on these transports. python-engineio 4.0 and 4.8 take an empty binary
