@@ -22,7 +22,7 @@ pub enum DisconnectReason {
     Server,
     /// The peer did not answer a heartbeat in time.
     PingTimeout,
-    /// The WebSocket was closed or its connection ended, without a close packet.
+    /// The WebSocket or WebTransport session was closed or its connection ended, without a close packet.
     TransportClose,
     /// The transport was misused or failed: overlapping requests (two polls at once), an aborted poll, an invalid frame,
     /// a reset.
@@ -58,6 +58,16 @@ impl DisconnectReason {
             Self::HandlerPanic => "handler panic",
             Self::Shutdown => "shutdown",
             Self::Refused => "refused",
+        }
+    }
+
+    /// Returns the code with which a WebTransport session is closed for this reason: 0 for an orderly end, otherwise that of a
+    /// [WebSocket](Self::websocket_code).
+    #[must_use]
+    pub const fn webtransport_code(self) -> u32 {
+        match self.websocket_code() {
+            1000 | 1001 => 0,
+            code => code as u32,
         }
     }
 

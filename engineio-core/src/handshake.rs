@@ -53,15 +53,11 @@ impl Handshake {
     /// Returns what a server with this configuration sends to a client that opens its session over `transport`.
     #[must_use]
     pub fn new(sid: Sid, transport: Transport, config: &Config) -> Self {
-        let may_upgrade =
-            transport == Transport::Polling && config.offers_upgrade(Transport::WebSocket);
+        let mut upgrades = vec![Transport::WebSocket, Transport::WebTransport];
+        upgrades.retain(|&to| transport == Transport::Polling && config.offers_upgrade(to));
         Self {
             sid,
-            upgrades: if may_upgrade {
-                vec![Transport::WebSocket]
-            } else {
-                Vec::new()
-            },
+            upgrades,
             ping_interval: timer::bounded(config.ping_interval),
             ping_timeout: timer::bounded(config.ping_timeout),
             max_payload: config.max_payload,

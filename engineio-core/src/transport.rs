@@ -17,8 +17,8 @@ pub enum Transport {
     Polling,
     /// One WebSocket.
     WebSocket,
-    /// One bidirectional stream of a WebTransport session. No server or client of this family speaks it yet, and it is in
-    /// no default; it is here so that a driver can add it.
+    /// One bidirectional stream of a WebTransport session, over HTTP/3. It is in no default: a server needs
+    /// `engineio-webtransport` for it, and the client does not have it.
     WebTransport,
 }
 

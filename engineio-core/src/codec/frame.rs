@@ -1,8 +1,8 @@
-//! The two kinds of WebSocket message, as the protocol sees them.
+//! The two kinds of frame, as the protocol sees them.
 
 use bytes::Bytes;
 
-/// One WebSocket message that carries one packet.
+/// One WebSocket message, or one packet on the stream of a WebTransport session.
 ///
 /// ```
 /// use engineio_core::Frame;

@@ -1,10 +1,12 @@
-//! Packets to bytes and back: one packet in a WebSocket frame, several in the body of a polling request.
+//! Packets to bytes and back: one packet in a WebSocket frame or behind a header on a stream, several in the body of a
+//! polling request.
 
 mod coding;
 mod detach;
 mod error;
 mod frame;
 mod payload;
+pub mod stream;
 pub mod v3;
 pub mod v4;
 
