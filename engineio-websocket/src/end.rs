@@ -1,4 +1,4 @@
-//! The ways in which a WebSocket ends.
+//! The ways in which a WebSocket or a packet stream ends.
 
 use std::fmt;
 use std::io;
@@ -14,7 +14,7 @@ pub struct CloseFrame {
     pub reason: Box<str>,
 }
 
-/// A rule of RFC 6455 or RFC 7692, or a limit, that the peer did not keep.
+/// A rule of RFC 6455, RFC 7692 or the framing of a packet stream, or a limit, that the peer did not keep.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Violation {
@@ -24,6 +24,8 @@ pub enum Violation {
     NotUtf8,
     /// A compressed message could not be decompressed.
     NotDeflated,
+    /// A packet of a stream had no bytes.
+    Empty,
     /// A frame broke the framing rules in the way that is named here.
     Protocol(&'static str),
 }
@@ -37,7 +39,7 @@ impl Violation {
             // RFC 7692 names no code. This one is for data that do not match the type of their message, and ws takes it
             // too.
             Self::NotUtf8 | Self::NotDeflated => 1007,
-            Self::Protocol(_) => 1002,
+            Self::Empty | Self::Protocol(_) => 1002,
         }
     }
 }
@@ -48,6 +50,7 @@ impl fmt::Display for Violation {
             Self::TooLarge => "a message was larger than the limit",
             Self::NotUtf8 => "a text was not UTF-8",
             Self::NotDeflated => "a compressed message could not be decompressed",
+            Self::Empty => "a packet had no bytes",
             Self::Protocol(rule) => return write!(f, "the peer sent {rule}"),
         })
     }
@@ -55,7 +58,7 @@ impl fmt::Display for Violation {
 
 impl std::error::Error for Violation {}
 
-/// The first cause for which a WebSocket ended.
+/// The first cause for which a WebSocket or a packet stream ended.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum End {
@@ -85,6 +88,7 @@ impl End {
         match self {
             Self::Close(_) | Self::Eof | Self::Io(_) => DisconnectReason::TransportClose,
             Self::Violation(Violation::TooLarge) => DisconnectReason::PayloadTooLarge,
+            Self::Violation(Violation::Empty) => DisconnectReason::ParseError,
             Self::Violation(_) => DisconnectReason::TransportError,
         }
     }
@@ -108,12 +112,13 @@ mod tests {
 
     #[test]
     fn an_end_maps_to_a_reason_and_a_violation_to_a_close_code() {
-        use DisconnectReason::{PayloadTooLarge, TransportClose, TransportError};
+        use DisconnectReason::{ParseError, PayloadTooLarge, TransportClose, TransportError};
 
         for (violation, reason, code) in [
             (Violation::TooLarge, PayloadTooLarge, 1009),
             (Violation::NotUtf8, TransportError, 1007),
             (Violation::NotDeflated, TransportError, 1007),
+            (Violation::Empty, ParseError, 1002),
             (Violation::Protocol("a bit"), TransportError, 1002),
         ] {
             assert_eq!(End::Violation(violation).reason(), reason);

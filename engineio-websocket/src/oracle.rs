@@ -51,7 +51,7 @@ fn ours(role: Side, bytes: &[u8], step: usize) -> Reading {
                 Ok(Some(Parsed::Close(_))) => End::Close,
                 Err(Violation::TooLarge) => End::TooLarge,
                 Err(Violation::NotUtf8 | Violation::NotDeflated) => End::NotUtf8,
-                Err(Violation::Protocol(_)) => End::Protocol,
+                Err(Violation::Empty | Violation::Protocol(_)) => End::Protocol,
             };
             return Reading { messages, end };
         }

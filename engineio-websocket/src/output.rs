@@ -68,15 +68,7 @@ impl Output {
                 }
             },
         };
-        if self.bytes.capacity() == 0 {
-            self.bytes = WRITE.take();
-        }
-        // A connection that always takes a part and never all would leave everything here that was ever written.
-        if self.written >= WRITE_BUFFER || !self.tail.is_empty() {
-            self.bytes.drain(..self.written);
-            self.written = 0;
-            self.copy_tail(usize::MAX);
-        }
+        self.begin();
         let masked = if key.is_some() { 0x80 } else { 0 };
         self.bytes.push(first);
         match payload.len() {
@@ -94,6 +86,33 @@ impl Output {
             self.bytes.extend_from_slice(&key);
             self.key = key;
         }
+        self.push(payload);
+    }
+
+    /// Queues a header and a payload that are encoded already. For a server, which masks nothing.
+    pub(crate) fn queue_encoded(&mut self, header: &[u8], payload: Bytes) {
+        self.begin();
+        self.bytes.extend_from_slice(header);
+        self.push(payload);
+    }
+
+    /// Makes the buffer ready for the head of a frame.
+    #[inline]
+    fn begin(&mut self) {
+        if self.bytes.capacity() == 0 {
+            self.bytes = WRITE.take();
+        }
+        // A connection that always takes a part and never all would leave everything here that was ever written.
+        if self.written >= WRITE_BUFFER || !self.tail.is_empty() {
+            self.bytes.drain(..self.written);
+            self.written = 0;
+            self.copy_tail(usize::MAX);
+        }
+    }
+
+    /// Queues a payload behind its head.
+    #[inline]
+    fn push(&mut self, payload: Bytes) {
         if payload.len() < WRITE_IN_PLACE {
             self.copy(&payload);
             return;

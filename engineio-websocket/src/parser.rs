@@ -241,7 +241,7 @@ impl Parser {
 
 /// Gives a payload memory of its own that is not much larger than itself. One that is in a buffer of the thread is
 /// copied, which lets the next read have the buffer.
-fn own(payload: Cow<'_, [u8]>) -> Bytes {
+pub(crate) fn own(payload: Cow<'_, [u8]>) -> Bytes {
     match payload {
         Cow::Borrowed(payload) => Bytes::copy_from_slice(payload),
         Cow::Owned(payload) => {
@@ -301,12 +301,17 @@ fn take_head(input: &mut Input, role: Role, deflate: bool) -> Result<Option<Head
 }
 
 fn message(is_text: bool, payload: Bytes) -> Result<Parsed, Violation> {
-    Ok(Parsed::Message(if is_text {
+    frame(is_text, payload).map(Parsed::Message)
+}
+
+/// Returns the frame of a complete payload.
+pub(crate) fn frame(is_text: bool, payload: Bytes) -> Result<Frame, Violation> {
+    Ok(if is_text {
         let text = Utf8::from_utf8(payload).map_err(|_| Violation::NotUtf8)?;
         Frame::Text(text)
     } else {
         Frame::Binary(payload)
-    }))
+    })
 }
 
 fn close_frame(payload: &[u8]) -> Result<Option<CloseFrame>, Violation> {
