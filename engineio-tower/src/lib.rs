@@ -140,7 +140,7 @@
 //! |---|---|---|---|
 //! | `engineio_sessions` | gauge | `transport` | connected clients |
 //! | `engineio_handshakes_total` | counter | `transport` | accepted clients |
-//! | `engineio_upgrades_total` | counter | | clients that moved from polling to WebSocket |
+//! | `engineio_upgrades_total` | counter | | clients that moved from polling to another transport |
 //! | `engineio_refusals_total` | counter | `refusal` | requests that the protocol refused |
 //! | `engineio_turned_away_total` | counter | | clients that the application rejected |
 //! | `engineio_disconnects_total` | counter | `reason` | clients that disconnected |
@@ -171,6 +171,7 @@ mod policy;
 mod server;
 mod session;
 mod sync;
+pub mod webtransport;
 
 pub use engineio_core::{
     Config, DisconnectReason, Message, Refusal, Revision, SendError, SendOptions, Sid, Text,

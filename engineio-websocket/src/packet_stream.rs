@@ -350,7 +350,8 @@ mod tests {
                 poll_fn(|cx| server.poll_flush(cx)),
                 client.read_to_end(&mut echo)
             );
-            (flushed.unwrap(), read.unwrap());
+            flushed.unwrap();
+            read.unwrap();
             assert!(echo == bytes, "{len}");
         }
     }

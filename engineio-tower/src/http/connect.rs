@@ -6,8 +6,9 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
+use crate::http::driver::Driver;
 use crate::http::poll::PollFuture;
-use crate::http::response::Answer;
+use crate::http::response::{Answer, EngineResponse};
 use crate::http::time_limit::{TimeLimit, panicked};
 use crate::http::upgrade;
 use crate::policy::admission::Permit;
@@ -185,6 +186,8 @@ struct Request {
 enum OpenedBy {
     Polling(ExchangeId),
     WebSocket(LinkId, upgrade::Handshake),
+    /// The stream is open already.
+    WebTransport(LinkId),
 }
 
 impl Request {
@@ -198,13 +201,14 @@ impl Request {
             permit,
             multiplexed,
         } = self;
-        let config = Arc::clone(&server.config);
+        let config = Arc::clone(server.listening.rules(&server.config));
         let mut machine =
             proto::server::Session::new(config, sid, opening.revision, opening.base64);
         machine.begins_over(opening.transport);
-        let opened_by = match handshake {
-            Some(handshake) => OpenedBy::WebSocket(machine.next_link(), handshake),
-            None => OpenedBy::Polling(machine.next_exchange()),
+        let opened_by = match (opening.transport, handshake) {
+            (_, Some(handshake)) => OpenedBy::WebSocket(machine.next_link(), handshake),
+            (Transport::WebTransport, None) => OpenedBy::WebTransport(machine.next_link()),
+            (_, None) => OpenedBy::Polling(machine.next_exchange()),
         };
         let session = Session::new(Arc::clone(server), machine, opening, peer, permit);
         if let Some(message) = &server.options.initial_message {
@@ -274,6 +278,11 @@ async fn finish(
             }
             Answer::Response(response)
         }
+        OpenedBy::WebTransport(id) => {
+            let mut response = EngineResponse::default();
+            Driver::new(LinkDriver::new(session, id)).put(&mut response);
+            Answer::Response(response)
+        }
     }
 }
 
@@ -291,6 +300,7 @@ fn accept(session: &Arc<Session>, opened_by: &OpenedBy) -> Option<Answer> {
     let first = match opened_by {
         OpenedBy::Polling(id) => First::Polling(*id),
         OpenedBy::WebSocket(id, _) => First::Link(*id, Transport::WebSocket),
+        OpenedBy::WebTransport(id) => First::Link(*id, Transport::WebTransport),
     };
     if !session.accept(first, opened_by.waiter()) {
         // Closed by a handle that the connect handler gave away, perhaps before it was entered.
@@ -304,7 +314,7 @@ impl OpenedBy {
     const fn waiter(&self) -> WaiterId {
         match self {
             Self::Polling(id) => WaiterId::Exchange(*id),
-            Self::WebSocket(id, _) => WaiterId::Link(*id),
+            Self::WebSocket(id, _) | Self::WebTransport(id) => WaiterId::Link(*id),
         }
     }
 }

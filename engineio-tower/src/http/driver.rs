@@ -80,6 +80,14 @@ impl Driver {
         slot.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
+    /// Takes the driver of a session of this process.
+    pub(crate) fn take_link<B>(response: &mut Response<B>) -> Option<LinkDriver> {
+        match Self::take(response)?.kind {
+            Kind::Link(driver) => Some(driver),
+            Kind::Relay(_) => None,
+        }
+    }
+
     /// Runs the WebSocket until it is closed.
     ///
     /// # Cancel safety

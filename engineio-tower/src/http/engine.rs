@@ -7,7 +7,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use engineio_core::{Action, Method, Query, Refusal, Revision, Sid, SidParameter};
+use engineio_core::{Action, Method, Query, Refusal, Revision, Sid, SidParameter, Transport};
 use http::Request;
 use http::request::Parts;
 use http_body::Body;
@@ -400,7 +400,7 @@ fn form(head: &Parts, query: &Query) -> Form {
 
 fn open_upgrade(session: Arc<Session>, head: &mut Parts, base64: bool) -> Result<Answer, Refusal> {
     let handshake = upgrade::Handshake::check(head, &session.server.options)?;
-    let id = session.open_websocket(base64)?;
+    let id = session.open_link(Transport::WebSocket, base64)?;
     Ok(Answer::Response(
         handshake.accept(LinkDriver::new(session, id)),
     ))

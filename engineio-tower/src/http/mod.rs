@@ -10,6 +10,6 @@ pub(crate) mod poll;
 pub(crate) mod post;
 pub(crate) mod response;
 pub(crate) mod service;
-mod time_limit;
+pub(crate) mod time_limit;
 pub(crate) mod unread;
 pub(crate) mod upgrade;

@@ -6,11 +6,13 @@ use std::time::Duration;
 
 use engineio_core::{Config, Sid};
 use tokio::runtime::Handle;
+use tokio::sync::Semaphore;
 use tokio::task::AbortHandle;
 
 use super::Server;
 use super::deadlines::Deadlines;
 use super::hook;
+use super::listening::Listening;
 use super::pending::Pending;
 use super::registry::Registry;
 use crate::forward::Forward;
@@ -48,6 +50,10 @@ pub(crate) struct ServerInner {
     pub(super) leaving: AtomicBool,
     /// New clients are refused, before a shutdown.
     pub(super) refusing: AtomicBool,
+    /// The listeners for WebTransport.
+    pub(crate) listening: Listening,
+    /// Closed when the server has shut down. It has no permits.
+    pub(crate) over: Semaphore,
     /// Leads to the sessions of other processes.
     pub(super) forward: OnceLock<Arc<dyn Forward>>,
     background: Mutex<Vec<AbortHandle>>,
@@ -55,12 +61,15 @@ pub(crate) struct ServerInner {
 
 impl ServerInner {
     pub(super) fn new(config: Config, options: Options, path: String, handlers: Handlers) -> Self {
+        let config = Arc::new(config);
         Self {
             admission: Admission::new(&options),
             multiplexed: Arc::default(),
             templates: HeaderTemplates::new(&options),
             options,
-            config: Arc::new(config),
+            listening: Listening::new(&config),
+            over: Semaphore::new(0),
+            config,
             path,
             handlers,
             registry: Registry::new(),

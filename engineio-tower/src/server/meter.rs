@@ -25,11 +25,11 @@ meters! {
         metrics::gauge!("engineio_sessions", "transport" => transport.name()).increment(1);
     }
 
-    /// Counts a client that moved from polling to WebSocket.
-    fn upgraded() {
+    /// Counts a client that moved from polling to this transport.
+    fn upgraded(to: Transport) {
         metrics::counter!("engineio_upgrades_total").increment(1);
         metrics::gauge!("engineio_sessions", "transport" => "polling").decrement(1);
-        metrics::gauge!("engineio_sessions", "transport" => "websocket").increment(1);
+        metrics::gauge!("engineio_sessions", "transport" => to.name()).increment(1);
     }
 
     /// Counts a client that is gone.

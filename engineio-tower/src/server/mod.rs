@@ -4,6 +4,7 @@ pub(crate) mod builder;
 pub(crate) mod deadlines;
 mod hook;
 mod inner;
+mod listening;
 pub(crate) mod meter;
 mod pending;
 pub(crate) mod registry;
@@ -304,6 +305,7 @@ impl Server {
             }
         }
         let _ = tokio::time::timeout_at(deadline, self.inner.pending.idle()).await;
+        self.inner.over.close();
         self.inner.end_background_tasks();
     }
 

@@ -1,4 +1,4 @@
-//! The task of one WebSocket: reads, handlers and writes, polled together.
+//! The task of one link: reads, handlers and writes, polled together.
 
 use std::future::poll_fn;
 use std::io;
@@ -11,11 +11,12 @@ use engineio_core as proto;
 use engineio_core::driver::Budget;
 use engineio_core::server::Input;
 use engineio_core::{DisconnectReason, Frame, LinkId};
-use engineio_websocket::{Received, Role, WebSocket};
+use engineio_websocket::{PacketStream, Received, Role, WebSocket};
 use smallvec::SmallVec;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::server::PendingWork;
+use crate::session::link::Link;
 use crate::session::pump::Pump;
 use crate::session::{Park, Progress, Session, WaiterId, give_way, now};
 
@@ -25,7 +26,7 @@ const CLOSE_HANDSHAKE: Duration = Duration::from_secs(2);
 /// The binary messages that are written under one lock of the session.
 const OWNERS: usize = 16;
 
-/// Runs the WebSocket of a session of this process.
+/// Runs a link of a session of this process.
 #[derive(Debug)]
 pub(crate) struct LinkDriver {
     session: Arc<Session>,
@@ -37,7 +38,7 @@ pub(crate) struct LinkDriver {
     wants_input: bool,
     /// Messages may be compressed, in both directions.
     deflate: bool,
-    /// A server that shuts down waits for the close handshakes of its WebSockets.
+    /// A server that shuts down waits for the close handshakes of its links.
     _pending: PendingWork,
 }
 
@@ -59,14 +60,31 @@ impl LinkDriver {
         self.deflate = true;
     }
 
-    /// Runs the WebSocket until it is closed. Dropping it ends the WebSocket without a close frame.
+    /// Runs a WebSocket until it is closed. Dropping it ends the WebSocket without a close frame.
     pub(crate) async fn run<IO: AsyncRead + AsyncWrite + Unpin>(mut self, io: IO) {
         let max_payload = self.session.server.config.max_payload;
         let mut socket = WebSocket::new(io, Role::Server, max_payload, self.deflate);
+        let ending = self.drive(&mut socket).await;
+        close(&mut socket, ending).await;
+    }
+
+    /// Runs a packet stream until the session has closed it, and sends its end. Returns how it ended; the rest of the
+    /// close handshake is the caller's, who keeps the driver meanwhile.
+    pub(crate) async fn run_stream<IO: AsyncRead + AsyncWrite + Unpin>(
+        &mut self,
+        stream: &mut PacketStream<IO>,
+    ) -> Said {
+        stream.set_max_payload(self.session.server.config.max_payload);
+        let ending = self.drive(stream).await;
+        say(stream, ending).await
+    }
+
+    /// Runs a link until the session has closed it.
+    async fn drive<L: Link>(&mut self, link: &mut L) -> Ending {
         let reason = match self.session.start_driver(self.id) {
             Ok(()) => {
                 poll_fn(|cx| {
-                    let done = self.poll(&mut socket, cx);
+                    let done = self.poll(link, cx);
                     if done.is_ready() {
                         self.leave(cx);
                     }
@@ -78,24 +96,27 @@ impl LinkDriver {
         };
         let deadline = self.session.ask(proto::server::Session::close_deadline);
         let left = deadline.map_or(CLOSE_HANDSHAKE, |end| end.saturating_duration_since(now()));
-        close(&mut socket, reason, left).await;
+        let patience = match reason {
+            // Nobody is there to listen: one attempt.
+            DisconnectReason::PingTimeout | DisconnectReason::SlowConsumer => Duration::ZERO,
+            // Messages queued before a graceful close are delivered, even if the peer reads slowly.
+            DisconnectReason::Server | DisconnectReason::Shutdown => left,
+            _ => CLOSE_HANDSHAKE,
+        };
+        Ending { reason, patience }
     }
 
-    /// Makes progress as far as possible; ready when the session has closed the WebSocket.
-    fn poll<IO: AsyncRead + AsyncWrite + Unpin>(
-        &mut self,
-        socket: &mut WebSocket<IO>,
-        cx: &mut Context<'_>,
-    ) -> Poll<DisconnectReason> {
+    /// Makes progress as far as possible; ready when the session has closed the link.
+    fn poll<L: Link>(&mut self, link: &mut L, cx: &mut Context<'_>) -> Poll<DisconnectReason> {
         let mut budget = Budget::for_frames();
         loop {
             let now = now();
-            let more = match self.poll_read(now, &mut budget, socket, cx) {
+            let more = match self.poll_read(now, &mut budget, link, cx) {
                 Ok(more) => more,
                 Err(reason) => return Poll::Ready(reason),
             };
             self.poll_pump(cx);
-            let Ok(write_blocked) = self.poll_write(now, socket, cx) else {
+            let Ok(write_blocked) = self.poll_write(now, link, cx) else {
                 return self.broken();
             };
             if more && !budget.is_spent() {
@@ -124,12 +145,12 @@ impl LinkDriver {
     }
 
     /// Reads available frames while the session takes them. Returns whether there may be more to read, or the reason
-    /// why the WebSocket has ended.
-    fn poll_read<IO: AsyncRead + AsyncWrite + Unpin>(
+    /// why the link has ended.
+    fn poll_read<L: Link>(
         &mut self,
         now: Instant,
         budget: &mut Budget,
-        socket: &mut WebSocket<IO>,
+        link: &mut L,
         cx: &mut Context<'_>,
     ) -> Result<bool, DisconnectReason> {
         let mut bytes = 0;
@@ -137,7 +158,7 @@ impl LinkDriver {
             if bytes >= Budget::READ_CHUNK {
                 return Ok(true);
             }
-            let Poll::Ready(mut next) = socket.poll_read(cx) else {
+            let Poll::Ready(mut next) = link.poll_read(cx) else {
                 break;
             };
             if next.is_none() {
@@ -145,13 +166,13 @@ impl LinkDriver {
                 budget.charge_empty_read();
             }
             // A message of nothing may be compressed in a megabyte, and takes as long to decompress.
-            let mut compressed = socket.take_compressed_len();
+            let mut compressed = link.take_compressed_len();
             let mut closed = None;
             self.wants_input = self.session.feed(self.id, now, || {
                 if closed.is_some() || budget.is_spent() {
                     return None;
                 }
-                Some(match next.take().or_else(|| socket.parse_plain())? {
+                Some(match next.take().or_else(|| link.parse_plain())? {
                     Received::Frame(frame) => {
                         let len = frame.as_bytes().len();
                         let len = len.max(std::mem::take(&mut compressed));
@@ -166,7 +187,7 @@ impl LinkDriver {
                 })
             });
             if let Some(reason) = closed {
-                log_end(socket);
+                log_end(link);
                 return Err(reason);
             }
         }
@@ -175,10 +196,10 @@ impl LinkDriver {
 
     /// Writes all frames that are due together. Returns whether the connection takes no more bytes for now; then no
     /// more frames are taken from the outbox, whose limit bounds a client that does not read (back pressure).
-    fn poll_write<IO: AsyncRead + AsyncWrite + Unpin>(
+    fn poll_write<L: Link>(
         &self,
         now: Instant,
-        socket: &mut WebSocket<IO>,
+        link: &mut L,
         cx: &mut Context<'_>,
     ) -> io::Result<bool> {
         let threshold = match self.deflate {
@@ -186,7 +207,7 @@ impl LinkDriver {
             true => self.threshold(),
         };
         let mut more = true;
-        while more && socket.poll_room(cx)?.is_ready() {
+        while more && link.poll_room(cx)?.is_ready() {
             let mut large = None;
             // Binary messages may own memory of the application, whose `Drop` must not run under the session's lock.
             let mut owners = SmallVec::<[Bytes; OWNERS]>::new();
@@ -200,15 +221,15 @@ impl LinkDriver {
                 if let Frame::Binary(bytes) = &frame {
                     owners.push(bytes.clone());
                 }
-                socket.write(frame);
-                socket.has_room() && owners.len() < OWNERS
+                link.write(frame);
+                link.has_room() && owners.len() < OWNERS
             });
             drop(owners);
             if let Some(frame) = large {
-                socket.write_compressed(frame);
+                link.write_compressed(frame);
             }
         }
-        Ok(socket.poll_flush(cx)?.is_pending())
+        Ok(link.poll_flush(cx)?.is_pending())
     }
 
     /// Returns the size in bytes of the smallest message that is compressed.
@@ -225,7 +246,7 @@ impl LinkDriver {
         }
     }
 
-    /// Reports the end of the WebSocket to the session, and runs the handlers that are due until the first that has to
+    /// Reports the end of the link to the session, and runs the handlers that are due until the first that has to
     /// wait; a task gets the rest, so that none waits for the close handshake.
     fn leave(&mut self, cx: &mut Context<'_>) {
         let closed = Input::LinkClosed(self.id, DisconnectReason::TransportClose);
@@ -257,60 +278,74 @@ impl Drop for LinkDriver {
     }
 }
 
-/// Logs why a WebSocket ended. The subscriber is the application's code, which must not run under the session's lock.
-fn log_end<IO: AsyncRead + AsyncWrite + Unpin>(socket: &mut WebSocket<IO>) {
-    if let Some(end) = socket.take_end() {
-        tracing::debug!(target: "engineio::websocket", %end, "the WebSocket ended");
+/// Logs why a link ended. The subscriber is the application's code, which must not run under the session's lock.
+fn log_end(link: &mut impl Link) {
+    if let Some(end) = link.take_end() {
+        tracing::debug!(target: "engineio::websocket", %end, "the connection ended");
     }
 }
 
-/// Closes the connection: writes the rest of the buffer and the close frame, then reads the peer's close frame.
+/// The end of a link, before its peer knows of it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ending {
+    pub(crate) reason: DisconnectReason,
+    /// The time that the peer has to take what is still to be written.
+    pub(crate) patience: Duration,
+}
+
+/// The end of a link after the attempt to tell the peer.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Said {
+    pub(crate) ending: Ending,
+    /// Everything was written, and then the sign that nothing follows.
+    pub(crate) said: bool,
+    /// The peer has closed its side.
+    pub(crate) heard: bool,
+}
+
+/// Closes a WebSocket: writes the rest of the buffer and the close frame, then reads the peer's close frame.
 ///
 /// Borrows the socket, because a future that owned it would hold it twice, in the memory of every WebSocket.
-async fn close<IO: AsyncRead + AsyncWrite + Unpin>(
-    socket: &mut WebSocket<IO>,
-    reason: DisconnectReason,
-    left_of_close_timeout: Duration,
-) {
-    let patience = match reason {
-        // Nobody is there to listen: one attempt.
-        DisconnectReason::PingTimeout | DisconnectReason::SlowConsumer => Duration::ZERO,
-        // Messages queued before a graceful close are delivered, even if the peer reads slowly.
-        DisconnectReason::Server | DisconnectReason::Shutdown => left_of_close_timeout,
-        _ => CLOSE_HANDSHAKE,
-    };
-    let mut said = false;
-    let mut heard = false;
-    let say = poll_fn(|cx| {
-        if !said {
-            said = true;
-            socket.close(reason.websocket_code());
-        }
-        heard = heard || poll_close(socket, cx);
-        match socket.poll_flush(cx) {
-            Poll::Pending if !heard => Poll::Pending,
-            flushed => Poll::Ready(matches!(flushed, Poll::Ready(Ok(())))),
-        }
-    });
-    let said = tokio::time::timeout(patience, say).await.unwrap_or(false);
+async fn close<IO: AsyncRead + AsyncWrite + Unpin>(socket: &mut WebSocket<IO>, ending: Ending) {
+    let Said { said, heard, .. } = say(socket, ending).await;
     if said && !heard {
         let hear = poll_fn(|cx| match poll_close(socket, cx) {
             true => Poll::Ready(()),
             false => Poll::Pending,
         });
-        let _ = tokio::time::timeout(CLOSE_HANDSHAKE.min(patience), hear).await;
+        let _ = tokio::time::timeout(CLOSE_HANDSHAKE.min(ending.patience), hear).await;
     }
     let _ = tokio::time::timeout(Duration::ZERO, poll_fn(|cx| socket.poll_shutdown(cx))).await;
 }
 
+/// Writes the rest of the buffer, and the sign that nothing follows.
+async fn say<L: Link>(link: &mut L, ending: Ending) -> Said {
+    let mut closed = false;
+    let mut heard = false;
+    let say = poll_fn(|cx| {
+        if !closed {
+            closed = true;
+            link.close(ending.reason);
+        }
+        heard = heard || poll_close(link, cx);
+        match link.poll_flush(cx) {
+            Poll::Pending if !heard => Poll::Pending,
+            flushed => Poll::Ready(matches!(flushed, Poll::Ready(Ok(())))),
+        }
+    });
+    let said = tokio::time::timeout(ending.patience, say).await;
+    Said {
+        ending,
+        said: said.unwrap_or(false),
+        heard,
+    }
+}
+
 /// Reads until the peer closes. Returns whether it has. Late messages are dropped.
-fn poll_close<IO: AsyncRead + AsyncWrite + Unpin>(
-    socket: &mut WebSocket<IO>,
-    cx: &mut Context<'_>,
-) -> bool {
+fn poll_close<L: Link>(link: &mut L, cx: &mut Context<'_>) -> bool {
     let mut budget = Budget::for_frames();
     while !budget.is_spent() {
-        match socket.poll_read(cx) {
+        match link.poll_read(cx) {
             Poll::Ready(Some(Received::Frame(frame))) => {
                 budget.charge_frame(frame.as_bytes().len());
             }

@@ -7,6 +7,7 @@ mod data;
 pub(crate) mod driver;
 mod exchange;
 pub(crate) mod handler;
+mod link;
 pub(crate) mod pump;
 pub(crate) mod rejection;
 pub(crate) mod request;
@@ -157,8 +158,8 @@ impl Session {
         for waker in effects.wake_more {
             waker.wake();
         }
-        if effects.upgraded {
-            meter::upgraded();
+        if let Some(transport) = effects.upgraded {
+            meter::upgraded(transport);
         }
         if let Some(end) = effects.end {
             self.server.disconnected();

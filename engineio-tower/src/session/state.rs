@@ -60,7 +60,8 @@ pub(super) struct Effects {
     pub(super) pump: bool,
     pub(super) finished: bool,
     pub(super) watch: Option<Instant>,
-    pub(super) upgraded: bool,
+    /// The client has moved to this transport.
+    pub(super) upgraded: Option<Transport>,
     pub(super) end: Option<End>,
     /// Messages whose `Drop` may be the application's code.
     pub(super) discarded: Discarded,
@@ -237,7 +238,7 @@ impl State {
             });
         } else if transport != self.machine.transport() {
             self.counted_as = Some(self.machine.transport());
-            effects.upgraded = true;
+            effects.upgraded = self.counted_as;
         }
     }
 

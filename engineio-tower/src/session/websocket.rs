@@ -1,4 +1,4 @@
-//! The session as seen by the task of its WebSocket: frames in, frames out, and when to sleep.
+//! The session as seen by the task of its link: frames in, frames out, and when to sleep.
 
 use std::sync::Arc;
 use std::task::Context;
@@ -11,7 +11,7 @@ use engineio_core::{DisconnectReason, Frame, LinkId, Refusal, Transport};
 use super::waiter::{Signal, WaiterId};
 use super::{Session, now};
 
-/// The state in which the task of a WebSocket wants to sleep.
+/// The state in which the task of a link wants to sleep.
 pub(crate) struct Progress {
     /// The connection takes no more bytes for now.
     pub(crate) write_blocked: bool,
@@ -21,7 +21,7 @@ pub(crate) struct Progress {
     pub(crate) pumping: bool,
 }
 
-/// The next step of the task of a WebSocket.
+/// The next step of the task of a link.
 pub(crate) enum Park {
     /// Sleep; the task will be woken.
     Asleep,
@@ -31,19 +31,23 @@ pub(crate) enum Park {
 }
 
 impl Session {
-    /// Opens a WebSocket for an upgrade. `base64` is the wish of its request to have binary data as text.
-    pub(crate) fn open_websocket(self: &Arc<Self>, base64: bool) -> Result<LinkId, Refusal> {
+    /// Opens a link for an upgrade. `base64` is the wish of its request to have binary data as text.
+    pub(crate) fn open_link(
+        self: &Arc<Self>,
+        transport: Transport,
+        base64: bool,
+    ) -> Result<LinkId, Refusal> {
         self.change(|state| {
             // The watcher of the deadlines may come round late.
             state.machine.handle_input(now(), Input::Timeout);
-            state.machine.may_upgrade(Transport::WebSocket)?;
+            state.machine.may_upgrade(transport)?;
             let id = state.machine.next_link();
             state.enter(WaiterId::Link(id));
             state.machine.handle_input(
                 now(),
                 Input::LinkOpened {
                     id,
-                    transport: Transport::WebSocket,
+                    transport,
                     base64,
                 },
             );
@@ -51,9 +55,9 @@ impl Session {
         })
     }
 
-    /// Makes the task of this WebSocket run the handlers from now on.
+    /// Makes the task of this link run the handlers from now on.
     ///
-    /// Fails for a second WebSocket of the session, which is to be closed without taking the handlers from the first one.
+    /// Fails for a second link of the session, which is to be closed without taking the handlers from the first one.
     pub(crate) fn start_driver(&self, id: LinkId) -> Result<(), DisconnectReason> {
         let mut state = self.lock();
         let waiter = state.waiter(WaiterId::Link(id));
@@ -66,7 +70,7 @@ impl Session {
 
     /// Passes on everything that has been read, under one lock. Returns whether more input is wanted.
     ///
-    /// The task of the WebSocket is awake then, and checks for itself what there is to do until it [parks](Self::park).
+    /// The task of the link is awake then, and checks for itself what there is to do until it [parks](Self::park).
     /// `read` runs under the lock: it must not call code of the application, such as a log subscriber.
     pub(crate) fn feed(
         self: &Arc<Self>,
@@ -88,7 +92,7 @@ impl Session {
         })
     }
 
-    /// Takes the next frames for a WebSocket, under one lock, until `take` has enough of them: what has left the outbox
+    /// Takes the next frames for a link, under one lock, until `take` has enough of them: what has left the outbox
     /// and cannot be written yet stays small. Returns whether there may be more.
     pub(crate) fn take_frames(
         self: &Arc<Self>,
@@ -107,7 +111,7 @@ impl Session {
         })
     }
 
-    /// Lets the task of a WebSocket sleep until there is more to do, unless something has come up meanwhile.
+    /// Lets the task of a link sleep until there is more to do, unless something has come up meanwhile.
     pub(crate) fn park(&self, id: LinkId, progress: Progress, cx: &Context<'_>) -> Park {
         let mut state = self.lock();
         let events = !progress.pumping && !state.pumping && state.machine.has_events();

@@ -1,0 +1,332 @@
+//! WebTransport sessions: the seam to `engineio-webtransport`, which has the connections.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::future::poll_fn;
+use std::net::SocketAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::Duration;
+
+use engineio_core::codec::v4;
+use engineio_core::{DisconnectReason, Packet, Query, Refusal, Revision, Sid, Transport};
+use engineio_websocket::{PacketStream, Received};
+use http::StatusCode;
+use http::request::Parts;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::Instant;
+
+use crate::http::connect::ConnectFuture;
+use crate::http::driver::Driver;
+use crate::http::response::Answer;
+use crate::http::time_limit::TimeLimit;
+use crate::policy::admission::{Admission, Permit};
+use crate::policy::options::Options;
+use crate::policy::origin::Verdict;
+use crate::server::{Server, meter};
+use crate::session::Opening;
+use crate::session::driver::{LinkDriver, Said};
+
+/// The largest first packet: one with a session id, in bytes.
+const FIRST_PACKET: usize = 256;
+
+/// The connections that may be waiting for their first packet, in all and of one address.
+const NEWCOMERS: (usize, usize) = (1_000, 16);
+
+/// Those among them whose address may be forged.
+const UNVALIDATED: (usize, usize) = (250, 4);
+
+/// Serves the WebTransport sessions of a server. For `engineio-webtransport`.
+pub struct Listener {
+    server: Server,
+    newcomers: Arc<Admission>,
+    unvalidated: Arc<Admission>,
+}
+
+/// Lets a server announce WebTransport to clients that poll, until it is dropped.
+#[derive(Debug)]
+pub struct Announcement(Server);
+
+/// The place of a connection that has not sent its first packet. Given back when dropped.
+#[derive(Debug)]
+pub struct Newcomer(#[expect(dead_code, reason = "held for its `Drop`")] Permit);
+
+/// The end of a WebTransport session, which the peer has still to be told.
+///
+/// A shutdown waits until this is dropped.
+#[derive(Debug)]
+pub struct Closed {
+    /// The code with which the session is closed.
+    pub code: u32,
+    /// The reason with which it is closed: text, or the JSON of a refusal.
+    pub reason: Cow<'static, str>,
+    /// The time that the peer has to take what was written, the end of the stream included. `None` if there is nobody to
+    /// wait for.
+    pub patience: Option<Duration>,
+    _driver: Option<LinkDriver>,
+}
+
+impl Listener {
+    /// Returns `None` if WebTransport is not among the [transports](crate::ServerBuilder::transports) of the server.
+    #[must_use]
+    pub fn new(server: &Server) -> Option<Self> {
+        if !server
+            .inner()
+            .config
+            .transports
+            .contains(Transport::WebTransport)
+        {
+            return None;
+        }
+        let places = |(in_all, of_one)| {
+            Admission::new(&Options {
+                max_sockets: in_all,
+                max_sockets_per_peer: of_one,
+                max_pending_sockets: usize::MAX,
+                ..Options::default()
+            })
+        };
+        Some(Self {
+            server: server.clone(),
+            newcomers: places(NEWCOMERS),
+            unvalidated: places(UNVALIDATED),
+        })
+    }
+
+    /// Announces the transport.
+    #[must_use]
+    pub fn announce(&self) -> Announcement {
+        self.server.inner().listening.begin();
+        Announcement(self.server.clone())
+    }
+
+    /// Returns a place for a new connection.
+    ///
+    /// `validated` tells that the peer has shown that it receives what is sent to its address. The others have fewer
+    /// places, so that nobody can fill those of another's address: one that gets none can be asked to show it.
+    #[must_use]
+    pub fn begin(&self, peer: SocketAddr, validated: bool) -> Option<Newcomer> {
+        let places = match validated {
+            true => &self.newcomers,
+            false => &self.unvalidated,
+        };
+        places.admit(Some(peer.ip())).ok().map(Newcomer)
+    }
+
+    /// Returns the time limit for the first packet.
+    #[must_use]
+    pub fn first_packet_timeout(&self) -> Duration {
+        self.server.inner().config.upgrade_timeout
+    }
+
+    /// Returns the longest time between two packets of a client whose session lives.
+    #[must_use]
+    pub fn heartbeat(&self) -> Duration {
+        self.server.heartbeat()
+    }
+
+    /// Waits until the server has shut down.
+    pub async fn shut_down(&self) {
+        // Closed then, and never given a permit.
+        let _ = self.server.inner().over.acquire().await;
+    }
+
+    /// Checks the request for a session by its head: the path, the origin, and whether clients are taken at all.
+    ///
+    /// # Errors
+    ///
+    /// Returns the status with which the request is refused.
+    pub async fn check(&self, head: &Parts) -> Result<(), StatusCode> {
+        let inner = self.server.inner();
+        if !self.server.claims(head.uri.path()) {
+            return Err(StatusCode::NOT_FOUND);
+        }
+        if inner.is_leaving() {
+            return Err(refused(Refusal::Unavailable));
+        }
+        let query = head.uri.query().unwrap_or_default();
+        let is_other = Query::parse(query).revision != Some(Revision::V4);
+        if is_other && form_urlencoded::parse(query.as_bytes()).any(|(name, _)| name == "EIO") {
+            return Err(refused(Refusal::UnsupportedVersion));
+        }
+        let check = AssertUnwindSafe(|| inner.options.origins.check(head, false));
+        let allowed = match catch_unwind(check) {
+            Ok(Verdict::Allowed) => true,
+            Ok(Verdict::Refused) => false,
+            Ok(Verdict::Ask(answer)) => {
+                let _pending = inner.admission.begin_request().map_err(refused)?;
+                let mut limit = TimeLimit::new(inner.options.connect_timeout);
+                let answer = limit.run("an origin predicate", answer).await;
+                answer.map_err(|rejection| rejection.status())?
+            }
+            Err(_) => return Err(StatusCode::INTERNAL_SERVER_ERROR),
+        };
+        if !allowed {
+            inner.options.origins.log_refusal(head);
+            return Err(refused(Refusal::Forbidden));
+        }
+        Ok(())
+    }
+
+    /// Serves the stream of a session whose request was checked, from its first byte to its end.
+    ///
+    /// The first packet must be complete by the deadline.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping it means that the client went away.
+    pub async fn serve<IO: AsyncRead + AsyncWrite + Unpin>(
+        &self,
+        head: Parts,
+        peer: SocketAddr,
+        io: &mut IO,
+        deadline: Instant,
+        newcomer: Newcomer,
+    ) -> Closed {
+        let mut stream = PacketStream::new(io, FIRST_PACKET);
+        let first = tokio::time::timeout_at(deadline, first_packet(&mut stream)).await;
+        drop(newcomer);
+        let driver = match first {
+            Ok(Some(First::Open)) => self.open(head, peer).await,
+            Ok(Some(First::Upgrade(sid))) => self.upgrade(&sid),
+            Ok(None) => Err(Closed::at_once(DisconnectReason::TransportError)),
+            Err(_) => Err(Closed::at_once(DisconnectReason::TransportClose)),
+        };
+        match driver {
+            Ok(mut driver) => {
+                let said = driver.run_stream(&mut stream).await;
+                Closed::after(said, driver)
+            }
+            Err(closed) => closed,
+        }
+    }
+
+    /// Opens a session, if the connect handler accepts the client.
+    async fn open(&self, head: Parts, peer: SocketAddr) -> Result<LinkDriver, Closed> {
+        let inner = self.server.inner();
+        let opening = Opening {
+            transport: Transport::WebTransport,
+            revision: Revision::V4,
+            base64: false,
+        };
+        let limit = TimeLimit::new(inner.options.connect_timeout);
+        let answer = match inner.is_leaving() {
+            true => Refusal::Unavailable.into(),
+            false => match ConnectFuture::open(inner, head, Some(peer), opening, limit) {
+                Ok(answer) => answer.await,
+                Err(refusal) => refusal.into(),
+            },
+        };
+        let (status, body) = match answer {
+            Answer::Response(mut response) => match Driver::take_link(&mut response) {
+                Some(driver) => return Ok(driver),
+                None => return Err(Closed::at_once(DisconnectReason::TransportError)),
+            },
+            Answer::Refused(rejection) => {
+                meter::turned_away();
+                let body = String::from_utf8_lossy(rejection.body()).into_owned();
+                (rejection.status(), body)
+            }
+            Answer::Refusal(refusal) => (refused(refusal), refusal.body()),
+            _ => return Err(Closed::at_once(DisconnectReason::TransportError)),
+        };
+        Err(Closed {
+            code: status.as_u16().into(),
+            reason: body.into(),
+            patience: None,
+            _driver: None,
+        })
+    }
+
+    /// Opens a link of a session that was opened by polling. The answer does not tell why there is none.
+    fn upgrade(&self, sid: &Sid) -> Result<LinkDriver, Closed> {
+        let inner = self.server.inner();
+        let session = inner.registry.get(sid);
+        let session = session.filter(|session| session.revision == Revision::V4);
+        let opened = session.ok_or(Refusal::UnknownSid).and_then(|session| {
+            // The runtime of the listener may not have served this server yet.
+            inner.deadlines.watch(inner);
+            let id = session.open_link(Transport::WebTransport, false)?;
+            Ok(LinkDriver::new(session, id))
+        });
+        opened.map_err(|refusal| {
+            refused(refusal);
+            Closed::at_once(DisconnectReason::TransportError)
+        })
+    }
+}
+
+impl Drop for Announcement {
+    fn drop(&mut self) {
+        self.0.inner().listening.end();
+    }
+}
+
+impl fmt::Debug for Listener {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Listener")
+            .field("server", &self.server)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Closed {
+    /// Nothing is under way to the peer.
+    fn at_once(reason: DisconnectReason) -> Self {
+        Self {
+            code: reason.webtransport_code(),
+            reason: reason.as_str().into(),
+            patience: None,
+            _driver: None,
+        }
+    }
+
+    fn after(said: Said, driver: LinkDriver) -> Self {
+        let Said {
+            ending,
+            said,
+            heard,
+        } = said;
+        Self {
+            patience: (said && !heard).then_some(ending.patience),
+            _driver: Some(driver),
+            ..Self::at_once(ending.reason)
+        }
+    }
+}
+
+/// The first packet of a client.
+enum First {
+    Open,
+    Upgrade(Sid),
+}
+
+/// Reads the first packet. Returns `None` for anything that does not open or upgrade a session.
+async fn first_packet<IO>(stream: &mut PacketStream<IO>) -> Option<First>
+where
+    IO: AsyncRead + AsyncWrite + Unpin,
+{
+    let received = loop {
+        if let Some(received) = poll_fn(|cx| stream.poll_read(cx)).await {
+            break received;
+        }
+    };
+    let Received::Frame(frame) = received else {
+        return None;
+    };
+    let Ok(Packet::Open(data)) = v4::decode_frame(frame) else {
+        return None;
+    };
+    if data.is_empty() {
+        return Some(First::Open);
+    }
+    let data: serde_json::Value = serde_json::from_slice(&data).ok()?;
+    let sid = data.get("sid")?.as_str()?.parse().ok()?;
+    Some(First::Upgrade(sid))
+}
+
+/// Counts a refusal. Returns its status.
+fn refused(refusal: Refusal) -> StatusCode {
+    meter::refused(refusal);
+    StatusCode::from_u16(refusal.status()).unwrap_or(StatusCode::BAD_REQUEST)
+}
