@@ -56,9 +56,27 @@ impl Events {
 #[must_use]
 pub fn echo(configure: impl FnOnce(ServerBuilder) -> ServerBuilder) -> (Server, Events) {
     let (told, events) = unbounded_channel();
+    (server(configure, told), Events(events))
+}
+
+/// Several of them, which tell what happens through one channel.
+#[must_use]
+pub fn echoes(
+    count: usize,
+    configure: impl Fn(ServerBuilder) -> ServerBuilder,
+) -> (Vec<Server>, Events) {
+    let (told, events) = unbounded_channel();
+    let servers = (0..count).map(|_| server(&configure, told.clone()));
+    (servers.collect(), Events(events))
+}
+
+fn server(
+    configure: impl FnOnce(ServerBuilder) -> ServerBuilder,
+    told: UnboundedSender<Event>,
+) -> Server {
     let tell = move |event| {
         // The scenario may be over.
-        let _ = UnboundedSender::send(&told, event);
+        let _ = told.send(event);
     };
     let (connected, upgraded, disconnected) = (tell.clone(), tell.clone(), tell);
     let builder = Server::builder()
@@ -75,7 +93,7 @@ pub fn echo(configure: impl FnOnce(ServerBuilder) -> ServerBuilder) -> (Server, 
         .on_disconnect(move |socket: Socket, reason| {
             disconnected(Event::Disconnected(socket.sid(), reason));
         });
-    (configure(builder).build(), Events(events))
+    configure(builder).build()
 }
 
 /// Answers a message: `twice` by two messages 1 ms apart, `flood` by numbers until the client has moved to WebSocket and

@@ -5,6 +5,7 @@ mod axum;
 mod hyper;
 mod warp;
 
+use std::marker::PhantomData;
 use std::net::SocketAddr;
 use std::pin::Pin;
 
@@ -29,9 +30,35 @@ pub trait Host {
     /// Whether a FIN while a poll waits ends the session at once. Otherwise the heartbeat ends it.
     const FIN_ENDS_POLL: bool = true;
 
+    /// How many of them make up a cluster; one alone is none.
+    const NODES: usize = 1;
+
     /// Starts it on a free port.
     fn start(server: Server) -> impl Future<Output = Running>;
 }
+
+/// A cluster of three hosts of one kind. Each connection of a client enters at any of them, as behind a load balancer
+/// without sticky sessions.
+#[derive(Debug)]
+pub struct ThreeOf<H>(PhantomData<H>);
+
+impl<H: Host> Host for ThreeOf<H> {
+    const FIN_ENDS_POLL: bool = H::FIN_ENDS_POLL;
+    const NODES: usize = 3;
+
+    fn start(server: Server) -> impl Future<Output = Running> {
+        H::start(server)
+    }
+}
+
+/// Clusters of one kind of host each.
+pub type ThreeAxum = ThreeOf<Axum>;
+/// See [`ThreeAxum`].
+pub type ThreeActix = ThreeOf<ActixConfigure>;
+/// See [`ThreeAxum`].
+pub type ThreeWarp = ThreeOf<WarpLayer>;
+/// See [`ThreeAxum`].
+pub type ThreeHyper = ThreeOf<Hyper>;
 
 type Stop = Box<dyn FnOnce() -> Pin<Box<dyn Future<Output = ()>>>>;
 
@@ -113,5 +140,25 @@ macro_rules! on_one_host_of_each_kind {
         $run! { actix_configure ActixConfigure $list }
         $run! { warp_layer WarpLayer $list }
         $run! { hyper Hyper $list }
+    };
+}
+
+/// The same for a cluster of each kind of host.
+#[macro_export]
+macro_rules! on_a_cluster_of_each_kind {
+    ($run:ident! $list:tt) => {
+        $run! { three_axum ThreeAxum $list }
+        $run! { three_actix ThreeActix $list }
+        $run! { three_warp ThreeWarp $list }
+        $run! { three_hyper ThreeHyper $list }
+    };
+}
+
+/// The same for every mounting, and then for a cluster of each kind of host.
+#[macro_export]
+macro_rules! on_every_host_and_cluster {
+    ($run:ident! $list:tt) => {
+        $crate::on_every_host! { $run! $list }
+        $crate::on_a_cluster_of_each_kind! { $run! $list }
     };
 }

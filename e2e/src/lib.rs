@@ -13,6 +13,7 @@ pub mod frame;
 pub mod host;
 pub mod http2;
 pub mod puppet;
+pub mod site;
 
 use std::time::Duration;
 

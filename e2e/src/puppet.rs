@@ -87,6 +87,12 @@ impl Puppet {
 }
 
 impl<IO: AsyncRead + AsyncWrite + Unpin> Puppet<IO> {
+    /// The address of the host.
+    #[must_use]
+    pub const fn host(&self) -> SocketAddr {
+        self.address
+    }
+
     /// Speaks over a stream of bytes.
     pub fn over(stream: IO, address: SocketAddr) -> Self {
         Self {
@@ -162,12 +168,14 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Puppet<IO> {
         self.accepted().await;
     }
 
-    /// Becomes a WebSocket and offers extensions to it. What the host has agreed to, or an empty string.
+    /// Becomes a WebSocket and offers extensions to it, if any. What the host has agreed to, or an empty string.
     pub async fn upgrade_with(&mut self, target: &str, extensions: &str) -> String {
         let mut handshake = self.handshake(target);
-        handshake.truncate(handshake.len() - 2);
-        let offer = format!("sec-websocket-extensions: {extensions}\r\n\r\n");
-        handshake.extend(offer.into_bytes());
+        if !extensions.is_empty() {
+            handshake.truncate(handshake.len() - 2);
+            let offer = format!("sec-websocket-extensions: {extensions}\r\n\r\n");
+            handshake.extend(offer.into_bytes());
+        }
         self.write(handshake).await;
         let response = self.accepted().await;
         response.header("sec-websocket-extensions").to_owned()

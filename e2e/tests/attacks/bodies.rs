@@ -114,7 +114,7 @@ pub(crate) async fn tiny_chunks(siege: &mut Siege) {
 pub(crate) async fn tiny_packets(siege: &mut Siege) {
     const COUNT: usize = 20_000;
     let (sid, target, mut poll) = siege.poller().await;
-    let socket = siege.server.socket(&sid).unwrap();
+    let socket = siege.site.socket(&sid).unwrap();
     let mut post = siege.connect().await;
     let body = ["4"; COUNT].join("\x1e");
     post.send_post(&target, &format!("content-length: {}\r\n", body.len()))

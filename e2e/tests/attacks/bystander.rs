@@ -1,6 +1,5 @@
 //! Clients that mind their own business, on either transport, while another one attacks.
 
-use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use engineio_e2e::puppet::Puppet;
@@ -10,7 +9,6 @@ use tokio::task::JoinHandle;
 use tokio::time::MissedTickBehavior;
 
 use crate::machine::Machine;
-use crate::siege::{POLLING, WEBSOCKET, sid};
 
 /// The interval between messages of a bystander.
 const PACE: Duration = Duration::from_millis(5);
@@ -37,22 +35,18 @@ pub(crate) struct Bystander {
 }
 
 impl Bystander {
-    pub(crate) async fn over_polling(address: SocketAddr) -> Self {
-        let mut poll = Puppet::connect(address).await;
-        let open = poll.get(POLLING).await;
-        let target = format!("{POLLING}&sid={}", sid(open.text()));
+    /// Polls for a session over one connection, and posts over the other.
+    pub(crate) fn over_polling(target: String, poll: Puppet, post: Puppet) -> Self {
         Self::start(Polling {
-            post: Puppet::connect(address).await,
             poll,
+            post,
             target,
             waiting: false,
         })
     }
 
-    pub(crate) async fn over_websocket(address: SocketAddr) -> Self {
-        let mut socket = Puppet::connect(address).await;
-        socket.upgrade(WEBSOCKET).await;
-        assert!(socket.hear().await.starts_with("0{"));
+    /// Speaks over the WebSocket of a session.
+    pub(crate) fn over_websocket(socket: Puppet) -> Self {
         Self::start(socket)
     }
 

@@ -193,7 +193,7 @@ pub(crate) async fn pings(siege: &mut Siege) {
 pub(crate) async fn tiny_messages(siege: &mut Siege) {
     const COUNT: usize = 20_000;
     let (sid, mut client) = siege.websocket().await;
-    let socket = siege.server.socket(&sid).unwrap();
+    let socket = siege.site.socket(&sid).unwrap();
     let frames = frame::text("4").repeat(COUNT);
     let (mut reader, mut writer) = client.split();
     let read = async {

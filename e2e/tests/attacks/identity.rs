@@ -164,7 +164,7 @@ pub(crate) async fn other_methods(siege: &mut Siege) {
     for method in ["HEAD", "PUT", "DELETE", "PATCH", "TRACE", "OPTIONS", "EVIL"] {
         let mut client = siege.connect().await;
         let headers = "content-length: 0\r\nconnection: close\r\n";
-        let host = siege.address;
+        let host = client.host();
         let head = format!(
             "{method} {} HTTP/1.1\r\nhost: {host}\r\n{headers}\r\n",
             victim.0

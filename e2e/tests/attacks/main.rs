@@ -48,7 +48,7 @@ macro_rules! attacks_on_a_process {
     };
 }
 
-engineio_e2e::on_every_host! { attacks! [
+engineio_e2e::on_every_host_and_cluster! { attacks! [
     bodies: endless_chunks tiny_chunks tiny_packets no_packets compressed behind_a_get;
     frames: forbidden not_utf8 no_packets too_large compressed tiny_messages endless_fragments;
     heads: huge two_lengths two_origins broken_handshakes injection paths;
@@ -70,6 +70,21 @@ mod at_length {
             posting_half_closed websockets_reset websockets_half_closed opening_reset opening_half_closed
             upgrading_reset upgrading_half_closed half_closed_requests;
     ] }
+}
+
+/// Of those, the ones for clusters: not those that depend on how soon all buffers on the way are full.
+mod on_clusters {
+    mod at_length {
+        engineio_e2e::on_a_cluster_of_each_kind! { attacks! [
+            bodies: ten_gigabytes_announced;
+            frames: pings;
+            slow: frame_of_bytes heads;
+            stalled: echo_over_polling broadcast_over_polling answers handshakes;
+            crowds: handshaken_reset handshaken_half_closed waiting_reset waiting_half_closed posting_reset
+                posting_half_closed websockets_reset websockets_half_closed opening_reset opening_half_closed
+                upgrading_reset upgrading_half_closed half_closed_requests;
+        ] }
+    }
 }
 
 /// And these need a process of their own, whose memory and descriptors are counted.

@@ -9,13 +9,20 @@ use engineio_e2e::puppet::Puppet;
 use crate::bystander::Bystander;
 use crate::machine::Machine;
 use crate::process::Process;
-use crate::siege::{POLLING, sid};
+use crate::siege::{POLLING, WEBSOCKET, sid};
 
 /// One on each transport. With them, the process has that many clients.
 async fn bystanders(process: &Process) -> [Bystander; 2] {
+    let mut poll = Puppet::connect(process.address).await;
+    let open = poll.get(POLLING).await;
+    let target = format!("{POLLING}&sid={}", sid(open.text()));
+    let post = Puppet::connect(process.address).await;
+    let mut socket = Puppet::connect(process.address).await;
+    socket.upgrade(WEBSOCKET).await;
+    assert!(socket.hear().await.starts_with("0{"));
     let mut bystanders = [
-        Bystander::over_polling(process.address).await,
-        Bystander::over_websocket(process.address).await,
+        Bystander::over_polling(target, poll, post),
+        Bystander::over_websocket(socket),
     ];
     for bystander in &mut bystanders {
         bystander.is_well().await;

@@ -1,32 +1,26 @@
 //! A host under attack, and what every attack must leave intact.
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use engineio_e2e::app::{self, Event, Events};
+use engineio_e2e::app::{Event, Events};
 use engineio_e2e::host::Host;
 use engineio_e2e::puppet::Puppet;
+use engineio_e2e::site::Site;
+pub(crate) use engineio_e2e::site::{POLLING, WEBSOCKET, sid, upgrade_target};
 use engineio_e2e::within;
-use engineio_tower::{DisconnectReason, Server, ServerBuilder, Sid};
+use engineio_tower::{DisconnectReason, ServerBuilder, Sid};
 
 use crate::bystander::Bystander;
 use crate::machine::Machine;
-
-/// The target of a handshake by polling.
-pub(crate) const POLLING: &str = "/engine.io/?EIO=4&transport=polling";
-
-/// The target of a handshake by WebSocket.
-pub(crate) const WEBSOCKET: &str = "/engine.io/?EIO=4&transport=websocket";
 
 /// The time limit for a shutdown, including delays of a busy machine.
 const GRACE: Duration = Duration::from_millis(50);
 const LATE: Duration = Duration::from_millis(950);
 
-/// A host with its server, and one bystander on each transport.
+/// A host with its server, or a cluster, and one bystander on each transport.
 pub(crate) struct Siege {
-    pub(crate) address: SocketAddr,
-    pub(crate) server: Server,
+    pub(crate) site: Site,
     events: Events,
     ended: HashMap<Sid, DisconnectReason>,
     bystanders: [Bystander; 2],
@@ -36,21 +30,20 @@ pub(crate) struct Siege {
 /// Runs an attack on a host. Before, while and after it, a client on each transport talks with the server: it must lose
 /// nothing, and wait for nothing. At last the server must shut down in its time.
 pub(crate) async fn withstand<H: Host>(
-    rules: impl FnOnce(ServerBuilder) -> ServerBuilder,
+    rules: impl Fn(ServerBuilder) -> ServerBuilder,
     attack: impl AsyncFnOnce(&mut Siege),
 ) {
     let machine = Machine::watch();
-    let (server, events) = app::echo(rules);
-    let host = H::start(server.clone()).await;
+    let (site, events) = Site::start::<H>(rules).await;
+    let (_, target, poll) = site.poller().await;
+    let over_polling = Bystander::over_polling(target, poll, site.connect().await);
+    let mut socket = site.connect().await;
+    site.open_websocket(&mut socket, "").await;
     let mut siege = Siege {
-        address: host.address,
-        server,
+        site,
         events,
         ended: HashMap::new(),
-        bystanders: [
-            Bystander::over_polling(host.address).await,
-            Bystander::over_websocket(host.address).await,
-        ],
+        bystanders: [over_polling, Bystander::over_websocket(socket)],
         news: 0,
     };
     siege.bystanders_are_well().await;
@@ -63,9 +56,9 @@ pub(crate) async fn withstand<H: Host>(
         assert_eq!(progress.news, siege.news, "news over {transport}");
     }
     let begun = Instant::now();
-    within("the shutdown", siege.server.shutdown(GRACE)).await;
+    within("the shutdown", siege.site.shutdown(GRACE)).await;
     assert!(begun.elapsed() < GRACE + LATE, "{:?}", begun.elapsed());
-    assert!(siege.server.is_empty(), "{} are left", siege.server.len());
+    assert!(siege.site.is_empty(), "{} are left", siege.site.len());
 }
 
 impl Siege {
@@ -77,37 +70,34 @@ impl Siege {
 
     /// Returns the number of clients other than the bystanders.
     pub(crate) fn strangers(&self) -> usize {
-        self.server.len() - self.bystanders.len()
+        self.site.len() - self.bystanders.len()
     }
 
     pub(crate) async fn connect(&self) -> Puppet {
-        Puppet::connect(self.address).await
+        self.site.connect().await
     }
 
-    /// A session by polling: its id, the target of its requests, and the connection of the handshake.
+    /// A session by polling: its id, the target of its requests, and a connection for them.
     pub(crate) async fn poller(&self) -> (Sid, String, Puppet) {
-        let mut puppet = self.connect().await;
-        let open = puppet.get(POLLING).await;
-        assert_eq!(open.status, 200, "{open:?}");
-        let sid = sid(open.text());
-        (sid.parse().unwrap(), format!("{POLLING}&sid={sid}"), puppet)
+        self.site.poller().await
     }
 
     /// A WebSocket that has had its open packet.
     pub(crate) async fn websocket(&self) -> (Sid, Puppet) {
         let mut socket = self.connect().await;
-        socket.upgrade(WEBSOCKET).await;
-        let open = socket.hear().await;
-        (sid(&open).parse().unwrap(), socket)
+        let (sid, _) = self.site.open_websocket(&mut socket, "").await;
+        (sid, socket)
     }
 
     /// The same on which messages may be compressed.
     pub(crate) async fn deflating_websocket(&self) -> (Sid, Puppet) {
         let mut socket = self.connect().await;
-        let agreed = socket.upgrade_with(WEBSOCKET, "permessage-deflate").await;
+        let (sid, agreed) = self
+            .site
+            .open_websocket(&mut socket, "permessage-deflate")
+            .await;
         assert!(agreed.starts_with("permessage-deflate;"), "{agreed}");
-        let open = socket.hear().await;
-        (sid(&open).parse().unwrap(), socket)
+        (sid, socket)
     }
 
     /// Waits for the end of a session, and returns its reason. Every session ends once.
@@ -145,7 +135,7 @@ impl Siege {
     /// Sends a message to all, and waits until the bystanders have it. Returns how many it was queued for.
     pub(crate) async fn broadcast(&mut self, len: usize) -> usize {
         let text = format!("news {} {}", self.news, "x".repeat(len));
-        let queued = self.server.broadcast(text);
+        let queued = self.site.broadcast(&text);
         self.news += 1;
         for bystander in &mut self.bystanders {
             let news = self.news;
@@ -153,15 +143,4 @@ impl Siege {
         }
         queued
     }
-}
-
-/// The target of the WebSocket that a polling session upgrades to.
-pub(crate) fn upgrade_target(polling: &str) -> String {
-    polling.replace("transport=polling", "transport=websocket")
-}
-
-/// The session id of an open packet.
-pub(crate) fn sid(open: &str) -> &str {
-    let rest = open.split_once("\"sid\":\"").unwrap().1;
-    rest.split_once('"').unwrap().0
 }

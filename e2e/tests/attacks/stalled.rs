@@ -7,7 +7,7 @@ use engineio_e2e::puppet::Puppet;
 use engineio_tower::DisconnectReason::{PingTimeout, SlowConsumer};
 use engineio_tower::{Config, ServerBuilder, Sid};
 
-use crate::siege::{Siege, WEBSOCKET, sid};
+use crate::siege::{Siege, WEBSOCKET};
 
 /// The limit of a client's outbox in these tests.
 const OUTBOX: usize = 100_000;
@@ -26,15 +26,15 @@ pub(crate) fn rules(builder: ServerBuilder) -> ServerBuilder {
 
 /// A WebSocket whose way back is soon full.
 async fn narrow(siege: &Siege) -> (Sid, Puppet) {
-    let mut socket = Puppet::connect_narrow(siege.address).await;
-    socket.upgrade(WEBSOCKET).await;
-    (sid(&socket.hear().await).parse().unwrap(), socket)
+    let mut socket = siege.site.connect_narrow().await;
+    let (sid, _) = siege.site.open_websocket(&mut socket, "").await;
+    (sid, socket)
 }
 
 /// Its own echo fills the way back, then the outbox, then the inbox; then it is read no more, and the heartbeat ends it.
 pub(crate) async fn echo_over_websocket(siege: &mut Siege) {
     let (sid, mut client) = narrow(siege).await;
-    let socket = siege.server.socket(&sid).unwrap();
+    let socket = siege.site.socket(&sid).unwrap();
     let flood = async {
         let message = frame::binary(&[0; MESSAGE]);
         let mut sent = 0_usize;
@@ -55,7 +55,7 @@ pub(crate) async fn echo_over_websocket(siege: &mut Siege) {
 /// The same by POSTs, and no GET.
 pub(crate) async fn echo_over_polling(siege: &mut Siege) {
     let (sid, target, mut client) = siege.poller().await;
-    let socket = siege.server.socket(&sid).unwrap();
+    let socket = siege.site.socket(&sid).unwrap();
     let body = vec![[b"4".as_slice(), &[b'x'; MESSAGE]].concat(); 25].join(&0x1e);
     while client.post(&target, &body).await.status == 200 {
         let queued = socket.queued_bytes();
@@ -83,7 +83,7 @@ pub(crate) async fn broadcast_over_polling(siege: &mut Siege) {
 }
 
 async fn broadcast_until_gone(siege: &mut Siege, sid: Sid) {
-    let socket = siege.server.socket(&sid).unwrap();
+    let socket = siege.site.socket(&sid).unwrap();
     let mut missed = false;
     while socket.is_connected() {
         missed |= siege.broadcast(NEWS).await < 3 && socket.is_connected();

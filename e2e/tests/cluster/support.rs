@@ -7,18 +7,10 @@ use engineio_cluster::{Cluster, ClusterBuilder, Peers};
 use engineio_e2e::app::{self, Event, Events};
 use engineio_e2e::host::{Host, Hyper, Running};
 use engineio_e2e::puppet::Puppet;
+pub(crate) use engineio_e2e::site::{POLLING, SECRET, WEBSOCKET, sid, upgrade_target};
 use engineio_tower::{EngineIoService, Server, ServerBuilder, serve};
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
-
-/// The target of a handshake by polling.
-pub(crate) const POLLING: &str = "/engine.io/?EIO=4&transport=polling";
-
-/// The target of a handshake by WebSocket.
-pub(crate) const WEBSOCKET: &str = "/engine.io/?EIO=4&transport=websocket";
-
-/// The secret of the clusters.
-pub(crate) const SECRET: &str = "correct horse battery staple";
 
 /// One node, with its server and its host.
 pub(crate) struct Node {
@@ -36,25 +28,16 @@ pub(crate) async fn nodes<const N: usize>() -> [Node; N] {
 pub(crate) async fn nodes_with<H: Host, const N: usize>(
     configure: impl Fn(ServerBuilder) -> ServerBuilder,
 ) -> [Node; N] {
-    let mut listeners = Vec::new();
-    for _ in 0..N {
-        listeners.push(TcpListener::bind("127.0.0.1:0").await.unwrap());
-    }
-    let peers: Vec<_> = listeners
-        .iter()
-        .zip('a'..)
-        .map(|(listener, name)| {
-            let address = listener.local_addr().unwrap().to_string();
-            (name.to_string(), address)
-        })
-        .collect();
+    let (servers, all_events): (Vec<_>, Vec<_>) = (0..N).map(|_| app::echo(&configure)).unzip();
+    let clusters = engineio_e2e::site::cluster(&servers).await;
     let mut nodes = Vec::new();
-    for (listener, (name, _)) in listeners.into_iter().zip(&peers) {
-        let builder = Cluster::builder()
-            .name(name)
-            .listener(listener)
-            .peers(Peers::fixed(peers.clone()).unwrap());
-        nodes.push(node::<H>(builder, app::echo(&configure)).await);
+    for ((server, events), cluster) in servers.into_iter().zip(all_events).zip(clusters) {
+        nodes.push(Node {
+            host: H::start(server.clone()).await,
+            server,
+            events,
+            cluster,
+        });
     }
     nodes.try_into().ok().unwrap()
 }
@@ -164,15 +147,4 @@ impl Node {
         assert!(matches!(event, Event::Connected(..)), "{event:?}");
         format!("{POLLING}&sid={}", sid(open.text()))
     }
-}
-
-/// The target of the WebSocket that a polling session upgrades to.
-pub(crate) fn upgrade_target(polling: &str) -> String {
-    polling.replace("transport=polling", "transport=websocket")
-}
-
-/// The session id of an open packet.
-pub(crate) fn sid(open: &str) -> &str {
-    let rest = open.split_once("\"sid\":\"").unwrap().1;
-    rest.split_once('"').unwrap().0
 }

@@ -16,7 +16,8 @@ use crate::support::{Scene, scene, scene_with, upgrade_target};
 /// A GET that waits for packets, in a session whose heart beats fast where only the heartbeat can end it.
 async fn waiting_poll<H: Host>() -> (Scene, Puppet) {
     let (tell, mut asked) = unbounded_channel();
-    let mut scene = scene_with::<H>(|builder| {
+    let mut scene = scene_with::<H>(move |builder| {
+        let tell = tell.clone();
         let builder = builder.headers(move |head: &Parts, _: &mut HeaderMap| {
             let _ = tell.send(head.uri.clone());
         });

@@ -69,7 +69,6 @@ pub(crate) async fn chunked_post<H: Host>() {
 /// The client writes its whole request before it reads, as Node.js and proxies do. A reset would take the answer from it.
 pub(crate) async fn refused_before_the_body<H: Host>() {
     let mut scene = scene::<H>().await;
-    let host = scene.host.address;
     let unknown = format!("{POLLING}&sid=unknown");
     let rejected = format!("{POLLING}&reject=1");
     let foreign = "origin: https://elsewhere.example\r\n";
@@ -83,6 +82,7 @@ pub(crate) async fn refused_before_the_body<H: Host>() {
             (401, "GET", &rejected, ""),
         ] {
             let mut client = scene.connect().await;
+            let host = client.host();
             let head = format!(
                 "{method} {target} HTTP/1.1\r\nhost: {host}\r\n{header}content-length: {LARGE}\r\n\r\n"
             );

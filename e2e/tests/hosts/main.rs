@@ -22,7 +22,7 @@ macro_rules! scenarios {
     };
 }
 
-engineio_e2e::on_every_host! { scenarios! [
+engineio_e2e::on_every_host_and_cluster! { scenarios! [
     opening: handshake early_frame refused_websocket connection_option peer_address polling_echo websocket_echo upgrade
         upgrade_under_load;
     limits: too_large_by_length too_large_chunked chunked_post refused_before_the_body;

@@ -69,8 +69,7 @@ pub(crate) async fn shutdown<H: Host>() {
     let mut socket = scene.websocket().await;
     let open = scene.connect().await;
 
-    let server = scene.server.clone();
-    let disconnecting = tokio::spawn(async move { server.shutdown(PATIENCE).await });
+    let disconnecting = tokio::spawn(scene.site.shutdown(PATIENCE));
     assert_eq!(poll.response().await.text(), "1");
     // It may arrive just before its session is asked to close, and then once more.
     let mut payload = late.get(&queued).await.text().to_owned();
@@ -94,8 +93,8 @@ pub(crate) async fn shutdown<H: Host>() {
             DisconnectReason::Shutdown
         );
     }
-    let address = scene.host.address;
+    let address = open.host();
     drop(open);
-    within("the host's shutdown", scene.host.stop()).await;
+    within("the host's shutdown", scene.site.stop()).await;
     assert!(tokio::net::TcpStream::connect(address).await.is_err());
 }

@@ -7,12 +7,8 @@ use engineio_e2e::host::Host;
 use crate::support::{POLLING, Scene, WEBSOCKET, scene, sid, upgrade_target};
 
 pub(crate) async fn handshake<H: Host>() {
-    let Scene {
-        host,
-        mut events,
-        server,
-    } = scene::<H>().await;
-    let mut client = engineio_e2e::puppet::Puppet::connect(host.address).await;
+    let Scene { site, mut events } = scene::<H>().await;
+    let mut client = site.connect().await;
     let slashless = POLLING.replace("/?", "?");
     let below = POLLING.replace("/?", "/below/it/?");
     for target in [POLLING, &slashless, &below] {
@@ -31,7 +27,7 @@ pub(crate) async fn handshake<H: Host>() {
         };
         assert_eq!(connected.as_str(), sid(open.text()));
     }
-    assert_eq!(server.len(), 3);
+    assert_eq!(site.len(), 3);
     let unknown = client.get(&format!("{POLLING}&sid=nobody")).await;
     assert_eq!(unknown.status, 400);
     assert_eq!(unknown.header("content-type"), "application/json");

@@ -9,7 +9,7 @@ use crate::support::{POLLING, WEBSOCKET, scene, scene_with, sid, upgrade_target}
 pub(crate) async fn own_origin<H: Host>() {
     let scene = scene::<H>().await;
     let mut client = scene.connect().await;
-    let origin = format!("http://{}", scene.host.address);
+    let origin = format!("http://{}", client.host());
     let headers = format!("origin: {origin}\r\n");
     let open = client.request("GET", POLLING, &headers).await;
     assert_eq!(open.status, 200, "{open:?}");
@@ -37,7 +37,7 @@ pub(crate) async fn foreign_origin<H: Host>() {
 pub(crate) async fn preflight<H: Host>() {
     let scene = scene::<H>().await;
     let mut client = scene.connect().await;
-    let origin = format!("http://{}", scene.host.address);
+    let origin = format!("http://{}", client.host());
     let headers = format!("origin: {origin}\r\naccess-control-request-method: POST\r\n");
     let answer = client.request("OPTIONS", POLLING, &headers).await;
     assert!(matches!(answer.status, 200 | 204), "{answer:?}");
