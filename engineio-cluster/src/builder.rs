@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
@@ -10,12 +11,13 @@ use engineio_tower::Server;
 use http::HeaderValue;
 use thiserror::Error;
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
 
 use crate::cluster::{Cluster, Inner};
 use crate::forward::{Forwarder, Relays};
-use crate::link::{Credentials, Links};
+use crate::link::{Credentials, Links, is_another};
 use crate::listener::{self, Node, Rejections};
 use crate::members::Members;
 use crate::membership::{Local, Membership};
@@ -122,7 +124,7 @@ impl ClusterBuilder {
     /// # Errors
     ///
     /// Fails if the name is not a node id, if the address cannot be listened at, if the secret is missing, if the bus does
-    /// not let the node join, or if the server belongs to a cluster already.
+    /// not let the node join, if another node has its name, or if the server belongs to a cluster already.
     ///
     /// # Panics
     ///
@@ -159,19 +161,30 @@ impl ClusterBuilder {
         }
         let members = Members::new();
         let fixed = self.bus.is_none();
-        for (peer, listed) in self.peers {
-            if fixed && peer == id && listed.rsplit(':').next() != Some(&address.port().to_string())
-            {
-                tracing::warn!(target: "engineio::cluster", node = %id, %listed, %address, "the list of nodes has this node at another port; another node may have its name");
+        let mut own_entry = None;
+        for (peer, listed) in self.peers.into_iter().filter(|_| fixed) {
+            if peer == id {
+                own_entry = Some(listed);
+                continue;
             }
-            if fixed && peer != id {
-                let address = listed;
-                members.insert(Member {
-                    id: peer,
-                    incarnation: 0,
+            members.insert(Member {
+                id: peer,
+                incarnation: 0,
+                address: listed,
+                state: MemberState::Up,
+                sessions: 0,
+            });
+        }
+        if let Some(listed) = &own_entry {
+            let is_meant = match &self.advertise {
+                Some(advertised) => advertised == listed,
+                None => listed.rsplit(':').next() == Some(&address.port().to_string()),
+            };
+            if !is_meant {
+                return Err(StartError::ListedElsewhere {
+                    id,
+                    listed: Arc::clone(listed),
                     address,
-                    state: MemberState::Up,
-                    sessions: 0,
                 });
             }
         }
@@ -206,6 +219,29 @@ impl ClusterBuilder {
             membership.clone(),
         ));
         let relays = Arc::new(Relays::default());
+        let node = Arc::new(Node {
+            id,
+            incarnation,
+            credentials: credentials.clone(),
+            server: server.clone(),
+            relays: Arc::clone(&relays),
+            draining: AtomicBool::new(false),
+            rejections: Rejections::default(),
+        });
+        let (stop, stopped) = watch::channel(());
+        let (done, listening) = watch::channel(());
+        let serving = listener::serve(listener, Arc::clone(&node), stopped);
+        tokio::spawn(async move {
+            serving.await;
+            drop(done);
+        });
+        // Asked now that this node would answer itself.
+        if let Some(listed) = own_entry
+            && is_another(id, incarnation, Arc::clone(&listed), &credentials).await
+        {
+            let address = listed;
+            return Err(JoinError::IdInUse { id, address }.into());
+        }
         let forwarder = Forwarder {
             links: Arc::clone(&links),
             relays: Arc::clone(&relays),
@@ -214,15 +250,11 @@ impl ClusterBuilder {
         if !server.forward(Arc::new(forwarder)) {
             return Err(StartError::AlreadyStarted);
         }
-        let node = Arc::new(Node {
-            id,
-            credentials,
-            server: server.clone(),
-            relays,
-            draining: AtomicBool::new(false),
-            rejections: Rejections::default(),
+        // The server drops it when it has shut down: not before, and whoever shuts it down.
+        server.spawn(async move {
+            std::future::pending::<()>().await;
+            drop(stop);
         });
-        server.spawn(listener::serve(listener, Arc::clone(&node)));
         server.spawn(Arc::clone(&links).follow_members());
         if fixed {
             server.spawn(follow_fixed(Arc::clone(&links)));
@@ -235,6 +267,7 @@ impl ClusterBuilder {
             incarnation,
             membership,
             links,
+            listening,
         }))
     }
 }
@@ -296,6 +329,18 @@ pub enum StartError {
     /// The bus does not let the node join.
     #[error(transparent)]
     Join(#[from] JoinError),
+    /// The list of nodes has this node at another address, so that another node may have its name.
+    #[error(
+        "the list of nodes has the node {id} at {listed}, and this one listens at {address}: give it another name, or say with `advertise` that it is reached there"
+    )]
+    ListedElsewhere {
+        /// The id of this node.
+        id: NodeId,
+        /// The address in the list.
+        listed: Arc<str>,
+        /// The address of the internal listener.
+        address: SocketAddr,
+    },
     /// The secret is empty.
     #[error("the secret of the cluster is empty")]
     EmptySecret,

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use engineio_tower::{Message, Sid};
 use thiserror::Error;
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::builder::ClusterBuilder;
@@ -59,6 +60,8 @@ pub(crate) struct Inner {
     /// The membership, as the bus shows it. Without a bus the peers are a fixed list.
     pub(crate) membership: Option<Arc<Membership>>,
     pub(crate) links: Arc<Links>,
+    /// Closed when the internal listener has ended.
+    pub(crate) listening: watch::Receiver<()>,
 }
 
 impl Cluster {
@@ -287,6 +290,12 @@ impl Cluster {
         if let Some(membership) = &self.inner.membership {
             membership.leave().await;
         }
+    }
+
+    /// Waits until the answers to other nodes have been written and the internal listener has ended.
+    pub(crate) async fn listener_ended(&self) {
+        let mut listening = self.inner.listening.clone();
+        while listening.changed().await.is_ok() {}
     }
 
     pub(crate) fn node(&self) -> &Arc<Node> {

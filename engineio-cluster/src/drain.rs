@@ -106,6 +106,7 @@ impl Cluster {
             }
         }
         node.server.shutdown(pace.grace).await;
+        self.listener_ended().await;
         self.leave().await;
     }
 

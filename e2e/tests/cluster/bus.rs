@@ -5,6 +5,7 @@ use std::time::Duration;
 use engineio_cluster::{Cluster, Drain, JoinError, MemoryBroker, StartError};
 use engineio_e2e::host::Hyper;
 use engineio_e2e::{app, within};
+use tokio::net::TcpListener;
 
 use crate::support::{Node, SECRET, node};
 
@@ -16,13 +17,17 @@ async fn joined(broker: &MemoryBroker, name: &str) -> Node {
 /// Two nodes that know each other.
 async fn pair(broker: &MemoryBroker) -> [Node; 2] {
     let (a, b) = tokio::join!(joined(broker, "a"), joined(broker, "b"));
+    known(&a, &b).await;
+    [a, b]
+}
+
+async fn known(a: &Node, b: &Node) {
     let known = async {
         while a.cluster.nodes().len() < 2 || b.cluster.nodes().len() < 2 {
             tokio::task::yield_now().await;
         }
     };
     within("the announcements", known).await;
-    [a, b]
 }
 
 #[tokio::test]
@@ -57,6 +62,22 @@ async fn broker_gone_costs_broadcasts_and_no_session() {
     assert_eq!(b.connect().await.get(&target).await.text(), "4to all");
     assert_eq!(b.connect().await.post(&target, "4on").await.status, 200);
     assert_eq!(b.connect().await.get(&target).await.text(), "4on");
+}
+
+#[tokio::test]
+async fn a_node_whose_address_rejects_connections_is_unavailable_while_it_lives() {
+    let broker = MemoryBroker::new();
+    let closed = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let rejecting = closed.local_addr().unwrap().to_string();
+    drop(closed);
+    let builder = Cluster::builder().name("b").bus(broker.connect());
+    let behind_firewall = node::<Hyper>(builder.advertise(rejecting), app::echo(|builder| builder));
+    let (a, mut b) = tokio::join!(joined(&broker, "a"), behind_firewall);
+    known(&a, &b).await;
+    let target = b.poller().await;
+    assert_eq!(a.connect().await.get(&target).await.status, 503);
+    assert_eq!(b.connect().await.post(&target, "4lives").await.status, 200);
+    assert_eq!(a.cluster.nodes().len(), 2);
 }
 
 #[tokio::test]

@@ -6,18 +6,13 @@ use std::time::{Duration, Instant};
 use engineio_cluster::{Cluster, Peers};
 use engineio_e2e::app;
 use engineio_e2e::host::{Host, Hyper};
-use engineio_e2e::puppet::{Puppet, Response};
+use engineio_e2e::puppet::Puppet;
 use tokio::net::TcpListener;
 
 use crate::support::{Mortal, POLLING, SECRET, upgrade_target};
 
 /// The answer to a request for a session that is over, or was never there.
-fn assert_unknown(response: &Response) {
-    assert_eq!(
-        (response.status, response.text()),
-        (400, r#"{"code":1,"message":"Session ID unknown"}"#)
-    );
-}
+const UNKNOWN: &str = r#"{"code":1,"message":"Session ID unknown"}"#;
 
 /// A node that knows one other, named `x`, at this address.
 async fn entry_to(address: SocketAddr) -> engineio_e2e::host::Running {
@@ -38,7 +33,7 @@ fn poll_at_x() -> String {
 }
 
 #[tokio::test]
-async fn owner_killed_its_sessions_are_unknown_at_once_and_others_go_on() {
+async fn owner_killed_its_sessions_are_unavailable_at_once_and_others_go_on() {
     let [a, b, c] = Mortal::start().await;
     let (lost, bystander) = (a.poller().await, c.poller().await);
     let mut waiting = b.connect().await;
@@ -48,8 +43,9 @@ async fn owner_killed_its_sessions_are_unknown_at_once_and_others_go_on() {
     assert_eq!(b.connect().await.post(&lost, "3").await.status, 200);
     a.kill();
     let killed = Instant::now();
-    assert_unknown(&waiting.response().await);
-    assert_unknown(&b.connect().await.post(&lost, "4lost").await);
+    // Of a fixed list nobody is declared dead: it may be a firewall that rejects.
+    assert_eq!(waiting.response().await.status, 503);
+    assert_eq!(b.connect().await.post(&lost, "4lost").await.status, 503);
     assert!(killed.elapsed() < Duration::from_secs(1));
     assert_eq!(b.connect().await.post(&bystander, "4on").await.status, 200);
     assert_eq!(living.response().await.text(), "4on");
@@ -89,7 +85,8 @@ async fn entry_killed_what_entered_there_ends_at_its_owner() {
         }
     };
     engineio_e2e::within("the end of the session", over).await;
-    assert_unknown(&a.connect().await.get(&target).await);
+    let polled = a.connect().await.get(&target).await;
+    assert_eq!((polled.status, polled.text()), (400, UNKNOWN));
 }
 
 #[tokio::test]

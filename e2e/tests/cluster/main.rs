@@ -1,6 +1,7 @@
 //! A cluster of nodes in one process: any node serves any request, and each row of the table of failures.
 
 mod bus;
+mod crowd;
 mod failures;
 mod forwarding;
 mod operations;

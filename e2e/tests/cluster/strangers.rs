@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
-use engineio_cluster::{Cluster, StartError};
+use engineio_cluster::{Cluster, JoinError, Peers, StartError};
 use engineio_tower::{PeerAddr, Scheme, Server};
 use h2::client::{ResponseFuture, SendRequest};
 use http::{Request, StatusCode};
@@ -159,6 +159,28 @@ async fn a_listener_beyond_this_machine_needs_a_secret() {
     assert_eq!(first.unwrap().id().as_str().len(), 8);
     let second = Cluster::builder().start(&server).await;
     assert!(matches!(second, Err(StartError::AlreadyStarted)));
+}
+
+#[tokio::test]
+async fn a_second_node_with_the_name_of_a_listed_one_does_not_start() {
+    let [a, _] = nodes().await;
+    let listed = a.cluster.local_addr().to_string();
+    let named_a = || {
+        let peers = Peers::fixed([("a", listed.as_str())]).unwrap();
+        Cluster::builder().name("a").secret(SECRET).peers(peers)
+    };
+    let server = Server::builder().build();
+    // It listens at another port than the list says.
+    let started = named_a().start(&server).await;
+    let is_told = matches!(started, Err(StartError::ListedElsewhere { .. }));
+    assert!(is_told, "{started:?}");
+    // It believes that it is reached there, but somebody else is.
+    let started = named_a().advertise(listed.as_str()).start(&server).await;
+    let in_use = matches!(started, Err(StartError::Join(JoinError::IdInUse { .. })));
+    assert!(in_use, "{started:?}");
+    // The server is free for another attempt.
+    let renamed = Cluster::builder().name("c").start(&server).await;
+    assert_eq!(renamed.unwrap().id().as_str(), "c");
 }
 
 #[tokio::test]

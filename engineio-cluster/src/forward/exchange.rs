@@ -8,20 +8,21 @@ use std::time::Duration;
 use bytes::Bytes;
 use engineio_tower::Refusal;
 use engineio_tower::forward::{Forwarded, Forwarding, RequestBody};
-use h2::client::{ResponseFuture, SendRequest};
+use h2::client::ResponseFuture;
 use h2::{RecvStream, SendStream};
 use http::{Method, Request, Response, StatusCode};
-use http_body::Body;
 use tokio::time::Sleep;
+use tracing::Span;
 
 use super::head;
 use super::relays::Relay;
 use super::tunnel::StreamTunnel;
-use crate::link::stream::{Collected, poll_send};
-use crate::link::{Failure, Links};
+use super::upload::{BrokenOff, Upload};
+use crate::link::stream::Collected;
+use crate::link::{Failure, Lane, Links, Ticket};
 use crate::{Member, meter};
 
-type Connecting = Pin<Box<dyn Future<Output = Result<SendRequest<Bytes>, Failure>> + Send>>;
+type Connecting = Pin<Box<dyn Future<Output = Result<Lane, Failure>> + Send>>;
 
 /// A request that is being forwarded. Dropping it resets its stream.
 pub(super) struct Exchange {
@@ -31,6 +32,9 @@ pub(super) struct Exchange {
     relay: Option<Relay>,
     has_body: bool,
     patience: Duration,
+    /// The place of the request on its connection.
+    ticket: Option<Ticket>,
+    span: Span,
     stage: Stage,
 }
 
@@ -55,13 +59,6 @@ struct Sent {
     websocket: bool,
 }
 
-/// The state of the body's way to the owner.
-enum Upload {
-    /// A chunk that waits for room, or an empty one.
-    Chunk(Bytes),
-    Done,
-}
-
 impl Exchange {
     pub(super) const fn new(
         links: Arc<Links>,
@@ -70,6 +67,7 @@ impl Exchange {
         request: Box<Request<()>>,
         has_body: bool,
         patience: Duration,
+        span: Span,
     ) -> Self {
         Self {
             links,
@@ -77,6 +75,8 @@ impl Exchange {
             relay,
             has_body,
             patience,
+            ticket: None,
+            span,
             stage: Stage::Begun(request),
         }
     }
@@ -91,21 +91,15 @@ impl Exchange {
         })
     }
 
-    fn send(
-        &self,
-        mut connection: SendRequest<Bytes>,
-        request: Request<()>,
-    ) -> Result<Stage, h2::Error> {
+    fn send(&mut self, lane: Lane, request: Request<()>) -> Result<Stage, h2::Error> {
         let websocket = request.method() == Method::CONNECT;
         let streams = self.has_body || websocket;
-        let (response, stream) = connection.send_request(request, !streams)?;
+        let (response, stream, ticket) = lane.send(request, !streams)?;
+        self.ticket = Some(ticket);
         Ok(Stage::Sent(Sent {
             response,
             stream: streams.then_some(stream),
-            upload: match self.has_body {
-                true => Upload::Chunk(Bytes::new()),
-                false => Upload::Done,
-            },
+            upload: Upload::new(self.has_body),
             limit: None,
             websocket,
         }))
@@ -117,7 +111,7 @@ impl Exchange {
         let owner = self.owner.as_deref();
         let lives = owner.is_some_and(|owner| self.links.is_alive(owner));
         match failure {
-            Failure::Refused | Failure::Gone => Refusal::UnknownSid,
+            Failure::Gone => Refusal::UnknownSid,
             _ if !lives => Refusal::UnknownSid,
             _ => Refusal::Unavailable,
         }
@@ -130,17 +124,19 @@ impl Forwarding for Exchange {
         body: &mut RequestBody<'_>,
         cx: &mut Context<'_>,
     ) -> Poll<Result<Forwarded, Refusal>> {
+        let span = self.span.clone();
+        let _entered = span.enter();
         loop {
             let stage = std::mem::replace(&mut self.stage, Stage::Done);
             self.stage = match stage {
                 Stage::Begun(request) => {
                     let ready = self.owner.as_deref().and_then(|owner| {
-                        let mut connection = self.links.connected(owner)?;
-                        let ready = matches!(connection.poll_ready(cx), Poll::Ready(Ok(())));
-                        ready.then_some(connection)
+                        let mut lane = self.links.connected(owner)?;
+                        let ready = matches!(lane.poll_ready(cx), Poll::Ready(Ok(())));
+                        ready.then_some(lane)
                     });
                     match ready {
-                        Some(connection) => match self.send(connection, *request) {
+                        Some(lane) => match self.send(lane, *request) {
                             Ok(sent) => sent,
                             Err(error) => return Poll::Ready(Err(self.malformed(&error))),
                         },
@@ -153,7 +149,7 @@ impl Forwarding for Exchange {
                         return Poll::Pending;
                     }
                     Poll::Ready(Err(failure)) => return Poll::Ready(Err(self.refusal(&failure))),
-                    Poll::Ready(Ok(connection)) => match self.send(connection, *request) {
+                    Poll::Ready(Ok(lane)) => match self.send(lane, *request) {
                         Ok(sent) => sent,
                         Err(error) => return Poll::Ready(Err(self.malformed(&error))),
                     },
@@ -184,6 +180,7 @@ impl Forwarding for Exchange {
                                     to_owner,
                                     stream,
                                     self.relay.take(),
+                                    self.ticket.take(),
                                 ))),
                             }));
                         }
@@ -245,9 +242,6 @@ enum Interruption {
     Owner(h2::Error),
 }
 
-/// The body of the client broke off.
-struct BrokenOff;
-
 impl Sent {
     fn poll(
         &mut self,
@@ -276,35 +270,9 @@ impl Sent {
         body: &mut RequestBody<'_>,
         cx: &mut Context<'_>,
     ) -> Result<bool, BrokenOff> {
-        let mut sent = false;
-        let Some(stream) = &mut self.stream else {
-            return Ok(sent);
-        };
-        while let Upload::Chunk(chunk) = &mut self.upload {
-            if !chunk.is_empty() {
-                let last = body.is_end_stream();
-                match poll_send(stream, chunk, last, cx) {
-                    Poll::Pending => return Ok(sent),
-                    Poll::Ready(true) if !last => sent = true,
-                    // All of it is sent, or the owner takes no more: its response tells why.
-                    Poll::Ready(_) => self.upload = Upload::Done,
-                }
-                continue;
-            }
-            match Pin::new(&mut *body).poll_frame(cx) {
-                Poll::Pending => return Ok(sent),
-                Poll::Ready(None) => {
-                    let _ = stream.send_data(Bytes::new(), true);
-                    self.upload = Upload::Done;
-                }
-                Poll::Ready(Some(Ok(frame))) => *chunk = frame.into_data().unwrap_or_default(),
-                Poll::Ready(Some(Err(_))) => {
-                    // The owner must not take what has come for all of it.
-                    stream.send_reset(h2::Reason::CANCEL);
-                    return Err(BrokenOff);
-                }
-            }
+        match &mut self.stream {
+            Some(stream) => self.upload.poll(stream, body, cx),
+            None => Ok(false),
         }
-        Ok(sent)
     }
 }

@@ -4,6 +4,7 @@ mod exchange;
 mod head;
 mod relays;
 mod tunnel;
+mod upload;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -61,20 +62,30 @@ impl Forward for Forwarder {
         peer: Option<SocketAddr>,
         websocket: bool,
     ) -> Box<dyn Forwarding> {
-        meter::forwarded(match head.method {
+        let kind = match head.method {
             _ if websocket => "websocket",
             http::Method::POST => "post",
             _ => "poll",
-        });
+        };
+        meter::forwarded(kind);
+        let owner = self.owner(sid);
+        let span = tracing::debug_span!(
+            target: "engineio::cluster",
+            "forward",
+            kind,
+            sid = sid.short(),
+            owner = owner.as_ref().map(|owner| owner.id.to_string())
+        );
         let has_body = head.method == http::Method::POST;
         let request = head::depart(head, peer, websocket);
         Box::new(exchange::Exchange::new(
             Arc::clone(&self.links),
-            self.owner(sid),
+            owner,
             websocket.then(|| self.relays.enter(*sid)),
             request,
             has_body,
             self.patience,
+            span,
         ))
     }
 }

@@ -10,6 +10,7 @@ use h2::{RecvStream, SendStream};
 use tokio::io::ReadBuf;
 
 use super::relays::Relay;
+use crate::link::Ticket;
 use crate::link::stream::poll_send;
 
 /// The most bytes that are read from the client at once.
@@ -33,6 +34,7 @@ pub(super) struct StreamTunnel {
     /// The client's connection has to be flushed.
     unflushed: bool,
     _relay: Option<Relay>,
+    _ticket: Option<Ticket>,
 }
 
 /// One of the two ends is gone, or both have said all they had to say.
@@ -43,6 +45,7 @@ impl StreamTunnel {
         to_owner: SendStream<Bytes>,
         from_owner: RecvStream,
         relay: Option<Relay>,
+        ticket: Option<Ticket>,
     ) -> Self {
         Self {
             to_owner,
@@ -52,6 +55,7 @@ impl StreamTunnel {
             up_done: false,
             unflushed: false,
             _relay: relay,
+            _ticket: ticket,
         }
     }
 

@@ -14,9 +14,9 @@ use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
-use super::{Failure, State};
+use super::{Failure, Lane, State};
 use crate::listener::{MAX_FRAME, MAX_HEADERS, SEND_BUFFER, STREAM_WINDOW, STREAMS};
-use crate::{Member, NodeId};
+use crate::{Member, MemberState, NodeId};
 
 /// The time limit for a connection, from the first packet to the answer of the node.
 const CONNECT: Duration = Duration::from_secs(1);
@@ -36,6 +36,9 @@ pub(crate) const SECRET: HeaderName = HeaderName::from_static("engineio-cluster-
 
 /// The node that speaks.
 pub(crate) const NODE: HeaderName = HeaderName::from_static("engineio-cluster-node");
+
+/// The random number that tells the node that answers from others of its name.
+pub(crate) const INCARNATION: HeaderName = HeaderName::from_static("engineio-cluster-incarnation");
 
 /// The node that is spoken to.
 pub(crate) const TARGET: HeaderName = HeaderName::from_static("engineio-cluster-target");
@@ -130,15 +133,50 @@ async fn talk<IO: AsyncRead + AsyncWrite + Unpin>(
     match timeout_at(deadline, greet(own_id, member, credentials, io)).await {
         Err(_) => Failure::TimedOut,
         Ok(Err(failure)) => failure,
-        Ok(Ok((requests, connection))) => {
+        Ok(Ok(Greeting {
+            requests,
+            connection,
+            ..
+        })) => {
             tracing::debug!(target: "engineio::cluster", node = %member.id, address = %member.address, "connected to a node");
-            state.send_replace(State::Up(requests));
+            state.send_replace(State::Up(Lane::new(requests)));
             serve(connection).await
         }
     }
 }
 
-type Http<IO> = (SendRequest<Bytes>, Connection<IO, Bytes>);
+/// Returns whether a node with this id answers at an address that is not this process.
+pub(crate) async fn is_another(
+    id: NodeId,
+    incarnation: u64,
+    address: Arc<str>,
+    credentials: &Credentials,
+) -> bool {
+    let member = Member {
+        id,
+        incarnation,
+        address,
+        state: MemberState::Up,
+        sessions: 0,
+    };
+    let ask = async {
+        let answered = match open(&member, credentials).await? {
+            Io::Plain(io) => greet(id, &member, credentials, io).await?.incarnation,
+            #[cfg(feature = "tls")]
+            Io::Tls(io) => greet(id, &member, credentials, io).await?.incarnation,
+        };
+        Ok::<_, Failure>(answered)
+    };
+    let answered = timeout(CONNECT, ask).await;
+    matches!(answered, Ok(Ok(Some(answered))) if answered != incarnation)
+}
+
+/// A connection over which the nodes have made themselves known.
+struct Greeting<IO: AsyncRead + AsyncWrite + Unpin> {
+    requests: SendRequest<Bytes>,
+    connection: Connection<IO, Bytes>,
+    incarnation: Option<u64>,
+}
 
 /// Performs the HTTP/2 handshake and the first request.
 async fn greet<IO: AsyncRead + AsyncWrite + Unpin>(
@@ -146,7 +184,7 @@ async fn greet<IO: AsyncRead + AsyncWrite + Unpin>(
     member: &Member,
     credentials: &Credentials,
     io: IO,
-) -> Result<Http<IO>, Failure> {
+) -> Result<Greeting<IO>, Failure> {
     let (requests, mut connection) = client::Builder::new()
         .initial_window_size(STREAM_WINDOW)
         // Those of all streams together, so that a client that does not read holds up no other.
@@ -190,7 +228,12 @@ async fn greet<IO: AsyncRead + AsyncWrite + Unpin>(
         StatusCode::NOT_FOUND => return Err(Failure::Rejected("it speaks another version")),
         _ => return Err(Failure::Rejected("it did not understand")),
     }
-    Ok((requests, connection))
+    let incarnation = response.headers().get(INCARNATION);
+    Ok(Greeting {
+        requests,
+        connection,
+        incarnation: incarnation.and_then(|number| number.to_str().ok()?.parse().ok()),
+    })
 }
 
 /// Serves a connection until it ends, and pings the node: a network that fails without a word is noticed by nothing else.

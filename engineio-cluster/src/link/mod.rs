@@ -1,23 +1,33 @@
-//! The connections to the other nodes: one of HTTP/2 for each.
+//! The connections to the other nodes: one of HTTP/2 for each, and more if it is full.
 
 mod dial;
+mod lane;
 pub(crate) mod stream;
 
 use std::collections::HashMap;
+use std::future::poll_fn;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
-use bytes::Bytes;
-use h2::client::SendRequest;
 use thiserror::Error;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
+use tokio::time::timeout;
 
 use crate::members::Members;
 use crate::membership::Membership;
 use crate::{Member, NodeId};
 
-pub(crate) use dial::{Credentials, HELLO, NODE, SECRET, TARGET};
+pub(crate) use dial::{Credentials, HELLO, INCARNATION, NODE, SECRET, TARGET, is_another};
+pub(crate) use lane::{Lane, Ticket};
+
+/// The most connections to one node.
+const MAX_LINKS: usize = 8;
+
+/// The time in which the bus shows whether a node lives whose address refuses connections: the node has 200 ms to
+/// announce itself, and the messages about it take some time.
+const VERDICT: Duration = Duration::from_millis(400);
 
 /// The connections of this node to all others.
 #[derive(Debug)]
@@ -29,7 +39,7 @@ pub(crate) struct Links {
     membership: Option<Arc<Membership>>,
     /// Connections outlive the request that opens them, and on some hosts the runtime of that request.
     runtime: Handle,
-    table: Mutex<HashMap<NodeId, Link>>,
+    table: Mutex<HashMap<NodeId, Vec<Link>>>,
 }
 
 /// A connection to a node, or the attempt to make one.
@@ -38,6 +48,19 @@ struct Link {
     member: Arc<Member>,
     state: watch::Receiver<State>,
     task: AbortHandle,
+}
+
+impl Link {
+    fn is_down(&self) -> bool {
+        matches!(&*self.state.borrow(), State::Down(_))
+    }
+
+    fn may_have_room(&self) -> bool {
+        match &*self.state.borrow() {
+            State::Up(lane) => lane.has_room(),
+            _ => true,
+        }
+    }
 }
 
 impl Drop for Link {
@@ -50,15 +73,15 @@ impl Drop for Link {
 #[derive(Clone, Debug)]
 enum State {
     Connecting,
-    Up(SendRequest<Bytes>),
+    Up(Lane),
     Down(Failure),
 }
 
 /// The reason why a node cannot be reached.
 #[derive(Clone, Debug, Error)]
 pub(crate) enum Failure {
-    /// Nothing listens at its address: its process has ended, and its sessions with it.
-    #[error("nothing listens at its address")]
+    /// Its address refuses connections: its process has ended, or something on the way rejects them.
+    #[error("its address refuses connections")]
     Refused,
     /// It is not a member of the cluster any more.
     #[error("it has left the cluster")]
@@ -120,65 +143,86 @@ impl Links {
         known.is_some_and(|known| is_same(&known, member))
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<NodeId, Link>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<NodeId, Vec<Link>>> {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Returns the connection to a node if there is one.
-    pub(crate) fn connected(&self, member: &Member) -> Option<SendRequest<Bytes>> {
+    /// Returns a connection to a node that has room for another request, if there is one.
+    pub(crate) fn connected(&self, member: &Member) -> Option<Lane> {
         let table = self.lock();
-        let link = table.get(&member.id)?;
-        match &*link.state.borrow() {
-            State::Up(connection) if is_same(&link.member, member) => Some(connection.clone()),
-            _ => None,
-        }
+        table.get(&member.id)?.iter().find_map(|link| {
+            let state = link.state.borrow();
+            match &*state {
+                State::Up(lane) if is_same(&link.member, member) && lane.has_room() => {
+                    Some(lane.clone())
+                }
+                _ => None,
+            }
+        })
     }
 
     /// Returns a connection to a node that takes another request. All who wait for one share the attempt to make it.
-    pub(crate) async fn connect(
-        &self,
-        member: &Arc<Member>,
-    ) -> Result<SendRequest<Bytes>, Failure> {
+    pub(crate) async fn connect(&self, member: &Arc<Member>) -> Result<Lane, Failure> {
         if !self.is_alive(member) {
             return Err(Failure::Gone);
         }
         let mut state = self.attempt(member);
+        let mut begun_again = false;
         loop {
             let seen = state
                 .wait_for(|state| !matches!(state, State::Connecting))
                 .await
                 .map_or(State::Down(Failure::Broken), |seen| seen.clone());
             match seen {
-                State::Up(connection) => match connection.ready().await {
-                    Ok(connection) => return Ok(connection),
-                    // Its task has not yet seen that it is broken. Nothing has been sent over it.
-                    Err(_) if state.changed().await.is_ok() => {}
-                    Err(_) => return Err(Failure::Broken),
-                },
-                State::Down(failure) => {
-                    if let (Failure::Refused, Some(membership)) = (&failure, &self.membership) {
-                        membership.report_refused_connection(member.id);
+                State::Up(mut lane) => match poll_fn(|cx| lane.poll_ready(cx)).await {
+                    Ok(()) => return Ok(lane),
+                    Err(_) if begun_again => return Err(Failure::Broken),
+                    // Nothing has been sent over it, so another one may be tried as soon as its task sees that it is broken.
+                    Err(_) => {
+                        let _ = state.wait_for(|state| !matches!(state, State::Up(_))).await;
+                        begun_again = true;
+                        state = self.attempt(member);
                     }
-                    return Err(failure);
-                }
+                },
+                State::Down(Failure::Refused) => return Err(self.verdict(member).await),
+                State::Down(failure) => return Err(failure),
                 State::Connecting => {}
             }
         }
     }
 
-    /// Returns the state of the connection to a node, and begins to connect if there is none.
+    /// Waits until the bus has shown whether a node lives whose address refuses connections. Of a fixed list nobody is
+    /// ever declared dead.
+    async fn verdict(&self, member: &Member) -> Failure {
+        let Some(membership) = &self.membership else {
+            return Failure::Refused;
+        };
+        let mut changes = self.members.changes();
+        membership.report_refused_connection(member.id);
+        let gone = changes.wait_for(|members| {
+            let known = members.get(&member.id);
+            !known.is_some_and(|known| is_same(known, member))
+        });
+        match timeout(VERDICT, gone).await {
+            Ok(_) => Failure::Gone,
+            Err(_) => Failure::Refused,
+        }
+    }
+
+    /// Returns the state of a connection to a node, and begins to connect if there is none that has room.
     fn attempt(&self, member: &Arc<Member>) -> watch::Receiver<State> {
         let mut table = self.lock();
-        if let Some(link) = table.get(&member.id)
-            && is_same(&link.member, member)
-            && !matches!(&*link.state.borrow(), State::Down(_))
-            && !link.task.is_finished()
-        {
+        let links = table.entry(member.id).or_default();
+        let known_down = links.iter().any(Link::is_down);
+        links.retain(|link| {
+            is_same(&link.member, member) && !link.is_down() && !link.task.is_finished()
+        });
+        let with_room = links.iter().find(|link| link.may_have_room());
+        // Beyond the last one, requests wait for the end of others.
+        let last = links.last().filter(|_| links.len() >= MAX_LINKS);
+        if let Some(link) = with_room.or(last) {
             return link.state.clone();
         }
-        let known_down = table
-            .get(&member.id)
-            .is_some_and(|link| matches!(&*link.state.borrow(), State::Down(_)));
         let (sender, state) = watch::channel(State::Connecting);
         let credentials = Arc::clone(&self.credentials);
         let task = self.runtime.spawn(dial::run(
@@ -193,7 +237,7 @@ impl Links {
             state: state.clone(),
             task: task.abort_handle(),
         };
-        table.insert(member.id, link);
+        links.push(link);
         state
     }
 
@@ -203,9 +247,10 @@ impl Links {
         let mut changes = self.members.changes();
         while changes.changed().await.is_ok() {
             let members = changes.borrow_and_update().clone();
-            self.lock().retain(|id, link| {
+            self.lock().retain(|id, links| {
                 let member = members.get(id);
-                member.is_some_and(|member| is_same(member, &link.member))
+                links.retain(|link| member.is_some_and(|member| is_same(member, &link.member)));
+                !links.is_empty()
             });
         }
     }

@@ -12,6 +12,7 @@ use hyper::server::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
@@ -40,20 +41,21 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// The time limit for the first request of a connection, by which a node makes itself known.
 const GREETING: Duration = Duration::from_secs(5);
 
-/// The time limit for the answer to a connection that is rejected.
+/// The time limit for the answers that are still to be written on a connection that is rejected, or when the listener ends.
 const FAREWELL: Duration = Duration::from_secs(1);
 
 /// The time between pings of a silent connection, and the time limit for their answers.
 const PING: Duration = Duration::from_secs(5);
 
-/// Serves the other nodes until it is dropped.
-pub(crate) async fn serve(listener: TcpListener, node: Arc<Node>) {
+/// Serves the other nodes until the sender of `stop` is dropped, and then writes the answers that are due.
+pub(crate) async fn serve(listener: TcpListener, node: Arc<Node>, mut stop: watch::Receiver<()>) {
     let http = Arc::new(http());
     // The connections end with the listener.
     let mut connections = JoinSet::new();
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
+            _ = stop.changed() => break,
             // A panic has been told by its hook, and is the end of its connection only.
             Some(_) = connections.join_next() => continue,
         };
@@ -63,6 +65,7 @@ pub(crate) async fn serve(listener: TcpListener, node: Arc<Node>) {
                     stream,
                     Arc::clone(&http),
                     Arc::clone(&node),
+                    stop.clone(),
                 ));
             }
             Err(error) if is_of_one_connection(&error) => {}
@@ -72,6 +75,8 @@ pub(crate) async fn serve(listener: TcpListener, node: Arc<Node>) {
             }
         }
     }
+    drop(listener);
+    while connections.join_next().await.is_some() {}
 }
 
 fn http() -> http2::Builder<TokioExecutor> {
@@ -97,13 +102,14 @@ async fn serve_connection(
     stream: TcpStream,
     http: Arc<http2::Builder<TokioExecutor>>,
     node: Arc<Node>,
+    stop: watch::Receiver<()>,
 ) {
     // A connection that is broken already shows that at the first read.
     let _ = stream.set_nodelay(true);
     #[cfg(feature = "tls")]
     if let Some(tls) = node.credentials.tls.clone() {
         match timeout(GREETING, tls.acceptor.accept(stream)).await {
-            Ok(Ok(stream)) => serve_http(stream, http, node).await,
+            Ok(Ok(stream)) => serve_http(stream, http, node, stop).await,
             Ok(Err(error)) => {
                 tracing::warn!(target: "engineio::cluster", %error, "a connection to the internal listener was rejected");
             }
@@ -111,29 +117,40 @@ async fn serve_connection(
         }
         return;
     }
-    serve_http(stream, http, node).await;
+    serve_http(stream, http, node, stop).await;
 }
 
-async fn serve_http<IO>(io: IO, http: Arc<http2::Builder<TokioExecutor>>, node: Arc<Node>)
-where
+async fn serve_http<IO>(
+    io: IO,
+    http: Arc<http2::Builder<TokioExecutor>>,
+    node: Arc<Node>,
+    mut stop: watch::Receiver<()>,
+) where
     IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let greeted = Greeted::default();
     let service = greeted.service(node);
     let mut connection = pin!(http.serve_connection(TokioIo::new(io), service));
     tokio::select! {
-        ended = timeout(GREETING, connection.as_mut()) => match ended {
-            Ok(ended) => return log_end(ended),
-            Err(_) if greeted.is_known() => return log_end(connection.await),
-            Err(_) => {
-                tracing::debug!(target: "engineio::cluster", "a connection to the internal listener did not say in time who it is");
-                return;
-            }
-        },
-        () = greeted.rejected() => connection.as_mut().graceful_shutdown(),
+        ended = connection.as_mut() => return log_end(ended),
+        () = silence(&greeted) => {
+            tracing::debug!(target: "engineio::cluster", "a connection to the internal listener did not say in time who it is");
+            return;
+        }
+        () = greeted.rejected() => {}
+        _ = stop.changed() => {}
     }
-    // Nothing but the answer is written any more.
+    connection.as_mut().graceful_shutdown();
+    // Nothing but what is due is written any more.
     let _ = timeout(FAREWELL, connection).await;
+}
+
+/// Completes when the other end has not said in time who it is.
+async fn silence(greeted: &Greeted) {
+    sleep(GREETING).await;
+    if greeted.is_known() {
+        std::future::pending::<()>().await;
+    }
 }
 
 fn log_end(ended: Result<(), hyper::Error>) {

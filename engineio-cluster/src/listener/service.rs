@@ -14,10 +14,11 @@ use subtle::ConstantTimeEq;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 use tower_service::Service;
+use tracing::Instrument;
 
 use crate::NodeId;
 use crate::forward::{Relays, arrive};
-use crate::link::{Credentials, HELLO, NODE, SECRET, TARGET};
+use crate::link::{Credentials, HELLO, INCARNATION, NODE, SECRET, TARGET};
 use crate::listener::Rejections;
 use crate::operations;
 
@@ -25,6 +26,8 @@ use crate::operations;
 #[derive(Debug)]
 pub(crate) struct Node {
     pub(crate) id: NodeId,
+    /// A random number that tells this process from others with its name.
+    pub(crate) incarnation: u64,
     pub(crate) credentials: Credentials,
     pub(crate) server: Server,
     /// The WebSockets that enter here for sessions of other nodes.
@@ -74,9 +77,11 @@ impl Greeted {
                 Ok(()) => {
                     self.known.store(true, Ordering::Release);
                     let mut answer = empty(StatusCode::OK);
+                    let headers = answer.headers_mut();
                     if let Ok(id) = HeaderValue::from_str(node.id.as_str()) {
-                        answer.headers_mut().insert(NODE, id);
+                        headers.insert(NODE, id);
                     }
+                    headers.insert(INCARNATION, HeaderValue::from(node.incarnation));
                     answer
                 }
                 Err(status) => {
@@ -94,12 +99,14 @@ impl Greeted {
             });
         }
         let node = Arc::clone(node);
-        Box::pin(async move {
+        let span = tracing::debug_span!(target: "engineio::cluster", "operation", method = %request.method());
+        let answering = async move {
             let (status, body) = operations::answer(&node, request).await;
             let mut answer = Response::new(Either::Right(Full::new(body)));
             *answer.status_mut() = status;
             Ok(answer)
-        })
+        };
+        Box::pin(answering.instrument(span))
     }
 }
 

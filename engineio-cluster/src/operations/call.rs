@@ -143,12 +143,11 @@ impl Caller<'_> {
         }
         let request = request.body(()).map_err(|error| error.to_string())?;
         let body = content.map(|(_, body)| body).unwrap_or_default();
-        let connection = self.links.connect(self.node).await;
-        let mut connection = connection.map_err(|failure| failure.to_string())?;
+        let lane = self.links.connect(self.node).await;
+        let lane = lane.map_err(|failure| failure.to_string())?;
         let broken = |error: h2::Error| error.to_string();
-        let (response, mut stream) = connection
-            .send_request(request, body.is_empty())
-            .map_err(broken)?;
+        let (response, mut stream, _ticket) =
+            lane.send(request, body.is_empty()).map_err(broken)?;
         *sent = true;
         let mut body = body;
         // If the node takes no more, its answer tells why.

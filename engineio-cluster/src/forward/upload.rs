@@ -1,0 +1,119 @@
+//! The body of a request on its way to the owner of the session.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::{Bytes, BytesMut};
+use engineio_tower::forward::RequestBody;
+use h2::SendStream;
+use http_body::Body;
+
+use crate::link::stream::poll_send;
+
+/// Chunks below this size are put together, up to the second size: a client chooses its chunks, and each one sent costs both
+/// nodes a frame.
+const SMALL: usize = 4 * 1024;
+const GATHERED: usize = 16 * 1024;
+
+/// The state of the body.
+pub(super) struct Upload {
+    /// What waits for room.
+    chunk: Bytes,
+    end: End,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum End {
+    /// There may be more.
+    Open,
+    /// The chunk is the last one.
+    Seen,
+    /// The client broke off behind the chunk.
+    Broken,
+    /// All of it has been sent, or the owner takes no more.
+    Done,
+}
+
+/// The body of the client broke off.
+pub(super) struct BrokenOff;
+
+impl Upload {
+    pub(super) const fn new(has_body: bool) -> Self {
+        Self {
+            chunk: Bytes::new(),
+            end: if has_body { End::Open } else { End::Done },
+        }
+    }
+
+    /// Sends as much of the body as there is and the owner takes. Returns whether that was anything.
+    pub(super) fn poll(
+        &mut self,
+        stream: &mut SendStream<Bytes>,
+        body: &mut RequestBody<'_>,
+        cx: &mut Context<'_>,
+    ) -> Result<bool, BrokenOff> {
+        let mut sent = false;
+        loop {
+            if !self.chunk.is_empty() {
+                let last = self.end == End::Seen;
+                match poll_send(stream, &mut self.chunk, last, cx) {
+                    Poll::Pending => return Ok(sent),
+                    // The response of the owner tells why.
+                    Poll::Ready(false) => self.end = End::Done,
+                    Poll::Ready(true) if last => self.end = End::Done,
+                    Poll::Ready(true) => sent = true,
+                }
+            }
+            match self.end {
+                End::Open => {}
+                End::Seen => {
+                    let _ = stream.send_data(Bytes::new(), true);
+                    self.end = End::Done;
+                    return Ok(sent);
+                }
+                End::Broken => {
+                    // The owner must not take what has come for all of it.
+                    stream.send_reset(h2::Reason::CANCEL);
+                    self.end = End::Done;
+                    return Err(BrokenOff);
+                }
+                End::Done => return Ok(sent),
+            }
+            self.gather(body, cx);
+            if self.chunk.is_empty() && self.end == End::Open {
+                return Ok(sent);
+            }
+        }
+    }
+
+    /// Takes what there is of the body. A large chunk is taken as it is.
+    fn gather(&mut self, body: &mut RequestBody<'_>, cx: &mut Context<'_>) {
+        let mut gathered = BytesMut::new();
+        while self.end == End::Open {
+            let chunk = match Pin::new(&mut *body).poll_frame(cx) {
+                Poll::Pending => break,
+                Poll::Ready(None) => {
+                    self.end = End::Seen;
+                    break;
+                }
+                Poll::Ready(Some(Err(_))) => {
+                    self.end = End::Broken;
+                    break;
+                }
+                Poll::Ready(Some(Ok(frame))) => frame.into_data().unwrap_or_default(),
+            };
+            if body.is_end_stream() {
+                self.end = End::Seen;
+            }
+            if gathered.is_empty() && (chunk.len() >= SMALL || self.end == End::Seen) {
+                self.chunk = chunk;
+                return;
+            }
+            gathered.extend_from_slice(&chunk);
+            if gathered.len() >= GATHERED {
+                break;
+            }
+        }
+        self.chunk = gathered.freeze();
+    }
+}
