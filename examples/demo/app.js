@@ -58,6 +58,7 @@ function connect() {
     const took = ms(openedAt - startedAt);
     $("sid").textContent = `${sid.slice(0, 6)}…`;
     $("sid").title = sid;
+    showNodes();
     setState("open");
     setTransport(mine.transport);
     step("handshake", "done");
@@ -78,6 +79,7 @@ function connect() {
   });
   on("upgrade", () => {
     setTransport("websocket", true);
+    showNodes();
     step("websocket", "done");
     note("websocket", `Upgraded after ${ms(performance.now() - startedAt)} ms`);
     mark("WebSocket");
@@ -124,6 +126,7 @@ function restart() {
 
 function receive(data) {
   if (typeof data !== "string") return;
+  if (socket.transport === "polling") showNodes();
   let message;
   try {
     message = JSON.parse(data);
@@ -181,6 +184,17 @@ function compare() {
   if (!median.polling || !median.websocket) return;
   const ratio = median.polling / median.websocket;
   $("verdict").textContent = ratio > 1.05 ? `WebSocket is ${ratio.toFixed(1)}× quicker` : "";
+}
+
+// In a cluster the id of a session ends with the name of the node that owns it, and each node that answers says its name
+// in a cookie, because a page cannot read the headers of a WebSocket handshake.
+function showNodes() {
+  const entry = /(?:^|; )node=([\w-]+)/.exec(document.cookie)?.[1];
+  const owner = socket.sid?.split(".")[1];
+  $("nodes").hidden = !entry || !owner;
+  if ($("nodes").hidden) return;
+  $("entry").textContent = entry;
+  $("owner").textContent = owner;
 }
 
 // The server tells it twice a second, mostly what is known.

@@ -1,4 +1,7 @@
-//! The Rust code of the READMEs and of the guides in `docs`, compiled and run as documentation tests.
+//! What several example programs share; and the Rust code of the READMEs and of the guides in `docs`, compiled and run as
+//! documentation tests.
+
+pub mod node;
 
 /// See `README.md`.
 #[cfg(doctest)]

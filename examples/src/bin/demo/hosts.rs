@@ -4,13 +4,17 @@ use std::io;
 use std::time::Duration;
 
 use axum::Router;
-use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, SET_COOKIE};
+use axum::http::{HeaderValue, Response};
 use axum::routing::get;
 use axum::serve::ListenerExt;
 use engineio_axum::{EngineIoLayer, Server};
+use engineio_cluster::Cluster;
+use engineio_examples::node;
 use engineio_tower::EngineIoService;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
+use tower::util::{MapResponse, MapResponseLayer};
 use warp::{Filter, Reply};
 
 /// Path, type and text of what the page consists of.
@@ -41,15 +45,23 @@ const ASSETS: [(&str, &str, &str); 4] = [
 const GRACE: Duration = Duration::from_secs(2);
 
 /// Runs a host until SIGINT or SIGTERM.
-pub(crate) async fn run(host: &str, listener: TcpListener, server: Server) -> io::Result<()> {
+pub(crate) async fn run(
+    host: &str,
+    listener: TcpListener,
+    server: Server,
+    cluster: Option<Cluster>,
+) -> io::Result<()> {
+    let cookie = cluster.as_ref().and_then(node_cookie);
     let leaving = server.clone();
     let leave = async move {
         let _ = stopped().await;
-        leaving.shutdown(GRACE).await;
+        node::leave(&leaving, cluster.as_ref(), Duration::ZERO, GRACE).await;
     };
     match host {
         "axum" => {
-            let app = app().layer(EngineIoLayer::new(server));
+            let app = app()
+                .layer(EngineIoLayer::new(server))
+                .layer(MapResponseLayer::new(named(cookie)));
             let listener = listener.tap_io(|stream| {
                 let _ = stream.set_nodelay(true);
             });
@@ -59,21 +71,39 @@ pub(crate) async fn run(host: &str, listener: TcpListener, server: Server) -> io
         }
         "hyper" => {
             let service = EngineIoService::with_inner(server, app());
+            let service = MapResponse::new(service, named(cookie));
             engineio_tower::serve(listener, service)
                 .with_graceful_shutdown(leave)
                 .await
         }
         "warp" => {
             let service = engineio_warp::layer(server, warp::path::full().and_then(asset));
+            let service = MapResponse::new(service, named(cookie));
             engineio_warp::serve(listener, service)
                 .with_graceful_shutdown(leave)
                 .await
         }
-        "actix" => actix(listener.into_std()?, server, leave).await,
+        "actix" => actix(listener.into_std()?, server, cookie, leave).await,
         other => Err(io::Error::new(
             io::ErrorKind::InvalidInput,
             format!("unknown host {other}; expected axum, actix, warp or hyper"),
         )),
+    }
+}
+
+/// A cookie with the name of the node, by which the page learns which one has answered, a WebSocket handshake too.
+fn node_cookie(cluster: &Cluster) -> Option<HeaderValue> {
+    let cookie = format!("node={}; Path=/; SameSite=Lax", cluster.id());
+    HeaderValue::try_from(cookie).ok()
+}
+
+/// Adds the cookie to a response.
+fn named<B>(cookie: Option<HeaderValue>) -> impl Fn(Response<B>) -> Response<B> + Clone {
+    move |mut response| {
+        if let Some(cookie) = &cookie {
+            response.headers_mut().append(SET_COOKIE, cookie.clone());
+        }
+        response
     }
 }
 
@@ -98,11 +128,19 @@ async fn asset(path: warp::path::FullPath) -> Result<impl Reply, warp::Rejection
 async fn actix(
     listener: std::net::TcpListener,
     server: Server,
+    cookie: Option<HeaderValue>,
     leave: impl Future<Output = ()> + 'static,
 ) -> io::Result<()> {
+    use actix_web::middleware::DefaultHeaders;
     use actix_web::{App, HttpResponse, HttpServer, web};
     let app = move || {
-        let app = App::new().configure(engineio_actix::configure(&server));
+        let mut headers = DefaultHeaders::new();
+        if let Some(cookie) = cookie.as_ref().and_then(|cookie| cookie.to_str().ok()) {
+            headers = headers.add(("set-cookie", cookie));
+        }
+        let app = App::new()
+            .wrap(headers)
+            .configure(engineio_actix::configure(&server));
         ASSETS.into_iter().fold(app, |app, (path, kind, text)| {
             let respond = move || {
                 let mut response = HttpResponse::Ok();

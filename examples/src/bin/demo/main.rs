@@ -6,19 +6,26 @@
 //!
 //! Then open <http://127.0.0.1:5000/>, on several devices if you like (`--listen 0.0.0.0:5000`),
 //! on any host (`--host actix`).
+//!
+//! As a node of a cluster (`--node a --node-listen 127.0.0.1:7000 --peers a=127.0.0.1:7000,b=127.0.0.1:7001`, or `--bus`)
+//! it also shows which node answers and which one owns the session.
 
 mod hosts;
 
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use engineio_axum::{Message, Server, Socket};
+use engineio_cluster::Cluster;
+use engineio_examples::node::{self, NodeOptions};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
-#[tokio::main]
-async fn main() -> std::io::Result<()> {
-    let server = Server::builder()
-        .on_message(|socket: Socket, message: Message| async move {
+/// The server, and the cluster that it belongs to once it has started.
+fn server(cluster: Arc<OnceLock<Cluster>>) -> Server {
+    let answer = move |socket: Socket, message: Message| {
+        let cluster = Arc::clone(&cluster);
+        async move {
             // Pages are not trusted: anything but JSON with a known type is ignored.
             let Ok(request) = message.parse_json::<Value>() else {
                 return;
@@ -31,12 +38,53 @@ async fn main() -> std::io::Result<()> {
                     let text = request["text"].as_str().unwrap_or_default();
                     let text: String = text.chars().take(500).collect();
                     let said = json!({ "type": "say", "text": text, "from": socket.sid().short() });
-                    socket.server().broadcast(said.to_string());
+                    node::broadcast(&socket.server(), cluster.get(), said.to_string()).await;
                 }
                 _ => {}
             }
-        })
-        .build();
+        }
+    };
+    Server::builder().on_message(answer).build()
+}
+
+struct Options {
+    host: String,
+    listen: String,
+    node: NodeOptions,
+}
+
+fn options() -> Result<Options, String> {
+    let mut options = Options {
+        host: "axum".into(),
+        listen: "127.0.0.1:5000".into(),
+        node: NodeOptions::default(),
+    };
+    let mut arguments = std::env::args().skip(1);
+    while let Some(name) = arguments.next() {
+        let mut value = || arguments.next().ok_or(format!("{name} needs a value"));
+        match name.as_str() {
+            "--host" => options.host = value()?,
+            "--listen" => options.listen = value()?,
+            option => options.node.set(option, value()?)?,
+        }
+    }
+    Ok(options)
+}
+
+#[tokio::main]
+async fn main() -> std::io::Result<()> {
+    let options = options().unwrap_or_else(|mistake| {
+        let usage = "usage: demo [--host axum|actix|warp|hyper] [--listen ADDR:PORT]";
+        eprintln!("demo: {mistake}\n{usage} {}", node::USAGE);
+        std::process::exit(2);
+    });
+    let cluster = Arc::new(OnceLock::new());
+    let server = server(Arc::clone(&cluster));
+    let node = options.node.start(&server).await?;
+    if let Some(node) = &node {
+        // Set only here.
+        let _ = cluster.set(node.clone());
+    }
 
     // Clients come and go at any moment; sending the count twice a second is simpler than sending every change.
     let crowd = server.clone();
@@ -44,25 +92,13 @@ async fn main() -> std::io::Result<()> {
         let mut tick = tokio::time::interval(Duration::from_millis(500));
         loop {
             tick.tick().await;
-            crowd.broadcast(json!({ "type": "clients", "count": crowd.len() }).to_string());
+            let count = cluster.get().map_or(crowd.len() as u64, Cluster::len);
+            crowd.broadcast(json!({ "type": "clients", "count": count }).to_string());
         }
     });
 
-    let mut host = "axum".to_owned();
-    let mut address = "127.0.0.1:5000".to_owned();
-    let mut arguments = std::env::args().skip(1);
-    while let Some(name) = arguments.next() {
-        match (name.as_str(), arguments.next()) {
-            ("--host", Some(value)) => host = value,
-            ("--listen", Some(value)) => address = value,
-            _ => {
-                eprintln!("usage: demo [--host axum|actix|warp|hyper] [--listen ADDR:PORT]");
-                std::process::exit(2);
-            }
-        }
-    }
-    let listener = TcpListener::bind(&address).await?;
+    let listener = TcpListener::bind(&options.listen).await?;
     println!("listening on http://{}", listener.local_addr()?);
     println!("open the page in a browser; press Ctrl-C to stop");
-    hosts::run(&host, listener, server).await
+    hosts::run(&options.host, listener, server, node).await
 }

@@ -19,7 +19,7 @@
 //! ```
 
 mod hosts;
-mod node;
+mod kick;
 mod options;
 mod watch;
 
@@ -28,6 +28,7 @@ use std::time::Duration;
 
 use engineio_axum::{ConnectRequest, DisconnectReason, Message, Rejection, Server, Sid, Socket};
 use engineio_cluster::Cluster;
+use engineio_examples::node;
 use options::Options;
 use watch::Watchers;
 
@@ -60,6 +61,7 @@ fn main() -> std::process::ExitCode {
 pub(crate) struct Echo {
     pub(crate) server: Server,
     cluster: Option<Cluster>,
+    drain_spread: Duration,
 }
 
 impl Echo {
@@ -74,12 +76,14 @@ impl Echo {
         Ok(Self {
             server,
             cluster: node,
+            drain_spread: options.node.drain_spread(),
         })
     }
 
     /// Disconnects all clients and ends the server.
     pub(crate) async fn leave(&self, grace: Duration) {
-        node::leave(&self.server, self.cluster.as_ref(), grace).await;
+        let cluster = self.cluster.as_ref();
+        node::leave(&self.server, cluster, self.drain_spread, grace).await;
     }
 }
 
@@ -112,11 +116,11 @@ fn server(options: &Options, cluster: Arc<OnceLock<Cluster>>) -> Server {
                     }
                     b"watch" => return watchers.add(socket).await,
                     text if text.starts_with(b"bcast:") => {
-                        return node::broadcast(&socket, cluster.get(), message).await;
+                        return node::broadcast(&socket.server(), cluster.get(), message).await;
                     }
                     text if text.starts_with(b"kick:") => {
                         let sid = std::str::from_utf8(&text[5..]).unwrap_or_default();
-                        let answer = node::kick(&socket, cluster.get(), sid).await;
+                        let answer = kick::kick(&socket, cluster.get(), sid).await;
                         let _ = socket.send(answer).await;
                         return;
                     }

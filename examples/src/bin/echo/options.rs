@@ -3,14 +3,14 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use crate::node::NodeOptions;
 use engineio_axum::{Origins, ServerBuilder, SidCookie, Transport};
+use engineio_examples::node::NodeOptions;
 
 /// The usage message.
 pub(crate) const USAGE: &str = "usage: echo [--host axum|actix|warp|warp-filter|hyper] [--listen ADDR:PORT] \
 [--ping-interval-ms N] [--ping-timeout-ms N] [--max-payload BYTES] [--origins any|same|URL,URL] \
 [--transports polling,websocket] [--ws-compression BYTES] [--cookie NAME] [--eio3] [--jsonp] [--threads N] [--name NAME] \
-[--node NAME --node-listen ADDR:PORT --cluster-secret TEXT --peers NAME=ADDR:PORT,… | --bus nats://…|redis://…]";
+[--node NAME --node-listen ADDR:PORT --cluster-secret TEXT --peers NAME=ADDR:PORT,… | --bus nats://…|redis://… --drain-spread-ms N]";
 
 /// The options of the command line.
 #[derive(Debug)]
@@ -78,11 +78,7 @@ impl Options {
                 }
                 "--origins" => options.origins = Some(origins(&value()?)?),
                 "--cookie" => options.cookie = Some(value()?),
-                "--node" => options.node.name = Some(value()?),
-                "--node-listen" => options.node.listen = Some(value()?),
-                "--cluster-secret" => options.node.secret = Some(value()?),
-                "--bus" => options.node.bus = Some(value()?),
-                "--peers" => options.node.set_peers(&value()?)?,
+                option if NodeOptions::knows(option) => options.node.set(option, value()?)?,
                 "--eio3" => options.eio3 = true,
                 "--jsonp" => options.jsonp = true,
                 _ => return Err(format!("unknown option {name}")),
