@@ -12,6 +12,7 @@ mod interop;
 mod lanes;
 mod process;
 mod programs;
+mod proxy;
 mod races;
 mod running;
 mod soak;

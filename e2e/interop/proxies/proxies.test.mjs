@@ -31,7 +31,7 @@ const COOKIES = { 'without cookies': false, 'with cookies': true };
 
 const GOOD = [
   'nginx', 'nginx-by-address', 'haproxy', 'haproxy-by-cookie', 'guide-nginx', 'guide-haproxy-by-cookie',
-  'guide-haproxy-by-sid', 'buffering',
+  'guide-haproxy-by-sid', 'guide-nginx-by-node', 'guide-haproxy-by-node', 'buffering',
 ];
 
 for (const proxy of GOOD) {

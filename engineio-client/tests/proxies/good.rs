@@ -22,6 +22,8 @@ async fn every_message_comes_once_and_in_order_over_each_transport() {
         "guide-nginx",
         "guide-haproxy-by-cookie",
         "guide-haproxy-by-sid",
+        "guide-nginx-by-node",
+        "guide-haproxy-by-node",
         "buffering",
     ];
     for proxy in proxies {

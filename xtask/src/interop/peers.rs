@@ -30,7 +30,7 @@ pub(crate) fn javascript(workspace: &Workspace) -> Result<PathBuf> {
         fs::copy(source.join(file), peers.join(file))
             .with_context(|| format!("cannot copy {file}"))?;
     }
-    for directory in ["js", "browser", "servers", "proxies"] {
+    for directory in ["js", "browser", "servers", "proxies", "cluster"] {
         copy_changed(&source.join(directory), &peers.join(directory))?;
     }
     // `npm ci` first deletes node_modules, and the stamp with it: no incomplete installation is kept.
@@ -175,7 +175,7 @@ fn copy_changed(from: &Path, to: &Path) -> Result<()> {
 }
 
 /// Returns the test files of a directory for `node --test`.
-pub(super) fn test_files(directory: &Path) -> Result<Vec<PathBuf>> {
+pub(crate) fn test_files(directory: &Path) -> Result<Vec<PathBuf>> {
     let mut files = Vec::new();
     for entry in fs::read_dir(directory)? {
         let path = entry?.path();
