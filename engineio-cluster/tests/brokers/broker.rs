@@ -20,6 +20,7 @@ pub(crate) enum Kind {
 /// A running broker at a port of its own.
 pub(crate) struct Broker {
     pub(crate) kind: Kind,
+    ip: Ipv4Addr,
     pub(crate) port: u16,
     options: Vec<String>,
     child: Child,
@@ -32,14 +33,20 @@ impl Broker {
     }
 
     pub(crate) fn with(kind: Kind, options: &[&str]) -> Self {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        Self::at(Ipv4Addr::LOCALHOST, kind, options)
+    }
+
+    /// Starts it at an address of this machine.
+    pub(crate) fn at(ip: Ipv4Addr, kind: Kind, options: &[&str]) -> Self {
+        let listener = TcpListener::bind((ip, 0)).unwrap();
         let port = listener.local_addr().unwrap().port();
         drop(listener);
         let options: Vec<_> = options.iter().map(|option| (*option).to_owned()).collect();
         let directory = tempfile::tempdir().unwrap();
-        let child = spawn(kind, port, &options, &directory);
+        let child = spawn(kind, (ip, port), &options, &directory);
         Self {
             kind,
+            ip,
             port,
             options,
             child,
@@ -53,7 +60,8 @@ impl Broker {
     }
 
     pub(crate) fn restart(&mut self) {
-        self.child = spawn(self.kind, self.port, &self.options, &self.directory);
+        let address = (self.ip, self.port);
+        self.child = spawn(self.kind, address, &self.options, &self.directory);
     }
 
     /// Lets the process stand still, as a machine does that is overloaded: it accepts connections and answers nothing.
@@ -78,12 +86,12 @@ impl Broker {
             Kind::Nats => "nats",
             Kind::Redis => "redis",
         };
-        format!("{scheme}://127.0.0.1:{}", self.port)
+        format!("{scheme}://{}:{}", self.ip, self.port)
     }
 
     /// Sends a command to Redis as a foreign client, and waits for the first bytes of the answer.
     pub(crate) fn redis_command(&self, words: &[&[u8]]) {
-        let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).unwrap();
+        let mut stream = TcpStream::connect((self.ip, self.port)).unwrap();
         let mut command = format!("*{}\r\n", words.len()).into_bytes();
         for word in words {
             command.extend_from_slice(format!("${}\r\n", word.len()).as_bytes());
@@ -104,17 +112,31 @@ impl Drop for Broker {
     }
 }
 
-fn spawn(kind: Kind, port: u16, options: &[String], directory: &tempfile::TempDir) -> Child {
-    let port = port.to_string();
+fn spawn(
+    kind: Kind,
+    address: (Ipv4Addr, u16),
+    options: &[String],
+    directory: &tempfile::TempDir,
+) -> Child {
+    let (ip, port) = (address.0.to_string(), address.1.to_string());
     let mut command = match kind {
         Kind::Nats => {
             let mut command = program("ENGINEIO_NATS_SERVER", "nats-server");
-            command.args(["-a", "127.0.0.1", "-p", &port]);
+            command.args(["-a", &ip, "-p", &port]);
             command
         }
         Kind::Redis => {
             let mut command = program("ENGINEIO_REDIS_SERVER", "redis-server");
-            command.args(["--bind", "127.0.0.1", "--port", &port, "--save", ""]);
+            command.args([
+                "--bind",
+                &ip,
+                "--port",
+                &port,
+                "--save",
+                "",
+                "--protected-mode",
+                "no",
+            ]);
             command
         }
     };
@@ -126,7 +148,7 @@ fn spawn(kind: Kind, port: u16, options: &[String], directory: &tempfile::TempDi
         .spawn()
         .expect("the broker is not installed: run the test by `cargo xtask cluster`");
     let began = Instant::now();
-    while TcpStream::connect(format!("127.0.0.1:{port}")).is_err() {
+    while TcpStream::connect(address).is_err() {
         assert!(began.elapsed() < LIMIT, "the broker does not start");
         thread::yield_now();
     }

@@ -9,9 +9,9 @@ use crate::broker::{Broker, Kind, LIMIT};
 use crate::node::{Audience, Balancer, Node, Report, Talker, go_on};
 
 /// The longest time that a client waits whose nodes are untouched. Its target is 100 ms on an idle machine.
-const BYSTANDER_LIMIT: Duration = Duration::from_millis(500);
+pub(crate) const BYSTANDER_LIMIT: Duration = Duration::from_millis(500);
 
-async fn emitter(broker: &Broker) -> Emitter {
+pub(crate) async fn emitter(broker: &Broker) -> Emitter {
     let url = broker.url();
     match broker.kind {
         Kind::Nats => Emitter::connect(Nats::connect(&url).await.unwrap()).await,
@@ -20,7 +20,7 @@ async fn emitter(broker: &Broker) -> Emitter {
 }
 
 /// Starts three nodes at the same time.
-async fn three(broker: &Broker) -> [Node; 3] {
+pub(crate) async fn three(broker: &Broker) -> [Node; 3] {
     std::thread::scope(|scope| {
         let starting = ["a", "b", "c"].map(|name| scope.spawn(move || Node::start(name, broker)));
         starting.map(|node| node.join().unwrap())
@@ -28,18 +28,18 @@ async fn three(broker: &Broker) -> [Node; 3] {
 }
 
 /// Talks by both transports.
-fn talkers(url: &str, count: usize) -> Vec<Talker> {
+pub(crate) fn talkers(url: &str, count: usize) -> Vec<Talker> {
     let each = (0..count).map(|number| Talker::start(url.to_owned(), number % 2 == 0));
     each.collect()
 }
 
-async fn all_more(talkers: &[Talker], count: u64) {
+pub(crate) async fn all_more(talkers: &[Talker], count: u64) {
     for talker in talkers {
         talker.more(count).await;
     }
 }
 
-async fn reports(talkers: Vec<Talker>) -> Vec<Report> {
+pub(crate) async fn reports(talkers: Vec<Talker>) -> Vec<Report> {
     let mut reports = Vec::new();
     for talker in talkers {
         reports.push(talker.stop().await);
@@ -48,7 +48,7 @@ async fn reports(talkers: Vec<Talker>) -> Vec<Report> {
 }
 
 /// Waits until an emitter sees so many nodes.
-async fn until_nodes(emitter: &Emitter, count: usize) {
+pub(crate) async fn until_nodes(emitter: &Emitter, count: usize) {
     let mut ticks = interval(Duration::from_millis(50));
     let reached = async {
         while emitter.nodes().len() != count {
@@ -60,7 +60,7 @@ async fn until_nodes(emitter: &Emitter, count: usize) {
         .expect("the nodes see each other");
 }
 
-fn assert_untouched(reports: &[Report]) {
+pub(crate) fn assert_untouched(reports: &[Report]) {
     for report in reports {
         assert_eq!(report.ended, 0, "{report:?}");
         assert!(report.messages > 0, "{report:?}");
@@ -146,7 +146,7 @@ pub(crate) async fn a_deaf_bus_costs_no_session(kind: Kind) {
 }
 
 /// The row "node frozen for 3 s": its sessions wait, and nobody else notices.
-pub(crate) async fn a_node_that_stands_still_for_two_seconds_loses_nothing(kind: Kind) {
+pub(crate) async fn a_node_that_stands_still_for_three_seconds_loses_nothing(kind: Kind) {
     let broker = Broker::start(kind);
     let nodes = three(&broker).await;
     let [a, b, c] = &nodes;
@@ -159,7 +159,7 @@ pub(crate) async fn a_node_that_stands_still_for_two_seconds_loses_nothing(kind:
     of_c.set([a.address, b.address]);
     all_more(&theirs, 10).await;
     c.freeze();
-    go_on(Duration::from_secs(2)).await;
+    go_on(Duration::from_secs(3)).await;
     c.thaw();
     all_more(&theirs, 10).await;
     assert_untouched(&reports(theirs).await);
@@ -273,6 +273,49 @@ pub(crate) async fn a_rolling_deploy_ends_each_session_once_and_loses_nothing(ki
     for report in reports(talkers).await {
         assert!(report.ended <= 1, "{report:?}");
     }
+}
+
+/// Somebody floods the channel with broadcasts and with what is no message at all: the queues are bounded, and requests do
+/// not pass through the broker.
+pub(crate) async fn a_flood_on_the_bus_costs_no_session(kind: Kind) {
+    let broker = Broker::start(kind);
+    let nodes = three(&broker).await;
+    let balancer = Balancer::start(&nodes).await;
+    let talkers = talkers(&balancer.url(), 6);
+    all_more(&talkers, 10).await;
+    let (bus, emitter) = (broker.connect().await, emitter(&broker).await);
+    let end = Instant::now() + Duration::from_secs(3);
+    let (mut garbage, mut broadcasts) = (0, 0);
+    while Instant::now() < end {
+        for _ in 0..100 {
+            // A broker that is busy takes no more for a moment.
+            garbage += u64::from(bus.publish(vec![0xff; 200].into()).await.is_ok());
+        }
+        broadcasts += u64::from(emitter.broadcast("x".repeat(1_000)).await.is_ok());
+    }
+    println!("flood over {kind:?}: {garbage} messages of no kind, {broadcasts} broadcasts");
+    all_more(&talkers, 10).await;
+    until_nodes(&emitter, 3).await;
+    assert_eq!(emitter.broadcast("again").await, Ok(3));
+    assert_untouched(&reports(talkers).await);
+}
+
+/// Redis cuts subscribers that it cannot send to: the nodes subscribe again, and their sessions notice nothing.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nodes_that_redis_cuts_at_its_output_buffer_limit_come_back() {
+    let broker = Broker::start(Kind::Redis);
+    let nodes = three(&broker).await;
+    let balancer = Balancer::start(&nodes).await;
+    let talkers = talkers(&balancer.url(), 6);
+    all_more(&talkers, 10).await;
+    // The default limit is 32 MB.
+    let foreign = vec![b'x'; 33 * 1024 * 1024];
+    broker.redis_command(&[b"PUBLISH", b"engineio", &foreign]);
+    let emitter = emitter(&broker).await;
+    until_nodes(&emitter, 3).await;
+    assert_eq!(emitter.broadcast("again").await, Ok(3));
+    all_more(&talkers, 10).await;
+    assert_untouched(&reports(talkers).await);
 }
 
 /// A fault every five seconds, for `ENGINEIO_SOAK_SECONDS` (15 by default), with every message counted.

@@ -5,7 +5,9 @@
 
 mod broker;
 mod buses;
+mod crowd;
 mod faults;
+mod network;
 mod node;
 
 /// Runs each test for each broker.
@@ -41,10 +43,20 @@ for_each_broker!(cluster: faults, [
     broadcasts_reach_every_client_once,
     a_killed_broker_costs_broadcasts_and_no_session,
     a_deaf_bus_costs_no_session,
-    a_node_that_stands_still_for_two_seconds_loses_nothing,
+    a_node_that_stands_still_for_three_seconds_loses_nothing,
     a_node_that_stands_still_for_eight_seconds_is_given_up_and_comes_back,
     the_clients_of_a_killed_owner_learn_it_at_once,
     a_second_node_with_one_id_refuses_to_start,
     a_rolling_deploy_ends_each_session_once_and_loses_nothing,
+    a_flood_on_the_bus_costs_no_session,
     a_soak_with_a_fault_every_five_seconds_loses_nothing,
+]);
+
+for_each_broker!(deploy: crowd, [
+    two_thousand_clients_reconnect_once_each_while_three_nodes_are_replaced,
+]);
+
+for_each_broker!(network_of: network, [
+    nodes_that_cannot_reach_each_other_cost_503_for_their_sessions,
+    a_machine_that_vanishes_costs_503_until_it_is_declared_dead,
 ]);

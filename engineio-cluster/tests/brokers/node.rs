@@ -19,6 +19,10 @@ use crate::broker::{Broker, LIMIT, signal};
 /// The secret of the clusters.
 const SECRET: &str = "correct horse battery staple";
 
+/// The time over which a node that leaves disconnects its clients.
+pub(crate) const SPREAD: Duration = Duration::from_secs(2);
+const SPREAD_MS: &str = "2000";
+
 /// The time between two messages of a client.
 const PACE: Duration = Duration::from_millis(20);
 
@@ -29,13 +33,33 @@ pub(crate) struct Node {
 }
 
 fn echo(name: &str, broker: &Broker) -> Command {
-    let program = std::env::var_os("ENGINEIO_ECHO").map_or_else(built, PathBuf::from);
-    let mut command = Command::new(program);
+    let mut command = Command::new(program());
+    command.args(options(name, "127.0.0.1", broker));
     command
-        .args(["--listen", "127.0.0.1:0", "--host", "hyper"])
-        .args(["--node", name, "--node-listen", "127.0.0.1:0"])
-        .args(["--cluster-secret", SECRET, "--bus", &broker.url()]);
-    command
+}
+
+/// The program of the nodes.
+pub(crate) fn program() -> PathBuf {
+    std::env::var_os("ENGINEIO_ECHO").map_or_else(built, PathBuf::from)
+}
+
+/// The options of a node that listens at an address.
+pub(crate) fn options(name: &str, ip: &str, broker: &Broker) -> Vec<String> {
+    let listen = format!("{ip}:0");
+    let bus = broker.url();
+    [
+        ["--host", "hyper"],
+        ["--listen", &listen],
+        ["--node", name],
+        ["--node-listen", &listen],
+        ["--cluster-secret", SECRET],
+        ["--bus", &bus],
+        ["--drain-spread-ms", SPREAD_MS],
+    ]
+    .into_iter()
+    .flatten()
+    .map(str::to_owned)
+    .collect()
 }
 
 /// Returns where cargo puts the program: beside the directory of the tests.
@@ -46,11 +70,16 @@ fn built() -> PathBuf {
 
 impl Node {
     pub(crate) fn start(name: &str, broker: &Broker) -> Self {
-        let mut child = echo(name, broker)
+        let child = echo(name, broker)
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()
             .expect("`echo` is not built: run the test by `cargo xtask cluster`");
+        Self::started(child)
+    }
+
+    /// Waits until the program of a node says where it listens.
+    pub(crate) fn started(mut child: Child) -> Self {
         let lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let mut addresses = lines.map_while(Result::ok).filter_map(|line| {
             let address = line.strip_prefix("listening on http://")?;
