@@ -24,8 +24,9 @@ usage: cargo xtask check
            the server under a scheduler that explores interleavings
        cargo xtask soak [--minutes N] [--seconds N] [--host axum|actix|warp|hyper|all]
            every host under mixed load for 15 s, counting every message; or one host, or longer
-       cargo xtask cluster [--part bounded|whole] [--minutes N] [--seconds N]
-           clusters of processes over NATS and Redis, with faults, and a soak of 15 s over each, or longer
+       cargo xtask cluster [--part bounded|whole|conversations] [--minutes N] [--seconds N]
+           clusters of processes over NATS and Redis, with faults, and a soak of 15 s over each, or longer; foreign
+           clients through nginx and HAProxy without stickiness
        cargo xtask tidy
            the rules of this workspace that no compiler checks
        cargo xtask lints
@@ -94,11 +95,15 @@ pub(crate) fn parse(words: &[String]) -> Result<Task, String> {
         "cluster" => Task::Cluster {
             extent: {
                 let seconds = options.seconds()?;
-                match options.one_of("--part", &["bounded", "whole"])? {
-                    Some(["bounded"]) if seconds.is_some() => {
+                let part = options.one_of("--part", &["bounded", "whole", "conversations"])?;
+                match (part, seconds) {
+                    (Some(["bounded"]), Some(_)) => {
                         return Err("the bounded part has no soak".to_owned());
                     }
-                    Some(["bounded"]) => cluster::Extent::Bounded,
+                    (Some(["bounded"]), None) => cluster::Extent::Bounded,
+                    (Some(["conversations"]), _) => cluster::Extent::Conversations {
+                        seconds: seconds.unwrap_or(cluster::SECONDS),
+                    },
                     _ => cluster::Extent::Whole {
                         seconds: seconds.unwrap_or(cluster::SECONDS),
                     },
@@ -208,6 +213,10 @@ mod tests {
             ("cluster", whole(cluster::SECONDS)),
             ("cluster --minutes 8", whole(480)),
             ("cluster --part bounded", cluster::Extent::Bounded),
+            (
+                "cluster --part conversations --minutes 10",
+                cluster::Extent::Conversations { seconds: 600 },
+            ),
         ] {
             assert_eq!(parse_line(line), Ok(Task::Cluster { extent }));
         }

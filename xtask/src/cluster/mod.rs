@@ -1,4 +1,9 @@
-//! `cargo xtask cluster`: buses and clusters of processes over real brokers, with faults.
+//! `cargo xtask cluster`: buses and clusters of processes over real brokers, with faults; foreign clients through load
+//! balancers without stickiness; and the compose files of `deploy`.
+
+mod broker;
+mod compose;
+mod conversations;
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -38,10 +43,29 @@ pub(crate) enum Extent {
     Bounded,
     /// Everything, with a soak of so many seconds over each broker.
     Whole { seconds: u64 },
+    /// Only the conversations of foreign clients, of so many seconds.
+    Conversations { seconds: u64 },
 }
+
+/// The default time of the conversations.
+const CONVERSATION_SECONDS: u64 = 8;
 
 /// Runs the tests with NATS and Redis.
 pub(crate) fn run(workspace: &Workspace, extent: Extent) -> Result<()> {
+    let seconds = match extent {
+        Extent::Conversations { seconds } => seconds,
+        Extent::Bounded | Extent::Whole { .. } => {
+            faults(workspace, extent)?;
+            CONVERSATION_SECONDS
+        }
+    };
+    step("build the nodes", || Build::Debug.make(workspace))?;
+    conversations::run(workspace, seconds)?;
+    compose::run(workspace)
+}
+
+/// Runs the tests of buses and clusters.
+fn faults(workspace: &Workspace, extent: Extent) -> Result<()> {
     let brokers = step("find or install NATS and Redis", || {
         Brokers::find(workspace)
     })?;
@@ -63,7 +87,7 @@ pub(crate) fn run(workspace: &Workspace, extent: Extent) -> Result<()> {
                     }
                     SUITE_LIMIT
                 }
-                Extent::Whole { seconds } => {
+                Extent::Whole { seconds } | Extent::Conversations { seconds } => {
                     tests
                         .arg("--nocapture")
                         .env("ENGINEIO_SOAK_SECONDS", seconds.to_string());
