@@ -1,10 +1,14 @@
 //! Instructions per message, counted by valgrind: the same on a busy machine as on a quiet one.
 //!
-//! The server runs in memory, without sockets: over a duplex pipe, or by calls of the service. Each kind of work is
-//! done a number of times and twice as often, each under callgrind; the difference is that work alone. It leaves out
-//! the kernel, where most of a small message's time goes, and caches: it compares versions of this code, not servers.
+//! Each kind of work is done a number of times and twice as often, each under callgrind; the difference is that work
+//! alone. It leaves out the kernel, where most of a small message's time goes, and caches: it compares versions of this
+//! code. In the first half of the table the server runs in memory, over a duplex pipe or by calls of the service. In the
+//! second half, `tcp-…`, a server of `list` and its clients share a thread and talk over real sockets; what the clients
+//! cost is counted too, and is the same for every server.
 
+use std::net::Ipv4Addr;
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use bytes::Bytes;
@@ -12,50 +16,123 @@ use engineio_tower::{Driver, EngineIoService, HostUpgrade, Message, Server, Sock
 use http::{HeaderValue, Method, Request, Response};
 use http_body_util::{BodyExt, Full};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
 use tower_service::Service;
 
+use crate::load::fixed::{self, Headers};
 use crate::options::Options;
+use crate::serve::{self, Settings};
 
+/// How often work is done that is short.
 const TIMES: usize = 200;
 
-/// Kinds of work: name, bytes of a message, messages of a batch, async handler.
-const WORK: &[(&str, usize, usize, bool)] = &[
-    ("ws-echo-32-p1", 32, 1, false),
-    ("ws-echo-32-p16", 32, 16, false),
-    ("ws-echo-32-p16-async", 32, 16, true),
-    ("ws-echo-4k-p1", 4096, 1, false),
-    ("ws-echo-64k-p1", 65_000, 1, false),
-    ("poll-echo", 32, 1, false),
-    ("poll-echo-async", 32, 1, true),
-    ("connect", 0, 1, false),
+/// The clients of the work that has many.
+const CLIENTS: usize = 200;
+
+/// The interval of the heartbeats that are counted.
+const PING_INTERVAL: Duration = Duration::from_millis(100);
+
+/// A kind of work.
+#[derive(Clone, Copy)]
+struct Work {
+    name: &'static str,
+    kind: Kind,
+    /// The number of times.
+    times: usize,
+    /// The messages of each time.
+    messages: usize,
+}
+
+#[derive(Clone, Copy)]
+enum Kind {
+    /// Echoes over a pipe: bytes of a message, messages in flight, async handler.
+    Echo(usize, usize, bool),
+    /// Polling round trips by calls of the service: async handler.
+    RoundTrip(bool),
+    /// Polling handshakes by calls of the service.
+    Handshake,
+    /// Polling round trips over sockets.
+    TcpRoundTrip(Headers),
+    /// Polling handshakes over a socket.
+    TcpHandshake(Headers),
+    /// WebSockets that are opened and closed.
+    TcpConnection,
+    /// Deliveries of broadcasts: broadcasts in flight.
+    TcpBroadcast(usize),
+    /// Heartbeats.
+    TcpHeartbeat,
+}
+
+impl Work {
+    const fn new(name: &'static str, kind: Kind) -> Self {
+        let messages = match kind {
+            Kind::Echo(_, batch, _) => batch,
+            Kind::TcpBroadcast(depth) => CLIENTS * depth,
+            Kind::TcpHeartbeat => CLIENTS,
+            _ => 1,
+        };
+        let times = match kind {
+            Kind::TcpBroadcast(_) | Kind::TcpHeartbeat => 30,
+            _ => TIMES,
+        };
+        Self {
+            name,
+            kind,
+            times,
+            messages,
+        }
+    }
+}
+
+const WORK: &[Work] = &[
+    Work::new("ws-echo-32-p1", Kind::Echo(32, 1, false)),
+    Work::new("ws-echo-32-p16", Kind::Echo(32, 16, false)),
+    Work::new("ws-echo-32-p16-async", Kind::Echo(32, 16, true)),
+    Work::new("ws-echo-4k-p1", Kind::Echo(4096, 1, false)),
+    Work::new("ws-echo-64k-p1", Kind::Echo(65_000, 1, false)),
+    Work::new("poll-echo", Kind::RoundTrip(false)),
+    Work::new("poll-echo-async", Kind::RoundTrip(true)),
+    Work::new("connect", Kind::Handshake),
+    Work::new("tcp-poll-echo", Kind::TcpRoundTrip(Headers::None)),
+    Work::new("tcp-poll-echo-origin", Kind::TcpRoundTrip(Headers::Origin)),
+    Work::new(
+        "tcp-poll-echo-browser",
+        Kind::TcpRoundTrip(Headers::Browser),
+    ),
+    Work::new("tcp-connect", Kind::TcpHandshake(Headers::None)),
+    Work::new("tcp-connect-browser", Kind::TcpHandshake(Headers::Browser)),
+    Work::new("tcp-connect-ws", Kind::TcpConnection),
+    Work::new("tcp-fanout", Kind::TcpBroadcast(1)),
+    Work::new("tcp-fanout-p8", Kind::TcpBroadcast(8)),
+    Work::new("tcp-ping", Kind::TcpHeartbeat),
 ];
 
 /// Counts all kinds of work and prints a table.
 pub(crate) fn count(mut options: Options) -> Result<()> {
     let only = options.list("modes");
+    let server = options.text("server").unwrap_or_else(|| "ours".to_owned());
     options.finish()?;
     println!("| work | instructions each |\n|---|---|");
-    for (name, _, batch, _) in WORK {
-        if only
-            .as_ref()
-            .is_some_and(|only| !only.iter().any(|known| known == name))
-        {
+    for work in WORK {
+        let skipped = |only: &Vec<String>| !only.iter().any(|known| known == work.name);
+        if only.as_ref().is_some_and(skipped) {
             continue;
         }
-        let once = total(name, TIMES)?;
-        let twice = total(name, 2 * TIMES)?;
-        let each = twice.saturating_sub(once) as f64 / (TIMES * batch) as f64;
-        println!("| {name} | {each:.0} |");
+        let once = total(work.name, &server, work.times)?;
+        let twice = total(work.name, &server, 2 * work.times)?;
+        let each = twice.saturating_sub(once) as f64 / (work.times * work.messages) as f64;
+        println!("| {} | {each:.0} |", work.name);
     }
     Ok(())
 }
 
 /// All instructions of a process that does the work so often.
-fn total(name: &str, times: usize) -> Result<u64> {
+fn total(name: &str, server: &str, times: usize) -> Result<u64> {
     let output = Command::new("valgrind")
         .args(["--tool=callgrind", "--callgrind-out-file=/dev/null"])
         .arg(std::env::current_exe()?)
-        .args(["work", name, "--times", &times.to_string()])
+        .args(["work", name, "--server", server])
+        .args(["--times", &times.to_string()])
         .stdout(Stdio::null())
         .output()
         .context("valgrind is missing (Debian: valgrind)")?;
@@ -73,24 +150,54 @@ fn total(name: &str, times: usize) -> Result<u64> {
 pub(crate) fn work(options: &mut Options) -> Result<()> {
     let name = options.word().context("which work?")?;
     let times: usize = options.required("times")?;
-    let (_, size, batch, is_async) = WORK
+    let server = options.text("server").unwrap_or_else(|| "ours".to_owned());
+    let work = WORK
         .iter()
-        .find(|(known, ..)| *known == name)
+        .find(|work| work.name == name)
         .with_context(|| format!("unknown work {name}"))?;
-    let server = server(*is_async);
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?
         .block_on(async {
-            match name.split_once('-').map_or("connect", |(kind, _)| kind) {
-                "ws" => echo_frames(&server, *size, *batch, times).await,
-                "poll" => round_trips(&server, *size, times).await,
-                _ => handshakes(&server, times).await,
+            match work.kind {
+                Kind::Echo(size, batch, is_async) => {
+                    echo_frames(&echo(is_async), size, batch, times).await
+                }
+                Kind::RoundTrip(is_async) => round_trips(&echo(is_async), 32, times).await,
+                Kind::Handshake => handshakes(&echo(false), times).await,
+                kind => over_tcp(kind, &server, times).await,
             }
         })
 }
 
-fn server(is_async: bool) -> Server {
+/// Does work over real sockets, with the server on the same thread.
+async fn over_tcp(kind: Kind, server: &str, times: usize) -> Result<()> {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+    let addr = listener.local_addr()?;
+    let any_origin = matches!(kind, Kind::TcpRoundTrip(Headers::Origin));
+    let ping_interval = match kind {
+        Kind::TcpHeartbeat => PING_INTERVAL,
+        // No ping while others are counted.
+        _ => Duration::from_secs(3600),
+    };
+    let settings = Settings::new(ping_interval).any_origin(any_origin);
+    let load = async {
+        match kind {
+            Kind::TcpRoundTrip(headers) => fixed::round_trips(addr, headers, 32, times).await,
+            Kind::TcpHandshake(headers) => fixed::handshakes(addr, headers, times).await,
+            Kind::TcpConnection => fixed::connections(addr, times).await,
+            Kind::TcpBroadcast(depth) => fixed::broadcasts(addr, CLIENTS, 32, depth, times).await,
+            Kind::TcpHeartbeat => fixed::heartbeats(addr, CLIENTS, times).await,
+            Kind::Echo(..) | Kind::RoundTrip(_) | Kind::Handshake => bail!("not over sockets"),
+        }
+    };
+    tokio::select! {
+        served = serve::serve(server, listener, settings) => served,
+        done = load => done,
+    }
+}
+
+fn echo(is_async: bool) -> Server {
     if is_async {
         return Server::builder()
             .on_message(|socket: Socket, message: Message| async move {

@@ -1,6 +1,7 @@
 //! The load generator: one thread, raw sockets, frames made beforehand, every echo compared byte for byte.
 
 mod fanout;
+pub(crate) mod fixed;
 mod frames;
 mod http;
 mod meter;

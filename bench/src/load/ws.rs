@@ -131,6 +131,11 @@ impl WebSocket {
         }
     }
 
+    /// Returns the connection, which nobody has read ahead from.
+    pub(super) fn into_stream(self) -> TcpStream {
+        self.stream
+    }
+
     /// Says goodbye, and waits until the server has closed the connection.
     pub(super) async fn close(mut self) -> Result<()> {
         self.stream

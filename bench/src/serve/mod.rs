@@ -23,11 +23,29 @@ use crate::options::Options;
 
 /// The options of the servers.
 #[derive(Clone, Copy, Debug)]
-struct Settings {
+pub(crate) struct Settings {
     ping_interval: Duration,
     ping_timeout: Duration,
     /// The limit of a socket's queue, large enough for all measured loads.
     queue: usize,
+    /// Pages of every origin are let in. Ours only.
+    any_origin: bool,
+}
+
+impl Settings {
+    pub(crate) fn new(ping_interval: Duration) -> Self {
+        Self {
+            ping_interval,
+            ping_timeout: Duration::from_secs(20),
+            queue: 4096,
+            any_origin: false,
+        }
+    }
+
+    /// Lets pages of every origin in.
+    pub(crate) fn any_origin(self, any_origin: bool) -> Self {
+        Self { any_origin, ..self }
+    }
 }
 
 /// Runs the server of this name until it is ended from outside.
@@ -35,30 +53,32 @@ struct Settings {
 /// It prints the address at which it listens as its first line.
 pub(crate) fn run(options: &mut Options) -> Result<()> {
     let name = options.word().context("which server?")?;
-    let settings = Settings {
-        ping_interval: Duration::from_millis(options.number("ping-ms", 25_000)?),
-        ping_timeout: Duration::from_secs(20),
-        queue: 4096,
-    };
+    let ping_interval = Duration::from_millis(options.number("ping-ms", 25_000)?);
+    let settings = Settings::new(ping_interval);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
     runtime.block_on(async {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         announce(listener.local_addr()?)?;
-        match name.as_str() {
-            "ours" => ours::hyper(listener, ours::plain(settings)).await,
-            "ours-async" => ours::hyper(listener, ours::asynchronous(settings)).await,
-            "axum" => ours::axum(listener, ours::plain(settings)).await,
-            "axum-async" => ours::axum(listener, ours::asynchronous(settings)).await,
-            "actix" => ours::actix(listener, ours::plain(settings)).await,
-            "warp" => ours::warp(listener, ours::plain(settings)).await,
-            "engineioxide" => engineioxide::run(listener, settings).await,
-            "tungstenite" => bare_websocket::run(listener, settings).await,
-            "hyper" => bare_hyper::run(listener, settings).await,
-            name => bail!("no such server: {name}"),
-        }
+        serve(&name, listener, settings).await
     })
+}
+
+/// Runs the server of this name on the runtime of the caller.
+pub(crate) async fn serve(name: &str, listener: TcpListener, settings: Settings) -> Result<()> {
+    match name {
+        "ours" => ours::hyper(listener, ours::plain(settings)).await,
+        "ours-async" => ours::hyper(listener, ours::asynchronous(settings)).await,
+        "axum" => ours::axum(listener, ours::plain(settings)).await,
+        "axum-async" => ours::axum(listener, ours::asynchronous(settings)).await,
+        "actix" => ours::actix(listener, ours::plain(settings)).await,
+        "warp" => ours::warp(listener, ours::plain(settings)).await,
+        "engineioxide" => engineioxide::run(listener, settings).await,
+        "tungstenite" => bare_websocket::run(listener, settings).await,
+        "hyper" => bare_hyper::run(listener, settings).await,
+        name => bail!("no such server: {name}"),
+    }
 }
 
 fn announce(addr: SocketAddr) -> io::Result<()> {

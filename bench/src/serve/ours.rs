@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use engineio_axum::EngineIoLayer;
-use engineio_tower::{EngineIoService, Message, Server, Socket};
+use engineio_tower::{EngineIoService, Message, Origins, Server, ServerBuilder, Socket};
 use tokio::net::TcpListener;
 use tower_service::Service;
 
@@ -15,11 +15,20 @@ fn broadcasts(message: &Message) -> bool {
     matches!(message, Message::Text(text) if text.as_bytes().starts_with(BROADCAST.as_bytes()))
 }
 
-/// An echo whose handler answers at once.
-pub(super) fn plain(settings: Settings) -> Server {
+fn builder(settings: Settings) -> ServerBuilder {
+    let origins = match settings.any_origin {
+        true => Origins::any(),
+        false => Origins::default(),
+    };
     Server::builder()
         .ping_interval(settings.ping_interval)
         .ping_timeout(settings.ping_timeout)
+        .origins(origins)
+}
+
+/// An echo whose handler answers at once.
+pub(super) fn plain(settings: Settings) -> Server {
+    builder(settings)
         .on_message(|socket: Socket, message: Message| {
             if broadcasts(&message) {
                 socket.server().broadcast(message);
@@ -33,9 +42,7 @@ pub(super) fn plain(settings: Settings) -> Server {
 
 /// An echo whose handler waits for room, as most applications would write it.
 pub(super) fn asynchronous(settings: Settings) -> Server {
-    Server::builder()
-        .ping_interval(settings.ping_interval)
-        .ping_timeout(settings.ping_timeout)
+    builder(settings)
         .on_message(|socket: Socket, message: Message| async move {
             if broadcasts(&message) {
                 socket.server().broadcast(message);
