@@ -50,6 +50,19 @@ impl Sid {
         }
     }
 
+    pub(crate) fn from_bytes(id: &[u8]) -> Result<Self, InvalidSid> {
+        let is_unreserved = |&byte: &u8| UNRESERVED[usize::from(byte)];
+        if id.is_empty() || id.len() > Self::MAX_LEN || !id.iter().all(is_unreserved) {
+            return Err(InvalidSid);
+        }
+        let mut bytes = [0; Self::MAX_LEN];
+        bytes[..id.len()].copy_from_slice(id);
+        Ok(Self {
+            bytes,
+            len: id.len() as u8,
+        })
+    }
+
     /// Returns the id as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
@@ -88,16 +101,7 @@ impl FromStr for Sid {
     type Err = InvalidSid;
 
     fn from_str(id: &str) -> Result<Self, InvalidSid> {
-        let is_unreserved = |byte| UNRESERVED[usize::from(byte)];
-        if id.is_empty() || id.len() > Self::MAX_LEN || !id.bytes().all(is_unreserved) {
-            return Err(InvalidSid);
-        }
-        let mut bytes = [0; Self::MAX_LEN];
-        bytes[..id.len()].copy_from_slice(id.as_bytes());
-        Ok(Self {
-            bytes,
-            len: id.len() as u8,
-        })
+        Self::from_bytes(id.as_bytes())
     }
 }
 

@@ -36,10 +36,14 @@ impl Transport {
     /// Returns the transport of that name, or `None`.
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
+        Self::from_bytes(name.as_bytes())
+    }
+
+    pub(crate) const fn from_bytes(name: &[u8]) -> Option<Self> {
         match name {
-            "polling" => Some(Self::Polling),
-            "websocket" => Some(Self::WebSocket),
-            "webtransport" => Some(Self::WebTransport),
+            b"polling" => Some(Self::Polling),
+            b"websocket" => Some(Self::WebSocket),
+            b"webtransport" => Some(Self::WebTransport),
             _ => None,
         }
     }
