@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use crate::codec::{Coding, PayloadSize};
-use crate::{Config, Message, Packet, SendError, Transport};
+use crate::{Config, Message, Packet, SendError, Text, Transport};
 
 /// The queue of messages for one client, bounded in bytes, and the control packets, which never wait behind it.
 #[derive(Debug, Default)]
@@ -83,6 +83,24 @@ impl Outbox {
         let Queued { message, compress } = self.messages.pop_front()?;
         self.bytes -= cost(&message);
         Some((message, compress))
+    }
+
+    /// Takes the only message if it is a text, and whether it may be compressed.
+    pub(crate) fn pop_only_text(&mut self) -> Option<(Text, bool)> {
+        if self.messages.len() != 1 {
+            return None;
+        }
+        let Queued {
+            message: Message::Text(text),
+            compress,
+        } = self
+            .messages
+            .pop_front_if(|next| !next.message.is_binary())?
+        else {
+            return None;
+        };
+        self.bytes = 0;
+        Some((text, compress))
     }
 
     /// Takes the longest run of messages that fits into the payload beside what it holds already; always one if the
