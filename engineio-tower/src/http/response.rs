@@ -7,7 +7,7 @@ use http::header::{
     SET_COOKIE, UPGRADE, VARY, X_CONTENT_TYPE_OPTIONS,
 };
 use http::request::Parts;
-use http::{HeaderMap, HeaderValue, Response, StatusCode};
+use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 
 use crate::policy::compression::{Accepted, Encoding};
 use crate::policy::cors::{CorsReply, Preflight};
@@ -48,23 +48,41 @@ const HTML: HeaderValue = HeaderValue::from_static("text/html");
 const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
-/// The headers of the two most frequent answers, made once: copying them costs a quarter of making them.
+/// The heads of the two most frequent answers, made once: copying them costs a quarter of making them.
 #[derive(Debug)]
-pub(crate) struct HeaderTemplates {
-    payload: HeaderMap,
-    posted: HeaderMap,
+pub(crate) struct Templates {
+    plain: Template,
+    /// For pages of an allowed origin, whose CORS headers would not find room in the others.
+    cors: Template,
 }
 
-impl HeaderTemplates {
+#[derive(Debug)]
+struct Template {
+    payload: Response<()>,
+    posted: Response<()>,
+}
+
+impl Templates {
     pub(crate) fn new(options: &Options) -> Self {
+        Self {
+            plain: Template::new(options, CorsReply::default()),
+            cors: Template::new(options, CorsReply::template(&options.origins)),
+        }
+    }
+}
+
+impl Template {
+    fn new(options: &Options, cors: CorsReply) -> Self {
         let head = |kind, encoded| {
-            let mut headers = HeaderMap::new();
+            let mut response = Response::new(());
+            let headers = response.headers_mut();
             headers.insert(CONTENT_TYPE, kind);
             headers.insert(CACHE_CONTROL, NO_STORE);
             if let Some(names) = options.origins.vary(encoded) {
                 headers.insert(VARY, names);
             }
-            headers
+            cors.clone().write(true, headers);
+            response
         };
         Self {
             payload: head(TEXT, options.compression.is_on()),
@@ -91,7 +109,8 @@ impl Reply {
         Self {
             cors: options.origins.reply(head),
             allowed: false,
-            accepted: if options.compression.is_on() {
+            // The answer to a POST is two bytes.
+            accepted: if options.compression.is_on() && head.method != Method::POST {
                 Encoding::negotiate(&head.headers)
             } else {
                 Accepted::PLAIN
@@ -107,15 +126,15 @@ impl Reply {
     }
 
     /// Returns the answer to a browser's preflight request.
-    pub(crate) fn preflight(&self, preflight: Preflight) -> EngineResponse {
-        preflight.respond(&self.cors).map(|()| Bytes::new())
+    pub(crate) fn preflight(&mut self, preflight: Preflight) -> EngineResponse {
+        preflight.respond(&mut self.cors).map(|()| Bytes::new())
     }
 
     /// Writes the answer as HTTP.
     pub(crate) fn write(
         &mut self,
         options: &Options,
-        templates: &HeaderTemplates,
+        templates: &Templates,
         answer: Answer,
     ) -> EngineResponse {
         let accepted = matches!(
@@ -123,16 +142,20 @@ impl Reply {
             Answer::Payload(_) | Answer::Opened(..) | Answer::Posted | Answer::Response(_)
         );
         let from_template = accepted && !matches!(answer, Answer::Response(_));
+        let template = match self.cors.is_due(self.allowed) {
+            true => &templates.cors,
+            false => &templates.plain,
+        };
         let mut response = match answer {
-            Answer::Payload(payload) => self.payload(options, templates, payload),
+            Answer::Payload(payload) => self.payload(options, template, payload),
             Answer::Opened(payload, cookie) => {
-                let mut response = self.payload(options, templates, payload);
+                let mut response = self.payload(options, template, payload);
                 if let Some(cookie) = cookie {
                     response.headers_mut().append(SET_COOKIE, cookie);
                 }
                 response
             }
-            Answer::Posted => with_head(templates.posted.clone(), Bytes::from_static(b"ok")),
+            Answer::Posted => template.posted.clone().map(|()| Bytes::from_static(b"ok")),
             Answer::Refusal(refusal) => refused(refusal),
             Answer::Refused(rejection) => {
                 meter::turned_away();
@@ -144,14 +167,19 @@ impl Reply {
             Answer::Response(response) => response,
         };
         let headers = response.headers_mut();
-        self.cors.write(self.allowed, headers);
-        // The templates have it. A refusal opens no session, so it sets no cookie.
-        if !from_template
-            && !headers.contains_key(VARY)
-            && let Some(names) = options.origins.vary(false)
-        {
-            headers.insert(VARY, names);
+        if from_template {
+            if self.allowed {
+                self.cors.write_origin(headers);
+            }
+        } else {
+            self.cors.write(self.allowed, headers);
+            if !headers.contains_key(VARY)
+                && let Some(names) = options.origins.vary(false)
+            {
+                headers.insert(VARY, names);
+            }
         }
+        // A refusal opens no session, so it sets no cookie.
         if let Some(more) = self.headers.take().filter(|_| accepted) {
             // The application's headers replace those of the same name, except where both are meant.
             let vary = headers.remove(VARY);
@@ -170,7 +198,7 @@ impl Reply {
     fn payload(
         &self,
         options: &Options,
-        templates: &HeaderTemplates,
+        template: &Template,
         payload: engineio_core::Payload,
     ) -> EngineResponse {
         let (content_type, body) = match self.jsonp {
@@ -190,7 +218,7 @@ impl Reply {
             Some((body, encoding)) => (body, Some(encoding)),
             None => (body, None),
         };
-        let mut response = with_head(templates.payload.clone(), body);
+        let mut response = template.payload.clone().map(|()| body);
         let headers = response.headers_mut();
         if let Some(content_type) = content_type {
             headers.insert(CONTENT_TYPE, content_type);
@@ -204,12 +232,6 @@ impl Reply {
         }
         response
     }
-}
-
-fn with_head(head: HeaderMap, body: Bytes) -> EngineResponse {
-    let mut response = Response::new(body);
-    *response.headers_mut() = head;
-    response
 }
 
 fn response(status: StatusCode, content_type: HeaderValue, body: Bytes) -> EngineResponse {

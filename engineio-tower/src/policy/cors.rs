@@ -68,18 +68,38 @@ impl Origins {
 }
 
 impl CorsReply {
+    /// Returns the headers that all answers to an allowed origin have in common, for a template.
+    pub(crate) fn template(origins: &Origins) -> Self {
+        Self {
+            credentials: origins.sends_credentials(),
+            // Replaced by that of the request.
+            origin: Some(HeaderValue::from_static("null")),
+        }
+    }
+
+    /// Returns whether the answer has CORS headers. `allowed` is what the check of the origin said.
+    pub(crate) fn is_due(&self, allowed: bool) -> bool {
+        allowed && self.origin.is_some()
+    }
+
     /// Adds to the headers of an answer, a refusal or a 101 included. `allowed` is what the check of the origin said:
     /// a page whose origin was refused must not read even the refusal.
-    pub(crate) fn write(&self, allowed: bool, headers: &mut HeaderMap) {
-        let Some(origin) = self.origin.as_ref().filter(|_| allowed) else {
-            return;
-        };
-        headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
-        if self.credentials {
-            headers.insert(
-                ACCESS_CONTROL_ALLOW_CREDENTIALS,
-                HeaderValue::from_static("true"),
-            );
+    pub(crate) fn write(&mut self, allowed: bool, headers: &mut HeaderMap) {
+        if self.is_due(allowed) {
+            self.write_origin(headers);
+            if self.credentials {
+                headers.insert(
+                    ACCESS_CONTROL_ALLOW_CREDENTIALS,
+                    HeaderValue::from_static("true"),
+                );
+            }
+        }
+    }
+
+    /// Completes the headers of a template that has those of an allowed origin.
+    pub(crate) fn write_origin(&mut self, headers: &mut HeaderMap) {
+        if let Some(origin) = self.origin.take() {
+            headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin);
         }
     }
 }
@@ -101,7 +121,7 @@ impl Origins {
 
 impl Preflight {
     /// Returns the 204 for an allowed origin. For one that is not allowed, the service sends its refusal.
-    pub(crate) fn respond(self, reply: &CorsReply) -> Response<()> {
+    pub(crate) fn respond(self, reply: &mut CorsReply) -> Response<()> {
         let mut response = Response::new(());
         *response.status_mut() = StatusCode::NO_CONTENT;
         let headers = response.headers_mut();
@@ -231,7 +251,7 @@ mod tests {
         let response = origins
             .preflight(&head)
             .unwrap()
-            .respond(&origins.reply(&head));
+            .respond(&mut origins.reply(&head));
         assert_eq!(response.status(), StatusCode::NO_CONTENT);
         let headers = response.headers();
         assert_eq!(headers[ACCESS_CONTROL_ALLOW_ORIGIN], "https://b.com");
@@ -269,7 +289,7 @@ mod tests {
             let response = origins
                 .preflight(&head)
                 .unwrap()
-                .respond(&origins.reply(&head));
+                .respond(&mut origins.reply(&head));
             let allows = response
                 .headers()
                 .contains_key(ACCESS_CONTROL_ALLOW_HEADERS);

@@ -16,7 +16,7 @@ use super::listening::Listening;
 use super::pending::Pending;
 use super::registry::Registry;
 use crate::forward::Forward;
-use crate::http::response::HeaderTemplates;
+use crate::http::response::Templates;
 use crate::policy::admission::Admission;
 use crate::policy::multiplexed::Multiplexed;
 use crate::policy::options::Options;
@@ -36,7 +36,7 @@ pub(crate) enum NoRuntime {
 pub(crate) struct ServerInner {
     pub(crate) config: Arc<Config>,
     pub(crate) options: Options,
-    pub(crate) templates: HeaderTemplates,
+    pub(crate) templates: Templates,
     pub(crate) admission: Arc<Admission>,
     pub(crate) multiplexed: Arc<Multiplexed>,
     pub(crate) path: String,
@@ -65,7 +65,7 @@ impl ServerInner {
         Self {
             admission: Admission::new(&options),
             multiplexed: Arc::default(),
-            templates: HeaderTemplates::new(&options),
+            templates: Templates::new(&options),
             options,
             listening: Listening::new(&config),
             over: Semaphore::new(0),
