@@ -3,8 +3,9 @@
 //! Each kind of work is done a number of times and twice as often, each under callgrind; the difference is that work
 //! alone. It leaves out the kernel, where most of a small message's time goes, and caches: it compares versions of this
 //! code. In the first half of the table the server runs in memory, over a duplex pipe or by calls of the service. In the
-//! second half, `tcp-…`, a server of `list` and its clients share a thread and talk over real sockets; what the clients
-//! cost is counted too, and is the same for every server.
+//! second half, `tcp-…`, a server and its clients share a thread and talk over real sockets; what the clients cost is
+//! counted too, and is the same for every server. `--server` chooses another server of ours or `hyper`; those that ping
+//! a new client at once cannot be counted.
 
 use std::net::Ipv4Addr;
 use std::process::{Command, Stdio};
