@@ -5,7 +5,6 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use cookie::Cookie;
 use engineio_core::Sid;
 use http::HeaderValue;
 use http::request::Parts;
@@ -218,27 +217,40 @@ impl SidCookie {
 }
 
 impl Attributes {
+    /// Writes the header's value. Nothing is to be escaped: every part was checked when it was set, and so is a sid.
     fn write(&self, sid: &Sid) -> String {
-        let mut cookie = Cookie::new(&*self.name, sid.as_str());
+        let mut cookie = format!("{}={sid}", self.name);
+        let mut add = |attribute: &str, value: &str| {
+            cookie.push_str(attribute);
+            cookie.push_str(value);
+        };
+        if self.http_only {
+            add("; HttpOnly", "");
+        }
+        match self.same_site {
+            SameSite::Strict => add("; SameSite=", "Strict"),
+            SameSite::Lax => add("; SameSite=", "Lax"),
+            SameSite::None => add("; SameSite=", "None"),
+        }
+        if self.partitioned {
+            add("; Partitioned", "");
+        }
+        let needs_secure = self.same_site == SameSite::None;
+        if self.partitioned || self.secure.unwrap_or(needs_secure) {
+            add("; Secure", "");
+        }
         if let Some(path) = &self.path {
-            cookie.set_path(&**path);
+            add("; Path=", path);
         }
         if let Some(domain) = &self.domain {
-            cookie.set_domain(&**domain);
+            // RFC 6265 § 5.2.3 ignores a leading dot.
+            add("; Domain=", domain.strip_prefix('.').unwrap_or(domain));
         }
-        cookie.set_http_only(self.http_only);
-        cookie.set_secure(self.secure);
-        cookie.set_partitioned(self.partitioned);
-        cookie.set_same_site(match self.same_site {
-            SameSite::Strict => cookie::SameSite::Strict,
-            SameSite::Lax => cookie::SameSite::Lax,
-            SameSite::None => cookie::SameSite::None,
-        });
         if let Some(max_age) = self.max_age {
             let seconds = i64::try_from(max_age.as_secs()).unwrap_or(i64::MAX);
-            cookie.set_max_age(cookie::time::Duration::seconds(seconds));
+            add("; Max-Age=", &seconds.to_string());
         }
-        cookie.to_string()
+        cookie
     }
 }
 
