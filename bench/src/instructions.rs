@@ -20,6 +20,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tower_service::Service;
 
+use crate::clients;
 use crate::load::fixed::{self, Headers};
 use crate::options::Options;
 use crate::serve::{self, Settings};
@@ -62,6 +63,8 @@ enum Kind {
     TcpBroadcast(usize),
     /// Heartbeats.
     TcpHeartbeat,
+    /// Work of clients over pipes.
+    Client(clients::Counted),
 }
 
 impl Work {
@@ -70,6 +73,7 @@ impl Work {
             Kind::Echo(_, batch, _) => batch,
             Kind::TcpBroadcast(depth) => CLIENTS * depth,
             Kind::TcpHeartbeat => CLIENTS,
+            Kind::Client(work) => work.batch,
             _ => 1,
         };
         let times = match kind {
@@ -108,13 +112,20 @@ const WORK: &[Work] = &[
     Work::new("tcp-ping", Kind::TcpHeartbeat),
 ];
 
+fn all() -> impl Iterator<Item = Work> {
+    let of_clients = clients::WORK
+        .iter()
+        .map(|work| Work::new(work.name, Kind::Client(*work)));
+    WORK.iter().copied().chain(of_clients)
+}
+
 /// Counts all kinds of work and prints a table.
 pub(crate) fn count(mut options: Options) -> Result<()> {
     let only = options.list("modes");
     let server = options.text("server").unwrap_or_else(|| "ours".to_owned());
     options.finish()?;
     println!("| work | instructions each |\n|---|---|");
-    for work in WORK {
+    for work in all() {
         let skipped = |only: &Vec<String>| !only.iter().any(|known| known == work.name);
         if only.as_ref().is_some_and(skipped) {
             continue;
@@ -152,8 +163,7 @@ pub(crate) fn work(options: &mut Options) -> Result<()> {
     let name = options.word().context("which work?")?;
     let times: usize = options.required("times")?;
     let server = options.text("server").unwrap_or_else(|| "ours".to_owned());
-    let work = WORK
-        .iter()
+    let work = all()
         .find(|work| work.name == name)
         .with_context(|| format!("unknown work {name}"))?;
     tokio::runtime::Builder::new_current_thread()
@@ -166,6 +176,7 @@ pub(crate) fn work(options: &mut Options) -> Result<()> {
                 }
                 Kind::RoundTrip(is_async) => round_trips(&echo(is_async), 32, times).await,
                 Kind::Handshake => handshakes(&echo(false), times).await,
+                Kind::Client(work) => clients::count(work, times).await,
                 kind => over_tcp(kind, &server, times).await,
             }
         })
@@ -189,7 +200,9 @@ async fn over_tcp(kind: Kind, server: &str, times: usize) -> Result<()> {
             Kind::TcpConnection => fixed::connections(addr, times).await,
             Kind::TcpBroadcast(depth) => fixed::broadcasts(addr, CLIENTS, 32, depth, times).await,
             Kind::TcpHeartbeat => fixed::heartbeats(addr, CLIENTS, times).await,
-            Kind::Echo(..) | Kind::RoundTrip(_) | Kind::Handshake => bail!("not over sockets"),
+            Kind::Echo(..) | Kind::RoundTrip(_) | Kind::Handshake | Kind::Client(_) => {
+                bail!("not over sockets")
+            }
         }
     };
     tokio::select! {

@@ -3,6 +3,7 @@
 use std::io;
 use std::process::{Child, Command};
 
+use anyhow::{Context, Result};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
@@ -34,6 +35,18 @@ pub(super) fn allow_many_files() -> io::Result<()> {
         maximum: limit.maximum,
     };
     Ok(setrlimit(Resource::Nofile, all)?)
+}
+
+/// Allows so many open files, if that is more than we may have by default.
+pub(super) fn allow_files(count: u64) -> Result<()> {
+    let limit = getrlimit(Resource::Nofile);
+    let count = limit.maximum.map_or(u64::MAX, |maximum| maximum.max(count));
+    let all = Rlimit {
+        current: Some(count),
+        maximum: Some(count),
+    };
+    setrlimit(Resource::Nofile, all)
+        .with_context(|| format!("cannot allow {count} open files; raise `ulimit -Hn`"))
 }
 
 /// The machine in a line: processor, how many, kernel.

@@ -6,6 +6,7 @@ mod modes;
 mod peers;
 mod report;
 mod round;
+mod scale;
 mod servers;
 
 use std::fs;
@@ -44,7 +45,9 @@ impl Plan {
             "full" => (false, 5, 3_000, 3 * 3600),
             "run" => (false, 5, 2_000, 3 * 3600),
             command => {
-                bail!("unknown command {command}; expected quick, full, run, list or instructions")
+                bail!(
+                    "unknown command {command}; expected quick, full, run, scale, list or instructions"
+                )
             }
         };
         let pick = |names: Option<Vec<String>>, all: Vec<(&'static str, bool)>| match names {
@@ -94,6 +97,9 @@ pub(crate) fn run(command: &str, options: Options) -> Result<()> {
         list();
         return options.finish();
     }
+    if command == "scale" {
+        return scale::run(options, &mut Peers::new(&target_directory()?));
+    }
     let plan = Plan::parse(command, options)?;
     cpus::allow_many_files()?;
     let target = target_directory()?;
@@ -112,7 +118,7 @@ fn list() {
             mode.what
         );
     }
-    println!("servers:");
+    println!("servers and clients:");
     for server in SERVERS {
         println!(
             "  {} {:16} {}",

@@ -1,5 +1,7 @@
 //! The modes of measurement.
 
+use super::servers::BASELINE;
+
 /// The figure to compare between servers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Figure {
@@ -40,6 +42,8 @@ pub(super) struct Mode {
     pub(super) target: Option<(f64, f64)>,
     /// The memory in KiB that we owe and wish.
     pub(super) target_kib: Option<(f64, f64)>,
+    /// Clients are measured, against our server.
+    pub(super) of_clients: bool,
 }
 
 impl Mode {
@@ -57,7 +61,15 @@ impl Mode {
             quick: false,
             target: None,
             target_kib: None,
+            of_clients: false,
         }
+    }
+
+    /// A mode in which clients are measured.
+    const fn client(name: &'static str, what: &'static str, load: &'static str) -> Self {
+        let mut mode = Self::new(name, what, load);
+        mode.of_clients = true;
+        mode
     }
 
     const fn size(mut self, size: usize, depth: usize) -> Self {
@@ -96,7 +108,8 @@ impl Mode {
 
     pub(super) const fn figure(&self) -> Figure {
         match self.load.as_bytes() {
-            b"idle-ws" | b"idle-poll" | b"poll-session" => Figure::MemoryPerClient,
+            b"idle-ws" | b"idle-poll" | b"poll-session" | b"client-idle-ws"
+            | b"client-idle-poll" | b"scale" => Figure::MemoryPerClient,
             _ => Figure::CpuPerMessage,
         }
     }
@@ -104,8 +117,29 @@ impl Mode {
     pub(super) const fn is_polling(&self) -> bool {
         matches!(
             self.load.as_bytes(),
-            b"poll-echo" | b"connect" | b"connect-fresh" | b"idle-poll" | b"poll-session"
+            b"poll-echo"
+                | b"connect"
+                | b"connect-fresh"
+                | b"idle-poll"
+                | b"poll-session"
+                | b"client-poll-echo"
+                | b"client-connect-poll"
+                | b"client-idle-poll"
         )
+    }
+
+    /// The server or client whose figures ours are judged by, and which the ratios are made with.
+    pub(super) const fn baseline(&self) -> &'static str {
+        match (self.of_clients, self.is_polling()) {
+            (false, _) => BASELINE,
+            (true, false) => "client-tungstenite",
+            (true, true) => "client-hyper",
+        }
+    }
+
+    /// Our row of the table.
+    pub(super) const fn ours(&self) -> &'static str {
+        if self.of_clients { "client" } else { "ours" }
     }
 
     pub(super) fn window_ms(&self, wanted: u64) -> u64 {
@@ -116,6 +150,12 @@ impl Mode {
         ["--ping-ms".to_owned(), self.ping_ms.to_string()]
     }
 }
+
+/// Idle clients as many as a machine bears, in a run of its own.
+pub(super) const SCALE: Mode = Mode {
+    warm_up_ms: 2_000,
+    ..Mode::new("scale", "idle WebSockets in great number", "scale").clients(100_000)
+};
 
 /// Every mode, in the order of the tables.
 pub(super) const MODES: &[Mode] = &[
@@ -285,4 +325,66 @@ pub(super) const MODES: &[Mode] = &[
     .clients(10_000)
     .quick()
     .target_kib(1.5, 1.0),
+    Mode::client(
+        "client-ws-echo-32-p1",
+        "client, WebSocket echo, 32 B, 1 in flight",
+        "client-ws-echo",
+    )
+    .target(0.90, 0.80),
+    Mode::client(
+        "client-ws-echo-32-p16",
+        "client, WebSocket echo, 32 B, 16 in flight",
+        "client-ws-echo",
+    )
+    .size(32, 16)
+    .target(0.90, 0.80),
+    Mode::client(
+        "client-ws-echo-4k-p1",
+        "client, WebSocket echo, 4 KiB, 1 in flight",
+        "client-ws-echo",
+    )
+    .size(4096, 1)
+    .target(0.90, 0.80),
+    Mode::client(
+        "client-ws-echo-4k-p16",
+        "client, WebSocket echo, 4 KiB, 16 in flight",
+        "client-ws-echo",
+    )
+    .size(4096, 16)
+    .target(0.90, 0.80),
+    Mode::client(
+        "client-ws-echo-64k-p1",
+        "client, WebSocket echo, 64 KiB, 1 in flight",
+        "client-ws-echo",
+    )
+    .size(65_536, 1)
+    .target(0.80, 0.70),
+    Mode::client(
+        "client-poll-echo",
+        "client, polling round trip, 32 B",
+        "client-poll-echo",
+    )
+    .target(1.30, 1.15),
+    Mode::client(
+        "client-connect-ws",
+        "client, WebSocket connect and close",
+        "client-connect-ws",
+    )
+    .clients(32),
+    Mode::client(
+        "client-connect-poll",
+        "client, polling connect and close",
+        "client-connect-poll",
+    )
+    .clients(32),
+    Mode::client("client-idle-ws", "idle client, WebSocket", "client-idle-ws")
+        .clients(3_000)
+        .target_kib(8.0, 5.0),
+    Mode::client(
+        "client-idle-poll",
+        "idle client, polling",
+        "client-idle-poll",
+    )
+    .clients(3_000)
+    .target_kib(24.0, 18.0),
 ];

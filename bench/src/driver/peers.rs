@@ -1,4 +1,4 @@
-//! The peers in other languages, installed under `target/peers` when they are first measured.
+//! The peers that are no part of this program, installed under `target/peers` when they are first measured.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -18,6 +18,7 @@ const SOURCES: &[(&str, &str)] = &[
         include_str!("../../peers/requirements.txt"),
     ),
     ("server.js", include_str!("../../peers/server.js")),
+    ("client.js", include_str!("../../peers/client.js")),
     ("server.py", include_str!("../../peers/server.py")),
 ];
 
@@ -26,6 +27,7 @@ pub(super) struct Peers {
     root: PathBuf,
     node: bool,
     python: bool,
+    rust: bool,
 }
 
 impl Peers {
@@ -34,6 +36,7 @@ impl Peers {
             root: target.join("peers/bench"),
             node: false,
             python: false,
+            rust: false,
         }
     }
 
@@ -45,7 +48,7 @@ impl Peers {
         Ok(())
     }
 
-    /// The script of the server on Node.js.
+    /// The directory of the scripts for Node.js.
     pub(super) fn node(&mut self) -> Result<PathBuf> {
         if !self.node {
             self.write_sources()?;
@@ -53,11 +56,31 @@ impl Peers {
                 let mut npm = Command::new("npm");
                 npm.args(["ci", "--no-audit", "--no-fund"])
                     .current_dir(root);
-                run(&mut npm).context("cannot install engine.io; is npm there?")
+                run(&mut npm).context("cannot install engine.io and its client; is npm there?")
             })?;
             self.node = true;
         }
-        Ok(self.root.join("server.js"))
+        Ok(self.root.clone())
+    }
+
+    /// The program whose clients are those of rust_engineio, built if it has changed.
+    pub(super) fn rust_engineio(&mut self) -> Result<PathBuf> {
+        let target = self.root.join("rust_engineio");
+        if !self.rust {
+            let manifest = concat!(
+                env!("CARGO_MANIFEST_DIR"),
+                "/peers/rust_engineio/Cargo.toml"
+            );
+            let mut cargo = Command::new(env!("CARGO"));
+            cargo
+                .args(["build", "--quiet", "--release", "--locked"])
+                .args(["--manifest-path", manifest])
+                .arg("--target-dir")
+                .arg(&target);
+            run(&mut cargo).context("cannot build rust_engineio; are OpenSSL's headers there?")?;
+            self.rust = true;
+        }
+        Ok(target.join("release/bench-rust-engineio"))
     }
 
     /// The interpreter and the script of the server in Python.

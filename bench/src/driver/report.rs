@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::modes::{Figure, Mode};
 use super::round::{Sample, median};
-use super::servers::{BASELINE, Server};
+use super::servers::Server;
 
 /// All runs of one server in one mode, one for each round; a round that failed is missing.
 pub(super) struct Row {
@@ -88,7 +88,7 @@ impl Table {
     }
 
     pub(super) fn ratio(&self, name: &str) -> Option<Ratio> {
-        self.row(name)?.ratio(self.row(BASELINE)?)
+        self.row(name)?.ratio(self.row(self.mode.baseline())?)
     }
 
     fn markdown(&self) -> String {
@@ -116,7 +116,11 @@ impl Table {
         for (title, ..) in cells {
             let _ = write!(out, " {title} |");
         }
-        out += " ÷ engineioxide (least/median/most) | disturbed |\n|---|";
+        let baseline = self.mode.baseline();
+        let _ = write!(
+            out,
+            " ÷ {baseline} (least/median/most) | disturbed |\n|---|"
+        );
         out += &"---|".repeat(cells.len() + 2);
         out.push('\n');
         for row in &self.rows {
@@ -181,7 +185,7 @@ pub(super) fn markdown(head: &str, tables: &[Table]) -> String {
 /// Ours beside the targets.
 fn summary(tables: &[Table]) -> String {
     let mut out = String::from(
-        "| work | ours ÷ engineioxide | must | aim | ours ÷ limit | |\n|---|---|---|---|---|---|\n",
+        "| work | ours ÷ baseline | must | aim | ours ÷ limit | |\n|---|---|---|---|---|---|\n",
     );
     let verdict = |figure: f64, must: f64, aim: f64| match figure {
         figure if figure <= aim => "aim reached",
@@ -191,7 +195,7 @@ fn summary(tables: &[Table]) -> String {
     for table in tables {
         if let Some((must, aim)) = table.mode.target_kib
             && let Some(kib) = table
-                .row("ours")
+                .row(table.mode.ours())
                 .and_then(|row| row.median("kib_per_client"))
         {
             let verdict = verdict(kib, must, aim);
@@ -201,12 +205,13 @@ fn summary(tables: &[Table]) -> String {
                 "| {what} | {kib:.2} KiB | {must:.2} KiB | {aim:.2} KiB | – | {verdict} |"
             );
         }
-        let (Some(ours), Some((must, aim))) = (table.ratio("ours"), table.mode.target) else {
+        let (Some(ours), Some((must, aim))) = (table.ratio(table.mode.ours()), table.mode.target)
+        else {
             continue;
         };
-        let limit = ["tungstenite", "hyper"]
+        let limit = ["tungstenite", "hyper", "client-gathering"]
             .iter()
-            .find_map(|limit| table.row("ours")?.ratio(table.row(limit)?));
+            .find_map(|limit| table.row(table.mode.ours())?.ratio(table.row(limit)?));
         let limit = limit.map_or_else(|| "–".to_owned(), |ratio| format!("{:.2}", ratio.median));
         let verdict = verdict(ours.median, must, aim);
         let _ = writeln!(

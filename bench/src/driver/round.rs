@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::cpus;
 use super::modes::{Figure, Mode};
 use super::peers::Peers;
-use super::servers::{Running, Server};
+use super::servers::{OURS, Running, SERVERS, Server};
 
 /// A server that could have run but did not for more than this share of the window was disturbed.
 const DISTURBED: f64 = 0.10;
@@ -55,14 +55,31 @@ pub(super) fn measure(
     best.context("nothing was measured")
 }
 
-fn once(server: &Server, mode: &Mode, window: Duration, peers: &mut Peers) -> Result<Sample> {
-    let running = Running::start(server, mode, peers)?;
-    let mut command = Command::new(std::env::current_exe()?);
-    command.args(["load", mode.load]);
+/// Measures once.
+pub(super) fn once(
+    server: &Server,
+    mode: &Mode,
+    window: Duration,
+    peers: &mut Peers,
+) -> Result<Sample> {
+    let (running, mut command) = match mode.of_clients {
+        false => {
+            let mut command = Command::new(std::env::current_exe()?);
+            command.arg("load");
+            (Running::start(server, mode, peers)?, command)
+        }
+        // They take the place of the generator, and measure themselves.
+        true => {
+            let command = server.command(peers)?;
+            let ours = SERVERS.iter().find(|server| server.name == OURS);
+            let ours = ours.context("our server is missing")?;
+            (Running::start(ours, mode, peers)?, command)
+        }
+    };
+    command.arg(mode.load);
     let window = mode.window_ms(window.as_millis() as u64);
     for (name, value) in [
         ("--addr", running.addr.to_string()),
-        ("--pid", running.pid().to_string()),
         ("--size", mode.size.to_string()),
         ("--clients", mode.clients.to_string()),
         ("--depth", mode.depth.to_string()),
@@ -70,6 +87,9 @@ fn once(server: &Server, mode: &Mode, window: Duration, peers: &mut Peers) -> Re
         ("--window-ms", window.to_string()),
     ] {
         command.args([name, &value]);
+    }
+    if !mode.of_clients {
+        command.args(["--pid", &running.pid().to_string()]);
     }
     command.stdout(Stdio::piped()).stderr(Stdio::piped());
     // The generator bounds its own time.

@@ -1,7 +1,9 @@
-//! The programs that are measured: how each is started, and stopped.
+//! The programs that are measured: how each is started, and stopped. A client is one too, against our server.
 
+use std::ffi::OsString;
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
 use std::time::Duration;
@@ -22,6 +24,8 @@ enum Origin {
     Own,
     Node,
     Python,
+    /// A package of its own, because no other program needs its dependencies.
+    Rust,
 }
 
 /// A server that can be measured.
@@ -34,6 +38,8 @@ pub(super) struct Server {
     pub(super) quick: bool,
     /// A limit serves one of the two transports only.
     limit: Option<&'static str>,
+    /// It is a client, which is measured against our server.
+    is_client: bool,
 }
 
 impl Server {
@@ -44,11 +50,55 @@ impl Server {
             origin: Origin::Own,
             quick,
             limit: None,
+            is_client: false,
         }
+    }
+
+    const fn client(name: &'static str, what: &'static str) -> Self {
+        Self {
+            is_client: true,
+            ..Self::own(name, what, false)
+        }
+    }
+
+    /// The program, which takes the options of the mode.
+    pub(super) fn command(&self, peers: &mut Peers) -> Result<Command> {
+        let (program, arguments): (PathBuf, Vec<OsString>) = match self.origin {
+            Origin::Own => {
+                let role = if self.is_client { "client" } else { "serve" };
+                (
+                    std::env::current_exe()?,
+                    vec![role.into(), self.name.into()],
+                )
+            }
+            Origin::Node => {
+                let script = if self.is_client {
+                    "client.js"
+                } else {
+                    "server.js"
+                };
+                ("node".into(), vec![peers.node()?.join(script).into()])
+            }
+            Origin::Python => {
+                let (interpreter, script) = peers.python()?;
+                (interpreter, vec![script.into()])
+            }
+            Origin::Rust => (peers.rust_engineio()?, Vec::new()),
+        };
+        let mut command = Command::new(program);
+        command.args(arguments);
+        Ok(command)
     }
 
     /// Returns whether the server can do this.
     pub(super) fn serves(&self, mode: &Mode) -> bool {
+        if self.is_client != mode.of_clients {
+            return false;
+        }
+        // The handlers are another way to the same messages.
+        if self.name == "client-handler" {
+            return mode.load.ends_with("-echo");
+        }
         match self.limit {
             Some("websocket") => {
                 !mode.is_polling() && mode.load != "ws-upgrade" && mode.load != "ping"
@@ -87,7 +137,35 @@ pub(super) const SERVERS: &[Server] = &[
         origin: Origin::Python,
         ..Server::own("python", "python-engineio 4.15.1 under uvicorn", false)
     },
+    Server::client("client", "ours, read as a stream"),
+    Server::client("client-handler", "ours, with a message handler"),
+    Server {
+        limit: Some("websocket"),
+        ..Server::client("client-tungstenite", "tokio-tungstenite alone")
+    },
+    Server {
+        limit: Some("websocket"),
+        ..Server::client(
+            "client-gathering",
+            "the same, with gathered writes and a small read buffer",
+        )
+    },
+    Server {
+        limit: Some("polling"),
+        ..Server::client("client-hyper", "hyper alone, two kept connections")
+    },
+    Server {
+        origin: Origin::Rust,
+        ..Server::client("client-rust-engineio", "rust_engineio 0.6.0, async")
+    },
+    Server {
+        origin: Origin::Node,
+        ..Server::client("client-node", "engine.io-client 6.6.8 (npm)")
+    },
 ];
+
+/// The server that clients are measured against.
+pub(super) const OURS: &str = "ours";
 
 /// A server that runs; ended when dropped.
 pub(super) struct Running {
@@ -102,24 +180,7 @@ impl Running {
 
     /// Starts a server on the first processor.
     pub(super) fn start(server: &Server, mode: &Mode, peers: &mut Peers) -> Result<Self> {
-        let mut command = match server.origin {
-            Origin::Own => {
-                let mut command = Command::new(std::env::current_exe()?);
-                command.args(["serve", server.name]);
-                command
-            }
-            Origin::Node => {
-                let mut command = Command::new("node");
-                command.arg(peers.node()?);
-                command
-            }
-            Origin::Python => {
-                let (interpreter, script) = peers.python()?;
-                let mut command = Command::new(interpreter);
-                command.arg(script);
-                command
-            }
-        };
+        let mut command = server.command(peers)?;
         command
             .args(mode.server_options())
             .stdin(Stdio::null())

@@ -1,6 +1,7 @@
 //! One client asks for broadcasts, all clients get them.
 
 use std::cell::RefCell;
+use std::sync::Arc;
 use std::task::{Context, Waker};
 use std::time::Instant;
 
@@ -22,6 +23,8 @@ struct Round {
     received: Vec<u32>,
     since: Vec<Option<Instant>>,
     sender: Option<Waker>,
+    /// No further broadcast is asked for.
+    paused: bool,
 }
 
 thread_local! {
@@ -61,7 +64,10 @@ impl Pace for Member {
         }
         ROUND.with_borrow_mut(|round| {
             round.sender = Some(cx.waker().clone());
-            round.completed + round.depth
+            match round.paused {
+                true => self.sent,
+                false => round.completed + round.depth,
+            }
         })
     }
 
@@ -81,22 +87,27 @@ impl Pace for Member {
 
 /// Broadcasts; what is counted are deliveries, and the latency is that of the last delivery of a broadcast.
 pub(super) async fn run(load: &Load) -> Result<Value> {
+    let sockets =
+        super::open_all(load.clients, |number| WebSocket::open(load.addr, number)).await?;
+    super::window(load, join(load, sockets, false), meter::messages, false).await
+}
+
+/// Lets clients take part in broadcasts, the first of which asks for them unless they are `paused`.
+pub(super) fn join(load: &Load, sockets: Vec<WebSocket>, paused: bool) -> JoinSet<Result<()>> {
     ROUND.set(Round {
-        clients: load.clients as u32,
+        clients: sockets.len() as u32,
         depth: load.depth as u64,
         received: vec![0; load.depth],
         since: vec![None; load.depth],
+        paused,
         ..Round::default()
     });
     let tail = Tail::new(load.size);
-    let batch = Batch::new(load.size, load.depth, &tail, |slot| {
-        format!("bcast:{slot:4} ")
-    });
-    let sockets =
-        super::open_all(load.clients, |number| WebSocket::open(load.addr, number)).await?;
+    let mark = |slot| format!("bcast:{slot:4} ");
+    let batch = Arc::new(Batch::new(load.size, load.depth, &tail, mark));
     let mut clients = JoinSet::new();
     for (number, mut socket) in sockets.into_iter().enumerate() {
-        let batch = batch.clone();
+        let batch = Arc::clone(&batch);
         clients.spawn(async move {
             let mut member = Member {
                 sends: number == 0,
@@ -105,5 +116,20 @@ pub(super) async fn run(load: &Load) -> Result<Value> {
             socket.run(&batch, &mut member).await
         });
     }
-    super::window(load, clients, meter::messages, false).await
+    clients
+}
+
+/// Goes on asking for broadcasts, or asks for none after those in flight.
+pub(super) fn pause(paused: bool) {
+    ROUND.with_borrow_mut(|round| {
+        round.paused = paused;
+        if let Some(sender) = round.sender.take() {
+            sender.wake();
+        }
+    });
+}
+
+/// Returns how many broadcasts have reached all clients.
+pub(super) fn completed() -> u64 {
+    ROUND.with_borrow(|round| round.completed)
 }

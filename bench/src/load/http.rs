@@ -7,14 +7,14 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 
 /// The path of every server; their Engine.IO lives at the default place.
-pub(super) const PATH: &str = "/engine.io/?EIO=4&transport=";
+pub(crate) const PATH: &str = "/engine.io/?EIO=4&transport=";
 
 /// A response that is larger than this is an error: nothing measured here answers so much.
 const LARGEST: usize = 4 << 20;
 
 /// Connects from one of many loopback addresses, each of which has ports of its own: a run of fresh connections would
 /// otherwise use up the ports of one address within a second.
-pub(super) async fn connect(addr: SocketAddr, number: u64) -> Result<TcpStream> {
+pub(crate) async fn connect(addr: SocketAddr, number: u64) -> Result<TcpStream> {
     let socket = TcpSocket::new_v4()?;
     if addr.ip().is_loopback() {
         let from = Ipv4Addr::new(127, 0, 0, 2 + (number % 100) as u8);
@@ -220,7 +220,7 @@ pub(super) fn upgrade(sid: Option<&str>) -> Vec<u8> {
 }
 
 /// The session id in the body of a handshake, whose first packet is the open packet.
-pub(super) fn sid_of(body: &[u8]) -> Result<String> {
+pub(crate) fn sid_of(body: &[u8]) -> Result<String> {
     let body = std::str::from_utf8(body)?;
     body.strip_prefix("0{")
         .and_then(|body| body.split_once("\"sid\":\""))

@@ -48,19 +48,26 @@ impl Histogram {
 thread_local! {
     static MESSAGES: Cell<u64> = const { Cell::new(0) };
     static PINGS: Cell<u64> = const { Cell::new(0) };
+    static LONGEST_PAUSE: Cell<Duration> = const { Cell::new(Duration::ZERO) };
     static MEASURING: Cell<bool> = const { Cell::new(false) };
     static STOPPED: Cell<bool> = const { Cell::new(false) };
     static LATENCY: RefCell<Histogram> = const { RefCell::new(Histogram::new()) };
 }
 
 /// Counts what is done: messages, round trips, handshakes or deliveries, whatever the mode measures.
-pub(super) fn count(done: u64) {
+pub(crate) fn count(done: u64) {
     MESSAGES.set(MESSAGES.get() + done);
 }
 
-/// Counts a heartbeat that was answered.
-pub(super) fn ping() {
+/// Counts a heartbeat that was answered, so long after the one before.
+pub(super) fn ping(after: Option<Duration>) {
     PINGS.set(PINGS.get() + 1);
+    LONGEST_PAUSE.set(LONGEST_PAUSE.get().max(after.unwrap_or_default()));
+}
+
+/// Takes the longest time between two heartbeats of one client, of those that were counted since the last call.
+pub(super) fn take_longest_pause() -> Duration {
+    LONGEST_PAUSE.take()
 }
 
 /// Notes how long something took, if it ended within the measured window.
@@ -70,7 +77,7 @@ pub(super) fn took(latency: Duration) {
     }
 }
 
-pub(super) fn messages() -> u64 {
+pub(crate) fn messages() -> u64 {
     MESSAGES.get()
 }
 
@@ -83,7 +90,7 @@ pub(super) fn measure(on: bool) {
 }
 
 /// Whether clients shall finish what is in flight and leave.
-pub(super) fn stopped() -> bool {
+pub(crate) fn stopped() -> bool {
     STOPPED.get()
 }
 

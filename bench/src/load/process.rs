@@ -51,3 +51,17 @@ pub(crate) fn resident(pid: u32) -> Result<u64> {
         .context("smaps_rollup has no Rss")?;
     Ok(kib * 1024)
 }
+
+/// The memory of the kernel for all sockets and files of the machine, in bytes: its small objects, and the buffers of TCP.
+pub(crate) fn kernel() -> Result<u64> {
+    let number = |text: &str, before: &str| {
+        let (_, rest) = text.split_once(before)?;
+        rest.split_ascii_whitespace().next()?.parse::<u64>().ok()
+    };
+    let meminfo = fs::read_to_string("/proc/meminfo").context("cannot read the kernel's memory")?;
+    let objects = number(&meminfo, "Slab:").context("meminfo has no Slab")?;
+    let sockstat = fs::read_to_string("/proc/net/sockstat").context("no statistics of sockets")?;
+    let (_, tcp) = sockstat.split_once("TCP:").context("sockstat has no TCP")?;
+    let pages = number(tcp, " mem ").context("sockstat has no memory of TCP")?;
+    Ok(objects * 1024 + pages * rustix::param::page_size() as u64)
+}

@@ -30,6 +30,8 @@ pub(super) struct WebSocket {
     /// Frames that are no messages and are still to be sent.
     control: Vec<u8>,
     closed: bool,
+    /// The time of the last heartbeat.
+    pinged: Option<Instant>,
 }
 
 /// The way a client sends its messages.
@@ -62,6 +64,7 @@ impl WebSocket {
             parser: Parser::default(),
             control: Vec::new(),
             closed: false,
+            pinged: None,
         }
     }
 
@@ -120,7 +123,7 @@ impl WebSocket {
             if !found.is_empty() {
                 // It can only be accompanied by the ping that some servers send immediately.
                 for text in found.drain(1..) {
-                    answer(&text, &mut self.control)?;
+                    answer(&text, &mut self.control, &mut self.pinged)?;
                 }
                 return found.pop().context("no text");
             }
@@ -217,9 +220,9 @@ impl WebSocket {
                 return Poll::Ready(Ok(()));
             }
             let before = self.parser.echoes;
-            let control = &mut self.control;
+            let (control, pinged) = (&mut self.control, &mut self.pinged);
             self.parser.feed(bytes, Some(batch), |frame| match frame {
-                Control::Text(text) => answer(&text, control),
+                Control::Text(text) => answer(&text, control, pinged),
                 Control::Close => bail!("closed by the server"),
             })?;
             let count = self.parser.echoes - before;
@@ -232,12 +235,14 @@ impl WebSocket {
 }
 
 /// Answers a heartbeat; anything else that a server says on its own is an error.
-fn answer(text: &[u8], control: &mut Vec<u8>) -> Result<()> {
+fn answer(text: &[u8], control: &mut Vec<u8>, pinged: &mut Option<Instant>) -> Result<()> {
     if text != b"2" {
         bail!("unexpected packet {}", String::from_utf8_lossy(text));
     }
     control.extend(frame(1, b"3"));
-    meter::ping();
+    let now = Instant::now();
+    let last = pinged.replace(now);
+    meter::ping(last.map(|last| now - last));
     Ok(())
 }
 
