@@ -1,19 +1,16 @@
 //! One session and its network: does what the session asks for, and reports to it what happens.
 
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
-use std::time::Instant;
+use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
 use engineio_core::client::{Input, Output, RequestId, Session};
 use engineio_core::driver::Budget;
 use engineio_core::{DisconnectReason, LinkId, Payload, Transport};
 use futures_core::future::BoxFuture;
-use tokio::time::Sleep;
 
-use super::socket::{CloseHandshake, Socket};
+use super::alarm::Alarm;
+use super::socket::{CloseHandshake, Frames, Socket};
 use super::verdict::{Verdict, upgrade_failure};
 use crate::clock::now;
 use crate::delivery::Event;
@@ -22,7 +19,7 @@ use crate::net::websocket::WebSocket;
 use crate::settings::Settings;
 use crate::shared::Shared;
 use crate::state::Phase;
-use crate::wakers::Interest;
+use crate::wakers::{BATCH, Interest};
 use crate::{Error, ErrorKind, TARGET, meter};
 
 type Request = (RequestId, BoxFuture<'static, Result<Payload, Error>>);
@@ -41,8 +38,7 @@ pub(super) struct Connection<'a> {
     socket: Option<Socket>,
     /// WebSockets in their closing handshake.
     closing: Vec<CloseHandshake>,
-    timer: Pin<Box<Sleep>>,
-    armed: Option<Instant>,
+    alarm: Alarm,
     /// The transport that opens the session.
     opened_by: Transport,
     was_open: bool,
@@ -66,8 +62,7 @@ impl<'a> Connection<'a> {
             given_up: (Vec::new(), None),
             socket: None,
             closing: Vec::new(),
-            timer: Box::pin(tokio::time::sleep(std::time::Duration::ZERO)),
-            armed: None,
+            alarm: Alarm::new(),
             opened_by: shared.lock().session.transport(),
             was_open: false,
             was_upgrading: false,
@@ -83,7 +78,6 @@ impl<'a> Connection<'a> {
 
     /// Makes as much progress as it can; ready when the session is over and the WebSocket has been closed.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let mut progress = true;
         let mut rounds = Budget::for_rounds();
         let mut frames = Budget::for_frames();
         if self.shared.lock().clock.look() {
@@ -91,18 +85,17 @@ impl<'a> Connection<'a> {
             let _ =
                 self.poll_requests(cx) | self.poll_socket(cx, &mut frames) | self.poll_timer(cx);
         }
-        while !rounds.is_spent() && !frames.is_spent() {
+        let mut more = true;
+        self.follow(cx);
+        while more && !rounds.is_spent() && !frames.is_spent() {
             rounds.charge_round();
-            progress = self.follow(cx)
-                | self.poll_requests(cx)
+            more = self.poll_requests(cx)
                 | self.poll_opening(cx)
                 | self.poll_socket(cx, &mut frames)
                 | self.poll_timer(cx);
-            if !progress {
-                break;
-            }
+            more |= self.follow(cx);
         }
-        if progress {
+        if more || frames.is_spent() {
             cx.waker().wake_by_ref();
         }
         self.closing
@@ -120,20 +113,22 @@ impl<'a> Connection<'a> {
         state.session.handle_input(now, input);
     }
 
-    /// Does what the session asks for. Returns whether it asked for anything.
+    /// Does what the session asks for, and tells those who wait. Returns whether there is something new to poll.
     fn follow(&mut self, cx: &Context<'_>) -> bool {
         let shared = self.shared;
         let mut state = shared.lock();
         state.set_driver(cx.waker());
-        let mut progress = false;
+        let mut has_acted = false;
         let (mut has_events, mut has_room) = (false, false);
         while let Some(output) = state.session.poll_output() {
-            progress = true;
             match output {
                 Output::Events => has_events = true,
                 Output::Room => has_room = true,
                 Output::Finished => self.finished = true,
-                output => self.act(output, &mut state.session),
+                output => {
+                    has_acted = true;
+                    self.act(output, &mut state.session);
+                }
             }
         }
         let mut opened = None;
@@ -163,11 +158,19 @@ impl<'a> Connection<'a> {
                 !state.is_written && socket.is_written && state.wakers.wait_for(Interest::Outbox);
             state.is_written = socket.is_written;
         }
+        let is_news = opened.is_some() || has_settled;
+        // The readers, without another lock; there is one as a rule.
+        let mut readers = [const { None }; BATCH];
+        let mut has_more = has_events && !is_news;
+        if has_more {
+            let end = state.wakers.next_key();
+            has_more = state.wakers.take(Interest::Events, end, &mut readers);
+        }
         drop(state);
         // Without the lock, which the application's code may need in turn.
+        readers.into_iter().flatten().for_each(Waker::wake);
         self.given_up.0.clear();
         self.given_up.1 = None;
-        let is_news = opened.is_some() || has_settled;
         if let Some(opened) = opened {
             meter::connected(self.opened_by);
             tracing::debug!(target: TARGET, sid = opened.short_sid(), transport = %self.opened_by, "session opened");
@@ -182,14 +185,14 @@ impl<'a> Connection<'a> {
         if is_news {
             shared.wake(Interest::Phase);
         } else {
-            if has_events {
+            if has_more {
                 shared.wake(Interest::Events);
             }
             if has_room {
                 shared.wake(Interest::Outbox);
             }
         }
-        progress
+        has_acted
     }
 
     /// Returns the error for an upgrade that has just failed.
@@ -329,35 +332,32 @@ impl<'a> Connection<'a> {
         true
     }
 
+    /// Reads and writes frames. Returns whether the socket is to be polled again, or gone.
     fn poll_socket(&mut self, cx: &mut Context<'_>, budget: &mut Budget) -> bool {
         let shared = self.shared;
         let Some(socket) = &mut self.socket else {
             return false;
         };
         let id = socket.id;
-        let mut progress = false;
+        // What comes while it is closing is dropped, and a server that waits for it to be read would not read.
+        let look = |session: &Session| {
+            let is_closing = !session.is_open();
+            let reads = (session.wants_input() || is_closing) && session.closed().is_none();
+            (reads, is_closing)
+        };
+        let (mut reads, mut is_closing) = look(&shared.lock().session);
+        // Of the first of the frames that came together.
+        let mut arrived = None;
         let mut ended = None;
-        while !budget.is_spent() {
-            let wants_input = {
-                let session = &shared.lock().session;
-                // What comes while it is closing is dropped, and a server that waits for it to be read would not read.
-                (session.wants_input() || !session.is_open()) && session.closed().is_none()
-            };
-            if !wants_input {
-                break;
-            }
+        while reads && !budget.is_spent() {
             match socket.poll_frame(cx) {
-                Poll::Ready(Ok(None)) => {
-                    progress = true;
-                    budget.charge_empty_read();
-                }
+                Poll::Ready(Ok(None)) => budget.charge_empty_read(),
                 Poll::Ready(Ok(Some(frame))) => {
-                    progress = true;
                     budget.charge_frame(socket.cost_of(&frame));
-                    let input = Input::LinkFrame(id, frame);
                     let mut state = shared.lock();
-                    let now = state.clock.now();
-                    state.session.handle_input(now, input);
+                    let now = *arrived.get_or_insert_with(|| state.clock.now());
+                    state.session.handle_input(now, Input::LinkFrame(id, frame));
+                    (reads, is_closing) = look(&state.session);
                 }
                 Poll::Ready(Err(end)) => {
                     ended = Some(end);
@@ -367,21 +367,18 @@ impl<'a> Connection<'a> {
             }
         }
         if ended.is_none() {
-            let is_closing = !shared.lock().session.is_open();
-            let next = |id| {
+            let next = |id, frames: &mut Frames| {
                 let mut state = shared.lock();
-                let frame = state.session.take_frame(id);
-                state.is_written &= frame.is_none();
-                frame
+                frames.fill(|| state.session.take_frame(id));
+                state.is_written &= frames.is_empty();
             };
-            let was_written = socket.is_written;
             match socket.poll_send(cx, is_closing, next) {
-                Ok(sent) => progress |= sent || socket.is_written != was_written,
+                Ok(again) => return again,
                 Err(end) => ended = Some(end),
             }
         }
         let Some((reason, error)) = ended else {
-            return progress;
+            return false;
         };
         let answer = self.socket.take().and_then(|socket| socket.answer(reason));
         self.closing.extend(answer);
@@ -399,27 +396,18 @@ impl<'a> Connection<'a> {
         }
     }
 
+    /// Returns whether a timer was due.
     fn poll_timer(&mut self, cx: &mut Context<'_>) -> bool {
-        let due = {
+        let deadline = {
             let state = self.shared.lock();
             let at = state.session.poll_timeout();
             at.map(|at| state.clock.in_runtime(at))
         };
-        let Some(at) = due else {
-            self.armed = None;
-            return false;
-        };
-        if self.armed != Some(at) {
-            self.armed = Some(at);
-            self.timer.as_mut().reset(at.into());
+        let is_due = self.alarm.poll(deadline, cx).is_ready();
+        if is_due {
+            self.input(Input::Timeout);
         }
-        // The runtime keeps even the time from a task that has read much, and a server may send without a pause.
-        if self.timer.as_mut().poll(cx).is_pending() && now() < at {
-            return false;
-        }
-        self.armed = None;
-        self.input(Input::Timeout);
-        true
+        is_due
     }
 }
 

@@ -1,5 +1,6 @@
 //! The task of a client: one session after the other, and the handlers at the same time.
 
+mod alarm;
 mod connection;
 mod sessions;
 mod socket;

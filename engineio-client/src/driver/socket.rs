@@ -14,6 +14,55 @@ use crate::net::websocket::{Ended, WebSocket};
 /// The time limit for the server's part of the closing handshake.
 const CLOSE_HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(1);
 
+/// The most frames that are taken from the session under one lock.
+const BATCH: usize = 16;
+
+/// The bytes of frames after which no further one is taken under the same lock.
+const BATCH_BYTES: usize = 32 * 1024;
+
+/// Frames on their way from the session to the WebSocket, which encodes them without the lock.
+pub(super) struct Frames {
+    slots: [Option<Frame>; BATCH],
+    len: usize,
+    most: usize,
+    /// The session has no more.
+    is_last: bool,
+}
+
+impl Frames {
+    const fn new(most: usize) -> Self {
+        Self {
+            slots: [const { None }; BATCH],
+            len: 0,
+            most,
+            is_last: false,
+        }
+    }
+
+    /// Takes frames until there is no more, or enough.
+    pub(super) fn fill(&mut self, mut take: impl FnMut() -> Option<Frame>) {
+        let mut bytes = 0;
+        while self.len < self.most && bytes < BATCH_BYTES {
+            let Some(frame) = take() else {
+                self.is_last = true;
+                return;
+            };
+            bytes += frame.as_bytes().len();
+            self.slots[self.len] = Some(frame);
+            self.len += 1;
+        }
+    }
+
+    pub(super) const fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    fn drain(&mut self) -> impl Iterator<Item = Frame> {
+        let len = std::mem::take(&mut self.len);
+        self.slots[..len].iter_mut().filter_map(Option::take)
+    }
+}
+
 #[derive(Debug)]
 pub(super) struct Socket {
     pub(super) id: LinkId,
@@ -50,7 +99,7 @@ impl Socket {
         self.websocket.poll_frame(cx)
     }
 
-    /// Sends what `next` gives, as fast as the server takes it. Returns whether anything was taken.
+    /// Sends what `next` gives, as fast as the server takes it. Returns whether it is to be called again at once.
     ///
     /// While the session is closing, each frame is out before the next is taken: the last one ends the session, and with
     /// it the time that a slow server has.
@@ -58,7 +107,7 @@ impl Socket {
         &mut self,
         cx: &mut Context<'_>,
         is_closing: bool,
-        next: impl FnMut(LinkId) -> Option<Frame>,
+        next: impl FnMut(LinkId, &mut Frames),
     ) -> Result<bool, Ended> {
         if let Some((end, mut deadline)) = self.broken.take() {
             if deadline.as_mut().poll(cx).is_ready() || Instant::now() >= deadline.deadline() {
@@ -67,9 +116,13 @@ impl Socket {
             self.broken = Some((end, deadline));
             return Ok(false);
         }
-        self.poll_write(cx, is_closing, next).or_else(|end| {
-            self.broken = Some((end, Box::pin(tokio::time::sleep(CLOSE_HANDSHAKE_TIMEOUT))));
-            Ok(true)
+        Ok(match self.poll_write(cx, is_closing, next) {
+            Ok(()) => false,
+            Err(end) => {
+                let deadline = tokio::time::sleep(CLOSE_HANDSHAKE_TIMEOUT);
+                self.broken = Some((end, Box::pin(deadline)));
+                true
+            }
         })
     }
 
@@ -77,9 +130,9 @@ impl Socket {
         &mut self,
         cx: &mut Context<'_>,
         is_closing: bool,
-        mut next: impl FnMut(LinkId) -> Option<Frame>,
-    ) -> Result<bool, Ended> {
-        let mut sent = false;
+        mut next: impl FnMut(LinkId, &mut Frames),
+    ) -> Result<(), Ended> {
+        let mut frames = Frames::new(if is_closing { 1 } else { BATCH });
         while self.has_frames {
             let ready = match is_closing {
                 true => self.websocket.poll_flush(cx),
@@ -87,20 +140,18 @@ impl Socket {
             };
             match ready? {
                 Poll::Ready(()) => {}
-                Poll::Pending => return Ok(sent),
+                Poll::Pending => return Ok(()),
             }
-            sent = true;
-            match next(self.id) {
-                Some(frame) => {
-                    self.websocket.start_send(frame);
-                    self.is_written = false;
-                }
-                None => self.has_frames = false,
-            }
+            next(self.id, &mut frames);
+            self.has_frames = !frames.is_last;
+            self.is_written &= frames.is_empty();
+            frames
+                .drain()
+                .for_each(|frame| self.websocket.start_send(frame));
         }
         // Even without a frame there may be a ping to answer.
         self.is_written = self.websocket.poll_flush(cx)?.is_ready();
-        Ok(sent)
+        Ok(())
     }
 
     /// Begins to close, behind the frames that were sent.
