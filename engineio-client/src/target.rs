@@ -1,5 +1,6 @@
 //! The address of the server: the URL that the user wrote, and the URIs of the requests.
 
+use std::fmt::Write;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::SystemTime;
 
@@ -155,12 +156,19 @@ impl Target {
         sid: Option<&str>,
         stamp: Option<&str>,
     ) -> Result<Uri, Error> {
-        let mut query = String::with_capacity(self.query.len() + 96);
+        // For each request of a polling session, so in one piece of memory and with little formatting.
+        let sid_len = sid.map_or(0, str::len);
+        let mut query = String::with_capacity(self.path.len() + self.query.len() + sid_len + 96);
+        query.push_str(&self.path);
+        query.push('?');
         if !self.query.is_empty() {
             query.push_str(&self.query);
             query.push('&');
         }
-        query.push_str(&format!("EIO={}&transport=", self.revision));
+        query.push_str(match self.revision {
+            Revision::V3 => "EIO=3&transport=",
+            _ => "EIO=4&transport=",
+        });
         query.push_str(transport.name());
         if let Some(sid) = sid {
             query.push_str("&sid=");
@@ -170,12 +178,12 @@ impl Target {
             query.push('&');
             query.extend(form_urlencoded::byte_serialize(name.as_bytes()));
             query.push('=');
-            query.push_str(&unique());
+            push_unique(&mut query);
         }
         Uri::builder()
             .scheme(self.scheme.clone())
             .authority(self.authority.clone())
-            .path_and_query(format!("{}?{query}", self.path))
+            .path_and_query(query)
             .build()
             .map_err(|error| {
                 let message =
@@ -257,13 +265,14 @@ fn percent_decode(text: &str) -> String {
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
-/// Returns a text that no earlier request of this process has used, so that no cache answers instead of the server.
-fn unique() -> String {
+/// Adds a text that no earlier request of this process has used, so that no cache answers instead of the server.
+fn push_unique(query: &mut String) {
     static COUNT: AtomicU64 = AtomicU64::new(0);
     let count = COUNT.fetch_add(1, Ordering::Relaxed);
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
     let millis = since.unwrap_or_default().as_millis();
-    format!("{millis:x}.{count:x}")
+    // Writing to a string does not fail.
+    let _ = write!(query, "{millis:x}.{count:x}");
 }
 
 #[cfg(test)]

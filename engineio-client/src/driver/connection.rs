@@ -249,7 +249,7 @@ impl<'a> Connection<'a> {
         let Some(timeout) = timeout else {
             return Box::pin(request);
         };
-        let target = self.route.target.to_string();
+        let target = self.route.target.clone();
         Box::pin(async move {
             tokio::time::timeout(timeout, request).await.unwrap_or_else(|_| {
                 let message =
