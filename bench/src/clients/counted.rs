@@ -230,7 +230,19 @@ impl Peer {
         loop {
             let end = head(&mut io, &mut buffer).await?;
             let head = std::str::from_utf8(&buffer[..end])?;
-            if let Some(key) = field(head, "sec-websocket-key") {
+            let line = head.lines().next().unwrap_or_default();
+            let mut length = 0;
+            if line.starts_with("POST") {
+                length = field(head, "content-length").map_or(Ok(0), str::parse)?;
+                while buffer.len() < end + length {
+                    read(&mut io, &mut buffer).await?;
+                }
+                self.posted.notify_one();
+                io.write_all(response("ok").as_bytes()).await?;
+            } else if line.contains("sid=") {
+                self.posted.notified().await;
+                io.write_all(&self.polled).await?;
+            } else if let Some(key) = field(head, "sec-websocket-key") {
                 let accept = derive_accept_key(key.as_bytes());
                 let upgrade = format!(
                     "HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\n\
@@ -239,17 +251,6 @@ impl Peer {
                 io.write_all(upgrade.as_bytes()).await?;
                 io.write_all(&plain_frame(OPEN)).await?;
                 return self.answer_frames(io).await;
-            }
-            let length: usize = field(head, "content-length").map_or(Ok(0), str::parse)?;
-            if head.starts_with("POST") {
-                while buffer.len() < end + length {
-                    read(&mut io, &mut buffer).await?;
-                }
-                self.posted.notify_one();
-                io.write_all(response("ok").as_bytes()).await?;
-            } else if head.contains("sid=") {
-                self.posted.notified().await;
-                io.write_all(&self.polled).await?;
             } else {
                 io.write_all(response(OPEN).as_bytes()).await?;
             }
