@@ -311,8 +311,9 @@ async fn read_slowly(len: usize, pause: Duration) -> (usize, u64, u64) {
     server.sockets()[0].try_send("x".repeat(8_000_000)).unwrap();
     let mut buffer = vec![0; len];
     let mut arrived = 0;
+    let mut pace = tokio::time::interval_at(Instant::now() + pause, pause);
     loop {
-        tokio::time::sleep(pause).await;
+        pace.tick().await;
         match client.read(&mut buffer).await.unwrap() {
             0 => break,
             len => arrived += len,
