@@ -97,7 +97,7 @@ impl Output {
     }
 
     /// Makes the buffer ready for the head of a frame.
-    #[inline]
+    #[inline(always)]
     fn begin(&mut self) {
         if self.bytes.capacity() == 0 {
             self.bytes = WRITE.take();
@@ -111,7 +111,7 @@ impl Output {
     }
 
     /// Queues a payload behind its head.
-    #[inline]
+    #[inline(always)]
     fn push(&mut self, payload: Bytes) {
         if payload.len() < WRITE_IN_PLACE {
             self.copy(&payload);

@@ -23,9 +23,6 @@ use crate::session::{Park, Progress, Session, WaiterId, give_way, now};
 /// The time limit for the peer's answer to a close frame, after which the connection is dropped.
 const CLOSE_HANDSHAKE: Duration = Duration::from_secs(2);
 
-/// The time without any progress after which a client that was given up gets no more of what was written for it.
-const STALL: Duration = Duration::from_secs(2);
-
 /// The binary messages that are written under one lock of the session.
 const OWNERS: usize = 16;
 
@@ -67,8 +64,11 @@ impl LinkDriver {
     pub(crate) async fn run<IO: AsyncRead + AsyncWrite + Unpin>(mut self, io: IO) {
         let max_payload = self.session.server.config.max_payload;
         let mut socket = WebSocket::new(io, Role::Server, max_payload, self.deflate);
-        let ending = self.drive(&mut socket).await;
-        close(&mut socket, ending).await;
+        let reason = match self.session.start_driver(self.id) {
+            Ok(()) => poll_fn(|cx| self.poll_to_end(&mut socket, cx)).await,
+            Err(reason) => reason,
+        };
+        close(&mut socket, self.ending(reason)).await;
     }
 
     /// Runs a packet stream until the session has closed it, and sends its end. Returns how it ended; the rest of the
@@ -78,33 +78,33 @@ impl LinkDriver {
         stream: &mut PacketStream<IO>,
     ) -> Said {
         stream.set_max_payload(self.session.server.config.max_payload);
-        let ending = self.drive(stream).await;
-        say(stream, ending).await
-    }
-
-    /// Runs a link until the session has closed it.
-    async fn drive<L: Link>(&mut self, link: &mut L) -> Ending {
         let reason = match self.session.start_driver(self.id) {
-            Ok(()) => {
-                poll_fn(|cx| {
-                    let done = self.poll(link, cx);
-                    if done.is_ready() {
-                        self.leave(cx);
-                    }
-                    done
-                })
-                .await
-            }
+            Ok(()) => poll_fn(|cx| self.poll_to_end(stream, cx)).await,
             Err(reason) => reason,
         };
+        say(stream, self.ending(reason)).await
+    }
+
+    /// Runs a link until the session has closed it, and reports that.
+    fn poll_to_end<L: Link>(
+        &mut self,
+        link: &mut L,
+        cx: &mut Context<'_>,
+    ) -> Poll<DisconnectReason> {
+        let done = self.poll(link, cx);
+        if done.is_ready() {
+            self.leave(cx);
+        }
+        done
+    }
+
+    /// Returns the end of a link that the session has closed for this reason.
+    fn ending(&self, reason: DisconnectReason) -> Ending {
         let deadline = self.session.ask(proto::server::Session::close_deadline);
         let left = deadline.map_or(CLOSE_HANDSHAKE, |end| end.saturating_duration_since(now()));
         let patience = match reason {
-            DisconnectReason::PingTimeout | DisconnectReason::SlowConsumer => {
-                drain(link, self.session.server.config.close_timeout).await;
-                // The client was given its time: one attempt.
-                Duration::ZERO
-            }
+            // Nobody is there to listen: one attempt.
+            DisconnectReason::PingTimeout | DisconnectReason::SlowConsumer => Duration::ZERO,
             // Messages queued before a graceful close are delivered, even if the peer reads slowly.
             DisconnectReason::Server | DisconnectReason::Shutdown => left,
             _ => CLOSE_HANDSHAKE,
@@ -288,20 +288,6 @@ impl Drop for LinkDriver {
 fn log_end(link: &mut impl Link) {
     if let Some(end) = link.take_end() {
         tracing::debug!(target: "engineio::websocket", %end, "the connection ended");
-    }
-}
-
-/// Writes what was taken out of the outbox before the client was given up, within the limit and as long as the client takes
-/// some of it: a message that takes longer than the ping timeout on its way arrives whole.
-async fn drain<L: Link>(link: &mut L, limit: Duration) {
-    let begun = now();
-    loop {
-        let before = link.unwritten();
-        let flushed = tokio::time::timeout(STALL, poll_fn(|cx| link.poll_flush(cx))).await;
-        let goes_on = link.unwritten() < before && now().saturating_duration_since(begun) < limit;
-        if flushed.is_ok() || !goes_on {
-            return;
-        }
     }
 }
 
