@@ -43,10 +43,10 @@ pub struct ReadmeClient;
 #[doc = include_str!("../../engineio-cluster/README.md")]
 pub struct ReadmeCluster;
 
-/// See `docs/HOSTS.md`, whose programs are compiled by `cargo xtask trial`.
+/// See `engineio-webtransport/README.md`.
 #[cfg(doctest)]
-#[doc = include_str!("../../docs/HOSTS.md")]
-pub struct Hosts;
+#[doc = include_str!("../../engineio-webtransport/README.md")]
+pub struct ReadmeWebTransport;
 
 /// See `docs/FROM_PYTHON.md`.
 #[cfg(doctest)]

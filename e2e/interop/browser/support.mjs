@@ -94,10 +94,11 @@ export const ARGS = [
   "--disable-sync",
 ];
 
-/** A headless Chromium; `settings` are those of Playwright, `args` more switches. */
-export function launch(executablePath, { args = [], ...settings } = {}) {
+/** A headless Chromium; `settings` are those of Playwright, `args` more switches. With `quic`, it speaks QUIC too. */
+export function launch(executablePath, { args = [], quic = false, ...settings } = {}) {
+  const usual = ARGS.filter((switched) => !quic || switched !== "--disable-quic");
   // The new headless mode is the browser itself, without its windows.
-  return chromium.launch({ executablePath, timeout: LIMIT, args: ["--headless=new", ...ARGS, ...args], ...settings });
+  return chromium.launch({ executablePath, timeout: LIMIT, args: ["--headless=new", ...usual, ...args], ...settings });
 }
 
 /** A page with the official client in it (as `eio`) and what `page.js` has, after each navigation again. */

@@ -70,6 +70,9 @@ pub(super) fn run(workspace: &Workspace, host: &str) -> Result<()> {
     let on_host = ["--host", host];
     let quick = [&on_host, QUICK].concat();
     let deflating = [&on_host[..], &["--ws-compression", "1024"]].concat();
+    // Another port than that of the page, so another origin.
+    let with_udp = ["--webtransport", "127.0.0.1:0", "--origins", "any"];
+    let with_udp = [&on_host[..], &with_udp].concat();
     let guarded = ["--origins", "http://app.example.test", "--cookie", "io"];
     let guarded = [&on_host[..], &guarded].concat();
     let drives = [
@@ -83,6 +86,10 @@ pub(super) fn run(workspace: &Workspace, host: &str) -> Result<()> {
                 ("--url", "echo", &on_host),
                 ("--deflate", "echo", &deflating),
             ],
+        },
+        Drive {
+            test: "webtransport.mjs",
+            servers: &[("--url", "echo", &with_udp)],
         },
         Drive {
             test: "origins.mjs",

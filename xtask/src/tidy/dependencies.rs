@@ -36,9 +36,18 @@ const FORBIDDEN: &[(&str, &[&str])] = &[
         ],
     ),
     // The server works with every framework, so it depends on none. Server and client do not depend on each other.
+    // QUIC and TLS come with engineio-webtransport alone.
     (
         "engineio-tower",
-        &["axum", "actix", "warp", "engineio-client"],
+        &[
+            "axum",
+            "actix",
+            "warp",
+            "engineio-client",
+            "quinn",
+            "rustls",
+            "web-transport",
+        ],
     ),
     (
         "engineio-client",

@@ -4,11 +4,14 @@
 //! cargo run --release -p engineio-examples --bin echo -- --host axum --listen 127.0.0.1:3000
 //! ```
 //!
-//! Every message comes back unchanged. Six texts are commands: `bcast:…` goes to all clients instead, including
+//! Every message comes back unchanged. Seven texts are commands: `bcast:…` goes to all clients instead, including
 //! the sender; `kick:SID` disconnects a client and is answered with `kicked SID true` or `false`; `close-me` disconnects the
-//! sender; `whoami` is answered with the session id; `watch` is answered with `watching N`, the number of clients, and from
+//! sender; `whoami` is answered with the session id; `empty-binary` is answered with a binary message of no bytes; `watch` is answered with `watching N`, the number of clients, and from
 //! then on the sender gets `gone SID REASON` for each client that leaves.
 //! A connect with `reject=1` in its query is refused with 401.
+//!
+//! With `--webtransport` it listens for WebTransport too, with a certificate of its own whose hash it prints: pages need it,
+//! and the port, in `transportOptions`.
 //!
 //! With `--node` and its companions the server is a node of a cluster, and `bcast:` and `kick:` reach every client of the
 //! cluster. Two nodes without a broker:
@@ -23,12 +26,14 @@ mod kick;
 mod options;
 mod watch;
 
+use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use engineio_axum::{ConnectRequest, DisconnectReason, Message, Rejection, Server, Sid, Socket};
 use engineio_cluster::Cluster;
 use engineio_examples::node;
+use engineio_webtransport::{Identity, WebTransport};
 use options::Options;
 use watch::Watchers;
 
@@ -69,6 +74,9 @@ impl Echo {
         let cluster = Arc::new(OnceLock::new());
         let server = server(options, Arc::clone(&cluster));
         let node = options.node.start(&server).await?;
+        if let Some(address) = options.webtransport {
+            listen_for_webtransport(address, &server).await?;
+        }
         if let Some(node) = &node {
             // Set only here.
             let _ = cluster.set(node.clone());
@@ -85,6 +93,17 @@ impl Echo {
         let cluster = self.cluster.as_ref();
         node::leave(&self.server, cluster, self.drain_spread, grace).await;
     }
+}
+
+/// Serves WebTransport beside the host, until the server ends.
+async fn listen_for_webtransport(address: SocketAddr, server: &Server) -> std::io::Result<()> {
+    let identity =
+        Identity::self_signed(["localhost", "127.0.0.1"]).map_err(std::io::Error::other)?;
+    let hash = identity.sha256().map(|byte| format!("{byte:02x}")).concat();
+    let udp = WebTransport::bind(address, identity).await?;
+    println!("webtransport on {}, certificate {hash}", udp.local_addr()?);
+    tokio::spawn(udp.serve(server));
+    Ok(())
 }
 
 fn server(options: &Options, cluster: Arc<OnceLock<Cluster>>) -> Server {
@@ -112,6 +131,10 @@ fn server(options: &Options, cluster: Arc<OnceLock<Cluster>>) -> Server {
                     b"close-me" => return socket.close(),
                     b"whoami" => {
                         let _ = socket.send(socket.sid().as_str()).await;
+                        return;
+                    }
+                    b"empty-binary" => {
+                        let _ = socket.send(Vec::new()).await;
                         return;
                     }
                     b"watch" => return watchers.add(socket).await,

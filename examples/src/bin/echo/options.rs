@@ -9,7 +9,7 @@ use engineio_examples::node::NodeOptions;
 /// The usage message.
 pub(crate) const USAGE: &str = "usage: echo [--host axum|actix|warp|warp-filter|hyper] [--listen ADDR:PORT] \
 [--ping-interval-ms N] [--ping-timeout-ms N] [--max-payload BYTES] [--origins any|same|URL,URL] \
-[--transports polling,websocket] [--ws-compression BYTES] [--cookie NAME] [--eio3] [--jsonp] [--threads N] [--name NAME] \
+[--transports polling,websocket,webtransport] [--webtransport ADDR:PORT] [--ws-compression BYTES] [--cookie NAME] [--eio3] [--jsonp] [--threads N] [--name NAME] \
 [--node NAME --node-listen ADDR:PORT --cluster-secret TEXT --peers NAME=ADDR:PORT,… | --bus nats://…|redis://… --drain-spread-ms N]";
 
 /// The options of the command line.
@@ -18,6 +18,8 @@ pub(crate) struct Options {
     pub(crate) host: String,
     pub(crate) listen: SocketAddr,
     pub(crate) threads: Option<usize>,
+    /// The UDP address for WebTransport.
+    pub(crate) webtransport: Option<SocketAddr>,
     /// A prefix of session ids, so that a load balancer can tell several servers apart.
     pub(crate) name: Option<String>,
     /// The place of this server in a cluster.
@@ -40,6 +42,7 @@ impl Options {
             host: "axum".into(),
             listen: SocketAddr::from(([127, 0, 0, 1], 3000)),
             threads: None,
+            webtransport: None,
             name: None,
             node: NodeOptions::default(),
             ping_interval: None,
@@ -66,6 +69,7 @@ impl Options {
                 "--ping-timeout-ms" => options.ping_timeout = Some(millis(&name, &value()?)?),
                 "--max-payload" => options.max_payload = Some(parsed(&name, &value()?)?),
                 "--ws-compression" => options.ws_compression = Some(parsed(&name, &value()?)?),
+                "--webtransport" => options.webtransport = Some(parsed(&name, &value()?)?),
                 "--threads" => options.threads = Some(parsed(&name, &value()?)?),
                 "--name" => options.name = Some(server_name(value()?)?),
                 "--transports" => {
@@ -73,7 +77,9 @@ impl Options {
                     let transports: Option<Vec<_>> =
                         names.split(',').map(Transport::from_name).collect();
                     options.transports = Some(transports.ok_or_else(|| {
-                        format!("--transports takes polling, websocket or both, not {names}")
+                        format!(
+                            "--transports takes polling, websocket and webtransport, not {names}"
+                        )
                     })?);
                 }
                 "--origins" => options.origins = Some(origins(&value()?)?),
@@ -82,6 +88,18 @@ impl Options {
                 "--eio3" => options.eio3 = true,
                 "--jsonp" => options.jsonp = true,
                 _ => return Err(format!("unknown option {name}")),
+            }
+        }
+        if options.webtransport.is_some() {
+            let transports = options.transports.get_or_insert_with(|| {
+                vec![
+                    Transport::Polling,
+                    Transport::WebSocket,
+                    Transport::WebTransport,
+                ]
+            });
+            if !transports.contains(&Transport::WebTransport) {
+                return Err("--webtransport needs webtransport among --transports".into());
             }
         }
         if options.node.is_set() && options.name.is_some() {

@@ -1,0 +1,139 @@
+//! One connection of a client: its handshakes, its session and its end.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use engineio_tower::PeerAddr;
+use engineio_tower::webtransport::{Closed, Listener, Newcomer};
+use http::header::HOST;
+use http::request::Parts;
+use http::uri::PathAndQuery;
+use http::{HeaderValue, Method, Request, StatusCode, Uri, Version};
+use quinn::{Connecting, VarInt};
+use tokio::time::{Instant, timeout, timeout_at};
+use web_transport_quinn::{Request as SessionRequest, Session};
+
+use crate::stream::Stream;
+
+/// The time for a refusal to reach the client.
+const REFUSAL: Duration = Duration::from_secs(1);
+
+/// The longest reason with which a session is closed, in bytes (draft-ietf-webtrans-http3 § 6).
+const MAX_REASON: usize = 1_024;
+
+/// `H3_REQUEST_REJECTED` (RFC 9114 § 8.1).
+const REQUEST_REJECTED: VarInt = VarInt::from_u32(0x10b);
+
+/// Serves a connection to its end.
+pub(crate) async fn serve(
+    listener: Arc<Listener>,
+    connecting: Connecting,
+    peer: SocketAddr,
+    newcomer: Newcomer,
+) {
+    let deadline = Instant::now() + listener.first_packet_timeout();
+    let session = match timeout_at(deadline, connecting).await {
+        Ok(Ok(connection)) => accept(&listener, connection, peer, deadline).await,
+        Ok(Err(error)) => {
+            tracing::debug!(target: "engineio::webtransport", %error, "the handshake failed");
+            None
+        }
+        Err(_) => None,
+    };
+    let Some((session, head)) = session else {
+        return;
+    };
+    let deadline = Instant::now() + listener.first_packet_timeout();
+    let Ok(Ok((send, recv))) = timeout_at(deadline, session.accept_bi()).await else {
+        tracing::debug!(target: "engineio::webtransport", "no stream was opened in time");
+        close(&session, 0, "").await;
+        return;
+    };
+    let mut stream = Stream::new(session.clone(), send, recv);
+    let closed = listener
+        .serve(head, peer, &mut stream, deadline, newcomer)
+        .await;
+    let Closed {
+        code,
+        reason,
+        patience,
+        ..
+    } = &closed;
+    if let Some(patience) = *patience {
+        stream.settle(patience).await;
+    }
+    close(&session, *code, reason).await;
+    // Not before, since the end of the stream's reader would tell the client to stop before it hears of the close.
+    drop(stream);
+}
+
+/// Answers the request for a session. Returns `None` if there is none, or if it is refused.
+async fn accept(
+    listener: &Listener,
+    connection: quinn::Connection,
+    peer: SocketAddr,
+    deadline: Instant,
+) -> Option<(Session, Parts)> {
+    let request = match timeout_at(deadline, SessionRequest::accept(connection.clone())).await {
+        Ok(Ok(request)) => request,
+        Ok(Err(error)) => {
+            tracing::debug!(target: "engineio::webtransport", %error, "no session was requested");
+            connection.close(REQUEST_REJECTED, b"");
+            return None;
+        }
+        Err(_) => {
+            connection.close(REQUEST_REJECTED, b"");
+            return None;
+        }
+    };
+    let checked = match head(&request, peer) {
+        Some(head) => listener.check(&head).await.map(|()| head),
+        None => Err(StatusCode::BAD_REQUEST),
+    };
+    match checked {
+        Ok(head) => Some((request.ok().await.ok()?, head)),
+        Err(status) => {
+            if request.reject(status).await.is_ok() {
+                let _ = timeout(REFUSAL, connection.closed()).await;
+            }
+            connection.close(REQUEST_REJECTED, b"");
+            None
+        }
+    }
+}
+
+/// Closes a session, and waits until the client has heard of it or had the time to.
+async fn close(session: &Session, code: u32, reason: &str) {
+    let reason = &reason[..reason.floor_char_boundary(MAX_REASON)];
+    session.close(code, reason.as_bytes());
+    session.closed().await;
+}
+
+/// Returns the head of the request as the application sees it. `None` if it has no proper target.
+fn head(request: &SessionRequest, peer: SocketAddr) -> Option<Parts> {
+    let uri: Uri = request.url.as_str().parse().ok()?;
+    let authority = HeaderValue::from_str(uri.authority()?.as_str()).ok()?;
+    let is_local = uri.host().is_some_and(is_loopback);
+    let (mut head, ()) = Request::new(()).into_parts();
+    head.method = Method::CONNECT;
+    head.version = Version::HTTP_3;
+    head.uri = match is_local {
+        // A browser gives pages of this machine the rights of `https`, so they need no certificate. Without a scheme in the
+        // request, those of either scheme are of the same origin.
+        true => uri.path_and_query().cloned().map(PathAndQuery::into)?,
+        false => uri,
+    };
+    head.headers = request.headers.clone();
+    head.headers.insert(HOST, authority);
+    head.extensions.insert(PeerAddr(peer));
+    Some(head)
+}
+
+fn is_loopback(host: &str) -> bool {
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    host == "localhost"
+        || host
+            .parse()
+            .is_ok_and(|address: IpAddr| address.is_loopback())
+}

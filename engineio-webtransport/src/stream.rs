@@ -1,0 +1,111 @@
+//! The one stream of a session, as bytes.
+
+use std::io;
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use futures_util::future::{BoxFuture, Either, select};
+use futures_util::stream::{FuturesUnordered, StreamExt};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::{Instant, timeout_at};
+use web_transport_quinn::{RecvStream, SendStream, Session};
+
+/// The time that a page has to read what has arrived, beyond a round trip. A browser discards it when the session closes.
+const LINGER: Duration = Duration::from_millis(50);
+
+/// The bytes discarded at once while the peer has time to read.
+const DISCARD: usize = 4_096;
+
+/// The stream that the client has opened.
+pub(crate) struct Stream {
+    session: Session,
+    send: SendStream,
+    recv: RecvStream,
+    /// Completes when the client opens another stream. In a set, which polls it only when it was woken itself, and not
+    /// with each packet.
+    intruder: FuturesUnordered<BoxFuture<'static, ()>>,
+}
+
+impl Stream {
+    pub(crate) fn new(session: Session, send: SendStream, recv: RecvStream) -> Self {
+        let intruder = FuturesUnordered::new();
+        intruder.push(intrusion(session.clone()).boxed());
+        Self {
+            session,
+            send,
+            recv,
+            intruder,
+        }
+    }
+
+    /// Waits until the peer has what was written, and some time to read it, or until it closes its side.
+    pub(crate) async fn settle(&mut self, patience: Duration) {
+        let end = Instant::now() + patience;
+        let Ok(Ok(None)) = timeout_at(end, self.send.stopped()).await else {
+            return;
+        };
+        let linger = Instant::now() + self.session.rtt() + LINGER;
+        let mut late = [0; DISCARD];
+        let read = async {
+            while let Ok(1..) = self
+                .recv
+                .read(&mut late)
+                .await
+                .map(Option::unwrap_or_default)
+            {}
+        };
+        let _ = timeout_at(end.min(linger), read).await;
+    }
+}
+
+/// Waits for a stream that the client must not open.
+async fn intrusion(session: Session) {
+    let opened = {
+        let bidirectional = pin!(session.accept_bi());
+        let unidirectional = pin!(session.accept_uni());
+        match select(bidirectional, unidirectional).await {
+            Either::Left((opened, _)) => opened.is_ok(),
+            Either::Right((opened, _)) => opened.is_ok(),
+        }
+    };
+    if !opened {
+        // The session has ended, which the stream notices by itself.
+        std::future::pending::<()>().await;
+    }
+}
+
+impl AsyncRead for Stream {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        match Pin::new(&mut self.recv).poll_read(cx, buffer) {
+            Poll::Pending => match self.intruder.poll_next_unpin(cx) {
+                Poll::Ready(Some(())) => Poll::Ready(Err(io::ErrorKind::InvalidData.into())),
+                _ => Poll::Pending,
+            },
+            ready => ready,
+        }
+    }
+}
+
+impl AsyncWrite for Stream {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.send).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.send).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.send).poll_shutdown(cx)
+    }
+}

@@ -1,0 +1,176 @@
+//! The ends of sessions, by either side.
+
+use std::time::Duration;
+
+use engineio_core::Frame;
+use engineio_tower::{DisconnectReason, Message, Server, Socket, Transport};
+use futures_util::stream::{FuturesUnordered, StreamExt};
+
+use crate::support::{Harness, echo, start, within};
+
+/// The sessions of the test that counts lost messages; `FAREWELLS` in the environment sets another number.
+const FAREWELLS: usize = 100;
+const AT_ONCE: usize = 10;
+
+async fn ends_with(harness: &mut Harness, reason: DisconnectReason) {
+    assert_eq!(harness.end().await, (reason, Transport::WebTransport));
+}
+
+#[tokio::test]
+async fn a_close_by_the_server_delivers_everything_then_the_close_packet_then_the_end() {
+    let say_goodbye = |socket: Socket, message: Message| {
+        let _ = socket.try_send(message);
+        let _ = socket.try_send(vec![b'x'; 300_000]);
+        socket.close();
+    };
+    let mut harness = start(Server::builder().on_message(say_goodbye)).await;
+    let (mut peer, _) = harness.open().await;
+    peer.send(b"\x044bye").await;
+    assert_eq!(peer.text().await, "4bye");
+    assert_eq!(peer.read().await.unwrap().1.len(), 300_000);
+    assert_eq!(peer.rest().await, ["1"]);
+    // Not at once: what a browser has not read is lost with the session.
+    assert_eq!(peer.closed().await, (0, "server disconnect".to_owned()));
+    ends_with(&mut harness, DisconnectReason::Server).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_is_lost_of_what_is_sent_just_before_a_close() {
+    let say_goodbye = |socket: Socket, message: Message| {
+        let _ = socket.try_send(message);
+        socket.close();
+    };
+    let harness = start(Server::builder().on_message(say_goodbye)).await;
+    let harness = &harness;
+    let count = std::env::var("FAREWELLS").ok();
+    let count = count.map_or(FAREWELLS, |count| count.parse().unwrap());
+    let session = |n: usize| async move {
+        let (mut peer, _) = harness.open().await;
+        let text = format!("4{n}");
+        peer.send_frame(Frame::text(text.clone())).await;
+        assert_eq!(peer.rest().await, [text, "1".to_owned()]);
+        peer.session.close(0, b"");
+    };
+    let mut sessions: FuturesUnordered<_> = (0..AT_ONCE.min(count)).map(session).collect();
+    let mut begun = sessions.len();
+    while let Some(()) = sessions.next().await {
+        if begun < count {
+            sessions.push(session(begun));
+            begun += 1;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_client_ends_its_session_in_every_way_that_it_has() {
+    let mut harness = start(echo()).await;
+
+    let (peer, _) = harness.open().await;
+    peer.session.close(0, b"");
+    ends_with(&mut harness, DisconnectReason::TransportClose).await;
+
+    let (mut peer, _) = harness.open().await;
+    peer.send(b"\x011").await;
+    assert_eq!(peer.rest().await, [""; 0]);
+    assert_eq!(peer.closed().await, (0, "client disconnect".to_owned()));
+    ends_with(&mut harness, DisconnectReason::Client).await;
+
+    let (mut peer, _) = harness.open().await;
+    peer.send.finish().unwrap();
+    assert_eq!(peer.closed().await.0, 0);
+    ends_with(&mut harness, DisconnectReason::TransportClose).await;
+
+    let (mut peer, _) = harness.open().await;
+    peer.send.reset(7).unwrap();
+    peer.closed().await;
+    ends_with(&mut harness, DisconnectReason::TransportClose).await;
+
+    let (mut peer, _) = harness.open().await;
+    peer.recv.stop(7).unwrap();
+    // The server learns of it when it writes.
+    peer.send(b"\x034hi").await;
+    ends_with(&mut harness, DisconnectReason::TransportClose).await;
+
+    // The connection is gone, without a word of HTTP/3.
+    let (peer, _) = harness.open().await;
+    quinn::Connection::close(&peer.session, 0u32.into(), b"");
+    ends_with(&mut harness, DisconnectReason::TransportClose).await;
+}
+
+#[tokio::test]
+async fn what_breaks_a_rule_ends_the_session_with_its_reason() {
+    use DisconnectReason::{ParseError, PayloadTooLarge, TransportError};
+
+    let mut harness = start(echo().max_payload(1_000)).await;
+    for (bytes, reason, code) in [
+        (&b"\x80"[..], ParseError, 1002),
+        (b"\x00", ParseError, 1002),
+        (b"\x01x", ParseError, 1002),
+        // The length alone is enough.
+        (b"\xfe\x03\xe9", PayloadTooLarge, 1009),
+        (b"\x034\xff\xfe", TransportError, 1002),
+        // Only the server may ping.
+        (b"\x012", TransportError, 1002),
+    ] {
+        let (mut peer, _) = harness.open().await;
+        peer.send(b"\x034hi").await;
+        assert_eq!(peer.text().await, "4hi");
+        peer.send(bytes).await;
+        assert_eq!(peer.closed().await.0, code, "{bytes:?}");
+        ends_with(&mut harness, reason).await;
+    }
+    // Exactly the limit is fine.
+    let (mut peer, _) = harness.open().await;
+    peer.send_frame(Frame::text(format!("4{}", "x".repeat(999))))
+        .await;
+    assert_eq!(peer.text().await.len(), 1_000);
+}
+
+#[tokio::test]
+async fn another_stream_of_either_kind_ends_the_session() {
+    let mut harness = start(echo()).await;
+    let (peer, _) = harness.open().await;
+    let (mut second, _recv) = within(peer.session.open_bi()).await.unwrap();
+    second.write_all(b"x").await.unwrap();
+    assert_eq!(peer.closed().await.0, 1002);
+    ends_with(&mut harness, DisconnectReason::TransportError).await;
+
+    let (peer, _) = harness.open().await;
+    let mut one_way = within(peer.session.open_uni()).await.unwrap();
+    one_way.write_all(b"x").await.unwrap();
+    assert_eq!(peer.closed().await.0, 1002);
+    ends_with(&mut harness, DisconnectReason::TransportError).await;
+}
+
+#[tokio::test]
+async fn heartbeats_go_on_and_silence_ends_the_session() {
+    let quick = Duration::from_millis(100);
+    let mut harness = start(echo().ping_interval(2 * quick).ping_timeout(quick)).await;
+    let (mut peer, _) = harness.open().await;
+    for _ in 0..3 {
+        assert_eq!(peer.text().await, "2");
+        peer.send(b"\x013").await;
+    }
+    assert_eq!(peer.text().await, "2");
+    assert_eq!(peer.closed().await, (0, "ping timeout".to_owned()));
+    ends_with(&mut harness, DisconnectReason::PingTimeout).await;
+}
+
+#[tokio::test]
+async fn a_shutdown_tells_every_client_and_ends_the_listener() {
+    let mut harness = start(echo()).await;
+    let (mut peer, _) = harness.open().await;
+    let socket = harness.server.sockets().remove(0);
+    socket.try_send("last").unwrap();
+    let server = harness.server.clone();
+    let read = async {
+        let rest = peer.rest().await;
+        assert_eq!(rest, ["4last", "1"]);
+        assert_eq!(peer.closed().await, (0, "shutdown".to_owned()));
+    };
+    tokio::join!(server.shutdown(Duration::from_secs(10)), read);
+    ends_with(&mut harness, DisconnectReason::Shutdown).await;
+    within(&mut harness.serving).await.unwrap();
+    // The socket is free again.
+    std::net::UdpSocket::bind(harness.address).unwrap();
+}
