@@ -1,5 +1,8 @@
 //! Clients of rust_engineio, measured as those of the benchmark's own program are, whose files these are.
 
+// What only servers need is unused here.
+#![allow(dead_code)]
+
 #[path = "../../../src/load/clients.rs"]
 mod clients;
 #[path = "../../../src/load/measure.rs"]
