@@ -33,6 +33,9 @@ pub trait Host {
     /// How many of them make up a cluster; one alone is none.
     const NODES: usize = 1;
 
+    /// Whether it answers `Expect: 100-continue` with 100 before the server sees the request.
+    const ASKS_FOR_EVERY_BODY: bool = false;
+
     /// Starts it on a free port.
     fn start(server: Server) -> impl Future<Output = Running>;
 }

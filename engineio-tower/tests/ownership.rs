@@ -9,7 +9,9 @@ use engineio_tower::{
     ConnectRequest, Message, Rejection, SendError, Server, ServerBuilder, Socket, WhenFull,
 };
 use http::StatusCode;
-use support::{HANDSHAKE, get, open, pass, poll, receive, send, socket, websocket};
+use support::{
+    HANDSHAKE, get, open, pass, poll, post, receive, send, socket, upgrade_query, websocket,
+};
 
 mod support;
 
@@ -253,4 +255,36 @@ fn the_payload_of_a_close_is_dropped_without_a_lock() {
         pass(1).await;
         assert_eq!(owners.dropped(), 2);
     });
+}
+
+/// A host without hyper may hand on memory of its own as the body of a POST.
+#[test]
+fn the_body_of_a_post_is_dropped_without_a_lock() {
+    // A packet that is passed over, one that ends the session, a message, and one that is sent back.
+    for (first, echo) in [(b'6', false), (b'9', false), (b'4', false), (b'4', true)] {
+        ends(move || async move {
+            let server = Server::builder()
+                .on_message(move |socket: Socket, message: Message| {
+                    if echo {
+                        socket.try_send(message).unwrap();
+                    }
+                })
+                .build();
+            let (sid, _) = open(&server).await;
+            let (socket, owners) = (socket(&server, &sid), Owners::default());
+            let mut owner = owners.owner(&socket, 400_000);
+            owner.data.fill(b'x');
+            owner.data[0] = first;
+            post(&server, &sid, Bytes::from_owner(owner)).await;
+            if echo {
+                // Frames are written under the session's lock.
+                let mut client = websocket(&server, &upgrade_query(&sid)).await;
+                send(&mut client, "5").await;
+                assert!(receive(&mut client).await.is_some());
+            }
+            socket.abort();
+            pass(1).await;
+            assert_eq!(owners.dropped(), 1, "{first} {echo}");
+        });
+    }
 }

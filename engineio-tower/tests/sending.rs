@@ -4,12 +4,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use engineio_tower::{
-    DisconnectReason, Message, Rejection, SendError, SendOptions, Server, ServerBuilder, Socket,
-    WhenFull,
+    DisconnectReason, Driver, EngineIoService, Message, Rejection, SendError, SendOptions, Server,
+    ServerBuilder, Socket, WhenFull,
 };
 use http::StatusCode;
-use support::{get, get_request, open, poll, post, receive, receive_text, send, text, websocket};
+use support::{
+    WEBSOCKET, get, get_request, open, poll, post, receive, receive_text, send, text, websocket,
+    websocket_request,
+};
+use tokio::io::AsyncReadExt;
 use tokio::sync::{Semaphore, mpsc};
+use tokio::time::Instant;
+use tower::ServiceExt;
 
 mod support;
 
@@ -66,7 +72,7 @@ async fn a_client_that_never_reads_is_bounded_and_dropped_with_its_own_reason() 
         assert!(sent < 200, "nothing bounds the queue");
     }
     assert!(socket.queued_bytes() <= 10_000);
-    let start = tokio::time::Instant::now();
+    let start = Instant::now();
     assert_eq!(leaving.recv().await, Some(DisconnectReason::SlowConsumer));
     assert_eq!(start.elapsed().as_secs(), 45);
     // The connection is dropped, not left to the peer: after what was in the pipe there is an end.
@@ -275,10 +281,63 @@ async fn who_waits_for_room_hears_at_once_of_an_orderly_close() {
     let waiting = socket.clone();
     let waiting = tokio::spawn(async move { waiting.send("y".repeat(100)).await });
     tokio::task::yield_now().await;
-    let start = tokio::time::Instant::now();
+    let start = Instant::now();
     // The client has no poll open, so that nothing is taken out of the outbox.
     socket.close();
     let outcome = waiting.await.unwrap();
     assert!(matches!(outcome, Err(SendError::Closed(_))));
     assert_eq!(start.elapsed(), Duration::ZERO);
+}
+
+/// Sends a message of 8 MB over a WebSocket whose heartbeat takes 6 s, and reads up to `len` bytes in every `pause`. Returns
+/// the number of bytes that arrived, and the seconds until the client was given up and until the connection ended.
+async fn read_slowly(len: usize, pause: Duration) -> (usize, u64, u64) {
+    let beat = Duration::from_secs(3);
+    let (tell, mut told) = mpsc::unbounded_channel();
+    let start = Instant::now();
+    let server = Server::builder()
+        .ping_interval(beat)
+        .ping_timeout(beat)
+        .on_disconnect(move |_: Socket, reason| tell.send((reason, start.elapsed())).unwrap())
+        .build();
+    let service = EngineIoService::new(server.clone());
+    let mut response = service.oneshot(websocket_request(WEBSOCKET)).await.unwrap();
+    let driver = Driver::take(&mut response).unwrap();
+    let (mut client, io) = tokio::io::duplex(64 * 1024);
+    let connection = tokio::spawn(async move {
+        driver.run(io).await;
+        start.elapsed().as_secs()
+    });
+    server.sockets()[0].try_send("x".repeat(8_000_000)).unwrap();
+    let mut buffer = vec![0; len];
+    let mut arrived = 0;
+    let mut pace = tokio::time::interval_at(Instant::now() + pause, pause);
+    loop {
+        pace.tick().await;
+        match client.read(&mut buffer).await.unwrap() {
+            0 => break,
+            len => arrived += len,
+        }
+    }
+    let (reason, given_up) = told.recv().await.unwrap();
+    assert_eq!(reason, DisconnectReason::SlowConsumer);
+    (arrived, given_up.as_secs(), connection.await.unwrap())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_message_that_is_on_its_way_at_the_ping_timeout_arrives_whole() {
+    let (arrived, given_up, ended) = read_slowly(50_000, Duration::from_millis(100)).await;
+    assert_eq!((given_up, ended), (6, 15));
+    // The frame of the message has a head of 10 bytes. The open packet precedes it, and a close frame follows.
+    assert!(arrived > 10 + 8_000_001 + 4, "{arrived}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_takes_nothing_more_or_too_little_is_not_waited_for() {
+    let (arrived, given_up, ended) = read_slowly(100_000, Duration::from_secs(60)).await;
+    assert_eq!((given_up, ended), (6, 8));
+    assert_eq!(arrived, 64 * 1024);
+    // At most `close_timeout`.
+    let (_, given_up, ended) = read_slowly(1_000, Duration::from_secs(1)).await;
+    assert_eq!((given_up, ended), (6, 36));
 }

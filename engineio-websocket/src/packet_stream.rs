@@ -184,7 +184,12 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> PacketStream<IO> {
 
     /// Returns whether less than 64 KiB wait to be written.
     pub const fn has_room(&self) -> bool {
-        self.output.len() < WRITE_BUFFER
+        self.unwritten() < WRITE_BUFFER
+    }
+
+    /// Returns the number of bytes that wait to be written.
+    pub const fn unwritten(&self) -> usize {
+        self.output.len()
     }
 
     /// Waits until there is room in the buffer; writes if there is none.

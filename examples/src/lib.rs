@@ -43,6 +43,11 @@ pub struct ReadmeClient;
 #[doc = include_str!("../../engineio-cluster/README.md")]
 pub struct ReadmeCluster;
 
+/// See `docs/HOSTS.md`, whose programs are compiled by `cargo xtask trial`.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/HOSTS.md")]
+pub struct Hosts;
+
 /// See `engineio-webtransport/README.md`.
 #[cfg(doctest)]
 #[doc = include_str!("../../engineio-webtransport/README.md")]

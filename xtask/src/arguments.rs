@@ -1,11 +1,14 @@
 //! The command line: a task and its options.
 
+use std::path::PathBuf;
+
 use crate::cluster;
 use crate::fuzz;
-use crate::interop::Suite;
+use crate::interop::{Repetition, Scope, Suite};
 use crate::programs::HOSTS;
 use crate::races;
 use crate::soak;
+use crate::trial;
 
 pub(crate) const USAGE: &str = "\
 usage: cargo xtask check
@@ -16,8 +19,12 @@ usage: cargo xtask check
                            [--every-version]
            the server against engine.io-client, python-engineio and Chromium; the client against engine.io,
            python-engineio, engineioxide and ours, or against old versions of them too; both through nginx and HAProxy
-       cargo xtask trial
-           the programs of the READMEs and guides as new users build them, from an empty directory
+       cargo xtask interop --only protocol [--times N] [--busy] [--official DIR] [--host axum|actix|warp|hyper|all]
+           the cases of the official protocol suites of both revisions, N times in a row, beside a process that keeps a
+           processor busy; or the official suites themselves, from a copy of their directory
+       cargo xtask trial [--part guides|frameworks|some-frameworks]
+           the programs of the READMEs and guides as new users build them, from an empty directory; or those for other web
+           frameworks in docs/HOSTS.md, or the first two of these
        cargo xtask fuzz [--seconds N] [--target NAME]
            every fuzz target for 20 s; or one target, or longer
        cargo xtask races [--rounds N] [--seed N]
@@ -40,12 +47,10 @@ pub(crate) enum Task {
     Test,
     Lints,
     Fetch,
-    Interop {
-        only: Option<Suite>,
-        hosts: &'static [&'static str],
-        every_version: bool,
+    Interop(Scope),
+    Trial {
+        part: trial::Part,
     },
-    Trial,
     Fuzz {
         target: Option<&'static str>,
         seconds: u32,
@@ -74,12 +79,13 @@ pub(crate) fn parse(words: &[String]) -> Result<Task, String> {
         "test" => Task::Test,
         "lints" => Task::Lints,
         "fetch" => Task::Fetch,
-        "interop" => Task::Interop {
-            only: options.take("--only").map(Suite::parse).transpose()?,
-            hosts: options.hosts()?.unwrap_or(&HOSTS[..1]),
-            every_version: options.flag("--every-version"),
+        "interop" => Task::Interop(interop(&mut options)?),
+        "trial" => Task::Trial {
+            part: match options.take("--part") {
+                Some(name) => trial::Part::parse(name)?,
+                None => trial::Part::Guides,
+            },
         },
-        "trial" => Task::Trial,
         "fuzz" => Task::Fuzz {
             target: options.one_of("--target", fuzz::TARGETS)?.map(|one| one[0]),
             seconds: options.positive("--seconds")?.unwrap_or(fuzz::SECONDS),
@@ -118,6 +124,26 @@ pub(crate) fn parse(words: &[String]) -> Result<Task, String> {
         None => Ok(task),
         Some((extra, _)) => Err(format!("unknown argument `{extra}`")),
     }
+}
+
+fn interop(options: &mut Options<'_>) -> Result<Scope, String> {
+    let only = options.take("--only").map(Suite::parse).transpose()?;
+    let mut protocol = Repetition {
+        times: 1,
+        busy: false,
+        official: None,
+    };
+    if only == Some(Suite::Protocol) {
+        protocol.times = options.positive("--times")?.unwrap_or(protocol.times);
+        protocol.busy = options.flag("--busy");
+        protocol.official = options.take("--official").map(PathBuf::from);
+    }
+    Ok(Scope {
+        only,
+        hosts: options.hosts()?.unwrap_or(&HOSTS[..1]),
+        every_version: options.flag("--every-version"),
+        protocol,
+    })
 }
 
 /// The options that are not used yet, with their values.
@@ -220,21 +246,42 @@ mod tests {
         ] {
             assert_eq!(parse_line(line), Ok(Task::Cluster { extent }));
         }
+        for (line, part) in [
+            ("trial", trial::Part::Guides),
+            ("trial --part frameworks", trial::Part::Frameworks),
+        ] {
+            assert_eq!(parse_line(line), Ok(Task::Trial { part }));
+        }
+        let once = || Repetition {
+            times: 1,
+            busy: false,
+            official: None,
+        };
+        let interop = |only, hosts, every_version, protocol| {
+            let scope = Scope {
+                only,
+                hosts,
+                every_version,
+                protocol,
+            };
+            Ok(Task::Interop(scope))
+        };
         assert_eq!(
             parse_line("interop --host actix --only client"),
-            Ok(Task::Interop {
-                only: Some(Suite::Client),
-                hosts: &["actix"],
-                every_version: false
-            })
+            interop(Some(Suite::Client), &["actix"], false, once())
         );
         assert_eq!(
             parse_line("interop --every-version --host all"),
-            Ok(Task::Interop {
-                only: None,
-                hosts: HOSTS,
-                every_version: true
-            })
+            interop(None, HOSTS, true, once())
+        );
+        let often = Repetition {
+            times: 10,
+            busy: true,
+            official: Some("suites".into()),
+        };
+        assert_eq!(
+            parse_line("interop --only protocol --times 10 --busy --official suites"),
+            interop(Some(Suite::Protocol), &["axum"], false, often)
         );
         assert_eq!(
             parse_line("races --seed 7"),
@@ -269,6 +316,10 @@ mod tests {
             "interop --only",
             "interop --only perl",
             "interop --host nginx",
+            "interop --times 10",
+            "trial --part hosts",
+            "interop --only js --busy",
+            "interop --only protocol --times 0",
             "fuzz --target frames",
             "fuzz --seconds 0",
             "races --rounds many",

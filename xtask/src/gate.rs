@@ -95,6 +95,10 @@ fn side_by_side(tasks: &Tasks<'_>) -> Vec<Lane> {
             tasks.cargo("build --locked --profile soak -p engineio-examples --bins"),
         )
         .then("trial", tasks.xtask("trial"))
+        .then(
+            "trial of frameworks",
+            tasks.xtask("trial --part some-frameworks"),
+        )
         .then("races", tasks.xtask("races"))
         .then("fuzz", tasks.xtask("fuzz"))
         .then("cargo doc, without warnings", doc);

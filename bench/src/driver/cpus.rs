@@ -3,7 +3,6 @@
 use std::io;
 use std::process::{Child, Command};
 
-use anyhow::{Context, Result};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
@@ -27,26 +26,15 @@ pub(super) fn spawn_on(place: usize, command: &mut Command) -> io::Result<Child>
     child
 }
 
-/// Allows as many open files as we may have; children inherit it.
-pub(super) fn allow_many_files() -> io::Result<()> {
+/// Allows as many open files as we may have, and returns how many these are; children inherit it.
+pub(super) fn allow_many_files() -> io::Result<u64> {
     let limit = getrlimit(Resource::Nofile);
     let all = Rlimit {
         current: limit.maximum,
         maximum: limit.maximum,
     };
-    Ok(setrlimit(Resource::Nofile, all)?)
-}
-
-/// Allows so many open files, if that is more than we may have by default.
-pub(super) fn allow_files(count: u64) -> Result<()> {
-    let limit = getrlimit(Resource::Nofile);
-    let count = limit.maximum.map_or(u64::MAX, |maximum| maximum.max(count));
-    let all = Rlimit {
-        current: Some(count),
-        maximum: Some(count),
-    };
-    setrlimit(Resource::Nofile, all)
-        .with_context(|| format!("cannot allow {count} open files; raise `ulimit -Hn`"))
+    setrlimit(Resource::Nofile, all)?;
+    Ok(limit.maximum.unwrap_or(u64::MAX))
 }
 
 /// The machine in a line: processor, how many, kernel.

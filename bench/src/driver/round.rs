@@ -1,6 +1,6 @@
 //! One server under one load.
 
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -55,18 +55,12 @@ pub(super) fn measure(
     best.context("nothing was measured")
 }
 
-/// Measures once.
-pub(super) fn once(
-    server: &Server,
-    mode: &Mode,
-    window: Duration,
-    peers: &mut Peers,
-) -> Result<Sample> {
-    let (running, mut command) = match mode.of_clients {
+fn once(server: &Server, mode: &Mode, window: Duration, peers: &mut Peers) -> Result<Sample> {
+    let (running, command) = match mode.of_clients {
         false => {
-            let mut command = Command::new(std::env::current_exe()?);
-            command.arg("load");
-            (Running::start(server, mode, peers)?, command)
+            let running = Running::start(server, mode, peers)?;
+            let command = generator(&running)?;
+            (running, command)
         }
         // They take the place of the generator, and measure themselves.
         true => {
@@ -76,6 +70,33 @@ pub(super) fn once(
             (Running::start(ours, mode, peers)?, command)
         }
     };
+    let load = load(command, &running, mode, window)?;
+    let raw = answer(load).with_context(|| format!("{} under {}", server.name, mode.name))?;
+    let figure = raw[mode.figure().key()].as_f64().context("no figure")?;
+    let wait = raw["server_wait"].as_f64().unwrap_or_default();
+    // Memory does not depend on who else is running.
+    let disturbed = mode.figure() == Figure::CpuPerMessage && wait > DISTURBED;
+    Ok(Sample {
+        raw,
+        figure,
+        disturbed,
+    })
+}
+
+/// The load generator, which measures this server.
+pub(super) fn generator(running: &Running) -> Result<Command> {
+    let mut command = Command::new(std::env::current_exe()?);
+    command.args(["load", "--pid", &running.pid().to_string()]);
+    Ok(command)
+}
+
+/// Starts a program that loads the server and measures, on its processor.
+pub(super) fn load(
+    mut command: Command,
+    running: &Running,
+    mode: &Mode,
+    window: Duration,
+) -> Result<Child> {
     command.arg(mode.load);
     let window = mode.window_ms(window.as_millis() as u64);
     for (name, value) in [
@@ -88,12 +109,13 @@ pub(super) fn once(
     ] {
         command.args([name, &value]);
     }
-    if !mode.of_clients {
-        command.args(["--pid", &running.pid().to_string()]);
-    }
     command.stdout(Stdio::piped()).stderr(Stdio::piped());
-    // The generator bounds its own time.
-    let output = cpus::spawn_on(cpus::GENERATOR, &mut command)?.wait_with_output()?;
+    Ok(cpus::spawn_on(cpus::GENERATOR, &mut command)?)
+}
+
+/// Waits for what it has measured. It bounds its own time.
+pub(super) fn answer(load: Child) -> Result<Value> {
+    let output = load.wait_with_output()?;
     if !output.status.success() {
         let error = String::from_utf8_lossy(&output.stderr);
         let lines: Vec<&str> = error
@@ -101,18 +123,9 @@ pub(super) fn once(
             .filter(|line| !line.is_empty())
             .take(4)
             .collect();
-        bail!("{} under {}: {}", server.name, mode.name, lines.join(" "));
+        bail!("{}", lines.join(" "));
     }
-    let raw: Value = serde_json::from_slice(&output.stdout).context("the generator's answer")?;
-    let figure = raw[mode.figure().key()].as_f64().context("no figure")?;
-    let wait = raw["server_wait"].as_f64().unwrap_or_default();
-    // Memory does not depend on who else is running.
-    let disturbed = mode.figure() == Figure::CpuPerMessage && wait > DISTURBED;
-    Ok(Sample {
-        raw,
-        figure,
-        disturbed,
-    })
+    serde_json::from_slice(&output.stdout).context("the generator's answer")
 }
 
 /// The median; of an even number the mean of the two in the middle.

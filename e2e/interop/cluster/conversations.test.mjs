@@ -84,11 +84,15 @@ async function converseInPage({ transports, seconds, sizes, pace }) {
   socket.binaryType = 'arraybuffer';
   socket.on('message', (data) => news(inbox.push(data)));
   socket.on('close', (reason) => news((closed = reason)));
-  const next = async () => {
+  const next = async (what) => {
+    let late = false;
+    const timer = setTimeout(() => news((late = true)), 20_000);
     while (!inbox.length) {
-      if (closed) throw new Error(`the session was closed: ${closed}`);
+      if (closed) throw new Error(`${what}: the session was closed: ${closed}`);
+      if (late) throw new Error(`${what} did not come within 20 s, over ${socket.transport.name}`);
       await new Promise((done) => (news = done));
     }
+    clearTimeout(timer);
     return inbox.shift();
   };
   const text = (data) => (data instanceof ArrayBuffer ? [...new Uint8Array(data)].join() : data);
@@ -99,7 +103,7 @@ async function converseInPage({ transports, seconds, sizes, pace }) {
     const sent = sizes.map((size, n) => (n % 2 === 0 ? `${round} ${n}:${'é'.repeat(size / 2)}` : new Uint8Array(size).fill(round).buffer));
     for (const message of sent) socket.send(message);
     for (const [n, message] of sent.entries()) {
-      const echo = await next();
+      const echo = await next(`message ${n} of round ${round}`);
       if (text(echo) !== text(message)) throw new Error(`message ${n} of round ${round} came back as something else`);
     }
     await new Promise((done) => setTimeout(done, pace));
@@ -111,7 +115,9 @@ async function converseInPage({ transports, seconds, sizes, pace }) {
 }
 
 test('in Chromium', { concurrency: true }, async (t) => {
-  const browser = await launch(process.env.CHROMIUM ?? '/usr/bin/chromium');
+  // Pages in the background would be slowed down after a while.
+  const args = ['--disable-background-timer-throttling', '--disable-renderer-backgrounding', '--disable-backgrounding-occluded-windows'];
+  const browser = await launch(process.env.CHROMIUM ?? '/usr/bin/chromium', { args });
   t.after(() => browser.close());
   const all = [];
   for (const [balancer, url] of BALANCERS) {

@@ -40,6 +40,7 @@ async fn main() {
         builder
             .ping_interval(interval)
             .ping_timeout(timeout)
+            .allow_eio3(true)
             .outbox_limit(LIMIT)
             .inbox_limit(LIMIT)
             .websocket_compression_threshold(1_024)

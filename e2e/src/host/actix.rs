@@ -72,6 +72,7 @@ pub struct ActixConfigure;
 
 impl Host for ActixConfigure {
     const FIN_ENDS_POLL: bool = false;
+    const ASKS_FOR_EVERY_BODY: bool = true;
     async fn start(server: Server) -> Running {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         run(listener, move |listener| {
@@ -96,6 +97,7 @@ impl Host for ActixConfigure {
 pub struct ActixWrap;
 
 impl Host for ActixWrap {
+    const ASKS_FOR_EVERY_BODY: bool = true;
     async fn start(server: Server) -> Running {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         run(listener, move |listener| {
@@ -117,6 +119,7 @@ impl Host for ActixWrap {
 pub struct ActixHttp2;
 
 impl Host for ActixHttp2 {
+    const ASKS_FOR_EVERY_BODY: bool = true;
     async fn start(server: Server) -> Running {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         run(listener, move |listener| {

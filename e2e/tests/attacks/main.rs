@@ -91,6 +91,6 @@ mod on_clusters {
 mod on_a_process {
     engineio_e2e::on_one_host_of_each_kind! { attacks_on_a_process! [
         resources: handshakes stalled_readers bombs descriptors;
-        pinned: large_bodies many_bodies large_frames;
+        pinned: large_bodies many_bodies chunked_bodies bodies_of_revision_3 large_frames fragments;
     ] }
 }

@@ -21,6 +21,8 @@ const SLACK: usize = 6 * 1024 * 1024;
 
 const CLIENTS: usize = 4;
 
+const REVISION_3: &str = "/engine.io/?EIO=3&transport=polling";
+
 /// Each message counts its overhead of 64 bytes, so that this many fit into an inbox or an outbox.
 const MESSAGES: usize = 1_200;
 
@@ -49,15 +51,15 @@ where
     drop(clients);
 }
 
-async fn opened(client: &mut Puppet) -> String {
-    let open = client.get(POLLING).await;
-    format!("{POLLING}&sid={}", sid(open.text()))
+async fn opened(client: &mut Puppet, handshake: &str) -> String {
+    let open = client.get(handshake).await;
+    format!("{handshake}&sid={}", sid(open.text()))
 }
 
 /// One message at the end of each large body. Their echoes wait for a poll that never comes.
 pub(crate) async fn large_bodies(host: &str) {
     stays_within_limits(host, |mut client| async move {
-        let target = opened(&mut client).await;
+        let target = opened(&mut client, POLLING).await;
         let noop = "6".repeat(100_000);
         for _ in 0..MESSAGES / 4 {
             let body = format!("{noop}\u{1e}4x");
@@ -71,9 +73,66 @@ pub(crate) async fn large_bodies(host: &str) {
 /// Each message in a body of its own, beside whatever else the host reads with it.
 pub(crate) async fn many_bodies(host: &str) {
     stays_within_limits(host, |mut client| async move {
-        let target = opened(&mut client).await;
+        let target = opened(&mut client, POLLING).await;
         for _ in 0..MESSAGES {
             assert_eq!(client.post(&target, "4x").await.text(), "ok");
+        }
+        client
+    })
+    .await;
+}
+
+/// The same in chunks, whose sizes the host learns one by one.
+pub(crate) async fn chunked_bodies(host: &str) {
+    stays_within_limits(host, |mut client| async move {
+        let target = opened(&mut client, POLLING).await;
+        let chunk = format!("2710\r\n{}\r\n", "6".repeat(10_000)).repeat(10);
+        let body = format!("{chunk}3\r\n\u{1e}4x\r\n0\r\n\r\n");
+        for _ in 0..MESSAGES / 4 {
+            client
+                .send_post(&target, "transfer-encoding: chunked\r\n")
+                .await;
+            client.write(&body).await;
+            assert_eq!(client.response().await.text(), "ok");
+        }
+        client
+    })
+    .await;
+}
+
+/// The same in the payloads of revision 3, text and binary in turn.
+pub(crate) async fn bodies_of_revision_3(host: &str) {
+    stays_within_limits(host, |mut client| async move {
+        let target = opened(&mut client, REVISION_3).await;
+        let noop = "6".repeat(100_000);
+        let text = format!("100000:{noop}2:4x").into_bytes();
+        // Each packet is binary (1) and has the digits of its length before 255.
+        let noop = [&[1, 1, 0, 0, 0, 0, 0, 255, 6], &noop.as_bytes()[1..]].concat();
+        let binary = [&noop, &[1, 2, 255, 4, b'x'][..]].concat();
+        for _ in 0..MESSAGES / 8 {
+            assert_eq!(client.post(&target, &text).await.text(), "ok");
+            let kind = "content-type: application/octet-stream";
+            let headers = format!("{kind}\r\ncontent-length: {}\r\n", binary.len());
+            client.send_post(&target, &headers).await;
+            client.write(&binary).await;
+            assert_eq!(client.response().await.text(), "ok");
+        }
+        client
+    })
+    .await;
+}
+
+/// Messages in fragments beside large ones in fragments, faster than the handler takes them.
+pub(crate) async fn fragments(host: &str) {
+    stays_within_limits(host, |mut client| async move {
+        client.upgrade(WEBSOCKET).await;
+        let part = vec![b'6'; 5_000];
+        let of = frame::of_head;
+        let noop = [of(0x01, &part), of(0x00, &part).repeat(3), of(0x80, &part)].concat();
+        let message = [of(0x01, b"4tw"), of(0x80, b"ice")].concat();
+        let pair = [noop, message].concat();
+        for _ in 0..MESSAGES {
+            client.write(&pair).await;
         }
         client
     })

@@ -14,7 +14,7 @@ use tokio::sync::mpsc::unbounded_channel;
 use crate::support::{Scene, scene, scene_with, upgrade_target};
 
 /// A GET that waits for packets, in a session whose heart beats fast where only the heartbeat can end it.
-async fn waiting_poll<H: Host>() -> (Scene, Puppet) {
+async fn waiting_poll<H: Host>(body: &str) -> (Scene, Puppet) {
     let (tell, mut asked) = unbounded_channel();
     let mut scene = scene_with::<H>(move |builder| {
         let tell = tell.clone();
@@ -31,7 +31,14 @@ async fn waiting_poll<H: Host>() -> (Scene, Puppet) {
     .await;
     let (target, _) = scene.poller().await;
     let mut poll = scene.connect().await;
-    poll.send_get(&target).await;
+    match body.len() {
+        0 => poll.send_get(&target).await,
+        length => {
+            let head = format!("GET {target} HTTP/1.1\r\nhost: a\r\n");
+            poll.write(format!("{head}content-length: {length}\r\n\r\n{body}"))
+                .await;
+        }
+    }
     // The hook runs in the same breath in which the session takes the GET.
     within("the handshake", asked.recv()).await;
     within("the GET", asked.recv()).await;
@@ -39,7 +46,7 @@ async fn waiting_poll<H: Host>() -> (Scene, Puppet) {
 }
 
 pub(crate) async fn poll_fin<H: Host>() {
-    let (mut scene, mut poll) = waiting_poll::<H>().await;
+    let (mut scene, mut poll) = waiting_poll::<H>("").await;
     poll.finish().await;
     let reason = scene.events.disconnected().await;
     let expected = if H::FIN_ENDS_POLL {
@@ -51,7 +58,14 @@ pub(crate) async fn poll_fin<H: Host>() {
 }
 
 pub(crate) async fn poll_reset<H: Host>() {
-    let (mut scene, poll) = waiting_poll::<H>().await;
+    let (mut scene, poll) = waiting_poll::<H>("").await;
+    poll.reset();
+    assert_eq!(scene.events.disconnected().await, TransportError);
+}
+
+/// A body, which no GET has, hides the end of the connection from nobody if it is small.
+pub(crate) async fn poll_with_a_body_reset<H: Host>() {
+    let (mut scene, poll) = waiting_poll::<H>("abc").await;
     poll.reset();
     assert_eq!(scene.events.disconnected().await, TransportError);
 }

@@ -93,3 +93,32 @@ pub(crate) async fn refused_before_the_body<H: Host>() {
         scene.events.disconnected().await;
     }
 }
+
+/// A body that will not be read is not asked for, except by actix-web, which asks before the server sees the request, and by
+/// a node that forwards the request.
+pub(crate) async fn expect_continue<H: Host>() {
+    let mut scene = scene::<H>().await;
+    let expect = |length| format!("content-length: {length}\r\nexpect: 100-continue\r\n");
+    let (target, mut poll) = scene.poller().await;
+    let mut post = scene.connect().await;
+    post.send_post(&target, &expect(2)).await;
+    assert_eq!(post.response().await.status, 100);
+    post.write("4x").await;
+    assert_eq!(post.response().await.text(), "ok");
+    assert_eq!(poll.get(&target).await.text(), "4x");
+    let unknown = format!("{POLLING}&sid=unknown");
+    for (target, length, status) in [(&unknown, 2, 400), (&target, MAX_PAYLOAD + 1, 413)] {
+        let mut post = scene.connect().await;
+        post.send_post(target, &expect(length)).await;
+        let mut answer = post.response().await;
+        if answer.status == 100 {
+            assert!(H::ASKS_FOR_EVERY_BODY || H::NODES > 1);
+            answer = post.response().await;
+        }
+        assert_eq!(answer.status, status);
+    }
+    assert_eq!(
+        scene.events.disconnected().await,
+        DisconnectReason::PayloadTooLarge
+    );
+}

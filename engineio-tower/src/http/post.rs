@@ -58,45 +58,23 @@ impl Drop for Ticket {
     }
 }
 
-/// The size that a host's read buffer may have, of which a chunk is a slice: hyper's default limit of 408 KiB, rounded
-/// up. Such a buffer must not stay alive for a small body.
-const READ_BUFFER: usize = 512 * 1024;
-
-/// A body that is being read. A large body of one chunk is not copied.
+/// A body that is being read, in memory of the session's own: a chunk may be a slice of a large read buffer, or belong to
+/// a host whose `Drop` must not run under the session's lock.
 #[derive(Default)]
-struct Collected {
-    first: Bytes,
-    more: BytesMut,
-}
+struct Collected(BytesMut);
 
 impl Collected {
     fn len(&self) -> usize {
-        if self.more.is_empty() {
-            self.first.len()
-        } else {
-            self.more.len()
-        }
+        self.0.len()
     }
 
-    fn push(&mut self, mut chunk: impl Buf) {
-        if self.len() == 0 {
-            self.first = chunk.copy_to_bytes(chunk.remaining());
-            return;
-        }
-        if self.more.is_empty() {
-            self.more.reserve(self.first.len() + chunk.remaining());
-            self.more.put(std::mem::take(&mut self.first));
-        }
-        self.more.put(chunk);
+    fn push(&mut self, chunk: impl Buf) {
+        self.0.put(chunk);
     }
 
     fn finish(&mut self) -> Bytes {
-        if self.more.is_empty() {
-            detach(std::mem::take(&mut self.first), READ_BUFFER)
-        } else {
-            let buffer = self.more.capacity();
-            detach(std::mem::take(&mut self.more).freeze(), buffer)
-        }
+        let buffer = self.0.capacity();
+        detach(std::mem::take(&mut self.0).freeze(), buffer)
     }
 }
 

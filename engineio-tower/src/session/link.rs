@@ -24,6 +24,8 @@ pub(crate) trait Link {
 
     fn has_room(&self) -> bool;
 
+    fn unwritten(&self) -> usize;
+
     fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
 
     fn write(&mut self, frame: Frame);
@@ -58,6 +60,10 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Link for WebSocket<IO> {
 
     fn has_room(&self) -> bool {
         self.has_room()
+    }
+
+    fn unwritten(&self) -> usize {
+        self.unwritten()
     }
 
     fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -96,6 +102,10 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Link for PacketStream<IO> {
 
     fn has_room(&self) -> bool {
         self.has_room()
+    }
+
+    fn unwritten(&self) -> usize {
+        self.unwritten()
     }
 
     fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

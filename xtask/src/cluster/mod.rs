@@ -30,8 +30,9 @@ pub(crate) const SECONDS: u64 = 15;
 const THREADS: &str = "--test-threads=4";
 
 /// The tests that take longest, which the checks of a change leave out: each waits for several time limits in a row.
-const LONG: [&str; 3] = [
+const LONG: [&str; 4] = [
     "a_soak",
+    "two_thousand_clients",
     "stands_still_for_eight",
     "cluster::nats::a_deaf_bus",
 ];

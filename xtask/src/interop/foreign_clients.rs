@@ -1,5 +1,6 @@
 //! The server against engine.io-client and python-engineio, with echo servers configured for what their suites need.
 
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::Result;
@@ -15,19 +16,35 @@ use crate::workspace::Workspace;
 pub(super) const MAX_PAYLOAD: &str = "2000000";
 
 /// The heartbeat that the official protocol suites expect.
-const QUICK: [&str; 4] = ["--ping-interval-ms", "300", "--ping-timeout-ms", "200"];
+pub(super) const QUICK: [&str; 4] = ["--ping-interval-ms", "300", "--ping-timeout-ms", "200"];
 
 pub(super) fn javascript(workspace: &Workspace, host: &str) -> Result<()> {
     let directory = step("fetch engine.io-client", || peers::javascript(workspace))?;
     step(&format!("engine.io-client against {host}"), || {
-        let mut node = Command::new("node");
-        // One file at a time: the heartbeat tests measure time, and the machine may have two cores.
-        node.args(["--test", "--test-concurrency=1", "--test-timeout=120000"])
-            .arg("--test-reporter=spec")
-            .args(peers::test_files(&directory.join("js"))?)
-            .current_dir(&directory);
-        with_echo(workspace, host, "js", &mut node)
+        let files = peers::test_files(&directory.join("js"))?;
+        with_echo(workspace, host, "js", &mut node(&directory, files))
     })
+}
+
+/// Runs our version of the official protocol suites: of the JavaScript tests, the files whose names begin with `protocol`.
+pub(super) fn protocol(workspace: &Workspace, host: &str) -> Result<()> {
+    let directory = peers::javascript(workspace)?;
+    let mut files = peers::test_files(&directory.join("js"))?;
+    files.retain(|file| {
+        let name = file.file_name().unwrap_or_default().to_string_lossy();
+        name.starts_with("protocol")
+    });
+    with_echo(workspace, host, "protocol", &mut node(&directory, files))
+}
+
+fn node(directory: &Path, files: Vec<PathBuf>) -> Command {
+    let mut node = Command::new("node");
+    // One file at a time: the heartbeat tests measure time, and the machine may have two cores.
+    node.args(["--test", "--test-concurrency=1", "--test-timeout=120000"])
+        .arg("--test-reporter=spec")
+        .args(files)
+        .current_dir(directory);
+    node
 }
 
 pub(super) fn python(workspace: &Workspace, host: &str) -> Result<()> {

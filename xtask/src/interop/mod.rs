@@ -4,11 +4,13 @@ mod browser;
 mod client;
 mod foreign_clients;
 pub(crate) mod peers;
+mod protocol;
 mod proxies;
 mod socketio;
 
 use anyhow::Result;
 
+pub(crate) use self::protocol::Repetition;
 use crate::programs::Build;
 use crate::step::step;
 use crate::workspace::Workspace;
@@ -26,15 +28,19 @@ pub(crate) enum Suite {
     Client,
     /// Our client and engine.io-client against our servers behind nginx and HAProxy.
     Proxies,
+    /// The official suites of the protocol. Our version of their cases is a part of the JavaScript suite too, so this one
+    /// runs only if it is asked for.
+    Protocol,
 }
 
 /// The suites by the names that `--only` takes, in the order in which they run.
-const SUITES: [(&str, Suite); 5] = [
+const SUITES: [(&str, Suite); 6] = [
     ("js", Suite::JavaScript),
     ("python", Suite::Python),
     ("browser", Suite::Browser),
     ("client", Suite::Client),
     ("proxies", Suite::Proxies),
+    ("protocol", Suite::Protocol),
 ];
 
 impl Suite {
@@ -47,23 +53,35 @@ impl Suite {
     }
 }
 
-/// Runs one suite, or all of them, against the servers mounted in `hosts`. With `every_version`, the client meets old
-/// versions and other kinds of the foreign servers too.
-pub(crate) fn run(
-    workspace: &Workspace,
-    only: Option<Suite>,
-    hosts: &[&str],
-    every_version: bool,
-) -> Result<()> {
+/// What is to be run.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Scope {
+    /// One suite instead of all.
+    pub(crate) only: Option<Suite>,
+    /// The hosts that the servers are mounted in.
+    pub(crate) hosts: &'static [&'static str],
+    /// The client meets old versions and other kinds of the foreign servers too.
+    pub(crate) every_version: bool,
+    /// How the suites of the protocol are run.
+    pub(crate) protocol: Repetition,
+}
+
+/// Runs one suite, or all of them.
+pub(crate) fn run(workspace: &Workspace, scope: &Scope) -> Result<()> {
+    let hosts = scope.hosts;
     step("build the programs under test", || {
         Build::Debug.make(workspace)
     })?;
     let suites = SUITES.map(|(_, suite)| suite).into_iter();
-    for suite in suites.filter(|suite| only.is_none_or(|wanted| wanted == *suite)) {
+    for suite in suites.filter(|suite| match scope.only {
+        Some(wanted) => wanted == *suite,
+        None => *suite != Suite::Protocol,
+    }) {
         match suite {
             // These two start servers on several hosts themselves.
-            Suite::Client => client::run(workspace, hosts, every_version)?,
+            Suite::Client => client::run(workspace, hosts, scope.every_version)?,
             Suite::Proxies => proxies::run(workspace)?,
+            Suite::Protocol => protocol::run(workspace, hosts, &scope.protocol)?,
             Suite::JavaScript => {
                 on_each(hosts, |host| foreign_clients::javascript(workspace, host))?;
             }

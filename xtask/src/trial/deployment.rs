@@ -132,7 +132,7 @@ pub(super) fn container(workspace: &Workspace, server: &Project, client: &Projec
     if !server.text.contains(&format!("bind(\"0.0.0.0:{port}\")")) {
         bail!("the guide's program does not listen on port {port}");
     }
-    server.lock(workspace)?;
+    server.lock()?;
     let mut build = Command::new("sh");
     build.args(["-c", container.build.context("no RUN")?]);
     server.prepare(&mut build);

@@ -4,6 +4,8 @@
 //! started and tried. They are exactly as the documents show them, except for the address, which gets a free port, and the
 //! crates of this workspace, which come from the checkout because the registry does not have them yet.
 //!
+//! The programs of `docs/HOSTS.md` have a part of their own, since four more web frameworks take minutes to compile.
+//!
 //! Each package is built on its own, with the features that its `Cargo.toml` asks for: in one build, one package would get
 //! the features of another.
 
@@ -16,7 +18,7 @@ use std::os::unix::process::ExitStatusExt;
 
 use anyhow::{Context, Result, bail};
 
-use self::project::{PAGE, Project, projects};
+use self::project::{BLUEPRINTS, Blueprint, FRAMEWORKS, PAGE, Project, projects};
 use crate::interop::peers;
 use crate::programs::Build;
 use crate::running::Running;
@@ -25,18 +27,75 @@ use crate::workspace::Workspace;
 
 const SIGTERM: i32 = 15;
 
-pub(crate) fn run(workspace: &Workspace) -> Result<()> {
+/// The programs that are tried.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum Part {
+    /// Those of the READMEs and guides.
+    Guides,
+    /// Those of `docs/HOSTS.md`, for web frameworks without an adapter.
+    Frameworks,
+    /// The first two of these, which build quickest.
+    SomeFrameworks,
+}
+
+/// The parts by the names that `--part` takes.
+const PARTS: [(&str, Part); 3] = [
+    ("guides", Part::Guides),
+    ("frameworks", Part::Frameworks),
+    ("some-frameworks", Part::SomeFrameworks),
+];
+
+impl Part {
+    pub(crate) fn parse(name: &str) -> Result<Self, String> {
+        let known = PARTS.iter().find(|(known, _)| *known == name);
+        let names = PARTS.map(|(known, _)| known);
+        known
+            .map(|(_, part)| *part)
+            .ok_or_else(|| format!("unknown part `{name}`; expected {}", names.join(", ")))
+    }
+}
+
+pub(crate) fn run(workspace: &Workspace, part: Part) -> Result<()> {
     step("build the clients that try the programs", || {
         Build::Debug.make(workspace)
     })?;
     step("find or install curl", || peers::debian(workspace, "curl"))?;
-    let projects = projects(workspace)?;
+    match part {
+        Part::Guides => guides(workspace),
+        Part::Frameworks => frameworks(workspace, FRAMEWORKS),
+        Part::SomeFrameworks => frameworks(workspace, &FRAMEWORKS[..2]),
+    }
+}
+
+/// Builds and tries the programs for frameworks without an adapter.
+fn frameworks(workspace: &Workspace, blueprints: &[Blueprint]) -> Result<()> {
+    for project in projects(workspace, blueprints)? {
+        let (name, document) = (project.name, project.document);
+        if name == "my-pingora" {
+            // It compiles a C library.
+            step("find or install cmake", || {
+                peers::debian(workspace, "cmake")
+            })?;
+        }
+        step(&format!("build {name}, as {document} shows it"), || {
+            project.build()
+        })?;
+        step(&format!("{name} answers, echoes and stops"), || {
+            servers(workspace, &project)
+        })?;
+    }
+    Ok(())
+}
+
+/// Builds and tries the programs of the READMEs and guides.
+fn guides(workspace: &Workspace) -> Result<()> {
+    let projects = projects(workspace, BLUEPRINTS)?;
     for project in &projects {
         let (name, document) = (project.name, project.document);
         // The command in the container file builds that one.
         if name != "my-server" {
             step(&format!("build {name}, as {document} shows it"), || {
-                project.build(workspace)
+                project.build()
             })?;
         }
     }

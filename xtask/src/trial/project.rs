@@ -19,18 +19,20 @@ pub(super) const PAGE: &str = "<p>a page of its own";
 /// The sources of a project.
 pub(super) struct Blueprint {
     pub(super) name: &'static str,
-    /// The document whose `toml` block is pasted.
+    /// The document whose `toml` block is pasted, and the index of the block.
     pub(super) manifest: &'static str,
+    block: usize,
     /// The programs: a name, the document, and the index among its complete programs.
     programs: &'static [(&'static str, &'static str, usize)],
 }
 
-/// All projects. The names of programs are unique, since all are built into one directory. The program with the name of its
+/// The projects of the READMEs and guides. The names of programs are unique, since all are built into one directory. The program with the name of its
 /// package is `src/main.rs`.
 pub(super) const BLUEPRINTS: &[Blueprint] = &[
     Blueprint {
         name: "my-axum",
         manifest: "engineio-axum/README.md",
+        block: 0,
         programs: &[
             ("my-axum", "engineio-axum/README.md", 0),
             ("front_page", "README.md", 0),
@@ -39,26 +41,31 @@ pub(super) const BLUEPRINTS: &[Blueprint] = &[
     Blueprint {
         name: "my-actix",
         manifest: "engineio-actix/README.md",
+        block: 0,
         programs: &[("my-actix", "engineio-actix/README.md", 0)],
     },
     Blueprint {
         name: "my-warp",
         manifest: "engineio-warp/README.md",
+        block: 0,
         programs: &[("my-warp", "engineio-warp/README.md", 0)],
     },
     Blueprint {
         name: "my-tower",
         manifest: "engineio-tower/README.md",
+        block: 0,
         programs: &[("my-tower", "engineio-tower/README.md", 0)],
     },
     Blueprint {
         name: "my-client",
         manifest: "engineio-client/README.md",
+        block: 0,
         programs: &[("my-client", "engineio-client/README.md", 0)],
     },
     Blueprint {
         name: "my-port",
         manifest: "docs/FROM_PYTHON.md",
+        block: 0,
         programs: &[
             ("threads", "docs/FROM_PYTHON.md", 0),
             ("asyncio", "docs/FROM_PYTHON.md", 1),
@@ -69,6 +76,7 @@ pub(super) const BLUEPRINTS: &[Blueprint] = &[
     Blueprint {
         name: "my-engine-io",
         manifest: "docs/FROM_ENGINE_IO.md",
+        block: 0,
         programs: &[
             ("greeter", "docs/FROM_ENGINE_IO.md", 0),
             ("greeted", "docs/FROM_ENGINE_IO.md", 1),
@@ -77,17 +85,48 @@ pub(super) const BLUEPRINTS: &[Blueprint] = &[
     Blueprint {
         name: "my-server",
         manifest: "docs/DEPLOYMENT.md",
+        block: 0,
         programs: &[("my-server", "docs/DEPLOYMENT.md", 0)],
     },
 ];
+
+/// The programs of `docs/HOSTS.md`, one for each framework without an adapter.
+pub(super) const FRAMEWORKS: &[Blueprint] = &[
+    framework("my-salvo", 0, &[("my-salvo", HOSTS, 0)]),
+    framework("my-poem", 1, &[("my-poem", HOSTS, 1)]),
+    framework("my-rocket", 2, &[("my-rocket", HOSTS, 2)]),
+    framework("my-pingora", 3, &[("my-pingora", HOSTS, 3)]),
+    framework("my-hyper", 4, &[("my-hyper", HOSTS, 4)]),
+];
+
+const HOSTS: &str = "docs/HOSTS.md";
+
+/// The directory of the package whose lock file has the versions of the frameworks.
+const FRAMEWORK_LOCK: &str = "xtask/frameworks";
+
+const fn framework(
+    name: &'static str,
+    block: usize,
+    programs: &'static [(&'static str, &'static str, usize)],
+) -> Blueprint {
+    Blueprint {
+        name,
+        manifest: HOSTS,
+        block,
+        programs,
+    }
+}
 
 /// A new package.
 pub(super) struct Project {
     pub(super) name: &'static str,
     /// The document with its dependencies.
     pub(super) document: &'static str,
-    /// The text of that document.
+    /// The text of that document, and the index of its `toml` block.
     pub(super) text: String,
+    block: usize,
+    /// The directory with the lock file that its versions come from.
+    locked_in: PathBuf,
     /// The address that its programs listen on or connect to.
     pub(super) address: SocketAddr,
     pub(super) programs: Vec<Program>,
@@ -102,19 +141,19 @@ pub(super) struct Program {
     pub(super) source: String,
 }
 
-/// Creates all projects, without remains of an earlier run.
-pub(super) fn projects(workspace: &Workspace) -> Result<Vec<Project>> {
+/// Creates the projects, without remains of an earlier run.
+pub(super) fn projects(workspace: &Workspace, blueprints: &[Blueprint]) -> Result<Vec<Project>> {
     // One port for all, since they run one after the other and the clients must find the servers.
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, lasting_port()?));
     let here = workspace.target.join("trial");
     let mut projects = Vec::new();
-    for blueprint in BLUEPRINTS {
+    for blueprint in blueprints {
         let project = Project::new(workspace, blueprint, address)
             .with_context(|| format!("{}, from {}", blueprint.name, blueprint.manifest))?;
         if project.directory.exists() {
             fs::remove_dir_all(&project.directory)?;
         }
-        project.write(workspace)?;
+        project.write()?;
         projects.push(project);
     }
     // The patch for the crates of this workspace goes into the parent directory, where cargo looks too, so that the
@@ -158,6 +197,11 @@ impl Project {
             name: blueprint.name,
             document: blueprint.manifest,
             text: read(blueprint.manifest)?,
+            block: blueprint.block,
+            locked_in: match blueprint.manifest {
+                HOSTS => workspace.root.join(FRAMEWORK_LOCK),
+                _ => workspace.root.clone(),
+            },
             address,
             programs,
             directory: here.join(blueprint.name),
@@ -165,11 +209,11 @@ impl Project {
         })
     }
 
-    /// Writes what `cargo new` creates, with the pasted parts and the lock file of this workspace, so that versions are not
+    /// Writes what `cargo new` creates, with the pasted parts and a lock file of the checkout, so that versions are not
     /// resolved again.
-    fn write(&self, workspace: &Workspace) -> Result<()> {
+    fn write(&self) -> Result<()> {
         let tables = of_language(&self.text, "toml");
-        let tables = tables.first().context("no toml block")?;
+        let tables = tables.get(self.block).context("no toml block")?;
         let name = self.name;
         // The empty table keeps cargo from taking it for a member of the workspace around the target directory.
         let manifest = format!(
@@ -187,15 +231,15 @@ impl Project {
             fs::write(file, &program.source)?;
         }
         fs::copy(
-            workspace.root.join("Cargo.lock"),
+            self.locked_in.join("Cargo.lock"),
             self.directory.join("Cargo.lock"),
         )?;
         Ok(())
     }
 
-    /// Builds its programs with the versions of this workspace. Warnings are errors.
-    pub(super) fn build(&self, workspace: &Workspace) -> Result<()> {
-        self.lock(workspace)?;
+    /// Builds its programs with the versions of the lock file. Warnings are errors.
+    pub(super) fn build(&self) -> Result<()> {
+        self.lock()?;
         let mut build = cargo();
         build.args(["build", "--release", "--locked"]);
         self.prepare(&mut build);
@@ -203,18 +247,18 @@ impl Project {
     }
 
     /// Adds the package to its lock file and removes unused entries. It may not add any other package.
-    pub(super) fn lock(&self, workspace: &Workspace) -> Result<()> {
+    pub(super) fn lock(&self) -> Result<()> {
         let mut update = cargo();
         update.args(["update", "--workspace"]);
         self.prepare(&mut update);
         process::run(&mut update, Reach::Program, BUILD_LIMIT)?;
-        let ours = fs::read_to_string(workspace.root.join("Cargo.lock"))?;
+        let ours = fs::read_to_string(self.locked_in.join("Cargo.lock"))?;
         let found = fs::read_to_string(self.directory.join("Cargo.lock"))?;
         let ours = versions(&ours);
         for version in versions(&found) {
             if !ours.contains(version) && !version.contains(&format!("\"{}\"", self.name)) {
                 bail!(
-                    "{} needs a package that is not in the workspace's lock file; name it in `xtask/Cargo.toml`:\n{version}",
+                    "{} needs a package that is not in the lock file; name it in `xtask/Cargo.toml` or `{FRAMEWORK_LOCK}`:\n{version}",
                     self.name
                 );
             }
@@ -269,6 +313,7 @@ const SHOWN: &[&str] = &[
     "\"0.0.0.0:3000\"",
     "//localhost:5000\"",
     "//localhost:3000\"",
+    "(\"port\", 5000)",
 ];
 
 /// Replaces the address that a program shows with the one of this run.
@@ -302,7 +347,8 @@ mod tests {
 
     #[test]
     fn no_program_takes_the_place_of_another() {
-        let programs = BLUEPRINTS.iter().flat_map(|blueprint| blueprint.programs);
+        let blueprints = BLUEPRINTS.iter().chain(FRAMEWORKS);
+        let programs = blueprints.flat_map(|blueprint| blueprint.programs);
         let mut names = BTreeSet::new();
         for (name, ..) in programs {
             assert!(names.insert(name), "{name}");
