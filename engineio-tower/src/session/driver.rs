@@ -23,6 +23,9 @@ use crate::session::{Park, Progress, Session, WaiterId, give_way, now};
 /// The time limit for the peer's answer to a close frame, after which the connection is dropped.
 const CLOSE_HANDSHAKE: Duration = Duration::from_secs(2);
 
+/// The time without any progress after which a client that was given up gets no more of what was written for it.
+const STALL: Duration = Duration::from_secs(2);
+
 /// The binary messages that are written under one lock of the session.
 const OWNERS: usize = 16;
 
@@ -68,7 +71,8 @@ impl LinkDriver {
             Ok(()) => poll_fn(|cx| self.poll_to_end(&mut socket, cx)).await,
             Err(reason) => reason,
         };
-        close(&mut socket, self.ending(reason)).await;
+        let ending = ending(&self.session, &mut socket, reason).await;
+        close(&mut socket, ending).await;
     }
 
     /// Runs a packet stream until the session has closed it, and sends its end. Returns how it ended; the rest of the
@@ -82,7 +86,8 @@ impl LinkDriver {
             Ok(()) => poll_fn(|cx| self.poll_to_end(stream, cx)).await,
             Err(reason) => reason,
         };
-        say(stream, self.ending(reason)).await
+        let ending = ending(&self.session, stream, reason).await;
+        say(stream, ending).await
     }
 
     /// Runs a link until the session has closed it, and reports that.
@@ -96,20 +101,6 @@ impl LinkDriver {
             self.leave(cx);
         }
         done
-    }
-
-    /// Returns the end of a link that the session has closed for this reason.
-    fn ending(&self, reason: DisconnectReason) -> Ending {
-        let deadline = self.session.ask(proto::server::Session::close_deadline);
-        let left = deadline.map_or(CLOSE_HANDSHAKE, |end| end.saturating_duration_since(now()));
-        let patience = match reason {
-            // Nobody is there to listen: one attempt.
-            DisconnectReason::PingTimeout | DisconnectReason::SlowConsumer => Duration::ZERO,
-            // Messages queued before a graceful close are delivered, even if the peer reads slowly.
-            DisconnectReason::Server | DisconnectReason::Shutdown => left,
-            _ => CLOSE_HANDSHAKE,
-        };
-        Ending { reason, patience }
     }
 
     /// Makes progress as far as possible; ready when the session has closed the link.
@@ -288,6 +279,38 @@ impl Drop for LinkDriver {
 fn log_end(link: &mut impl Link) {
     if let Some(end) = link.take_end() {
         tracing::debug!(target: "engineio::websocket", %end, "the connection ended");
+    }
+}
+
+/// Writes what a client that was given up still takes. Returns the end of a link that the session has closed for this
+/// reason.
+async fn ending<L: Link>(session: &Session, link: &mut L, reason: DisconnectReason) -> Ending {
+    let deadline = session.ask(proto::server::Session::close_deadline);
+    let left = deadline.map_or(CLOSE_HANDSHAKE, |end| end.saturating_duration_since(now()));
+    let patience = match reason {
+        DisconnectReason::PingTimeout | DisconnectReason::SlowConsumer => {
+            drain(link, session.server.config.close_timeout).await;
+            // The client was given its time: one attempt.
+            Duration::ZERO
+        }
+        // Messages queued before a graceful close are delivered, even if the peer reads slowly.
+        DisconnectReason::Server | DisconnectReason::Shutdown => left,
+        _ => CLOSE_HANDSHAKE,
+    };
+    Ending { reason, patience }
+}
+
+/// Writes what was taken out of the outbox before the client was given up, within the limit and as long as the client takes
+/// some of it: a message that takes longer than the ping timeout on its way arrives whole.
+async fn drain<L: Link>(link: &mut L, limit: Duration) {
+    let begun = now();
+    loop {
+        let before = link.unwritten();
+        let flushed = tokio::time::timeout(STALL, poll_fn(|cx| link.poll_flush(cx))).await;
+        let goes_on = link.unwritten() < before && now().saturating_duration_since(begun) < limit;
+        if flushed.is_ok() || !goes_on {
+            return;
+        }
     }
 }
 
