@@ -27,7 +27,7 @@ const STACK_BYTES: usize = 512 * 1024;
 const STEPS: usize = 50_000;
 
 /// How often the scheduler may choose somebody else until what must happen has happened.
-const PATIENCE: usize = 2_000;
+pub(crate) const PATIENCE: usize = 2_000;
 
 thread_local! {
     /// The clock. All tasks of a scenario run on the thread of its test.
