@@ -175,6 +175,19 @@ impl Heartbeat {
     }
 }
 
+/// The time by which a driver may look late at a timer without its clients having more time for it.
+const LATE: Duration = Duration::from_millis(50);
+
+/// Returns the time from which the timeout of a ping counts that was due a while ago.
+///
+/// A driver that watches thousands of sessions together is some milliseconds late, and a client that has not answered is gone
+/// after interval and timeout all the same. A process that stood still for longer gives its clients their time.
+pub(crate) fn ping_time(due: Instant, now: Instant, config: &Config) -> Instant {
+    let late = LATE.min(config.ping_timeout / 4);
+    now.checked_sub(late)
+        .map_or(now, |earliest| due.max(earliest))
+}
+
 /// Returns when the ping that follows another must go out at the latest, pong or not.
 ///
 /// A client takes the server for dead when it has heard no ping for interval and timeout together, and it knows nothing

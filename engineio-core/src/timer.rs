@@ -106,10 +106,10 @@ impl Timers {
         self.next
     }
 
-    /// Takes a timer that is due.
-    pub(crate) fn take_due(&mut self, now: Instant) -> Option<Timer> {
-        let (_, timer) = self.next().filter(|&(at, _)| at <= now)?;
-        self.stop(timer);
-        Some(timer)
+    /// Takes a timer that is due, and the time since when it is.
+    pub(crate) fn take_due(&mut self, now: Instant) -> Option<(Instant, Timer)> {
+        let due = self.next().filter(|&(at, _)| at <= now)?;
+        self.stop(due.1);
+        Some(due)
     }
 }

@@ -142,7 +142,7 @@ impl Session {
     pub fn handle_input(&mut self, now: Instant, input: Input) {
         match input {
             Input::Timeout => {
-                while let Some(timer) = self.machine.timers.take_due(now) {
+                while let Some((_, timer)) = self.machine.timers.take_due(now) {
                     self.transition(|state, machine| state.on_timer(now, timer, machine));
                 }
             }

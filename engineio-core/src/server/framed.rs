@@ -1,9 +1,11 @@
 //! A session that is reached by frames.
 
+use std::time::Instant;
+
 use super::input::Output;
 use super::machine::Machine;
 use super::post::Post;
-use crate::{LinkId, Transport};
+use crate::{LinkId, Packet, SendOptions, Transport};
 
 /// Reached by frames: a WebSocket or another duplex connection.
 #[derive(Debug)]
@@ -52,5 +54,27 @@ impl Framed {
             self.announced = true;
             machine.output(Output::SendFrames(self.id));
         }
+    }
+
+    /// Takes the next packet. Returns whether it is the close packet.
+    pub(super) fn take_packet(
+        &mut self,
+        now: Instant,
+        closing: bool,
+        machine: &mut Machine,
+    ) -> Option<(Packet, bool)> {
+        if std::mem::take(&mut self.probe_pong) {
+            return Some((Packet::probe_pong(), false));
+        }
+        if let Some(packet) = machine.next_control(now) {
+            return Some((packet, false));
+        }
+        if let Some((message, compress)) = machine.outbox.pop() {
+            machine.taken = SendOptions { compress };
+            machine.message_taken();
+            return Some((Packet::Message(message), false));
+        }
+        self.announced = false;
+        closing.then_some((Packet::Close, true))
     }
 }

@@ -9,35 +9,17 @@ use std::time::Instant;
 use super::framed::Framed;
 use super::input::{ExchangeId, First, Input, Output};
 use super::machine::Machine;
-use super::post::Post;
+use super::polling::{Poll, Polling};
 use super::upgrade::{Candidate, Upgrading};
 use crate::driver::Budget;
 use crate::timer::Timer;
-use crate::{DisconnectReason, LinkId, Packet, Payload, Refusal, SendOptions, Transport};
+use crate::{DisconnectReason, LinkId, Packet, Payload, Refusal, Transport};
 
 #[derive(Debug)]
 pub(super) enum Link {
     Polling(Polling),
     Upgrading(Upgrading),
     Framed(Framed),
-}
-
-/// Reached by polling alone.
-#[derive(Debug, Default)]
-pub(super) struct Polling {
-    /// The GET that waits.
-    pub(super) poll: Option<Poll>,
-    /// The POST that is being read, or whose packets wait for room in the inbox.
-    pub(super) post: Option<Post>,
-}
-
-#[derive(Debug)]
-pub(super) struct Poll {
-    pub(super) id: ExchangeId,
-    /// The driver knows that the payload is ready.
-    pub(super) ready: bool,
-    /// To be answered even if there is nothing to send.
-    pub(super) noop: bool,
 }
 
 /// Go on with this link, or end the session and release this link.
@@ -65,13 +47,11 @@ impl Link {
         match input {
             Input::PollOpened(id) => self.on_poll(now, id, machine),
             Input::PostOpened(id) => self.on_post(id, machine),
-            Input::PollAborted(id) => {
-                let polling = self.polling_mut();
-                match polling.and_then(|polling| polling.poll.take_if(|poll| poll.id == id)) {
-                    Some(_) => Err((self, DisconnectReason::TransportError)),
-                    None => Ok(self),
-                }
-            }
+            Input::PollAborted(id) => match self.polling_mut().and_then(|polling| polling.take(id))
+            {
+                Some(_) => Err((self, DisconnectReason::TransportError)),
+                None => Ok(self),
+            },
             Input::PostReceived(id, payload) => self.on_payload(now, id, payload, machine),
             Input::PostWithoutPayload(id) => {
                 if self.is_coming(id) {
@@ -198,12 +178,11 @@ impl Link {
 
     /// Returns whether something that is sent now leaves at once.
     pub(super) fn is_ready(&self) -> bool {
-        let polling = match self {
-            Self::Polling(polling) => polling,
-            Self::Upgrading(upgrading) => &upgrading.polling,
-            Self::Framed(_) => return true,
-        };
-        polling.poll.as_ref().is_some_and(|poll| !poll.ready)
+        match self {
+            Self::Polling(polling) => polling.is_ready(),
+            Self::Upgrading(upgrading) => upgrading.polling.is_ready(),
+            Self::Framed(_) => true,
+        }
     }
 
     /// Tells the driver what can be sent and answered now; called after every change.
@@ -225,8 +204,7 @@ impl Link {
         closing: bool,
         machine: &mut Machine,
     ) -> Option<(Payload, bool)> {
-        let polling = self.polling_mut()?;
-        polling.poll.take_if(|poll| poll.id == id && poll.ready)?;
+        self.polling_mut()?.take_ready(id)?;
         Some(machine.take_batch(now, closing))
     }
 
@@ -239,21 +217,7 @@ impl Link {
         machine: &mut Machine,
     ) -> Option<(Packet, bool)> {
         match self {
-            Self::Framed(framed) if framed.id == id => {
-                if std::mem::take(&mut framed.probe_pong) {
-                    return Some((Packet::probe_pong(), false));
-                }
-                if let Some(packet) = machine.next_control(now) {
-                    return Some((packet, false));
-                }
-                if let Some((message, compress)) = machine.outbox.pop() {
-                    machine.taken = SendOptions { compress };
-                    machine.message_taken();
-                    return Some((Packet::Message(message), false));
-                }
-                framed.announced = false;
-                closing.then_some((Packet::Close, true))
-            }
+            Self::Framed(framed) if framed.id == id => framed.take_packet(now, closing, machine),
             Self::Upgrading(upgrading) => Some((upgrading.take_packet(id)?, false)),
             _ => None,
         }
@@ -281,35 +245,5 @@ impl Link {
                 upgrading.polling.release(machine)
             }
         }
-    }
-}
-
-impl Poll {
-    const fn new(id: ExchangeId) -> Self {
-        Self {
-            id,
-            ready: false,
-            noop: false,
-        }
-    }
-}
-
-impl Polling {
-    fn flush(&mut self, closing: bool, machine: &mut Machine) {
-        if let Some(poll) = &mut self.poll
-            && !poll.ready
-            && (poll.noop || closing || machine.outbox.is_pending())
-        {
-            poll.ready = true;
-            machine.output(Output::AnswerPoll(poll.id));
-        }
-    }
-
-    fn release(self, machine: &mut Machine) -> Option<ExchangeId> {
-        let poll = self.poll?;
-        if !poll.ready {
-            machine.output(Output::AnswerPoll(poll.id));
-        }
-        Some(poll.id)
     }
 }

@@ -5,6 +5,7 @@ mod input;
 mod link;
 mod machine;
 mod measures;
+mod polling;
 mod post;
 mod sending;
 mod state;
@@ -21,7 +22,7 @@ use self::machine::Machine;
 use self::state::State;
 use crate::codec::Coding;
 use crate::timer::Timer;
-use crate::{Config, DisconnectReason, LinkId, Refusal, Revision, Sid, Transport};
+use crate::{Config, DisconnectReason, LinkId, Refusal, Revision, Sid, Transport, heartbeat};
 
 /// Decides what may happen in one session of a server, and what follows from it.
 ///
@@ -123,7 +124,7 @@ use crate::{Config, DisconnectReason, LinkId, Refusal, Revision, Sid, Transport}
 /// | 65 | Upgrading (both) | upgrade timer | Polling | both links closed, nothing lost |
 /// | 66 | Upgrading (both) | `close` | Closed (server) | by the poll; both links are closed |
 /// | 67 | Upgrading (both) | messages, `5` | that link | each message once and in order |
-/// | 68 | any | a request or a link after a deadline | by the timer's row | the timer counts as fired before it, whether or not `Timeout` came |
+/// | 68 | any | a request or a link after a deadline | by the timer's row | the timer counts as fired before it, whether or not `Timeout` came; a ping counts from the time it was due, unless `Timeout` came much later |
 /// | 69 | Polling, Upgrading | upgrades that come to nothing, while nothing is taken out of a full outbox | Closed (ping timeout) | as 60: an upgrade excuses until its timeout and a ping timeout are over, counted from the first attempt |
 /// | 70 | any open, revision 4 | pong to a ping that was not taken | same | changes nothing |
 /// | 71 | Upgrading | `5` by a link that sent no probe | that link | as 18 |
@@ -209,7 +210,11 @@ impl Session {
     }
 
     fn on_timeout(&mut self, now: Instant) {
-        while let Some(timer) = self.machine.timers.take_due(now) {
+        while let Some((due, timer)) = self.machine.timers.take_due(now) {
+            let now = match timer {
+                Timer::Ping => heartbeat::ping_time(due, now, &self.machine.config),
+                _ => now,
+            };
             self.transition(|state, machine| state.on_timer(now, timer, machine));
         }
     }

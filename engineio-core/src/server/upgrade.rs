@@ -4,8 +4,9 @@ use std::time::{Duration, Instant};
 
 use super::framed::Framed;
 use super::input::{Event, Output};
-use super::link::{Link, Polling};
+use super::link::Link;
 use super::machine::Machine;
+use super::polling::Polling;
 use crate::timer::{Timer, after};
 use crate::{DisconnectReason, Frame, LinkId, Packet, Transport};
 

@@ -1,5 +1,6 @@
 //! Pings, pongs and their absence, rows 29 to 33, 46, 54, 59, 60 and 68.
 
+use engineio_core::server::Input;
 use engineio_core::{Config, DisconnectReason, Message, Refusal, Timer};
 
 use crate::support::{Rig, Seen, message, ms, payload, secs, text};
@@ -92,6 +93,27 @@ fn a_request_after_the_deadline_finds_the_session_over_though_the_timer_was_not_
     // What is due but ends nothing counts as well: this poll brings the ping.
     let mut rig = Rig::polling();
     rig.now += secs(25);
+    let poll = rig.poll();
+    assert_eq!(rig.seen(), [payload(poll, "2")]);
+}
+
+// row 68
+#[test]
+fn the_timeout_of_a_ping_counts_from_the_time_it_was_due_if_the_timer_was_looked_at_a_little_late()
+{
+    let mut rig = Rig::polling();
+    rig.now += secs(25) + ms(20);
+    rig.input(Input::Timeout);
+    rig.now += secs(20) - ms(20);
+    let poll = rig.poll();
+    let closed = Seen::Closed(DisconnectReason::PingTimeout);
+    let refused = Seen::PollRefused(poll, Refusal::UnknownSid);
+    assert_eq!(rig.seen(), [refused, closed, Seen::Finished]);
+    // A process that stood still gives its clients their time.
+    let mut rig = Rig::polling();
+    rig.now += secs(25) + secs(60);
+    rig.input(Input::Timeout);
+    rig.now += secs(19);
     let poll = rig.poll();
     assert_eq!(rig.seen(), [payload(poll, "2")]);
 }
