@@ -119,6 +119,12 @@ impl Listener {
         self.server.inner().config.upgrade_timeout
     }
 
+    /// Returns the time between two pings of the server.
+    #[must_use]
+    pub fn ping_interval(&self) -> Duration {
+        self.server.inner().config.ping_interval
+    }
+
     /// Returns the longest time between two packets of a client whose session lives.
     #[must_use]
     pub fn heartbeat(&self) -> Duration {
@@ -329,4 +335,47 @@ where
 fn refused(refusal: Refusal) -> StatusCode {
     meter::refused(refusal);
     StatusCode::from_u16(refusal.status()).unwrap_or(StatusCode::BAD_REQUEST)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::Ipv6Addr;
+
+    fn listener() -> Listener {
+        let transports = [Transport::Polling, Transport::WebTransport];
+        Listener::new(&Server::builder().transports(transports).build()).unwrap()
+    }
+
+    /// The address of a host in one of many IPv6 networks.
+    fn host(network: u16, host: u16) -> SocketAddr {
+        (Ipv6Addr::new(0x2001, 0xdb8, 0, network, 0, 0, 0, host), 443).into()
+    }
+
+    #[tokio::test]
+    async fn a_thousand_newcomers_have_a_place_and_the_next_one_after_one_of_them() {
+        for (validated, in_all) in [(true, 1_000), (false, 250)] {
+            let listener = listener();
+            let places = (0..in_all).map(|network| listener.begin(host(network, 1), validated));
+            let mut places: Vec<_> = places.map(Option::unwrap).collect();
+            assert!(listener.begin(host(in_all, 1), validated).is_none());
+            places.pop();
+            assert!(listener.begin(host(in_all, 1), validated).is_some());
+        }
+    }
+
+    #[tokio::test]
+    async fn a_network_has_the_places_of_one_client_whether_its_addresses_are_proved_or_not() {
+        for (validated, of_one) in [(true, 16), (false, 4)] {
+            let listener = listener();
+            let places = (0..of_one).map(|n| listener.begin(host(1, n), validated).unwrap());
+            let places: Vec<_> = places.collect();
+            assert!(listener.begin(host(1, of_one), validated).is_none());
+            // Others are served meanwhile, and those who prove an address do not wait for those who do not.
+            assert!(listener.begin(host(2, 1), validated).is_some());
+            assert!(listener.begin(host(1, 1), !validated).is_some());
+            drop(places);
+            assert!(listener.begin(host(1, of_one), validated).is_some());
+        }
+    }
 }

@@ -19,10 +19,15 @@ use crate::stream::Stream;
 /// The time for a refusal to reach the client.
 const REFUSAL: Duration = Duration::from_secs(1);
 
+/// The time for a client to hear that its session is closed. The session's own limit grows with the round trips that the
+/// client lets the server measure.
+const FAREWELL: Duration = Duration::from_secs(5);
+
 /// The longest reason with which a session is closed, in bytes (draft-ietf-webtrans-http3 § 6).
 const MAX_REASON: usize = 1_024;
 
-/// `H3_REQUEST_REJECTED` (RFC 9114 § 8.1).
+/// `H3_NO_ERROR` and `H3_REQUEST_REJECTED` (RFC 9114 § 8.1).
+pub(crate) const NO_ERROR: VarInt = VarInt::from_u32(0x100);
 const REQUEST_REJECTED: VarInt = VarInt::from_u32(0x10b);
 
 /// Serves a connection to its end.
@@ -91,23 +96,33 @@ async fn accept(
         Some(head) => listener.check(&head).await.map(|()| head),
         None => Err(StatusCode::BAD_REQUEST),
     };
+    // Within a limit too, because a client may leave no room for the answer.
     match checked {
-        Ok(head) => Some((request.ok().await.ok()?, head)),
-        Err(status) => {
-            if request.reject(status).await.is_ok() {
-                let _ = timeout(REFUSAL, connection.closed()).await;
+        Ok(head) => {
+            if let Ok(Ok(session)) = timeout_at(deadline, request.ok()).await {
+                return Some((session, head));
             }
-            connection.close(REQUEST_REJECTED, b"");
-            None
+        }
+        Err(status) => {
+            let refuse = async {
+                if request.reject(status).await.is_ok() {
+                    connection.closed().await;
+                }
+            };
+            let _ = timeout(REFUSAL, refuse).await;
         }
     }
+    connection.close(REQUEST_REJECTED, b"");
+    None
 }
 
 /// Closes a session, and waits until the client has heard of it or had the time to.
 async fn close(session: &Session, code: u32, reason: &str) {
     let reason = &reason[..reason.floor_char_boundary(MAX_REASON)];
     session.close(code, reason.as_bytes());
-    session.closed().await;
+    if timeout(FAREWELL, session.closed()).await.is_err() {
+        quinn::Connection::close(session, NO_ERROR, b"");
+    }
 }
 
 /// Returns the head of the request as the application sees it. `None` if it has no proper target.

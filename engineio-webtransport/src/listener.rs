@@ -9,14 +9,12 @@ use std::time::Duration;
 use engineio_tower::Server;
 use engineio_tower::webtransport::{Announcement, Listener};
 use quinn::crypto::rustls::QuicServerConfig;
-use quinn::{
-    Endpoint, EndpointConfig, IdleTimeout, Incoming, TokioRuntime, TransportConfig, VarInt,
-};
+use quinn::{Endpoint, EndpointConfig, IdleTimeout, Incoming, TokioRuntime, TransportConfig};
 use rustls::crypto::ring;
 use tokio::net::{ToSocketAddrs, UdpSocket};
 use web_transport_quinn::ALPN;
 
-use crate::connection;
+use crate::connection::{self, NO_ERROR};
 use crate::identity::{CurrentIdentity, Identity};
 
 /// The streams that a client may have open: those of the request and of the session, and one more, so that it is seen.
@@ -39,15 +37,16 @@ const DATAGRAMS: usize = 2 * 1024;
 const IDLE: Duration = Duration::from_secs(30);
 const IDLE_SLACK: Duration = Duration::from_secs(5);
 
+/// The longest time without a packet: the client gives up a silent connection too, often after 30 seconds, and does not
+/// tell the server so.
+const KEEP_ALIVE: Duration = Duration::from_secs(25);
+
 /// The bytes that wait for a connection to be accepted, for each and in all.
 const INCOMING: u64 = 64 * 1024;
 const INCOMING_TOTAL: u64 = 16 * 1024 * 1024;
 
 /// The time for the last connections to close.
 const FAREWELL: Duration = Duration::from_secs(1);
-
-/// `H3_NO_ERROR` (RFC 9114 § 8.1).
-const NO_ERROR: VarInt = VarInt::from_u32(0x100);
 
 /// A UDP socket for WebTransport sessions, beside the host that serves HTTP.
 ///
@@ -164,6 +163,7 @@ impl WebTransport {
             .send_window(SEND_WINDOW)
             .datagram_receive_buffer_size(Some(DATAGRAMS))
             .datagram_send_buffer_size(DATAGRAMS)
+            .keep_alive_interval((listener.ping_interval() > KEEP_ALIVE).then_some(KEEP_ALIVE))
             // Longer than any client waits.
             .max_idle_timeout(IdleTimeout::try_from(idle).ok());
         let mut config = quinn::ServerConfig::with_crypto(Arc::clone(&self.tls) as _);

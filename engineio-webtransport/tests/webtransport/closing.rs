@@ -5,7 +5,9 @@ use std::time::Duration;
 use engineio_core::Frame;
 use engineio_tower::{DisconnectReason, Message, Server, Socket, Transport};
 use futures_util::stream::{FuturesUnordered, StreamExt};
+use web_transport_quinn::quinn::TransportConfig;
 
+use crate::raw::{RawSession, endpoint};
 use crate::support::{Harness, echo, start, within};
 
 /// The sessions of the test that counts lost messages; `FAREWELLS` in the environment sets another number.
@@ -173,4 +175,26 @@ async fn a_shutdown_tells_every_client_and_ends_the_listener() {
     within(&mut harness.serving).await.unwrap();
     // The socket is free again.
     std::net::UdpSocket::bind(harness.address).unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_session_lives_whose_pings_are_rarer_than_the_client_waits_for_a_packet() {
+    let interval = Duration::from_secs(100);
+    let harness = start(echo().ping_interval(interval)).await;
+    let mut transport = TransportConfig::default();
+    let idle = Duration::from_secs(30).try_into().unwrap();
+    transport.max_idle_timeout(Some(idle));
+    let endpoint = endpoint(&harness, transport);
+    let mut session = RawSession::open(&harness, &endpoint).await;
+    for _ in 0..2 {
+        let mut ping = [0; 2];
+        let read = session.recv.read_exact(&mut ping);
+        tokio::time::timeout(2 * interval, read)
+            .await
+            .unwrap()
+            .unwrap();
+        assert_eq!(&ping, b"\x012");
+        session.write(b"\x013").await;
+    }
+    session.is_alive().await;
 }

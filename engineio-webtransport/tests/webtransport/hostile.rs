@@ -1,60 +1,74 @@
 //! Peers that keep no rule, and those that keep the server waiting.
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use engineio_tower::{DisconnectReason, SendError, Transport};
-use tokio::time::Instant;
-use web_transport_quinn::quinn::{self, Connection, Endpoint};
+use engineio_tower::{DisconnectReason, Message, SendError, Server, Socket, Transport};
+use futures_util::FutureExt;
+use tokio::time::{Instant, interval, timeout};
+use web_transport_quinn::quinn::TransportConfig;
 
-use crate::support::{Harness, client, echo, start, within};
+use crate::raw::{self, RawSession, SETTINGS, connect, connect_with, endpoint};
+use crate::support::{echo, start, within};
 
-const SHORT: Duration = Duration::from_millis(300);
+/// The default time to the first packet, from the connection and again from the session.
+const UPGRADE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The places for newcomers of one address: those that have not proved it, and those that have.
 const PLACES: usize = 4 + 16;
 
-/// Connects by QUIC alone.
-async fn raw(harness: &Harness) -> Result<Connection, quinn::ConnectionError> {
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let mut tls = rustls::ClientConfig::builder_with_provider(provider)
-        .with_protocol_versions(&[&rustls::version::TLS13])
-        .unwrap()
-        .with_root_certificates({
-            let mut roots = rustls::RootCertStore::empty();
-            roots
-                .add(harness.identity.get().certificate().into())
-                .unwrap();
-            roots
-        })
-        .with_no_client_auth();
-    tls.alpn_protocols = vec![b"h3".to_vec()];
-    let tls = quinn::crypto::rustls::QuicClientConfig::try_from(tls).unwrap();
-    let config = quinn::ClientConfig::new(Arc::new(tls));
-    let endpoint = Endpoint::client("127.0.0.1:0".parse().unwrap()).unwrap();
-    let connecting = endpoint.connect_with(config, harness.address, "localhost");
-    within(connecting.unwrap()).await
-}
+/// The handshakes of the test that lets them fail; `HANDSHAKES` in the environment sets another number.
+const HANDSHAKES: usize = 200;
 
-/// A SETTINGS frame on a control stream that promises WebTransport.
-const SETTINGS: &[u8] = b"\x00\x04\x09\x08\x01\x33\x01\xab\x60\x37\x42\x01";
-
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_connection_that_does_not_get_to_its_first_packet_is_closed_in_time() {
-    let harness = start(echo().upgrade_timeout(SHORT)).await;
+    let harness = start(echo()).await;
+    let in_time = |began: Instant| {
+        let late = began.elapsed().checked_sub(UPGRADE_TIMEOUT);
+        assert!(
+            late.is_some_and(|late| late < Duration::from_millis(100)),
+            "{late:?}"
+        );
+    };
+
     let began = Instant::now();
-    let silent = raw(&harness).await.unwrap();
+    let silent = connect(&harness).await.unwrap();
     within(silent.closed()).await;
-    let without_request = raw(&harness).await.unwrap();
-    let mut control = without_request.open_uni().await.unwrap();
-    control.write_all(SETTINGS).await.unwrap();
+    in_time(began);
+
+    let began = Instant::now();
+    let without_request = connect(&harness).await.unwrap();
+    let _control = raw::settings(&without_request).await;
     within(without_request.closed()).await;
+    in_time(began);
+
+    let began = Instant::now();
+    let without_settings = connect(&harness).await.unwrap();
+    let _request = raw::request(&harness, &without_settings, "/engine.io/").await;
+    within(without_settings.closed()).await;
+    in_time(began);
+
     let session = harness.request(harness.url("/engine.io/")).await.unwrap();
+    let began = Instant::now();
     within(session.closed()).await;
+    in_time(began);
+
+    // A first packet of which a byte comes each half second.
     let mut dribbling = harness.stream().await;
+    let began = Instant::now();
     dribbling.send(b"\x7e\x00\x80").await;
+    let (send, session) = (&mut dribbling.send, &dribbling.session);
+    let dribble = async {
+        let mut pace = interval(Duration::from_millis(500));
+        while send.write_all(b"0").await.is_ok() {
+            pace.tick().await;
+        }
+    };
+    let closed = async {
+        within(session.closed()).await;
+        in_time(began);
+    };
+    tokio::join!(dribble, closed);
     assert_eq!(dribbling.closed().await, (0, "transport close".to_owned()));
-    assert!(began.elapsed() > 4 * SHORT);
     assert!(harness.server.is_empty());
 }
 
@@ -63,15 +77,15 @@ async fn newcomers_of_one_address_have_so_many_places_and_give_them_back() {
     let harness = start(echo().upgrade_timeout(Duration::from_secs(3_600))).await;
     let mut waiting = Vec::new();
     for _ in 0..PLACES {
-        waiting.push(raw(&harness).await.unwrap());
+        waiting.push(connect(&harness).await.unwrap());
     }
-    raw(&harness).await.unwrap_err();
+    connect(&harness).await.unwrap_err();
     for connection in waiting {
         connection.close(0u32.into(), b"");
     }
     // The places are free as soon as the server has heard of it.
     let mut attempts = 0;
-    while raw(&harness).await.is_err() {
+    while connect(&harness).await.is_err() {
         attempts += 1;
         assert!(attempts < 1_000, "the places are not given back");
     }
@@ -89,22 +103,100 @@ async fn sessions_that_have_begun_take_no_place_of_newcomers() {
 
 #[tokio::test]
 async fn failed_handshakes_leave_nothing_behind() {
+    let tasks = || {
+        tokio::runtime::Handle::current()
+            .metrics()
+            .num_alive_tasks()
+    };
+    let before = tasks();
     let harness = start(echo()).await;
-    for n in 0..200 {
+    let count = std::env::var("HANDSHAKES").ok();
+    let count = count.map_or(HANDSHAKES, |count| count.parse().unwrap());
+    for n in 0..count {
+        if n % 6 < 2 {
+            let connection = connect(&harness).await.unwrap();
+            let _control = raw::settings(&connection).await;
+            if n % 6 == 1 {
+                let _request = raw::request(&harness, &connection, "/elsewhere").await;
+            }
+            connection.close(0u32.into(), b"");
+            continue;
+        }
         let mut peer = harness.stream().await;
-        match n % 4 {
-            0 => peer.send(b"\x81\x02\x03").await,
-            1 => peer.send(b"\x0e0{\"sid\":\"abc\"}").await,
-            2 => peer.send.finish().unwrap(),
+        match n % 6 {
+            2 => peer.send(b"\x81\x02\x03").await,
+            3 => peer.send(b"\x0e0{\"sid\":\"abc\"}").await,
+            4 => peer.send.finish().unwrap(),
             _ => peer.session.close(0, b""),
         }
         within(peer.session.closed()).await;
     }
     assert!(harness.server.is_empty());
+    // All places are free, so none was lost.
     harness.open().await;
     within(harness.server.shutdown(Duration::from_secs(5))).await;
-    // It ends once no connection is left.
     within(harness.serving).await.unwrap();
+    drop(harness.server);
+    // Connections linger for a moment after they were closed (RFC 9000 § 10.2).
+    let gone = async {
+        while tasks() > before {
+            tokio::task::yield_now().await;
+        }
+    };
+    within(gone).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_leaves_no_room_for_the_answer_is_closed_in_time() {
+    let harness = start(echo()).await;
+    for path in ["/engine.io/", "/elsewhere"] {
+        let mut transport = TransportConfig::default();
+        // Enough for the SETTINGS of the server, and no more.
+        transport
+            .receive_window(40u32.into())
+            .keep_alive_interval(Some(UPGRADE_TIMEOUT / 3));
+        let connection = connect_with(&harness, transport).await.unwrap();
+        let _control = raw::settings(&connection).await;
+        let _request = raw::request(&harness, &connection, path).await;
+        let mut settings = within(connection.accept_uni()).await.unwrap();
+        within(settings.read_chunk(1, true)).await.unwrap();
+        within(connection.closed()).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_thousand_streams_are_not_taken() {
+    let harness = start(echo()).await;
+    let connection = connect(&harness).await.unwrap();
+    let mut streams = Vec::new();
+    while streams.len() < 1_000
+        && let Some(stream) = connection.open_bi().now_or_never()
+    {
+        streams.push(stream.unwrap());
+    }
+    let mut one_way = Vec::new();
+    while one_way.len() < 1_000
+        && let Some(stream) = connection.open_uni().now_or_never()
+    {
+        one_way.push(stream.unwrap());
+    }
+    assert_eq!((streams.len(), one_way.len()), (3, 4));
+    within(connection.closed()).await;
+}
+
+#[tokio::test]
+async fn a_thousand_streams_that_mean_nothing_pass_one_after_another() {
+    let harness = start(echo()).await;
+    let endpoint = endpoint(&harness, TransportConfig::default());
+    let mut session = RawSession::open(&harness, &endpoint).await;
+    for _ in 0..1_000 {
+        // A reserved type (RFC 9114 § 6.2.3), and a second request.
+        let mut stream = within(session.connection.open_uni()).await.unwrap();
+        let _ = stream.write_all(b"\x21hello").await;
+        let (mut stream, _recv) = within(session.connection.open_bi()).await.unwrap();
+        let _ = stream.write_all(b"\x01\x05hello").await;
+    }
+    session.is_alive().await;
 }
 
 #[tokio::test]
@@ -126,7 +218,7 @@ async fn garbage_in_place_of_http_closes_the_connection_only() {
         request_of(b"\xff\xff\xff\xff\xff\xff\xff\xff\xff"),
         (settings_twice, b"\x01\x00".to_vec()),
     ] {
-        let connection = raw(&harness).await.unwrap();
+        let connection = connect(&harness).await.unwrap();
         let mut uni = connection.open_uni().await.unwrap();
         let _ = uni.write_all(&control).await;
         let (mut bi, _recv) = connection.open_bi().await.unwrap();
@@ -184,18 +276,78 @@ async fn datagrams_are_dropped_and_a_flood_of_them_hurts_nobody() {
 }
 
 #[tokio::test]
-async fn a_message_in_pieces_arrives_whole_after_the_client_has_moved() {
+async fn a_message_in_pieces_arrives_whole_though_the_client_moves_in_the_middle() {
     let harness = start(echo()).await;
-    let identity = harness.identity.get();
-    let session = within(client(&identity).connect(harness.url("/engine.io/")))
-        .await
-        .unwrap();
-    let mut peer = crate::support::Peer::new(session).await;
-    for byte in b"\x010\x0b4hello worl" {
-        peer.send(&[*byte]).await;
+    let endpoint = endpoint(&harness, TransportConfig::default());
+    let mut session = RawSession::open(&harness, &endpoint).await;
+    for (at, byte) in b"\x0c4hello world".iter().enumerate() {
+        if at == 6 {
+            let other = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+            endpoint.rebind(other).unwrap();
+        }
+        session.write(&[*byte]).await;
     }
-    assert!(peer.text().await.starts_with('0'));
-    assert_eq!(peer.text().await, "4hello worl");
+    assert_eq!(session.read(13).await, b"\x0c4hello world");
     let socket = harness.server.sockets().remove(0);
     assert_eq!(socket.transport(), Transport::WebTransport);
+}
+
+#[tokio::test]
+async fn capsules_in_pieces_are_read_and_those_that_mean_nothing_are_skipped() {
+    let mut harness = start(echo()).await;
+    let endpoint = endpoint(&harness, TransportConfig::default());
+    let mut session = RawSession::open(&harness, &endpoint).await;
+    session.capsule_in_pieces(b"\x3f\x05hello").await;
+    session.is_alive().await;
+    session
+        .capsule_in_pieces(b"\x68\x43\x07\0\0\0\x04bye")
+        .await;
+    within(session.connection.closed()).await;
+    let end = (DisconnectReason::TransportClose, Transport::WebTransport);
+    assert_eq!(harness.end().await, end);
+
+    // One that is announced as larger than 64 KiB.
+    let mut session = RawSession::open(&harness, &endpoint).await;
+    session.capsule_in_pieces(b"\x3f\x80\x01\0\x01").await;
+    within(session.connection.closed()).await;
+    assert_eq!(harness.end().await, end);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_sends_a_byte_a_second_is_given_up_when_it_owes_a_pong() {
+    let mut harness = start(echo()).await;
+    let endpoint = endpoint(&harness, TransportConfig::default());
+    let mut session = RawSession::open(&harness, &endpoint).await;
+    let began = Instant::now();
+    session.write(b"\x7e\x27\x10").await;
+    let mut pace = interval(Duration::from_secs(1));
+    while session.send.write_all(b"4").await.is_ok() {
+        pace.tick().await;
+    }
+    // The ping interval and the ping timeout.
+    let limit = Duration::from_secs(25 + 20);
+    assert!(began.elapsed() >= limit, "{:?}", began.elapsed());
+    assert!(began.elapsed() < limit + Duration::from_secs(3));
+    let end = (DisconnectReason::PingTimeout, Transport::WebTransport);
+    assert_eq!(harness.end().await, end);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_arrives_while_a_handler_waits_fills_the_windows_and_no_more() {
+    let wait = |_: Socket, _: Message| std::future::pending::<()>();
+    let harness = start(Server::builder().on_message(wait)).await;
+    let mut transport = TransportConfig::default();
+    transport.send_window(64 * 1024);
+    let endpoint = endpoint(&harness, transport);
+    let mut session = RawSession::open(&harness, &endpoint).await;
+    let message = [&b"\x7e\x27\x10"[..], &[b'4'; 10_000]].concat();
+    let flood = async {
+        loop {
+            session.send.write_all(&message).await.unwrap();
+        }
+    };
+    timeout(Duration::from_secs(5), flood).await.unwrap_err();
+    let sent = session.connection.stats().udp_tx.bytes;
+    // The inbox, a read, and the window of the stream.
+    assert!(sent < 2_000_000, "{sent}");
 }

@@ -5,5 +5,8 @@ mod closing;
 mod hostile;
 mod identity;
 mod opening;
+mod raw;
+mod reference;
 mod support;
 mod upgrading;
+mod websocket;

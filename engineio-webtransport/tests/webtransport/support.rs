@@ -26,7 +26,7 @@ pub(crate) const ALL: [Transport; 3] = [
 ];
 
 /// No single thing takes this long.
-pub(crate) const LIMIT: Duration = Duration::from_secs(20);
+pub(crate) const LIMIT: Duration = Duration::from_secs(60);
 
 /// Waits for something that must happen.
 pub(crate) async fn within<F: Future>(what: F) -> F::Output {
