@@ -1,4 +1,4 @@
-//! Requests for sessions of other processes: the seam to `engineio-cluster`.
+//! Requests for sessions of other processes: the interface to `engineio-cluster`.
 
 use std::error::Error;
 use std::fmt;
@@ -59,7 +59,7 @@ pub type RequestBody<'a> =
 
 /// The response of the owner of a session.
 pub struct Forwarded {
-    /// The response without the headers of its connection. Its body is one buffer, as that of a local response.
+    /// The response without connection headers. Its body is one buffer, like that of a local response.
     pub response: Response<Bytes>,
     /// The bytes of the WebSocket, if the owner has accepted one.
     pub tunnel: Option<Box<dyn Tunnel>>,

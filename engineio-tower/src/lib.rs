@@ -103,8 +103,8 @@
 //! # let _ = server;
 //! ```
 //!
-//! A client may have one poll and one POST in flight. Of two overlapping requests of one kind, the later gets status
-//! 400, and the session ends. After 256 events or 64 WebSocket frames of one client, other tasks run (fairness).
+//! A client may have one poll and one POST in flight. Of two overlapping requests of one kind, the later one gets
+//! status 400, and the session ends. After 256 events or 64 WebSocket frames of one client, other tasks run (fairness).
 //! `serve` drops connections that do not send a request in time (slowloris).
 //!
 //! # Shutdown
@@ -127,8 +127,8 @@
 //!
 //! # Features
 //!
-//! - `server` (default): serves connections without a framework, and disables Nagle's algorithm on WebSockets, inside the
-//!   connection types of axum and hyper-util too.
+//! - `server` (default): serves connections without a framework, and disables Nagle's algorithm on WebSockets,
+//!   including those whose connections axum or hyper-util serves.
 //! - `static-files`: serves files from disk with `StaticFiles` and its layer.
 //! - `metrics`: records counters, gauges and histograms with the `metrics` facade.
 //!
@@ -152,8 +152,9 @@
 //! # Logs
 //!
 //! The targets of the `tracing` events begin with `engineio::`, followed by `session`, `connect`, `request`, `poll`,
-//! `post`, `refusal`, `upgrade`, `websocket`, `serve` or `static_files`. The handlers of a client run in a span named
-//! `session`, with the client's `sid`. Session ids are cut to six characters, and messages are never logged.
+//! `post`, `refusal`, `upgrade`, `websocket`, `webtransport`, `serve` or `static_files`. The handlers of a client run
+//! in a span named `session`, with the client's `sid`. Session ids are cut to six characters, and messages are never
+//! logged.
 //!
 //! # Cancel safety
 //!

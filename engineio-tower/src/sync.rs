@@ -1,5 +1,5 @@
-//! Locks, counters and tasks. The tests of races put those of shuttle in their place, which decides at each of them
-//! who goes on (`cargo xtask races`).
+//! Locks, counters and tasks. The race tests replace them with those of shuttle, which decides at each of them which
+//! task continues (`cargo xtask races`).
 
 #[cfg(engineio_shuttle)]
 pub(crate) use shuttle::sync::{Mutex, MutexGuard, RwLock, RwLockWriteGuard, atomic};

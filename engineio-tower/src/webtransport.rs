@@ -1,4 +1,4 @@
-//! WebTransport sessions: the seam to `engineio-webtransport`, which has the connections.
+//! WebTransport sessions: the interface to `engineio-webtransport`, which has the connections.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -47,11 +47,12 @@ pub struct Listener {
 #[derive(Debug)]
 pub struct Announcement(Server);
 
-/// The place of a connection that has not sent its first packet. Given back when dropped.
+/// The place of a connection that has not sent its first packet, among a limited number of them. Dropping it frees the
+/// place.
 #[derive(Debug)]
 pub struct Newcomer(#[expect(dead_code, reason = "held for its `Drop`")] Permit);
 
-/// The end of a WebTransport session, which the peer has still to be told.
+/// The end of a WebTransport session, of which the peer has not been told yet.
 ///
 /// A shutdown waits until this is dropped.
 #[derive(Debug)]
@@ -100,10 +101,11 @@ impl Listener {
         Announcement(self.server.clone())
     }
 
-    /// Returns a place for a new connection.
+    /// Returns a place for a new connection, or `None` if all are taken.
     ///
-    /// `validated` tells that the peer has shown that it receives what is sent to its address. The others have fewer
-    /// places, so that nobody can fill those of another's address: one that gets none can be asked to show it.
+    /// `validated` means that the peer has proved that it receives packets sent to its address. Other peers have fewer
+    /// places, so that nobody can use up the places of a forged address; a peer that gets none can be asked for the
+    /// proof.
     #[must_use]
     pub fn begin(&self, peer: SocketAddr, validated: bool) -> Option<Newcomer> {
         let places = match validated {
@@ -137,7 +139,7 @@ impl Listener {
         let _ = self.server.inner().over.acquire().await;
     }
 
-    /// Checks the request for a session by its head: the path, the origin, and whether clients are taken at all.
+    /// Checks the request for a session by its head: the path, the origin, and whether new clients are accepted.
     ///
     /// # Errors
     ///

@@ -119,7 +119,7 @@ export async function open(browser, url, settings = {}) {
 export async function polled(url, sid, count) {
   const log = process.env[`LOG_OF_${new URL(url).origin}`];
   assert(log, "the log of the server is unknown: run this with `cargo xtask interop --only browser`");
-  const line = `a poll came sid="${sid.slice(0, 6)}"`;
+  const line = `a poll arrived sid="${sid.slice(0, 6)}"`;
   for (const late = Date.now() + LIMIT; Date.now() < late; await delay(20)) {
     if ((await readFile(log, "utf8")).split(line).length > count) return;
   }

@@ -94,7 +94,7 @@ export class RawSession {
     const get = start(this.url);
     get.answer.catch(() => {});
     await get.sent;
-    const line = `a poll came sid="${this.sid.slice(0, 6)}"`;
+    const line = `a poll arrived sid="${this.sid.slice(0, 6)}"`;
     for (const late = Date.now() + 5_000; Date.now() < late; await delay(1)) {
       if ((await readFile(log)).subarray(before.length).includes(line)) return get;
     }

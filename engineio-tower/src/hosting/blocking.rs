@@ -1,4 +1,4 @@
-//! Serving from a program of plain threads: a host that owns its runtime.
+//! Serves from a program without async code: a host that owns its runtime.
 
 use std::error::Error;
 use std::io;
@@ -137,7 +137,7 @@ impl<S> Host<S> {
         self
     }
 
-    /// Returns the address that is bound.
+    /// Returns the bound address.
     ///
     /// # Errors
     ///

@@ -106,7 +106,7 @@ impl<S> Connection<S> {
         let first = timeout(self.options.header_read_timeout, connection.as_mut()).await;
         if first.is_err() {
             if !asked.load(Ordering::Relaxed) {
-                tracing::debug!(target: "engineio::serve", %peer, "a client connected and asked nothing");
+                tracing::debug!(target: "engineio::serve", %peer, "a client connected but sent no request");
                 return;
             }
             connection.await;

@@ -1,7 +1,7 @@
 //! Two time limits where hyper has one: for an idle connection, and for the head of a request that has begun.
 //!
-//! hyper starts its limit when it begins to wait for a head, at the end of the response before. Its sleep comes from a
-//! timer of ours, which learns from the stream that the first bytes have arrived and shortens the wait then.
+//! hyper starts its limit when it begins to wait for a head, at the end of the previous response. It gets its sleep
+//! from the timer of this module, which learns from the stream when the first bytes arrive, and then shortens the wait.
 
 use std::future::Future;
 use std::io::{self, IoSlice};

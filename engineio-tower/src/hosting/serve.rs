@@ -27,15 +27,15 @@ use crate::policy::origin::Scheme;
 /// until a connection ends.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// Serves a service on a listener until the process ends, or until a signal of
-/// [`with_graceful_shutdown`](Serve::with_graceful_shutdown).
+/// Serves a service on a listener until the process ends, or until the future given to
+/// [`with_graceful_shutdown`](Serve::with_graceful_shutdown) completes.
 ///
 /// It speaks HTTP/1 and HTTP/2 (without TLS by prior knowledge), upgrades to WebSocket over both, switches Nagle's
 /// algorithm off, drops clients that connect and send no request in time (slowloris), and passes on the address of the
 /// peer as a [`PeerAddr`](crate::PeerAddr). The service may be an [`EngineIoService`](crate::EngineIoService), or any other one that
 /// takes a [`hyper`] body, such as an axum `Router` with a layer.
 ///
-/// Header names are sent in lower case, as HTTP/2 requires and HTTP/1 allows. For clients that compare
+/// Header names are sent in lower case, as HTTP/2 requires and HTTP/1 allows. For clients that compare names such as
 /// `Sec-WebSocket-Accept` with regard to case, put a proxy in front that capitalizes them.
 ///
 /// # Errors

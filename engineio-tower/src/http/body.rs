@@ -8,8 +8,8 @@ use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 
 pin_project! {
-    /// The body of a response of [`EngineIoService`](crate::EngineIoService): what the inner service answered, or the
-    /// answer of the Engine.IO server, which is one buffer of known length.
+    /// The body of a response of [`EngineIoService`](crate::EngineIoService): that of the inner service, or that of the
+    /// Engine.IO server, which is one buffer of known length.
     ///
     /// ```
     /// use bytes::Bytes;

@@ -1,4 +1,4 @@
-//! The work on a WebSocket after its handshake, which a host without hyper runs itself.
+//! Runs a WebSocket after its handshake, for hosts without hyper, which run it themselves.
 
 use std::fmt;
 use std::future::poll_fn;
@@ -14,8 +14,8 @@ use crate::sync::Mutex;
 /// Runs the WebSocket of one client over the bytes that follow the handshake.
 ///
 /// On hyper the service runs it by itself. A host without hyper marks its request with
-/// [`HostUpgrade`](crate::HostUpgrade), takes the driver out of the response and runs it where it likes; it needs no
-/// `Send` stream. Dropping it ends the WebSocket.
+/// [`HostUpgrade`](crate::HostUpgrade), takes the driver out of the response and runs it where it likes; the stream
+/// need not be `Send`. Dropping it ends the WebSocket.
 ///
 /// # Examples
 ///
@@ -92,7 +92,7 @@ impl Driver {
     ///
     /// # Cancel safety
     ///
-    /// Dropping it ends the WebSocket without a close frame; a handler that is under way is run to its end elsewhere.
+    /// Dropping it ends the WebSocket without a close frame; a task completes the handler that is running.
     pub async fn run<IO: AsyncRead + AsyncWrite + Unpin>(self, mut io: IO) {
         match self.kind {
             Kind::Link(driver) => driver.run(io).await,

@@ -21,7 +21,7 @@ impl PollFuture {
     /// Creates a request that begins to wait.
     pub(crate) fn open(session: Arc<Session>) -> Self {
         let id = session.open_poll();
-        tracing::trace!(target: "engineio::poll", sid = session.sid.short(), "a poll came");
+        tracing::trace!(target: "engineio::poll", sid = session.sid.short(), "a poll arrived");
         Self::waiting(session, id)
     }
 

@@ -109,10 +109,10 @@ impl<S> Layer<S> for EngineIoLayer {
 ///
 /// The service is always ready: a host app that is saturated (`ConcurrencyLimit`, `Buffer`) must not hold up polls and
 /// heartbeats, whose sessions would time out. A request for the host app goes to a clone of the inner service and waits
-/// until that is ready. A layer that sheds load goes around the inner service, which it can see.
+/// until that is ready. Put a layer that sheds load around the inner service, where it sees whether that is ready.
 ///
-/// Outside of this service a concurrency limit counts every poll that waits, one for each client that polls: a hundred of
-/// them would use up a hundred permits, and no other request would be served.
+/// A concurrency limit around this service counts every waiting poll, one for each client that polls: a hundred of them
+/// would use up a hundred permits, and no other request would be served.
 ///
 /// # Unread bodies
 ///

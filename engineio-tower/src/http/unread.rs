@@ -1,4 +1,4 @@
-//! The rest of a request body when the answer came before it was read.
+//! Discards the rest of a request body if the answer is sent before the body was read.
 
 use std::any::Any;
 use std::future::poll_fn;

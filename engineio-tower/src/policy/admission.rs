@@ -1,7 +1,8 @@
 //! The limits on the number of clients: in total, from one peer, and of those that are being connected or disconnected.
 //!
-//! A connect handler goes on without its request, and a disconnect handler runs after its client is gone. So the clients
-//! for which either runs are counted apart: with no limit on clients, nothing else bounds the number of such handlers.
+//! A connect handler goes on without its request, and a disconnect handler runs after its client is gone. So the
+//! clients for which either is running are counted separately: without a limit on clients, nothing else bounds the
+//! number of such handlers.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};

@@ -52,7 +52,7 @@ struct Function(Arc<Write>);
 
 type Write = dyn Fn(&Sid, &Parts) -> Option<HeaderValue> + Send + Sync;
 
-/// When a browser sends the cookie along with requests that another site has caused; RFC 6265bis § 5.2.
+/// The policy by which a browser sends the cookie with requests that another site has caused (RFC 6265bis § 5.2).
 ///
 /// ```
 /// use engineio_tower::{SameSite, SidCookie};
@@ -68,8 +68,8 @@ pub enum SameSite {
     /// Only when the user follows a link to this site; the default.
     #[default]
     Lax,
-    /// Always. Browsers take this only from `Secure` cookies, so that `Secure` is added unless it is
-    /// [switched off](SidCookie::secure).
+    /// Always. Browsers accept this only with `Secure`, so `Secure` is added unless it is [switched
+    /// off](SidCookie::secure).
     None,
 }
 
@@ -78,8 +78,8 @@ impl SidCookie {
     ///
     /// # Panics
     ///
-    /// If the name is empty or has a character that RFC 6265 § 4.1.1 does not allow: controls, spaces, and any of
-    /// `()<>@,;:\"/[]?={}`.
+    /// Panics if the name is empty or has a character that RFC 6265 § 4.1.1 does not allow: controls, spaces, and any
+    /// of `()<>@,;:\"/[]?={}`.
     #[must_use]
     pub fn new(name: impl Into<Cow<'static, str>>) -> Self {
         let name = name.into();
@@ -128,8 +128,8 @@ impl SidCookie {
     ///
     /// # Panics
     ///
-    /// If the path does not begin with `/` (browsers would replace it by one of their own), or has a character that
-    /// is not printable ASCII, or a `;`.
+    /// Panics if the path does not begin with `/` (browsers would replace it by one of their own), or contains a `;` or
+    /// a character that is not printable ASCII.
     #[must_use]
     pub fn path(self, path: impl Into<Cow<'static, str>>) -> Self {
         let path = path.into();
@@ -152,8 +152,8 @@ impl SidCookie {
     ///
     /// # Panics
     ///
-    /// If the domain is empty or has other characters than letters, digits, `-` and `.`; an international name is
-    /// written in its ASCII form (`xn--…`).
+    /// Panics if the domain is empty or has characters other than letters, digits, `-` and `.`; an international name
+    /// is written in its ASCII form (`xn--…`).
     #[must_use]
     pub fn domain(self, domain: impl Into<Cow<'static, str>>) -> Self {
         let domain = domain.into();
@@ -165,20 +165,20 @@ impl SidCookie {
         self.with(|cookie| cookie.domain = Some(domain))
     }
 
-    /// Returns whether scripts of the page cannot read the cookie. On by default.
+    /// Sets whether the cookie is hidden from scripts of the page (`HttpOnly`). On by default.
     #[must_use]
     pub fn http_only(self, http_only: bool) -> Self {
         self.with(|cookie| cookie.http_only = http_only)
     }
 
-    /// Returns whether the cookie is sent over TLS only. Off by default, except with [`SameSite::None`].
+    /// Sets whether the cookie is sent over TLS only (`Secure`). Off by default, except with [`SameSite::None`].
     #[must_use]
     pub fn secure(self, secure: bool) -> Self {
         self.with(|cookie| cookie.secure = Some(secure))
     }
 
-    /// Returns whether an embedded page gets a cookie of its own per embedding site; browsers want `Secure` with it,
-    /// which is added. Off by default.
+    /// Sets whether an embedded page gets a separate cookie for each embedding site (`Partitioned`). Off by default.
+    /// Browsers require `Secure` with it, which is added.
     #[must_use]
     pub fn partitioned(self, partitioned: bool) -> Self {
         self.with(|cookie| cookie.partitioned = partitioned)

@@ -1,7 +1,7 @@
-//! The CORS headers of the answers.
+//! The CORS headers of responses.
 //!
-//! The protocol is that of the Fetch standard, § 3.3. The head of a request is not kept until its answer, so what the
-//! answer needs of it is copied out at once; a request without an `Origin` header costs no allocation.
+//! The protocol is that of the Fetch standard, § 3.3. The head of a request is not kept until its answer, so the parts
+//! that the answer needs are copied at once; a request without an `Origin` header costs no allocation.
 
 use http::header::{
     ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS,

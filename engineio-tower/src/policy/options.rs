@@ -28,14 +28,15 @@ pub(crate) type SidSource =
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum WhenFull {
-    /// `send().await` waits, and `try_send` and `broadcast` leave the client out; they do as long as anybody waits, so
-    /// that nobody is overtaken. The default: what is sent is paced by the slowest who must get it.
+    /// `send().await` waits; `try_send` fails and `broadcast` skips the client, also while another sender waits, so
+    /// that no waiting sender is overtaken. This is the default: a slow client slows down those that wait to send to
+    /// it.
     #[default]
     Wait,
     /// `send().await` fails at once as well, with [`SendError::Full`](crate::SendError::Full).
     Rejection,
-    /// The client is disconnected at once, with [`DisconnectReason::SlowConsumer`](crate::DisconnectReason): a client
-    /// that missed a message is worth nothing to the application.
+    /// The client is disconnected at once, with [`DisconnectReason::SlowConsumer`](crate::DisconnectReason): for
+    /// applications in which a client that missed a message is useless.
     Disconnect,
 }
 

@@ -1,4 +1,4 @@
-//! The hooks of a server's life, whose panics are logged and change nothing else.
+//! The hooks for the start and the shutdown of a server. A panic in one is logged and has no other effect.
 
 use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};

@@ -1,4 +1,4 @@
-//! Whether the transport that needs a listener of its own has one.
+//! Tracks whether WebTransport has a listener.
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ pub(crate) struct Listening {
     listeners: AtomicUsize,
     /// The rules for sessions that begin while nobody listens.
     without: Arc<Config>,
-    /// The log says already that nobody listens.
+    /// The log already says that nobody listens.
     noticed: AtomicBool,
 }
 

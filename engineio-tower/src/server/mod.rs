@@ -102,7 +102,7 @@ impl Server {
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future means that the client went away; the documentation of the crate says what follows.
+    /// Dropping the future means that the client went away; the documentation of the crate describes the effects.
     ///
     /// # Examples
     ///
@@ -206,9 +206,10 @@ impl Server {
 
     /// Sends a message to every connected client. It is encoded once and shared by all of them.
     ///
-    /// Returns to how many it was queued. A client whose outbox is full, or for which others wait, does not get it; to
-    /// wait for such clients, [`send`](Socket::send) to each of [`sockets`](Self::sockets). A text with U+001E does not
-    /// reach clients that poll, see [`ServerBuilder::allow_separator`](crate::ServerBuilder::allow_separator).
+    /// Returns the number of clients for which it was queued. A client whose outbox is full, or for which other senders
+    /// wait, does not get it; to wait for such clients, [`send`](Socket::send) to each of [`sockets`](Self::sockets). A
+    /// text with U+001E does not reach clients that poll, see
+    /// [`ServerBuilder::allow_separator`](crate::ServerBuilder::allow_separator).
     pub fn broadcast(&self, message: impl Into<Message>) -> usize {
         let message = message.into();
         let sessions = self.inner.registry.snapshot();
@@ -309,14 +310,14 @@ impl Server {
         self.inner.end_background_tasks();
     }
 
-    /// Refuses new clients with 503 from now on, and goes on serving those that are connected. For a process that is about
-    /// to [shut down](Self::shutdown) and disconnects its clients one after the other before.
+    /// Refuses new clients with 503 from now on, and goes on serving those that are connected. For a process that
+    /// disconnects its clients one after another before it [shuts down](Self::shutdown).
     pub fn refuse_clients(&self) {
         self.inner.refusing.store(true, Ordering::SeqCst);
     }
 
-    /// Lends the server the caller's runtime and runs [`on_start`](crate::ServerBuilder::on_start), instead of at the
-    /// first handshake. Does nothing the second time.
+    /// Lets the server use the caller's runtime for its tasks, and runs [`on_start`](crate::ServerBuilder::on_start),
+    /// instead of at the first handshake. Does nothing the second time.
     ///
     /// # Panics
     ///
@@ -366,7 +367,7 @@ impl Server {
     {
         let Some(runtime) = self.inner.runtime() else {
             panic!(
-                "Server::spawn needs a tokio runtime, and no request has come yet to lend its own"
+                "Server::spawn needs a tokio runtime: call it inside one, or after the first request"
             );
         };
         let task = runtime.spawn(task);

@@ -8,9 +8,9 @@ use http::{Extensions, HeaderMap, Method, Uri};
 
 /// The address of the peer, as a request extension.
 ///
-/// The adapters and [`serve`](crate::serve) insert it, and other hosts may. Nothing depends on it but
+/// The adapters and [`serve`](crate::serve) insert it, and other hosts may. Only
 /// [`Socket::peer_addr`](crate::Socket::peer_addr), [`ConnectRequest::peer_addr`] and
-/// [`max_sockets_per_peer`](crate::ServerBuilder::max_sockets_per_peer).
+/// [`max_sockets_per_peer`](crate::ServerBuilder::max_sockets_per_peer) depend on it.
 ///
 /// ```
 /// use std::net::SocketAddr;
@@ -27,7 +27,7 @@ pub struct PeerAddr(pub SocketAddr);
 
 /// The head of the request that opens a session.
 ///
-/// It lives as long as the connect handler: copy out of it whatever is needed later, for example with
+/// It lives as long as the connect handler: copy the parts that are needed later, for example with
 /// [`Socket::set`](crate::Socket::set). (The head pins the buffer that the connection read it into.)
 ///
 /// ```

@@ -256,8 +256,8 @@ impl Socket {
         self.session.peer
     }
 
-    /// Returns the round-trip time of the last heartbeat, from the ping that left to its pong. It is renewed at every pong,
-    /// once in a [`ping_interval`](crate::ServerBuilder::ping_interval).
+    /// Returns the round-trip time of the last heartbeat, from the ping that left to its pong. It is updated at every
+    /// pong, once in a [`ping_interval`](crate::ServerBuilder::ping_interval).
     ///
     /// `None` before the first pong, and for a client of revision 3, which pings itself. A client that polls answers a ping
     /// with a request of its own, so that its round trip takes longer.

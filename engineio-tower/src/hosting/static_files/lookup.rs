@@ -1,4 +1,4 @@
-//! From a request to the file it asks for.
+//! Finds the file that a request asks for.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -18,7 +18,7 @@ pub(super) struct Rules {
     /// By the whole path of the URL. A target that turns out to be a directory is found in `directories` as well.
     pub(super) files: HashMap<Box<str>, StaticTarget>,
     /// The longest URL first. A list and not a map: looking up every prefix of a path would take time that grows with
-    /// the square of its length, which a stranger chooses.
+    /// the square of its length, which an untrusted client chooses.
     directories: Vec<Directory>,
     pub(super) default_file: DefaultFile,
 }
@@ -29,8 +29,8 @@ pub(super) struct Directory {
     url: Box<str>,
     target: StaticTarget,
     serve: ServeDir,
-    /// Whether there really is a directory, as far as the first use has told. It spares the requests of the host app
-    /// a look at the disk each, where `/` is mapped to a file.
+    /// Whether the path is a directory, determined at the first use. Where `/` is mapped to a file, this spares each
+    /// request of the host app a look at the disk.
     is_directory: OnceLock<bool>,
 }
 

@@ -1,7 +1,7 @@
 //! Files from the disk, for programs without a web framework.
 //!
 //! This maps URLs to files by the rules of python-engineio; reading, ranges, validators and content types are those of
-//! tower-http. What is not found here belongs to the host app.
+//! tower-http. The host app gets every request for which no file is found.
 
 mod lookup;
 mod service;
@@ -29,15 +29,15 @@ pub type StaticBody = tower_http::services::fs::ServeFileSystemResponseBody;
 /// a rule but no file, body and all. The rules:
 ///
 /// - An exact file, [`file`](Self::file), goes before a directory.
-/// - Of several [directories](Self::dir), the one with the longest URL counts; `/` is the last resort.
+/// - Of several matching [directories](Self::dir), the one with the longest URL counts, so `/` comes last.
 /// - A URL that ends in `/` means the [default file](Self::default_file) of that directory, `index.html`.
 /// - Only `GET` and `HEAD` are served. A directory without its final `/` is not, and neither is a path with `..`,
 ///   `.`, an empty segment, a backslash, a NUL or an encoded slash.
 ///
-/// Ranges, `ETag`, `Last-Modified` and the conditional headers work. The content type comes from the extension of
-/// the file (`application/octet-stream` if that says nothing); texts are announced as UTF-8. Relative paths start at
-/// the current directory of the process. Symbolic links are followed, and hidden files are served: keep what is
-/// private outside of the directory.
+/// Ranges, `ETag`, `Last-Modified` and the conditional headers work. The content type comes from the extension of the
+/// file (`application/octet-stream` if that says nothing); texts are announced as UTF-8. Relative paths start at the
+/// current directory of the process. Symbolic links are followed, and hidden files are served: keep private files
+/// outside the directory.
 ///
 /// A clone shares the map.
 ///
@@ -54,7 +54,7 @@ pub type StaticBody = tower_http::services::fs::ServeFileSystemResponseBody;
 #[derive(Clone, Debug, Default)]
 pub struct StaticFiles(Arc<Rules>);
 
-/// A file or a directory, with the content type it is served with, for [`StaticFiles::from_map`].
+/// A file or a directory and its content type, for [`StaticFiles::from_map`].
 ///
 /// Text and paths convert into it.
 ///
@@ -99,8 +99,8 @@ impl StaticFiles {
     ///
     /// # Panics
     ///
-    /// If a URL neither is empty nor begins with `/`, or if the default file is not a relative path of UTF-8 text
-    /// without `..`.
+    /// Panics if a URL is neither empty nor begins with `/`, or if the default file is not a relative path of UTF-8
+    /// text without `..`.
     #[must_use]
     pub fn from_map<I, U, T>(map: I) -> Self
     where
@@ -125,7 +125,7 @@ impl StaticFiles {
     ///
     /// # Panics
     ///
-    /// If the URL does not begin with `/`.
+    /// Panics if the URL does not begin with `/`.
     #[must_use]
     pub fn file(self, url: &str, path: impl Into<PathBuf>) -> Self {
         self.with_file(url, StaticTarget::new(path))
@@ -135,7 +135,7 @@ impl StaticFiles {
     ///
     /// # Panics
     ///
-    /// If the URL does not begin with `/`, or the content type is not a header value.
+    /// Panics if the URL does not begin with `/`, or the content type is not a header value.
     #[must_use]
     pub fn file_as(self, url: &str, path: impl Into<PathBuf>, content_type: &str) -> Self {
         self.with_file(url, StaticTarget::new(path).content_type(content_type))
@@ -146,7 +146,7 @@ impl StaticFiles {
     ///
     /// # Panics
     ///
-    /// If the URL does not begin with `/`.
+    /// Panics if the URL does not begin with `/`.
     #[must_use]
     pub fn dir(self, url: &str, path: impl Into<PathBuf>) -> Self {
         self.with_directory(url, StaticTarget::new(path), OnceLock::from(true))
@@ -156,7 +156,7 @@ impl StaticFiles {
     ///
     /// # Panics
     ///
-    /// If the URL does not begin with `/`, or the content type is not a header value.
+    /// Panics if the URL does not begin with `/`, or the content type is not a header value.
     #[must_use]
     pub fn dir_as(self, url: &str, path: impl Into<PathBuf>, content_type: &str) -> Self {
         let target = StaticTarget::new(path).content_type(content_type);
@@ -167,7 +167,7 @@ impl StaticFiles {
     ///
     /// # Panics
     ///
-    /// If the name is not a relative path without `..`.
+    /// Panics if the name is not a relative path without `..`.
     #[must_use]
     pub fn default_file(self, name: &str) -> Self {
         self.with_default_file(Path::new(name), None)
@@ -178,17 +178,21 @@ impl StaticFiles {
     ///
     /// # Panics
     ///
-    /// If the name is not a relative path without `..`, or the content type is not a header value.
+    /// Panics if the name is not a relative path without `..`, or the content type is not a header value.
     #[must_use]
     pub fn default_file_as(self, name: &str, content_type: &str) -> Self {
         self.with_default_file(Path::new(name), Some(header_value(content_type)))
     }
 
-    /// Returns the response with the file that the request asks for. `None` if there is none, or if the method is
-    /// neither `GET` nor `HEAD`: then the request belongs to the host app.
+    /// Returns the response with the file that the request asks for, or `None` if there is no such file or the method
+    /// is neither `GET` nor `HEAD`: then the request belongs to the host app.
     ///
-    /// The probe has the method, URI and headers of the request. The file is opened before the answer is given; an
-    /// error of the disk later on ends the body with that error. Cancel safe.
+    /// The probe has the method, URI and headers of the request. The file is opened before this returns; a later disk
+    /// error ends the body with that error.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future has no effect.
     ///
     /// ```
     /// # use engineio_tower::StaticFiles;
@@ -253,7 +257,7 @@ impl StaticFiles {
             .to_str()
             .filter(|text| !text.is_empty() && name.components().all(is_normal));
         let Some(name) = name else {
-            panic!("the default file must be the name of a file inside of the directories");
+            panic!("the default file must be a relative path inside the directory");
         };
         Arc::make_mut(&mut self.0).default_file = DefaultFile {
             name: name.to_owned(),
@@ -277,7 +281,7 @@ impl StaticTarget {
     ///
     /// # Panics
     ///
-    /// If it is not a header value: printable ASCII.
+    /// Panics if it is not a header value of printable ASCII.
     #[must_use]
     pub fn content_type(mut self, content_type: &str) -> Self {
         self.content_type = Some(header_value(content_type));

@@ -168,8 +168,8 @@ where
 }
 
 pin_project! {
-    /// The body of a response of [`StaticFilesService`]: a file's, or the host app's. An error of the disk ends it with
-    /// that error.
+    /// The body of a response of [`StaticFilesService`]: a file's, or the host app's. A disk error ends it with that
+    /// error.
     pub struct StaticFilesBody<R> {
         #[pin]
         kind: Kind<R>,

@@ -1,7 +1,7 @@
 //! The check of a request's origin: the web pages that may talk to the server.
 //!
-//! A browser tells the origin of the calling page in the `Origin` header, which a page can neither forge nor leave
-//! out of a WebSocket handshake. Nothing else stops a foreign page from opening a WebSocket with the cookies of its
+//! A browser sends the origin of the calling page in the `Origin` header, which a page can neither forge nor leave out
+//! of a WebSocket handshake. Nothing else stops a foreign page from opening a WebSocket with the cookies of its
 //! visitor, because the rules of CORS do not apply there; so the same check is made for polling and WebSocket, on
 //! handshakes and on every later request.
 
@@ -39,10 +39,10 @@ type AsyncPredicate = dyn Fn(&str, &Parts) -> Answer + Send + Sync;
 
 /// The origins that may talk to the server: the check of the `Origin` header, and the CORS headers of responses.
 ///
-/// A request without an `Origin` header passes, because no foreign web page can read the response. The exception are
-/// the script requests of JSONP, which never have the header: `Sec-Fetch-Site` and `Referer` decide on these. A request
-/// whose `Origin` is refused is answered with 403, on polling and WebSocket alike, before any other check; an allowed
-/// one gets `Access-Control-Allow-Origin` with its own origin, never with `*`.
+/// A request without an `Origin` header passes, because no foreign web page can read the response. The exception is
+/// JSONP, whose script requests never have the header: `Sec-Fetch-Site` and `Referer` decide on these. A request whose
+/// `Origin` is refused is answered with 403, on polling and WebSocket alike, before any other check; an allowed one
+/// gets `Access-Control-Allow-Origin` with its own origin, never with `*`.
 ///
 /// Origins are compared as browsers compare them: without regard to the case of the host, and with a default port
 /// equal to a missing one. `ws` and `wss` count as `http` and `https`.
@@ -51,9 +51,9 @@ type AsyncPredicate = dyn Fn(&str, &Parts) -> Answer + Send + Sync;
 /// |---|---|---|
 /// | [`same`](Self::same), the default | pages of the server's own host and port | refused |
 /// | [`list`](Self::list), [`try_list`](Self::try_list) | the listed ones, and only these | refused unless listed |
-/// | [`predicate`](Self::predicate), [`predicate_async`](Self::predicate_async) | what a function says | its decision |
+/// | [`predicate`](Self::predicate), [`predicate_async`](Self::predicate_async) | those that a function allows | as the function decides |
 /// | [`any`](Self::any) | every page in the world | allowed |
-/// | [`off`](Self::off) | everything; no CORS header is sent, as the host app does that | not looked at |
+/// | [`off`](Self::off) | everything; no CORS header is sent, as the host app does that | not checked |
 ///
 /// ```
 /// use engineio_tower::Origins;
@@ -95,10 +95,10 @@ pub(crate) enum Verdict {
 
 /// The scheme that the browser has used: a request extension, which a host sets if it knows the scheme.
 ///
-/// The request itself does not tell whether it came over TLS. A host that terminates TLS itself inserts
-/// `Scheme::Https` into the request's extensions, and [`Origins::same`] then refuses the `http` page of the same host.
-/// Without the extension the scheme is unknown, unless the URI says `https` (HTTP/2 does) or the
-/// [forwarded headers are trusted](Origins::trust_forwarded).
+/// The request itself does not say whether it came over TLS. A host that terminates TLS itself inserts `Scheme::Https`
+/// into the request's extensions, and [`Origins::same`] then refuses the `http` page of the same host. Without the
+/// extension the scheme is unknown, unless the URI says `https` (HTTP/2 does) or the [forwarded headers are
+/// trusted](Origins::trust_forwarded).
 ///
 /// ```
 /// let mut request = http::Request::new(());
@@ -146,8 +146,8 @@ impl Origins {
 
     /// Allows every page, including those with the origin `null`.
     ///
-    /// With [`credentials`](Self::credentials), which is the default, any page can act with the cookies of its
-    /// visitor. Use this for servers that know their users by something else than a cookie.
+    /// With [`credentials`](Self::credentials), which is the default, any page can act with the cookies of its visitor.
+    /// Use this for servers that identify their users by something other than a cookie.
     #[must_use]
     pub fn any() -> Self {
         Self::new(Rule::Any)
@@ -155,9 +155,9 @@ impl Origins {
 
     /// Allows exactly these origins; the server's own is not added. An empty list refuses every page.
     ///
-    /// An entry is `scheme://host` or `scheme://host:port`; a slash at its end is overlooked. `file://` and `null` may be
-    /// listed as they are, for devices and apps that send them; any site can make its pages send `null`, from a sandboxed
-    /// frame.
+    /// An entry is `scheme://host` or `scheme://host:port`; a slash at its end is ignored. `file://` and `null` may be
+    /// listed as they are, for devices and apps that send them; any site can make its pages send `null`, from a
+    /// sandboxed frame.
     ///
     /// # Panics
     ///
@@ -264,17 +264,18 @@ impl Origins {
         }
     }
 
-    /// Returns whether pages of an allowed origin may send cookies and other credentials across origins:
+    /// Sets whether pages of an allowed origin may send cookies and other credentials across origins:
     /// `Access-Control-Allow-Credentials: true`. On by default, as in python-engineio. It has no effect on WebSockets,
-    /// with which browsers send cookies always: a connect handler under [`any`](Self::any) sees those of the visitor.
+    /// with which browsers always send cookies: with [`any`](Self::any), a connect handler sees those of the visitor of
+    /// any page.
     #[must_use]
     pub fn credentials(mut self, credentials: bool) -> Self {
         self.credentials = credentials;
         self
     }
 
-    /// Returns whether `X-Forwarded-Host` and `X-Forwarded-Proto` (the first item of each) name what the browser sees.
-    /// Off by default; it matters to [`same`](Self::same) only.
+    /// Sets whether the first items of `X-Forwarded-Host` and `X-Forwarded-Proto` count as the host and scheme that the
+    /// browser sees. Off by default; it matters to [`same`](Self::same) only.
     ///
     /// Switch it on when a proxy in front changes the `Host` header, and only if every request comes through a proxy
     /// that sets both headers itself.

@@ -1,8 +1,8 @@
 //! The check of pages that load a poll as a script (JSONP).
 //!
-//! A browser loads a script of another site without an `Origin` header and lets the page run it, so that the page reads
-//! what is in it. Two other headers tell where such a request comes from. `Sec-Fetch-Site` (Fetch Metadata) is written
-//! by the browser alone, but only to `https` sites and to `localhost`. `Referer` names the page, which can leave it out
+//! A browser loads a script of another site without an `Origin` header and lets the page run it, so the page can read
+//! its contents. Two other headers say where such a request comes from. `Sec-Fetch-Site` (Fetch Metadata) is written by
+//! the browser alone, but only to `https` sites and to `localhost`. `Referer` names the page, which can leave it out
 //! but cannot name another.
 
 use http::HeaderName;

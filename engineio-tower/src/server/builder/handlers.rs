@@ -15,7 +15,8 @@ impl ServerBuilder {
     /// [`ConnectRequest`].
     ///
     /// It may be async or plain, and returns `Result<(), Rejection>` or nothing. A [`Rejection`](crate::Rejection)
-    /// turns the client away before anything is kept of it. Messages sent to the socket here travel with the handshake.
+    /// turns the client away before the server registers it. Messages sent to the socket here leave with the handshake
+    /// response.
     ///
     /// A plain closure must not block, here and in the other handlers. For blocking work, such as a synchronous
     /// database call, use an async closure and `tokio::task::spawn_blocking`.
@@ -95,9 +96,9 @@ impl ServerBuilder {
         self
     }
 
-    /// Sets the handler for the end of a client: a closure that takes the [`Socket`] and the [`DisconnectReason`],
-    /// async or plain. It runs exactly once and last, for every client whose `on_connect` returned `Ok`, one that was closed
-    /// before it got its answer included.
+    /// Sets the handler for disconnects: a closure that takes the [`Socket`] and the [`DisconnectReason`], async or
+    /// plain. It runs exactly once and last, for every client whose `on_connect` returned `Ok`, including one that was
+    /// closed before it got its response.
     pub fn on_disconnect<F, R, K>(mut self, handler: F) -> Self
     where
         F: Fn(Socket, DisconnectReason) -> R + Send + Sync + 'static,

@@ -137,7 +137,7 @@ impl ServerBuilder {
         self
     }
 
-    /// Returns whether a text with U+001E may be sent to a client that polls; see [`Config::allow_separator`].
+    /// Sets whether a text with U+001E may be sent to a client that polls; see [`Config::allow_separator`].
     pub const fn allow_separator(mut self, allow: bool) -> Self {
         self.config.allow_separator = allow;
         self
@@ -238,7 +238,7 @@ impl ServerBuilder {
 
     /// Sets the maximum number of clients from one IPv4 address, or from one IPv6 network of the size of a household's
     /// (/64). Default: no limit. Beyond it, handshakes are refused with 429. It has an effect only if the host passes
-    /// the peer's address on ([`PeerAddr`](crate::PeerAddr)), and behind a proxy that is the proxy's.
+    /// the peer's address on ([`PeerAddr`](crate::PeerAddr)), and behind a proxy that address is the proxy's.
     pub const fn max_sockets_per_peer(mut self, sockets: usize) -> Self {
         self.options.max_sockets_per_peer = sockets;
         self
@@ -249,10 +249,11 @@ impl ServerBuilder {
     /// 10,000. Beyond it, handshakes are refused with 503, and so are requests for which an asynchronous predicate would
     /// have to be asked.
     ///
-    /// Connect handlers go on without their request, and disconnect handlers without their client, so that no limit on
+    /// Connect handlers go on without their request, and disconnect handlers without their client, so no limit on
     /// connections bounds them. A disconnect handler is never refused; while many run, new clients wait. Do not let one
-    /// sleep for a grace period: spawn a task for it. Whatever this limit, a connection (an address with its port) has at
-    /// most 200 handshakes in progress, those of HTTP/2 streams that it has reset included; more are refused with 429.
+    /// sleep for a grace period: spawn a task for it. Whatever this limit, a connection (an address with its port) has
+    /// at most 200 handshakes in progress, those of HTTP/2 streams that it has reset included; more are refused with
+    /// 429.
     pub const fn max_pending_sockets(mut self, sockets: usize) -> Self {
         self.options.max_pending_sockets = sockets;
         self
@@ -266,7 +267,7 @@ impl ServerBuilder {
         self
     }
 
-    /// Sets the source of session ids, in place of the system's random source: a closure that takes the head of the
+    /// Sets the source of session ids, instead of the system's random source: a closure that takes the head of the
     /// request and returns a future of the id.
     ///
     /// It is called again if the id is in use, up to 16 times. Ids must be unguessable, since anyone who knows one can
@@ -322,7 +323,8 @@ impl ServerBuilder {
     /// Adds headers to every response to a poll, a POST, a handshake (the 101 included) or a preflight, like
     /// [`initial_headers`](Self::initial_headers). A refusal gets none.
     ///
-    /// For a preflight it can add what [`Origins`](crate::Origins) does not, such as `Access-Control-Allow-Private-Network`.
+    /// For a preflight it can add headers that [`Origins`](crate::Origins) does not, such as
+    /// `Access-Control-Allow-Private-Network`.
     ///
     /// It is called after the origin was checked and the session found, so that requests for sessions that do not exist cost
     /// nothing. It may be called for a request that is refused later, such as a handshake beyond a limit.
