@@ -11,21 +11,21 @@ use http::{HeaderMap, HeaderValue, Method, Request, Response};
 use hyper::upgrade::OnUpgrade;
 use warp::{Filter, Rejection};
 
-/// Returns the server as a filter, for `warp::serve`. It goes first, before the routes.
+/// Returns the server as a filter, for `warp::serve`. Put it before the routes.
 ///
-/// It rejects with "not found" whatever is not the server's, so that the routes get it. Below a prefix
+/// It rejects requests for other paths with "not found", so that warp goes on to the routes. Below a prefix
 /// (`warp::path("api").and(filter)`) it matches the rest of the path.
 ///
 /// # Limits
 ///
-/// They are `warp::serve`'s; [`layer`](crate::layer) has none of them.
+/// These are limitations of `warp::serve`; [`layer`](crate::layer) has none of them.
 ///
-/// - No WebSockets over HTTP/2 (RFC 8441), which `warp::serve` does not offer. Browsers use HTTP/1 for them then, by
-///   themselves.
-/// - Nagle's algorithm is on for polling, which delays the second of two small responses by some 40 ms. A WebSocket of
-///   ours switches it off.
-/// - A client that connects and asks nothing keeps its connection for as long as it likes.
-/// - The connect handler sees the URI's path and query only, and nothing that layers attached to the request.
+/// - No WebSockets over HTTP/2 (RFC 8441), which `warp::serve` does not offer. Browsers then open them over HTTP/1.1,
+///   without any configuration.
+/// - Nagle's algorithm is on for polling, which delays the second of two small responses by some 40 ms. The server's
+///   WebSockets disable it.
+/// - There is no time limit for clients that connect but send no request (slowloris).
+/// - The connect handler sees only the path and query of the URI, and nothing that layers attached to the request.
 ///
 /// # Examples
 ///
