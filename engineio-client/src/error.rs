@@ -18,7 +18,7 @@ pub(crate) type BoxError = Box<dyn StdError + Send + Sync>;
 
 /// The error of a session that could not be opened, or that neither side ended on purpose.
 ///
-/// [`Display`](fmt::Display) tells what was tried, what came back and what to do, and nothing of the
+/// [`Display`](fmt::Display) says what was tried, what came back and what to do, but nothing about the
 /// [`source`](StdError::source), which is the next level. Cheap to clone.
 ///
 /// # Examples
@@ -45,7 +45,7 @@ struct Inner {
     source: Option<BoxError>,
 }
 
-/// The kinds of [`Error`], by who can do something about it.
+/// The kinds of [`Error`], distinguished by who can do something about them.
 ///
 /// ```no_run
 /// use engineio_client::{Client, ErrorKind};
@@ -65,17 +65,17 @@ pub enum ErrorKind {
     Invalid,
     /// No connection to the server, or through the proxy: name resolution, TCP, TLS.
     Connect,
-    /// No answer within the time that the client was given.
+    /// There was no answer within the time limit.
     Timeout,
     /// The server answered with an error status; see [`Error::status`], [`Error::code`] and [`Error::body`].
     Refused,
-    /// The server sends the client elsewhere, and [`redirects`](crate::ClientBuilder::redirects) does not allow it.
+    /// The server redirects the client, and [`redirects`](crate::ClientBuilder::redirects) does not allow it.
     Redirect,
     /// The connection broke while it was used.
     Transport,
     /// The server's answer is not Engine.IO.
     Protocol,
-    /// The server sent more at once than the client takes.
+    /// The server sent more at once than the client accepts.
     TooLarge,
     /// The server did not send its heartbeat, or did not read the client's.
     PingTimeout,
@@ -236,9 +236,9 @@ impl Error {
         &self.0.headers
     }
 
-    /// Returns the time for which the server asks the client not to come back, counted from now: the `Retry-After` of
-    /// the response (RFC 9110 § 10.2.3), in seconds or as a date. Servers send it with 429 and 503. Zero if the date
-    /// has passed.
+    /// Returns the time for which the server asks the client to wait before it tries again, counted from now: the
+    /// `Retry-After` of the response (RFC 9110 § 10.2.3), in seconds or as a date. Servers send it with 429 and 503.
+    /// Zero if the date has passed.
     ///
     /// # Examples
     ///

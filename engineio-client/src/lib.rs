@@ -15,19 +15,19 @@
 //! }
 //! ```
 //!
-//! A [`Client`] is a stream of messages and a sink for them. For callbacks, register handlers on the [`ClientBuilder`];
-//! without async, use the `blocking` module. The rules of the protocol are in `engineio-core`, a sans-IO crate that the
-//! server uses too.
+//! A [`Client`] is a stream of received messages and a sink for messages to send. For callbacks, register handlers on
+//! the [`ClientBuilder`]; without async, use the `blocking` module. The rules of the protocol are in `engineio-core`, a
+//! sans-IO crate that the server uses too.
 //!
 //! # A tour
 //!
-//! **Connect.** [`Client::connect`] needs a URL and nothing else; [`Client::builder`] has the options. The session begins
-//! by polling and moves to WebSocket if the server offers it and the network lets it through;
-//! [`settled`](Client::settled) waits for the outcome, [`on_upgrade`](ClientBuilder::on_upgrade) is told of it.
+//! **Connect.** [`Client::connect`] needs a URL and nothing else; [`Client::builder`] has the options. The session
+//! begins by polling and moves to WebSocket if the server offers it and the network lets it through;
+//! [`settled`](Client::settled) waits for the outcome, and [`on_upgrade`](ClientBuilder::on_upgrade) is called with it.
 //!
-//! **Send.** [`send`](Client::send) waits while the queue is full, [`try_send`](Client::try_send) hands the message back
-//! instead. A [`Handle`], which is cheap to clone, does the same for other tasks. [`flush`](Client::flush) waits until what
-//! was sent has left:
+//! **Send.** [`send`](Client::send) waits while the queue is full, [`try_send`](Client::try_send) hands the message
+//! back instead. A [`Handle`], which is cheap to clone, does the same for other tasks. [`flush`](Client::flush) waits
+//! until the queued messages have left:
 //!
 //! ```no_run
 //! use engineio_client::{Client, Message};
@@ -46,8 +46,9 @@
 //! # }
 //! ```
 //!
-//! **Receive.** [`next`](Client::next) returns one message after the other, and `None` at the end. Or handlers are called,
-//! one at a time and in order. `connect` returns after the handler for the opening was called:
+//! **Receive.** [`next`](Client::next) returns one message after another, and `None` at the end. Alternatively,
+//! handlers are called, one at a time and in order; `connect` then returns after
+//! [`on_connect`](ClientBuilder::on_connect) was called:
 //!
 //! ```no_run
 //! use engineio_client::Client;
@@ -66,8 +67,8 @@
 //! # }
 //! ```
 //!
-//! **Come back.** A session that was lost is over; the protocol cannot resume it. With [`Reconnect`] the client opens a new
-//! one, by rules that the application chooses:
+//! **Reconnect.** A lost session is over; the protocol cannot resume it. With [`Reconnect`] the client opens a new one,
+//! by rules that the application chooses:
 //!
 //! ```no_run
 //! use engineio_client::{Client, Reconnect, Renewal};
@@ -86,8 +87,9 @@
 //!
 //! **Lose nothing unnoticed.** A message that was queued when a session ended is handed back: to
 //! [`on_disconnect`](ClientBuilder::on_disconnect) with the reason and the error, or by
-//! [`take_unsent`](Client::take_unsent). Of a POST that was not answered nobody knows whether the server has it; then
-//! `flush` fails. Engine.IO acknowledges no message, so an application that must know needs answers of its own.
+//! [`take_unsent`](Client::take_unsent). If a POST was not answered, the client cannot know whether the server has
+//! received it; then `flush` fails. Engine.IO does not acknowledge messages, so an application that must know needs
+//! acknowledgements of its own.
 //!
 //! **Without async**, `blocking::Client` (feature `blocking`) has the same methods, and is an iterator.
 //!
@@ -116,8 +118,8 @@
 //! | queue | at most | option |
 //! |---|---|---|
 //! | messages that wait to be sent | 1 MiB, then `send` waits (back pressure) | [`outbox_limit`](ClientBuilder::outbox_limit) |
-//! | messages that were not sent when the last session ended | what the queue held | – |
-//! | messages that wait to be read | 1 MiB, then the client takes nothing more from the server | [`inbox_limit`](ClientBuilder::inbox_limit) |
+//! | messages that were not sent when the last session ended | as many as the queue held | – |
+//! | messages that wait to be read | 1 MiB, then the client stops reading from the server | [`inbox_limit`](ClientBuilder::inbox_limit) |
 //! | a poll response, plain or compressed, and a WebSocket message | 32 MiB | [`max_response`](ClientBuilder::max_response) |
 //! | packets in a poll response | 100,000 | – |
 //! | the kept part of a refusal's body | 64 KiB | – |
@@ -204,16 +206,17 @@
 //! | share cookies between clients, or save them | [`cookie_jar`](ClientBuilder::cookie_jar) |
 //! | request a WebSocket subprotocol | [`header`](ClientBuilder::header) with `sec-websocket-protocol` |
 //!
-//! All addresses of a name are tried, a new one each 250 ms (RFC 8305). A poll whose kept connection turns out to have been
-//! closed is sent again; a POST is sent again only if it was not begun, because the server may have read it. When a server
-//! asks the client to wait or to authenticate, [`Error::retry_after`] and [`Error::challenges`] have the details.
+//! All addresses of a name are tried, a new one each 250 ms (RFC 8305). If a kept-alive connection turns out to have
+//! been closed, a poll is sent again; a POST is sent again only if none of it had been written, because the server may
+//! have read it. When a server asks the client to wait or to authenticate, [`Error::retry_after`] and
+//! [`Error::challenges`] have the details.
 //!
 //! # What is not offered
 //!
-//! | what | why |
+//! | feature | reason |
 //! |---|---|
 //! | WebTransport | needs HTTP/3; few servers offer it, and those offer WebSocket too |
-//! | `forceBase64` | binary messages leave as frames on a WebSocket, as every server of revision 4 takes them |
+//! | `forceBase64` | binary messages leave as frames on a WebSocket, which every server of revision 4 accepts |
 //! | browsers (wasm), and runtimes other than tokio | hyper and rustls need sockets; the blocking client needs no runtime of the application |
 //! | acknowledgements, rooms, namespaces | belong to Socket.IO, a protocol on top of this one |
 //!

@@ -1,4 +1,4 @@
-//! Everything that the builder decided, checked and ready for use.
+//! The validated options of a client.
 
 use std::time::{Duration, Instant};
 

@@ -1,4 +1,4 @@
-//! The state that the application's side and the driver share, behind a lock that is never held across an `await`.
+//! The state that the application's handles and the driver share, behind a lock that is never held across an `await`.
 
 use std::future::poll_fn;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -1,4 +1,4 @@
-//! The state of a client: its session, its stage, and the account of what was queued and lost.
+//! The state of a client: its session, its phase, and the numbers of queued and lost messages.
 
 use std::task::Waker;
 use std::time::Instant;

@@ -31,7 +31,7 @@ use crate::{Disconnect, Error, ErrorKind};
 /// ```
 pub type ClientBuilder = crate::ClientBuilder<Blocking>;
 
-/// The builder makes a blocking client.
+/// Marks a builder that makes a blocking client.
 #[derive(Debug)]
 pub struct Blocking;
 
@@ -45,8 +45,8 @@ impl crate::ClientBuilder<Blocking> {
         self
     }
 
-    /// Calls `handler` with each message, one after the other, in the order in which the server sent them, in a thread of
-    /// this client. The iterator then yields no messages. If a handler panics, the client is closed.
+    /// Calls `handler` with each message, one after the other, in the order in which the server sent them, on a thread
+    /// of this client. The iterator then yields no messages. If a handler panics, the client is closed.
     pub fn on_message(mut self, mut handler: impl FnMut(Handle, Message) + Send + 'static) -> Self {
         self.handlers.message = Some(Box::new(move |inner, message| {
             handler(Handle { inner }, message);
@@ -55,7 +55,7 @@ impl crate::ClientBuilder<Blocking> {
         self
     }
 
-    /// Calls `handler` once for each upgrade to WebSocket that was tried; see
+    /// Calls `handler` once for each attempt to upgrade to WebSocket; see
     /// [`engineio_client::ClientBuilder::on_upgrade`](crate::ClientBuilder::on_upgrade).
     pub fn on_upgrade(
         mut self,

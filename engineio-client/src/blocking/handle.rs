@@ -5,10 +5,10 @@ use std::time::{Duration, Instant};
 use super::{check_thread, park, wait_for};
 use crate::{DisconnectReason, Error, FlushError, Message, SendError, Transport};
 
-/// Sends to a server, asks about the session and ends it, from any thread or handler; see
+/// Sends to a server, and queries or ends the session, from any thread or handler; see
 /// [`engineio_client::Handle`](crate::Handle). A [`Client`](super::Client) has all of its methods.
 ///
-/// It does not keep the client alive: when the client is dropped, the handle says that the session is closed.
+/// It does not keep the client alive: after the client is dropped, the session is closed for the handle too.
 ///
 /// # Examples
 ///
@@ -119,7 +119,7 @@ impl Handle {
         self.inner.upgraded()
     }
 
-    /// Returns why the upgrade to WebSocket failed, or `None` if it has not.
+    /// Returns the reason why the upgrade to WebSocket failed, or `None` if it has not failed.
     #[must_use]
     pub fn upgrade_error(&self) -> Option<Error> {
         self.inner.upgrade_error()
@@ -141,13 +141,13 @@ impl Handle {
         self.inner.is_open()
     }
 
-    /// Returns why the last session ended, or `None` while the first one lasts.
+    /// Returns the reason for the end of the last session, or `None` while the first one lasts.
     #[must_use]
     pub fn disconnect_reason(&self) -> Option<DisconnectReason> {
         self.inner.disconnect_reason()
     }
 
-    /// Returns what went wrong when the last session ended; see
+    /// Returns the error that ended the last session; see
     /// [`engineio_client::Client::disconnect_error`](crate::Client::disconnect_error).
     #[must_use]
     pub fn disconnect_error(&self) -> Option<Error> {
@@ -164,7 +164,7 @@ impl Handle {
         wait_for("close", self.inner.close())
     }
 
-    /// Ends the session at once; what is queued is not sent.
+    /// Ends the session at once; queued messages are not sent.
     pub fn abort(&self) {
         self.inner.abort();
     }

@@ -14,14 +14,14 @@
 //! }
 //! ```
 //!
-//! All blocking clients of a process share one background thread, which keeps their heartbeats whether or not anybody
-//! reads. A client with handlers has one thread more, in which they are called one after the other.
+//! All blocking clients of a process share one background thread, which answers heartbeats whether or not anybody
+//! reads. A client with handlers has one more thread, on which they are called one after another.
 //!
 //! # With an async program
 //!
-//! The client may be used in `tokio::task::spawn_blocking`, `block_in_place`, actix-web's `web::block` and the like. In an
-//! async task it would block the thread that other tasks need: what would have to wait there returns an error of the kind
-//! [`ErrorKind::InsideRuntime`] instead. Only a task under `tokio::task::unconstrained` is not recognised.
+//! The client may be used in `tokio::task::spawn_blocking`, `block_in_place`, actix-web's `web::block` and the like. In
+//! an async task it would block the thread that other tasks need: a call that would have to wait there returns an error
+//! of the kind [`ErrorKind::InsideRuntime`] instead. Only a task under `tokio::task::unconstrained` is not recognised.
 
 mod builder;
 mod handle;
@@ -115,7 +115,7 @@ pub struct Client {
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RecvError {
-    /// None came in time.
+    /// No message came in time.
     #[error("no message came in time")]
     Timeout,
     /// The session is over.
@@ -131,8 +131,8 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// Fails if the URL cannot be used, the server cannot be reached or refuses, what answers is no Engine.IO server,
-    /// or this is called inside an async task.
+    /// Fails if the URL cannot be used, the server cannot be reached or refuses, the answer is not that of an Engine.IO
+    /// server, or this is called inside an async task.
     pub fn connect(url: &str) -> Result<Self, Error> {
         Self::builder(url).connect()
     }

@@ -36,8 +36,8 @@ impl ClientBuilder {
         self
     }
 
-    /// Calls `handler` once for each upgrade to WebSocket that was tried: with `Ok` when the session has moved there, or with
-    /// the error if that failed. The session then goes on by polling and has lost nothing.
+    /// Calls `handler` once for each attempt to upgrade to WebSocket: with `Ok` when the session has moved there, or
+    /// with the error. After an error, the session goes on by polling and has lost nothing.
     ///
     /// Not called for a session that began on a WebSocket. Messages that came before it may be handled after it.
     pub fn on_upgrade<F, Fut>(mut self, mut handler: F) -> Self

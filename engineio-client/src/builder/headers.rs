@@ -1,4 +1,4 @@
-//! Options for what every request carries: headers, credentials, cookies.
+//! Options for the headers, credentials and cookies of every request.
 
 use http::header::{AUTHORIZATION, COOKIE, HeaderMap, HeaderName, USER_AGENT};
 
@@ -86,7 +86,8 @@ impl<M> ClientBuilder<M> {
     }
 
     /// Keeps cookies in this jar, which the application can read and fill, and which other clients may share. It turns
-    /// [`cookies`](Self::cookies) on, and takes in those of [`cookie`](Self::cookie). Default: a jar of this client alone.
+    /// [`cookies`](Self::cookies) on, and also stores those of [`cookie`](Self::cookie). Default: a jar that only this
+    /// client uses.
     pub fn cookie_jar(mut self, jar: CookieJar) -> Self {
         self.jar = jar;
         self.cookies = true;

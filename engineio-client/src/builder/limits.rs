@@ -29,8 +29,8 @@ impl<M> ClientBuilder<M> {
         self
     }
 
-    /// Sets the largest poll response and the largest WebSocket message to accept, in bytes after decompression. Default:
-    /// 32 MiB. Servers put everything that is queued into one response.
+    /// Sets the largest poll response and the largest WebSocket message to accept, in bytes after decompression.
+    /// Default: 32 MiB. Servers put all queued messages into one response.
     pub const fn max_response(mut self, bytes: usize) -> Self {
         self.max_response = bytes;
         self
@@ -40,12 +40,11 @@ impl<M> ClientBuilder<M> {
     /// the server agrees. Default: off.
     ///
     /// The server may then compress its messages; [`max_response`](Self::max_response) limits a message after
-    /// decompression. A message that would not become smaller is sent uncompressed. Each message is compressed on its own
-    /// (no context takeover), so that an idle client needs no more memory than without compression.
+    /// decompression. A message that would not become smaller is sent uncompressed. Each message is compressed on its
+    /// own (no context takeover), so an idle client needs no more memory than without compression.
     ///
-    /// Compression saves bytes and costs time: some 10 µs for 4 KiB of JSON. Do not enable it where one message contains
-    /// both a secret and data that an attacker has chosen, over a network on which its size can be seen (as with CRIME and
-    /// BREACH).
+    /// It trades processor time for bytes: about 10 µs for 4 KiB of JSON. Do not enable it if a message holds both a
+    /// secret and text chosen by an attacker who can observe its size on the network (CRIME, BREACH).
     ///
     /// # Examples
     ///

@@ -84,7 +84,7 @@ pub struct ClientBuilder<M = Async> {
 /// Starts a thread that calls the handlers.
 pub(crate) type StartThread = fn(Handlers, Arc<Shared>) -> Result<(), Error>;
 
-/// The builder makes an async client.
+/// Marks a builder that makes an async client.
 #[derive(Debug)]
 pub struct Async;
 

@@ -1,4 +1,4 @@
-//! Options for the way to the server: connector, addresses, proxy, TLS.
+//! Options for the network: connector, addresses, proxy, redirects.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -118,11 +118,12 @@ impl<M> ClientBuilder<M> {
     /// Makes the connections of both transports with a service of the application, in place of name resolution and TCP: to a
     /// Unix socket, through Tor, or to a server in the same process.
     ///
-    /// The service gets the scheme, host and port to connect to, with the path `/`. Whatever it returns is used as a TCP
-    /// connection would be: the client speaks TLS over it for `https` and `wss`, with the options for TLS that it was given
-    /// and the host of the URL. A service that does TLS itself belongs in
+    /// The service gets the scheme, host and port to connect to, with the path `/`. Whatever it returns is used as a
+    /// TCP connection would be: the client speaks TLS over it for `https` and `wss`, with the options for TLS that it
+    /// was given and the host of the URL. A service that does TLS itself belongs in
     /// [`connector_with_tls`](Self::connector_with_tls). With a [`proxy`](Self::proxy), the service is asked for a
-    /// connection to the proxy. [`connect_timeout`](Self::connect_timeout) limits its time; the future is dropped then.
+    /// connection to the proxy. [`connect_timeout`](Self::connect_timeout) limits its time; after that, the future is
+    /// dropped.
     ///
     /// The service is cloned for each connection. At most three are open at a time: a poll, a POST, and the WebSocket.
     ///
@@ -155,8 +156,8 @@ impl<M> ClientBuilder<M> {
         self
     }
 
-    /// Sets a [`connector`](Self::connector) whose streams are already encrypted if the scheme is `https`, and already
-    /// checked to lead to the right server. The client adds no TLS, and its options for TLS have no effect.
+    /// Sets a [`connector`](Self::connector) that, if the scheme is `https`, returns streams that are already encrypted
+    /// and whose server is already authenticated. The client adds no TLS, and its options for TLS have no effect.
     ///
     /// It cannot be combined with a proxy: `connect` fails with [`ErrorKind::Invalid`](crate::ErrorKind::Invalid) then.
     pub fn connector_with_tls<S>(self, connector: S) -> Self
@@ -171,9 +172,9 @@ impl<M> ClientBuilder<M> {
         this
     }
 
-    /// Connects to this address when `host` is to be connected to, and asks no name server. The host keeps its name in
-    /// TLS and in the `Host` header. Port 0 stands for the port of the URL. Several addresses for one host are tried one
-    /// after the other, as those of a name server are. Names of proxies count too.
+    /// Connects to this address instead of resolving the name `host`. The host keeps its name in TLS and in the `Host`
+    /// header. Port 0 stands for the port of the URL. Several addresses for one host are tried in turn, like those of a
+    /// name server. This applies to the names of proxies too.
     ///
     /// # Examples
     ///
@@ -195,8 +196,8 @@ impl<M> ClientBuilder<M> {
         self
     }
 
-    /// Makes TCP connections from this address of the machine, which selects the network interface where each has its own.
-    /// Addresses of the server of the other IP family are not tried then. Default: the system chooses.
+    /// Makes TCP connections from this address of the machine, which selects the network interface if each has its own
+    /// address. Addresses of the server in the other IP family are then not tried. Default: the system chooses.
     ///
     /// For other socket options, such as TCP keep-alive or `SO_BINDTODEVICE`, use a [`connector`](Self::connector).
     pub const fn local_address(mut self, address: IpAddr) -> Self {
@@ -204,13 +205,13 @@ impl<M> ClientBuilder<M> {
         self
     }
 
-    /// Connects through a proxy, on both transports: `http://`, `https://` (the proxy is spoken to by TLS), `socks4://`,
-    /// `socks5://` (names are resolved by the client) or `socks5h://` (names are resolved by the proxy), with
-    /// `user:password@` if the proxy requires it. Default: none; environment variables are not read, unless
+    /// Connects through a proxy, on both transports: `http://`, `https://` (the connection to the proxy uses TLS),
+    /// `socks4://`, `socks5://` (names are resolved by the client) or `socks5h://` (names are resolved by the proxy),
+    /// with `user:password@` if the proxy requires it. Default: none; environment variables are not read, unless
     /// [`proxy_from_environment`](Self::proxy_from_environment) is called.
     ///
-    /// An `https` proxy must have a certificate that the client trusts, as a server must. It is never shown the
-    /// client's own.
+    /// An `https` proxy must have a certificate that the client trusts, as a server must. The client's own certificate
+    /// is never sent to it.
     pub fn proxy(mut self, url: &str) -> Self {
         match Proxy::parse(url) {
             Ok(proxy) => self.network.proxies = Proxies::One(proxy),
@@ -224,7 +225,7 @@ impl<M> ClientBuilder<M> {
     /// `HTTP_PROXY` is not read, because a web server may set it from a header of a request. The values are URLs as for
     /// [`proxy`](Self::proxy); without a scheme, it is `http`.
     ///
-    /// `no_proxy` or `NO_PROXY` excepts servers, as a list with commas: `example.com` (with all names below it),
+    /// `no_proxy` or `NO_PROXY` excludes servers, as a comma-separated list: `example.com` (with all names below it),
     /// `192.0.2.0/24`, `::1`, or `*` for all.
     ///
     /// The variables are read by this call. A value that cannot be used is reported by `connect`.

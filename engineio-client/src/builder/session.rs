@@ -28,8 +28,7 @@ impl<M> ClientBuilder<M> {
 
     /// Sets whether the other transports are tried if the first one cannot open a session. Default: no.
     ///
-    /// If all of them fail, the error is that of the last one, unless only an earlier one was refused by the server: then
-    /// it is that refusal.
+    /// If all fail, the error is that of the last one, or, if the server refused only an earlier one, that refusal.
     pub const fn try_all_transports(mut self, try_all: bool) -> Self {
         self.try_all = try_all;
         self

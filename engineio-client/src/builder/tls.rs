@@ -39,7 +39,7 @@ impl<M> ClientBuilder<M> {
     }
 
     /// Trusts these certificates too: one or more, in PEM. A self-signed certificate of the server is trusted for this
-    /// server, also if it is marked as one of an authority, as `openssl req -x509` does.
+    /// server, even if it is marked as that of an authority, as `openssl req -x509` does.
     pub fn root_certificate(mut self, pem: &[u8]) -> Self {
         self.network.tls.roots.push(pem.to_owned());
         self
@@ -52,13 +52,13 @@ impl<M> ClientBuilder<M> {
         self
     }
 
-    /// Sets whether certificates are verified as the operating system does it, with its trust store, to which companies
-    /// and antivirus programs add their own authorities. Default: no, but with the authorities of the web that this crate
-    /// brings along.
+    /// Sets whether certificates are verified by the rules of the operating system, with its trust store, to which
+    /// companies and antivirus programs add their own authorities. Default: no; the authorities of the web that this
+    /// crate includes are used.
     ///
     /// The verifier of the system is used on Windows, macOS, iOS and Android; elsewhere that of rustls, with the
-    /// certificates found in the usual files, or in `SSL_CERT_FILE` and `SSL_CERT_DIR`. They are read by `connect`. Those
-    /// given to [`root_certificate`](Self::root_certificate) are trusted too, but on Android;
+    /// certificates found in the usual files, or in `SSL_CERT_FILE` and `SSL_CERT_DIR`. They are read by `connect`.
+    /// Those given to [`root_certificate`](Self::root_certificate) are trusted too, except on Android;
     /// [`built_in_roots`](Self::built_in_roots) has no effect.
     #[cfg(feature = "rustls-platform-verifier")]
     pub const fn platform_verifier(mut self, platform: bool) -> Self {

@@ -1,4 +1,4 @@
-//! Handles: the part of a client that any task may have.
+//! Handles, by which any task can send to the server and end the session.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -12,7 +12,8 @@ use crate::{Error, FlushError, SendError};
 
 /// Sends to a server and ends the session, from any task or handler. Cheap to clone.
 ///
-/// It does not keep the client alive: when the [`Client`](super::Client) is dropped, the handle says that the session is closed.
+/// It does not keep the client alive: after the [`Client`](super::Client) is dropped, the session is closed for the
+/// handle too.
 ///
 /// # Examples
 ///
@@ -113,7 +114,8 @@ impl Handle {
         self.shared.lock().session.is_open()
     }
 
-    /// Returns why the last session ended, as [`Client::disconnect_reason`](super::Client::disconnect_reason) does.
+    /// Returns the reason for the end of the last session, as
+    /// [`Client::disconnect_reason`](super::Client::disconnect_reason) does.
     #[must_use]
     pub fn disconnect_reason(&self) -> Option<DisconnectReason> {
         let state = self.shared.lock();
@@ -123,7 +125,8 @@ impl Handle {
         closed.or(state.reason)
     }
 
-    /// Returns what went wrong when the last session ended, as [`Client::disconnect_error`](super::Client::disconnect_error) does.
+    /// Returns the error that ended the last session, as [`Client::disconnect_error`](super::Client::disconnect_error)
+    /// does.
     #[must_use]
     pub fn disconnect_error(&self) -> Option<Error> {
         self.shared.lock().error.clone()

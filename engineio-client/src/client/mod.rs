@@ -22,14 +22,14 @@ use crate::{ClientBuilder, Error, SendError};
 
 /// A client that is connected to a server.
 ///
-/// It is a [`Stream`] of the server's messages and a [`Sink`](futures_sink::Sink) for the application's. The stream ends when the session
-/// is over, which is not an error: [`disconnect_reason`](Self::disconnect_reason) tells why, and
-/// [`disconnect_error`](Self::disconnect_error) what went wrong, if anything did. Heartbeats and the upgrade to
-/// WebSocket happen in a task of the client's own, whether or not the stream is read; a stream that is not read for
-/// long slows the server down, once [`inbox_limit`](ClientBuilder::inbox_limit) is reached.
+/// It is a [`Stream`] of the server's messages and a [`Sink`](futures_sink::Sink) for the application's. The stream
+/// ends when the session is over, which is not an error: [`disconnect_reason`](Self::disconnect_reason) returns the
+/// reason, and [`disconnect_error`](Self::disconnect_error) the error, if there was one. Heartbeats and the upgrade to
+/// WebSocket happen in a separate task, whether or not the stream is read. If it is not read for so long that
+/// [`inbox_limit`](ClientBuilder::inbox_limit) is reached, the client stops reading from the server (back pressure).
 ///
 /// Dropping the client ends the session at once, and that task within a second or when its handlers have returned. To
-/// let what is queued go out first, use [`close`](Self::close). For other tasks there is [`handle`](Self::handle).
+/// send the queued messages first, use [`close`](Self::close). For other tasks, there is [`handle`](Self::handle).
 ///
 /// # Cancel safety
 ///
@@ -128,9 +128,9 @@ impl Client {
         self.handle.try_send(message)
     }
 
-    /// Waits until the messages that were queued before the call have left for the server: by polling until it has answered
-    /// their POST, on a WebSocket until they are handed to the operating system. Neither shows that the application at the
-    /// other end has handled them.
+    /// Waits until the messages that were queued before the call have left for the server: with polling, until it has
+    /// answered their POST; on a WebSocket, until they are handed to the operating system. Neither shows that the
+    /// application at the other end has handled them.
     ///
     /// With [`SinkExt`](https://docs.rs/futures-util/latest/futures_util/sink/trait.SinkExt.html) in scope this method, and
     /// not that of the trait, is called; both wait for a message that [`feed`] left with the client.
@@ -140,8 +140,8 @@ impl Client {
     /// # Errors
     ///
     /// Fails if a session ended before that: messages are lost, or the server may not have them.
-    /// [`take_unsent`](Self::take_unsent) has those that it has certainly not seen. It does not fail for messages on their
-    /// way when the server closed the session.
+    /// [`take_unsent`](Self::take_unsent) returns those that the server has certainly not seen. It does not fail for
+    /// messages that were on their way when the server closed the session.
     pub async fn flush(&mut self) -> Result<(), FlushError> {
         if self.unsent.is_some() {
             // Without it the queue is not what the application has handed over.
@@ -205,15 +205,16 @@ impl Client {
         self.handle.upgraded()
     }
 
-    /// Returns why the upgrade of the current session to WebSocket failed, or `None` if it has not. The session goes on by
-    /// polling then.
+    /// Returns the reason why the upgrade of the current session to WebSocket failed, or `None` if it has not failed.
+    /// After a failure, the session goes on by polling.
     #[must_use]
     pub fn upgrade_error(&self) -> Option<Error> {
         self.handle.upgrade_error()
     }
 
-    /// Waits until the upgrade to WebSocket has succeeded or failed, and returns the transport of the session. Takes at most
-    /// [`upgrade_timeout`](ClientBuilder::upgrade_timeout), and no time where there is nothing to decide.
+    /// Waits until the upgrade to WebSocket has succeeded or failed, and returns the transport of the session. Takes at
+    /// most [`upgrade_timeout`](ClientBuilder::upgrade_timeout), and returns at once if the session will not be
+    /// upgraded.
     pub async fn settled(&self) -> Transport {
         self.handle.settled().await
     }
@@ -224,15 +225,15 @@ impl Client {
         self.handle.is_open()
     }
 
-    /// Returns why the last session ended, or `None` while the first one lasts. Attempts to reconnect that fail do not
-    /// change it.
+    /// Returns the reason for the end of the last session, or `None` while the first one lasts. Attempts to reconnect
+    /// that fail do not change it.
     #[must_use]
     pub fn disconnect_reason(&self) -> Option<DisconnectReason> {
         self.handle.disconnect_reason()
     }
 
-    /// Returns what went wrong when the last session ended, or, once the client has given up reconnecting, in its last
-    /// attempt. `None` if one side wished the end.
+    /// Returns the error that ended the last session or, once the client has given up reconnecting, that of its last
+    /// attempt. `None` if one side ended the session on purpose.
     #[must_use]
     pub fn disconnect_error(&self) -> Option<Error> {
         self.handle.disconnect_error()
@@ -242,7 +243,7 @@ impl Client {
     /// Waits until that is done, at most for [`close_timeout`](ClientBuilder::close_timeout) and a second, and until the
     /// handlers have returned.
     ///
-    /// Messages that came before can still be read.
+    /// Messages that arrived before can still be read.
     ///
     /// # Cancel safety
     ///
@@ -252,13 +253,13 @@ impl Client {
         self.handle.wait().await;
     }
 
-    /// Ends the session at once. What is queued is not sent; [`take_unsent`](Self::take_unsent) hands it back.
+    /// Ends the session at once. Queued messages are not sent; [`take_unsent`](Self::take_unsent) returns them.
     pub fn abort(&self) {
         self.handle.abort();
     }
 
     /// Spawns a task that ends with the client: when the session is over and no new one will be opened, the task is
-    /// dropped where it stands. The result is `None` then.
+    /// dropped at its next suspension point, and the result is `None`.
     ///
     /// # Panics
     ///

@@ -37,7 +37,7 @@ pub enum SinkError {
     Lost,
 }
 
-/// The error of [`Client::flush`] and of its like.
+/// The error of [`Client::flush`] and of the other methods that flush.
 ///
 /// ```no_run
 /// use engineio_client::{Client, FlushError};

@@ -124,7 +124,7 @@ pub(super) fn upgrade_failure(failure: Option<ProbeFailure>, settings: &Settings
         }
         Some(ProbeFailure::WrongAnswer) => {
             let message = format!(
-                "{target} answered the probe of the upgrade with something else than `3probe`"
+                "{target} answered the probe of the upgrade with something other than `3probe`"
             );
             Error::new(ErrorKind::Protocol, message)
         }

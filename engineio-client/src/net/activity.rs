@@ -1,4 +1,4 @@
-//! The last thing that was seen on a connection, by which one that the server had closed is told from one that broke.
+//! The last activity on a connection, which distinguishes one that the server had closed from one that broke.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};

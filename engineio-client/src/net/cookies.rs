@@ -1,4 +1,4 @@
-//! Cookies: what keeps a client at the same instance behind a load balancer.
+//! Cookies, by which a load balancer keeps a client on the same instance.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -16,13 +16,13 @@ const MAX_COOKIES_OF_ALL: usize = 500;
 
 /// The cookies of one or more clients, which the application can read and fill. Cheap to clone: clones share their content.
 ///
-/// Cookies go back only to the very host that set them, whatever `Domain` says, to the paths that they are for (RFC 6265 §
-/// 5.1.4), and over `https` only if they are `Secure`. A jar holds at most 50 cookies of one host and 500 in all, of up to
-/// 4,096 bytes each; more are ignored until others have expired.
+/// Cookies are sent only to the very host that set them, whatever `Domain` says, only for the paths that they cover
+/// (RFC 6265 § 5.1.4), and only over `https` if they are `Secure`. A jar holds at most 50 cookies of one host and 500
+/// in all, of up to 4,096 bytes each; more are ignored until others have expired.
 ///
 /// # Examples
 ///
-/// Takes a cookie of an earlier request along, and shares all cookies between two clients:
+/// Reuses a cookie of an earlier request, and shares all cookies between two clients:
 ///
 /// ```no_run
 /// # async fn example() -> Result<(), engineio_client::Error> {
@@ -56,13 +56,13 @@ impl CookieJar {
     }
 
     /// Stores a cookie, given as the value of a `Set-Cookie` header, as if the server at this URL had sent it. Returns
-    /// whether the jar has taken it in; one that is over deletes that of the same name and path, and is taken in too.
+    /// whether the jar has accepted it; an expired cookie is accepted and deletes the one of the same name and path.
     pub fn store(&self, url: &str, set_cookie: impl AsRef<[u8]>) -> bool {
         let uri = url.parse::<Uri>().ok().filter(|uri| uri.scheme().is_some());
         uri.is_some_and(|uri| self.store_one(&uri, set_cookie.as_ref()))
     }
 
-    /// Returns the value of the `Cookie` header for a request to this URL, or `None` if no cookie belongs to it.
+    /// Returns the value of the `Cookie` header for a request to this URL, or `None` if no cookie applies to it.
     #[must_use]
     pub fn header(&self, url: &str) -> Option<HeaderValue> {
         self.header_for(&url.parse().ok()?)

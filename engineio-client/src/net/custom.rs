@@ -1,4 +1,4 @@
-//! The application's connector, with its type forgotten.
+//! The application's connector, with its type erased.
 
 use std::fmt;
 use std::future::poll_fn;

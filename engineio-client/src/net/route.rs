@@ -1,4 +1,4 @@
-//! The way of a session's requests: to the target, until a redirect of the handshake leads elsewhere.
+//! The target and the connections of a session's requests, which a redirect of the handshake may change.
 
 use std::future::Future;
 
@@ -25,8 +25,8 @@ pub enum Redirects {
     /// Those that keep scheme, host and port, and those from `http` to `https` on the same host.
     #[default]
     SameHost,
-    /// All. On the way to another host or port, or from `https` to `http`, the headers of the application, its query
-    /// parameters and its client certificate stay behind; only `user-agent` is sent on.
+    /// All. To another host or port, or from `https` to `http`, the application's headers (except `user-agent`), query
+    /// parameters and client certificate are not sent.
     Any,
 }
 

@@ -18,16 +18,16 @@ use crate::{Error, ErrorKind};
 /// Decides when and how often a client connects again. Without a policy, given to
 /// [`ClientBuilder::reconnect`](crate::ClientBuilder::reconnect), it never does.
 ///
-/// The delay (exponential back-off with jitter) doubles from attempt to attempt, up to a maximum, and is spread at random so
-/// that the clients of a server that was restarted do not all come at once. A session that
-/// [lasts](Self::reset_after) resets it. If the server asked for a longer delay by `Retry-After`, the client waits for that
-/// in addition, up to [`max_retry_after`](Self::max_retry_after).
+/// The delay (exponential back-off with jitter) doubles from attempt to attempt, up to a maximum, and is randomized so
+/// that the clients of a restarted server do not all reconnect at once. A session that [lasts](Self::reset_after)
+/// resets it. If the server asked for a longer delay by `Retry-After`, the client waits for that in addition, up to
+/// [`max_retry_after`](Self::max_retry_after).
 ///
-/// Messages that were queued when a session ended are not sent in the next one, whose server may expect something else
-/// first: they are handed back, to [`on_disconnect`](crate::ClientBuilder::on_disconnect) or by
-/// [`Client::take_unsent`](crate::Client::take_unsent). What is sent after that waits for the next session. Messages of
-/// earlier sessions can still be read; while more than [`inbox_limit`](crate::ClientBuilder::inbox_limit) of them wait for
-/// that, no new session is opened, and nothing can be sent.
+/// Messages that were queued when a session ended are not sent in the next one, because the server may expect other
+/// messages first: they are handed back, to [`on_disconnect`](crate::ClientBuilder::on_disconnect) or by
+/// [`Client::take_unsent`](crate::Client::take_unsent). Messages sent after that wait for the next session. Messages of
+/// earlier sessions can still be read; while more than [`inbox_limit`](crate::ClientBuilder::inbox_limit) of them are
+/// unread, no new session is opened, and nothing can be sent.
 ///
 /// # Examples
 ///
@@ -70,7 +70,7 @@ type OnFailedAttempt = Arc<dyn Fn(&FailedAttempt) + Send + Sync>;
 /// Asks the application for headers and query parameters.
 type Renew = Arc<dyn Fn() -> BoxFuture<'static, Result<Renewal, BoxError>> + Send + Sync>;
 
-/// An attempt to connect that opened no session; given to the closure of [`Reconnect::on_failed_attempt`].
+/// A failed attempt to connect; given to the closure of [`Reconnect::on_failed_attempt`].
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct FailedAttempt {
@@ -114,8 +114,8 @@ impl fmt::Debug for Reconnect {
 }
 
 impl Reconnect {
-    /// Creates the default policy: a delay of one second at first and of 30 s at most, spread by half; ten attempts in a row;
-    /// not for the first connection.
+    /// Creates the default policy: delays from 1 s to 30 s, randomized by half; ten attempts in a row; not for the
+    /// first connection.
     #[must_use]
     pub const fn new() -> Self {
         Self {
@@ -149,8 +149,8 @@ impl Reconnect {
 
     /// Sets how many attempts in a row the client makes before it gives up. Default: 10, which take some three minutes.
     ///
-    /// 0 means that it never connects again, unlike in clients where 0 is no limit; `u32::MAX` is a limit that nobody reaches.
-    /// For no limit, use [`unlimited_attempts`](Self::unlimited_attempts).
+    /// 0 means that it never reconnects, unlike in clients where 0 means no limit. For no limit, use
+    /// [`unlimited_attempts`](Self::unlimited_attempts).
     #[must_use]
     pub const fn max_attempts(mut self, attempts: u32) -> Self {
         self.max_attempts = Some(attempts);
@@ -164,8 +164,8 @@ impl Reconnect {
         self
     }
 
-    /// Sets the part of a delay by which it may be longer or shorter at random, from 0 to 1. Default: 0.5. At the maximum
-    /// delay the spread lies below it, so that the clients of one server do not meet there.
+    /// Sets the fraction of a delay, from 0 to 1, by which it may be randomly longer or shorter. Default: 0.5. No delay
+    /// exceeds the maximum; there, delays are only shortened, so that they still differ between clients.
     #[must_use]
     pub const fn jitter(mut self, part: f64) -> Self {
         // What is not a number fails every comparison.
@@ -175,8 +175,8 @@ impl Reconnect {
 
     /// Sets how long a session must last to reset the delay and the number of attempts. Default: 10 s.
     ///
-    /// A session that ends sooner counts as a failed attempt: a server that accepts clients and drops them at once is left
-    /// alone more and more.
+    /// A session that ends sooner counts as a failed attempt: the client thus waits longer and longer for a server that
+    /// accepts it and drops it at once.
     #[must_use]
     pub const fn reset_after(mut self, duration: Duration) -> Self {
         self.reset_after = duration;
@@ -191,15 +191,15 @@ impl Reconnect {
         self
     }
 
-    /// Sets whether the policy holds for the first connection too: `connect` then returns once it has succeeded, or when the
-    /// policy gives up. Default: no, an error of the first attempt is returned at once.
+    /// Sets whether the policy applies to the first connection too: `connect` then returns once it has succeeded, or
+    /// when the policy gives up. Default: no; an error of the first attempt is returned at once.
     #[must_use]
     pub const fn first_connection(mut self, first: bool) -> Self {
         self.first_connection = first;
         self
     }
 
-    /// Sets whether a session begins on a WebSocket if the one before was on a WebSocket in the end. Default: no.
+    /// Sets whether a session begins on a WebSocket if the previous one was on a WebSocket when it ended. Default: no.
     ///
     /// This saves the upgrade. If the WebSocket fails, the same attempt goes on with the configured transports. The option
     /// is `rememberUpgrade` of engine.io-client.
@@ -209,11 +209,11 @@ impl Reconnect {
         self
     }
 
-    /// Decides by the reason and the error of an end, or of a failed attempt, whether the client connects again.
+    /// Decides whether the client reconnects, given the reason and the error of a session's end or of a failed attempt.
     ///
-    /// Default: it does, unless an option cannot be used ([`ErrorKind::Invalid`]), or the server or the proxy has refused an
-    /// attempt for its credentials (status 401, 403 or 407) and no [`renew`](Self::renew) brings new ones. A client that was
-    /// closed by its application, or by the panic of a handler, never connects again.
+    /// Default: it does, unless an option cannot be used ([`ErrorKind::Invalid`]), or the server or the proxy has
+    /// refused an attempt for its credentials (status 401, 403 or 407) and no [`renew`](Self::renew) brings new ones. A
+    /// client that was closed by its application, or by a panic in a handler, never reconnects.
     ///
     /// ```
     /// use engineio_client::{DisconnectReason, Reconnect};
@@ -230,11 +230,11 @@ impl Reconnect {
         self
     }
 
-    /// Calls a closure for each attempt that opened no session, with the delay before the next one; the last call, if the
-    /// client gives up, is without such a delay.
+    /// Calls a closure for each failed attempt, with the delay before the next one, or without a delay if the client
+    /// gives up.
     ///
-    /// Not called for the first connection unless the policy [holds for it](Self::first_connection): `connect` returns that
-    /// error. The closure runs in the task of the client and must not block.
+    /// Not called for the first connection unless the policy [applies to it](Self::first_connection): `connect` returns
+    /// that error. The closure runs in the task of the client and must not block.
     #[must_use]
     pub fn on_failed_attempt<F>(mut self, hear: F) -> Self
     where
@@ -244,9 +244,9 @@ impl Reconnect {
         self
     }
 
-    /// Asks for headers and query parameters before each attempt but the first, for a token that expires for example. They
-    /// take the place of those with the same names, for this session and those after it. Default: those of the builder for
-    /// all sessions.
+    /// Asks for headers and query parameters before each attempt but the first, for a token that expires for example.
+    /// They replace those with the same names, for this session and later ones. Default: those of the builder for all
+    /// sessions.
     ///
     /// The closure is called when the delay is over. If its future fails, or takes longer than
     /// [`request_timeout`](crate::ClientBuilder::request_timeout), the attempt has failed, with an error of the kind

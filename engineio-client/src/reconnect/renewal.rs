@@ -5,8 +5,8 @@ use http::{HeaderMap, HeaderName, HeaderValue, header::AUTHORIZATION};
 use crate::Error;
 use crate::net::proxy::secret;
 
-/// Headers and query parameters for the next session, which take the place of those with the same names; see
-/// [`Reconnect::renew`](super::Reconnect::renew). Default: none, which leaves everything as it was.
+/// Headers and query parameters for the next session, which replace those with the same names; see
+/// [`Reconnect::renew`](super::Reconnect::renew). Default: none, which changes nothing.
 ///
 /// # Examples
 ///

@@ -81,7 +81,7 @@ pub enum Event {
 pub enum ProbeFailure {
     /// The link could not be opened, or was closed before the upgrade was complete.
     Closed(DisconnectReason),
-    /// The server answered the probe with something else than `3probe`.
+    /// The server answered the probe with something other than `3probe`.
     WrongAnswer,
     /// The upgrade was not complete within [`Config::upgrade_timeout`](super::Config::upgrade_timeout).
     Timeout,
