@@ -11,10 +11,10 @@ thread_local! {
     static COMPRESSOR: RefCell<Option<Compress>> = const { RefCell::new(None) };
 }
 
-/// Runs `run` with the raw DEFLATE compressor of this thread, if there is one yet.
+/// Calls `run` with the raw DEFLATE compressor of this thread, or with `None` if it has none yet.
 ///
-/// [`fresh`] makes it ready for a message. A compressor that was stopped half-way must be taken out: zlib-rs 0.6.8,
-/// which any crate of the program can switch on, keeps a position over the reset and panics at the next message.
+/// [`fresh`] makes it ready for a message. A compressor that was stopped half-way must be removed: zlib-rs 0.6.8, which
+/// any crate of the program can enable, keeps a position across the reset and panics at the next message.
 ///
 /// # Panics
 ///
@@ -23,7 +23,7 @@ pub fn with_compressor<T>(run: impl FnOnce(&mut Option<Compress>) -> T) -> T {
     COMPRESSOR.with_borrow_mut(run)
 }
 
-/// Resets a compressor of level 1 for the next message, or makes one.
+/// Resets the compressor, of level 1, for the next message, or creates one.
 pub fn fresh(compressor: &mut Option<Compress>) -> &mut Compress {
     let compress = compressor.get_or_insert_with(|| Compress::new(Compression::fast(), false));
     compress.reset();

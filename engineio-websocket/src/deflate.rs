@@ -1,13 +1,13 @@
 //! Compresses and decompresses messages (permessage-deflate, RFC 7692 § 7.2).
 //!
-//! Nothing of a message is kept for the next one of its connection, so compressor and decompressor belong to the thread;
-//! the compressor is the one that serves poll responses.
+//! No state is kept from one message of a connection to the next, so compressor and decompressor belong to the thread;
+//! the compressor is the one that also compresses poll responses.
 //!
-//! # Why level 1, and room for more than is of use
+//! # Why level 1, and why the output may grow too large
 //!
-//! Microseconds per message of JSON, and what is left of it; for noise, which no level makes smaller, the time until that
-//! is known. The median of 41 rounds on one core of an AMD EPYC, release build with thin LTO, flate2 1.1.10 on
-//! miniz_oxide 0.9.1:
+//! Microseconds per message of JSON, and the size of the result; for noise, which no level makes smaller, the time
+//! until that is known. The median of 41 rounds on one core of an AMD EPYC, release build with thin LTO, flate2 1.1.10
+//! on miniz_oxide 0.9.1:
 //!
 //! | message | level 1 | level 2 | level 4 | level 6 | decompressed | noise, level 1 | noise, level 6 |
 //! |---|---|---|---|---|---|---|---|
@@ -17,9 +17,9 @@
 //! | 64 KiB | 74 (23 %) | 217 (20 %) | 453 (18 %) | 1,023 (17 %) | 65 | 185 | 1,010 |
 //! | 1 MB | 2,933 (23 %) | 3,848 (19 %) | 7,509 (17 %) | 18,191 (16 %) | 2,154 | 3,359 | 21,334 |
 //!
-//! Level 1 takes a third to three quarters of the time of level 2 and leaves a tenth to a fifth more. A compressor that
-//! is stopped when the result becomes too large must not be used again (see `compressor`), and a new one costs up to
-//! 90 µs; so a result that is of no use has room too.
+//! Level 1 takes a third to three quarters of the time of level 2, and its result is a tenth to a fifth larger. A
+//! compressor that is stopped when the result becomes too large must not be used again (see `compressor`), and a new
+//! one costs up to 90 µs; so there is room even for a result that is then discarded.
 //!
 //! # Why a thread remembers messages
 //!

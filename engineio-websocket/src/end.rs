@@ -14,7 +14,7 @@ pub struct CloseFrame {
     pub reason: Box<str>,
 }
 
-/// A rule of RFC 6455, RFC 7692 or the framing of a packet stream, or a limit, that the peer did not keep.
+/// A violation by the peer of RFC 6455, RFC 7692, the framing of a packet stream, or a limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Violation {
@@ -26,12 +26,12 @@ pub enum Violation {
     NotDeflated,
     /// A packet of a stream had no bytes.
     Empty,
-    /// A frame broke the framing rules in the way that is named here.
+    /// A frame broke a framing rule, which is named here.
     Protocol(&'static str),
 }
 
 impl Violation {
-    /// Returns the close code that tells the peer about it (RFC 6455 § 7.4.1).
+    /// Returns the close code for the violation (RFC 6455 § 7.4.1).
     #[must_use]
     pub const fn close_code(self) -> u16 {
         match self {
@@ -68,7 +68,7 @@ pub enum End {
     Eof,
     /// The connection broke.
     Io(io::Error),
-    /// The peer broke a rule. The code of the close frame that is sent to it says so.
+    /// The peer broke a rule. The close frame that is sent to it has the matching code.
     Violation(Violation),
 }
 
@@ -82,7 +82,7 @@ impl End {
         }
     }
 
-    /// Returns the reason for which a server ends the session.
+    /// Returns the reason with which a server ends the session.
     #[must_use]
     pub const fn reason(&self) -> DisconnectReason {
         match self {

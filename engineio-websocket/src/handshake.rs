@@ -1,6 +1,6 @@
-//! The client's half of the opening handshake (RFC 6455 § 4.1), and the proof that both sides compute.
+//! The client's half of the opening handshake (RFC 6455 § 4.1), and the accept key that both sides compute.
 //!
-//! The HTTP messages themselves are sent and read by an HTTP library; this adds and checks their headers.
+//! An HTTP library sends and reads the HTTP messages; this module adds and checks their headers.
 
 use std::io;
 
@@ -20,8 +20,7 @@ const GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 
 /// Computes the value of `Sec-WebSocket-Accept` that proves that a server has read a key (RFC 6455 § 4.2.2).
 ///
-/// These few lines over a hash are all that is needed of an opening handshake beside HTTP, which is why no WebSocket
-/// library is used for it.
+/// Apart from HTTP and this hash, an opening handshake needs nothing, so no WebSocket library is used for it.
 ///
 /// # Examples
 ///
@@ -75,7 +74,7 @@ pub enum HandshakeError {
     #[error("`Sec-WebSocket-Extensions` has an extension that was not offered")]
     Extension,
     /// The answer agrees to permessage-deflate in a way that was not offered (RFC 7692 § 7.1).
-    #[error("the answer breaks the offer of permessage-deflate")]
+    #[error("the answer accepts permessage-deflate in a way that was not offered")]
     Deflate,
     /// The answer selects a subprotocol that was not requested, or several.
     #[error("`Sec-WebSocket-Protocol` has a subprotocol that was not requested")]
@@ -83,7 +82,7 @@ pub enum HandshakeError {
 }
 
 impl ClientHandshake {
-    /// Begins a handshake with a random key. With `deflate`, permessage-deflate is offered.
+    /// Creates a handshake with a random key. With `deflate`, permessage-deflate is offered.
     ///
     /// # Errors
     ///
@@ -98,9 +97,9 @@ impl ClientHandshake {
         })
     }
 
-    /// Adds the headers of the handshake to those of a request, in place of any that are there. The subprotocols that
-    /// the request asks for already are remembered for the check; its extensions are dropped, since only
-    /// permessage-deflate is implemented.
+    /// Adds the headers of the handshake to those of a request, replacing any that are there. The subprotocols that the
+    /// request already asks for are remembered for the check; its extensions are dropped, since only permessage-deflate
+    /// is implemented.
     pub fn apply(&mut self, headers: &mut HeaderMap) {
         let values = headers.get_all(SEC_WEBSOCKET_PROTOCOL).iter();
         let protocols = values.filter_map(|value| value.to_str().ok());

@@ -29,7 +29,7 @@ pub(crate) struct Input {
     bytes: Vec<u8>,
     start: usize,
     end: usize,
-    /// The payload of a large frame as far as it came. While there is one, `bytes` has nothing.
+    /// The part of a large frame's payload that has arrived. While there is one, `bytes` is empty.
     large: Vec<u8>,
 }
 

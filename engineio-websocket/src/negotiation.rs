@@ -1,7 +1,8 @@
 //! The negotiation of permessage-deflate in a handshake (RFC 7692 § 5 and § 7.1).
 //!
-//! Both roles agree to one thing only: neither side keeps anything of one message for the next (`no_context_takeover`),
-//! so that an idle connection holds no state of a compressor. A server may say so of both sides unasked (§ 7.1.1).
+//! Both roles agree only to compression without state between messages, on both sides (`no_context_takeover`), so that
+//! an idle connection holds no state of a compressor. A server may require this of both sides without being asked (§
+//! 7.1.1).
 
 use http::header::SEC_WEBSOCKET_EXTENSIONS;
 use http::{HeaderMap, HeaderValue};
@@ -18,8 +19,8 @@ const AGREED_WITH_WINDOW: HeaderValue = HeaderValue::from_static(
     "permessage-deflate; server_no_context_takeover; client_no_context_takeover; server_max_window_bits=15",
 );
 
-/// Returns the answer to the first offer that can be accepted, or `None` if there is none. That is not an error: nothing is
-/// compressed.
+/// Returns the answer to the first offer that can be accepted, or `None` if there is none. That is not an error:
+/// messages are then not compressed.
 pub fn negotiate(headers: &HeaderMap) -> Option<HeaderValue> {
     headers
         .get_all(SEC_WEBSOCKET_EXTENSIONS)

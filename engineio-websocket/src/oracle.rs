@@ -1,4 +1,4 @@
-//! The parser against tungstenite's, on thousands of streams of frames, most of them damaged.
+//! Compares the parser with tungstenite's, on thousands of streams of frames, most of them damaged.
 
 use std::io::{self, Cursor, Read, Write};
 

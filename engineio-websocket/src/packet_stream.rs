@@ -97,7 +97,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> PacketStream<IO> {
         self.max_payload = max_payload;
     }
 
-    /// Reads the next packet; `None` if much was read that completed none.
+    /// Reads the next packet; `None` if much was read without completing one.
     pub fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Option<Received>> {
         let mut read = 0;
         loop {
@@ -116,8 +116,8 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> PacketStream<IO> {
         }
     }
 
-    /// Returns the next packet of those that were read already. It calls no code of others, so that it can be used under a
-    /// lock.
+    /// Returns the next packet of those that were already read. It calls no code of the stream, so it can be used under
+    /// a lock.
     pub fn parse_plain(&mut self) -> Option<Received> {
         if let Some(reason) = self.ended {
             return Some(Received::Closed(reason));
@@ -169,7 +169,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> PacketStream<IO> {
         self.end = Some(Box::new(end));
     }
 
-    /// Encodes a packet behind what is queued. Whether there is room is for the caller to ask before.
+    /// Encodes a packet behind the queued ones. The caller must check for room first.
     pub fn write(&mut self, frame: Frame) {
         if self.closing {
             return;

@@ -1,4 +1,4 @@
-//! Frames of a peer, out of the bytes that were read (RFC 6455 § 5).
+//! Parses the frames of a peer from the bytes that were read (RFC 6455 § 5).
 
 use std::borrow::Cow;
 

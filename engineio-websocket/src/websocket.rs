@@ -14,10 +14,10 @@ use crate::output::{Output, WRITE_BUFFER};
 use crate::parser::{COMPRESSED, Compressed, Parsed, Parser};
 use crate::{End, deflate};
 
-/// The side of a connection, which decides about masks (RFC 6455 § 5.1).
+/// The side of a connection, which determines masking (RFC 6455 § 5.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
-    /// Sends frames without a mask, and refuses those of the peer that have none.
+    /// Sends frames unmasked, and refuses unmasked ones of the peer.
     Server,
     /// Masks its frames, and refuses masked ones of the peer.
     Client,
@@ -110,10 +110,10 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> WebSocket<IO> {
         self
     }
 
-    /// Reads the next frame; `None` if much was read that brought none: pings, pongs and parts of messages.
+    /// Reads the next frame; `None` if much was read that completed none: pings, pongs and parts of messages.
     ///
-    /// Pings and close frames are answered by the next flush. A caller that reads in a loop should count a `None` for
-    /// 128 KiB of what it reads before other tasks get their turn.
+    /// Pings and close frames are answered by the next flush. A caller that reads in a loop and limits its bytes per
+    /// turn should count a `None` as 128 KiB.
     pub fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Option<Received>> {
         let mut read = 0;
         loop {
@@ -137,14 +137,14 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> WebSocket<IO> {
         }
     }
 
-    /// Returns the next frame of those that were read already, unless it is compressed: it reads and decompresses
-    /// nothing and calls no code of others, so that it can be used under a lock.
+    /// Returns the next frame of those that were already read, unless it is compressed. It reads and decompresses
+    /// nothing and calls no code of the stream, so it can be used under a lock.
     pub fn parse_plain(&mut self) -> Option<Received> {
         self.parse(Compressed::Leave)
     }
 
-    /// Returns the compressed length of the message that the last [`poll_read`](Self::poll_read) returned, in bytes, once; 0 if
-    /// it was not compressed. It may be far larger than the message, and decompressing it was the work then.
+    /// Returns the compressed length of the message that the last [`poll_read`](Self::poll_read) returned, in bytes,
+    /// once; 0 if it was not compressed. It may be far larger than the message, and is then a measure of the work.
     pub const fn take_compressed_len(&mut self) -> usize {
         self.parser.take_decompressed()
     }
@@ -181,7 +181,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> WebSocket<IO> {
         self.end = Some(Box::new(end));
     }
 
-    /// Encodes a frame behind what is queued. Whether there is room is for the caller to ask before.
+    /// Encodes a frame behind the queued ones. The caller must check for room first.
     pub fn write(&mut self, frame: Frame) {
         if self.closing {
             return;
