@@ -13,7 +13,7 @@ use web_transport_quinn::crypto::sha256;
 /// A certificate chain with its private key.
 ///
 /// Browsers accept a certificate of an authority that they trust, or one whose hash the page has named
-/// (`serverCertificateHashes`). The latter must be of ECDSA with the curve P-256, and valid for 14 days at most.
+/// (`serverCertificateHashes`). The latter must use ECDSA with the curve P-256 and be valid for at most 14 days.
 ///
 /// ```
 /// use engineio_webtransport::Identity;
@@ -45,9 +45,9 @@ pub enum IdentityError {
     /// rustls does not accept them, for example because they do not belong together.
     #[error("the certificate cannot be used")]
     Unusable(#[source] rustls::Error),
-    /// No certificate could be made.
+    /// The certificate could not be created.
     #[cfg(feature = "self-signed")]
-    #[error("a certificate cannot be made")]
+    #[error("a certificate cannot be created")]
     Generate(#[source] rcgen::Error),
 }
 
@@ -66,7 +66,7 @@ mod self_signed {
     const BEFORE: Duration = DAY;
 
     impl Identity {
-        /// Makes a certificate for these names, for development: of ECDSA with P-256, valid for 10 days, one of which is past.
+        /// Creates a certificate for these names, for development: ECDSA with P-256, valid for 10 days from yesterday.
         ///
         /// # Errors
         ///
@@ -141,7 +141,7 @@ impl fmt::Debug for Identity {
     }
 }
 
-/// The certificate of a listener that runs, which can be replaced.
+/// The certificate of a running listener, which can be replaced.
 ///
 /// ```no_run
 /// use engineio_webtransport::{Identity, WebTransport};
@@ -161,7 +161,7 @@ impl CurrentIdentity {
         Self(Arc::new(RwLock::new(identity)))
     }
 
-    /// Replaces the certificate for connections that begin from now on. The others go on.
+    /// Replaces the certificate for new connections. Existing ones go on.
     pub fn replace(&self, identity: Identity) {
         *self.0.write().unwrap_or_else(PoisonError::into_inner) = identity;
     }

@@ -1,4 +1,4 @@
-//! The UDP socket, and the connections that come to it.
+//! The UDP socket, and the connections that arrive at it.
 
 use std::fmt;
 use std::io;
@@ -50,8 +50,8 @@ const FAREWELL: Duration = Duration::from_secs(1);
 
 /// A UDP socket for WebTransport sessions, beside the host that serves HTTP.
 ///
-/// Clients connect to it at the host and port at which they reach the HTTP server, so it usually has the number of that
-/// port.
+/// Clients connect to it with the host and port number by which they reach the HTTP server, so it usually has the same
+/// port number.
 ///
 /// # Examples
 ///
@@ -104,7 +104,7 @@ impl WebTransport {
     ///
     /// # Errors
     ///
-    /// Fails if the system does not tell.
+    /// Fails if the system does not know it.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         self.endpoint.local_addr()
     }

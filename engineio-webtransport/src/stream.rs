@@ -1,4 +1,4 @@
-//! The one stream of a session, as bytes.
+//! The single stream of a session, as bytes.
 
 use std::io;
 use std::pin::{Pin, pin};
@@ -23,8 +23,8 @@ pub(crate) struct Stream {
     session: Session,
     send: SendStream,
     recv: RecvStream,
-    /// Completes when the client opens another stream. In a set, which polls it only when it was woken itself, and not
-    /// with each packet.
+    /// Completes when the client opens another stream. It is in a set so that it is polled only when it was itself
+    /// woken, not with each packet.
     intruder: FuturesUnordered<BoxFuture<'static, ()>>,
 }
 
