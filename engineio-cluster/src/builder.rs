@@ -57,8 +57,8 @@ impl fmt::Debug for ClusterBuilder {
 }
 
 impl ClusterBuilder {
-    /// Sets the name of the node, which ends its session ids: 1 to 16 characters of `A–Z a–z 0–9 - _`. Default: 8 random
-    /// characters.
+    /// Sets the name of the node, with which its session ids end: 1 to 16 characters of `A–Z a–z 0–9 - _`. Default: 8
+    /// random characters.
     ///
     /// Clients see it. No two nodes may have the same.
     pub fn name(mut self, name: impl Into<String>) -> Self {
@@ -66,20 +66,20 @@ impl ClusterBuilder {
         self
     }
 
-    /// Sets the address, as `host:port`, at which the node listens for the others. It must not be reachable from outside.
-    /// Default: a free port of the loopback address.
+    /// Sets the address, as `host:port`, at which the node listens for other nodes. It must not be reachable from
+    /// outside. Default: a free port of the loopback address.
     pub fn listen(mut self, address: impl Into<String>) -> Self {
         self.listen = Some(address.into());
         self
     }
 
-    /// Sets the listener for the other nodes, which is bound already, in place of an address.
+    /// Sets a bound listener for the other nodes, instead of an address.
     pub fn listener(mut self, listener: TcpListener) -> Self {
         self.listener = Some(listener);
         self
     }
 
-    /// Sets the secret that all nodes share. It is required unless the node listens at a loopback address, or has `tls`.
+    /// Sets the secret that all nodes share. It is required unless the node listens on a loopback address or has `tls`.
     ///
     /// Without `tls` it crosses the network in clear text.
     pub fn secret(mut self, secret: impl Into<String>) -> Self {
@@ -87,8 +87,8 @@ impl ClusterBuilder {
         self
     }
 
-    /// Sets the certificates by which the nodes know each other. All nodes must have some then. It takes the place of a
-    /// secret, and a secret may be required besides.
+    /// Sets the certificates by which the nodes authenticate each other. All nodes must then have one. It replaces the
+    /// secret; a secret may be set in addition.
     #[cfg(feature = "tls")]
     pub fn tls(mut self, tls: crate::Tls) -> Self {
         self.tls = Some(tls);
@@ -102,14 +102,14 @@ impl ClusterBuilder {
         self
     }
 
-    /// Sets the address, as `host:port`, at which the others reach the internal listener. Default: that of the listener,
-    /// which must not be `0.0.0.0` or `::` then if there is a bus.
+    /// Sets the address, as `host:port`, at which other nodes reach the internal listener. Default: that of the
+    /// listener, which must then not be `0.0.0.0` or `::` if there is a bus.
     pub fn advertise(mut self, address: impl Into<Arc<str>>) -> Self {
         self.advertise = Some(address.into());
         self
     }
 
-    /// Sets the other nodes, for a cluster without a broker. A [`bus`](Self::bus) takes the place of such a list.
+    /// Sets the other nodes, for a cluster without a broker. A [`bus`](Self::bus) replaces such a list.
     pub fn peers(mut self, peers: Peers) -> Self {
         self.peers = peers.0;
         self
@@ -118,12 +118,12 @@ impl ClusterBuilder {
     /// Starts the node: from now on the server appends the node's name to the ids of its sessions, and requests for
     /// sessions of the other nodes are forwarded to them.
     ///
-    /// The node lives until the server has shut down. With a bus this takes some two seconds, in which the node looks
-    /// whether another has its name.
+    /// The node lives until the server has shut down. With a bus this takes about two seconds, in which the node checks
+    /// whether another one has its name.
     ///
     /// # Errors
     ///
-    /// Fails if the name is not a node id, if the address cannot be listened at, if the secret is missing, if the bus does
+    /// Fails if the name is not a node id, if the address cannot be bound, if the secret is missing, if the bus does
     /// not let the node join, if another node has its name, or if the server belongs to a cluster already.
     ///
     /// # Panics
@@ -316,14 +316,14 @@ pub enum StartError {
     /// The address cannot be listened at.
     #[error("the internal listener: {0}")]
     Listen(#[from] io::Error),
-    /// Strangers could reach the internal listener.
+    /// The internal listener could be reached by clients that are not nodes.
     #[error(
-        "the internal listener has an address beyond this machine and no secret: set one with `secret`, or certificates with `tls`"
+        "the internal listener can be reached from other machines and has no secret: set one with `secret`, or certificates with `tls`"
     )]
     Unprotected,
-    /// The others could not find the internal listener.
+    /// Other nodes could not find the internal listener.
     #[error(
-        "the internal listener has no address of its own that other nodes could use: name one with `advertise`"
+        "the internal listener has no specific address that other nodes could use: set one with `advertise`"
     )]
     Unaddressed,
     /// The bus does not let the node join.
@@ -331,7 +331,7 @@ pub enum StartError {
     Join(#[from] JoinError),
     /// The list of nodes has this node at another address, so that another node may have its name.
     #[error(
-        "the list of nodes has the node {id} at {listed}, and this one listens at {address}: give it another name, or say with `advertise` that it is reached there"
+        "the list of nodes has the node {id} at {listed}, and this one listens at {address}: give it another name, or set that address with `advertise`"
     )]
     ListedElsewhere {
         /// The id of this node.
@@ -344,8 +344,8 @@ pub enum StartError {
     /// The secret is empty.
     #[error("the secret of the cluster is empty")]
     EmptySecret,
-    /// The secret has characters other than those of ASCII that are printable.
-    #[error("the secret of the cluster may have printable characters of ASCII only")]
+    /// The secret has characters other than printable ASCII.
+    #[error("the secret of the cluster may contain only printable ASCII characters")]
     MalformedSecret,
     /// The server belongs to a cluster already.
     #[error("the server belongs to a cluster already")]

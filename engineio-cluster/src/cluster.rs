@@ -23,7 +23,7 @@ use crate::{Member, MemberState, NodeId, PublishError, Status};
 ///
 /// # Order
 ///
-/// Two messages that one task [sends](Self::send) to one client, one after the other, arrive in this order. A
+/// Two messages that one task [sends](Self::send) to one client one after the other arrive in this order. A
 /// [broadcast](Self::broadcast) and a `send` are not ordered against each other.
 ///
 /// # Examples
@@ -90,13 +90,14 @@ impl Cluster {
 
     /// Returns the node that owns a session, as its id says, or `None` if the id names no node.
     ///
-    /// It asks nobody: the session may be over, and the node too.
+    /// It only reads the id: the session may be over, and the node gone.
     #[must_use]
     pub fn owner(sid: &Sid) -> Option<NodeId> {
         node_of(sid)
     }
 
-    /// Returns all nodes that are known to live, this one included, ordered by id. With fixed peers, all that are listed.
+    /// Returns all nodes that are known to be alive, including this one, ordered by id. With fixed peers, these are all
+    /// that are listed.
     #[must_use]
     pub fn nodes(&self) -> Vec<Member> {
         let node = &self.inner.node;
@@ -117,7 +118,7 @@ impl Cluster {
         nodes
     }
 
-    /// Returns the number of clients of all nodes, from what the others have last said: a second old at most.
+    /// Returns the number of clients of all nodes, from the last announcement of each, which is at most a second old.
     #[must_use]
     pub fn len(&self) -> u64 {
         let others = self.inner.links.members().all();
@@ -135,8 +136,8 @@ impl Cluster {
     ///
     /// # Errors
     ///
-    /// Returns the message if it was not queued, and if the node that owns the session did not answer; then the message
-    /// may have been queued, as [`Unreachable::may_have_arrived`] tells. It is never sent twice.
+    /// Returns the message if it was not queued, or if the node that owns the session did not answer; in the latter
+    /// case it may have been queued, see [`Unreachable::may_have_arrived`]. It is never sent twice.
     ///
     /// # Cancel safety
     ///
@@ -175,15 +176,16 @@ impl Cluster {
         }
     }
 
-    /// Sends a message to every client of every node. Returns to how many of this node it was queued.
+    /// Sends a message to every client of every node. Returns the number of clients of this node for which it was
+    /// queued.
     ///
-    /// It goes over the bus if there is one, and to each node over HTTP/2 otherwise, as messages do that are larger than the
-    /// bus takes. As with [`Server::broadcast`](engineio_tower::Server::broadcast), a client whose outbox is full does not get it.
-    /// Every node gets it at most once.
+    /// It goes over the bus if there is one; otherwise, and if it is too large for the bus, it goes to each node over
+    /// HTTP/2. As with [`Server::broadcast`](engineio_tower::Server::broadcast), a client whose outbox is full does not
+    /// get it. Every node gets it at most once.
     ///
     /// # Errors
     ///
-    /// Fails if a node may not have got it. All others, this one included, have got it nevertheless.
+    /// Fails if a node may not have got it. All other nodes, including this one, have got it.
     ///
     /// # Cancel safety
     ///
@@ -235,7 +237,7 @@ impl Cluster {
 
     /// Returns the ids of all clients of all nodes, and the nodes that did not answer.
     ///
-    /// Each node is asked, in pages, and all at the same time. The list is that of no single moment.
+    /// All nodes are asked at the same time, in pages, so the list is not a snapshot of one moment.
     pub async fn sids(&self) -> (Vec<Sid>, Vec<Unreachable>) {
         let mut calls = JoinSet::new();
         for node in self.inner.links.members().all() {
@@ -260,7 +262,7 @@ impl Cluster {
         (sids, unreachable)
     }
 
-    /// Returns the state of this node in its cluster: what a readiness probe asks.
+    /// Returns the state of this node in its cluster, for a readiness probe.
     #[must_use]
     pub fn status(&self) -> Status {
         let draining = self.inner.node.is_draining();
@@ -319,13 +321,13 @@ impl Cluster {
     }
 }
 
-/// A broadcast did not reach every node, or perhaps not.
+/// A broadcast did not reach every node, or may not have.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub struct BroadcastError {
-    /// The number of clients of this node to which the message was queued.
+    /// The number of clients of this node for which the message was queued.
     pub here: usize,
-    /// The nodes that did not answer, if each was asked.
+    /// The nodes that did not answer, if the message was sent to each.
     pub unreachable: Vec<Unreachable>,
     /// The failure of the bus. The clients of all other nodes may have missed the message.
     pub bus: Option<PublishError>,

@@ -1,4 +1,4 @@
-//! Leaving the cluster without a herd of reconnections.
+//! Lets a node leave the cluster without a burst of reconnections.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -40,14 +40,14 @@ impl Drain {
         }
     }
 
-    /// Sets how long the node goes on as before while its readiness probe fails, so that load balancers stop sending
-    /// clients. Default 5 s.
+    /// Sets the time for which the node goes on as before while its readiness probe fails, so that load balancers stop
+    /// sending clients. Default 5 s.
     pub const fn announce(mut self, announce: Duration) -> Self {
         self.announce = announce;
         self
     }
 
-    /// Sets the time over which the clients are disconnected, at even distances. Default 10 s.
+    /// Sets the time over which the clients are disconnected, evenly spaced. Default 10 s.
     pub const fn spread(mut self, spread: Duration) -> Self {
         self.spread = spread;
         self
@@ -75,12 +75,12 @@ enum Leaving {
 }
 
 impl Cluster {
-    /// Leaves the cluster for good, as a rolling deployment wants it: announces it, refuses new clients, disconnects those
-    /// that are here one after the other, and shuts the server down.
+    /// Leaves the cluster for good, as a rolling deployment needs: announces this, refuses new clients, disconnects the
+    /// clients of this node one after another, and shuts the server down.
     ///
     /// A client that reconnects must reach another node, so take this one out of the load balancer's rotation while
-    /// [`status`](Self::status) says that it drains. WebSockets that enter here for sessions of other nodes are closed by
-    /// their owners in good order. Requests are served and forwarded until the end.
+    /// [`status`](Self::status) says that it drains. WebSockets that reach this node but belong to sessions of other
+    /// nodes are closed gracefully by those nodes. Requests are served and forwarded until the end.
     ///
     /// Call it before the host's own shutdown, or as its signal, as [`Server::shutdown`](engineio_tower::Server::shutdown).
     ///
@@ -91,7 +91,7 @@ impl Cluster {
         let node = Arc::clone(self.node());
         node.draining.store(true, Ordering::Relaxed);
         self.announce_drain().await;
-        tracing::info!(target: "engineio::cluster", node = %node.id, ?pace, "the node drains");
+        tracing::info!(target: "engineio::cluster", node = %node.id, ?pace, "the node is draining");
         sleep(pace.announce).await;
         node.server.refuse_clients();
         let own = node.server.sockets().into_iter().map(Leaving::Own);
@@ -122,7 +122,7 @@ impl Cluster {
                 node: &owner,
             };
             if let Err(error) = caller.disconnect(&sid).await {
-                tracing::debug!(target: "engineio::cluster", sid = sid.short(), %error, "a WebSocket that enters here was not closed");
+                tracing::debug!(target: "engineio::cluster", sid = sid.short(), %error, "a WebSocket whose session another node owns was not closed");
             }
         });
     }

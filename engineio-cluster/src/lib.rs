@@ -3,11 +3,11 @@
 //!
 //! With the feature `metrics`, on the [`metrics`](https://docs.rs/metrics) facade:
 //!
-//! | name | kind | what it counts |
+//! | name | kind | meaning |
 //! |---|---|---|
 //! | `engineio_cluster_nodes` | gauge | other nodes that are alive |
 //! | `engineio_cluster_bus_up` | gauge | 1 while the broker delivers, 0 while it does not |
-//! | `engineio_cluster_departures_total` | counter | nodes that went, by `reason`: `farewell`, `silence`, `refusal`, `replaced` |
+//! | `engineio_cluster_departures_total` | counter | nodes that are gone, by `reason`: `farewell`, `silence`, `refusal`, `replaced` |
 //! | `engineio_cluster_bus_ignored_total` | counter | messages of the bus that were ignored, by `reason`: `malformed`, `version`, `duplicate`, `missed`, `full`, `too_many_nodes`, `id_conflict` |
 //! | `engineio_cluster_unpublished_total` | counter | broadcasts that did not reach the bus, by `reason`: `disconnected`, `unconfirmed`, `too_large` |
 #![cfg_attr(docsrs, feature(doc_cfg))]

@@ -1,4 +1,4 @@
-//! The nodes that this node knows of.
+//! The nodes that this node knows.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -13,9 +13,9 @@ use crate::NodeId;
 pub struct Member {
     /// The id of the node.
     pub id: NodeId,
-    /// A random number drawn when the node started: it tells a node from its successor of the same name.
+    /// A random number drawn when the node started: it distinguishes a node from its successor of the same name.
     pub incarnation: u64,
-    /// The address at which the node listens for the others, as `host:port`.
+    /// The address at which the node listens for other nodes, as `host:port`.
     pub address: Arc<str>,
     /// Whether the node takes new sessions.
     pub state: MemberState,

@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use thiserror::Error;
 
-/// The name of a node: what stands behind the dot in the ids of its sessions.
+/// The name of a node, which follows the dot in the ids of its sessions.
 ///
 /// Between 1 and [`NodeId::MAX_LEN`] characters of `A–Z a–z 0–9 - _`. Clients see it in their session ids.
 ///

@@ -8,8 +8,8 @@ use crate::{InvalidNodeId, NodeId};
 
 /// The other nodes of a cluster without a broker.
 ///
-/// Every node has the same list, or one without itself. A node that does not run is harmless: a request for one of its
-/// sessions is refused.
+/// Every node may have the same list, with or without itself. A node that is not running does no harm: requests for its
+/// sessions are refused.
 ///
 /// ```
 /// use engineio_cluster::Peers;
@@ -26,7 +26,8 @@ impl Peers {
     ///
     /// # Errors
     ///
-    /// Fails with the first name that cannot be a node id or that occurs twice, or address without a host or a port.
+    /// Fails with the first name that cannot be a node id or occurs twice, or with the first address without a host or
+    /// a port.
     pub fn fixed<N, A>(peers: impl IntoIterator<Item = (N, A)>) -> Result<Self, PeersError>
     where
         N: AsRef<str>,
@@ -55,7 +56,7 @@ fn is_address(text: &str) -> bool {
     })
 }
 
-/// A list of nodes cannot be used.
+/// The list of nodes cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum PeersError {

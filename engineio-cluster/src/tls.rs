@@ -11,10 +11,11 @@ use tokio_rustls::rustls::server::WebPkiClientVerifier;
 use tokio_rustls::rustls::{self, ClientConfig, RootCertStore, ServerConfig};
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
-/// The certificates by which the nodes of a cluster know each other: TLS 1.3, with a certificate on both sides.
+/// The certificates by which the nodes of a cluster authenticate each other: TLS 1.3, with a certificate on both sides.
 ///
-/// Whoever has a certificate of the authority is a node, so use one that issues nothing else. The certificate of a node
-/// must be for the host, or the IP address, in the address at which the others reach it.
+/// Anyone who has a certificate of the authority counts as a node, so use an authority that issues no other
+/// certificates. The certificate of a node must be for the host, or the IP address, in the address at which the others
+/// reach it.
 ///
 /// ```no_run
 /// use engineio_cluster::{Cluster, Tls};

@@ -1,6 +1,7 @@
 //! Hands messages from the bus to the clients of this node.
 //!
-//! A task of its own does it, because a broadcast to many clients takes milliseconds, and announcements must not wait for it.
+//! A separate task does this, because a broadcast to many clients takes milliseconds, and announcements must not wait
+//! for it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -57,7 +58,7 @@ impl Delivery {
             meter::count(meter::IGNORED, "full", 1);
             tracing::warn!(
                 target: "engineio::cluster",
-                "a message from the bus is dropped: they arrive faster than they can be delivered"
+                "a message from the bus was dropped: messages arrive faster than they can be delivered"
             );
         }
     }
@@ -103,7 +104,7 @@ async fn deliver(
                 let reply = BusMessage::Reply { stamp, outcome }.encode();
                 // Without the reply, the one who asked learns that the outcome is unknown.
                 if let Err(error) = bus.publish(reply).await {
-                    tracing::debug!(target: "engineio::cluster", %error, "a reply is not published");
+                    tracing::debug!(target: "engineio::cluster", %error, "a reply was not published");
                 }
             }
         }

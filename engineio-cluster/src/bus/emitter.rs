@@ -1,4 +1,4 @@
-//! Reaching the clients of a cluster from a process that serves none.
+//! Reaches the clients of a cluster from a process that serves none.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -28,9 +28,8 @@ const MAX_PENDING: usize = 1024;
 
 /// Reaches the clients of a cluster from a process that serves none: a worker, a cron job, a script.
 ///
-/// It speaks to the nodes over the bus alone, so that it needs no access to their internal listeners. Like the nodes it
-/// receives everything on the channel. Messages are limited to what the bus carries,
-/// [`MAX_MESSAGE`](crate::MAX_MESSAGE) less a few bytes.
+/// It uses only the bus, so it needs no access to the internal listeners of the nodes. Like the nodes, it receives
+/// everything on the channel. A message may have [`MAX_MESSAGE`](crate::MAX_MESSAGE) less a few bytes.
 ///
 /// This is a handle: clones share one connection, which is closed with the last of them.
 ///
@@ -78,10 +77,10 @@ struct State {
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum EmitError {
-    /// No node announces itself on the channel. Nothing was published.
+    /// No node announces itself on the channel. The message was not published.
     #[error("no node announces itself on the channel of the bus")]
     NoNodes,
-    /// The session is closed, or its node is gone, or there was never such a session.
+    /// The session is closed, its node is gone, or there never was such a session.
     #[error("the session is closed")]
     Closed,
     /// The queue of the client is full.
@@ -162,10 +161,10 @@ impl Emitter {
         Ok(nodes)
     }
 
-    /// Sends a message to one client, on whatever node.
+    /// Sends a message to one client, on any node.
     ///
-    /// Completes once the message is in the queue of the client. Messages that one task sends to one session, one after the
-    /// other, arrive in order.
+    /// Completes once the message is in the queue of the client. Messages that one task sends to one session one after
+    /// another arrive in order.
     ///
     /// # Errors
     ///
@@ -186,7 +185,7 @@ impl Emitter {
         }
     }
 
-    /// Ends the session of one client, on whatever node. Returns whether it was connected.
+    /// Disconnects one client, on any node. Returns whether it was connected.
     ///
     /// # Errors
     ///
@@ -203,7 +202,7 @@ impl Emitter {
         }
     }
 
-    /// Returns the nodes that are alive, as they announced themselves at most a few seconds ago.
+    /// Returns the nodes that are alive, according to announcements of the last few seconds.
     #[must_use]
     pub fn nodes(&self) -> Vec<Member> {
         let state = self.inner.shared.lock();

@@ -127,7 +127,7 @@ pub struct MemoryBus {
 }
 
 impl MemoryBus {
-    /// Sets whether nothing arrives any more, although the connection looks healthy. `reconnect` does not mend it.
+    /// Sets whether nothing arrives any more, although the connection looks healthy. `reconnect` does not change that.
     pub fn set_deaf(&self, deaf: bool) {
         self.with_faults(|faults| faults.deaf = deaf);
     }
@@ -137,7 +137,7 @@ impl MemoryBus {
         self.with_faults(|faults| faults.loses_published = loses);
     }
 
-    /// Holds back what arrives while it is set, and delivers all of it, late and in order, when it is unset.
+    /// Sets whether arriving messages are held back. When it is unset, all of them are delivered, late and in order.
     pub fn set_stalled(&self, stalled: bool) {
         let held = self.with_faults(|faults| {
             if stalled {
@@ -152,7 +152,7 @@ impl MemoryBus {
         }
     }
 
-    /// Returns how often the cluster has asked for a new connection.
+    /// Returns the number of times that the cluster has asked for a new connection.
     #[must_use]
     pub fn reconnects(&self) -> u64 {
         self.with_faults(|faults| faults.reconnects)

@@ -32,18 +32,19 @@ pub use redis::{Redis, RedisBuilder};
 /// The future that a [`Bus`] returns.
 pub type BusFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
-/// One channel of a broker: whatever is published reaches every process on the channel, the publisher included.
+/// One channel of a broker: a published message reaches every process on the channel, including the publisher.
 ///
 /// Delivery is at most once. Messages of one publisher arrive in the order in which they were published; nothing is
-/// promised about the order between publishers. Nothing is stored: what is published while a process is disconnected
-/// never reaches it.
+/// promised about the order between publishers. Nothing is stored: a message that is published while a process is
+/// disconnected never reaches it.
 ///
-/// [`Nats`](crate::Nats) and [`Redis`](crate::Redis) implement it behind the features of these names, and [`MemoryBus`]
-/// for tests. The trait is object-safe, since the cluster keeps its bus as `Arc<dyn Bus>`: the type of the broker appears
-/// nowhere else. The price is one allocation for each message of the bus, which carries announcements and broadcasts
-/// but never a session's own bytes.
+/// [`Nats`](crate::Nats) and [`Redis`](crate::Redis) (features of the same names) implement it, and [`MemoryBus`] does
+/// for tests. The trait is object-safe, since the cluster keeps its bus as `Arc<dyn Bus>`: the type of the broker
+/// appears nowhere else. The price is one allocation for each message of the bus, which carries announcements and
+/// broadcasts but never a session's own bytes.
 ///
-/// An implementation reconnects by itself, forever. After a reconnection it must not send what was published before.
+/// An implementation reconnects by itself, forever. After a reconnection it must not send messages that were published
+/// before.
 pub trait Bus: fmt::Debug + Send + Sync + 'static {
     /// Publishes a message to every process on the channel.
     ///
@@ -89,15 +90,15 @@ const DEFAULT_CHANNEL: &str = "engineio";
 pub enum BusEvent {
     /// A message arrived, of this process or of another.
     Message(Bytes),
-    /// So many messages were dropped, because they were too large or arrived faster than they were taken.
+    /// This many messages were dropped, because they were too large or arrived faster than they were taken.
     Missed(u64),
     /// The connection to the broker is gone.
     Lost,
-    /// There is a connection again; messages that were published in between are gone.
+    /// The connection is back; messages that were published in between are lost.
     Back,
 }
 
-/// A message was not published, or perhaps not.
+/// A message was not published, or may not have been.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum PublishError {
@@ -107,7 +108,7 @@ pub enum PublishError {
     /// The connection broke, or the broker did not answer in time. The message may have been published.
     #[error("the broker did not confirm the message, which may have been published")]
     Unconfirmed,
-    /// The message is larger than the bus carries. It was not published.
+    /// The message is too large for the bus. It was not published.
     #[error("the message has {len} bytes, but the bus carries {limit} at most")]
     TooLarge {
         /// The size of the message, in bytes.
@@ -118,7 +119,7 @@ pub enum PublishError {
 }
 
 impl PublishError {
-    /// Returns whether the message may have been published nevertheless.
+    /// Returns whether the message may have been published despite the error.
     #[must_use]
     pub const fn may_have_arrived(&self) -> bool {
         matches!(self, Self::Unconfirmed)

@@ -29,8 +29,9 @@ type SharedOptions = dyn Fn() -> ConnectOptions + Send + Sync;
 
 /// A [`Bus`] over core NATS.
 ///
-/// Uses no JetStream: nothing is stored. A connection that breaks is replaced, and what waited in it is not sent, since
-/// each connection is a new client of async-nats. A server that does not answer is noticed within three seconds.
+/// Uses no JetStream: nothing is stored. A connection that breaks is replaced, and messages that waited in it are not
+/// sent, since each connection is a new client of async-nats. A server that does not answer is noticed within three
+/// seconds.
 ///
 /// ```no_run
 /// use engineio_cluster::Nats;
@@ -73,7 +74,7 @@ impl Nats {
         Self::builder().connect(url).await
     }
 
-    /// Begins with the default options.
+    /// Returns a builder with the default options.
     pub fn builder() -> NatsBuilder {
         NatsBuilder {
             channel: DEFAULT_CHANNEL.to_owned(),
@@ -91,10 +92,10 @@ impl NatsBuilder {
 
     /// Sets a function that returns the options of each connection: credentials, certificates, names.
     ///
-    /// It takes the place of a client of the application's own, because a client of async-nats sends after a
-    /// reconnection what is stale: this bus opens a new client each time. It overrides the options that it depends on
-    /// (the ping interval, capacities, reconnections, events). This is the only place where a type of `async-nats` is part of
-    /// the interface: a new major version of that crate is a breaking change of this function.
+    /// The application cannot pass a client of its own, because a client of async-nats sends stale messages after a
+    /// reconnection; this bus creates a new client each time. It overrides the options that it depends on (the ping
+    /// interval, capacities, reconnections, events). This is the only place where a type of `async-nats` is part of the
+    /// interface: a new major version of that crate is a breaking change of this function.
     pub fn from_options(
         mut self,
         options: impl Fn() -> ConnectOptions + Send + Sync + 'static,
@@ -246,7 +247,7 @@ impl Connection for NatsConnection {
             Ok(())
         };
         sent.await.map_err(|error| {
-            tracing::debug!(target: "engineio::cluster", %error, "NATS did not take a message");
+            tracing::debug!(target: "engineio::cluster", %error, "NATS did not accept a message");
         })
     }
 

@@ -1,7 +1,8 @@
 //! Keeps one connection to a broker, and replaces it when it breaks.
 //!
-//! The client libraries reconnect by themselves, but then send what was queued while there was no connection. Here a
-//! connection that breaks is dropped with all that waits in it, and a new one is opened, so that nothing stale is sent.
+//! The client libraries reconnect by themselves, but then send the messages that were queued while there was no
+//! connection. Here a connection that breaks is dropped with its queue, and a new one is opened, so that nothing stale
+//! is sent.
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};

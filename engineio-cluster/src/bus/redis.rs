@@ -19,10 +19,10 @@ const RESPONSE_LIMIT: Duration = Duration::from_secs(1);
 
 /// A [`Bus`] over the pub/sub of Redis 6 or later, or of Valkey.
 ///
-/// One connection publishes and another, which speaks RESP3, receives. A connection that breaks is replaced; what waited
-/// in it is not sent. Messages above [`MAX_MESSAGE`] are dropped when they arrive, and counted.
+/// One connection publishes and another, which speaks RESP3, receives. A connection that breaks is replaced; messages
+/// that waited in it are not sent. Messages above [`MAX_MESSAGE`] are dropped when they arrive, and counted.
 ///
-/// In a Redis Cluster, connect to any one node: pub/sub reaches them all. Sentinel is not supported; name a stable
+/// In a Redis Cluster, connect to any one node: pub/sub reaches them all. Sentinel is not supported; use a stable
 /// address.
 ///
 /// ```no_run
@@ -58,7 +58,7 @@ impl Redis {
         Self::builder().connect(url).await
     }
 
-    /// Connects with a client of the application's own, for what a URL cannot say.
+    /// Connects with a client that the application has configured, for options that a URL cannot express.
     ///
     /// This is the only place where a type of the `redis` crate is part of the interface: a new major version of
     /// that crate is a breaking change of this function.
@@ -70,7 +70,7 @@ impl Redis {
         Self::builder().from_client(client).await
     }
 
-    /// Begins with the default options.
+    /// Returns a builder with the default options.
     pub fn builder() -> RedisBuilder {
         RedisBuilder {
             channel: DEFAULT_CHANNEL.to_owned(),
@@ -215,7 +215,7 @@ impl Connection for RedisConnection {
         command.arg(&self.channel).arg(&message[..]);
         let answer: Result<i64, _> = command.query_async(&mut publisher).await;
         answer.map(|_receivers| ()).map_err(|error| {
-            tracing::debug!(target: "engineio::cluster", %error, "Redis did not take a message");
+            tracing::debug!(target: "engineio::cluster", %error, "Redis did not accept a message");
         })
     }
 

@@ -1,4 +1,4 @@
-//! The connections to the other nodes: one of HTTP/2 for each, and more if it is full.
+//! The connections to the other nodes: one over HTTP/2 for each, and more if it is full.
 
 mod dial;
 mod lane;

@@ -134,7 +134,7 @@ async fn serve_http<IO>(
     tokio::select! {
         ended = connection.as_mut() => return log_end(ended),
         () = silence(&greeted) => {
-            tracing::debug!(target: "engineio::cluster", "a connection to the internal listener did not say in time who it is");
+            tracing::debug!(target: "engineio::cluster", "a connection to the internal listener did not identify itself in time");
             return;
         }
         () = greeted.rejected() => {}

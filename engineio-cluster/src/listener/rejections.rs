@@ -1,4 +1,4 @@
-//! The log lines about connections that are not of this cluster.
+//! The log lines about connections that do not belong to this cluster.
 
 use std::sync::Mutex;
 use std::time::Duration;

@@ -152,7 +152,7 @@ impl Node {
                 true => "another secret",
                 false => "no secret",
             };
-            tracing::warn!(target: "engineio::cluster", node, reason, rejections, "connections of strangers were rejected");
+            tracing::warn!(target: "engineio::cluster", node, reason, rejections, "connections that do not belong to the cluster were rejected");
         }
     }
 }

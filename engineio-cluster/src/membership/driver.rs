@@ -89,7 +89,7 @@ impl Driver {
                 outcome = async { publishing.as_mut().unwrap().await }, if publishing.is_some() => {
                     publishing = None;
                     if let Err(error) = outcome {
-                        tracing::debug!(target: "engineio::cluster", %error, "an announcement is not published");
+                        tracing::debug!(target: "engineio::cluster", %error, "an announcement was not published");
                     }
                 }
                 Some(news) = news.recv() => self.on_news(news),
@@ -117,7 +117,7 @@ impl Driver {
                         tracing::warn!(
                             target: "engineio::cluster",
                             version,
-                            "messages of another version on the bus are ignored: upgrade the nodes that are behind"
+                            "messages of another version on the bus are ignored: upgrade the older nodes"
                         );
                     }
                 }
@@ -203,7 +203,7 @@ impl Driver {
                         target: "engineio::cluster",
                         node = %member.id,
                         address = %member.address,
-                        "a node is there"
+                        "a node is alive"
                     );
                 }
                 self.members.insert(member);
@@ -252,7 +252,7 @@ impl Driver {
                     tracing::error!(
                         target: "engineio::cluster",
                         node = %id,
-                        "a node is ignored: the cluster has as many as it can"
+                        "a node is ignored: the cluster has the maximum number of nodes"
                     );
                 }
             }
@@ -261,7 +261,7 @@ impl Driver {
                 self.shared.lock().bus_lost_since = Some(Instant::from_std(since));
                 tracing::error!(
                     target: "engineio::cluster",
-                    "nothing comes back from the broker: broadcasts reach this node only, and the table of nodes stands still"
+                    "nothing comes back from the broker: broadcasts reach this node only, and the table of nodes is not updated"
                 );
             }
             Output::Hearing => {

@@ -1,7 +1,7 @@
 //! The nodes of the cluster, as the bus shows them.
 //!
-//! `announcement` has what a node says, `detector` decides from it who is alive, and `driver` connects the two with the
-//! bus and the clock.
+//! `announcement` has the messages of a node, `detector` decides from them which nodes are alive, and `driver` connects
+//! the two with the bus and the clock.
 
 pub(crate) mod announcement;
 mod detector;
@@ -107,7 +107,7 @@ pub enum JoinError {
         /// The internal address of the other one.
         address: Arc<str>,
     },
-    /// Nothing that this node publishes comes back.
+    /// The messages that this node publishes do not come back.
     #[error(
         "what this node publishes does not come back from the broker within five seconds: check the broker, and the \
          permission to publish and subscribe to the channel"
@@ -116,7 +116,7 @@ pub enum JoinError {
     /// There are as many nodes as a cluster can have.
     #[error("the cluster has 256 nodes already, which is the limit")]
     ClusterFull,
-    /// The internal address is longer than an announcement can say.
+    /// The internal address is too long for an announcement.
     #[error("the internal address of this node is longer than 255 bytes")]
     AddressTooLong,
 }

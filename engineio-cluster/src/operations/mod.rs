@@ -24,7 +24,7 @@ const REMOTE_LIMIT: Duration = Duration::from_secs(4);
 /// The most session ids in one answer.
 const PAGE: usize = 5_000;
 
-/// A message for a client of the cluster was not queued, or perhaps not.
+/// A message for a client of the cluster was not queued, or may not have been.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum ClusterSendError {
@@ -77,7 +77,7 @@ impl From<SendError> for ClusterSendError {
 pub struct Unreachable {
     /// The node.
     pub node: NodeId,
-    /// Whether the node may have done what it was asked.
+    /// Whether the node may have carried out the operation.
     pub may_have_arrived: bool,
     reason: String,
 }
