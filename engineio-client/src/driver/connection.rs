@@ -55,7 +55,7 @@ impl<'a> Connection<'a> {
         Self {
             shared,
             settings,
-            route: settings.route.clone(),
+            route: settings.route.for_session(),
             poll: None,
             post: None,
             opening: None,

@@ -14,7 +14,7 @@ use http_body::Body;
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper_util::client::legacy::Client;
-use hyper_util::rt::{TokioExecutor, TokioTimer};
+use hyper_util::rt::TokioTimer;
 use tokio::time::Instant;
 
 use super::activity::Activity;
@@ -22,6 +22,7 @@ use super::attempt::Attempt;
 use super::connect::Connector;
 use super::failure;
 use super::headers::Headers;
+use super::lifetime::Lifetime;
 use crate::error::excerpt;
 use crate::{Error, ErrorKind};
 
@@ -45,17 +46,20 @@ pub(crate) const MAX_REFUSAL: usize = 64 * 1024;
 /// poll may have been answered then, and a second one would not get what was in the answer.
 const STALE_WITHIN: Duration = Duration::from_secs(1);
 
-/// Sends requests over kept connections.
+/// Sends the requests of one session over kept connections. Cheap to clone; the connections end when the last clone is
+/// dropped.
 #[derive(Clone, Debug)]
 pub(crate) struct Http {
     client: Client<Connector, Full<Bytes>>,
     connector: Connector,
     max_response: usize,
+    _lifetime: Lifetime,
 }
 
 impl Http {
     pub(crate) fn new(connector: Connector, max_response: usize) -> Self {
-        let client = Client::builder(TokioExecutor::new())
+        let (lifetime, tasks) = Lifetime::new();
+        let client = Client::builder(tasks)
             .pool_idle_timeout(KEEP_ALIVE)
             .pool_max_idle_per_host(MAX_IDLE)
             .pool_timer(TokioTimer::new())
@@ -64,7 +68,13 @@ impl Http {
             client,
             connector,
             max_response,
+            _lifetime: lifetime,
         }
+    }
+
+    /// Returns the same for another session, with connections of its own.
+    pub(crate) fn renewed(&self) -> Self {
+        Self::new(self.connector.clone(), self.max_response)
     }
 
     /// Sends a GET, or a POST of this body, and returns the body of a successful answer.

@@ -13,6 +13,7 @@ mod exchange;
 mod failure;
 pub(crate) mod headers;
 pub(crate) mod http;
+mod lifetime;
 pub(crate) mod proxy;
 pub(crate) mod route;
 mod stream;

@@ -44,6 +44,14 @@ pub(crate) struct Route {
 }
 
 impl Route {
+    /// Returns the way of another session, whose connections are its own and end with it.
+    pub(crate) fn for_session(&self) -> Self {
+        Self {
+            http: self.http.renewed(),
+            ..self.clone()
+        }
+    }
+
     /// Sends a GET, or a POST of this body.
     pub(crate) fn request(
         &self,
