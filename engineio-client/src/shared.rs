@@ -9,6 +9,7 @@ use engineio_core::client::Session;
 use engineio_core::driver::Ticket;
 use engineio_core::{DisconnectReason, Message};
 
+use crate::account::Account;
 use crate::delivery::{Delivery, Event};
 use crate::settings::Settings;
 use crate::state::{Phase, State};
@@ -148,13 +149,16 @@ impl Shared {
     }
 
     /// Queues a message if there is room for it and no other sender waits.
-    pub(crate) fn try_send(&self, message: Message) -> Result<(), SendError> {
+    pub(crate) fn try_send(&self, message: Message, account: &Account) -> Result<(), SendError> {
         let bytes = message.len();
         let mut state = self.lock();
         if !state.senders.is_empty() && state.session.is_open() {
             return Err(SendError::Full(message));
         }
         let outcome = state.send(message);
+        if outcome.is_ok() {
+            account.note(state.lost());
+        }
         drop(state);
         if outcome.is_ok() {
             meter::sent(bytes);
@@ -167,6 +171,7 @@ impl Shared {
         &self,
         ticket: &mut Ticket,
         unsent: &mut Option<Message>,
+        account: &Account,
         cx: &Context<'_>,
     ) -> Poll<Result<(), SendError>> {
         let bytes = unsent.as_ref().map_or(0, Message::len);
@@ -179,6 +184,9 @@ impl Shared {
             state.senders.wait(ticket, cx);
             return Poll::Pending;
         };
+        if outcome.is_ok() {
+            account.note(state.lost());
+        }
         let next = state.senders.leave(ticket);
         drop(state);
         next.into_iter().for_each(Waker::wake);
@@ -190,24 +198,33 @@ impl Shared {
 
     /// Queues a message, waiting for room in the order in which senders came. If this is dropped before it returns, the
     /// message stays in `unsent`.
-    pub(crate) async fn send(&self, unsent: &mut Option<Message>) -> Result<(), SendError> {
+    pub(crate) async fn send(
+        &self,
+        unsent: &mut Option<Message>,
+        account: &Account,
+    ) -> Result<(), SendError> {
         let mut sender = Sender {
             shared: self,
             ticket: Ticket::default(),
         };
-        poll_fn(|cx| self.poll_send(&mut sender.ticket, unsent, cx)).await
+        poll_fn(|cx| self.poll_send(&mut sender.ticket, unsent, account, cx)).await
     }
 
     /// Waits until the messages that were queued before the call have left for the server.
-    pub(crate) async fn flush(&self) -> Result<(), FlushError> {
-        let (position, lost_before) = {
+    pub(crate) async fn flush(&self, account: &Account) -> Result<(), FlushError> {
+        let (position, since) = {
             let state = self.lock();
-            (state.queued(), state.lost())
+            (state.queued(), account.note(state.lost()))
         };
         let lost = self.wait(Interest::Outbox, |state| {
-            state.has_sent(position).then(|| state.lost())
+            if !state.has_sent(position) {
+                return None;
+            }
+            let lost = state.lost();
+            account.settle(lost, state.queued() > position);
+            Some(lost)
         });
-        match lost.await == lost_before {
+        match lost.await == since {
             true => Ok(()),
             false => Err(FlushError::Lost),
         }

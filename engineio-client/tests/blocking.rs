@@ -36,6 +36,26 @@ fn server() -> (Runtime, Server) {
 }
 
 #[test]
+fn a_flush_fails_for_what_was_lost_before_it_was_called() {
+    let runtime = Runtime::new().unwrap();
+    let server = runtime.block_on(Server::start(|_, request| match request.is_handshake() {
+        true => ok(OPEN_POLLING),
+        false => Reply::Never,
+    }));
+    let client = Client::connect(&server.url()).unwrap();
+    let sender = client.handle();
+    sender.send("lost").unwrap();
+    client.abort();
+    client.wait().unwrap();
+    // Each tells of it once.
+    assert!(matches!(sender.flush(), Err(FlushError::Lost)));
+    sender.flush().unwrap();
+    assert!(matches!(client.flush(), Err(FlushError::Lost)));
+    client.flush().unwrap();
+    client.handle().flush().unwrap();
+}
+
+#[test]
 fn messages_go_both_ways() {
     let (_runtime, server) = server();
     let builder = Client::builder(&server.url()).transports([Transport::WebSocket]);

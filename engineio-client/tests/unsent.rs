@@ -83,7 +83,94 @@ async fn a_flush_fails_if_the_session_ends_before_the_answer_and_the_queue_is_ha
     ));
     assert_eq!(client.take_unsent(), messages(["a", "b"]));
     assert_eq!(client.take_unsent(), []);
-    // Nothing was lost since.
+    // The client has not told of it yet, and does so once.
+    assert!(matches!(
+        in_time(client.flush()).await,
+        Err(FlushError::Lost)
+    ));
+    in_time(client.flush()).await.unwrap();
+}
+
+#[track_caller]
+fn is_lost(outcome: Result<(), FlushError>) {
+    assert!(matches!(outcome, Err(FlushError::Lost)), "{outcome:?}");
+}
+
+#[tokio::test]
+async fn a_flush_fails_for_what_was_lost_before_it_was_called() {
+    for transport in [Transport::Polling, Transport::WebSocket] {
+        let server = Server::start(|_, request| match request.method.as_str() {
+            _ if request.is_websocket() => websocket(|mut socket| async move {
+                socket.send(WsMessage::text(OPEN_POLLING)).await.unwrap();
+                std::future::pending::<()>().await;
+            }),
+            _ if request.is_handshake() => ok(OPEN_POLLING),
+            _ => Reply::Never,
+        })
+        .await;
+        let builder = Client::builder(&server.url()).transports([transport]);
+        let mut client = in_time(builder.outbox_limit(64 << 20).connect())
+            .await
+            .unwrap();
+        let (sender, idle) = (client.handle(), client.handle());
+        // More than the buffers of the two systems hold.
+        sender.send(vec![0; 12 << 20]).await.unwrap();
+        sender.try_send("behind it").unwrap();
+        let clone = sender.clone();
+        client.abort();
+        in_time(client.wait()).await;
+        // Each tells of it once.
+        for handle in [&sender, &clone] {
+            is_lost(in_time(handle.flush()).await);
+            in_time(handle.flush()).await.unwrap();
+        }
+        in_time(idle.flush()).await.unwrap();
+        is_lost(in_time(client.flush()).await);
+        in_time(client.flush()).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_flush_in_the_next_session_fails_for_what_the_last_one_lost() {
+    let (refuse, refused) = watch::channel(false);
+    let server = Server::start(move |number, request| match request.method.as_str() {
+        _ if request.is_handshake() => ok(OPEN_POLLING),
+        "POST" if number < 4 => {
+            refuse.send_replace(true);
+            Reply::Body(503, Vec::new())
+        }
+        "POST" => ok("ok"),
+        _ => Reply::Never,
+    })
+    .await;
+    let policy = Reconnect::new().initial_delay(Duration::from_millis(1));
+    let builder = Client::builder(&server.url()).transports([Transport::Polling]);
+    let mut client = in_time(builder.reconnect(policy).connect()).await.unwrap();
+    let (first, second) = (client.handle(), client.handle());
+    first.send("lost").await.unwrap();
+    let mut refused = refused;
+    in_time(refused.wait_for(|refused| *refused)).await.unwrap();
+    in_time(async {
+        while server
+            .seen()
+            .iter()
+            .filter(|request| request.is_handshake())
+            .count()
+            < 2
+        {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    in_time(second.send("sent")).await.unwrap();
+    in_time(second.flush()).await.unwrap();
+    is_lost(in_time(first.flush()).await);
+    is_lost(in_time(client.flush()).await);
+    // What is queued later is another matter.
+    for handle in [&first, &second] {
+        handle.send("sent").await.unwrap();
+        in_time(handle.flush()).await.unwrap();
+    }
     in_time(client.flush()).await.unwrap();
 }
 

@@ -92,8 +92,9 @@ impl crate::ClientBuilder<Blocking> {
         // The client's task is spawned there, whichever runtime this thread may belong to.
         let _entered = runtime()?.enter();
         let inner = block_on(self.start(Some(start_thread)))?;
+        let shared = Arc::clone(&inner.handle().shared);
         let handle = Handle {
-            inner: inner.handle(),
+            inner: crate::Handle::of_client(shared),
         };
         Ok(Client { inner, handle })
     }

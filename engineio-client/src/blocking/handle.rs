@@ -57,7 +57,8 @@ impl Handle {
             outcome => return outcome,
         };
         let mut unsent = Some(message);
-        let outcome = park::block_on_until(self.inner.shared.send(&mut unsent), deadline);
+        let sending = self.inner.shared.send(&mut unsent, &self.inner.account);
+        let outcome = park::block_on_until(sending, deadline);
         match (outcome, unsent) {
             (Some(outcome), _) => outcome,
             (None, Some(message)) if self.is_open() => Err(SendError::Full(message)),
@@ -82,7 +83,8 @@ impl Handle {
     ///
     /// # Errors
     ///
-    /// Fails if a session ended before that, or if this is called inside an async task.
+    /// Fails if messages were lost, as [`engineio_client::Client::flush`](crate::Client::flush) and
+    /// [`engineio_client::Handle::flush`](crate::Handle::flush) do, or if this is called inside an async task.
     pub fn flush(&self) -> Result<(), FlushError> {
         wait_for("flush", self.inner.flush()).unwrap_or_else(|error| Err(FlushError::Failed(error)))
     }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use engineio_core::{DisconnectReason, Message, Transport};
 use tokio::task::JoinHandle;
 
+use crate::account::Account;
 use crate::shared::Shared;
 use crate::wakers::Interest;
 use crate::{Error, FlushError, SendError};
@@ -26,11 +27,23 @@ use crate::{Error, FlushError, SendError};
 #[derive(Clone, Debug)]
 pub struct Handle {
     pub(crate) shared: Arc<Shared>,
+    pub(crate) account: Account,
 }
 
 impl Handle {
     pub(crate) const fn new(shared: Arc<Shared>) -> Self {
-        Self { shared }
+        Self {
+            shared,
+            account: Account::of_one(),
+        }
+    }
+
+    /// Creates the handle inside a client, whose flush answers for what all handles have queued.
+    pub(crate) const fn of_client(shared: Arc<Shared>) -> Self {
+        Self {
+            shared,
+            account: Account::of_all(),
+        }
     }
 
     /// Sends a message, as [`Client::send`](super::Client::send) does.
@@ -40,26 +53,29 @@ impl Handle {
     /// Returns the message as [`SendError::Closed`] if the session is over, or as [`SendError::Separator`] if it is a text
     /// with U+001E that may leave by polling.
     pub async fn send(&self, message: impl Into<Message>) -> Result<(), SendError> {
-        self.shared.send(&mut Some(message.into())).await
+        self.shared
+            .send(&mut Some(message.into()), &self.account)
+            .await
     }
 
     /// Sends a message if there is room for it, as [`Client::try_send`](super::Client::try_send) does.
     ///
     /// # Errors
     ///
-    /// Returns the message as [`SendError::Full`] if the outbox has no room for it, or as [`SendError::Closed`] if the
-    /// session is over.
+    /// Returns the message as [`Client::try_send`](super::Client::try_send) does.
     pub fn try_send(&self, message: impl Into<Message>) -> Result<(), SendError> {
-        self.shared.try_send(message.into())
+        self.shared.try_send(message.into(), &self.account)
     }
 
     /// Waits until the messages queued so far have left, as [`Client::flush`](super::Client::flush) does.
     ///
     /// # Errors
     ///
-    /// Fails if a session ended before that.
+    /// Fails if a session lost messages after this handle had queued its first message since its last flush, or after the
+    /// call if it has queued none. The messages may be those of another handle. A clone of the handle answers for what
+    /// the handle had queued by then, too.
     pub async fn flush(&self) -> Result<(), FlushError> {
-        self.shared.flush().await
+        self.shared.flush(&self.account).await
     }
 
     /// Returns the size of the queue, as [`Client::queued_bytes`](super::Client::queued_bytes) does.

@@ -28,8 +28,9 @@ use crate::{ClientBuilder, Error, SendError};
 /// WebSocket happen in a separate task, whether or not the stream is read. If it is not read for so long that
 /// [`inbox_limit`](ClientBuilder::inbox_limit) is reached, the client stops reading from the server (back pressure).
 ///
-/// Dropping the client ends the session at once, and that task within a second or when its handlers have returned. To
-/// send the queued messages first, use [`close`](Self::close). For other tasks, there is [`handle`](Self::handle).
+/// Dropping the client ends the session at once, and its tasks and connections within a second or when its handlers have
+/// returned. To send the queued messages first, use [`close`](Self::close). For other tasks, there is
+/// [`handle`](Self::handle).
 ///
 /// # Cancel safety
 ///
@@ -58,8 +59,6 @@ pub struct Client {
     reader: Option<Key>,
     /// The waker of the sink.
     sink: Option<Key>,
-    /// The number of messages that sessions had lost when the sink was last flushed.
-    lost: u64,
     /// The time limit of a closing sink that still waits for room.
     closing: Option<Pin<Box<Sleep>>>,
 }
@@ -67,11 +66,10 @@ pub struct Client {
 impl Client {
     pub(crate) fn new(shared: Arc<Shared>) -> Self {
         Self {
-            handle: Handle { shared },
+            handle: Handle::of_client(shared),
             unsent: None,
             reader: None,
             sink: None,
-            lost: 0,
             closing: None,
         }
     }
@@ -122,8 +120,9 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// Returns the message as [`SendError::Full`] if the outbox has no room for it, or as [`SendError::Closed`] if the
-    /// session is over; if the client reconnects, until the next one is open.
+    /// Returns the message as [`SendError::Full`] if the outbox has no room for it, as [`SendError::Closed`] if the session
+    /// is over (if the client reconnects, until the next one is open), or as [`SendError::Separator`] as [`send`](Self::send)
+    /// does.
     pub fn try_send(&self, message: impl Into<Message>) -> Result<(), SendError> {
         self.handle.try_send(message)
     }
@@ -139,9 +138,12 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// Fails if a session ended before that: messages are lost, or the server may not have them.
+    /// Fails if messages of any handle were lost since the last flush of this client, before or during the call: they were
+    /// still queued when a session ended, or the server may not have them. Each loss fails one flush.
     /// [`take_unsent`](Self::take_unsent) returns those that the server has certainly not seen. It does not fail for
     /// messages that were on their way when the server closed the session.
+    ///
+    /// The flush of a [`Handle`] fails for the messages that were sent with that handle.
     pub async fn flush(&mut self) -> Result<(), FlushError> {
         if self.unsent.is_some() {
             // Without it the queue is not what the application has handed over.

@@ -84,11 +84,14 @@ impl Client {
         Poll::Ready(outcome)
     }
 
-    /// Checks that no session has lost messages since the last time.
-    fn check_lost(&mut self) -> Result<(), SinkError> {
-        let lost = self.handle.shared.lock().lost();
-        let before = std::mem::replace(&mut self.lost, lost);
-        (before == lost).then_some(()).ok_or(SinkError::Lost)
+    /// Checks that no session has lost messages since the last flush.
+    fn check_lost(&self) -> Result<(), SinkError> {
+        let account = &self.handle.account;
+        let state = self.handle.shared.lock();
+        let lost = state.lost();
+        let since = account.note(lost);
+        account.settle(lost, false);
+        (since == lost).then_some(()).ok_or(SinkError::Lost)
     }
 }
 

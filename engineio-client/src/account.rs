@@ -1,0 +1,63 @@
+//! The account by which a flush knows whether messages were lost before it was called.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// No message was queued since the last flush.
+const NONE: u64 = u64::MAX;
+
+/// The messages that a flush answers for: those of one handle, or those of all. Changed only under the client's lock.
+#[derive(Debug)]
+pub(crate) struct Account {
+    /// The number of messages of the client that were lost when the first one was queued that no flush has answered for.
+    since: AtomicU64,
+    of_all: bool,
+}
+
+impl Account {
+    /// Creates the account of a handle, which answers for what is queued by it.
+    pub(crate) const fn of_one() -> Self {
+        Self {
+            since: AtomicU64::new(NONE),
+            of_all: false,
+        }
+    }
+
+    /// Creates the account of a client, which answers for what is queued by it and by all handles.
+    pub(crate) const fn of_all() -> Self {
+        Self {
+            since: AtomicU64::new(0),
+            of_all: true,
+        }
+    }
+
+    /// Notes that a message is being queued, or a flush begun, when so many are lost. Returns the number that the next flush
+    /// compares with.
+    pub(crate) fn note(&self, lost: u64) -> u64 {
+        let since = self.since.load(Ordering::Relaxed);
+        if since != NONE {
+            return since;
+        }
+        self.since.store(lost, Ordering::Relaxed);
+        lost
+    }
+
+    /// Begins anew, after a flush that has told of these losses. Messages may be queued already that it has not waited for.
+    pub(crate) fn settle(&self, lost: u64, has_more: bool) {
+        let since = if self.of_all || has_more { lost } else { NONE };
+        self.since.store(since, Ordering::Relaxed);
+    }
+}
+
+/// The clone of a handle answers for what the handle has queued so far, too.
+impl Clone for Account {
+    fn clone(&self) -> Self {
+        let since = match self.of_all {
+            true => NONE,
+            false => self.since.load(Ordering::Relaxed),
+        };
+        Self {
+            since: AtomicU64::new(since),
+            of_all: false,
+        }
+    }
+}
