@@ -105,6 +105,7 @@
 //! | a POST | 20 s | [`request_timeout`](ClientBuilder::request_timeout) |
 //! | a poll, and a silent WebSocket | the server's ping interval and ping timeout together, at most a day | – |
 //! | the upgrade to WebSocket | 10 s; the session stays on polling | [`upgrade_timeout`](ClientBuilder::upgrade_timeout) |
+//! | connections after the end of their session | 1 s | – |
 //! | a graceful close | 5 s | [`close_timeout`](ClientBuilder::close_timeout) |
 //! | the closing handshake of a WebSocket | 1 s | – |
 //! | the application's [`Reconnect::renew`] | 20 s | [`request_timeout`](ClientBuilder::request_timeout) |
@@ -268,6 +269,7 @@
 // On docs.rs, each item says which feature it needs.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+mod account;
 #[cfg(feature = "blocking")]
 pub mod blocking;
 mod builder;

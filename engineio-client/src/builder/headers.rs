@@ -1,6 +1,6 @@
 //! Options for the headers, credentials and cookies of every request.
 
-use http::header::{AUTHORIZATION, COOKIE, HeaderMap, HeaderName, USER_AGENT};
+use http::header::{AUTHORIZATION, COOKIE, HOST, HeaderMap, HeaderName, ORIGIN, USER_AGENT};
 
 use super::ClientBuilder;
 use crate::Error;
@@ -8,12 +8,17 @@ use crate::net::cookies::CookieJar;
 use crate::net::proxy::{basic, secret};
 
 impl<M> ClientBuilder<M> {
-    /// Adds a header to every request and to the WebSocket handshake. `user-agent` and `authorization` are replaced, since
-    /// there is only one of each.
+    /// Adds a header to every request and to the WebSocket handshake. `user-agent`, `authorization`, `host` and `origin` are
+    /// replaced, since there is only one of each.
+    ///
+    /// `connect` fails with [`ErrorKind::Invalid`](crate::ErrorKind::Invalid) if the name is one of those by which requests
+    /// are framed, as `content-length`, `transfer-encoding`, `connection`, `upgrade`, `te`, `trailer`, `expect`,
+    /// `content-encoding`, `range` and all of `sec-websocket-*` but `sec-websocket-protocol` are, or if it is
+    /// `proxy-authorization`, which belongs in the URL of the [`proxy`](Self::proxy).
     pub fn header(mut self, name: &str, value: &str) -> Self {
         match (HeaderName::try_from(name), secret(value)) {
             (Ok(name), Ok(value)) => {
-                if name == USER_AGENT || name == AUTHORIZATION {
+                if [USER_AGENT, AUTHORIZATION, HOST, ORIGIN].contains(&name) {
                     self.headers.insert(name, value);
                 } else {
                     self.headers.append(name, value);
@@ -33,6 +38,7 @@ impl<M> ClientBuilder<M> {
     }
 
     /// Adds headers to every request and to the WebSocket handshake, in place of those given before with the same names.
+    /// Names that [`header`](Self::header) refuses are refused here too.
     pub fn headers(mut self, mut headers: HeaderMap) -> Self {
         hide(&mut headers);
         self.headers.extend(headers);

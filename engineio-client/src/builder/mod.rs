@@ -21,7 +21,7 @@ use crate::client::Client;
 use crate::driver;
 use crate::handlers::Handlers;
 use crate::net::cookies::CookieJar;
-use crate::net::headers::Headers;
+use crate::net::headers::{Headers, check};
 use crate::net::http::Http;
 use crate::net::route::{Redirects, Route};
 use crate::net::websocket::WebSockets;
@@ -174,6 +174,7 @@ impl<M> ClientBuilder<M> {
         session.open_timeout = self.request_timeout;
         session.upgrade &= self.transports.contains(&Transport::WebSocket);
         let connector = self.network.connector(&target)?;
+        check(&self.headers)?;
         let jar = self.cookies.then_some(self.jar);
         let headers = Headers::new(self.headers, jar, &target.address()?);
         let websockets = WebSockets {

@@ -2,10 +2,58 @@
 
 use std::sync::Arc;
 
-use http::header::{COOKIE, USER_AGENT};
-use http::{HeaderMap, Uri};
+use http::header::{
+    CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, COOKIE, EXPECT, HOST, PROXY_AUTHORIZATION, RANGE,
+    SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_PROTOCOL, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
+    USER_AGENT,
+};
+use http::{HeaderMap, HeaderName, Uri};
 
 use super::cookies::CookieJar;
+use crate::Error;
+
+/// The headers of one connection (RFC 9110 § 7.6.1), and those that say where a message ends and what it is made of. A
+/// wrong value cuts messages that the server then never sees as they were sent.
+const FRAMING: [HeaderName; 9] = [
+    CONNECTION,
+    TE,
+    TRAILER,
+    TRANSFER_ENCODING,
+    UPGRADE,
+    CONTENT_LENGTH,
+    CONTENT_ENCODING,
+    EXPECT,
+    RANGE,
+];
+
+/// The same, which have no name in the library.
+const OTHER_FRAMING: [&str; 3] = ["keep-alive", "proxy-connection", "http2-settings"];
+
+/// Checks that none of the application's headers changes how requests are framed.
+///
+/// # Errors
+///
+/// Names the first one that does, without its value.
+pub(crate) fn check(own: &HeaderMap) -> Result<(), Error> {
+    for name in own.keys() {
+        let reason = if *name == PROXY_AUTHORIZATION {
+            "it would go to the server; put the credentials into the URL of the proxy"
+        } else if *name == SEC_WEBSOCKET_EXTENSIONS {
+            "the client decides it; for compression there is `websocket_compression_threshold`"
+        } else if *name != SEC_WEBSOCKET_PROTOCOL && name.as_str().starts_with("sec-websocket-") {
+            "the client decides it in the handshake of a WebSocket"
+        } else if FRAMING.contains(name) || OTHER_FRAMING.contains(&name.as_str()) {
+            "it is part of how requests are framed, which the client decides"
+        } else if *name == HOST && own.get_all(name).iter().count() > 1 {
+            "a request has one only (RFC 9110 § 7.2)"
+        } else {
+            continue;
+        };
+        let message = format!("the header `{name}` cannot be set: {reason}");
+        return Err(Error::invalid(message));
+    }
+    Ok(())
+}
 
 /// Cheap to clone.
 #[derive(Clone, Debug)]

@@ -3,6 +3,7 @@
 use http::{HeaderMap, HeaderName, HeaderValue, header::AUTHORIZATION};
 
 use crate::Error;
+use crate::net::headers::check;
 use crate::net::proxy::secret;
 
 /// Headers and query parameters for the next session, which replace those with the same names; see
@@ -30,7 +31,8 @@ impl Renewal {
         Self::default()
     }
 
-    /// Replaces a header. A name or a value that cannot be sent fails the attempt to connect.
+    /// Replaces a header. A name or a value that cannot be sent fails the attempt to connect; so does a name that
+    /// [`ClientBuilder::header`](crate::ClientBuilder::header) refuses.
     pub fn header(mut self, name: &str, value: &str) -> Self {
         match (HeaderName::try_from(name), secret(value)) {
             (Ok(name), Ok(value)) => self.set(name, value),
@@ -82,7 +84,7 @@ impl Renewal {
     pub(crate) fn checked(mut self) -> Result<Self, Error> {
         match self.invalid.take() {
             Some(error) => Err(error),
-            None => Ok(self),
+            None => check(&self.headers).map(|()| self),
         }
     }
 }
