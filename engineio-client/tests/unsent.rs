@@ -48,6 +48,7 @@ async fn a_flush_waits_for_the_answer_to_the_post() {
     }
     client.send("second").await.unwrap();
     assert_eq!(client.queued_bytes(), handle.queued_bytes());
+    assert_eq!(client.max_payload(), Some(1_000_000));
     assert!(client.queued_bytes() >= "second".len());
     assert!(!flushing.is_finished());
     open.send_replace(true);

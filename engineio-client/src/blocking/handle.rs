@@ -96,6 +96,13 @@ impl Handle {
         self.inner.queued_bytes()
     }
 
+    /// Returns the size of the largest message that the server accepts; see
+    /// [`engineio_client::Client::max_payload`](crate::Client::max_payload).
+    #[must_use]
+    pub fn max_payload(&self) -> Option<usize> {
+        self.inner.max_payload()
+    }
+
     /// Takes the messages that were still queued when the last session ended; see
     /// [`engineio_client::Client::take_unsent`](crate::Client::take_unsent).
     #[must_use]

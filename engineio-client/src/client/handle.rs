@@ -84,6 +84,16 @@ impl Handle {
         self.shared.lock().session.queued_bytes()
     }
 
+    /// Returns the server's limit, as [`Client::max_payload`](super::Client::max_payload) does.
+    #[must_use]
+    pub fn max_payload(&self) -> Option<usize> {
+        let state = self.shared.lock();
+        state
+            .session
+            .opened()
+            .and_then(|opened| opened.max_payload())
+    }
+
     /// Takes the messages that were not sent, as [`Client::take_unsent`](super::Client::take_unsent) does.
     #[must_use]
     pub fn take_unsent(&self) -> Vec<Message> {

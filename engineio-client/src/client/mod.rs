@@ -161,6 +161,25 @@ impl Client {
         self.handle.queued_bytes()
     }
 
+    /// Returns the size of the largest message that the server accepts, in bytes as they are encoded; `None` if it did not
+    /// say, as servers of revision 3 do, or while a new session is being opened. A server that gets a larger one closes the
+    /// session.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # async fn example(client: engineio_client::Client, file: Vec<u8>) -> Result<(), engineio_client::SendError> {
+    /// for part in file.chunks(client.max_payload().unwrap_or(100_000) / 2) {
+    ///     client.send(part.to_vec()).await?;
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn max_payload(&self) -> Option<usize> {
+        self.handle.max_payload()
+    }
+
     /// Takes the messages that were still queued when the last session ended, in their order. The server has not seen them.
     ///
     /// Empty while the first session lasts, the second time, and if [`on_disconnect`](ClientBuilder::on_disconnect) is
