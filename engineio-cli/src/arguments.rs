@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use engineio_client::{Client, ClientBuilder, Revision, Transport};
+use engineio_client::{Client, ClientBuilder, ErrorKind, Revision, Transport};
+use tokio::time::timeout;
 
 use crate::failure::Failure;
 
@@ -29,6 +30,9 @@ pub(crate) struct Arguments {
     pub(crate) talk: Talk,
 }
 
+/// The longest time that an option takes.
+const LONGEST: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+
 const AFTER_HELP: &str = "\
 Examples:
   eio http://localhost:5000                        talk to a server, line by line
@@ -43,10 +47,11 @@ On a terminal, lines that begin with a colon are commands (:help lists them), an
 remembered in $XDG_STATE_HOME/eio/history, or ~/.local/state/eio/history.
 
 Exit codes:
-  0  success
-  1  the server cannot be reached, or the session ended with an error
-  2  wrong usage
-  3  doctor found faults, or bench did not get back every message
+  0    success
+  1    the server cannot be reached, the session ended with an error, or input was not sent
+  2    wrong usage: an option, the URL, or a file that cannot be read
+  3    doctor found faults, or bench got back something else than every message once
+  130  the signal SIGINT; 143: SIGTERM; 141: the standard output was closed, as by `| head`
 
 RUST_LOG=engineio=debug logs the protocol.";
 
@@ -78,16 +83,16 @@ pub(crate) struct Talk {
     /// Send only lines that are JSON, and print JSON indented.
     #[arg(long)]
     pub(crate) json: bool,
-    /// Send the content of a file as one binary message before the input; may be repeated.
+    /// Send the content of a file, at most 100 MB, as one binary message before the input; may be repeated.
     #[arg(long, value_name = "FILE")]
     pub(crate) send_file: Vec<PathBuf>,
     /// Wait this many seconds for further messages after the end of the input.
     #[arg(long, value_name = "SECONDS", default_value = "1", value_parser = seconds)]
     pub(crate) linger: Duration,
-    /// Do not remember the lines that are typed.
+    /// Do not remember the lines that are typed. Lines that begin with a space are never remembered.
     #[arg(long)]
     pub(crate) no_history: bool,
-    /// Print neither the status nor diagnostics.
+    /// Print no status and no line for each message that is not sent, only the error at the end if there is one.
     #[arg(long, short)]
     pub(crate) quiet: bool,
 }
@@ -101,7 +106,7 @@ pub(crate) struct Bench {
     #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     pub(crate) clients: u32,
     /// The time to measure after all clients are connected, in seconds.
-    #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = seconds)]
+    #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = more_than_no_seconds)]
     pub(crate) seconds: Duration,
     /// The size of a message, in bytes.
     #[arg(long, value_name = "BYTES", default_value_t = 32, value_parser = clap::value_parser!(u32).range(24..=100_000_000))]
@@ -155,7 +160,7 @@ pub(crate) struct Connection {
     /// The server's path, instead of /engine.io/.
     #[arg(long, value_name = "PATH")]
     path: Option<String>,
-    /// Connect through this proxy: http://, socks4://, socks5:// or socks5h://.
+    /// Connect through this proxy: http://, https://, socks4://, socks5:// or socks5h://.
     #[arg(long, value_name = "URL")]
     pub(crate) proxy: Option<String>,
     /// Trust the certificates in this file (PEM) beside the usual ones.
@@ -208,6 +213,14 @@ impl Connection {
         Ok(builder)
     }
 
+    /// Fails if the client refuses the options, which it does before it connects.
+    pub(crate) async fn check(&self) -> Result<(), Failure> {
+        match timeout(Duration::ZERO, self.builder()?.connect()).await {
+            Ok(Err(error)) if error.kind() == ErrorKind::Invalid => Err(error.into()),
+            _ => Ok(()),
+        }
+    }
+
     pub(crate) fn url(&self) -> &str {
         self.url.as_deref().unwrap_or_default()
     }
@@ -227,9 +240,8 @@ impl Connection {
     /// Reads the certificates to trust.
     pub(crate) fn ca_pem(&self) -> Result<Option<Vec<u8>>, Failure> {
         let read = |path: &PathBuf| {
-            fs::read(path).map_err(|error| {
-                Failure::session(format!("cannot read {}: {error}", path.display()))
-            })
+            fs::read(path)
+                .map_err(|error| Failure::usage(format!("cannot read {}: {error}", path.display())))
         };
         self.ca_file.as_ref().map(read).transpose()
     }
@@ -246,7 +258,15 @@ fn seconds(text: &str) -> Result<Duration, String> {
     let seconds = text.parse().ok();
     seconds
         .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
-        .ok_or_else(|| "expected a number of seconds".to_owned())
+        .filter(|time| *time <= LONGEST)
+        .ok_or_else(|| "expected a number of seconds, at most a year of them".to_owned())
+}
+
+fn more_than_no_seconds(text: &str) -> Result<Duration, String> {
+    match seconds(text)? {
+        Duration::ZERO => Err("nothing can be measured in no time".to_owned()),
+        time => Ok(time),
+    }
 }
 
 #[cfg(test)]
@@ -289,6 +309,9 @@ mod tests {
     #[test]
     fn a_time_is_a_number_of_seconds() {
         assert_eq!(seconds("0.5").unwrap(), Duration::from_millis(500));
-        assert!(seconds("-1").is_err() && seconds("soon").is_err() && seconds("1e99").is_err());
+        for wrong in ["-1", "soon", "1e9", "1e99", "NaN"] {
+            assert!(seconds(wrong).is_err(), "{wrong}");
+        }
+        assert!(seconds("0").is_ok() && more_than_no_seconds("0").is_err());
     }
 }

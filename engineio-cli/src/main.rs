@@ -4,6 +4,7 @@ mod arguments;
 mod bench;
 mod doctor;
 mod failure;
+mod output;
 mod talk;
 
 use std::process::ExitCode;
@@ -14,22 +15,38 @@ use crate::arguments::{Arguments, Task};
 use crate::failure::Failure;
 
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(answer) => return show(&answer),
+    };
     if std::env::var_os("RUST_LOG").is_some() {
         tracing_subscriber::fmt()
             .with_env_filter(tracing_subscriber::EnvFilter::from_default_env())
+            .with_ansi(
+                anstream::AutoStream::choice(&std::io::stderr()) != anstream::ColorChoice::Never,
+            )
             .with_writer(std::io::stderr)
             .init();
     }
-    match run(arguments) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => {
-            if let Some(text) = failure.message() {
-                anstream::eprintln!("eio: {text}");
-            }
-            failure.exit_code()
-        }
+    end(run(arguments))
+}
+
+/// Prints the help, the version or what is wrong with the arguments.
+fn show(answer: &clap::Error) -> ExitCode {
+    match answer.print() {
+        Err(error) if !answer.use_stderr() => end(Err(Failure::output(&error))),
+        _ => ExitCode::from(answer.exit_code() as u8),
     }
+}
+
+fn end(result: Result<(), Failure>) -> ExitCode {
+    let Err(failure) = result else {
+        return ExitCode::SUCCESS;
+    };
+    if let Some(text) = failure.message() {
+        output::tell(format_args!("eio: {text}"));
+    }
+    failure.exit_code()
 }
 
 fn run(arguments: Arguments) -> Result<(), Failure> {
@@ -37,9 +54,9 @@ fn run(arguments: Arguments) -> Result<(), Failure> {
         Some(Task::Bench(bench)) => runtime()?.block_on(bench::run(bench)),
         Some(Task::Doctor(doctor)) => runtime()?.block_on(doctor::run(doctor)),
         Some(Task::Completions { shell }) => {
-            let mut command = Arguments::command();
-            clap_complete::generate(shell, &mut command, "eio", &mut std::io::stdout());
-            Ok(())
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Arguments::command(), "eio", &mut script);
+            output::print(String::from_utf8_lossy(&script).trim_end())
         }
         None => {
             let runtime = runtime()?;

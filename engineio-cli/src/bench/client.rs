@@ -10,7 +10,7 @@ use tokio::time::{Duration, Instant, timeout_at};
 
 use super::result;
 use crate::arguments::Bench;
-use crate::failure::with_causes;
+use crate::failure::{Failure, with_causes};
 
 /// The length of the number at the beginning of each message.
 const NUMBER: usize = 16;
@@ -25,7 +25,7 @@ pub(super) struct Plan {
 }
 
 /// The outcome of one attempt to connect: the time that it took, and the transport.
-pub(super) type Attempt = Result<(Duration, Transport), String>;
+pub(super) type Attempt = Result<(Duration, Transport), Failure>;
 
 /// The measurements of one client.
 #[derive(Debug)]
@@ -34,9 +34,9 @@ pub(super) struct Measured {
     pub(super) latency: Histogram<u64>,
     pub(super) sent: u64,
     pub(super) received: u64,
-    /// Messages that came in another order, or changed.
+    /// Messages that came back in another order.
     pub(super) wrong: u64,
-    /// Messages that the server sent of its own accord.
+    /// Messages that were not to come: changed ones, second copies, and those of the server's own accord.
     pub(super) others: u64,
     /// Why the session ended early.
     pub(super) ended: Option<String>,
@@ -81,14 +81,10 @@ pub(super) async fn run(
     Some(measure(client, &options, plan).await)
 }
 
-async fn connect(options: &Bench) -> Result<(Client, Duration), String> {
-    let builder = options
-        .connection
-        .builder()
-        .map_err(|failure| failure.message().unwrap_or_default().to_owned())?;
+async fn connect(options: &Bench) -> Result<(Client, Duration), Failure> {
+    let builder = options.connection.builder()?;
     let began = Instant::now();
-    let client = builder.connect().await;
-    let client = client.map_err(|error| with_causes(&error))?;
+    let client = builder.connect().await?;
     client.settled().await;
     Ok((client, began.elapsed()))
 }
@@ -109,10 +105,7 @@ async fn measure(mut client: Client, options: &Bench, plan: Plan) -> Measured {
             break;
         }
         match timeout_at(plan.give_up, client.next()).await {
-            Ok(Some(message)) => match number(message.as_bytes(), options.size as usize) {
-                Some(number) => measured.came_back(number, &mut under_way),
-                None => measured.others += 1,
-            },
+            Ok(Some(message)) => measured.came(&message, options, &mut under_way),
             Ok(None) => {
                 let error = client.disconnect_error().map(|error| with_causes(&error));
                 let reason = client.disconnect_reason().map(|reason| reason.to_string());
@@ -123,24 +116,39 @@ async fn measure(mut client: Client, options: &Bench, plan: Plan) -> Measured {
         }
     }
     client.close().await;
+    // A server that sends a message twice may have done so with the last one.
+    while let Some(message) = client.next().await {
+        measured.came(&message, options, &mut under_way);
+    }
     measured
 }
 
 impl Measured {
+    fn came(
+        &mut self,
+        message: &Message,
+        options: &Bench,
+        under_way: &mut VecDeque<(u64, Instant)>,
+    ) {
+        let is_same_kind = message.is_binary() == options.binary;
+        match number(message.as_bytes(), options.size as usize) {
+            Some(number) if is_same_kind => self.came_back(number, under_way),
+            _ => self.others += 1,
+        }
+    }
+
     fn came_back(&mut self, number: u64, under_way: &mut VecDeque<(u64, Instant)>) {
-        match under_way.front() {
-            Some(&(expected, sent)) if expected == number => {
-                under_way.pop_front();
+        // It is not waited for any more.
+        let place = under_way.iter().position(|&(sent, _)| sent == number);
+        match (place, place.and_then(|place| under_way.remove(place))) {
+            (Some(0), Some((_, sent))) => {
                 self.received += 1;
                 let micros = sent.elapsed().as_micros().try_into().unwrap_or(u64::MAX);
                 // The histogram grows, so that every time fits.
                 let _ = self.latency.record(micros);
             }
-            _ => {
-                self.wrong += 1;
-                // The message with this number is not waited for any more.
-                under_way.retain(|&(other, _)| other != number);
-            }
+            (Some(_), _) => self.wrong += 1,
+            (None, _) => self.others += 1,
         }
     }
 }
@@ -189,5 +197,7 @@ mod tests {
         measured.came_back(0, &mut under_way);
         assert_eq!((measured.wrong, measured.received), (1, 1));
         assert!(under_way.is_empty());
+        measured.came_back(1, &mut under_way);
+        assert_eq!((measured.wrong, measured.others), (1, 1));
     }
 }

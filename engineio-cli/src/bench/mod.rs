@@ -55,7 +55,7 @@ pub(crate) async fn run(options: Bench) -> Result<(), Failure> {
         let measured = client.await;
         totals.client(measured.unwrap_or_else(|_| Some(Measured::default())));
     }
-    totals.print(&options);
+    totals.print(&options)?;
     match totals.is_complete() {
         true => Ok(()),
         false => Err(Failure::findings()),

@@ -8,6 +8,7 @@ use serde::Serialize;
 use super::client::{Attempt, Measured};
 use crate::arguments::Bench;
 use crate::failure::Failure;
+use crate::output::print;
 
 /// Three significant digits.
 const DIGITS: u8 = 3;
@@ -31,6 +32,8 @@ pub(super) struct Totals {
     transports: BTreeMap<&'static str, u64>,
     /// Clients that could not connect, or whose session ended early, by reason.
     errors: BTreeMap<String, u64>,
+    /// The first of those that could not connect.
+    failure: Option<Failure>,
     sent: u64,
     received: u64,
     wrong: u64,
@@ -44,6 +47,7 @@ impl Default for Totals {
             latency: histogram(),
             transports: BTreeMap::new(),
             errors: BTreeMap::new(),
+            failure: None,
             sent: 0,
             received: 0,
             wrong: 0,
@@ -61,14 +65,18 @@ impl Totals {
                 let _ = self.connecting.record(micros);
                 *self.transports.entry(transport.name()).or_default() += 1;
             }
-            Err(error) => *self.errors.entry(error).or_default() += 1,
+            Err(failure) => {
+                let error = failure.message().unwrap_or_default().to_owned();
+                *self.errors.entry(error).or_default() += 1;
+                self.failure.get_or_insert(failure);
+            }
         }
     }
 
     /// Fails if no client has connected.
     pub(super) fn check(&self) -> Result<(), Failure> {
-        match (self.transports.is_empty(), self.errors.first_key_value()) {
-            (true, Some((error, _))) => Err(Failure::session(error.clone())),
+        match &self.failure {
+            Some(failure) if self.transports.is_empty() => Err(failure.clone()),
             _ => Ok(()),
         }
     }
@@ -89,15 +97,16 @@ impl Totals {
         self.sent.saturating_sub(self.received + self.wrong)
     }
 
-    /// Returns whether each client connected, and each message came back in order.
+    /// Returns whether each client connected, each message came back in order, and nothing else came.
     pub(super) fn is_complete(&self) -> bool {
-        self.errors.is_empty() && self.lost() == 0 && self.wrong == 0 && self.received > 0
+        let faults = self.lost() + self.wrong + self.others;
+        self.errors.is_empty() && faults == 0 && self.received > 0
     }
 
-    pub(super) fn print(&self, options: &Bench) {
+    pub(super) fn print(&self, options: &Bench) -> Result<(), Failure> {
         match options.json {
-            true => anstream::println!("{:#}", self.json(options)),
-            false => anstream::println!("{}", self.text(options)),
+            true => print(format_args!("{:#}", self.json(options))),
+            false => print(self.text(options)),
         }
     }
 
@@ -149,7 +158,10 @@ impl Totals {
                 "did not come back; does the server send each message back?",
             ),
             (self.wrong, "came back in another order"),
-            (self.others, "were sent by the server of its own accord"),
+            (
+                self.others,
+                "came that were not to come: changed, twice, or of the server's own accord",
+            ),
         ] {
             if count > 0 {
                 text.push_str(&format!("           {count} {name}\n"));
@@ -264,7 +276,13 @@ mod tests {
             ..Measured::default()
         }));
         assert!(totals.is_complete());
-        totals.connection(Err("refused".to_owned()));
+        totals.client(Some(Measured {
+            others: 1,
+            ..Measured::default()
+        }));
         assert!(!totals.is_complete());
+        totals.connection(Err(Failure::session("refused")));
+        assert!(!totals.is_complete());
+        assert!(totals.check().is_err());
     }
 }

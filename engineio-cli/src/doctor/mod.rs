@@ -4,6 +4,7 @@ mod cors;
 mod polling;
 mod probe;
 mod report;
+mod trouble;
 mod websocket;
 
 use self::polling::Handshake;
@@ -14,22 +15,28 @@ use crate::failure::Failure;
 
 /// Runs the checks one after the other and prints each result.
 pub(crate) async fn run(options: Doctor) -> Result<(), Failure> {
+    options.connection.check().await?;
     let probe = Probe::new(&options.connection)?;
-    let mut report = Report::new(probe.url());
-    let open = match polling::handshake(&probe, &mut report).await {
-        Handshake::Opened(open) => Some(open),
+    let mut report = Report::new(&probe.address());
+    let (open, refused) = match polling::handshake(&probe, &mut report).await {
+        Handshake::Opened(open) => (Some(open), None),
         // WebSockets may still work.
-        Handshake::Refused => None,
+        Handshake::Refused(status) => (None, Some(status)),
         Handshake::Unreachable => return report.finish(),
     };
     if let Some(open) = &open {
         polling::fresh_answers(&probe, open, &mut report).await;
+        report.check()?;
         polling::stickiness(&probe, open, &mut report).await;
+        report.check()?;
         polling::largest_post(&probe, open, &mut report).await;
+        report.check()?;
         polling::buffering(&probe, &mut report).await;
     }
+    report.check()?;
     cors::check(&probe, options.origin.as_deref(), &mut report).await;
-    let direct = websocket::direct(&options.connection, open.as_ref(), &mut report).await;
+    let direct = websocket::direct(&options.connection, open.as_ref(), refused, &mut report).await;
+    report.check()?;
     if open.is_some() {
         websocket::upgrade(&options.connection, open.as_ref(), direct, &mut report).await;
     }

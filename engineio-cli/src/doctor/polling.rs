@@ -16,6 +16,8 @@ const STICKINESS: usize = 8;
 const LARGEST: u64 = 4_000_000;
 /// A poll that a server answers at once takes less than this through an honest proxy.
 const AT_ONCE: Duration = Duration::from_secs(2);
+/// The longest time to wait for a heartbeat.
+const MOST_PATIENCE: Duration = Duration::from_secs(600);
 /// The delay of a heartbeat that a busy server may have.
 const LATE: Duration = Duration::from_secs(5);
 
@@ -24,7 +26,7 @@ const LATE: Duration = Duration::from_secs(5);
 pub(super) enum Handshake {
     Opened(Open),
     /// There is an answer, and it opens no session.
-    Refused,
+    Refused(StatusCode),
     Unreachable,
 }
 
@@ -33,13 +35,14 @@ pub(super) async fn handshake(probe: &Probe, report: &mut Report) -> Handshake {
     const CHECK: &str = "handshake";
     let answer = match send(probe.request(Method::GET, None)).await {
         Ok(answer) => answer,
-        Err(error) => {
-            report.fault(
-                CHECK,
-                error,
-                "Nothing answers here: check the host, the port and the certificate.",
-            );
-            return Handshake::Unreachable;
+        Err(trouble) => {
+            let (text, status) = (trouble.to_string(), trouble.status());
+            let advice = status.map_or_else(|| trouble.advice(), |status| advice(status, ""));
+            report.fault(CHECK, text, advice);
+            return match status {
+                Some(status) => Handshake::Refused(status),
+                None => Handshake::Unreachable,
+            };
         }
     };
     if let Some(open) = (answer.status == StatusCode::OK)
@@ -60,13 +63,13 @@ pub(super) async fn handshake(probe: &Probe, report: &mut Report) -> Handshake {
         return Handshake::Opened(open);
     }
     let text = format!("{}: {}", answer.status, beginning(&answer.body));
-    report.fault(CHECK, text, advice(&answer));
-    Handshake::Refused
+    report.fault(CHECK, text, advice(answer.status, &answer.body));
+    Handshake::Refused(answer.status)
 }
 
-fn advice(answer: &Answer) -> &'static str {
-    let says = |text| answer.body.contains(text);
-    match answer.status.as_u16() {
+fn advice(status: StatusCode, body: &str) -> &'static str {
+    let says = |text| body.contains(text);
+    match status.as_u16() {
         200 => {
             "Something else answers at this path: a page, a cache or another server.\n\
              Engine.IO lives at /engine.io/ and Socket.IO at /socket.io/, if nothing else is set."
@@ -118,7 +121,7 @@ pub(super) async fn stickiness(probe: &Probe, open: &Open, report: &mut Report) 
             Ok(answer) if answer.status == StatusCode::OK => {}
             Ok(answer) if is_unknown(&answer) => unknown += 1,
             Ok(answer) => failures.push(format!("{}: {}", answer.status, beginning(&answer.body))),
-            Err(error) => failures.push(error),
+            Err(trouble) => failures.push(trouble.to_string()),
         }
     }
     if unknown > 0 {
@@ -265,7 +268,15 @@ pub(super) async fn heartbeat(
         );
         return;
     }
-    let patience = open.ping_interval() + LATE;
+    let patience = open.ping_interval().saturating_add(LATE);
+    if patience > MOST_PATIENCE {
+        let text = format!(
+            "not waited for: a ping comes only each {:.0} s; proxies close what is silent for so long",
+            open.ping_interval().as_secs_f64()
+        );
+        report.note("heartbeat", text);
+        return;
+    }
     report.note(
         "heartbeat",
         format!("waiting up to {:.0} s", patience.as_secs_f64()),

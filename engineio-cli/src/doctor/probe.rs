@@ -11,12 +11,15 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use serde::Deserialize;
 
+use super::trouble::Trouble;
 use crate::arguments::Connection;
 use crate::failure::{Failure, with_causes};
 
-const CONNECT_LIMIT: Duration = Duration::from_secs(10);
-/// The longest body that is read.
+pub(super) const CONNECT_LIMIT: Duration = Duration::from_secs(10);
+/// The time for a whole answer.
 pub(super) const LIMIT: Duration = Duration::from_secs(15);
+/// The largest body that is read, in bytes: as much as the client takes.
+pub(super) const LARGEST_BODY: usize = 32 * 1024 * 1024;
 
 /// Sends requests to a server.
 #[derive(Debug)]
@@ -78,7 +81,7 @@ impl Open {
 
 impl Probe {
     pub(super) fn new(connection: &Connection) -> Result<Self, Failure> {
-        let failed = |error: reqwest::Error| Failure::session(with_causes(&error));
+        let failed = |error: reqwest::Error| Failure::usage(with_causes(&error.without_url()));
         let mut builder = Client::builder()
             .redirect(Policy::none())
             .pool_max_idle_per_host(0)
@@ -102,8 +105,10 @@ impl Probe {
         })
     }
 
-    pub(super) fn url(&self) -> &str {
-        self.url.as_str()
+    /// Returns the address without what may be a secret: a user name, a password and the query.
+    pub(super) fn address(&self) -> String {
+        let origin = self.url.origin().ascii_serialization();
+        format!("{origin}{}", self.url.path())
     }
 
     pub(super) fn is_v3(&self) -> bool {
@@ -145,23 +150,28 @@ impl Probe {
 
     /// Opens a session.
     pub(super) async fn open(&self) -> Result<Open, String> {
-        let answer = send(self.request(Method::GET, None)).await?;
+        let answer = send(self.request(Method::GET, None)).await;
+        let answer = answer.map_err(|trouble| trouble.to_string())?;
         Open::parse(&answer).ok_or_else(|| format!("another answer: {}", answer.status))
     }
 }
 
-/// Sends a request and reads the whole answer. The error is one line.
-pub(super) async fn send(request: RequestBuilder) -> Result<Answer, String> {
+/// Sends a request and reads the whole answer.
+pub(super) async fn send(request: RequestBuilder) -> Result<Answer, Trouble> {
     let began = Instant::now();
-    let read = async {
-        let response = request.send().await?;
-        let (status, headers) = (response.status(), response.headers().clone());
-        let body = response.bytes().await?;
-        Ok((status, headers, body))
-    };
-    let (status, headers, body) = read
-        .await
-        .map_err(|error: reqwest::Error| with_causes(&error.without_url()))?;
+    let mut response = request.send().await.map_err(Trouble::without_answer)?;
+    let (status, headers) = (response.status(), response.headers().clone());
+    let mut body = Vec::new();
+    loop {
+        match response.chunk().await {
+            Ok(Some(chunk)) if body.len() + chunk.len() > LARGEST_BODY => {
+                return Err(Trouble::TooLarge(status));
+            }
+            Ok(Some(chunk)) => body.extend_from_slice(&chunk),
+            Ok(None) => break,
+            Err(error) => return Err(Trouble::in_body(status, error)),
+        }
+    }
     Ok(Answer {
         status,
         headers,
@@ -170,24 +180,25 @@ pub(super) async fn send(request: RequestBuilder) -> Result<Answer, String> {
     })
 }
 
+/// Returns the URL of the server. The rules are those of the client.
 fn url(connection: &Connection) -> Result<Url, Failure> {
-    let wrong = |error: &dyn std::fmt::Display| {
-        Failure::session(format!("`{}` is not a URL: {error}", connection.url()))
+    let text = connection.url();
+    let Some((scheme, rest)) = text.split_once("://") else {
+        return Err(Failure::usage(format!(
+            "the URL `{text}` has no scheme; write `http://{text}`"
+        )));
     };
-    // As the client does, for which a scheme may be missing.
-    let text = match connection.url().contains("://") {
-        true => connection.url().to_owned(),
-        false => format!("http://{}", connection.url()),
+    let scheme = match scheme.to_ascii_lowercase().as_str() {
+        "http" | "ws" => "http",
+        "https" | "wss" => "https",
+        _ => {
+            let why = "a scheme that is not known; use http, https, ws or wss";
+            return Err(Failure::usage(format!("the URL has {why}")));
+        }
     };
-    let text = match text.split_once("://") {
-        Some(("ws", rest)) => format!("http://{rest}"),
-        Some(("wss", rest)) => format!("https://{rest}"),
-        _ => text,
-    };
-    let mut url = Url::parse(&text).map_err(|error| wrong(&error))?;
-    if !matches!(url.scheme(), "http" | "https") {
-        return Err(wrong(&"the scheme must be http, https, ws or wss"));
-    }
+    let mut url = Url::parse(&format!("{scheme}://{rest}"))
+        .map_err(|error| Failure::usage(format!("this is not a URL: {error}")))?;
+    url.set_fragment(None);
     match connection.path() {
         Some(path) => url.set_path(path),
         None if url.path() == "/" => url.set_path("/engine.io/"),
@@ -207,7 +218,7 @@ fn headers(connection: &Connection) -> Result<HeaderMap, Failure> {
             .ok()
             .zip(HeaderValue::from_str(value).ok());
         let (name, mut value) =
-            pair.ok_or_else(|| Failure::session(format!("`{name}` is not a header")))?;
+            pair.ok_or_else(|| Failure::usage(format!("`{name}` is not a header")))?;
         value.set_sensitive(true);
         headers.append(name, value);
     }
@@ -223,7 +234,7 @@ fn trust(connection: &Connection) -> Result<rustls::ClientConfig, Failure> {
             let added = certificate
                 .map_err(|error| error.to_string())
                 .and_then(|der| roots.add(der).map_err(|error| error.to_string()));
-            added.map_err(|error| Failure::session(format!("--ca-file: {error}")))?;
+            added.map_err(|error| Failure::usage(format!("--ca-file: {error}")))?;
         }
     }
     let provider = Arc::new(rustls::crypto::ring::default_provider());
@@ -253,8 +264,10 @@ mod tests {
         let of = |arguments: &[&str]| url(&connection(arguments)).unwrap().to_string();
         assert_eq!(of(&["http://a"]), "http://a/engine.io/");
         assert_eq!(of(&["wss://a:1/socket.io"]), "https://a:1/socket.io/");
-        assert_eq!(of(&["a:5000", "--path", "x"]), "http://a:5000/x/");
-        assert!(url(&connection(&["ftp://a"])).is_err());
+        assert_eq!(of(&["HTTP://a:5000", "--path", "x"]), "http://a:5000/x/");
+        for wrong in ["ftp://a", "a:5000", "http://", "http://a:x"] {
+            assert!(url(&connection(&[wrong])).is_err(), "{wrong}");
+        }
     }
 
     #[test]

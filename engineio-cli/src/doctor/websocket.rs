@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use engineio_client::{Client, Error, Transport};
+use reqwest::StatusCode;
 use tokio::time::{Instant, timeout};
 
 use super::probe::Open;
@@ -23,6 +24,7 @@ A proxy in between does not pass WebSocket handshakes on. In nginx:
 pub(super) async fn direct(
     connection: &Connection,
     open: Option<&Open>,
+    refused: Option<StatusCode>,
     report: &mut Report,
 ) -> bool {
     const CHECK: &str = "WebSocket";
@@ -38,6 +40,11 @@ pub(super) async fn direct(
             let offers =
                 open.is_none_or(|open| open.upgrades.iter().any(|name| name == "websocket"));
             match offers {
+                true if refused.is_some()
+                    && error.status() == refused.map(|status| status.as_u16()) =>
+                {
+                    report.note(CHECK, "refused as the handshake by polling is");
+                }
                 true => report.fault(CHECK, with_causes(&error), advice(&error)),
                 false => report.note(
                     CHECK,

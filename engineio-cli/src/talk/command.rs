@@ -1,19 +1,21 @@
 //! The meaning of a line of input.
 
-use std::fs;
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
 
 use engineio_client::Message;
+
+use super::MOST;
 
 /// The rules by which lines become messages.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Format {
     pub(super) is_binary: bool,
     pub(super) is_json: bool,
-    /// Whether lines that begin with a colon are commands: only where somebody types.
-    pub(super) has_commands: bool,
 }
 
-/// The meaning of one line.
+/// The meaning of a line that somebody typed.
 #[derive(Debug, PartialEq)]
 pub(super) enum Line {
     Send(Message),
@@ -31,29 +33,46 @@ commands:
   ::TEXT       send :TEXT";
 
 impl Format {
-    pub(super) fn parse(self, line: Vec<u8>) -> Line {
-        match line.strip_prefix(b":") {
-            Some(rest) if self.has_commands && !rest.starts_with(b":") => {
-                command(&String::from_utf8_lossy(rest))
-            }
-            Some(rest) if self.has_commands => self.message(rest.to_vec()),
-            _ => self.message(line),
+    /// Returns the meaning of a line that was typed, where a colon begins a command.
+    pub(super) fn typed(self, line: Vec<u8>) -> Line {
+        let message = match line.strip_prefix(b":") {
+            Some(rest) if rest.starts_with(b":") => self.message(rest.to_vec()),
+            Some(rest) => return command(&String::from_utf8_lossy(rest)),
+            None => self.message(line),
+        };
+        match message {
+            Ok(message) => Line::Send(message),
+            Err(why) => Line::Remark(format!("not sent: {why}")),
         }
     }
 
-    fn message(self, line: Vec<u8>) -> Line {
+    /// Returns the message that a line is, or why it is none.
+    pub(super) fn message(self, line: Vec<u8>) -> Result<Message, String> {
         if self.is_json
             && let Err(error) = serde_json::from_slice::<serde_json::Value>(&line)
         {
-            return Line::Remark(format!("not sent, because it is not JSON: {error}"));
+            return Err(format!("it is not JSON: {error}"));
         }
         if self.is_binary {
-            return Line::Send(Message::from(line));
+            return Ok(Message::from(line));
         }
         match String::from_utf8(line) {
-            Ok(text) => Line::Send(Message::from(text)),
-            Err(_) => Line::Remark("not sent, because it is not UTF-8; use --binary".to_owned()),
+            Ok(text) => Ok(Message::from(text)),
+            Err(_) => Err("it is not UTF-8; use --binary".to_owned()),
         }
+    }
+}
+
+/// Reads a file that is to be one message.
+pub(super) fn read_file(path: &Path) -> Result<Vec<u8>, String> {
+    let failed = |error| format!("cannot read {}: {error}", path.display());
+    let mut content = Vec::new();
+    let file = File::open(path).map_err(failed)?;
+    // One byte more shows that there is more.
+    let length = file.take(MOST as u64 + 1).read_to_end(&mut content);
+    match length.map_err(failed)? {
+        length if length > MOST => Err(format!("{} is larger than {MOST} bytes", path.display())),
+        _ => Ok(content),
     }
 }
 
@@ -63,15 +82,13 @@ fn command(text: &str) -> Line {
     match (name, argument) {
         ("quit", "") => Line::Quit,
         ("help", "") => Line::Remark(HELP.to_owned()),
-        ("file", path) if !path.is_empty() => match fs::read(path) {
+        ("file", path) if !path.is_empty() => match read_file(Path::new(path)) {
             Ok(content) => Line::Send(Message::from(content)),
-            Err(error) => Line::Remark(format!("not sent, because {path} cannot be read: {error}")),
+            Err(why) => Line::Remark(format!("not sent: {why}")),
         },
         ("hex", digits) if !digits.is_empty() => match bytes(digits) {
             Some(bytes) => Line::Send(Message::from(bytes)),
-            None => {
-                Line::Remark("not sent, because it is not pairs of hexadecimal digits".to_owned())
-            }
+            None => Line::Remark("not sent: bytes are pairs of hexadecimal digits".to_owned()),
         },
         _ => Line::Remark(format!(
             "unknown command :{name}; :help lists the commands, and ::{name} sends this line"
@@ -101,55 +118,63 @@ fn bytes(text: &str) -> Option<Vec<u8>> {
 mod tests {
     use super::*;
 
-    const TYPED: Format = Format {
+    const TEXT: Format = Format {
         is_binary: false,
         is_json: false,
-        has_commands: true,
     };
 
-    fn remark(line: Line) -> String {
-        match line {
+    fn remark(line: &[u8]) -> String {
+        match TEXT.typed(line.to_vec()) {
             Line::Remark(remark) => remark,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn sent(line: &[u8]) -> Message {
+        match TEXT.typed(line.to_vec()) {
+            Line::Send(message) => message,
             other => panic!("{other:?}"),
         }
     }
 
     #[test]
     fn a_line_is_a_message() {
-        assert_eq!(TYPED.parse(b"hello".to_vec()), Line::Send("hello".into()));
-        assert_eq!(TYPED.parse(Vec::new()), Line::Send("".into()));
+        assert_eq!(sent(b"hello"), "hello".into());
+        assert_eq!(sent(b""), "".into());
     }
 
     #[test]
     fn a_colon_begins_a_command_only_where_somebody_types() {
-        let piped = Format {
-            has_commands: false,
-            ..TYPED
-        };
-        assert_eq!(piped.parse(b":quit".to_vec()), Line::Send(":quit".into()));
-        assert_eq!(piped.parse(b"::a".to_vec()), Line::Send("::a".into()));
-        assert_eq!(TYPED.parse(b":quit".to_vec()), Line::Quit);
-        assert_eq!(TYPED.parse(b"::quit".to_vec()), Line::Send(":quit".into()));
-        assert!(remark(TYPED.parse(b":nonsense".to_vec())).contains("::nonsense"));
+        assert_eq!(TEXT.message(b":quit".to_vec()), Ok(":quit".into()));
+        assert_eq!(TEXT.message(b"::a".to_vec()), Ok("::a".into()));
+        assert_eq!(TEXT.typed(b":quit".to_vec()), Line::Quit);
+        assert_eq!(sent(b"::quit"), ":quit".into());
+        assert!(remark(b":nonsense").contains("::nonsense"));
     }
 
     #[test]
     fn bytes_are_pairs_of_digits() {
-        let sent = TYPED.parse(b":hex 00 fF1e".to_vec());
-        assert_eq!(sent, Line::Send(vec![0, 255, 0x1e].into()));
-        assert!(remark(TYPED.parse(b":hex 0".to_vec())).contains("pairs"));
-        assert!(remark(TYPED.parse(b":hex zz".to_vec())).contains("pairs"));
+        assert_eq!(sent(b":hex 00 fF1e"), vec![0, 255, 0x1e].into());
+        assert!(remark(b":hex 0").contains("pairs"));
+        assert!(remark(b":hex zz").contains("pairs"));
     }
 
     #[test]
     fn a_line_that_cannot_be_sent_says_why() {
         let json = Format {
             is_json: true,
-            ..TYPED
+            ..TEXT
         };
-        assert!(remark(json.parse(b"{".to_vec())).contains("not JSON"));
-        assert_eq!(json.parse(b"{}".to_vec()), Line::Send("{}".into()));
-        assert!(remark(TYPED.parse(b"\xff".to_vec())).contains("--binary"));
-        assert!(remark(TYPED.parse(b":file /nowhere/at/all".to_vec())).contains("cannot be read"));
+        assert!(json.message(b"{".to_vec()).unwrap_err().contains("JSON"));
+        assert_eq!(json.message(b"{}".to_vec()), Ok("{}".into()));
+        assert!(remark(b"\xff").contains("--binary"));
+        assert!(remark(b":file /nowhere/at/all").contains("cannot read /nowhere"));
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_file_without_end_is_refused() {
+        let error = read_file(Path::new("/dev/zero")).unwrap_err();
+        assert!(error.contains("larger than"), "{error}");
     }
 }

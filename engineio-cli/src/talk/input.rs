@@ -1,54 +1,74 @@
-//! The lines of input, from an editor with a history where somebody types, and from a pipe otherwise.
+//! Lines of input, from an editor with a history where somebody types, and from a pipe otherwise.
 
 use std::env;
+use std::fmt::{self, Display};
 use std::fs;
-use std::io::{BufRead, IsTerminal};
+use std::io::{self, BufRead, BufReader, IsTerminal, Read};
 use std::path::PathBuf;
 use std::thread;
 
-use engineio_client::Message;
+use engineio_client::{Handle, Message};
 use rustyline::error::ReadlineError;
 use rustyline::{Config, DefaultEditor, ExternalPrinter};
 use tokio::sync::mpsc;
 
 use super::command::{Format, Line};
 use super::terminal::Terminal;
+use super::{MOST, limit};
 use crate::arguments::Talk;
 use crate::failure::Failure;
 
-/// The most lines of input that wait for a slow server.
-const WAITING: usize = 64;
+/// The number of bytes that are read from a pipe at a time.
+const BUFFER: usize = 64 * 1024;
 const REMEMBERED: usize = 1_000;
 
-/// The action for a line of input.
+/// What a line of input, or its end, asks for.
 #[derive(Debug)]
 pub(super) enum Entry {
-    Message(Message),
+    Message(Message, Place),
+    /// A line that cannot be sent, and why.
+    Refused(String),
+    /// The answer to a command, which sends nothing.
     Remark(String),
+    /// The input cannot be read further than this.
+    Broken(String),
 }
+
+/// The origin of a message, for complaints about it.
+#[derive(Debug)]
+pub(super) enum Place {
+    Line(u64),
+    File(PathBuf),
+    Typed,
+}
+
+/// Entries that are sent together.
+pub(super) type Batch = Vec<Entry>;
 
 /// Prints above the line that is being typed.
 pub(super) type Printer = Box<dyn FnMut(String) -> rustyline::Result<()> + Send>;
 
 /// The source of the entries, and the way to print and the terminal to restore where it is an editor.
 pub(super) struct Input {
-    pub(super) entries: mpsc::Receiver<Entry>,
+    /// Closed at the end of the input.
+    pub(super) batches: mpsc::Receiver<Batch>,
     pub(super) editor: Option<(Printer, Terminal)>,
 }
 
 /// Starts to read, in a thread: reading from a terminal or a pipe cannot be cancelled.
-pub(super) fn open(options: &Talk) -> Result<Input, Failure> {
-    let is_typed = std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
+pub(super) fn open(options: &Talk, handle: Handle) -> Result<Input, Failure> {
+    let is_typed = io::stdin().is_terminal() && io::stdout().is_terminal();
     let format = Format {
         is_binary: options.binary,
         is_json: options.json,
-        has_commands: is_typed,
     };
-    let (sender, entries) = mpsc::channel(WAITING);
+    // The thread reads the next batch while one is sent, and no further.
+    let (sender, batches) = mpsc::channel(1);
     if !is_typed {
-        thread::spawn(move || read(format, &sender));
+        let input = BufReader::with_capacity(BUFFER, io::stdin());
+        thread::spawn(move || read(input, format, || limit(&handle), &sender));
         return Ok(Input {
-            entries,
+            batches,
             editor: None,
         });
     }
@@ -56,47 +76,95 @@ pub(super) fn open(options: &Talk) -> Result<Input, Failure> {
     let config = Config::builder()
         .max_history_size(REMEMBERED)
         .and_then(|config| config.history_ignore_dups(true));
-    let config = config.map_err(failed)?.auto_add_history(true).build();
+    let config = config
+        .map_err(failed)?
+        // As in shells, for lines with secrets.
+        .history_ignore_space(true)
+        .auto_add_history(true)
+        .build();
     let mut editor = DefaultEditor::with_config(config).map_err(failed)?;
     let mut printer = editor.create_external_printer().map_err(failed)?;
     let terminal = Terminal::save();
     let history = history().filter(|_| !options.no_history);
     thread::spawn(move || edit(editor, history, format, &sender));
     Ok(Input {
-        entries,
+        batches,
         editor: Some((Box::new(move |text| printer.print(text)), terminal)),
     })
 }
 
-fn read(format: Format, sender: &mpsc::Sender<Entry>) {
-    let mut input = std::io::stdin().lock();
-    let mut line = Vec::new();
+/// Reads lines until the end of the input.
+fn read<R: Read>(
+    mut input: BufReader<R>,
+    format: Format,
+    limit: impl Fn() -> usize,
+    sender: &mpsc::Sender<Batch>,
+) {
+    let mut number = 0;
     loop {
-        match input.read_until(b'\n', &mut line) {
-            Ok(0) => return,
-            Ok(_) => {
-                if line.ends_with(b"\n") {
-                    line.pop();
-                }
-                if !pass(format.parse(std::mem::take(&mut line)), sender) {
-                    return;
-                }
-            }
-            Err(error) => {
-                let _ =
-                    sender.blocking_send(Entry::Remark(format!("cannot read the input: {error}")));
-                return;
-            }
+        let (batch, goes_on) = next_batch(&mut input, format, limit(), &mut number);
+        if sender.blocking_send(batch).is_err() || !goes_on {
+            return;
         }
     }
+}
+
+/// Reads a line, and those that are there already: they may share a request. Returns whether the input goes on.
+fn next_batch<R: Read>(
+    input: &mut BufReader<R>,
+    format: Format,
+    limit: usize,
+    number: &mut u64,
+) -> (Batch, bool) {
+    let mut batch = Vec::new();
+    loop {
+        *number += 1;
+        let entry = match next_line(input, limit) {
+            Ok(Some(line)) => line.and_then(|line| format.message(line)),
+            Ok(None) => return (batch, false),
+            Err(error) => {
+                let why = format!("line {number}: cannot read the input: {error}");
+                batch.push(Entry::Broken(why));
+                return (batch, false);
+            }
+        };
+        batch.push(match entry {
+            Ok(message) => Entry::Message(message, Place::Line(*number)),
+            Err(why) => Entry::Refused(format!("line {number}: {why}")),
+        });
+        if !input.buffer().contains(&b'\n') {
+            return (batch, true);
+        }
+    }
+}
+
+/// Reads a line without its line feed, or why it is not to be sent. Does not hold more than the limit.
+fn next_line(
+    input: &mut impl BufRead,
+    limit: usize,
+) -> io::Result<Option<Result<Vec<u8>, String>>> {
+    let mut line = Vec::new();
+    // One byte more for the line feed.
+    let most = limit as u64 + 1;
+    let length = input.by_ref().take(most).read_until(b'\n', &mut line)?;
+    if line.pop_if(|last| *last == b'\n').is_none() && length as u64 == most {
+        // The next line begins behind this one, if it ends.
+        if input.by_ref().take(MOST as u64).skip_until(b'\n')? == MOST {
+            return Err(io::Error::other("the line has no end"));
+        }
+        let why = format!("more than the {limit} bytes that the server accepts");
+        return Ok(Some(Err(why)));
+    }
+    Ok((length > 0).then_some(Ok(line)))
 }
 
 fn edit(
     mut editor: DefaultEditor,
     history: Option<PathBuf>,
     format: Format,
-    sender: &mpsc::Sender<Entry>,
+    sender: &mpsc::Sender<Batch>,
 ) {
+    let send = |entry| sender.blocking_send(vec![entry]).is_ok();
     if let Some(history) = &history {
         // There is none before the first conversation.
         let _ = editor.load_history(history);
@@ -108,42 +176,110 @@ fn edit(
                 if let Some(history) = &history
                     && let Err(error) = editor.append_history(history)
                 {
-                    let remark =
-                        format!("cannot remember the line in {}: {error}", history.display());
-                    let _ = sender.blocking_send(Entry::Remark(remark));
+                    send(Entry::Remark(format!(
+                        "cannot remember the line in {}: {error}",
+                        history.display()
+                    )));
                 }
-                if !pass(format.parse(line.into_bytes()), sender) {
+                let goes_on = match format.typed(line.into_bytes()) {
+                    Line::Send(message) => send(Entry::Message(message, Place::Typed)),
+                    Line::Remark(remark) => send(Entry::Remark(remark)),
+                    Line::Quit => false,
+                };
+                if !goes_on {
                     return;
                 }
             }
             Err(ReadlineError::Eof | ReadlineError::Interrupted) => return,
             Err(error) => {
-                let _ = sender
-                    .blocking_send(Entry::Remark(format!("cannot read the terminal: {error}")));
+                send(Entry::Broken(format!("cannot read the terminal: {error}")));
                 return;
             }
         }
     }
 }
 
-/// Passes a line on. Returns whether the input goes on.
-fn pass(line: Line, sender: &mpsc::Sender<Entry>) -> bool {
-    let entry = match line {
-        Line::Send(message) => Entry::Message(message),
-        Line::Remark(remark) => Entry::Remark(remark),
-        Line::Quit => return false,
-    };
-    sender.blocking_send(entry).is_ok()
-}
-
 /// Returns the file of the history, in a directory that exists, as the XDG Base Directory Specification places it.
 fn history() -> Option<PathBuf> {
-    let state = env::var_os("XDG_STATE_HOME").filter(|path| !path.is_empty());
+    let state = env::var_os("XDG_STATE_HOME")
+        .map(PathBuf::from)
+        // As the specification says of a path that is not absolute.
+        .filter(|path| path.is_absolute());
     let state = match state {
-        Some(state) => PathBuf::from(state),
+        Some(state) => state,
         None => env::home_dir()?.join(".local/state"),
     };
     let directory = state.join("eio");
-    fs::create_dir_all(&directory).ok()?;
+    let mut builder = fs::DirBuilder::new();
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.recursive(true).create(&directory).ok()?;
     Some(directory.join("history"))
+}
+
+impl Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Line(number) => write!(f, "line {number}: "),
+            Self::File(path) => write!(f, "{}: ", path.display()),
+            Self::Typed => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Cursor;
+
+    use super::*;
+
+    const FORMAT: Format = Format {
+        is_binary: false,
+        is_json: false,
+    };
+
+    /// The batches of an input that comes in these pieces.
+    fn batches(pieces: &[&str], limit: usize) -> Vec<Vec<String>> {
+        struct Pieces(Vec<Vec<u8>>);
+        impl Read for Pieces {
+            fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+                match self.0.pop() {
+                    Some(piece) => Cursor::new(piece).read(buffer),
+                    None => Ok(0),
+                }
+            }
+        }
+        let pieces = pieces.iter().rev().map(|piece| piece.as_bytes().to_vec());
+        let mut input = BufReader::new(Pieces(pieces.collect()));
+        let (mut batches, mut number) = (Vec::new(), 0);
+        loop {
+            let (batch, goes_on) = next_batch(&mut input, FORMAT, limit, &mut number);
+            let entries = batch.into_iter().map(|entry| match entry {
+                Entry::Message(message, _) => message.as_text().unwrap_or_default().to_owned(),
+                Entry::Refused(why) | Entry::Remark(why) | Entry::Broken(why) => why,
+            });
+            batches.push(entries.collect());
+            if !goes_on {
+                return batches;
+            }
+        }
+    }
+
+    #[test]
+    fn lines_that_are_there_make_one_batch() {
+        let found = batches(&["a\nb\nc", "d\n", "", "e"], 10);
+        assert_eq!(found, [vec!["a", "b"], vec!["cd"], vec![]]);
+        let found = batches(&["a\n\nlast"], 10);
+        assert_eq!(found, [vec!["a", ""], vec!["last"], vec![]]);
+    }
+
+    #[test]
+    fn a_line_above_the_limit_is_skipped() {
+        let found = batches(&["1234\n12345\nrest\n"], 4);
+        let error = "line 2: more than the 4 bytes that the server accepts";
+        assert_eq!(found, [vec!["1234", error, "rest"], vec![]]);
+        assert_eq!(batches(&["1234"], 4), [vec!["1234"], vec![]]);
+        let error = "line 1: more than the 4 bytes that the server accepts";
+        assert_eq!(batches(&["123456"], 4), [vec![error], vec![]]);
+    }
 }

@@ -3,19 +3,28 @@
 mod command;
 mod input;
 mod screen;
+mod sender;
+mod signals;
 mod terminal;
 
-use std::fs;
 use std::pin::pin;
+use std::time::Duration;
 
 use engineio_client::{Client, Handle, Message, Reconnect};
 use tokio::sync::mpsc;
 use tokio::time::sleep;
 
-use self::input::Entry;
+use self::input::{Batch, Entry, Place};
 use self::screen::Screen;
+use self::sender::{Sender, Tally};
+use self::signals::Signals;
 use crate::arguments::Talk;
-use crate::failure::Failure;
+use crate::failure::{Failure, with_causes};
+
+/// The largest message that is sent, in bytes, even if the server accepts more or does not say.
+const MOST: usize = 100_000_000;
+/// The time in which the end of the input is noticed, if the server closes the session in answer to the last line.
+const END_OF_INPUT: Duration = Duration::from_secs(1);
 
 /// Connects, and talks until the input or the session ends.
 pub(crate) async fn run(options: Talk) -> Result<(), Failure> {
@@ -24,20 +33,21 @@ pub(crate) async fn run(options: Talk) -> Result<(), Failure> {
     if options.reconnect {
         builder = builder.reconnect(Reconnect::new());
     }
-    let client = builder.connect().await?;
-    let input = input::open(&options)?;
+    let mut client = builder.connect().await?;
+    let input = input::open(&options, client.handle())?;
     let (printer, terminal) = input.editor.unzip();
+    let is_typed = terminal.is_some();
     let mut screen = Screen::new(&options, printer);
     screen.remark("connected; each line is a message, Ctrl-D ends the session");
-    let results = send_all(client.handle(), files, input.entries);
-    let client = exchange(client, &options, &mut screen, results).await;
+    let mut sender = Sender::new(client.handle(), input.batches);
+    let result = exchange(&mut client, &options, &mut screen, &mut sender, files).await;
     screen.leave_editor();
     if let Some(terminal) = terminal {
         terminal.restore();
     }
-    let client = client?;
-    if let Some(error) = client.disconnect_error() {
-        return Err(error.into());
+    result?;
+    if let Some(text) = complaint(&client, &sender.tally, &options, is_typed) {
+        return Err(Failure::session(text));
     }
     if let Some(reason) = client.disconnect_reason() {
         screen.remark(&reason.to_string());
@@ -46,84 +56,107 @@ pub(crate) async fn run(options: Talk) -> Result<(), Failure> {
 }
 
 /// Reads the files to send, before anything is sent: a name that is wrong loses no message.
-fn read_files(options: &Talk) -> Result<Vec<Message>, Failure> {
-    let read = |path: &std::path::PathBuf| match fs::read(path) {
-        Ok(content) => Ok(Message::from(content)),
-        Err(error) => {
-            let message = format!("cannot read {}: {error}", path.display());
-            Err(Failure::session(message))
-        }
+fn read_files(options: &Talk) -> Result<Batch, Failure> {
+    let read = |path: &std::path::PathBuf| match command::read_file(path) {
+        Ok(content) => Ok(Entry::Message(
+            Message::from(content),
+            Place::File(path.clone()),
+        )),
+        Err(why) => Err(Failure::usage(why)),
     };
     options.send_file.iter().map(read).collect()
 }
 
+/// Returns the size of the largest message that may be sent now, in bytes.
+fn limit(handle: &Handle) -> usize {
+    handle.max_payload().unwrap_or(MOST).min(MOST)
+}
+
 /// Shows the messages until the session ends, or for the time of `--linger` after the input has ended.
 async fn exchange(
-    mut client: Client,
+    client: &mut Client,
     options: &Talk,
     screen: &mut Screen,
-    mut results: mpsc::Receiver<Result<(), String>>,
-) -> Result<Client, Failure> {
+    sender: &mut Sender,
+    files: Batch,
+) -> Result<(), Failure> {
+    let listen = Signals::listen();
+    let mut signals =
+        listen.map_err(|error| Failure::session(format!("cannot wait for signals: {error}")))?;
+    let (report, mut remarks) = mpsc::channel(64);
+    // Beside the reading: a slow server must not stop it.
+    let mut sending = pin!(sender.run(files, report));
     let handle = client.handle();
     let mut settled = pin!(handle.settled());
-    let (mut transport, mut is_settled) = (client.transport(), false);
-    let mut has_input = true;
-    loop {
+    let (mut is_sent, mut is_over, mut is_settled) = (false, false, false);
+    let began_with = client.transport();
+    while !(is_sent && is_over) {
         tokio::select! {
-            result = results.recv(), if has_input => match result {
-                Some(Ok(())) => {}
-                Some(Err(error)) => screen.remark(&error),
-                // The server may still answer the last messages.
-                None => has_input = false,
+            Some(remark) = remarks.recv() => screen.remark(&remark),
+            () = &mut sending, if !is_sent => is_sent = true,
+            message = client.next(), if !is_over => match message {
+                Some(message) => screen.message(&message)?,
+                None => is_over = true,
             },
-            message = client.next() => match message {
-                Some(message) => screen
-                    .message(&message)
-                    .map_err(|error| Failure::session(format!("cannot write: {error}")))?,
-                None => return Ok(client),
-            },
-            () = sleep(options.linger), if !has_input => {
-                client.close().await;
-                return Ok(client);
+            // The server may still answer the last messages.
+            () = sleep(options.linger), if is_sent && !is_over => {
+                stop(client, &mut signals).await?;
             }
+            () = sleep(END_OF_INPUT), if is_over && !is_sent => break,
             now = &mut settled, if !is_settled => {
                 is_settled = true;
-                if now != transport {
-                    transport = now;
-                    screen.remark(&format!("upgraded to {}", transport.name()));
+                match client.upgrade_error() {
+                    Some(error) => screen.remark(&format!("not upgraded: {}", with_causes(&error))),
+                    None if now != began_with => screen.remark(&format!("upgraded to {}", now.name())),
+                    None => {}
                 }
             }
+            signal = signals.next() => {
+                stop(client, &mut signals).await?;
+                return Err(Failure::signal(signal));
+            }
+        }
+    }
+    while let Ok(remark) = remarks.try_recv() {
+        screen.remark(&remark);
+    }
+    Ok(())
+}
+
+/// Closes the session, at once if another signal comes.
+async fn stop(client: &Client, signals: &mut Signals) -> Result<(), Failure> {
+    tokio::select! {
+        () = client.close() => Ok(()),
+        signal = signals.next() => {
+            client.abort();
+            Err(Failure::signal(signal))
         }
     }
 }
 
-/// Sends the files and then the input, in a task of its own: a slow server must not stop the reading of its messages.
-/// Returns one result for each message; the channel closes when the input ends.
-fn send_all(
-    handle: Handle,
-    files: Vec<Message>,
-    mut entries: mpsc::Receiver<Entry>,
-) -> mpsc::Receiver<Result<(), String>> {
-    let (report, results) = mpsc::channel(64);
-    tokio::spawn(async move {
-        for file in files {
-            if handle.send(file).await.is_err() {
-                return;
-            }
-        }
-        while let Some(entry) = entries.recv().await {
-            let result = match entry {
-                Entry::Message(message) => match handle.send(message).await {
-                    Ok(()) => Ok(()),
-                    Err(_) if !handle.is_open() => return,
-                    Err(error) => Err(format!("not sent: {error}")),
-                },
-                Entry::Remark(remark) => Err(remark),
-            };
-            if report.send(result).await.is_err() {
-                return;
-            }
-        }
-    });
-    results
+/// Returns what is wrong with the end of a conversation: an error, or input that was not sent. Who types has seen that
+/// already.
+fn complaint(client: &Client, tally: &Tally, options: &Talk, is_typed: bool) -> Option<String> {
+    let error = client.disconnect_error().map(|error| with_causes(&error));
+    let is_all_sent = tally.missing() == 0 && tally.fault.is_none() && tally.is_complete;
+    if error.is_none() && (is_typed || is_all_sent) {
+        return None;
+    }
+    let mut parts = Vec::new();
+    match (error, client.disconnect_reason()) {
+        (Some(error), _) => parts.push(error),
+        (None, Some(reason)) if tally.fault.is_none() => parts.push(reason.to_string()),
+        _ => {}
+    }
+    if options.quiet {
+        parts.extend(tally.fault.clone());
+    }
+    if tally.missing() > 0 {
+        let (missing, read) = (tally.missing(), tally.read);
+        parts.push(format!("{missing} of {read} messages were not sent"));
+    }
+    if !tally.is_complete && !is_typed {
+        parts.push("the input was not read to its end".to_owned());
+    }
+    Some(parts.join("; "))
 }

@@ -1,5 +1,6 @@
 //! The output: messages on standard output, everything else on standard error.
 
+use std::borrow::Cow;
 use std::io::{self, IsTerminal, Write};
 
 use anstyle::{AnsiColor, Style};
@@ -7,6 +8,8 @@ use engineio_client::Message;
 
 use super::input::Printer;
 use crate::arguments::Talk;
+use crate::failure::Failure;
+use crate::output::{printable, tell};
 
 const REMARK: Style = Style::new().dimmed();
 const BINARY: Style = AnsiColor::Cyan.on_default();
@@ -37,18 +40,23 @@ impl Screen {
     }
 
     /// Shows a message.
-    pub(super) fn message(&mut self, message: &Message) -> io::Result<()> {
-        if message.as_text().is_none() && self.is_binary && !self.is_terminal {
-            let mut out = io::stdout().lock();
-            out.write_all(message.as_bytes())?;
-            return out.flush();
-        }
-        let line = self.line(message);
+    pub(super) fn message(&mut self, message: &Message) -> Result<(), Failure> {
+        let bytes = match message.is_binary() && self.is_binary && !self.is_terminal {
+            true => message.as_bytes().to_vec(),
+            false => (self.line(message) + "\n").into_bytes(),
+        };
+        self.write(bytes).map_err(|error| Failure::output(&error))
+    }
+
+    fn write(&mut self, bytes: Vec<u8>) -> io::Result<()> {
         match &mut self.printer {
-            Some(print) => print(line + "\n").map_err(io::Error::other),
+            Some(print) => {
+                let text = String::from_utf8_lossy(&bytes).into_owned();
+                print(text).map_err(io::Error::other)
+            }
             None => {
                 let mut out = io::stdout().lock();
-                writeln!(out, "{line}")?;
+                out.write_all(&bytes)?;
                 out.flush()
             }
         }
@@ -58,15 +66,18 @@ impl Screen {
         let Some(text) = message.as_text() else {
             return self.paint(BINARY, &hex(message.as_bytes()));
         };
-        if self.is_json
-            && let Ok(json) = message.parse_json::<serde_json::Value>()
-        {
-            return format!("{json:#}");
-        }
+        let json = match self.is_json {
+            true => message.parse_json::<serde_json::Value>().ok(),
+            false => None,
+        };
+        let text = match json {
+            Some(json) => Cow::Owned(format!("{json:#}")),
+            None => Cow::Borrowed(text),
+        };
         match self.is_terminal {
-            // A stranger's text must not move the cursor or change colours.
-            true => printable(text),
-            false => text.to_owned(),
+            // A stranger's text must not move the cursor, change colours or turn other text round.
+            true => printable(&text),
+            false => text.into_owned(),
         }
     }
 
@@ -84,7 +95,7 @@ impl Screen {
                 // The session goes on without the remark.
                 let _ = print(line);
             }
-            None => anstream::eprintln!("{REMARK}eio: {text}{REMARK:#}"),
+            None => tell(format_args!("{REMARK}eio: {text}{REMARK:#}")),
         }
     }
 
@@ -101,20 +112,6 @@ impl Screen {
     }
 }
 
-/// Replaces control characters.
-fn printable(text: &str) -> String {
-    let is_plain = |c: char| !c.is_control() || c == '\n' || c == '\t';
-    text.chars()
-        .map(|c| {
-            if is_plain(c) {
-                c
-            } else {
-                char::REPLACEMENT_CHARACTER
-            }
-        })
-        .collect()
-}
-
 fn hex(bytes: &[u8]) -> String {
     let shown = bytes.iter().take(SHOWN).map(|byte| format!("{byte:02x}"));
     let more = if bytes.len() > SHOWN { " …" } else { "" };
@@ -125,11 +122,6 @@ fn hex(bytes: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_text_cannot_control_the_terminal() {
-        assert_eq!(printable("a\u{1b}[2Jb\tc\n"), "a\u{fffd}[2Jb\tc\n");
-    }
 
     #[test]
     fn bytes_are_shown_up_to_a_limit() {

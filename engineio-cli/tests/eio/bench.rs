@@ -1,6 +1,6 @@
 //! Measurements.
 
-use engineio_tower::{Message, Server, Socket};
+use engineio_tower::{ConnectRequest, Message, Server, Socket};
 use serde_json::Value;
 
 use super::{echo, eio, serve, stderr, stdout};
@@ -45,4 +45,24 @@ async fn a_server_that_is_not_there_is_an_error() {
     let output = eio(b"", &["bench", "--clients", "2", "http://127.0.0.1:1"]).await;
     assert_eq!(output.status.code(), Some(1), "{output:?}");
     assert!(stderr(&output).contains("127.0.0.1:1"), "{output:?}");
+}
+
+#[tokio::test]
+async fn messages_that_are_not_echoes_are_a_finding() {
+    let twice = Server::builder().on_message(|socket: Socket, message: Message| async move {
+        let _ = socket.send(message.clone()).await;
+        let _ = socket.send(message).await;
+    });
+    let greeting = echo().on_connect(|socket: Socket, _: ConnectRequest| async move {
+        let _ = socket.send("welcome").await;
+    });
+    let changing = Server::builder().on_message(|socket: Socket, message: Message| async move {
+        let _ = socket.send(message.as_bytes().to_vec()).await;
+    });
+    for server in [twice, greeting, changing] {
+        let url = serve(server).await;
+        let output = eio(b"", &["bench", "--clients", "1", "--seconds", "0.1", &url]).await;
+        assert_eq!(output.status.code(), Some(3), "{output:?}");
+        assert!(stdout(&output).contains("were not to come"), "{output:?}");
+    }
 }

@@ -284,3 +284,67 @@ async fn nothing_that_answers_is_one_fault() {
         stdout(&output)
     );
 }
+
+#[tokio::test]
+async fn a_body_without_end_is_not_read_to_its_end() {
+    let url = proxy(|mut client, _| async move {
+        let head = "HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n";
+        let _ = client.write_all(head.as_bytes()).await;
+        while client.write_all(&[b'x'; 64 * 1024]).await.is_ok() {}
+    });
+    let output = eio(b"", &["doctor", "--quick", &url.await]).await;
+    assert_fault(&output, "handshake", "200 OK, and the body is larger than");
+    assert!(
+        stdout(&output).contains("Something else answers at this path"),
+        "{}",
+        stdout(&output)
+    );
+}
+
+#[tokio::test]
+async fn what_does_not_speak_http_is_named() {
+    let ssh = proxy(|client, _| answer(client, "SSH-2.0-OpenSSH_10.0\r\n")).await;
+    let output = eio(b"", &["doctor", &ssh]).await;
+    assert_fault(&output, "handshake", "");
+    assert!(
+        stdout(&output).contains("does not speak HTTP"),
+        "{}",
+        stdout(&output)
+    );
+    let plain = serve(echo()).await.replace("http://", "https://");
+    let output = eio(b"", &["doctor", &plain]).await;
+    assert_fault(&output, "handshake", "");
+    assert!(
+        stdout(&output).contains("A server without TLS"),
+        "{}",
+        stdout(&output)
+    );
+}
+
+#[tokio::test]
+async fn a_text_of_the_server_is_shown_without_what_controls_terminals() {
+    let url = proxy(|client, _| {
+        answer(
+            client,
+            "HTTP/1.1 200 OK\r\ncontent-length: 8\r\nconnection: close\r\n\r\na\u{1b}b\u{202e}cd",
+        )
+    });
+    let output = eio(b"", &["doctor", "--quick", &url.await]).await;
+    assert_fault(&output, "handshake", "a b\\u{202e}cd");
+}
+
+#[tokio::test]
+async fn a_page_is_one_fault_and_a_secret_in_the_url_is_not_shown() {
+    let url = proxy(|client, _| {
+        answer(
+            client,
+            "HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\nconnection: close\r\n\r\n",
+        )
+    });
+    let url = url.await.replace("http://", "http://user:secret@");
+    let output = eio(b"", &["doctor", "--quick", &format!("{url}?token=secret")]).await;
+    assert_fault(&output, "handshake", "404");
+    assert!(line(&output, "WebSocket").starts_with("note"));
+    assert!(stdout(&output).ends_with("1 fault found\n"));
+    assert!(!stdout(&output).contains("secret"), "{}", stdout(&output));
+}

@@ -2,6 +2,7 @@
 
 mod bench;
 mod doctor;
+mod output;
 mod talk;
 
 use std::net::SocketAddr;
@@ -11,31 +12,38 @@ use std::time::Duration;
 use engineio_tower::{EngineIoService, Message, Server, ServerBuilder, Socket};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpListener;
-use tokio::process::Command;
+use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
 const LIMIT: Duration = Duration::from_secs(60);
 
 /// Runs `eio` with this input.
 async fn eio(input: &[u8], arguments: &[&str]) -> Output {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_eio"))
-        .args(arguments)
-        .env_remove("RUST_LOG")
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .kill_on_drop(true)
-        .spawn()
-        .unwrap();
+    let mut child = command(arguments).stdin(Stdio::piped()).spawn().unwrap();
     let mut stdin = child.stdin.take().unwrap();
     // A program that ends early does not read it.
     let _ = stdin.write_all(input).await;
     // The end of the input is the end of the session.
     drop(stdin);
-    timeout(LIMIT, child.wait_with_output())
-        .await
-        .unwrap()
-        .unwrap()
+    output(child).await
+}
+
+/// The program with its output in pipes, and without an input.
+fn command(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_eio"));
+    command
+        .args(arguments)
+        .env_remove("RUST_LOG")
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true);
+    command
+}
+
+async fn output(child: Child) -> Output {
+    let output = timeout(LIMIT, child.wait_with_output()).await;
+    output.unwrap().unwrap()
 }
 
 fn stdout(output: &Output) -> &str {

@@ -1,8 +1,13 @@
 //! Conversations in a pipe.
 
 use std::io::Write;
+use std::process::Stdio;
 
-use super::{echo, eio, serve, stderr, stdout};
+use engineio_tower::{DisconnectReason, Message, Server, Socket};
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::process::Command;
+
+use super::{command, echo, eio, output, serve, stderr, stdout};
 
 #[tokio::test]
 async fn lines_go_out_and_their_echoes_come_in() {
@@ -34,7 +39,7 @@ async fn a_file_is_one_binary_message_before_the_input() {
     let output = eio(b"after\n", &["-q", "--send-file", path, &url]).await;
     assert_eq!(stdout(&output), "<3 bytes> 00 0a ff\nafter\n", "{output:?}");
     let output = eio(b"", &["--send-file", "/nowhere/at/all", &url]).await;
-    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    assert_eq!(output.status.code(), Some(2), "{output:?}");
     assert!(
         stderr(&output).contains("cannot read /nowhere/at/all"),
         "{output:?}"
@@ -55,9 +60,152 @@ async fn json_is_checked_and_indented() {
         "{output:?}"
     );
     assert!(
-        stderr(&output).contains("not sent, because it is not JSON"),
+        stderr(&output).contains("not sent: line 2: it is not JSON"),
         "{output:?}"
     );
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+}
+
+#[tokio::test]
+async fn lines_that_cannot_be_sent_are_counted() {
+    let url = serve(echo().max_payload(1_000)).await;
+    let (long, longer) = ("x".repeat(1_000), "x".repeat(100_000));
+    for (wrong, options, why) in [
+        ("\u{1e}", &["--transports", "polling"][..], "U+001E"),
+        (&*long, &[], "1001 bytes, and the server accepts 1000"),
+        (
+            &*longer,
+            &[],
+            "more than the 1000 bytes that the server accepts",
+        ),
+        ("{", &["--json"], "not JSON"),
+    ] {
+        let input = format!("1\n{wrong}\n2\n{wrong}\n");
+        let output = eio(input.as_bytes(), &[options, &[&url]].concat()).await;
+        assert_eq!(stdout(&output), "1\n2\n", "{output:?}");
+        for part in [
+            "line 2: ",
+            "line 4: ",
+            why,
+            "eio: 2 of 4 messages were not sent",
+        ] {
+            assert!(stderr(&output).contains(part), "{part}: {output:?}");
+        }
+        assert_eq!(output.status.code(), Some(1), "{output:?}");
+    }
+    let output = eio(b"\xff\n1\n", &["-q", &url]).await;
+    assert_eq!((stdout(&output), output.status.code()), ("1\n", Some(1)));
+    let told =
+        "eio: not sent: line 1: it is not UTF-8; use --binary; 1 of 2 messages were not sent\n";
+    assert_eq!(stderr(&output), told);
+}
+
+#[tokio::test]
+async fn a_file_that_the_server_does_not_accept_is_not_sent() {
+    let url = serve(echo().max_payload(1_000)).await;
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    file.write_all(&[0; 1_001]).unwrap();
+    let path = file.path().to_str().unwrap();
+    let output = eio(b"after\n", &["--send-file", path, &url]).await;
+    assert_eq!(stdout(&output), "after\n", "{output:?}");
+    let told = format!("not sent: {path}: 1001 bytes, and the server accepts 1000");
+    assert!(stderr(&output).contains(&told), "{output:?}");
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+}
+
+#[tokio::test]
+async fn a_line_without_end_ends_the_input() {
+    let url = serve(echo().max_payload(1_000)).await;
+    let mut child = command(&[&url]).stdin(Stdio::piped()).spawn().unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    let endless = tokio::spawn(async move {
+        stdin.write_all(b"first\n").await.unwrap();
+        while stdin.write_all(&[b'x'; 64 * 1024]).await.is_ok() {}
+    });
+    let output = output(child).await;
+    endless.await.unwrap();
+    assert_eq!(stdout(&output), "first\n", "{output:?}");
+    for part in [
+        "line 2: cannot read the input: the line has no end",
+        "the input was not read to its end",
+    ] {
+        assert!(stderr(&output).contains(part), "{part}: {output:?}");
+    }
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+}
+
+#[tokio::test]
+async fn an_input_that_cannot_be_read_is_an_error() {
+    let url = serve(echo()).await;
+    let directory = std::fs::File::open(env!("CARGO_MANIFEST_DIR")).unwrap();
+    let child = command(&["-q", &url]).stdin(directory).spawn().unwrap();
+    let output = output(child).await;
+    assert!(
+        stderr(&output).contains("cannot read the input"),
+        "{output:?}"
+    );
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+}
+
+#[tokio::test]
+async fn lines_after_the_end_of_the_session_are_counted() {
+    let closing = Server::builder().on_message(|socket: Socket, _: Message| async move {
+        socket.close();
+    });
+    let url = serve(closing).await;
+    for transports in ["polling", "websocket"] {
+        let options = ["-q", "--transports", transports, &url];
+        let mut child = command(&options).stdin(Stdio::piped()).spawn().unwrap();
+        let mut stdin = child.stdin.take().unwrap();
+        let endless =
+            tokio::spawn(async move { while stdin.write_all(b"line\n").await.is_ok() {} });
+        let output = output(child).await;
+        endless.await.unwrap();
+        for part in [
+            "server",
+            " were not sent",
+            "the input was not read to its end",
+        ] {
+            assert!(stderr(&output).contains(part), "{part}: {output:?}");
+        }
+        assert_eq!(output.status.code(), Some(1), "{output:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_session_that_the_server_closes_after_the_last_line_is_a_success() {
+    let closing = Server::builder().on_message(|socket: Socket, message: Message| async move {
+        let _ = socket.send(message).await;
+        socket.close();
+    });
+    let url = serve(closing).await;
+    let output = eio(b"all\n", &["-q", "--linger", "60", &url]).await;
+    assert_eq!((stdout(&output), stderr(&output)), ("all\n", ""));
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn a_signal_closes_the_session() {
+    let (sender, mut ends) = tokio::sync::mpsc::unbounded_channel();
+    let server = echo().on_disconnect(move |_: Socket, reason: DisconnectReason| {
+        let sender = sender.clone();
+        async move { sender.send(reason).unwrap() }
+    });
+    let url = serve(server).await;
+    for (signal, code) in [("INT", 130), ("TERM", 143)] {
+        let mut child = command(&[&url]).stdin(Stdio::piped()).spawn().unwrap();
+        let mut stdin = child.stdin.take().unwrap();
+        stdin.write_all(b"here\n").await.unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        assert_eq!(lines.next_line().await.unwrap().unwrap(), "here");
+        let id = child.id().unwrap().to_string();
+        let kill = Command::new("kill").args(["-s", signal, &id]).status();
+        assert!(kill.await.unwrap().success());
+        let output = output(child).await;
+        assert_eq!(output.status.code(), Some(code), "{output:?}");
+        assert_eq!(ends.recv().await, Some(DisconnectReason::Client));
+    }
 }
 
 #[tokio::test]
@@ -77,9 +225,37 @@ async fn failures_are_one_line_and_an_exit_code() {
         "{output:?}"
     );
     assert_eq!(stderr(&output).lines().count(), 1, "{output:?}");
-    for wrong in [&["--nonsense"][..], &[], &["doctor"], &["--eio", "5", &url]] {
+}
+
+#[tokio::test]
+async fn wrong_usage_has_a_code_of_its_own() {
+    let url = serve(echo()).await;
+    for wrong in [
+        &["--nonsense"][..],
+        &[],
+        &["doctor"],
+        &["--eio", "5", &url],
+        &["--linger", "soon", &url],
+        &["bench", "--seconds", "0", &url],
+    ] {
         let output = eio(b"", wrong).await;
         assert_eq!(output.status.code(), Some(2), "{wrong:?}: {output:?}");
+    }
+    for task in [&[][..], &["bench", "--clients", "1"], &["doctor"]] {
+        for wrong in [
+            &["ftp://localhost"][..],
+            &["localhost:5000"],
+            &["http://localhost:port"],
+            &["--proxy", "gopher://localhost", &url],
+            &["--ca-file", "/nowhere/at/all", &url],
+            &["--ca-file", "/dev/null", &url.replace("http", "https")],
+            &["-H", "a b: c", &url],
+        ] {
+            let arguments = [task, wrong].concat();
+            let output = eio(b"", &arguments).await;
+            assert_eq!(output.status.code(), Some(2), "{arguments:?}: {output:?}");
+            assert_eq!(stderr(&output).lines().count(), 1, "{output:?}");
+        }
     }
 }
 

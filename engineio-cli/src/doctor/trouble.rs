@@ -1,0 +1,121 @@
+//! The ways in which a request gets no answer, and what to do about them.
+
+use std::error::Error as StdError;
+use std::fmt::{self, Display};
+use std::io;
+
+use reqwest::StatusCode;
+
+use super::probe::{CONNECT_LIMIT, LARGEST_BODY, LIMIT};
+use crate::failure::with_causes;
+
+/// A request without an answer, or without the whole of it.
+#[derive(Debug)]
+pub(super) enum Trouble {
+    /// No TCP connection, to the server or the proxy.
+    NoConnection(String),
+    /// Nothing answered the attempt to connect.
+    NoConnectionInTime,
+    /// The connection could not be secured.
+    Tls(String),
+    /// Connected, and no answer came in time.
+    NoAnswer,
+    /// Connected, and closed without an answer, or what came is not HTTP.
+    NotHttp(String),
+    /// The answer stopped in its body.
+    Cut(StatusCode, String),
+    /// The body does not end.
+    Endless(StatusCode),
+    TooLarge(StatusCode),
+}
+
+impl Trouble {
+    pub(super) fn without_answer(error: reqwest::Error) -> Self {
+        let error = error.without_url();
+        let text = with_causes(&error);
+        match (error.is_connect(), error.is_timeout()) {
+            _ if is_tls(&error) => Self::Tls(text),
+            (true, true) => Self::NoConnectionInTime,
+            (true, false) => Self::NoConnection(text),
+            (false, true) => Self::NoAnswer,
+            (false, false) => Self::NotHttp(text),
+        }
+    }
+
+    pub(super) fn in_body(status: StatusCode, error: reqwest::Error) -> Self {
+        match error.is_timeout() {
+            true => Self::Endless(status),
+            false => Self::Cut(status, with_causes(&error.without_url())),
+        }
+    }
+
+    /// Returns the status of the answer, if it had one.
+    pub(super) const fn status(&self) -> Option<StatusCode> {
+        match self {
+            Self::Cut(status, _) | Self::Endless(status) | Self::TooLarge(status) => Some(*status),
+            _ => None,
+        }
+    }
+
+    /// Returns the advice for a server that gives no answer at all.
+    pub(super) const fn advice(&self) -> &'static str {
+        match self {
+            Self::NoConnection(_) => {
+                "Nothing answers here: check the host and the port, and whether the server runs."
+            }
+            Self::NoConnectionInTime => {
+                "Nothing answers here: check the host and the port. A firewall may drop what is sent."
+            }
+            Self::Tls(_) => {
+                "If the certificate is of a private authority, name that with --ca-file; --insecure accepts any.\n\
+                 A server without TLS has a URL that begins with http://."
+            }
+            Self::NoAnswer => {
+                "Something takes connections here and says nothing: it is no HTTP server, or it hangs."
+            }
+            Self::NotHttp(_) => {
+                "What takes connections here does not speak HTTP, or hangs up. A server with TLS has a URL that\n\
+                 begins with https://."
+            }
+            Self::Cut(..) | Self::Endless(_) | Self::TooLarge(_) => {
+                "Something else answers at this path, or a proxy breaks the answer."
+            }
+        }
+    }
+}
+
+impl Display for Trouble {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoConnection(text) | Self::Tls(text) | Self::NotHttp(text) => f.write_str(text),
+            Self::NoConnectionInTime => {
+                write!(f, "no connection within {} s", CONNECT_LIMIT.as_secs())
+            }
+            Self::NoAnswer => write!(f, "connected, but no answer within {} s", LIMIT.as_secs()),
+            Self::Cut(status, text) => write!(f, "{status}, and the body breaks off: {text}"),
+            Self::Endless(status) => {
+                write!(
+                    f,
+                    "{status}, and the body did not end within {} s",
+                    LIMIT.as_secs()
+                )
+            }
+            Self::TooLarge(status) => {
+                write!(
+                    f,
+                    "{status}, and the body is larger than {LARGEST_BODY} bytes"
+                )
+            }
+        }
+    }
+}
+
+/// Returns whether the cause of an error is TLS. An error of IO hides what it wraps from `source`.
+fn is_tls(error: &(dyn StdError + 'static)) -> bool {
+    let wrapped = error
+        .downcast_ref::<io::Error>()
+        .and_then(|error| error.get_ref())
+        .map(|inner| inner as &(dyn StdError + 'static));
+    let inner = [wrapped, error.source()].into_iter().flatten();
+    error.is::<rustls::Error>() || inner.into_iter().any(is_tls)
+}
