@@ -1,13 +1,13 @@
-//! Clients that read slowly: wait for them, skip what is out of date, or let them go.
+//! Clients that read slowly: wait for them, skip outdated messages, or disconnect them.
 //!
 //! ```text
 //! cargo run -p engineio-examples --example backpressure
 //! ```
 //!
 //! A client that sends `file` gets 64 MiB in pieces of 64 KiB, each as soon as there is room for it; `position` starts
-//! positions, 1,000 a second, of which a slow client misses some; after `must` it gets numbers of which it must not miss
-//! any, and is disconnected when it does. The program prints, once a second, how many bytes are queued: never more than
-//! 256 KiB for each client, whatever the clients do.
+//! a stream of 1,000 positions a second, of which a slow client misses some; `must` starts a stream of numbers, and
+//! disconnects the client as soon as it would miss one. The program prints, once a second, how many bytes are queued:
+//! never more than 256 KiB for each client, whatever the clients do.
 
 use std::time::Duration;
 

@@ -5,7 +5,7 @@
 //! cargo run -p engineio-examples --example client_blocking
 //! ```
 //!
-//! It sends five messages to the echo server from a thread of its own and prints them as they come back.
+//! It sends five messages to the echo server from a separate thread and prints them as they come back.
 
 use engineio_client::blocking::Client;
 

@@ -5,10 +5,9 @@
 //! cargo run -p engineio-examples --bin client -- --url http://127.0.0.1:5000/engine.io/ --transports polling
 //! ```
 //!
-//! The state machine of the core makes the decisions; a driver passes it the events with their times, and carries out its
-//! outputs. This one has
-//! a thread for each connection and a thread for the clock. It is short, not complete: `engineio-tower` has the rest,
-//! WebSockets, origins and compression first of all.
+//! The state machine of the core makes the decisions; a driver passes it the events with their times, and carries out
+//! its outputs. This one has a thread for each connection and a thread for the clock. It is short, not complete:
+//! `engineio-tower` has the rest, such as WebSockets, origins and compression.
 
 use std::collections::HashMap;
 use std::io::{self, Read, Write};

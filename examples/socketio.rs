@@ -4,8 +4,8 @@
 //! cargo run -p engineio-examples --example socketio
 //! ```
 //!
-//! socket.io-client 4 and 2 connect to it. It shows how to build on this API, and is not a library. A packet is
-//! `type [attachments "-"] [namespace ","] [id] [json]`, followed by its attachments (socket.io-protocol 5 and 4).
+//! socket.io-client 4 and 2 connect to it. It shows how to build on this API; it is not a library. A packet is `type
+//! [attachments "-"] [namespace ","] [id] [json]`, followed by its attachments (socket.io-protocol 5 and 4).
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Mutex;

@@ -4,8 +4,8 @@
 //! cargo run -p engineio-examples --example static_site
 //! ```
 //!
-//! Open <http://127.0.0.1:5000/>: the page, its style and its script come from `examples/site`, and the clock that it
-//! shows comes by Engine.IO. Other paths are answered with 404.
+//! Open <http://127.0.0.1:5000/>: the page, its style and its script come from `examples/site`, and the time that it
+//! shows arrives over Engine.IO. Other paths are answered with 404.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 

@@ -4,8 +4,8 @@
 //! cargo run -p engineio-examples --example unix_socket
 //! ```
 //!
-//! The file of the socket is in the folder for temporary files, or where the argument says. The client connects to it
-//! with both transports: it prints the answer to a message, and the transport that the session has moved to.
+//! The socket file is in the directory for temporary files, or at the path given as an argument. The client connects to
+//! it with both transports: it prints the answer to a message, and the transport that the session has moved to.
 
 use std::path::PathBuf;
 

@@ -60,7 +60,7 @@ RUST_LOG=engineio=debug logs the protocol.";
 pub(crate) enum Task {
     /// Measure a server that sends each message back: messages per second and latency.
     Bench(Bench),
-    /// Check a deployment: poll, post, upgrade and close, and say in words what a proxy or server does wrong.
+    /// Check a deployment: poll, post, upgrade and close, and explain the faults of proxies and the server.
     Doctor(Doctor),
     /// Print completions for a shell.
     Completions {
@@ -89,7 +89,7 @@ pub(crate) struct Talk {
     /// Wait this many seconds for further messages after the end of the input.
     #[arg(long, value_name = "SECONDS", default_value = "1", value_parser = seconds)]
     pub(crate) linger: Duration,
-    /// Do not remember the lines that are typed. Lines that begin with a space are never remembered.
+    /// Do not save the lines that are typed. Lines that begin with a space are never remembered.
     #[arg(long)]
     pub(crate) no_history: bool,
     /// Print no status and no line for each message that is not sent, only the error at the end if there is one.
@@ -111,7 +111,7 @@ pub(crate) struct Bench {
     /// The size of a message, in bytes.
     #[arg(long, value_name = "BYTES", default_value_t = 32, value_parser = clap::value_parser!(u32).range(24..=100_000_000))]
     pub(crate) size: u32,
-    /// The number of messages that each client has under way at a time.
+    /// The number of messages that each client has in flight.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub(crate) in_flight: u32,
     /// The number of clients that connect at the same time.
@@ -163,7 +163,7 @@ pub(crate) struct Connection {
     /// Connect through this proxy: http://, https://, socks4://, socks5:// or socks5h://.
     #[arg(long, value_name = "URL")]
     pub(crate) proxy: Option<String>,
-    /// Trust the certificates in this file (PEM) beside the usual ones.
+    /// Trust the certificates in this file (PEM) in addition to the usual ones.
     #[arg(long, value_name = "FILE")]
     pub(crate) ca_file: Option<PathBuf>,
     /// Accept every certificate. Dangerous: for tests only.

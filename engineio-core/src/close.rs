@@ -16,7 +16,7 @@ use std::fmt;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum DisconnectReason {
-    /// The client said so: a close packet over either transport.
+    /// The client closed it, by a close packet over any transport.
     Client,
     /// The application closed this session.
     Server,
@@ -29,14 +29,14 @@ pub enum DisconnectReason {
     TransportError,
     /// The peer sent something that is not a packet.
     ParseError,
-    /// The peer sent more at once than the `maxPayload` that was announced.
+    /// The peer sent more at once than the announced `maxPayload`.
     PayloadTooLarge,
-    /// The peer did not read what was queued for it, and the queue was full; or its WebSocket did not take the ping in time,
-    /// for which one message that takes longer than `ping_timeout` to arrive is enough.
+    /// The peer did not read its queued messages, and the queue was full; or its WebSocket did not take the ping in
+    /// time, which can be caused by a single message that takes longer than `ping_timeout` to transmit.
     SlowConsumer,
     /// A handler of the application panicked.
     HandlerPanic,
-    /// The server is leaving.
+    /// The server is shutting down.
     Shutdown,
     /// The server answered a request of the session with an error status; only clients know this reason.
     Refused,

@@ -1,4 +1,4 @@
-//! The configuration of a server: what it announces and enforces.
+//! The configuration of a server's sessions.
 
 use std::time::Duration;
 
@@ -6,8 +6,8 @@ use crate::{Transport, Transports};
 
 /// The rules of a server's sessions. Every field is public; start from [`Config::default`].
 ///
-/// Durations below a millisecond count as one, and beyond ten days as ten days: longer heartbeats are more than the
-/// timers of JavaScript can wait for.
+/// Durations below a millisecond count as one millisecond, and those beyond ten days as ten days, because JavaScript's
+/// timers cannot wait for longer heartbeats.
 ///
 /// ```
 /// use std::time::Duration;
@@ -21,56 +21,57 @@ use crate::{Transport, Transports};
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
-    /// The time between a pong and the next ping; less where the pong took longer than half the timeout, because the
-    /// client counts from ping to ping. Default 25 s. Shorter notices dead peers sooner and costs more
-    /// traffic; longer than a proxy's idle timeout loses polls and WebSockets to that proxy.
+    /// The time between a pong and the next ping; shorter if the pong took longer than half the timeout, because the
+    /// client counts from ping to ping. Default 25 s. A shorter interval notices dead peers sooner and costs more
+    /// traffic; with one longer than a proxy's idle timeout, the proxy cuts polls and WebSockets.
     pub ping_interval: Duration,
-    /// The time limit of a pong. Default 20 s. A peer that is silent for `ping_interval + ping_timeout` is closed.
+    /// The time limit for a pong. Default 20 s. A peer that is silent for `ping_interval + ping_timeout` is closed.
     pub ping_timeout: Duration,
-    /// The time limit of an upgrade, from the WebSocket's opening to the `5` packet. Default 10 s. Then the WebSocket
-    /// is closed and the session goes on polling.
+    /// The time limit of an upgrade, from the WebSocket's opening to the `5` packet. Default 10 s. After that, the
+    /// WebSocket is closed and the session goes on polling.
     pub upgrade_timeout: Duration,
-    /// The time for which an orderly close waits for the client to fetch what is queued. Default 30 s.
+    /// The time limit for a graceful close, which waits for the client to fetch its queued messages. Default 30 s.
     pub close_timeout: Duration,
     /// The largest POST body and WebSocket message that is accepted, in bytes, and the largest poll response that is
-    /// made of more than one packet. Announced to the client. Default 1,000,000. By polling, bytes travel in base64, which
-    /// is a third longer: the largest binary message is then 750,000 bytes.
+    /// made of more than one packet. Announced to the client. Default 1,000,000. With polling, binary data is sent as
+    /// base64, which is a third longer: the largest binary message then has 750,000 bytes.
     pub max_payload: usize,
-    /// The most packets in one poll response. Default: no limit, as in both reference servers. python-engineio's
-    /// client refuses more than 16 and disconnects; set 16 if such clients poll.
+    /// The maximum number of packets in one poll response. Default: no limit, as in both reference servers.
+    /// python-engineio's client refuses more than 16 and disconnects; set 16 if such clients poll.
     pub max_poll_packets: usize,
-    /// The most bytes queued for one client, packet overhead included. Default 1 MiB. One message is always
-    /// admitted to an empty queue, however large it is.
+    /// The maximum number of bytes queued for one client, including packet overhead. Default 1 MiB. One message is
+    /// always admitted to an empty queue, however large it is.
     pub outbox_limit: usize,
-    /// Queues [`Event::Drained`](crate::server::Event::Drained). Default `false`: few applications look at it,
-    /// and all would pay for it.
+    /// Queues [`Event::Drained`](crate::server::Event::Drained). Default `false`: few applications use it, and all
+    /// would pay for it.
     pub drain_events: bool,
-    /// The most bytes of received messages that wait for the application, packet overhead included. Default 1 MiB. Beyond
-    /// it, and one message more, a WebSocket is not read and a POST neither decoded nor answered until there is room.
+    /// The maximum number of received bytes that wait for the application, including packet overhead. Default 1 MiB;
+    /// the last message may exceed it. Beyond it, a WebSocket is not read, and a POST is neither decoded further nor
+    /// answered, until there is room.
     pub inbox_limit: usize,
     /// The transports that are served. Default: polling and WebSocket.
     pub transports: Transports,
-    /// Lets polling sessions move to WebSocket. Default `true`; enforced, not only announced.
+    /// Lets polling sessions upgrade to WebSocket. Default `true`; enforced, not only announced.
     pub allow_upgrades: bool,
-    /// Serves clients of revision 3 beside those of revision 4. Default `false`.
+    /// Serves clients of revision 3 as well as those of revision 4. Default `false`.
     pub allow_eio3: bool,
-    /// Sends a text that holds U+001E to clients that poll. Default `false`: [`SendError::Separator`]. Revision 4
-    /// separates packets by this character and cannot escape it. A client whose text the application passes on could
-    /// therefore send whole packets to other clients. JSON escapes the character, and so does Socket.IO.
+    /// Allows sending a text with U+001E to clients that poll. Default `false`: [`SendError::Separator`]. Revision 4
+    /// separates packets by this character and cannot escape it. If the application relays the text of a client, that
+    /// client could otherwise inject packets to other clients. JSON escapes the character, and so does Socket.IO.
     ///
     /// [`SendError::Separator`]: crate::SendError::Separator
     pub allow_separator: bool,
-    /// Lets clients poll by script elements (JSONP). Default `false`: any page can put a script of any site into
-    /// itself and read the session out of it, and the browser sends no `Origin` header by which to refuse it.
+    /// Lets clients poll by script elements (JSONP). Default `false`: any page can load a script from any site and read
+    /// the session in it, and the browser sends no `Origin` header by which to refuse it.
     pub allow_jsonp: bool,
 }
 
 impl Config {
-    /// The cost of one queued packet in memory beside its data, in bytes; counted against the queue limits, so that
-    /// thousands of tiny packets are bounded too.
+    /// The memory overhead of one queued packet in addition to its data, in bytes. It counts towards the queue limits,
+    /// so that thousands of tiny packets are bounded too.
     pub const PACKET_OVERHEAD: usize = 64;
 
-    /// Returns whether a polling session may move to this transport.
+    /// Returns whether a polling session may upgrade to this transport.
     #[must_use]
     pub const fn offers_upgrade(&self, to: Transport) -> bool {
         self.allow_upgrades && !matches!(to, Transport::Polling) && self.transports.contains(to)

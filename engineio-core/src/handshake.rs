@@ -1,4 +1,4 @@
-//! The open packet: what the server tells a new client.
+//! The open packet, with the session's parameters for a new client.
 
 use std::time::Duration;
 
@@ -25,13 +25,13 @@ use crate::{Config, Sid, Transport};
 pub struct Handshake {
     /// The id of the session.
     pub sid: Sid,
-    /// The transports to which the client may move.
+    /// The transports to which the client may upgrade.
     pub upgrades: Vec<Transport>,
-    /// The time between two heartbeats; travels in whole milliseconds.
+    /// The time between two heartbeats; sent in whole milliseconds.
     pub ping_interval: Duration,
-    /// The time limit for the answer to a heartbeat; travels in whole milliseconds.
+    /// The time limit for the answer to a heartbeat; sent in whole milliseconds.
     pub ping_timeout: Duration,
-    /// The largest body, in bytes, that the server takes at once. Clients of old servers do not hear it: 0 then.
+    /// The largest body that the server accepts, in bytes; 0 if an old server does not announce it.
     pub max_payload: usize,
 }
 
@@ -50,7 +50,8 @@ struct Wire<'a> {
 }
 
 impl Handshake {
-    /// Returns what a server with this configuration sends to a client that opens its session over `transport`.
+    /// Returns the handshake that a server with this configuration sends to a client that opens its session over
+    /// `transport`.
     #[must_use]
     pub fn new(sid: Sid, transport: Transport, config: &Config) -> Self {
         let mut upgrades = vec![Transport::WebSocket, Transport::WebTransport];
@@ -93,7 +94,7 @@ impl Handshake {
         json.into()
     }
 
-    /// Reads the JSON of an open packet; unknown fields and unknown upgrades are passed over.
+    /// Reads the JSON of an open packet; unknown fields and unknown upgrades are ignored.
     ///
     /// # Errors
     ///

@@ -1,14 +1,14 @@
-//! Polling by script elements and forms, for browsers that cannot do better: what a poll brings becomes a call of a
-//! function, what a POST takes comes in a form.
+//! Polling by script elements and forms, for browsers without CORS: the payload of a poll is the argument of a function
+//! call, and the payload of a POST is a form field.
 //!
-//! Only text travels so. The driver opens a session whose handshake carries `j` as one that wants base64, and then no
-//! payload of it is binary; the reference's client asks for that itself.
+//! Only text can be sent this way. If a handshake carries `j`, the driver opens the session with base64, so that none
+//! of its payloads is binary; the reference's client asks for this itself.
 
 use bytes::{BufMut, Bytes, BytesMut};
 
-/// Makes a poll's payload the argument of the client's callback: `___eio[<index>]("…");`.
+/// Wraps a poll's payload as the argument of the client's callback: `___eio[<index>]("…");`.
 ///
-/// The string is valid JSON and valid JavaScript of every edition, and can stand in HTML: quotes, backslashes, control
+/// The string is valid JSON, valid JavaScript of every edition, and safe inside HTML: quotes, backslashes, control
 /// characters, U+2028, U+2029, `<`, `>` and `&` are escaped. Built in one buffer of the exact size.
 ///
 /// ```
@@ -67,8 +67,8 @@ fn pieces(mut text: &[u8], mut piece: impl FnMut(&[u8])) {
     piece(text);
 }
 
-/// Takes the payload out of a POST's form: the first field `d`. `None` if there is none; the reference answers such a
-/// request as if nothing were wrong, and so should the driver
+/// Extracts the payload from a POST's form, which is the first field `d`. `None` if there is none; the reference
+/// answers such a request with success, and so should the driver
 /// ([`Input::PostWithoutPayload`](crate::server::Input::PostWithoutPayload)).
 ///
 /// Form encoding is undone (`application/x-www-form-urlencoded`: a `%` that begins no escape stands for itself), and

@@ -10,8 +10,8 @@
 //! - [`codec`] converts packets to the frames of a WebSocket and the [`Payload`]s of polling, and back; [`jsonp`] wraps
 //!   payloads for script elements, and unwraps payloads from forms.
 //! - [`Query`] parses a request; [`Refusal`] is the answer to a request that breaks the rules.
-//! - [`server::Session`] is the state machine for one client on the server: the driver tells it what happened and
-//!   when, and it tells the driver what to do. [`client::Session`] is its counterpart on the client.
+//! - [`server::Session`] is the state machine for one client on the server: the driver reports events with their times,
+//!   and it tells the driver what to do. [`client::Session`] is its counterpart on the client.
 //! - [`driver`] has parts for drivers: the queue of waiting senders (back pressure) and the work budget (fairness).
 //! - [`Config`] holds intervals, timeouts and limits.
 //!

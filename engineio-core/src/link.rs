@@ -1,7 +1,7 @@
 //! Ids of links.
 
 /// The id of one link: a connection of a session that carries packets as frames in both directions, by WebSocket or
-/// WebTransport. A number that a session gives out, unique within it.
+/// WebTransport. A number that a session assigns, unique within that session.
 ///
 /// A server's driver gets it from [`server::Session::next_link`](crate::server::Session::next_link), a client's in
 /// [`client::Output::OpenLink`](crate::client::Output::OpenLink).

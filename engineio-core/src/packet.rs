@@ -28,7 +28,7 @@ pub enum Message {
     /// Text, sent as text on both transports.
     Text(Text),
     /// Bytes, sent as a binary frame over WebSocket and in base64 over polling; in revision 3 as they are over both,
-    /// unless the client asked for base64.
+    /// unless the client requested base64.
     Binary(Bytes),
 }
 
@@ -47,8 +47,8 @@ impl Message {
     ///
     /// # Errors
     ///
-    /// Fails only where `serde_json` does: a map with keys that are not strings, or a `Serialize`
-    /// implementation that reports an error.
+    /// Fails only if `serde_json` does: for a map with keys that are not strings, or a `Serialize` implementation that
+    /// returns an error.
     pub fn json<T: Serialize + ?Sized>(value: &T) -> Result<Self, serde_json::Error> {
         let mut wire = Vec::with_capacity(128);
         wire.push(Text::PREFIX);
@@ -56,7 +56,7 @@ impl Message {
         Ok(Self::Text(Text::from_checked(wire.into())))
     }
 
-    /// Reads the message as JSON; text and binary are both accepted. A message is never parsed unasked.
+    /// Reads the message as JSON; text and binary are both accepted. A message is never parsed implicitly.
     ///
     /// # Errors
     ///
@@ -179,8 +179,7 @@ impl<const N: usize> From<&[u8; N]> for Message {
 
 /// One typed unit of the protocol (engine.io-protocol § Packet types).
 ///
-/// The data that a packet of another type than these carries has no meaning in the protocol and is dropped when
-/// it is read.
+/// Other data in a packet has no meaning in the protocol and is dropped when the packet is read.
 ///
 /// ```
 /// use engineio_core::{Frame, Message, Packet, codec::v4};
@@ -202,9 +201,9 @@ pub enum Packet {
     Pong(Bytes),
     /// `4`: application data.
     Message(Message),
-    /// `5`: the client moves to the transport over which this arrives.
+    /// `5`: the client upgrades to the transport over which this arrives.
     Upgrade,
-    /// `6`: nothing; ends a poll.
+    /// `6`: no content; ends a poll.
     Noop,
 }
 

@@ -1,10 +1,10 @@
-//! The query string of a request, and what the request asks for.
+//! The query string of a request, and the purpose of the request.
 
 use crate::{Config, Refusal, Revision, Sid, Transport};
 
 /// The query parameters that the protocol knows; every other one is the application's.
 ///
-/// Percent-encoding is undone, and of a repeated parameter the last one counts, as in the reference.
+/// Percent-encoding is decoded, and the last value of a repeated parameter counts, as in the reference.
 ///
 /// ```
 /// use engineio_core::{Query, Revision, Transport};
@@ -30,9 +30,9 @@ pub struct Query {
 /// The `sid` query parameter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum SidParameter {
-    /// Not there, or empty: the request opens a session.
+    /// Missing or empty: the request opens a session.
     Absent,
-    /// There, but nothing that could be an id: an unknown session.
+    /// Present, but not a possible id: an unknown session.
     Malformed,
     /// The id of a session.
     Given(Sid),
@@ -122,10 +122,10 @@ impl Query {
         self.jsonp.is_some() && self.transport == Some(Transport::Polling)
     }
 
-    /// Returns what the request asks for, or why it is refused; the order of the checks is the reference's.
+    /// Returns the purpose of the request, or the reason why it is refused; the order of the checks is the reference's.
     ///
-    /// `upgrade` tells whether the request asks to become a WebSocket. Whether the session of a given id exists, and
-    /// fits, is the caller's next question.
+    /// `upgrade` says whether the request asks for a WebSocket. The caller then checks whether the session exists and
+    /// fits.
     ///
     /// # Errors
     ///
@@ -173,7 +173,8 @@ impl Query {
     }
 }
 
-/// The methods that the protocol tells apart. HEAD is another method: it must not eat the packets of a poll.
+/// The methods that the protocol distinguishes. HEAD counts as another method, because it must not consume the packets
+/// of a poll.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Method {
     /// GET, or the CONNECT of a WebSocket over HTTP/2.
@@ -202,9 +203,9 @@ pub enum Action {
     Open(Transport, Revision),
     /// Fetch packets.
     Poll(Sid),
-    /// Bring packets.
+    /// Deliver packets.
     Post(Sid),
-    /// Move the session to the WebSocket that the request becomes.
+    /// Upgrade the session to the WebSocket that the request opens.
     Upgrade(Sid),
 }
 

@@ -25,7 +25,7 @@ pub enum Refusal {
     JsonpNotAllowed,
     /// The method is neither GET nor POST. The session is not affected.
     MethodNotAllowed,
-    /// The body is larger than the `maxPayload` that was announced.
+    /// The body is larger than the announced `maxPayload`.
     PayloadTooLarge,
     /// The WebSocket handshake asks for a version other than 13.
     UpgradeRequired,

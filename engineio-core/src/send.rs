@@ -1,4 +1,4 @@
-//! Sending: the options of a message, and the error that hands back what was not queued.
+//! The options with which a message is sent, and the error that returns unsent messages.
 
 use crate::Message;
 
@@ -16,7 +16,7 @@ pub struct SendOptions {
 }
 
 impl SendOptions {
-    /// Returns the options of a message that is sent without any.
+    /// Returns the default options.
     #[must_use]
     pub const fn new() -> Self {
         Self { compress: true }
@@ -24,9 +24,9 @@ impl SendOptions {
 
     /// Sets whether the message may be compressed. Default `true`.
     ///
-    /// Compression costs time that data which is compressed already does not repay, and the size of a compressed body
-    /// tells something of a secret in it. A message with `false` is in no compressed WebSocket message and in no
-    /// compressed poll response: it shares a response only with messages that were sent in the same way.
+    /// Compressing data that is already compressed wastes time, and the size of a compressed body can reveal something
+    /// about a secret in it. A message with `false` is never part of a compressed WebSocket message or poll response:
+    /// it shares a poll response only with messages that were sent in the same way.
     #[must_use]
     pub const fn compress(mut self, compress: bool) -> Self {
         self.compress = compress;
@@ -46,7 +46,7 @@ impl Default for SendOptions {
     }
 }
 
-/// The error of a send: nothing was queued, and the message (or the list of messages) is handed back.
+/// The error of a send: nothing was queued, and the error returns the message (or the list of messages).
 ///
 /// ```
 /// use engineio_core::{Message, SendError};
@@ -61,7 +61,7 @@ impl Default for SendOptions {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SendError<T = Message> {
-    /// The session is closing or closed; it will not take messages again.
+    /// The session is closing or closed; it accepts no more messages.
     #[error("the session is closed")]
     Closed(T),
     /// The outbox has no room: the peer reads more slowly than the application sends.
@@ -78,7 +78,7 @@ pub enum SendError<T = Message> {
 }
 
 impl<T> SendError<T> {
-    /// Returns what was not queued.
+    /// Returns the message, or the messages, that were not queued.
     #[must_use]
     pub fn into_inner(self) -> T {
         match self {

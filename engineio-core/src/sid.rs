@@ -6,9 +6,9 @@ use std::str::FromStr;
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 
-/// The id of a session: what a client repeats in every request after the handshake.
+/// The id of a session, which the client repeats in every request after the handshake.
 ///
-/// Whoever knows it can act as the client, so it must be unguessable: [`Sid::from_random`] takes 120 random bits.
+/// Anyone who knows it can act as the client, so it must be unguessable: [`Sid::from_random`] takes 120 random bits.
 /// Between 1 and [`Sid::MAX_LEN`] characters of `A–Z a–z 0–9 - _ . ~`, stored in place. [`fmt::Display`] gives the
 /// whole id; [`fmt::Debug`] and [`Sid::short`] show only its beginning, which is all that belongs in a log.
 ///

@@ -6,8 +6,8 @@ use bytes::Bytes;
 
 /// The text of one message, stored as the bytes of its packet: the digit `4`, then the text in UTF-8.
 ///
-/// An echo, a broadcast and both transports can therefore share one [`Bytes`] without copying: what was
-/// received is what is sent. Cloning costs a reference count.
+/// An echo, a broadcast and both transports can therefore share one [`Bytes`] without copying. Cloning costs a
+/// reference count.
 ///
 /// # Examples
 ///
@@ -20,7 +20,7 @@ use bytes::Bytes;
 /// ```
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Text {
-    /// Valid UTF-8 that begins with [`Text::PREFIX`]; every constructor keeps to it.
+    /// Valid UTF-8 that begins with [`Text::PREFIX`], as every constructor ensures.
     wire: Bytes,
 }
 
@@ -30,8 +30,8 @@ impl Text {
 
     /// Takes the text of a whole message packet, `4…`, without copying or checking its UTF-8 again.
     ///
-    /// The type of the argument is the proof of its encoding: whatever can be seen as a `str` is UTF-8.
-    /// Returns `None` unless it begins with `4`.
+    /// The type of the argument proves its encoding: a value that can be viewed as a `str` is UTF-8. Returns `None`
+    /// unless it begins with `4`.
     ///
     /// ```
     /// use engineio_core::Text;
@@ -57,8 +57,8 @@ impl Text {
 
     /// Returns the text.
     ///
-    /// Without unsafe code the encoding is checked again on each call (gigabytes per second for ASCII): keep the
-    /// `&str` rather than asking twice.
+    /// Without unsafe code the encoding is checked again on each call (gigabytes per second for ASCII): keep the `&str`
+    /// rather than calling this twice.
     #[must_use]
     pub fn as_str(&self) -> &str {
         // Every constructor has checked it; an empty string is better than a panic should that ever be wrong.
@@ -71,13 +71,13 @@ impl Text {
         self.wire.get(1..).unwrap_or_default()
     }
 
-    /// Returns the whole packet as it travels: `4`, then the text.
+    /// Returns the whole packet as it is sent: `4`, then the text.
     #[must_use]
     pub const fn as_wire(&self) -> &Bytes {
         &self.wire
     }
 
-    /// Returns the whole packet as it travels, by value.
+    /// Returns the whole packet as it is sent, consuming the text.
     #[must_use]
     pub fn into_wire(self) -> Bytes {
         self.wire

@@ -23,21 +23,21 @@ pub(crate) fn after(now: Instant, wait: Duration) -> Instant {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Timer {
-    /// When due, a client gives up its unfinished handshake.
+    /// When due, a client abandons its unfinished handshake.
     Open,
     /// When due, a ping is sent.
     Ping,
     /// When due, the peer is considered dead.
     PingTimeout,
-    /// When due, an unfinished upgrade is given up.
+    /// When due, an unfinished upgrade is abandoned.
     Upgrade,
     /// When due, a poll that waits during an upgrade is answered with a noop.
     Noop,
-    /// When due, an orderly close is given up.
+    /// When due, a graceful close is abandoned.
     Close,
     /// When due, a session that its peer has ended no longer waits for the last poll.
     Linger,
-    /// When due, a client polls again after polls that brought nothing.
+    /// When due, a client polls again after polls that brought no messages.
     Poll,
 }
 
@@ -45,7 +45,7 @@ pub enum Timer {
 #[derive(Debug, Default)]
 pub(crate) struct Timers {
     at: [Option<Instant>; 8],
-    /// The earliest of them, which is read after every change of a session.
+    /// The earliest deadline, which is read after every change of a session.
     next: Option<(Instant, Timer)>,
 }
 

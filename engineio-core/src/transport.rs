@@ -1,8 +1,8 @@
-//! The transports: the ways in which packets travel.
+//! The transports.
 
 use std::fmt;
 
-/// A way in which packets travel between client and server.
+/// A transport that carries packets between client and server.
 ///
 /// ```
 /// use engineio_core::Transport;
@@ -13,12 +13,12 @@ use std::fmt;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Transport {
-    /// HTTP long-polling: a waiting GET brings packets, a POST takes them.
+    /// HTTP long-polling: a waiting GET fetches packets, and a POST delivers them.
     Polling,
     /// One WebSocket.
     WebSocket,
-    /// One bidirectional stream of a WebTransport session, over HTTP/3. It is in no default: a server needs
-    /// `engineio-webtransport` for it, and the client does not have it.
+    /// One bidirectional stream of a WebTransport session, over HTTP/3. Not among the default transports: a server
+    /// needs `engineio-webtransport` for it, and the client does not support it.
     WebTransport,
 }
 
@@ -72,7 +72,7 @@ pub struct Transports {
 }
 
 impl Transports {
-    /// Polling and WebSocket, the transports that every host has.
+    /// Polling and WebSocket, the transports that every host supports.
     pub const ALL: Self = Self {
         polling: true,
         websocket: true,

@@ -19,35 +19,36 @@ use crate::Revision;
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
-    /// The revision of the protocol. Default: 4. Servers of before 2021 speak 3 only; today's servers speak 4, and 3 where
-    /// they allow it.
+    /// The revision of the protocol. Default: 4. Servers from before 2021 speak only 3; today's servers speak 4, and
+    /// optionally 3.
     pub revision: Revision,
     /// Lets a session that began by polling move to WebSocket if the server offers it. Default `true`.
     pub upgrade: bool,
     /// The time limit of the handshake, from the first request to the open packet. Default 20 s.
     pub open_timeout: Duration,
-    /// The time limit of an upgrade, from the start of the probe to the `5` packet. Default 10 s. Then the WebSocket
-    /// is closed and the session goes on polling.
+    /// The time limit of an upgrade, from the start of the probe to the `5` packet. Default 10 s. After that, the
+    /// WebSocket is closed and the session goes on polling.
     pub upgrade_timeout: Duration,
-    /// The time limit for an orderly close to bring out what is queued. Default 5 s.
+    /// The time limit for a graceful close to send the queued messages. Default 5 s.
     pub close_timeout: Duration,
-    /// The most packets in one POST. Default 16: python-engineio's server answers a longer payload with 200 and loses
-    /// its messages. Servers that are known to be others may be given more.
+    /// The maximum number of packets in one POST. Default 16: python-engineio's server answers a longer payload with
+    /// 200 and loses its messages. Set more only for other servers.
     pub max_post_packets: usize,
-    /// The most packets that are taken from one poll response. Default 100,000. A server that sends more at once ends
-    /// the session, because a packet costs far more memory here than the two bytes that it may take on the wire.
+    /// The maximum number of packets in one poll response. Default 100,000. A server that sends more at once ends the
+    /// session, because a packet costs far more memory here than the two bytes that it may take on the wire.
     pub max_poll_packets: usize,
-    /// Sends a text that holds U+001E by polling. Default `false`: [`SendError::Separator`]. Revision 4 separates
+    /// Allows sending a text with U+001E by polling. Default `false`: [`SendError::Separator`]. Revision 4 separates
     /// packets by this character and cannot escape it, so the server would read such a text as several packets. JSON
     /// escapes the character, and so does Socket.IO. Texts over WebSocket and in revision 3 are not affected.
     ///
     /// [`SendError::Separator`]: crate::SendError::Separator
     pub allow_separator: bool,
-    /// The most bytes queued for the server, packet overhead included. Default 1 MiB. One message is always
-    /// admitted to an empty queue, however large it is.
+    /// The maximum number of bytes queued for the server, including packet overhead. Default 1 MiB. One message is
+    /// always admitted to an empty queue, however large it is.
     pub outbox_limit: usize,
-    /// The most bytes of received messages that wait for the application. Default 1 MiB. Beyond it no poll is started
-    /// and the WebSocket is not read until there is room; one that is tried is, since it brings no messages yet.
+    /// The maximum number of received bytes that wait for the application. Default 1 MiB. Beyond it no poll is started
+    /// and the WebSocket is not read until there is room. A WebSocket that is still being probed is read, since it
+    /// carries no messages yet.
     pub inbox_limit: usize,
 }
 

@@ -1,4 +1,4 @@
-//! The alphabet of a client's session: what can happen to it, and what it asks of its driver.
+//! The inputs, outputs and events of a client's session.
 
 use super::opened::InvalidOpened;
 use crate::inbox::{self, Notice};
@@ -10,14 +10,14 @@ pub struct RequestId(pub(super) u32);
 
 /// Everything that can happen to a client's session.
 ///
-/// An id that the session does not know, or not any more, is a late arrival and is ignored.
+/// An input with an id that the session does not know, or no longer knows, came late and is ignored.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Input {
     /// A poll was answered with a success status; this is the whole body.
     PollAnswered(RequestId, Payload),
     /// A poll failed: [`DisconnectReason::Refused`] for another status, [`DisconnectReason::PayloadTooLarge`] for a
-    /// body that is larger than the driver bears, [`DisconnectReason::TransportError`] for a broken connection.
+    /// body that is larger than the driver accepts, [`DisconnectReason::TransportError`] for a broken connection.
     PollFailed(RequestId, DisconnectReason),
     /// A POST was answered with a success status.
     PostAnswered(RequestId),
@@ -25,12 +25,12 @@ pub enum Input {
     PostFailed(RequestId, DisconnectReason),
     /// A link is open.
     LinkOpened(LinkId),
-    /// A link brought a frame.
+    /// A frame arrived on a link.
     LinkFrame(LinkId, Frame),
-    /// A link is gone, or could not be opened: [`DisconnectReason::TransportClose`] for a close frame or the end
-    /// of the connection, another reason where it failed.
+    /// A link is gone, or could not be opened: [`DisconnectReason::TransportClose`] for a close frame or the end of the
+    /// connection, another reason if it failed.
     LinkClosed(LinkId, DisconnectReason),
-    /// Time has passed; harmless when nothing is due.
+    /// Time has passed; has no effect when nothing is due.
     Timeout,
 }
 
@@ -42,19 +42,19 @@ pub enum Output {
     Poll(RequestId),
     /// Send a POST whose body is [`Session::take_payload`](super::Session::take_payload).
     Post(RequestId),
-    /// Give the request up; its answer means nothing any more.
+    /// Abandon the request; its answer has no meaning any more.
     Cancel(RequestId),
     /// Open a link by this transport: without an id of a session while [`Session::opened`](super::Session::opened) is `None`.
     OpenLink(LinkId, Transport),
     /// Frames can be sent: take them with [`Session::take_frame`](super::Session::take_frame) until there is none.
     SendFrames(LinkId),
-    /// Close the link with the code of this reason, after the frames that were taken, or give up opening it.
+    /// Close the link with the code of this reason, after the frames that were taken, or abandon opening it.
     CloseLink(LinkId, DisconnectReason),
     /// Events wait for the application: take them with [`Session::take_event`](super::Session::take_event).
     Events,
     /// The outbox has drained or closed; senders waiting for room should retry.
     Room,
-    /// The session is over; nothing will come after this.
+    /// The session is over; no output follows.
     Finished,
 }
 
@@ -62,7 +62,7 @@ pub enum Output {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Event {
-    /// The server accepted the session; [`Session::opened`](super::Session::opened) tells its terms.
+    /// The server accepted the session; [`Session::opened`](super::Session::opened) returns its parameters.
     Opened,
     /// The server sent a message.
     Message(Message),
@@ -71,7 +71,7 @@ pub enum Event {
     Upgraded,
     /// The attempt to move to a link failed. The session goes on by polling and has lost nothing.
     UpgradeFailed(ProbeFailure),
-    /// The session is over, or was never opened. Comes once, and last.
+    /// The session is over, or could not be opened. Comes exactly once, as the last event.
     Closed(DisconnectReason),
 }
 
@@ -87,14 +87,14 @@ pub enum ProbeFailure {
     Timeout,
 }
 
-/// A fault in what the server sent that ended the session.
+/// A fault in the server's data that ended the session.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Fault {
-    /// Bytes that are no packet.
+    /// Bytes that are not a packet.
     #[error("the server sent something that is not a packet")]
     Decode(#[source] DecodeError),
-    /// The first packet was another than an open packet.
+    /// The first packet was not an open packet.
     #[error("the server's first packet was not an open packet")]
     NotOpen,
     /// An open packet that cannot be used.

@@ -1,4 +1,4 @@
-//! The link states of a client: how it reaches the server, and the moves between them.
+//! The link states of a client, which say how it reaches the server, and the transitions between them.
 //!
 //! A transition consumes its state and gives the next one back, so a forgotten successor does not compile; one that
 //! ends the session gives the link back as well, because to end is to release: the poll, the POST and the WebSocket

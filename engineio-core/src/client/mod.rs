@@ -19,31 +19,31 @@ use self::state::State;
 use crate::timer::Timer;
 use crate::{DisconnectReason, Frame, LinkId, Message, Payload, SendError, Transport};
 
-/// One session of a client: the mirror of [`server::Session`](crate::server::Session). It speaks
+/// One session of a client: the counterpart of [`server::Session`](crate::server::Session). It speaks
 /// [`Config::revision`].
 ///
 /// # The contract with its driver
 ///
 /// Methods are of three kinds.
-/// - *What happened*: [`handle_input`](Self::handle_input), [`send`](Self::send), [`close`](Self::close),
-///   [`abort`](Self::abort). After each of them, and after [`new`](Self::new), drain
-///   [`poll_output`](Self::poll_output) until it returns `None`, and read [`poll_timeout`](Self::poll_timeout) again.
-/// - *What is to be taken*: [`take_payload`](Self::take_payload), [`take_frame`](Self::take_frame),
-///   [`take_event`](Self::take_event). An [`Output`] announces that there is something; the driver takes it when it
-///   can pass it on. They may cause outputs too.
-/// - *Questions*, which take `&self`.
+/// - *Reports*: [`handle_input`](Self::handle_input), [`send`](Self::send), [`close`](Self::close),
+///   [`abort`](Self::abort). After each of them, and after [`new`](Self::new), drain [`poll_output`](Self::poll_output)
+///   until it returns `None`, and read [`poll_timeout`](Self::poll_timeout) again.
+/// - *Takers*: [`take_payload`](Self::take_payload), [`take_frame`](Self::take_frame),
+///   [`take_event`](Self::take_event). An [`Output`] announces that there is something to take; the driver takes it
+///   when it can pass it on. These methods may cause outputs too.
+/// - *Queries*, which take `&self`.
 ///
-/// Time is an argument and never goes backwards. A server's misbehaviour is an output, never an error of these
-/// methods. An id that the session does not know any more is a late arrival and harmless.
+/// Time is an argument and never goes backwards. A server's misbehaviour is an output, never an error of these methods.
+/// An input with an id that the session no longer knows came late and has no effect.
 ///
-/// The driver bounds the time of a POST and of opening a WebSocket. A poll needs no bound of its own: the heartbeat
-/// is one, and so is [`Config::open_timeout`] before it has begun.
+/// The driver limits the time of a POST and of opening a WebSocket. A poll needs no separate limit: the heartbeat
+/// limits it, and [`Config::open_timeout`] does before the heartbeat has begun.
 ///
 /// # Servers that do not read
 ///
-/// A server that takes neither a heartbeat packet nor anything behind it is left within `2 * (pingInterval + pingTimeout)`
-/// of that packet, whatever it sends, provided that the application takes its messages or waits for room in the outbox.
-/// While the inbox is not full it is half of that.
+/// If a server takes neither a heartbeat packet nor anything behind it, the session ends within `2 * (pingInterval +
+/// pingTimeout)` of that packet, whatever the server sends, provided that the application takes its messages or waits
+/// for room in the outbox. While the inbox is not full, it ends in half that time.
 ///
 /// # Transitions
 ///
@@ -126,9 +126,9 @@ pub struct Session {
 }
 
 impl Session {
-    /// Creates a session that is to be opened over this transport. The first output begins the handshake.
+    /// Creates a session that will be opened over this transport. The first output begins the handshake.
     ///
-    /// Messages may be sent already; they wait for the open packet.
+    /// Messages may already be sent; they wait for the open packet.
     #[must_use]
     pub fn new(now: Instant, config: Config, transport: Transport) -> Self {
         let mut machine = Machine::new(config);
@@ -138,7 +138,7 @@ impl Session {
         }
     }
 
-    /// Takes in what happened.
+    /// Handles an input.
     pub fn handle_input(&mut self, now: Instant, input: Input) {
         match input {
             Input::Timeout => {
@@ -166,7 +166,7 @@ impl Session {
         Ok(())
     }
 
-    /// Closes the session in good order: the server gets what is queued, then the close packet. New messages are
+    /// Closes the session gracefully: the server gets the queued messages, then the close packet. New messages are
     /// refused from now on, and what the server still sends is dropped.
     ///
     /// The session is closed once the server has taken that, or after [`Config::close_timeout`]; at once if it was
@@ -175,7 +175,7 @@ impl Session {
         self.transition(|state, machine| state.close(now, machine));
     }
 
-    /// Ends the session at once; what is queued is dropped.
+    /// Ends the session at once and drops the queued messages.
     pub fn abort(&mut self, reason: DisconnectReason) {
         self.transition(|state, machine| state.abort(reason, machine));
     }
@@ -198,7 +198,7 @@ impl Session {
         self.machine.timers.next().map(|(_, timer)| timer)
     }
 
-    /// Takes the body of a POST, at the moment at which it is written. `None` if there is no such POST any more.
+    /// Takes the body of a POST, at the moment at which it is written. `None` if the POST no longer exists.
     pub fn take_payload(&mut self, post: RequestId) -> Option<Payload> {
         let closing = matches!(self.state, State::Closing(_));
         let (State::Open(link) | State::Closing(link)) = &mut self.state else {
@@ -208,7 +208,7 @@ impl Session {
         Some(self.machine.encode_payload(&packets))
     }
 
-    /// Takes the next frame for a link. `None` if there is none now; [`Output::SendFrames`] tells when there is.
+    /// Takes the next frame for a link. `None` if there is none now; [`Output::SendFrames`] announces the next one.
     pub fn take_frame(&mut self, link_id: LinkId) -> Option<Frame> {
         let closing = matches!(self.state, State::Closing(_));
         let (State::Open(link) | State::Closing(link)) = &mut self.state else {
@@ -221,9 +221,10 @@ impl Session {
         Some(self.machine.encode_frame(packet))
     }
 
-    /// Takes the next event for the application. `None` if there is none now; [`Output::Events`] tells when there is.
+    /// Takes the next event for the application. `None` if there is none now; [`Output::Events`] announces the next
+    /// one.
     ///
-    /// The time is asked for only if the inbox was full: the server's silence counts again from then on.
+    /// `now` is called only if the inbox was full: the server's silence counts again from then on.
     pub fn take_event(&mut self, now: impl FnOnce() -> Instant) -> Option<Event> {
         let event = self.machine.inbox.take();
         if event.is_some() {
@@ -245,7 +246,7 @@ impl Session {
         self.state.transport()
     }
 
-    /// Returns whether an upgrade from polling to WebSocket is under way.
+    /// Returns whether an upgrade from polling to WebSocket is in progress.
     #[must_use]
     pub const fn is_upgrading(&self) -> bool {
         matches!(self.state, State::Open(Link::Probing(_) | Link::Pausing(_)))
@@ -257,7 +258,7 @@ impl Session {
         matches!(self.state, State::Open(_))
     }
 
-    /// Returns why the session is closed, or `None` while it is not.
+    /// Returns the reason why the session is closed, or `None` while it is not.
     #[must_use]
     pub const fn closed(&self) -> Option<DisconnectReason> {
         match &self.state {
@@ -266,14 +267,14 @@ impl Session {
         }
     }
 
-    /// Returns the fault in what the server sent, if that ended the session.
+    /// Returns the fault in the server's data that ended the session, if one did.
     #[must_use]
     pub const fn fault(&self) -> Option<&Fault> {
         self.machine.fault.as_ref()
     }
 
-    /// Returns whether the driver should read frames: `false` while the inbox is full, unless the session is on its way
-    /// to that WebSocket, which brings no messages then. An upgrade must not fail because the application is slow.
+    /// Returns whether the driver should read frames: `false` while the inbox is full, except during an upgrade, when
+    /// the WebSocket carries no messages yet: an upgrade must not fail because the application is slow.
     #[must_use]
     pub const fn wants_input(&self) -> bool {
         self.is_upgrading() || self.machine.inbox_has_room()
@@ -292,41 +293,41 @@ impl Session {
         self.machine.outbox.len()
     }
 
-    /// Returns the bytes queued for the server, packet overhead included.
+    /// Returns the number of bytes queued for the server, including packet overhead.
     #[must_use]
     pub const fn queued_bytes(&self) -> usize {
         self.machine.outbox.bytes()
     }
 
-    /// Returns the bytes of received messages that wait for the application, packet overhead included. Beyond
+    /// Returns the number of received bytes that wait for the application, including packet overhead. Beyond
     /// [`Config::inbox_limit`] nothing is read, except during an upgrade.
     #[must_use]
     pub const fn inbox_bytes(&self) -> usize {
         self.machine.inbox.bytes()
     }
 
-    /// Returns how many messages were still queued when the session ended. 0 before that;
-    /// [`take_unsent`](Self::take_unsent) hands them back.
+    /// Returns the number of messages that were still queued when the session ended, 0 before that.
+    /// [`take_unsent`](Self::take_unsent) returns them.
     #[must_use]
     pub const fn dropped_messages(&self) -> usize {
         self.machine.dropped
     }
 
-    /// Returns the number of messages in the POST that is under way. Once the session has ended, these are the messages of
-    /// which nobody knows whether the server took them; there are none if the server closed the session.
+    /// Returns the number of messages in the POST that is in progress. After the session has ended, these are the
+    /// messages that the server may or may not have received; there are none if the server closed the session.
     #[must_use]
     pub const fn messages_in_flight(&self) -> usize {
         self.machine.posted
     }
 
-    /// Takes the messages that were still queued when the session ended, in their order. Empty before that, and the second
-    /// time.
+    /// Takes the messages that were still queued when the session ended, in their order. Returns an empty list before
+    /// that, and the second time.
     #[must_use]
     pub fn take_unsent(&mut self) -> Vec<Message> {
         std::mem::take(&mut self.machine.unsent)
     }
 
-    /// Returns why the attempt to move to a link failed, or `None` if none has.
+    /// Returns the reason why the upgrade failed, or `None` if none has failed.
     #[must_use]
     pub const fn probe_failure(&self) -> Option<ProbeFailure> {
         self.machine.probe_failure

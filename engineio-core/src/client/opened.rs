@@ -10,9 +10,9 @@ use crate::{Transport, Transports};
 
 /// The contents of the open packet.
 ///
-/// A client must get along with any server, so this is read more leniently than [`Handshake`](crate::Handshake), as
-/// the clients of the reference and of python-engineio do: an id may be any text, a number may have a fraction or stand
-/// in a string, the last of several equal keys counts, and what is missing or `null` has a default where the protocol
+/// A client must work with any server, so this is read more leniently than [`Handshake`](crate::Handshake), as the
+/// clients of the reference and of python-engineio do: an id may be any text, a number may have a fraction or be in a
+/// string, the last of several equal keys counts, and a field that is missing or `null` has a default if the protocol
 /// works without it.
 ///
 /// ```
@@ -174,11 +174,11 @@ impl<'de> Visitor<'de> for NumberVisitor {
 }
 
 impl Opened {
-    /// The longest session id that is accepted, in bytes. It travels in every request.
+    /// The longest session id that is accepted, in bytes. Every request carries it.
     pub const MAX_SID_LEN: usize = 2048;
 
-    /// The longest silence that a server can ask for. It would be no heartbeat any more, and a sum of larger numbers
-    /// would leave the range of a clock.
+    /// The longest silence that a server can ask for. A longer one would not be a heartbeat any more, and a sum of
+    /// larger numbers could overflow a clock.
     pub const MAX_PATIENCE: Duration = Duration::from_secs(24 * 60 * 60);
 
     /// Reads the JSON of an open packet.
@@ -218,13 +218,13 @@ impl Opened {
         end.and_then(|end| self.sid.get(..end)).unwrap_or(&self.sid)
     }
 
-    /// Returns whether the server offers to move to this transport.
+    /// Returns whether the server offers an upgrade to this transport.
     #[must_use]
     pub const fn offers(&self, transport: Transport) -> bool {
         self.upgrades.contains(transport)
     }
 
-    /// Returns the time between two heartbeats, at most [`Opened::MAX_PATIENCE`]. In revision 3 it is the client that sends them.
+    /// Returns the time between two heartbeats, at most [`Opened::MAX_PATIENCE`]. In revision 3 the client sends them.
     #[must_use]
     pub const fn ping_interval(&self) -> Duration {
         self.ping_interval
@@ -237,7 +237,7 @@ impl Opened {
         self.patience
     }
 
-    /// Returns the largest POST body, in bytes, that the server takes; `None` if it did not say.
+    /// Returns the largest POST body that the server accepts, in bytes; `None` if it did not announce one.
     #[must_use]
     pub const fn max_payload(&self) -> Option<usize> {
         self.max_payload

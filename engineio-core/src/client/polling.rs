@@ -19,7 +19,7 @@ pub(super) struct Polling {
     pub(super) post: Option<Post>,
     /// A POST was refused: the session ends for this reason as soon as the poll is back.
     pub(super) post_refused: Option<DisconnectReason>,
-    /// The number of polls in a row that brought nothing but noops.
+    /// The number of polls in a row that brought only noops.
     empty_polls: u8,
 }
 

@@ -15,7 +15,7 @@ pub(super) enum State {
     /// The open packet has not come yet. Messages may be queued.
     Opening(Opening),
     Open(Link),
-    /// Closed by the application, once the server has what is queued and the close packet.
+    /// Being closed by the application; closed once the server has the queued messages and the close packet.
     Closing(Link),
     /// Closed for this reason; the last transport stays known.
     Closed(DisconnectReason, Transport),

@@ -1,8 +1,8 @@
-//! The errors of decoding: the reasons why bytes of a peer are not packets.
+//! The errors of decoding.
 
 use std::fmt;
 
-/// Bytes that are not a packet or a payload, with the place where that was noticed.
+/// The error for bytes that are not a packet or a payload, with the position of the fault.
 ///
 /// ```
 /// use bytes::Bytes;

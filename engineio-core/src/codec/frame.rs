@@ -1,4 +1,4 @@
-//! The two kinds of frame, as the protocol sees them.
+//! The two kinds of frames.
 
 use bytes::Bytes;
 
@@ -75,7 +75,7 @@ impl Utf8 {
         &self.0
     }
 
-    /// Returns the bytes, by value.
+    /// Returns the bytes, consuming the text.
     #[must_use]
     pub fn into_bytes(self) -> Bytes {
         self.0

@@ -1,5 +1,5 @@
-//! Packets to bytes and back: one packet in a WebSocket frame or behind a header on a stream, several in the body of a
-//! polling request.
+//! Converts packets to bytes and back: one packet in a WebSocket frame or behind a header on a stream, several in the
+//! body of a polling request.
 
 mod coding;
 mod detach;

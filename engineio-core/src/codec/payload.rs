@@ -1,10 +1,10 @@
-//! The body of a polling request or response, as the protocol sees it.
+//! The body of a polling request or response.
 
 use bytes::Bytes;
 
 /// Several packets in one HTTP body, encoded, and the kind of that body.
 ///
-/// HTTP tells the kind by the content type: `application/octet-stream` means binary, anything else means text.
+/// In HTTP, the content type says which kind it is: `application/octet-stream` means binary, anything else means text.
 /// Revision 4 has no binary payloads; revision 3 has.
 ///
 /// ```

@@ -2,7 +2,7 @@
 //! (engine.io-protocol § WebTransport).
 //!
 //! The packet behind the header has the same bytes as in a WebSocket frame, with one exception: an empty binary message
-//! would be a packet of no bytes, which is none. It is written as `b`, the text form with empty base64.
+//! would have no bytes, and a packet must have at least one. It is written as `b`, the text form with empty base64.
 
 use std::fmt;
 
@@ -95,8 +95,8 @@ impl Header {
         HeaderBytes { bytes, len }
     }
 
-    /// Reads the header at the beginning of `bytes`, and returns it with its own length. `None` means that it needs more
-    /// bytes. A length that could have been shorter is accepted, as in the reference.
+    /// Reads the header at the beginning of `bytes`, and returns it with its own length. `None` means that it needs
+    /// more bytes. A length in a longer form than necessary is accepted, as in the reference.
     ///
     /// # Errors
     ///

@@ -10,13 +10,13 @@
 //!
 //! # Where this is stricter than the reference
 //!
-//! Every one of these ends the session with a parse error; no client is known to send them.
+//! Each of these ends the session with a parse error; no client is known to send them.
 //! - A length is decimal digits, at most [`MAX_LENGTH_DIGITS`]. Leading zeros are read; the blanks, signs, exponents
 //!   and hexadecimal numbers of JavaScript's number parser are not.
 //! - A length beyond the end of a binary payload is an error; the reference delivers what there is.
 //! - A length that ends between the two halves of a surrogate pair is an error; the reference tears the pair.
-//! - The byte before a length in a binary payload is 0 or 1; the reference takes everything but 0 for 1.
-//! - A packet whose type is none is an error in binary and base64 form too; the reference ignores it.
+//! - The byte before a length in a binary payload is 0 or 1; the reference treats every value but 0 as 1.
+//! - A packet of an unknown type is an error in binary and base64 form too; the reference ignores it.
 //! - Text is UTF-8; the reference reads encoded surrogates as U+FFFD.
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
@@ -24,7 +24,7 @@ use bytes::{Buf, BufMut, Bytes, BytesMut};
 use super::{DecodeError, DecodeErrorKind, Frame, Payload, Utf8, detach, v4};
 use crate::{Message, Packet};
 
-/// The most digits that a length may have, leading zeros included (the reference's bound for binary payloads).
+/// The maximum number of digits of a length, including leading zeros (the reference's limit for binary payloads).
 pub const MAX_LENGTH_DIGITS: usize = 310;
 
 /// The byte between the length and the packet in a text payload.
@@ -82,7 +82,7 @@ fn from_raw(kind: u8, data: Bytes, offset: usize) -> Result<Packet, DecodeError>
 ///
 /// # Errors
 ///
-/// Fails if the frame is empty, begins with no packet type, or holds base64 that is none.
+/// Fails if the frame is empty, does not begin with a packet type, or holds invalid base64.
 ///
 /// # Examples
 ///
@@ -128,7 +128,7 @@ pub fn encode_frame(packet: Packet, base64: bool) -> Frame {
     }
 }
 
-/// Decodes a polling body, one packet after the other.
+/// Decodes a polling body, one packet after another.
 ///
 /// Ends after the first packet that cannot be read. A message that fills most of the body shares its memory; a smaller
 /// one gets memory of its own ([`detach`]). An empty text payload is an error and an empty binary one holds no packets,
@@ -352,13 +352,13 @@ fn binary_bytes(packet: &Packet) -> usize {
     }
 }
 
-/// Returns how many bytes a packet takes in a text payload, its length included; exact.
+/// Returns the exact number of bytes that a packet takes in a text payload, including its length prefix.
 #[must_use]
 pub fn encoded_len(packet: &Packet) -> usize {
     digits(text_units(packet)) + 1 + text_bytes(packet)
 }
 
-/// Returns how many bytes a packet takes in a binary payload, its length included; exact.
+/// Returns the exact number of bytes that a packet takes in a binary payload, including its length prefix.
 #[must_use]
 pub fn encoded_len_binary(packet: &Packet) -> usize {
     let len = binary_bytes(packet);

@@ -54,7 +54,7 @@ pub(super) fn decode_base64(data: &[u8], offset: usize) -> Result<Bytes, DecodeE
 ///
 /// # Errors
 ///
-/// Fails if the frame is empty text, begins with no packet type, or holds `b` and something that is not base64.
+/// Fails if the frame is empty text, does not begin with a packet type, or holds `b` and invalid base64.
 ///
 /// # Examples
 ///
@@ -71,7 +71,7 @@ pub fn decode_frame(frame: Frame) -> Result<Packet, DecodeError> {
     }
 }
 
-/// Encodes a packet as one WebSocket message; nothing is copied but the data of a ping or an open packet.
+/// Encodes a packet as one WebSocket message; only the data of a ping or an open packet is copied.
 ///
 /// With `base64`, a binary message travels as text (a session that was opened with `b64`).
 ///
@@ -100,7 +100,7 @@ pub fn encode_frame(packet: Packet, base64: bool) -> Frame {
     }
 }
 
-/// Decodes a polling body, one packet after the other.
+/// Decodes a polling body, one packet after another.
 ///
 /// Ends after the first packet that cannot be read: the protocol has no way to find the next one. A text message that
 /// fills most of the body shares its memory; a smaller one gets memory of its own ([`detach`]).
@@ -183,7 +183,7 @@ pub(super) fn detach_message(packet: Bytes, buffer: usize) -> Bytes {
     }
 }
 
-/// Returns how many bytes a packet takes in a payload, without a separator; exact.
+/// Returns the exact number of bytes that a packet takes in a payload, without a separator.
 #[must_use]
 pub fn encoded_len(packet: &Packet) -> usize {
     match packet {
@@ -218,7 +218,7 @@ pub(super) fn encode_base64(bytes: &[u8], into: &mut BytesMut) {
     let _ = STANDARD.encode_slice(bytes, &mut into[start..]);
 }
 
-/// Encodes a payload in one buffer of the exact size; a single text message is handed on without a copy.
+/// Encodes a payload in one buffer of the exact size; a single text message is not copied.
 ///
 /// ```
 /// use engineio_core::{Message, Packet, codec::v4};

@@ -1,11 +1,11 @@
 //! Fairness: the work that one peer may cause before other tasks run.
 
-/// The work that remains to one peer in this turn of its task.
+/// The work that one peer may still cause in this turn of its task.
 ///
 /// A task that always finds more to do never returns to its runtime, and every other task of the thread starves. A
-/// driver starts each turn with a new budget, charges what it does, and yields to other tasks when the budget
-/// [is spent](Self::is_spent). The last charge may exceed what remains, so a turn ends with one whole message too many at
-/// most and never in the middle of one.
+/// driver starts each turn with a new budget, charges what it does, and yields to other tasks when the budget [is
+/// spent](Self::is_spent). The last charge may exceed the rest of the budget, so a turn exceeds it by at most one whole
+/// message and never ends in the middle of one.
 ///
 /// The default is [`for_frames`](Self::for_frames).
 ///
@@ -66,8 +66,8 @@ impl Budget {
         Self { left: EVENTS }
     }
 
-    /// Returns the budget for decoding the packets of a POST that are no messages: 1,024 packets. Messages are bounded by
-    /// the room in the inbox.
+    /// Returns the budget for decoding the packets of a POST that are not messages: 1,024 packets. Messages are bounded
+    /// by the room in the inbox.
     #[must_use]
     pub const fn for_packets() -> Self {
         Self { left: PACKETS }
@@ -100,7 +100,7 @@ impl Budget {
     }
 
     /// Charges a read that completed no frame. Without it, a peer that sends one huge frame, or frames without
-    /// messages, would hold the thread for as long as it sends.
+    /// messages, would occupy the thread for as long as it sends.
     pub const fn charge_empty_read(&mut self) {
         self.charge(EMPTY_READ);
     }
@@ -110,7 +110,7 @@ impl Budget {
         self.charge(1);
     }
 
-    /// Charges a packet of a POST that is no message.
+    /// Charges a packet of a POST that is not a message.
     pub const fn charge_packet(&mut self) {
         self.charge(1);
     }

@@ -1,4 +1,4 @@
-//! Building blocks for drivers: what the server's and the client's I/O layers share, without a runtime.
+//! Building blocks that the drivers of server and client share, without a runtime.
 //!
 //! - [`SendQueue`] lines up the tasks that wait for room in an outbox (back pressure).
 //! - [`Budget`] limits the work done for one peer before other tasks run (fairness).

@@ -8,9 +8,9 @@ const KEPT_CAPACITY: usize = 8;
 
 /// The tasks that wait for room in the outbox of one session.
 ///
-/// Only the first of them may try to send. So small messages, for which there is nearly always room, do not overtake a
-/// large one for ever, and room wakes one task instead of all. Each task that leaves the queue hands its turn to the
-/// next, which may find room too.
+/// Only the first of them may try to send. So small messages, for which there is nearly always room, cannot overtake a
+/// large one for ever, and new room wakes one task instead of all. Each task that leaves the queue passes its turn to
+/// the next, which may find room too.
 ///
 /// The queue holds no lock and wakes nobody: it returns wakers, which the caller wakes after it has released its own
 /// lock.
@@ -37,9 +37,9 @@ pub struct SendQueue {
     last_number: u64,
 }
 
-/// A sender's place in a [`SendQueue`]; the default has none, since it has not had to wait yet.
+/// A sender's place in a [`SendQueue`]; the default has none, because it has not had to wait yet.
 ///
-/// A sender that gives up must [leave](SendQueue::leave) the queue, or it blocks those behind it.
+/// A sender that stops waiting must [leave](SendQueue::leave) the queue, or it blocks those behind it.
 #[derive(Debug, Default)]
 pub struct Ticket(Option<u64>);
 
@@ -77,8 +77,8 @@ impl SendQueue {
             .push_back((self.last_number, cx.waker().clone()));
     }
 
-    /// Gives the sender's place up, if it has one. Returns the task to be woken, whose turn it is now, if that place
-    /// was the first.
+    /// Releases the sender's place, if it has one. If that place was the first, returns the waker of the next task,
+    /// whose turn it now is.
     #[must_use = "the next sender waits until it is woken"]
     pub fn leave(&mut self, ticket: &mut Ticket) -> Option<Waker> {
         let at = self.position(ticket.0.take()?)?;

@@ -12,37 +12,37 @@ pub struct ExchangeId(pub(super) u32);
 pub enum First {
     /// The handshake request, which is answered like a poll.
     Polling(ExchangeId),
-    /// A link by this transport, open already.
+    /// An open link by this transport.
     Link(LinkId, Transport),
 }
 
 /// Everything that can happen to a session.
 ///
-/// An id that the session does not know is a late arrival: it is answered or ignored, never an error.
+/// An input with an id that the session does not know came late: it is answered or ignored, never an error.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Input {
     /// The application accepted the client.
     Accepted(First),
-    /// A GET came and waits for packets.
+    /// A GET arrived and waits for packets.
     PollOpened(ExchangeId),
-    /// The client gave a poll up that was not answered yet.
+    /// The client abandoned a poll that was not answered yet.
     PollAborted(ExchangeId),
-    /// A POST came; its body is still to be read. Overlap is decided here.
+    /// A POST arrived, whose body has not been read yet. Overlapping POSTs are refused at this point.
     PostOpened(ExchangeId),
     /// The body of a POST is complete. Its kind follows from the content type of the request: binary for exactly
-    /// `application/octet-stream`. Of a JSONP request, this is what [`jsonp::unwrap`](crate::jsonp::unwrap) found.
+    /// `application/octet-stream`. For a JSONP request, this is the result of [`jsonp::unwrap`](crate::jsonp::unwrap).
     PostReceived(ExchangeId, Payload),
-    /// The body of a POST is complete and brings nothing, not even an empty payload: a JSONP form without its field. It
-    /// is accepted, as in the reference.
+    /// The body of a POST is complete and contains no payload, not even an empty one: a JSONP form without its field.
+    /// It is accepted, as in the reference.
     PostWithoutPayload(ExchangeId),
     /// Other tasks had their turn after [`Output::ContinuePost`]; more packets of the POST are decoded.
     PostContinued(ExchangeId),
-    /// The client gave a POST up before its body was complete.
+    /// The client abandoned a POST before its body was complete.
     PostAborted(ExchangeId),
     /// The body of a POST is larger than [`Config::max_payload`](crate::Config::max_payload).
     PostTooLarge(ExchangeId),
-    /// A link was opened, to which the session is to upgrade.
+    /// A link was opened, to which the session may upgrade.
     LinkOpened {
         /// Its name, from [`Session::next_link`](super::Session::next_link).
         id: LinkId,
@@ -51,12 +51,12 @@ pub enum Input {
         /// Whether its handshake asked for binary data as text (the `b64` query parameter).
         base64: bool,
     },
-    /// A link brought a frame.
+    /// A frame arrived on a link.
     LinkFrame(LinkId, Frame),
     /// A link is gone: [`DisconnectReason::TransportClose`] for a close frame or the end of the connection,
-    /// [`DisconnectReason::TransportError`] or [`DisconnectReason::PayloadTooLarge`] where it failed.
+    /// [`DisconnectReason::TransportError`] or [`DisconnectReason::PayloadTooLarge`] if it failed.
     LinkClosed(LinkId, DisconnectReason),
-    /// Time has passed; harmless when nothing is due.
+    /// Time has passed; has no effect when nothing is due.
     Timeout,
 }
 
@@ -69,10 +69,10 @@ pub enum Output {
     AnswerPoll(ExchangeId),
     /// Answer the poll with a refusal.
     RefusePoll(ExchangeId, Refusal),
-    /// Answer the POST: its packets have been taken in, or they are refused.
+    /// Answer the POST: its packets were accepted, or it is refused.
     AnswerPost(ExchangeId, Result<(), Refusal>),
-    /// More packets of the POST are to be decoded. Let other tasks run, then give [`Input::PostContinued`] to the session.
-    /// A client that fills a body with packets that are no messages would hold the thread otherwise.
+    /// More packets of the POST are to be decoded. Let other tasks run, then give [`Input::PostContinued`] to the
+    /// session. Otherwise a client that fills a body with packets that are not messages would occupy the thread.
     ContinuePost(ExchangeId),
     /// Frames can be sent: take them with [`Session::take_frame`](super::Session::take_frame) until there is none.
     SendFrames(LinkId),
@@ -82,8 +82,8 @@ pub enum Output {
     Events,
     /// The outbox has drained or closed; senders waiting for room should retry.
     Room,
-    /// The session can be forgotten; nothing will come after this but answers to late requests. What was announced
-    /// before, events and the answer of the last poll, can still be taken. Comes once.
+    /// The session can be forgotten; only answers to late requests follow. Events and the answer of the last poll that
+    /// were announced before can still be taken. Comes exactly once.
     Finished,
 }
 
@@ -96,9 +96,10 @@ pub enum Event {
     /// The session moved from polling to a link; [`Session::transport`](super::Session::transport) says by which
     /// transport.
     Upgraded,
-    /// Everything that was queued has been taken to be written. Only with [`Config::drain_events`](crate::Config::drain_events).
+    /// All queued messages have been taken to be written. Only with
+    /// [`Config::drain_events`](crate::Config::drain_events).
     Drained,
-    /// The session is over. Comes once, and last.
+    /// The session is over. Comes exactly once, as the last event.
     Closed(DisconnectReason),
 }
 

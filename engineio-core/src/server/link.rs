@@ -1,8 +1,8 @@
-//! The link states: how a session is reached, and the moves between them.
+//! The link states, which say how a session is reached, and the transitions between them.
 //!
-//! Every state owns just what it knows. A transition consumes its state and gives the next one back, so a forgotten
-//! successor does not compile; one that ends the session gives the link back as well, because to end is to release:
-//! the parked poll, the open POST and the WebSocket each get an answer.
+//! Every state owns only its own data. A transition consumes its state and gives the next one back, so a forgotten
+//! successor does not compile; one that ends the session gives the link back as well, because to end is to release: the
+//! parked poll, the open POST and the WebSocket each get an answer.
 
 use std::time::Instant;
 

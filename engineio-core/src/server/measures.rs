@@ -26,20 +26,20 @@ impl Session {
         self.machine.outbox.len()
     }
 
-    /// Returns the bytes queued for the client, packet overhead included.
+    /// Returns the number of bytes queued for the client, including packet overhead.
     #[must_use]
     pub const fn queued_bytes(&self) -> usize {
         self.machine.outbox.bytes()
     }
 
-    /// Returns the bytes of received messages that wait for the application, packet overhead included. At most
-    /// [`Config::inbox_limit`], and one message more.
+    /// Returns the number of received bytes that wait for the application, including packet overhead. It exceeds
+    /// [`Config::inbox_limit`] by at most one message.
     #[must_use]
     pub const fn inbox_bytes(&self) -> usize {
         self.machine.inbox.bytes()
     }
 
-    /// Returns the time at which an orderly [`close`](Self::close) is given up; `None` unless one has begun. It stays when the
+    /// Returns the deadline of a graceful [`close`](Self::close); `None` unless one has begun. It stays when the
     /// session is closed: until then, a driver may go on writing what it has taken.
     #[must_use]
     pub const fn close_deadline(&self) -> Option<Instant> {

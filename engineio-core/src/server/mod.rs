@@ -24,24 +24,25 @@ use crate::codec::Coding;
 use crate::timer::Timer;
 use crate::{Config, DisconnectReason, LinkId, Refusal, Revision, Sid, Transport, heartbeat};
 
-/// Decides what may happen in one session of a server, and what follows from it.
+/// Decides what may happen in one session of a server, and with which effects.
 ///
 /// # The contract with its driver
 ///
 /// A driver repeats these steps:
-/// 1. Report one thing that happened: an [`Input`] to [`handle_input`](Self::handle_input), or a call of
-///    [`send`](Self::send), [`close`](Self::close) or [`abort`](Self::abort).
+/// 1. Report one event: pass an [`Input`] to [`handle_input`](Self::handle_input), or a call of [`send`](Self::send),
+///    [`close`](Self::close) or [`abort`](Self::abort).
 /// 2. Call [`poll_output`](Self::poll_output) until it returns `None`, and carry out each [`Output`] in order.
 /// 3. Where an output announced a payload, frames or events, take them with [`take_payload`](Self::take_payload),
 ///    [`take_frame`](Self::take_frame) or [`take_event`](Self::take_event) as soon as they can be passed on, and not
-///    before: what has left the queue is lost if it is not written. Each of these may cause outputs: repeat step 2.
+///    before: a packet that has left the queue is lost if it is not written. Each of these may cause outputs: repeat
+///    step 2.
 /// 4. Read [`poll_timeout`](Self::poll_timeout), and wait until then or until something happens. When the time has come,
 ///    give [`Input::Timeout`] in step 1.
 ///
 /// The session is over with [`Output::Finished`]. Methods that take `&self` may be called at any time.
 ///
-/// Time is an argument and never goes backwards. A peer's misbehaviour is an output, never an error of these
-/// methods. An id that the session does not know is a late arrival and harmless.
+/// Time is an argument and never goes backwards. A peer's misbehaviour is an output, never an error of these methods.
+/// An input with an id that the session does not know came late and has no effect.
 ///
 /// # Clients that do not read
 ///
@@ -158,10 +159,12 @@ pub struct Session {
 }
 
 impl Session {
-    /// Creates a session that waits for the application's decision. Messages may be sent already; they follow the open packet.
+    /// Creates a session that waits for the application's decision. Messages may already be sent; they follow the open
+    /// packet.
     ///
-    /// `base64` is the client's wish to have binary data as text over the transport of the handshake (the `b64` query
-    /// parameter). It is to be set for a handshake with a JSONP index too: no payload of such a session may be binary.
+    /// `base64` says whether the client requested binary data as text over the transport of the handshake (the `b64`
+    /// query parameter). Set it for a handshake with a JSONP index too, because no payload of such a session may be
+    /// binary.
     #[must_use]
     pub fn new(config: Arc<Config>, sid: Sid, revision: Revision, base64: bool) -> Self {
         Self {
@@ -183,7 +186,7 @@ impl Session {
         LinkId::next(&mut self.links)
     }
 
-    /// Takes in what happened.
+    /// Handles an input.
     pub fn handle_input(&mut self, now: Instant, input: Input) {
         match input {
             Input::Timeout => self.on_timeout(now),
@@ -229,15 +232,15 @@ impl Session {
         }
     }
 
-    /// Closes the session in good order: the client gets what is queued, then the close packet. New messages are
+    /// Closes the session gracefully: the client gets the queued messages, then the close packet. New messages are
     /// refused from now on.
     ///
-    /// The session is closed once the client has taken that, or after [`Config::close_timeout`].
+    /// The session is closed once the client has taken the close packet, or after [`Config::close_timeout`].
     pub fn close(&mut self, now: Instant, reason: DisconnectReason) {
         self.transition(|state, machine| state.close(now, reason, machine));
     }
 
-    /// Ends the session at once; what is queued is dropped.
+    /// Ends the session at once and drops the queued messages.
     pub fn abort(&mut self, now: Instant, reason: DisconnectReason) {
         self.transition(|state, machine| state.abort(now, reason, machine));
     }
@@ -285,7 +288,7 @@ impl Session {
         matches!(self.state, State::Open(_))
     }
 
-    /// Returns why the session is closed, or `None` while it is not.
+    /// Returns the reason why the session is closed, or `None` while it is not.
     #[must_use]
     pub const fn closed(&self) -> Option<DisconnectReason> {
         match &self.state {
@@ -294,16 +297,16 @@ impl Session {
         }
     }
 
-    /// Returns whether the handshake of a link by this transport is accepted now. To be asked before the link is accepted,
-    /// for a WebSocket before the 101 is sent.
+    /// Returns whether the handshake of a link by this transport is accepted now. Call this before the link is
+    /// accepted; for a WebSocket, before the 101 is sent.
     ///
-    /// That of a second link is accepted too, and the link is closed at once (row 22), as in the reference: clients take a
-    /// refused handshake for an error, and the official protocol suite does not survive it.
+    /// The handshake of a second link is accepted too, and the link is then closed (row 22), as in the reference:
+    /// clients report a refused handshake as an error, and it aborts the official protocol suite.
     ///
     /// # Errors
     ///
-    /// Returns [`Refusal::UnknownSid`] if the session is closed, and [`Refusal::BadRequest`] if upgrades to this transport
-    /// are switched off, or the session is not accepted yet or closing.
+    /// Returns [`Refusal::UnknownSid`] if the session is closed, and [`Refusal::BadRequest`] if upgrades to this
+    /// transport are switched off, or the session is not accepted yet or is closing.
     pub fn may_upgrade(&self, to: Transport) -> Result<(), Refusal> {
         match &self.state {
             State::Open(_) if self.machine.config.offers_upgrade(to) => Ok(()),
@@ -318,11 +321,11 @@ impl Session {
         !self.machine.inbox.is_empty()
     }
 
-    /// Returns whether the driver should read frames: `false` while the inbox is full, unless the WebSocket is
-    /// still to be upgraded to, and while a POST that was under way at the upgrade is still to come, because its
-    /// messages were sent before those of the frames. The body of a POST is always read.
+    /// Returns whether the driver should read frames: `false` while the inbox is full, except during an upgrade, and
+    /// `false` after an upgrade until a POST that was in progress has arrived, because its messages were sent before
+    /// those of the frames. The body of a POST is always read.
     ///
-    /// Worth asking again after an event was taken and after [`Output::SendFrames`].
+    /// The result may change after an event was taken and after [`Output::SendFrames`].
     #[must_use]
     pub fn wants_input(&self) -> bool {
         match &self.state {

@@ -1,7 +1,7 @@
 //! A POST, whose body is decoded packet by packet.
 //!
-//! A message of one byte costs the inbox many times as much as it took in the body. So no more packets are decoded than
-//! the inbox has room for; the rest stays in the body until the application has taken some out. Packets that are no
+//! A message of one byte costs the inbox many times as much as it took in the body. So packets are decoded only as far
+//! as the inbox has room; the rest stays in the body until the application has taken some out. Packets that are not
 //! messages take no room: of these, one call decodes a limited number, and the driver asks for more after other tasks
 //! have run.
 

@@ -1,12 +1,12 @@
-//! The messages of the application, and the reasons for which one is not queued.
+//! The sending of messages, and the reasons why one is not queued.
 
 use super::Session;
 use super::state::State;
 use crate::{Message, SendError, SendOptions, Transport};
 
 impl Session {
-    /// Tells the transport over which the session is going to begin, which decides what may be sent before it is accepted.
-    /// Without this, polling is assumed.
+    /// Sets the transport over which the session will begin, which determines the messages that may be sent before it
+    /// is accepted. Default: polling.
     pub const fn begins_over(&mut self, transport: Transport) {
         self.machine.begins_over = transport;
     }
@@ -36,7 +36,7 @@ impl Session {
         Ok(())
     }
 
-    /// Queues several messages, all of them or none: nothing comes between them, and a full outbox takes none.
+    /// Queues several messages, all of them or none; no other message comes between them.
     ///
     /// # Errors
     ///

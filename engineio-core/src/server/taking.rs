@@ -8,7 +8,7 @@ use crate::{Discarded, DisconnectReason, Frame, LinkId, Message, Packet, Payload
 
 impl Session {
     /// Takes the payload with which a poll is answered; its kind decides the content type of the response. `None` if
-    /// this poll is not to be answered now.
+    /// this poll must not be answered now.
     pub fn take_payload(&mut self, now: Instant, poll: ExchangeId) -> Option<Payload> {
         if self.machine.take_noop(poll) {
             return Some(self.machine.coding.encode_payload(&[Packet::Noop]));
@@ -26,7 +26,8 @@ impl Session {
         Some(payload)
     }
 
-    /// Takes the next frame for a link. `None` if there is none now; [`Output::SendFrames`](super::Output::SendFrames) tells when there is.
+    /// Takes the next frame for a link. `None` if there is none now; [`Output::SendFrames`](super::Output::SendFrames)
+    /// announces the next one.
     pub fn take_frame(&mut self, now: Instant, id: LinkId) -> Option<Frame> {
         let (link, closing) = self.state.link_mut()?;
         let (packet, last) = link.take_packet(now, id, closing, &mut self.machine)?;
@@ -43,16 +44,17 @@ impl Session {
         self.machine.taken
     }
 
-    /// Takes the messages that the session is done with, for a driver that must not drop them under its lock. There may be
-    /// some after each call that causes outputs. Those that are never taken are dropped with the session.
+    /// Takes the messages that the session no longer needs, for a driver that must not drop them under its lock. There
+    /// may be some after each call that causes outputs. Those that are never taken are dropped with the session.
     pub fn take_discarded(&mut self) -> Discarded {
         std::mem::take(&mut self.machine.discarded)
     }
 
-    /// Takes the next event for the application. `None` if there is none now; [`Output::Events`](super::Output::Events) tells when there is.
+    /// Takes the next event for the application. `None` if there is none now; [`Output::Events`](super::Output::Events)
+    /// announces the next one.
     ///
-    /// The room that it leaves is filled from a POST that waits, which can end the session; only then is the time asked
-    /// for.
+    /// The room that the event leaves is filled from a waiting POST, which can end the session; `now` is called only
+    /// then.
     pub fn take_event(&mut self, now: impl FnOnce() -> Instant) -> Option<Event> {
         let event = self.machine.inbox.take();
         self.use_room(now);

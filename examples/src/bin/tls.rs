@@ -1,4 +1,4 @@
-//! HTTPS without a proxy: TLS by rustls, with a certificate that is made at the start, and WebSockets over HTTP/2.
+//! HTTPS without a proxy: TLS by rustls, with a certificate that is created at start-up, and WebSockets over HTTP/2.
 //!
 //! ```text
 //! cargo run --release -p engineio-examples --bin tls

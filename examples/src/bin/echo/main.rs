@@ -1,20 +1,20 @@
-//! The echo server that tests, benchmarks and authors of clients talk to.
+//! An echo server for tests, benchmarks and authors of clients.
 //!
 //! ```text
 //! cargo run --release -p engineio-examples --bin echo -- --host axum --listen 127.0.0.1:3000
 //! ```
 //!
-//! Every message comes back unchanged. Seven texts are commands: `bcast:…` goes to all clients instead, including
-//! the sender; `kick:SID` disconnects a client and is answered with `kicked SID true` or `false`; `close-me` disconnects the
-//! sender; `whoami` is answered with the session id; `empty-binary` is answered with a binary message of no bytes; `watch` is answered with `watching N`, the number of clients, and from
-//! then on the sender gets `gone SID REASON` for each client that leaves.
-//! A connect with `reject=1` in its query is refused with 401.
+//! Every message comes back unchanged. Seven texts are commands: `bcast:…` goes to all clients instead, including the
+//! sender; `kick:SID` disconnects a client and is answered with `kicked SID true` or `false`; `close-me` disconnects
+//! the sender; `whoami` is answered with the session id; `empty-binary` is answered with an empty binary message;
+//! `watch` is answered with `watching N`, the number of clients, and from then on the sender gets `gone SID REASON` for
+//! each client that leaves. A handshake with `reject=1` in its query is refused with 401.
 //!
-//! With `--webtransport` it listens for WebTransport too, with a certificate of its own whose hash it prints: pages need it,
-//! and the port, in `transportOptions`.
+//! With `--webtransport` it listens for WebTransport too, with a self-signed certificate whose hash it prints: pages
+//! need the hash and the port in `transportOptions`.
 //!
-//! With `--node` and its companions the server is a node of a cluster, and `bcast:` and `kick:` reach every client of the
-//! cluster. Two nodes without a broker:
+//! With `--node` and the options that go with it, the server is a node of a cluster, and `bcast:` and `kick:` reach
+//! every client of the cluster. Two nodes without a broker:
 //!
 //! ```text
 //! echo --listen 127.0.0.1:3000 --node a --node-listen 127.0.0.1:7000 --peers b=127.0.0.1:7001

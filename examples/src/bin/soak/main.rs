@@ -1,11 +1,12 @@
-//! The soak test: a long load of well-behaved and hostile clients, with every message counted.
+//! The soak test: a long run of well-behaved and hostile clients that counts every message.
 //!
 //! `soak --url http://127.0.0.1:3000 [--pid N] [--seconds N] [--clients N] [--saboteurs N] [--eio3] [--life-ms N]
 //! [--lingers] [--seed N]`
 //!
 //! The server is `echo`, on any host. It prints its progress every ten seconds, and a report at the end. It fails if a
-//! message was lost, doubled, reordered or changed, if anything hung, if the server did something forbidden, and, if `--pid`
-//! names its process, if its memory or its descriptors grew. `cargo xtask soak` starts both on every host.
+//! message was lost, duplicated, reordered or changed, if anything hung, if the server broke a rule of the protocol,
+//! or, with `--pid`, if the memory or the descriptors of that process grew. `cargo xtask soak` starts both on every
+//! host.
 
 mod book;
 mod client;
