@@ -89,7 +89,7 @@ pub(crate) struct Talk {
     /// Wait this many seconds for further messages after the end of the input.
     #[arg(long, value_name = "SECONDS", default_value = "1", value_parser = seconds)]
     pub(crate) linger: Duration,
-    /// Do not save the lines that are typed. Lines that begin with a space are never remembered.
+    /// Do not save the lines that are typed. Lines that begin with a space are never saved.
     #[arg(long)]
     pub(crate) no_history: bool,
     /// Print no status and no line for each message that is not sent, only the error at the end if there is one.

@@ -67,7 +67,7 @@ impl Delivery {
     }
 
     /// Takes the next event, those of earlier sessions first, and those of the session only if it `is_open` for the
-    /// application. The flag tells whether that may let the driver go on, which is to be woken then.
+    /// application. The flag says whether the driver must be woken because it may be able to go on.
     pub(crate) fn take_event(
         &mut self,
         session: &mut Session,
@@ -115,7 +115,7 @@ impl Delivery {
         self.queue.push_back(event);
     }
 
-    /// Returns whether there is room for what another session brings, beside what nobody has taken yet.
+    /// Returns whether there is room for the messages of another session, in addition to those that are still unread.
     pub(crate) const fn has_room(&self) -> bool {
         self.bytes <= self.limit
     }

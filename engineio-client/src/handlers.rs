@@ -117,7 +117,7 @@ impl Handlers {
     }
 }
 
-/// Catches the panics of a handler: they end the client in good order, and not the task that runs all of it.
+/// Catches the panics of a handler: they close the client gracefully instead of ending its task.
 fn guarded(
     call: impl FnOnce() -> BoxFuture<'static, ()>,
 ) -> BoxFuture<'static, std::thread::Result<()>> {

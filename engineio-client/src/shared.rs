@@ -112,8 +112,8 @@ impl Shared {
         Poll::Pending
     }
 
-    /// Wakes those who wait for this change, without the lock. Of the senders, one is woken where there may be room, and
-    /// all where the session takes nothing any more.
+    /// Wakes those who wait for this change, without the lock. Of the senders, one is woken where there may be room,
+    /// and all if the session accepts no more messages.
     pub(crate) fn wake(&self, change: Interest) {
         if change != Interest::Events {
             let mut state = self.lock();

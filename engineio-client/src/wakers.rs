@@ -10,7 +10,7 @@ pub(crate) const BATCH: usize = 8;
 pub(crate) enum Interest {
     /// The server sent something for the application.
     Events,
-    /// The outbox became shorter, or takes nothing any more.
+    /// The outbox has drained or closed.
     Outbox,
     /// The client opened, ended or changed its transport. Wakes every task of the list.
     Phase,

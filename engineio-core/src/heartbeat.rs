@@ -123,8 +123,8 @@ impl Heartbeat {
         }
     }
 
-    /// Takes in a pong. One that was not asked for changes nothing, so that a peer cannot put pings off, nor does one to a
-    /// ping that the peer has not taken: it may send pongs unseen, and read nothing.
+    /// Handles a pong. An unsolicited one changes nothing, so that a peer cannot put pings off, nor does one to a ping
+    /// that the peer has not taken: it may send pongs unseen, and read nothing.
     pub(crate) fn on_pong(&mut self, now: Instant, config: &Config, timers: &mut Timers) -> Beat {
         match &mut self.role {
             Role::Ponger { .. } => Beat::WrongDirection,
@@ -139,8 +139,8 @@ impl Heartbeat {
         }
     }
 
-    /// Takes in a ping. It is no sign of life if the pong to the one before, `owed`, has not been taken yet: the peer may
-    /// send pings and read nothing.
+    /// Handles a ping. It is not a sign of life if the pong to the one before, `owed`, has not been taken yet: the peer
+    /// may send pings and read nothing.
     pub(crate) fn on_ping(
         &mut self,
         now: Instant,
@@ -180,8 +180,8 @@ const LATE: Duration = Duration::from_millis(50);
 
 /// Returns the time from which the timeout of a ping counts that was due a while ago.
 ///
-/// A driver that watches thousands of sessions together is some milliseconds late, and a client that has not answered is gone
-/// after interval and timeout all the same. A process that stood still for longer gives its clients their time.
+/// A driver that watches thousands of sessions together is some milliseconds late, and a client that has not answered
+/// is gone after interval and timeout all the same. A process that was frozen for longer gives its clients their time.
 pub(crate) fn ping_time(due: Instant, now: Instant, config: &Config) -> Instant {
     let late = LATE.min(config.ping_timeout / 4);
     now.checked_sub(late)

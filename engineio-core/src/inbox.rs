@@ -136,7 +136,7 @@ pub(crate) enum Notice {
 #[derive(Debug)]
 pub(crate) struct Outputs<O> {
     queue: VecDeque<O>,
-    /// The outbox became shorter, or takes nothing any more.
+    /// The outbox has drained or closed.
     room: bool,
     /// The session is over.
     finished: bool,

@@ -29,7 +29,7 @@ pub trait Forward: Send + Sync + 'static {
 
     /// Begins to forward a request to the owner of the session.
     ///
-    /// `websocket` tells that the request is a WebSocket handshake, which the server has checked.
+    /// `websocket` means that the request is a WebSocket handshake, which the server has checked.
     fn forward(
         &self,
         sid: &Sid,
@@ -76,7 +76,7 @@ impl fmt::Debug for Forwarded {
 
 /// The bytes of a WebSocket whose session another process owns. Dropping it tells the owner that the client went away.
 pub trait Tunnel: Send {
-    /// Copies bytes in both directions, with back pressure, until one of the ends is gone.
+    /// Copies bytes in both directions, with back pressure, until one end is gone.
     fn poll_relay(&mut self, io: &mut dyn ByteStream, cx: &mut Context<'_>) -> Poll<()>;
 }
 

@@ -279,7 +279,7 @@ impl fmt::Debug for Listener {
 }
 
 impl Closed {
-    /// Nothing is under way to the peer.
+    /// No data is on its way to the peer.
     fn at_once(reason: DisconnectReason) -> Self {
         Self {
             code: reason.webtransport_code(),

@@ -25,7 +25,7 @@ thread_local! {
 /// As long as it parses, it holds the buffer of the thread. A connection that waits holds exactly the beginning of a
 /// frame, or nothing.
 pub(crate) struct Input {
-    /// The thread's buffer, or the beginning of a frame. What is unparsed is `start..end`.
+    /// The thread's buffer, or the beginning of a frame. The unparsed part is `start..end`.
     bytes: Vec<u8>,
     start: usize,
     end: usize,

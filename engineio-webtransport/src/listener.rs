@@ -27,13 +27,13 @@ const UNIDIRECTIONAL: u32 = 4;
 const STREAM_WINDOW: u32 = 256 * 1024;
 const WINDOW: u32 = 512 * 1024;
 
-/// The bytes that wait for a client to acknowledge them. What is beyond stays in the outbox.
+/// The bytes that wait for a client to acknowledge them. Further bytes stay in the outbox.
 const SEND_WINDOW: u64 = 256 * 1024;
 
 /// The memory for datagrams, which nothing reads. Browsers require that they can be sent.
 const DATAGRAMS: usize = 2 * 1024;
 
-/// The shortest time after which a silent connection is given up, and the time beyond a heartbeat.
+/// The shortest time after which a silent connection is closed, and the time beyond a heartbeat.
 const IDLE: Duration = Duration::from_secs(30);
 const IDLE_SLACK: Duration = Duration::from_secs(5);
 

@@ -118,9 +118,9 @@ impl<M> ClientBuilder<M> {
     /// Makes the connections of both transports with a service of the application, in place of name resolution and TCP: to a
     /// Unix socket, through Tor, or to a server in the same process.
     ///
-    /// The service gets the scheme, host and port to connect to, with the path `/`. Whatever it returns is used as a
-    /// TCP connection would be: the client speaks TLS over it for `https` and `wss`, with the options for TLS that it
-    /// was given and the host of the URL. A service that does TLS itself belongs in
+    /// The service gets the scheme, host and port to connect to, with the path `/`. The stream that it returns is used
+    /// like a TCP connection: the client speaks TLS over it for `https` and `wss`, with the options for TLS that it was
+    /// given and the host of the URL. A service that does TLS itself belongs in
     /// [`connector_with_tls`](Self::connector_with_tls). With a [`proxy`](Self::proxy), the service is asked for a
     /// connection to the proxy. [`connect_timeout`](Self::connect_timeout) limits its time; after that, the future is
     /// dropped.

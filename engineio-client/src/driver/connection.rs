@@ -32,8 +32,8 @@ pub(super) struct Connection<'a> {
     poll: Option<Request>,
     post: Option<Request>,
     opening: Option<Opening>,
-    /// Futures that were given up and are still to be dropped: they may be those of the application's connector, whose
-    /// code must not run under the lock.
+    /// Abandoned futures that must still be dropped: they may be those of the application's connector, whose code must
+    /// not run under the lock.
     given_up: (Vec<Request>, Option<Opening>),
     socket: Option<Socket>,
     /// WebSockets in their closing handshake.
@@ -411,7 +411,7 @@ impl<'a> Connection<'a> {
     }
 }
 
-/// Polls what is under way, and takes it out when it is done.
+/// Polls the future, and takes it out when it is done.
 fn ready<I: Copy, T>(
     slot: &mut Option<(I, BoxFuture<'static, T>)>,
     cx: &mut Context<'_>,

@@ -15,7 +15,7 @@ use crate::{Error, ErrorKind};
 pub(super) struct Verdict {
     /// The first failure of the network.
     error: Option<Error>,
-    /// The size in bytes of the POST under way, and the server's limit, where that is smaller.
+    /// The size in bytes of the POST in progress, and the server's limit, if that is smaller.
     pub(super) oversized: Option<(usize, usize)>,
     /// The answer to the handshake, until it has proved to be one.
     pub(super) first_answer: Bytes,
@@ -29,7 +29,7 @@ impl Verdict {
         reason
     }
 
-    /// Returns the error to report for an ended session, or `None` if one of the sides closed it in good order.
+    /// Returns the error to report for an ended session, or `None` if one of the sides closed it gracefully.
     pub(super) fn into_error(
         self,
         session: &Session,

@@ -19,7 +19,7 @@ use super::custom::CustomConnector;
 use super::stream::Stream;
 use crate::error::BoxError;
 
-/// The time after which the next address is tried beside an attempt, as RFC 8305 § 5 recommends.
+/// The time after which the next address is tried in parallel, as RFC 8305 § 5 recommends.
 const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
 
 /// Connects to the host and port of a URL: by TCP, or as the application's connector does. The tunnels of hyper-util take
@@ -142,8 +142,8 @@ fn interleave(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
     ordered
 }
 
-/// Connects to the address that answers first. The next one is tried as soon as one fails, or beside the others after
-/// [`ATTEMPT_DELAY`]; attempts that are still under way at the end are dropped.
+/// Connects to the address that answers first. The next one is tried as soon as one fails, or in parallel after
+/// [`ATTEMPT_DELAY`]; attempts that are then still in progress are dropped.
 ///
 /// # Errors
 ///

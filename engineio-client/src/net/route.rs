@@ -12,7 +12,7 @@ use crate::redirect::Move;
 use crate::target::Target;
 use crate::{Error, TARGET};
 
-/// The redirects that one handshake follows at most. A browser follows 20; nobody needs as many.
+/// The maximum number of redirects that one handshake follows. A browser follows 20, which is more than needed.
 const MAX_REDIRECTS: usize = 5;
 
 /// Decides which redirects a client follows while it opens a session; see
@@ -79,7 +79,7 @@ impl Route {
     ///
     /// # Errors
     ///
-    /// Gives the error back if it is no redirect, or one that is not to be followed.
+    /// Returns the error if it is not a redirect, or is one that must not be followed.
     pub(crate) fn follow(&mut self, error: Error) -> Result<(), Error> {
         let Some(location) = error.location() else {
             return Err(error);

@@ -147,7 +147,8 @@ impl Reconnect {
         self
     }
 
-    /// Sets how many attempts in a row the client makes before it gives up. Default: 10, which take some three minutes.
+    /// Sets the maximum number of attempts in a row, after which the client gives up. Default: 10, which take about
+    /// three minutes.
     ///
     /// 0 means that it never reconnects, unlike in clients where 0 means no limit. For no limit, use
     /// [`unlimited_attempts`](Self::unlimited_attempts).
@@ -173,7 +174,7 @@ impl Reconnect {
         self
     }
 
-    /// Sets how long a session must last to reset the delay and the number of attempts. Default: 10 s.
+    /// Sets the time that a session must last to reset the delay and the number of attempts. Default: 10 s.
     ///
     /// A session that ends sooner counts as a failed attempt: the client thus waits longer and longer for a server that
     /// accepts it and drops it at once.
@@ -308,7 +309,7 @@ impl Reconnect {
         spread.unwrap_or(self.max_delay).min(self.max_delay)
     }
 
-    /// Returns the delay before an attempt, counted from 1, after one that went like this; `None` if the client gives up.
+    /// Returns the delay before an attempt, counted from 1, after one with this outcome; `None` if the client gives up.
     pub(crate) fn next(&self, attempt: u32, outcome: &Outcome) -> Option<Duration> {
         let is_over = matches!(
             outcome.reason,

@@ -115,7 +115,7 @@ impl Reader {
 /// Messages up to this size, in bytes, are copied out of the buffer of the broker's client.
 pub(super) const SMALL: usize = 16 * 1024;
 
-/// Bytes that are perhaps UTF-8. If they are not, their text is empty, which is no packet.
+/// Bytes that may be UTF-8. If they are not, their text is empty, which is not a valid packet.
 struct Unchecked(Bytes);
 
 impl AsRef<str> for Unchecked {

@@ -32,7 +32,7 @@ pub(crate) trait Connector: fmt::Debug + Send + Sync + 'static {
     type Connection: Connection;
     type Error: fmt::Display + Send;
 
-    /// Connects and subscribes. What arrives goes to `feed`.
+    /// Connects and subscribes. Received messages go to `feed`.
     fn connect(
         &self,
         feed: Feed,
@@ -51,7 +51,7 @@ pub(crate) trait Connection: Send + Sync + 'static {
     fn max_message(&self) -> usize;
 }
 
-/// The receiver of a connection's messages. A connection that was given up delivers nothing more.
+/// The receiver of a connection's messages. A connection that was replaced delivers nothing more.
 #[derive(Clone, Debug)]
 pub(crate) struct Feed {
     queue: EventQueue,

@@ -44,7 +44,7 @@ enum Stage {
     /// The head has been sent.
     Sent(Sent),
     Receiving(Response<Bytes>, RecvStream, Collected),
-    /// The connection has broken, and a new one tells whether the owner lives.
+    /// The connection has broken, and a new one will show whether the owner is alive.
     Probing(Connecting),
     Done,
 }

@@ -80,7 +80,7 @@ enum State {
 /// The reason why a node cannot be reached.
 #[derive(Clone, Debug, Error)]
 pub(crate) enum Failure {
-    /// Its address refuses connections: its process has ended, or something on the way rejects them.
+    /// Its address refuses connections: its process has ended, or a firewall rejects them.
     #[error("its address refuses connections")]
     Refused,
     /// It is not a member of the cluster any more.

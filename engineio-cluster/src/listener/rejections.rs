@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// The shortest time between two lines. Strangers can connect as often as they like.
+/// The shortest time between two lines, because untrusted clients can connect as often as they like.
 const INTERVAL: Duration = Duration::from_secs(1);
 
 /// Counts rejected connections, and decides which of them are logged.

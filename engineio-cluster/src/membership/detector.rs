@@ -2,10 +2,11 @@
 //!
 //! # Evidence
 //!
-//! A node is silent while its announcements do not come, but silence alone proves nothing: the bus may be deaf. What
-//! proves it is an announcement of this node's own, which left after the silence had lasted [`SILENCE`] and came back
-//! over the same channel. Own announcements prove the time between them only if all of them came back; where one is
-//! missing, the silence of the others begins anew. So a bus that delivers late, or nothing, declares nobody dead.
+//! A node is silent while its announcements do not come, but silence alone proves nothing: the bus may be deaf, that
+//! is, deliver nothing. The proof is an announcement of this node's own that left after the silence had lasted
+//! [`SILENCE`] and came back over the same channel. Own announcements prove the time between them only if all of them
+//! came back; where one is missing, the silence of the others begins anew. So with a bus that delivers late, or
+//! nothing, no node is declared dead.
 //!
 //! | input | effect |
 //! |---|---|
@@ -27,7 +28,7 @@ use crate::{Member, NodeId};
 /// The time between two announcements.
 pub(crate) const INTERVAL: Duration = Duration::from_secs(1);
 
-/// The silence after which a node is dead. A node that stands still for three seconds just before it would have announced
+/// The silence after which a node is dead. A node that is frozen for three seconds just before it would have announced
 /// itself is silent for four; half a second more keeps it alive on a busy machine.
 pub(crate) const SILENCE: Duration = Duration::from_millis(4500);
 
@@ -202,7 +203,7 @@ impl Detector {
         self.become_deaf(now, now);
     }
 
-    /// Handles the news that messages were dropped on their way here: nothing proves that somebody is silent.
+    /// Handles the news that messages were dropped on their way here: there is no proof that a node is silent.
     pub(crate) fn handle_missed(&mut self) {
         self.hearing.last = None;
     }

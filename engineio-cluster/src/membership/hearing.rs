@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 /// The time without an own announcement after which this node is deaf.
 pub(super) const DEAF_AFTER: Duration = Duration::from_secs(4);
 
-/// Two own announcements that are further apart prove nothing about the time between them: this process stood still.
+/// Two own announcements that are further apart prove nothing about the time between them: this process was frozen.
 pub(super) const MAX_GAP: Duration = Duration::from_secs(2);
 
 /// Own announcements that have not come back yet and are remembered.

@@ -34,7 +34,7 @@ struct Node {
     incarnation: u64,
     /// The process runs; otherwise it was killed.
     alive: bool,
-    /// The process stands still until then.
+    /// The process is frozen until then.
     frozen_until: Instant,
     /// Nothing reaches the node until then.
     deaf_until: Instant,

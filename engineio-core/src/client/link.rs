@@ -48,8 +48,8 @@ enum Stage {
 
 /// The server has answered the probe.
 ///
-/// No poll and no POST begins here. Those under way bring what they carry: the poll ends, because the server answers
-/// it with a noop at the latest, and so does the POST. Then `5` is the first frame. Until then nothing has left by the
+/// No poll and no POST begins here. Those in progress are completed: the poll ends, because the server answers it with
+/// a noop at the latest, and so does the POST. Then `5` is the first frame. Until then nothing has left by the
 /// WebSocket, so that a failure leads back to polling; from then on nothing leaves by polling. That is the whole
 /// argument why nothing is lost, doubled or reordered.
 #[derive(Debug)]
@@ -361,7 +361,7 @@ impl Link {
         }
     }
 
-    /// Takes the packets of a POST, or `None` if that POST is not under way or has its body already.
+    /// Takes the packets of a POST, or `None` if that POST is not in progress or already has its body.
     pub(super) fn take_packets(
         &mut self,
         id: RequestId,

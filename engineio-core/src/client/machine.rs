@@ -29,7 +29,7 @@ pub(super) struct Machine {
     pub(super) opened: Option<Opened>,
     /// The fault of the server, if one ended the session.
     pub(super) fault: Option<Fault>,
-    /// The answer that is due to the last ping, with its data. A pile of pings gets one pong.
+    /// The answer that is due to the last ping, with its data. Several pings get one pong.
     pong: Option<Bytes>,
     pub(super) inbox: Inbox<Event>,
     pub(super) outputs: Outputs<Output>,
@@ -37,7 +37,7 @@ pub(super) struct Machine {
     pub(super) unsent: Vec<Message>,
     /// The number of messages that were queued when the session ended.
     pub(super) dropped: usize,
-    /// The number of messages in the POST that is under way, or was when the session ended.
+    /// The number of messages in the POST that is in progress, or was when the session ended.
     pub(super) posted: usize,
     /// The reason for which the last attempt to move to a link failed.
     pub(super) probe_failure: Option<ProbeFailure>,

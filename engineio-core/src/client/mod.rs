@@ -54,7 +54,7 @@ use crate::{DisconnectReason, Frame, LinkId, Message, Payload, SendError, Transp
 /// | 1 | Opening (polling) | open packet | Polling | `Opened`; a poll begins |
 /// | 2 | Opening (polling) | open packet that offers WebSocket | Probing | `Opened`; a poll and a WebSocket begin |
 /// | 3 | Opening (polling) | open packet and messages | as 1 or 2 | `Opened`, then the messages |
-/// | 4 | Opening (WebSocket) | open packet | WebSocket | `Opened`; what was sent before are frames |
+/// | 4 | Opening (WebSocket) | open packet | WebSocket | `Opened`; the messages sent before are frames |
 /// | 5 | Opening | anything but an open packet | Closed (parse error) | WebSocket closed |
 /// | 6 | Opening | request or WebSocket fails | Closed (its reason) | – |
 /// | 7 | Opening | open timer | Closed (transport error) | poll cancelled or WebSocket closed |
@@ -72,7 +72,7 @@ use crate::{DisconnectReason, Frame, LinkId, Message, Payload, SendError, Transp
 /// | 18 | Probing | `LinkOpened` | Probing (asked) | `2probe` |
 /// | 19 | Probing | `send`, `PollAnswered` | Probing | by polling, as before |
 /// | 20 | Probing (asked) | `3probe` | Pausing | no poll or POST begins any more |
-/// | 21 | Pausing | poll and POST are back | WebSocket | `Upgraded`; `5`, then what is queued |
+/// | 21 | Pausing | poll and POST are back | WebSocket | `Upgraded`; `5`, then the queued messages |
 /// | 22 | Pausing | `send` | Pausing | leaves after `5` |
 /// | 23 | Probing, Pausing | `LinkClosed` | Polling | `UpgradeFailed`; nothing lost |
 /// | 24 | Probing, Pausing | another frame | Polling | `UpgradeFailed`; WebSocket closed |
@@ -86,7 +86,7 @@ use crate::{DisconnectReason, Frame, LinkId, Message, Payload, SendError, Transp
 /// | 30a | any open, revision 3 | ping timer | same | ping; the ping timeout restarts with every packet of the server |
 /// | 31 | any open | ping timeout | Closed (ping timeout) | everything released |
 /// | 31a | Framed | ping timeout, a ping or pong not taken since it was set | Closed (slow consumer) | the server sends and does not read; its packets do not restart the timeout |
-/// | 32 | any open, inbox full | ping timeout | same | it stands still until there is room: nobody reads the server |
+/// | 32 | any open, inbox full | ping timeout | same | it is paused until there is room, because the server is not read |
 /// | 32a | any open, inbox full | ping timeout, nothing was taken out of a full outbox since it was set | Closed (ping timeout) | everything released |
 /// | 33 | Polling | `1` | Closed (server) | packets after it are dropped |
 /// | 34 | WebSocket | `1` | Closed (server) | WebSocket closed |
@@ -166,11 +166,11 @@ impl Session {
         Ok(())
     }
 
-    /// Closes the session gracefully: the server gets the queued messages, then the close packet. New messages are
-    /// refused from now on, and what the server still sends is dropped.
+    /// Closes the session gracefully: the server gets the queued messages, then the close packet. New messages are ///
+    /// refused from now on, and messages from the server are dropped.
     ///
-    /// The session is closed once the server has taken that, or after [`Config::close_timeout`]; at once if it was
-    /// not open yet.
+    /// The session is closed once the server has taken the close packet, or after [`Config::close_timeout`]; at once if
+    /// it was not open yet.
     pub fn close(&mut self, now: Instant) {
         self.transition(|state, machine| state.close(now, machine));
     }

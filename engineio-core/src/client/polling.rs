@@ -8,14 +8,14 @@ use crate::DisconnectReason;
 use crate::timer::Timer;
 
 /// The time for which the next poll waits once two in a row brought nothing but noops. python-engineio's server answers
-/// every poll at once while an upgrade is under way, and goes on doing so if the WebSocket breaks before its probe.
+/// every poll at once while an upgrade is in progress, and goes on doing so if the WebSocket breaks before its probe.
 const EMPTY_POLL_DELAY: Duration = Duration::from_millis(20);
 
 #[derive(Debug, Default)]
 pub(super) struct Polling {
-    /// The GET that is under way.
+    /// The GET that is in progress.
     pub(super) poll: Option<RequestId>,
-    /// The POST that is under way.
+    /// The POST that is in progress.
     pub(super) post: Option<Post>,
     /// A POST was refused: the session ends for this reason as soon as the poll is back.
     pub(super) post_refused: Option<DisconnectReason>,

@@ -116,7 +116,7 @@ impl State {
         }
     }
 
-    /// Begins an orderly close: what is queued first, then the close packet.
+    /// Begins a graceful close: the queued messages first, then the close packet.
     pub(super) fn close(self, now: Instant, machine: &mut Machine) -> Self {
         match self {
             Self::Open(mut link) => {

@@ -41,8 +41,8 @@ const EMPTY_READ: u32 = (2 * Budget::READ_CHUNK / BYTES_PER_UNIT) as u32;
 /// Events a turn. A POST of 1 MB can carry half a million packets, and each is an event with a call of a handler.
 const EVENTS: u32 = 256;
 
-/// Packets of a POST a turn that are no messages. Each costs some 40 ns, so that other tasks wait for tens of
-/// microseconds. A client that keeps to the protocol never sends as many at once.
+/// The number of packets of a POST in a turn that are not messages. Each costs about 40 ns, so that other tasks wait
+/// for tens of microseconds. A client that keeps to the protocol never sends as many at once.
 const PACKETS: u32 = 1_024;
 
 /// Rounds a turn, in each of which every part of a connection is polled once. A peer that answers at once always makes

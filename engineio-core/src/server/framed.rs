@@ -14,7 +14,7 @@ pub(super) struct Framed {
     pub(super) transport: Transport,
     /// The answer to the probe is still to be sent, ahead of everything else.
     pub(super) probe_pong: bool,
-    /// A POST that was under way when the upgrade was completed; what it brings is still taken.
+    /// A POST that was in progress when the upgrade was completed; its messages are still accepted.
     pub(super) post: Option<Post>,
     /// The driver knows that there are frames.
     pub(super) announced: bool,

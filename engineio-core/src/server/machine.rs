@@ -32,9 +32,9 @@ pub(super) struct Machine {
     pub(super) outputs: Outputs<Output>,
     /// The poll that the upgrade has ended with a noop, which is still to be taken. A session is upgraded once.
     noop: Option<ExchangeId>,
-    /// The time at which an orderly close is given up, once one has begun.
+    /// The deadline of a graceful close, once one has begun.
     pub(super) close_deadline: Option<Instant>,
-    /// Messages that were sent or given up, and are still to be dropped.
+    /// Messages that were sent or discarded, and must still be dropped.
     pub(super) discarded: Discarded,
 }
 

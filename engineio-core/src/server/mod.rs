@@ -58,8 +58,8 @@ use crate::{Config, DisconnectReason, LinkId, Refusal, Revision, Sid, Transport,
 ///
 /// | # | from | input | to | outputs |
 /// |---|---|---|---|---|
-/// | 1 | Opening | `Accepted` by polling | Polling | open packet and what was sent before answer the handshake |
-/// | 2 | Opening | `Accepted` by WebSocket | WebSocket | open packet and what was sent before are frames |
+/// | 1 | Opening | `Accepted` by polling | Polling | open packet and the messages sent before answer the handshake |
+/// | 2 | Opening | `Accepted` by WebSocket | WebSocket | open packet and the messages sent before are frames |
 /// | 3 | Opening | `close` | Closed | no event: the application never accepted |
 /// | 4 | Opening | a request | Opening | refused, unknown sid |
 /// | 5 | Polling, no poll | `PollOpened` | Polling (poll) | answered if anything is queued |
@@ -87,7 +87,7 @@ use crate::{Config, DisconnectReason, LinkId, Refusal, Revision, Sid, Transport,
 /// | 27 | WebSocket | frame that is no packet | Closed (parse error) | WebSocket closed |
 /// | 28 | WebSocket | `LinkClosed` | Closed (its reason) | – |
 /// | 29 | any open | ping timer | same | ping; ping timeout armed |
-/// | 30 | any open | pong | same | next ping armed, so that the client hears it in time; one that was not asked for changes nothing |
+/// | 30 | any open | pong | same | next ping armed, so that the client hears it in time; an unsolicited one changes nothing |
 /// | 31 | any open | ping timeout | Closed (ping timeout) | everything released |
 /// | 32 | any open | another packet while a pong is due | same | ping timeout restarts, once a ping |
 /// | 33 | any open, revision 4 | `2` | Closed (transport error) | the client must not ping |
@@ -96,14 +96,14 @@ use crate::{Config, DisconnectReason, LinkId, Refusal, Revision, Sid, Transport,
 /// | 36 | WebSocket | `1` | Closed (client) | WebSocket closed |
 /// | 37 | Polling (poll) | `close` | Closed (server) | queued messages, then `1`, in one payload |
 /// | 38 | Polling, no poll | `close`, `PollOpened` | Closed (server) | the same when the poll comes |
-/// | 39 | Polling, no poll | `close`, close timer | Closed (server) | given up |
+/// | 39 | Polling, no poll | `close`, close timer | Closed (server) | the queue is dropped |
 /// | 40 | WebSocket | `close` | Closed (server) | queued messages, `1`, WebSocket closed |
 /// | 41 | Upgrading | `close` | Closed (server) | by the poll; the new WebSocket is closed |
 /// | 42 | Closing | messages of the client | Closing | dropped |
 /// | 43 | Closing | link breaks | Closed (server) | the first reason stays |
 /// | 44 | any open | `abort` | Closed (its reason) | everything released, queue dropped |
 /// | 45 | Closed | anything | Closed | refused; no second event |
-/// | 46 | any open | ping timeout while the inbox is full | same | the ping timeout stands still until there is room, as the client is not read; but see 60 |
+/// | 46 | any open | ping timeout while the inbox is full | same | the ping timeout is paused until there is room, because the client is not read; but see 60 |
 /// | 47 | any open, revision 4 | `PostReceived` of bytes | Closed (transport error) | POST refused |
 /// | 48 | any open, revision 3 | `2` | same | `3` without data; ping timeout restarts |
 /// | 49 | any open, revision 3 | pong | Closed (transport error) | the client must not answer |
@@ -130,7 +130,7 @@ use crate::{Config, DisconnectReason, LinkId, Refusal, Revision, Sid, Transport,
 /// | 70 | any open, revision 4 | pong to a ping that was not taken | same | changes nothing |
 /// | 71 | Upgrading | `5` by a link that sent no probe | that link | as 18 |
 /// | 72 | Upgrading (probed, `3probe` not taken) | `5` | that link | `3probe` goes before every other frame |
-/// | 73 | any open (post) | 1,024 packets that are no messages, or that a closing session drops, and there are more | same | `ContinuePost`; `PostContinued` decodes as many again, a taken event four |
+/// | 73 | any open (post) | 1,024 packets that are not messages, or that a closing session drops, and there are more | same | `ContinuePost`; `PostContinued` decodes as many again, a taken event four |
 ///
 /// # Examples
 ///

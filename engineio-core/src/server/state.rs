@@ -18,7 +18,7 @@ pub(super) enum State {
     /// The application has not decided yet. Messages may be queued.
     Opening,
     Open(Link),
-    /// Closed by the server, once the client has fetched what is queued and the close packet.
+    /// Being closed by the server; closed once the client has fetched the queued messages and the close packet.
     Closing(Link, DisconnectReason),
     Closed(Closed),
 }
@@ -128,7 +128,7 @@ impl State {
         }
     }
 
-    /// Begins an orderly close: what is queued first, then the close packet.
+    /// Begins a graceful close: the queued messages first, then the close packet.
     pub(super) fn close(
         self,
         now: Instant,

@@ -191,7 +191,7 @@ enum OpenedBy {
 }
 
 impl Request {
-    /// Makes the session, which nobody can find yet, and calls the connect handler.
+    /// Creates the session, which is not registered yet, and calls the connect handler.
     fn handle(self, server: &Arc<ServerInner>, sid: Sid, limit: TimeLimit) -> Stage {
         let Self {
             head,

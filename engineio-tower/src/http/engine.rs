@@ -310,7 +310,7 @@ impl ServerInner {
         work.unwrap_or_else(Work::answered)
     }
 
-    /// Lets the application add headers to the response. A stranger with the id of no session does not get this far.
+    /// Lets the application add headers to the response. A request with an unknown session id does not get this far.
     fn call_headers_hook(&self, head: &Parts, reply: &mut Reply) {
         if let Some(hook) = &self.options.headers {
             hook(head, reply.headers_mut());

@@ -25,7 +25,7 @@ pub(crate) enum Answer {
     Payload(engineio_core::Payload),
     /// The open packet, and the cookie with the session's id.
     Opened(engineio_core::Payload, Option<HeaderValue>),
-    /// A POST was taken in.
+    /// A POST was accepted.
     Posted,
     /// The protocol refuses the request.
     Refusal(Refusal),
@@ -48,7 +48,7 @@ const HTML: HeaderValue = HeaderValue::from_static("text/html");
 const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
-/// The heads of the two most frequent answers, made once: copying them costs a quarter of making them.
+/// The heads of the two most frequent answers, created once: copying them costs a quarter of creating them.
 #[derive(Debug)]
 pub(crate) struct Templates {
     plain: Template,
@@ -96,7 +96,7 @@ impl Template {
 #[derive(Debug)]
 pub(crate) struct Reply {
     cors: CorsReply,
-    /// The origin was checked and is welcome.
+    /// The origin was checked and is allowed.
     pub(crate) allowed: bool,
     accepted: Accepted,
     jsonp: Option<u32>,

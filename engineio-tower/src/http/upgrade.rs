@@ -23,7 +23,7 @@ use crate::session::driver::LinkDriver;
 /// so only a peer that reads nothing at all comes near it.
 const HAND_OVER: std::time::Duration = std::time::Duration::from_secs(30);
 
-/// The most subprotocols of an offer that are looked at.
+/// The maximum number of offered subprotocols that are parsed.
 const MAX_SUBPROTOCOLS: usize = 16;
 
 /// A request extension by which a host without hyper says that it will run the [`Driver`] itself.
@@ -65,7 +65,7 @@ fn is_extended_connect(head: &Parts) -> bool {
             .is_some_and(|protocol| protocol.as_str() == "websocket")
 }
 
-/// A WebSocket handshake that is in order: what is needed to accept it.
+/// A valid WebSocket handshake, with the data that is needed to accept it.
 #[derive(Debug)]
 pub(crate) struct Handshake {
     /// The proof of the handshake, in HTTP/1.1.
@@ -85,7 +85,7 @@ enum Host {
 }
 
 impl Handshake {
-    /// Checks the handshake as RFC 6455 § 4.2.1 has it, and takes out of the request what leads to its bytes.
+    /// Checks the handshake as RFC 6455 § 4.2.1 says, and takes the upgrade out of the request.
     ///
     /// Logs a warning if the host has not prepared its connections for upgrades.
     pub(crate) fn check(head: &mut Parts, options: &Options) -> Result<Self, Refusal> {
@@ -198,8 +198,8 @@ fn is_key(key: &[u8]) -> bool {
             .all(|byte| byte.is_ascii_alphanumeric() || *byte == b'+' || *byte == b'/')
 }
 
-/// Chooses one of the subprotocols that the client offers (RFC 6455 § 4.2.2): clients that offer some fail a handshake
-/// without.
+/// Chooses one of the subprotocols that the client offers (RFC 6455 § 4.2.2): clients that offer some may fail a
+/// handshake without one.
 fn choose_subprotocol(headers: &HeaderMap, options: &Options) -> Option<HeaderValue> {
     let mut offered: SmallVec<[&str; 4]> = SmallVec::new();
     for value in headers.get_all(SEC_WEBSOCKET_PROTOCOL) {

@@ -51,8 +51,8 @@ impl Admission {
         })
     }
 
-    /// Returns a place for one more client, which is being connected. One whose address the host does not tell counts in
-    /// all only.
+    /// Returns a place for one more client, which is being connected. A client whose address the host does not pass on
+    /// counts only towards the total.
     pub(crate) fn admit(self: &Arc<Self>, peer: Option<IpAddr>) -> Result<Permit, Refusal> {
         let mut permit = Permit {
             admission: Arc::clone(self),

@@ -24,7 +24,7 @@
 //! async-compression runs the same code with a new state each time. A state takes some 300 KiB, and fetching them from
 //! the system can cost fifteen times as much as compressing a small body; so each thread that compresses keeps one per
 //! format. Level 1 takes a third of the time of level 4 for bodies of 16 KiB and more, and its result is a tenth to a
-//! quarter larger; a body of 1 MB, the largest by default, holds up its thread for some 3 ms.
+//! quarter larger; a body of 1 MB, the largest by default, occupies its thread for about 3 ms.
 //!
 //! A program that enables the feature `zlib-rs` of flate2 gets that implementation instead, which in the same
 //! measurement was faster at level 1 (3.2, 26 and 487 µs) but compressed less (to 50, 36 and 35 %).
@@ -107,10 +107,11 @@ impl Default for Compression {
 }
 
 impl Encoding {
-    /// Reads the `Accept-Encoding` lines of a request. Items that cannot be read are passed over.
+    /// Reads the `Accept-Encoding` lines of a request. Items that cannot be read are ignored.
     ///
-    /// The coding with the greatest weight wins, and of equal ones gzip before deflate before none. If nothing of
-    /// ours is accepted, it is none: an answer that the client may not want is better than a lost one.
+    /// The coding with the greatest weight wins, and of equal ones gzip before deflate before none. If the client
+    /// accepts none of these codings, the answer is not compressed: an answer that the client may not want is better
+    /// than a lost one.
     pub(crate) fn negotiate(headers: &HeaderMap) -> Accepted {
         let mut gzip = None;
         let mut deflate = None;

@@ -17,7 +17,7 @@ use crate::policy::origin::{MAX_ORIGIN_LEN, Origins};
 /// length. Beyond it no header is allowed, and the browser does not send the request.
 const MAX_REQUESTED_HEADERS_LEN: usize = 1024;
 
-/// For how long a browser may remember a preflight. Chromium keeps none for longer than these two hours; every real
+/// The time for which a browser may cache a preflight. Chromium caches none for longer than these two hours; every real
 /// request is checked anyway, so that a change of the configuration does not wait for it.
 const MAX_AGE_SECONDS: HeaderValue = HeaderValue::from_static("7200");
 

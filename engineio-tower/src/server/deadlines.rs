@@ -12,15 +12,16 @@ use tokio::sync::Notify;
 use crate::server::ServerInner;
 use crate::sync::{Mutex, RwLock, RwLockWriteGuard};
 
-/// The pause of the watcher after it has woken sessions. A lone deadline is met at once; those of a crowd are met
+/// The pause of the watcher after it has woken sessions. A single deadline is handled at once; many are handled
 /// together (a batch), so that thousands of pings a second cost fifty wake-ups of the thread and not thousands.
 const REST: Duration = Duration::from_millis(20);
 
-/// The time after which a deadline that was not met shows that the runtime of the leading watcher is blocked. It is
-/// longer than the tasks of a loaded runtime wait for their turn, and short against any heartbeat.
+/// The time after which an overdue deadline shows that the runtime of the leading watcher is blocked. It is longer than
+/// the tasks of a loaded runtime wait for their turn, and short against any heartbeat.
 const PATIENCE: Duration = Duration::from_millis(100);
 
-/// The deadlines that are met in one turn of the watcher, some milliseconds of work, before other tasks run.
+/// The maximum number of deadlines handled in one turn of the watcher, some milliseconds of work, before other tasks
+/// run.
 ///
 /// A broadcast wakes the task of every client, and the watcher has one turn in the time in which all of them have theirs: a
 /// second with 100,000 clients, of which 4,000 are to be pinged in each second.
@@ -34,7 +35,7 @@ const TURN: u32 = 4_096;
 /// thread), needs no key to be kept, and is found to be stale without being told.
 ///
 /// Each runtime that serves requests has a watcher, because any of them may block or end: in actix-web each worker has
-/// one. The first of the list leads and meets the deadlines. The others look only at those that are overdue by
+/// one. The first of the list leads and handles the deadlines. The others look only at those that are overdue by
 /// [`PATIENCE`], and the one that finds such a deadline leads from then on.
 #[derive(Debug, Default)]
 pub(crate) struct Deadlines {

@@ -89,7 +89,7 @@ impl ServerInner {
         self.connected.load(Ordering::Relaxed)
     }
 
-    /// Lends the server the runtime of the caller, a request that opens a session, and makes sure that the deadlines
+    /// Lets the server use the runtime of the caller, a request that opens a session, and makes sure that the deadlines
     /// are watched.
     pub(crate) fn enter_runtime(self: &Arc<Self>) -> Result<(), NoRuntime> {
         if self.runtime.get().is_none() {

@@ -23,7 +23,7 @@ use crate::session::{Park, Progress, Session, WaiterId, give_way, now};
 /// The time limit for the peer's answer to a close frame, after which the connection is dropped.
 const CLOSE_HANDSHAKE: Duration = Duration::from_secs(2);
 
-/// The time without any progress after which a client that was given up gets no more of what was written for it.
+/// The time without progress after which the rest of the written data of an ended session is dropped.
 const STALL: Duration = Duration::from_secs(2);
 
 /// The binary messages that are written under one lock of the session.
@@ -282,8 +282,8 @@ fn log_end(link: &mut impl Link) {
     }
 }
 
-/// Writes what a client that was given up still takes. Returns the end of a link that the session has closed for this
-/// reason.
+/// Writes the rest of the data to a client whose session has ended with a timeout. Returns the end of a link that the
+/// session has closed for this reason.
 async fn ending<L: Link>(session: &Session, link: &mut L, reason: DisconnectReason) -> Ending {
     let deadline = session.ask(proto::server::Session::close_deadline);
     let left = deadline.map_or(CLOSE_HANDSHAKE, |end| end.saturating_duration_since(now()));

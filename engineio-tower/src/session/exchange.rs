@@ -89,7 +89,7 @@ impl Session {
         })
     }
 
-    /// Forgets a waiter that has its answer, or has given up, which the machine learns by `input`.
+    /// Forgets a waiter that has its answer, or has stopped waiting, which `input` reports to the machine.
     pub(crate) fn leave(self: &Arc<Self>, id: WaiterId, input: Option<Input>) {
         self.change(|state| {
             state.leave(id);

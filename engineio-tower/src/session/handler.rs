@@ -56,7 +56,7 @@ pub(crate) type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 /// # let _ = server;
 /// ```
 pub trait Handler: Send + Sync + 'static {
-    /// Accepts or rejects a client. An error rejects it, with a status and a JSON body; nothing is kept of it then.
+    /// Accepts or rejects a client. An error rejects it, with a status and a JSON body; it is then not registered.
     fn connect(
         &self,
         socket: &Socket,
@@ -72,13 +72,13 @@ pub trait Handler: Send + Sync + 'static {
         async {}
     }
 
-    /// Handles the move of a client from polling to WebSocket.
+    /// Handles the upgrade of a client from polling to WebSocket.
     fn upgraded(&self, socket: &Socket) -> impl Future<Output = ()> + Send {
         let _ = socket;
         async {}
     }
 
-    /// Handles the end of a client.
+    /// Handles the disconnect of a client.
     fn disconnect(
         &self,
         socket: &Socket,

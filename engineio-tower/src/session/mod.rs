@@ -1,6 +1,6 @@
 //! One client: the protocol's machine behind a lock, and the tasks that wait for it.
 //!
-//! The methods of [`Session`] are grouped by caller: `turn` for whoever runs the handlers, `websocket` for the
+//! The methods of [`Session`] are grouped by caller: `turn` for the task that runs the handlers, `websocket` for the
 //! WebSocket's task, `exchange` for GETs and POSTs, and `sending` for the application's handles.
 
 mod data;
@@ -41,7 +41,7 @@ use crate::policy::admission::Permit;
 use crate::server::{PendingWork, ServerInner, meter};
 use crate::sync::{Mutex, MutexGuard};
 
-/// Returns the time that is passed to the machines. It stands still in tests that pause it.
+/// Returns the time that is passed to the machines. Tests can pause it.
 pub(crate) fn now() -> Instant {
     tokio::time::Instant::now().into_std()
 }
@@ -62,7 +62,7 @@ pub(crate) struct Session {
     pub(crate) server: Arc<ServerInner>,
     pub(crate) sid: Sid,
     pub(crate) revision: Revision,
-    /// Binary data travels as text, so that every transport can carry it.
+    /// Binary data is sent as text, so that every transport can carry it.
     pub(crate) base64: bool,
     pub(crate) peer: Option<SocketAddr>,
     state: Mutex<State>,
@@ -237,8 +237,8 @@ impl Session {
         })
     }
 
-    /// Ends the session of a client whose connect handler returned `Ok` and that cannot be let in all the same, because
-    /// somebody has closed it or its id is taken. `on_disconnect` runs, as it does for every client that was accepted.
+    /// Ends the session of a client whose connect handler returned `Ok`, but which cannot be accepted because it was
+    /// closed meanwhile or its id is taken. `on_disconnect` runs, as it does for every client that was accepted.
     pub(crate) fn accepted_in_vain(self: &Arc<Self>) {
         let pending = PendingWork::begin(&self.server);
         let claimed = self.change(|state| {

@@ -67,7 +67,7 @@ pub(super) struct Effects {
     pub(super) discarded: Discarded,
 }
 
-/// The end of a client that was accepted.
+/// The end of the session of an accepted client.
 pub(super) struct End {
     pub(super) transport: Transport,
     pub(super) reason: DisconnectReason,

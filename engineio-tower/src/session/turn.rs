@@ -121,8 +121,8 @@ impl Session {
         }
     }
 
-    /// Drops what the application has attached to the client after its last handler, gives its place back, and lets a
-    /// shutdown go on.
+    /// After the last handler of the client, drops the values that the application has attached to it, releases its
+    /// place, and lets a shutdown go on.
     pub(crate) fn release(&self) {
         let mut state = self.lock();
         // Dropped last, even if the `Drop` of a value panics.

@@ -1,4 +1,4 @@
-//! The tasks that wait for the end of a client, or until its outbox is empty.
+//! The tasks that wait for the end of a session, or until its outbox is empty.
 
 use std::collections::BTreeMap;
 use std::task::{Context, Waker};
@@ -15,8 +15,7 @@ pub(super) enum Until {
     Flushed,
 }
 
-/// The wakers of the tasks, by the number of their wait. A map, so that a wait that is given up costs little however many
-/// there are.
+/// The wakers of the tasks, by the number of their wait. A map, so that removing one is cheap however many there are.
 #[derive(Debug, Default)]
 pub(super) struct Waiting {
     last_number: u64,

@@ -40,7 +40,7 @@ pub(super) struct DefaultFile {
     pub(super) content_type: Option<HeaderValue>,
 }
 
-/// A request that matches a rule; whether there is a file, the disk must tell.
+/// A request that matches a rule; a look at the disk decides whether there is a file.
 #[derive(Debug)]
 pub(crate) struct Lookup {
     pub(super) rules: Arc<Rules>,
@@ -178,8 +178,8 @@ async fn kind(path: &Path) -> Option<Kind> {
 
 /// Returns the decoded path of a URL, if it can be joined to a directory without leaving it.
 ///
-/// tower-http refuses what leads out of a directory too; here everything is refused that a proxy in front, the rules
-/// and the file system could read in different ways.
+/// tower-http also refuses paths that lead out of a directory; this refuses everything that a proxy in front, the rules
+/// and the file system could interpret differently.
 pub(super) fn safe_path(path: &str) -> Option<Cow<'_, str>> {
     let mut escapes = path.as_bytes().windows(3);
     if escapes.any(|escape| escape.eq_ignore_ascii_case(b"%2f")) {
@@ -197,7 +197,7 @@ pub(super) fn safe_path(path: &str) -> Option<Cow<'_, str>> {
     is_safe.then_some(path)
 }
 
-/// Makes of tower-http's answer what we send, or `None` if it is the host app's turn.
+/// Converts tower-http's response, or returns `None` if the host app must answer.
 fn finish(
     served: std::io::Result<Response<StaticBody>>,
     content_type: Option<&HeaderValue>,

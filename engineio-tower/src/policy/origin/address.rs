@@ -27,7 +27,7 @@ enum Host<'a> {
 }
 
 impl<'a> Address<'a> {
-    /// Reads an origin; `null`, a path, a query, user information and anything else that is no origin give `None`.
+    /// Reads an origin; `null`, a path, a query, user information and anything else that is not an origin give `None`.
     pub(super) fn parse(text: &'a str) -> Option<Self> {
         // No scheme has a colon.
         let (scheme, rest) = text.split_at(colon(text)?);

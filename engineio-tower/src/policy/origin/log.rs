@@ -8,10 +8,10 @@ use http::{HeaderMap, HeaderName};
 
 use super::Origins;
 
-/// The most bytes of a header that are logged.
+/// The maximum number of bytes of a header that are logged.
 const MAX_LOGGED: usize = 100;
 
-/// The beginning of a header that a stranger has written, escaped so that it stays within its line.
+/// The beginning of a header from an untrusted peer, escaped so that it stays within its line.
 struct Excerpt<'a>(&'a HeaderMap, HeaderName);
 
 impl fmt::Display for Excerpt<'_> {
@@ -30,7 +30,7 @@ impl fmt::Display for Excerpt<'_> {
 }
 
 impl Origins {
-    /// Logs what was compared with what, at debug level.
+    /// Logs the compared values, at debug level.
     pub(crate) fn log_refusal(&self, head: &Parts) {
         let header = |name| Excerpt(&head.headers, name);
         tracing::debug!(

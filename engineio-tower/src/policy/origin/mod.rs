@@ -25,7 +25,8 @@ use address::{Address, Authority};
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
-/// Longer than every origin with a DNS name; what is longer is neither compared nor echoed. In bytes.
+/// The maximum length of an origin, in bytes, which is enough for every DNS name. A longer one is neither compared nor
+/// echoed.
 pub(crate) const MAX_ORIGIN_LEN: usize = 512;
 
 /// The origins of pages without an address of their own: documents of files and apps, and sandboxed frames.
@@ -285,7 +286,7 @@ impl Origins {
         self
     }
 
-    /// Judges a request by its head. `script` tells that the answer would be a script, which pages of other origins can
+    /// Judges a request by its head. `script` means that the answer would be a script, which pages of other origins can
     /// read.
     pub(crate) fn check(&self, head: &Parts, script: bool) -> Verdict {
         if self.is_off() {
