@@ -14,7 +14,7 @@ pub(crate) struct Account {
 }
 
 impl Account {
-    /// Creates the account of a handle, which answers for what is queued by it.
+    /// Creates the account of a handle, which covers the messages that it queues.
     pub(crate) const fn of_one() -> Self {
         Self {
             since: AtomicU64::new(NONE),
@@ -22,7 +22,7 @@ impl Account {
         }
     }
 
-    /// Creates the account of a client, which answers for what is queued by it and by all handles.
+    /// Creates the account of a client, which covers the messages that it and all handles queue.
     pub(crate) const fn of_all() -> Self {
         Self {
             since: AtomicU64::new(0),
@@ -30,8 +30,8 @@ impl Account {
         }
     }
 
-    /// Notes that a message is being queued, or a flush begun, when so many are lost. Returns the number that the next flush
-    /// compares with.
+    /// Records that a message is being queued, or a flush begun, when this many are lost. Returns the number that the
+    /// next flush compares with.
     pub(crate) fn note(&self, lost: u64) -> u64 {
         let since = self.since.load(Ordering::Relaxed);
         if since != NONE {
@@ -41,14 +41,15 @@ impl Account {
         lost
     }
 
-    /// Begins anew, after a flush that has told of these losses. Messages may be queued already that it has not waited for.
+    /// Starts over after a flush that has reported these losses. There may already be queued messages that it has not
+    /// waited for.
     pub(crate) fn settle(&self, lost: u64, has_more: bool) {
         let since = if self.of_all || has_more { lost } else { NONE };
         self.since.store(since, Ordering::Relaxed);
     }
 }
 
-/// The clone of a handle answers for what the handle has queued so far, too.
+/// The clone of a handle also covers the messages that the handle has queued so far.
 impl Clone for Account {
     fn clone(&self) -> Self {
         let since = match self.of_all {

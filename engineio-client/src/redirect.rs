@@ -4,7 +4,7 @@ use http::uri::PathAndQuery;
 
 use crate::target::{Target, own_parameters};
 
-/// The distance of a redirect from the server that was asked for.
+/// The relation between the target of a redirect and the original server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Move {
     /// To the same scheme, host and port.

@@ -48,7 +48,7 @@ impl Drop for Waiter<'_> {
     }
 }
 
-/// Gives its place in the queue up when it is dropped.
+/// Leaves the queue when it is dropped.
 struct Sender<'a> {
     shared: &'a Shared,
     ticket: Ticket,
@@ -238,7 +238,7 @@ impl Shared {
         }
     }
 
-    /// Begins an orderly close, or ends the session at once.
+    /// Begins a graceful close, or ends the session at once.
     pub(crate) fn stop(&self, at_once: Option<DisconnectReason>) {
         let mut state = self.lock();
         state.stopping = true;

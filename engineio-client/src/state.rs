@@ -22,7 +22,7 @@ pub(crate) enum Phase {
     Open,
     /// The client will open another session, or is doing so.
     BetweenSessions,
-    /// It would, but the application has to read first, which must not wait for the client in turn.
+    /// It would, but the application has to read messages first, which must not wait for the client in turn.
     WaitsForReader,
     /// No session could be opened.
     Failed,
@@ -106,7 +106,7 @@ impl State {
         self.phase
     }
 
-    /// Moves on to another phase; everybody is to be woken then.
+    /// Moves on to another phase; all waiting tasks must then be woken.
     pub(crate) const fn set_phase(&mut self, phase: Phase) {
         self.phase = phase;
     }
@@ -141,8 +141,8 @@ impl State {
         is_written && self.queued - waiting as u64 >= position
     }
 
-    /// Counts the messages that were still queued when a session ended, or of which nobody knows whether the server took
-    /// them.
+    /// Counts the messages that were still queued when a session ended, or that the server may or may not have
+    /// received.
     pub(crate) fn lost(&self) -> u64 {
         let Some(reason) = self.session.closed() else {
             return self.lost;

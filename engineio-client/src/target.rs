@@ -26,7 +26,7 @@ pub(crate) struct Target {
     /// The application's own parameters, in the order in which they were given.
     pub(crate) query: String,
     revision: Revision,
-    /// The user name and password that stood in the URL.
+    /// The user name and password of the URL.
     pub(crate) credentials: Option<(String, Option<String>)>,
 }
 
@@ -120,7 +120,7 @@ impl Target {
         self.query = own_parameters(&query.finish());
     }
 
-    /// Adds a parameter in the place of those with the same name.
+    /// Adds a parameter, replacing those with the same name.
     pub(crate) fn set_query(&mut self, name: &str, value: &str) {
         let is_other = |pair: &&str| {
             let mut pairs = form_urlencoded::parse(pair.as_bytes());
@@ -244,7 +244,7 @@ pub(crate) fn parse_credentials(text: &str) -> (String, Option<String>) {
     }
 }
 
-/// Undoes percent-encoding; what is not an escape stays as it is.
+/// Decodes percent-encoding; text that is not an escape stays as it is.
 fn percent_decode(text: &str) -> String {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();

@@ -2,7 +2,7 @@
 
 use std::task::Waker;
 
-/// The most wakers that are taken out of the list at a time, so that waking allocates nothing.
+/// The maximum number of wakers that are taken out of the list at a time, so that waking allocates nothing.
 pub(crate) const BATCH: usize = 8;
 
 /// The kind of change that a task waits for.
@@ -68,7 +68,7 @@ impl Wakers {
         self.entries.iter().any(|entry| entry.interest == change)
     }
 
-    /// Takes out those who wait for `change`, of the entries before `end`. Returns whether there may be more.
+    /// Takes out the wakers that wait for `change`, of the entries before `end`. Returns whether there may be more.
     pub(crate) fn take(
         &mut self,
         change: Interest,

@@ -272,8 +272,8 @@ impl ClusterBuilder {
     }
 }
 
-/// Asks each node of a fixed list each second for its state and the number of its sessions, which announcements tell where
-/// there is a broker. Runs until it is dropped.
+/// Asks each node of a fixed list every second for its state and the number of its sessions, which announcements
+/// contain if there is a broker. Runs until it is dropped.
 async fn follow_fixed(links: Arc<Links>) {
     let mut ticks = tokio::time::interval(ASK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -313,7 +313,7 @@ pub enum StartError {
     /// The name cannot be a node id.
     #[error("the name of the node: {0}")]
     Name(#[from] InvalidNodeId),
-    /// The address cannot be listened at.
+    /// The address cannot be bound.
     #[error("the internal listener: {0}")]
     Listen(#[from] io::Error),
     /// The internal listener could be reached by clients that are not nodes.

@@ -66,11 +66,11 @@ impl Default for Drain {
     }
 }
 
-/// A client that has to leave this node.
+/// A client that must be disconnected from this node.
 enum Leaving {
     /// Its session is here.
     Own(Socket),
-    /// Its WebSocket enters here, and its session is elsewhere.
+    /// Its WebSocket reaches this node, and another node owns its session.
     Entering(Sid),
 }
 
@@ -110,7 +110,7 @@ impl Cluster {
         self.leave().await;
     }
 
-    /// Asks the owner of a session to disconnect it, and waits for nothing.
+    /// Asks the owner of a session to disconnect it, without waiting.
     fn close_elsewhere(&self, sid: Sid) {
         let Some(owner) = self.owner_elsewhere(&sid) else {
             return;

@@ -56,7 +56,7 @@ impl Members {
         self.table.borrow().values().cloned().collect()
     }
 
-    /// Adds a node, or replaces what is known of it.
+    /// Adds a node, or replaces its data.
     pub(crate) fn insert(&self, member: Member) {
         self.table.send_modify(|table| {
             table.insert(member.id, Arc::new(member));

@@ -32,7 +32,7 @@ pub(crate) const FORWARD_FAILURES: &str = "engineio_cluster_forward_failures_tot
 pub(crate) const NODES: &str = "engineio_cluster_nodes";
 /// Gauge: 1 while the broker delivers, 0 while it does not.
 pub(crate) const BUS_UP: &str = "engineio_cluster_bus_up";
-/// Counter by `reason`: nodes that went (`farewell`, `silence`, `refusal`, `replaced`).
+/// Counter by `reason`: nodes that are gone (`farewell`, `silence`, `refusal`, `replaced`).
 pub(crate) const DEPARTURES: &str = "engineio_cluster_departures_total";
 /// Counter by `reason`: messages of the bus that were ignored (`malformed`, `version`, `duplicate`, `missed`, `full`,
 /// `too_many_nodes`, `id_conflict`).

@@ -22,11 +22,11 @@ pub(crate) struct Outbox {
 /// The bounds of an outbox and of what is taken out of it at once.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Limits {
-    /// The most bytes that may be queued.
+    /// The maximum number of bytes that may be queued.
     pub(crate) bytes: usize,
     /// The largest payload of more than one packet, in bytes.
     pub(crate) payload: usize,
-    /// The most packets in one payload.
+    /// The maximum number of packets in one payload.
     pub(crate) packets: usize,
 }
 

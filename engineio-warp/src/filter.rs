@@ -77,7 +77,7 @@ pub fn filter(
         )
 }
 
-/// Returns the headers, including the host, which HTTP/2 has in the URI and no filter passes on.
+/// Returns the headers, including the host, which HTTP/2 has in the URI and which no filter passes on.
 fn headers() -> impl Filter<Extract = (HeaderMap,), Error = Rejection> + Copy {
     let host = warp::host::optional().or_else(|_| async { Ok::<_, Rejection>((None,)) });
     let headers = warp::header::headers_cloned().and(host);

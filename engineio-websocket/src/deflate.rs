@@ -41,7 +41,7 @@ use crate::compressor;
 /// The end of each compressed message, which is left out of it (RFC 7692 § 7.2.1).
 const TAIL: [u8; 4] = [0, 0, 0xff, 0xff];
 
-/// The same with an empty last block behind it, by which the library tells that the message did not stop within a block.
+/// The same with an empty last block behind it, which shows the library that the message did not stop within a block.
 const TAIL_AND_END: [u8; 6] = [0, 0, 0xff, 0xff, 0x03, 0];
 
 /// The size of the buffer of each thread into which messages are decompressed. One that is larger gets a buffer of its own.
@@ -68,7 +68,8 @@ thread_local! {
 }
 
 /// Returns the largest compressed size that is accepted, in bytes, for a message of up to `max_payload` bytes.
-/// Incompressible data grows by a thousandth in zlib, and by an eighth at worst in compressors that are made for speed.
+/// Incompressible data grows by a thousandth in zlib, and by an eighth at worst in compressors that are optimized for
+/// speed.
 pub(crate) const fn compressed_limit(max_payload: usize) -> usize {
     max_payload.saturating_add(max_payload / 8 + 128)
 }

@@ -73,8 +73,8 @@ pub enum End {
 }
 
 impl End {
-    /// Sorts out how a read failed. A TLS connection that ends without `close_notify` is as over as a TCP connection
-    /// that ends.
+    /// Classifies the failure of a read. The end of a TLS connection without `close_notify` counts as the end of a TCP
+    /// connection.
     pub(crate) fn of_read(error: io::Error) -> Self {
         match error.kind() {
             io::ErrorKind::UnexpectedEof => Self::Eof,

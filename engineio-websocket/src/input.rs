@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 use bytes::BufMut;
 use tokio::io::{AsyncRead, AsyncReadExt, ReadBuf};
 
-/// The most bytes read at once: a message of 64 KiB and its head. One buffer of this size belongs to each thread.
+/// The maximum number of bytes read at once: a message of 64 KiB and its head. One buffer of this size belongs to each thread.
 pub(crate) const READ_BUFFER: usize = 65 * 1024;
 
 /// The smallest payload that is read into memory of its own when it did not come whole. The message gets that memory.

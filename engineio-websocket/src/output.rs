@@ -53,7 +53,7 @@ impl Output {
         self.bytes.len() - self.written + self.tail.len()
     }
 
-    /// Encodes a frame behind what is queued.
+    /// Encodes a frame behind the queued ones.
     pub(crate) fn queue(&mut self, first: u8, payload: Bytes) {
         if self.failed.is_some() {
             return;

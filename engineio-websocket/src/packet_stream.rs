@@ -17,9 +17,9 @@ use crate::{End, Received, Role, Violation};
 
 /// The server's side of the stream of a WebTransport session: packets behind headers ([`stream`]) over the bytes of `IO`.
 ///
-/// It has the interface of a [`WebSocket`](crate::WebSocket) without compression, and the same buffers, which belong to the
-/// thread. The end of the stream takes the place of the close frame: [`close`](Self::close) queues it, and
-/// [`poll_flush`](Self::poll_flush) sends it behind what is queued.
+/// It has the interface of a [`WebSocket`](crate::WebSocket) without compression, and the same buffers, which belong to
+/// the thread. The end of the stream takes the place of the close frame: [`close`](Self::close) queues it, and
+/// [`poll_flush`](Self::poll_flush) sends it behind the queued packets.
 ///
 /// # Examples
 ///

@@ -21,7 +21,7 @@ pub(crate) const COMPRESSED: u8 = 0x40;
 const COMPRESSED_TEXT: u8 = COMPRESSED | TEXT;
 const COMPRESSED_BINARY: u8 = COMPRESSED | BINARY;
 
-/// The most bytes that a control frame may carry.
+/// The maximum number of bytes that a control frame may carry.
 const CONTROL_LIMIT: usize = 125;
 
 /// A complete message or control frame of the peer.

@@ -44,7 +44,7 @@ pub(super) struct Connection<'a> {
     was_open: bool,
     /// The session was upgrading when it was last looked at.
     was_upgrading: bool,
-    /// The error of the upgrade, if it failed by one.
+    /// The error of the upgrade, if an error caused its failure.
     upgrade_error: Option<Error>,
     verdict: Verdict,
     finished: bool,
@@ -113,7 +113,8 @@ impl<'a> Connection<'a> {
         state.session.handle_input(now, input);
     }
 
-    /// Does what the session asks for, and tells those who wait. Returns whether there is something new to poll.
+    /// Carries out the outputs of the session, and wakes the tasks that wait. Returns whether there is something new to
+    /// poll.
     fn follow(&mut self, cx: &Context<'_>) -> bool {
         let shared = self.shared;
         let mut state = shared.lock();
@@ -265,7 +266,7 @@ impl<'a> Connection<'a> {
         self.route.open_websocket(sid)
     }
 
-    /// Follows a redirect of the handshake, or gives the error back.
+    /// Follows a redirect of the handshake, or returns the error.
     fn follow_redirect(&mut self, error: Error) -> Result<(), Error> {
         match self.was_open {
             true => Err(error),

@@ -16,7 +16,7 @@ use crate::state::Phase;
 use crate::wakers::Interest;
 use crate::{Error, ErrorKind, Renewal, TARGET, meter};
 
-/// Connects, and connects again as long as the policy says so.
+/// Connects, and reconnects as long as the policy allows it.
 pub(super) async fn sessions(shared: &Arc<Shared>, settings: &mut Settings) {
     // 0 for the first connection; then those in a row of which none brought a session that lasted.
     let mut attempt = 0_u32;
@@ -122,8 +122,8 @@ fn is_refusal(error: Option<&Error>) -> bool {
     error.is_some_and(|error| error.kind() == ErrorKind::Refused)
 }
 
-/// Waits for `until`, and then until the application has read what earlier sessions brought. Returns whether to go on:
-/// `false` as soon as the application ends the client.
+/// Waits for `until`, and then until the application has read the messages of earlier sessions. Returns whether to go
+/// on: `false` as soon as the application ends the client.
 async fn pause(shared: &Shared, until: impl Future<Output = ()>) -> bool {
     let mut until = std::pin::pin!(until);
     let mut is_over = false;

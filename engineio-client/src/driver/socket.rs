@@ -14,7 +14,7 @@ use crate::net::websocket::{Ended, WebSocket};
 /// The time limit for the server's part of the closing handshake.
 const CLOSE_HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// The most frames that are taken from the session under one lock.
+/// The maximum number of frames that are taken from the session under one lock.
 const BATCH: usize = 16;
 
 /// The bytes of frames after which no further one is taken under the same lock.
@@ -71,8 +71,8 @@ pub(super) struct Socket {
     pub(super) has_frames: bool,
     /// Everything that was sent has been written to the network.
     pub(super) is_written: bool,
-    /// Nothing can be written any more: the end that this will be unless the server has said another, for which it is
-    /// waited a little.
+    /// Set once nothing can be written any more: the error with which the WebSocket will end, unless the server's own
+    /// reason arrives within a short time.
     broken: Option<(Ended, Pin<Box<Sleep>>)>,
 }
 
@@ -87,7 +87,7 @@ impl Socket {
         }
     }
 
-    /// Returns what a frame that was just read takes of a turn, in bytes.
+    /// Returns the part of a turn, in bytes, that a frame takes that was just read.
     pub(super) fn cost_of(&mut self, frame: &Frame) -> usize {
         self.websocket.cost_of(frame)
     }
@@ -99,10 +99,11 @@ impl Socket {
         self.websocket.poll_frame(cx)
     }
 
-    /// Sends what `next` gives, as fast as the server takes it. Returns whether it is to be called again at once.
+    /// Sends the frames that `next` returns, as fast as the server takes them. Returns whether to call this again at
+    /// once.
     ///
-    /// While the session is closing, each frame is out before the next is taken: the last one ends the session, and with
-    /// it the time that a slow server has.
+    /// While the session is closing, each frame is written before the next one is taken, because the last one ends the
+    /// session and with it the time that a slow server has.
     pub(super) fn poll_send(
         &mut self,
         cx: &mut Context<'_>,
@@ -174,7 +175,7 @@ impl Socket {
 #[derive(Debug)]
 pub(super) struct CloseHandshake {
     websocket: WebSocket,
-    /// The server sends nothing any more.
+    /// The server sends no more data.
     heard: bool,
     deadline: Pin<Box<Sleep>>,
 }

@@ -10,14 +10,14 @@ use crate::settings::Settings;
 use crate::target::Target;
 use crate::{Error, ErrorKind};
 
-/// The evidence, as it is met while the session runs.
+/// The evidence, collected while the session runs.
 #[derive(Debug, Default)]
 pub(super) struct Verdict {
     /// The first failure of the network.
     error: Option<Error>,
     /// The size in bytes of the POST in progress, and the server's limit, if that is smaller.
     pub(super) oversized: Option<(usize, usize)>,
-    /// The answer to the handshake, until it has proved to be one.
+    /// The answer to the handshake, until it has proved to be valid.
     pub(super) first_answer: Bytes,
 }
 

@@ -51,7 +51,7 @@ impl Proxies {
         }
     }
 
-    /// Returns whether a proxy is spoken to by TLS.
+    /// Returns whether the connection to a proxy uses TLS.
     pub(crate) fn is_secure(&self) -> bool {
         match self {
             Self::None => false,
@@ -94,7 +94,7 @@ impl Connector {
         self.forwarding(uri).and_then(Proxy::authorization)
     }
 
-    /// Connects with the client's own end at the server, as a WebSocket needs it.
+    /// Connects to the server, through a tunnel if there is a proxy, as a WebSocket needs it.
     pub(crate) async fn to_server(&self, uri: &Uri) -> Result<Conn, BoxError> {
         let connecting = async {
             let io = match self.0.proxies.proxy(uri) {
@@ -130,8 +130,8 @@ impl Connector {
         }
     }
 
-    /// Encrypts a connection to the host of a URL if its scheme demands it. A server that
-    /// `is_home` is shown the client's certificate if it asks for one.
+    /// Encrypts a connection to the host of a URL if its scheme demands it. If `is_home`, the server gets the client's
+    /// certificate if it asks for one.
     async fn secure(&self, uri: &Uri, io: Stream, is_home: bool) -> Result<Stream, BoxError> {
         if uri.scheme() != Some(&http::uri::Scheme::HTTPS) {
             return Ok(io);

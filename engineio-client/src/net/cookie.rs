@@ -13,9 +13,9 @@ pub(super) struct Cookie {
     pub(super) host: String,
     pub(super) name: Vec<u8>,
     pub(super) value: Vec<u8>,
-    /// The application gave it to the builder. The server may replace it, whatever path it names.
+    /// The application gave it to the builder. The server may replace it, for any path.
     pub(super) is_own: bool,
-    /// Tells cookies of one name apart.
+    /// Distinguishes cookies of the same name.
     pub(super) path: String,
     /// It is sent over encrypted connections only.
     pub(super) secure: bool,
@@ -27,7 +27,7 @@ impl Cookie {
         self.expires.is_some_and(|at| at <= SystemTime::now())
     }
 
-    /// Returns whether it goes along with requests for this path (RFC 6265 § 5.1.4).
+    /// Returns whether it is sent with requests for this path (RFC 6265 § 5.1.4).
     pub(super) fn is_for(&self, path: &str) -> bool {
         let own = &*self.path;
         let rest = path.strip_prefix(own);

@@ -8,10 +8,10 @@ use http::{HeaderMap, Uri};
 
 use super::cookie::{Cookie, host, is_secure, parse, split_once};
 
-/// A server that sets more has lost its way, and so have the cookies that come after these.
+/// The maximum number of cookies of one host. No sensible server sets more; further ones are ignored.
 const MAX_COOKIES: usize = 50;
 
-/// The cookies of ten such servers: redirects may lead to any number.
+/// The maximum number of cookies of all hosts, those of ten servers, because redirects may lead to any number of them.
 const MAX_COOKIES_OF_ALL: usize = 500;
 
 /// The cookies of one or more clients, which the application can read and fill. Cheap to clone: clones share their content.
@@ -118,7 +118,7 @@ impl CookieJar {
         jar.splice(0..0, own);
     }
 
-    /// Takes in what an answer sets.
+    /// Stores the cookies of a response.
     pub(super) fn store_all(&self, uri: &Uri, answer: &HeaderMap) {
         for header in answer.get_all(SET_COOKIE) {
             self.store_one(uri, header.as_bytes());

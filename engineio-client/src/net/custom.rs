@@ -12,7 +12,7 @@ use tower_service::Service;
 use super::stream::Stream;
 use crate::error::BoxError;
 
-/// Makes streams as the application says. Cheap to clone.
+/// Makes streams with the application's service. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct CustomConnector(Arc<dyn Connect>);
 

@@ -13,7 +13,7 @@ use crate::Error;
 pub(crate) struct Environment {
     http: Option<Proxy>,
     https: Option<Proxy>,
-    /// Intercepts all URLs but those that `NO_PROXY` excepts.
+    /// Matches all URLs except those that `NO_PROXY` excludes.
     matcher: Arc<Matcher>,
 }
 
@@ -69,7 +69,7 @@ impl Environment {
         }
     }
 
-    /// Returns whether a proxy is spoken to by TLS.
+    /// Returns whether the connection to a proxy uses TLS.
     pub(crate) fn is_secure(&self) -> bool {
         let mut proxies = self.http.iter().chain(&self.https);
         proxies.any(Proxy::is_secure)

@@ -12,8 +12,8 @@ use http::{HeaderMap, HeaderName, Uri};
 use super::cookies::CookieJar;
 use crate::Error;
 
-/// The headers of one connection (RFC 9110 § 7.6.1), and those that say where a message ends and what it is made of. A
-/// wrong value cuts messages that the server then never sees as they were sent.
+/// The headers of one connection (RFC 9110 § 7.6.1), and those that describe the length and the encoding of a message.
+/// With a wrong value, the server would not see messages as they were sent.
 const FRAMING: [HeaderName; 9] = [
     CONNECTION,
     TE,
@@ -76,7 +76,7 @@ impl Headers {
         }
     }
 
-    /// Sends these headers from now on, in place of others with the same names.
+    /// Sends these headers from now on, instead of others with the same names.
     pub(crate) fn renew(&mut self, fresh: HeaderMap, uri: &Uri) {
         if let (true, Some(jar)) = (fresh.contains_key(COOKIE), &self.jar) {
             jar.seed(uri, &fresh);

@@ -39,11 +39,12 @@ const MAX_IDLE: usize = 2;
 /// The time limit for a body that only explains the status of its answer.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// The most bytes of the body of a refusal that are kept.
+/// The maximum number of bytes of the body of a refusal that are kept.
 pub(crate) const MAX_REFUSAL: usize = 64 * 1024;
 
-/// The time within which a kept connection fails that the server had closed. One that fails later had taken the request: a
-/// poll may have been answered then, and a second one would not get what was in the answer.
+/// The time within which a request on a kept-alive connection fails if the server had closed the connection. If it
+/// fails later, the server had received it: a poll may have been answered, and a second one would not get the packets
+/// of that answer.
 const STALE_WITHIN: Duration = Duration::from_secs(1);
 
 /// Sends the requests of one session over kept connections. Cheap to clone; the connections end when the last clone is
@@ -79,8 +80,8 @@ impl Http {
 
     /// Sends a GET, or a POST of this body, and returns the body of a successful answer.
     ///
-    /// A GET whose kept connection turns out to be closed is sent again. A POST is not, once it was begun: hyper-util sends
-    /// it again only if the connection was closed before that.
+    /// A GET is sent again if its kept-alive connection was already closed. A POST is not, once any of it was written:
+    /// hyper-util sends it again only if the connection was closed before that.
     pub(crate) async fn request(
         self,
         uri: http::Uri,
@@ -228,7 +229,7 @@ async fn whole_body(mut body: Incoming, limit: usize, attempt: &Attempt) -> Resu
     })
 }
 
-/// Reads at most `limit` bytes, and takes what came if the body breaks or does not end.
+/// Reads at most `limit` bytes, and returns the bytes that have arrived if the body breaks or does not end.
 pub(crate) async fn first_bytes<B>(mut body: B, limit: usize) -> Bytes
 where
     B: Body<Data = Bytes> + Unpin,
@@ -249,8 +250,8 @@ where
     bytes.freeze()
 }
 
-/// Undoes an encoding, up to so many bytes: what came out, and whether it broke there. `None` for an encoding that was
-/// not asked for.
+/// Decodes a content coding, up to a number of bytes. Returns the result, and whether it is incomplete because of an
+/// error; `None` for a coding that was not asked for.
 fn unpack(
     encoding: &HeaderValue,
     body: &[u8],

@@ -14,7 +14,7 @@ const GRACE: Duration = Duration::from_secs(1);
 /// Keeps the connections of a session. Once it is dropped, they have [`GRACE`] to end.
 #[derive(Clone, Debug)]
 pub(super) struct Lifetime {
-    /// Nothing is sent by it; the receivers notice that it is gone.
+    /// No value is sent; the receivers notice that it is gone.
     _session: Arc<watch::Sender<()>>,
 }
 

@@ -44,7 +44,7 @@ pub(crate) struct Route {
 }
 
 impl Route {
-    /// Returns the way of another session, whose connections are its own and end with it.
+    /// Returns a route for another session, with connections of its own that end with it.
     pub(crate) fn for_session(&self) -> Self {
         Self {
             http: self.http.renewed(),
@@ -75,7 +75,7 @@ impl Route {
         Box::pin(async move { websockets.open(uri?, headers).await })
     }
 
-    /// Goes where a redirect of the handshake leads.
+    /// Changes the route to the location of a redirect of the handshake.
     ///
     /// # Errors
     ///

@@ -99,8 +99,8 @@ impl Tls {
         connectors.as_ref().map_err(Clone::clone)
     }
 
-    /// Encrypts a connection to this host. The client's certificate is shown only to the server that it is meant for, which
-    /// is neither a proxy nor where a redirect leads.
+    /// Encrypts a connection to this host. The client's certificate is sent only to the server for which it is meant,
+    /// which is neither a proxy nor the target of a redirect.
     pub(super) async fn connect(
         &self,
         host: &str,
@@ -292,7 +292,7 @@ fn certificates(pem: &[u8], what: &str) -> Result<Vec<CertificateDer<'static>>, 
     }
 }
 
-/// Shows no certificate to those who ask for one.
+/// Sends no certificate to servers that ask for one.
 #[derive(Debug)]
 struct NoIdentity;
 

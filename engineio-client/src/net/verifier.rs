@@ -12,8 +12,8 @@ use tokio_rustls::rustls::{
     CertificateError, DigitallySignedStruct, Error as TlsError, SignatureScheme,
 };
 
-/// Accepts what another verifier accepts, and a certificate that the application gave as a root and that the server shows
-/// as its own.
+/// Accepts the certificates that another verifier accepts, and a certificate that the application gave as a root and
+/// that the server sends as its own.
 #[derive(Debug)]
 pub(super) struct Lenient {
     pub(super) inner: Arc<dyn ServerCertVerifier>,
@@ -80,8 +80,8 @@ impl ServerCertVerifier for Lenient {
     }
 }
 
-/// Accepts everybody. Signatures are not checked either: where any certificate will do, a signature proves nothing, and
-/// there are certificates whose keys the crypto provider cannot use.
+/// Accepts every certificate. Signatures are not checked either: where any certificate will do, a signature proves
+/// nothing, and there are certificates whose keys the crypto provider cannot use.
 #[derive(Debug)]
 pub(super) struct AcceptAnything;
 

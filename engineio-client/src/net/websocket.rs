@@ -31,7 +31,7 @@ pub(crate) struct WebSockets {
 }
 
 impl WebSockets {
-    /// Opens one. The handshake is spoken by the HTTP library, so that a refusal arrives whole, as on polling.
+    /// Opens a WebSocket. The HTTP library performs the handshake, so that a refusal arrives whole, as with polling.
     pub(crate) async fn open(self, uri: http::Uri, headers: Headers) -> Result<WebSocket, Error> {
         let attempt = Attempt::websocket(&uri, headers.own());
         let connected = self.connector.to_server(&uri).await;
@@ -138,15 +138,15 @@ pub(crate) struct WebSocket {
 pub(crate) type Ended = (DisconnectReason, Option<Error>);
 
 impl WebSocket {
-    /// Returns what a frame that was just read takes of a turn, in bytes: a message of nothing may be
-    /// compressed in a megabyte, and takes as long to decompress.
+    /// Returns the part of a turn, in bytes, that a frame takes that was just read: an empty message may have a
+    /// compressed size of a megabyte, and takes as long to decompress.
     pub(crate) fn cost_of(&mut self, frame: &Frame) -> usize {
         let compressed = self.frames.take_compressed_len();
         frame.as_bytes().len().max(compressed)
     }
 
-    /// Reads the next frame; `None` if much was read that brought none. Pings and close frames are answered by the next
-    /// flush.
+    /// Reads the next frame; `None` if much was read that completed none. Pings and close frames are answered by the
+    /// next flush.
     pub(crate) fn poll_frame(
         &mut self,
         cx: &mut Context<'_>,
@@ -192,13 +192,13 @@ impl WebSocket {
         self.owes_answer
     }
 
-    /// Ends the connection in an orderly way, as far as that takes no time.
+    /// Ends the connection in an orderly way, as far as possible without waiting.
     pub(crate) fn shut_down(&mut self, cx: &mut Context<'_>) {
         let _ = self.frames.poll_shutdown(cx);
     }
 }
 
-/// Describes a close frame, unless it says that all is well.
+/// Describes a close frame, unless it reports an orderly end.
 fn closed_for_cause(frame: &CloseFrame) -> Option<Error> {
     let advice = match frame.code {
         // Normal closure, going away.

@@ -64,7 +64,7 @@ pub struct Reconnect {
 /// Decides whether another attempt is worth while.
 type RetryIf = Arc<dyn Fn(DisconnectReason, Option<&Error>) -> bool + Send + Sync>;
 
-/// Hears of attempts that failed.
+/// Called for attempts that failed.
 type OnFailedAttempt = Arc<dyn Fn(&FailedAttempt) + Send + Sync>;
 
 /// Asks the application for headers and query parameters.
@@ -91,7 +91,7 @@ pub(crate) struct Outcome {
     pub(crate) lasted: Option<Duration>,
     pub(crate) reason: DisconnectReason,
     pub(crate) error: Option<Error>,
-    /// The session was on a WebSocket in the end.
+    /// The session was on a WebSocket when it ended.
     pub(crate) by_websocket: bool,
 }
 
@@ -274,7 +274,7 @@ impl Reconnect {
         self
     }
 
-    /// Returns what the application wants to send from now on.
+    /// Returns the headers and query parameters that the application wants to send from now on.
     pub(crate) async fn renewal(&self, limit: Duration) -> Result<Renewal, Error> {
         let Some(renew) = &self.renew else {
             return Ok(Renewal::new());
@@ -336,7 +336,7 @@ impl Reconnect {
         !lacks_credentials && !is_invalid
     }
 
-    /// Tells the application of an attempt that opened no session.
+    /// Reports a failed attempt to the application.
     pub(crate) fn tell(&self, attempt: u32, outcome: &Outcome, next_delay: Option<Duration>) {
         if let Some(hear) = &self.on_failed_attempt {
             hear(&FailedAttempt {

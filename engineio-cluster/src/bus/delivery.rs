@@ -48,7 +48,7 @@ impl Delivery {
         }
     }
 
-    /// Queues something, or drops and counts it if too much waits.
+    /// Queues a parcel, or drops and counts it if too much waits.
     pub(crate) fn push(&self, parcel: Parcel) {
         let len = parcel.len();
         let before = self.waiting_bytes.fetch_add(len, Ordering::Relaxed);

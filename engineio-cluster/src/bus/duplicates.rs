@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::wire::Stamp;
 
-/// The most senders that are remembered.
+/// The maximum number of senders that are remembered.
 const MAX_SENDERS: usize = 1024;
 
 /// A sender that has published nothing for this time may be forgotten. A broker delivers no message as late as that.

@@ -23,7 +23,7 @@ const LISTEN: Duration = Duration::from_millis(1500);
 /// The time within which the owner of a session has to reply.
 const REPLY_LIMIT: Duration = Duration::from_secs(5);
 
-/// Operations under way at the same time. More wait for their turn.
+/// The maximum number of operations in progress at the same time. More wait for their turn.
 const MAX_PENDING: usize = 1024;
 
 /// Reaches the clients of a cluster from a process that serves none: a worker, a cron job, a script.
@@ -69,7 +69,7 @@ struct Shared {
 struct State {
     nodes: BTreeMap<NodeId, (Instant, Member)>,
     pending: HashMap<u64, oneshot::Sender<Outcome>>,
-    /// Nothing is heard, so that the nodes that are known stay known.
+    /// The connection is lost, so the known nodes are kept.
     lost: bool,
 }
 
@@ -89,7 +89,7 @@ pub enum EmitError {
     /// A text holds U+001E, which a client that polls would read as the end of a packet.
     #[error("the text holds U+001E, which separates packets in polling")]
     Separator,
-    /// The message was not published, or perhaps not.
+    /// The message was not published, or may not have been.
     #[error(transparent)]
     Publish(#[from] PublishError),
     /// The node that owns the session did not reply within five seconds, or the bus was lost meanwhile. The operation may

@@ -48,11 +48,13 @@ pub type BusFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 pub trait Bus: fmt::Debug + Send + Sync + 'static {
     /// Publishes a message to every process on the channel.
     ///
-    /// Completes once the broker, or the connection to it, has taken the message, and within two seconds in any case.
+    /// Completes once the broker, or the connection to it, has accepted the message, and within two seconds in any
+    /// case.
     ///
     /// # Errors
     ///
-    /// Fails if the message is too large, if there is no connection, or if it is unknown whether the message was taken.
+    /// Fails if the message is too large, if there is no connection, or if it is unknown whether the message was
+    /// accepted.
     ///
     /// # Cancel safety
     ///
@@ -66,9 +68,9 @@ pub trait Bus: fmt::Debug + Send + Sync + 'static {
     /// If the future is dropped before it completes, no event is lost.
     fn next_event(&self) -> BusFuture<'_, BusEvent>;
 
-    /// Gives the connection up and opens a new one, because nothing arrives on it although it looks healthy.
+    /// Abandons the connection and opens a new one, because nothing arrives on it although it looks healthy.
     ///
-    /// Returns at once. [`BusEvent::Lost`] and [`BusEvent::Back`] tell the outcome.
+    /// Returns at once. [`BusEvent::Lost`] and [`BusEvent::Back`] report the outcome.
     fn reconnect(&self);
 
     /// Returns the size of the largest message that can be published, in bytes.

@@ -13,13 +13,13 @@ use super::{
     Bus, BusEvent, BusFuture, ConnectBusError, DEFAULT_CHANNEL, MAX_MESSAGE, PublishError,
 };
 
-/// The time between two pings. async-nats gives a server up that has not answered two of them.
+/// The time between two pings. async-nats abandons a server that has not answered two of them.
 const PING_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Unread messages in async-nats. Our own queue behind it has the limit in bytes.
+/// The maximum number of unread messages in async-nats. The queue of this crate behind it has the limit in bytes.
 const SUBSCRIPTION_CAPACITY: usize = 1024;
 
-/// Commands that wait for the connection in async-nats.
+/// The maximum number of commands that wait for the connection in async-nats.
 const COMMAND_CAPACITY: usize = 128;
 
 /// An address to which no connection is possible.

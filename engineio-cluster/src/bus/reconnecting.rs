@@ -20,7 +20,7 @@ use super::{BusEvent, PublishError};
 /// The time to connect and subscribe.
 pub(crate) const CONNECT_LIMIT: Duration = Duration::from_secs(3);
 
-/// The time within which the broker has to take a message.
+/// The time within which the broker has to accept a message.
 const PUBLISH_LIMIT: Duration = Duration::from_secs(1);
 
 /// The delays between attempts to reconnect grow from the first to the second.
@@ -99,7 +99,7 @@ impl Feed {
     }
 }
 
-/// A bus over connections that come and go.
+/// A bus over connections that are replaced when they break.
 pub(crate) struct Reconnecting<C: Connector> {
     shared: Arc<Shared<C>>,
     task: JoinHandle<()>,

@@ -34,7 +34,7 @@ pub(crate) enum BusMessage {
         stamp: Stamp,
         message: Message,
     },
-    /// The owner of a session does something and replies.
+    /// The owner of a session carries out an operation and replies.
     Request {
         stamp: Stamp,
         sid: Sid,
@@ -78,7 +78,7 @@ pub(crate) enum Outcome {
 /// The reason why a message on the channel was ignored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Ignored {
-    /// The message is of a program with another version of the format.
+    /// The message has another version of the format.
     Version(u8),
     Malformed,
 }

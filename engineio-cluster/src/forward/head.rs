@@ -53,7 +53,7 @@ fn remove_hop_by_hop(headers: &mut HeaderMap) {
     }
 }
 
-/// Removes the headers by which nodes speak to each other.
+/// Removes the headers in which nodes describe a client to each other.
 fn remove_own(headers: &mut HeaderMap) {
     for name in [FORWARDED, PEER, SECRET, NODE, TARGET] {
         headers.remove(name);
@@ -113,7 +113,7 @@ fn absolute(uri: Uri, authority: Option<Authority>) -> Uri {
     Uri::from_parts(parts).unwrap_or_default()
 }
 
-/// Turns the head of a forwarded request into what the owner would have seen as the receiver.
+/// Turns the head of a forwarded request into the head that the owner would have seen as the receiver.
 ///
 /// Returns `false`, and changes nothing, if the request is not marked as forwarded.
 pub(crate) fn arrive<B>(request: &mut Request<B>) -> bool {

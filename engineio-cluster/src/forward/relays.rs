@@ -1,11 +1,11 @@
-//! The WebSockets that enter at this node for sessions of others.
+//! The WebSockets that reach this node and belong to sessions of other nodes.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use engineio_tower::Sid;
 
-/// The sessions of the WebSockets that enter here, which have to leave when the node does.
+/// The sessions of these WebSockets, which must be closed when the node leaves.
 #[derive(Debug, Default)]
 pub(crate) struct Relays {
     table: Mutex<Table>,
@@ -17,7 +17,7 @@ struct Table {
     sids: HashMap<u64, Sid>,
 }
 
-/// A WebSocket that enters here, until it is dropped.
+/// One such WebSocket, counted until this is dropped.
 pub(super) struct Relay {
     relays: Arc<Relays>,
     number: u64,
@@ -39,7 +39,7 @@ impl Relays {
         }
     }
 
-    /// Returns the sessions whose WebSockets enter here.
+    /// Returns the sessions of these WebSockets.
     pub(crate) fn sids(&self) -> Vec<Sid> {
         self.lock().sids.values().copied().collect()
     }

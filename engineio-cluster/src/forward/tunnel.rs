@@ -13,7 +13,7 @@ use super::relays::Relay;
 use crate::link::Ticket;
 use crate::link::stream::poll_send;
 
-/// The most bytes that are read from the client at once.
+/// The maximum number of bytes that are read from the client at once.
 const READ_BUFFER: usize = 32 * 1024;
 
 thread_local! {
@@ -37,7 +37,7 @@ pub(super) struct StreamTunnel {
     _ticket: Option<Ticket>,
 }
 
-/// One of the two ends is gone, or both have said all they had to say.
+/// One of the two ends is gone, or both have finished.
 struct Over;
 
 impl StreamTunnel {

@@ -17,7 +17,7 @@ const GATHERED: usize = 16 * 1024;
 
 /// The state of the body.
 pub(super) struct Upload {
-    /// What waits for room.
+    /// The bytes that wait for room.
     chunk: Bytes,
     end: End,
 }
@@ -86,7 +86,7 @@ impl Upload {
         }
     }
 
-    /// Takes what there is of the body. A large chunk is taken as it is.
+    /// Takes the available part of the body. A large chunk is not copied.
     fn gather(&mut self, body: &mut RequestBody<'_>, cx: &mut Context<'_>) {
         let mut gathered = BytesMut::new();
         while self.end == End::Open {

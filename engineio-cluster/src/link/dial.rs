@@ -27,20 +27,20 @@ const PING: Duration = Duration::from_secs(1);
 /// The time limit for the answer to a ping, that of the announcements of a node.
 const PONG: Duration = Duration::from_secs(4);
 
-/// The path of the first request of a connection, by which the nodes make themselves known to each other. Its number is
-/// the version of what they say.
+/// The path of the first request of a connection, by which the nodes identify themselves to each other. Its number is
+/// the version of their protocol.
 pub(crate) const HELLO: &str = "/v1/hello";
 
 /// The secret of the cluster, in the first request.
 pub(crate) const SECRET: HeaderName = HeaderName::from_static("engineio-cluster-secret");
 
-/// The node that speaks.
+/// The node that sends the request.
 pub(crate) const NODE: HeaderName = HeaderName::from_static("engineio-cluster-node");
 
-/// The random number that tells the node that answers from others of its name.
+/// The random number that distinguishes the node that answers from others of its name.
 pub(crate) const INCARNATION: HeaderName = HeaderName::from_static("engineio-cluster-incarnation");
 
-/// The node that is spoken to.
+/// The node for which the request is meant.
 pub(crate) const TARGET: HeaderName = HeaderName::from_static("engineio-cluster-target");
 
 /// The proof of a node that it belongs to the cluster.
@@ -57,7 +57,7 @@ impl std::fmt::Debug for Credentials {
     }
 }
 
-/// Connects to a node and serves the connection until it ends. `known_down` tells that the last attempt failed, which was
+/// Connects to a node and serves the connection until it ends. `known_down` means that the last attempt failed and was
 /// logged.
 pub(super) async fn run(
     own_id: NodeId,
@@ -171,7 +171,7 @@ pub(crate) async fn is_another(
     matches!(answered, Ok(Ok(Some(answered))) if answered != incarnation)
 }
 
-/// A connection over which the nodes have made themselves known.
+/// A connection over which the nodes have identified themselves.
 struct Greeting<IO: AsyncRead + AsyncWrite + Unpin> {
     requests: SendRequest<Bytes>,
     connection: Connection<IO, Bytes>,
@@ -236,7 +236,7 @@ async fn greet<IO: AsyncRead + AsyncWrite + Unpin>(
     })
 }
 
-/// Serves a connection until it ends, and pings the node: a network that fails without a word is noticed by nothing else.
+/// Serves a connection until it ends, and pings the node: nothing else would notice a network that fails silently.
 async fn serve<IO: AsyncRead + AsyncWrite + Unpin>(
     mut connection: Connection<IO, Bytes>,
 ) -> Failure {

@@ -43,7 +43,7 @@ impl Lane {
         self.requests.poll_ready(cx)
     }
 
-    /// Sends the head of a request. `end` tells that it has no body.
+    /// Sends the head of a request. `end` means that it has no body.
     pub(crate) fn send(
         mut self,
         request: Request<()>,

@@ -22,7 +22,7 @@ use crate::{Member, NodeId};
 pub(crate) use dial::{Credentials, HELLO, INCARNATION, NODE, SECRET, TARGET, is_another};
 pub(crate) use lane::{Lane, Ticket};
 
-/// The most connections to one node.
+/// The maximum number of connections to one node.
 const MAX_LINKS: usize = 8;
 
 /// The time in which the bus shows whether a node lives whose address refuses connections: the node has 200 ms to
@@ -35,7 +35,7 @@ pub(crate) struct Links {
     own_id: NodeId,
     members: Members,
     credentials: Arc<Credentials>,
-    /// Hears of nodes whose address refuses connections.
+    /// Is told of nodes whose address refuses connections.
     membership: Option<Arc<Membership>>,
     /// Connections outlive the request that opens them, and on some hosts the runtime of that request.
     runtime: Handle,
@@ -191,7 +191,7 @@ impl Links {
         }
     }
 
-    /// Waits until the bus has shown whether a node lives whose address refuses connections. Of a fixed list nobody is
+    /// Waits until the bus has shown whether a node lives whose address refuses connections. No node of a fixed list is
     /// ever declared dead.
     async fn verdict(&self, member: &Member) -> Failure {
         let Some(membership) = &self.membership else {

@@ -20,7 +20,7 @@ pub(crate) use rejections::Rejections;
 use service::Greeted;
 pub(crate) use service::Node;
 
-/// The most requests and WebSockets of one connection between two nodes.
+/// The maximum number of requests and WebSockets of one connection between two nodes.
 pub(crate) const STREAMS: u32 = 10_000;
 
 /// The flow-control window of one of them, in bytes. The window of the connection is that of all together.
@@ -38,7 +38,7 @@ pub(crate) const MAX_HEADERS: u32 = 1024 * 1024;
 /// The pause after the system has refused to accept: it is mostly out of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// The time limit for the first request of a connection, by which a node makes itself known.
+/// The time limit for the first request of a connection, by which a node identifies itself.
 const GREETING: Duration = Duration::from_secs(5);
 
 /// The time limit for the answers that are still to be written on a connection that is rejected, or when the listener ends.
@@ -145,7 +145,7 @@ async fn serve_http<IO>(
     let _ = timeout(FAREWELL, connection).await;
 }
 
-/// Completes when the other end has not said in time who it is.
+/// Completes when the other end has not identified itself in time.
 async fn silence(greeted: &Greeted) {
     sleep(GREETING).await;
     if greeted.is_known() {

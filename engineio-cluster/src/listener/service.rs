@@ -26,11 +26,11 @@ use crate::operations;
 #[derive(Debug)]
 pub(crate) struct Node {
     pub(crate) id: NodeId,
-    /// A random number that tells this process from others with its name.
+    /// A random number that distinguishes this process from others with its name.
     pub(crate) incarnation: u64,
     pub(crate) credentials: Credentials,
     pub(crate) server: Server,
-    /// The WebSockets that enter here for sessions of other nodes.
+    /// The WebSockets that reach this node and belong to sessions of other nodes.
     pub(crate) relays: Arc<Relays>,
     /// The node takes no new sessions, because it is being replaced.
     pub(crate) draining: AtomicBool,
@@ -40,7 +40,7 @@ pub(crate) struct Node {
 type Answer = Response<Either<ResponseBody<Full<Bytes>>, Full<Bytes>>>;
 type Answering = Pin<Box<dyn Future<Output = Result<Answer, Infallible>> + Send>>;
 
-/// Whether the other end of a connection has made itself known as a node of this cluster.
+/// Whether the other end of a connection has identified itself as a node of this cluster.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Greeted {
     known: Arc<AtomicBool>,

@@ -11,7 +11,7 @@ pub(crate) const MAX_ANNOUNCEMENT: usize = 1024;
 /// The longest internal address, in bytes: a DNS name has 253 at most (RFC 1035 § 2.3.4), and a port follows.
 pub(crate) const MAX_ADDRESS: usize = 255;
 
-/// A node says who and where it is.
+/// The announcement of a node: its id, its address and its state.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Announcement {
     pub(crate) id: NodeId,

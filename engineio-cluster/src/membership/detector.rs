@@ -48,7 +48,7 @@ const OVERDUE: Duration = Duration::from_millis(1500);
 /// The shortest time between two announcements, however many nodes ask for one.
 const MIN_INTERVAL: Duration = Duration::from_millis(50);
 
-/// The most nodes of a cluster, this one included.
+/// The maximum number of nodes of a cluster, this one included.
 pub(crate) const MAX_NODES: usize = 256;
 
 /// The state machine of the membership. Time is an argument.

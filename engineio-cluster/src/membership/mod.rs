@@ -47,7 +47,7 @@ const MAX_NEWS: usize = 256;
 #[derive(Clone, Debug)]
 pub(crate) struct Local {
     pub(crate) id: NodeId,
-    /// A random number that tells this process from its predecessors of the same name.
+    /// A random number that distinguishes this process from its predecessors of the same name.
     pub(crate) incarnation: u64,
     /// The internal address at which the others reach it, as `host:port`, of 255 bytes at most.
     pub(crate) address: Arc<str>,
@@ -65,7 +65,7 @@ pub(crate) struct Membership {
     task: JoinHandle<()>,
 }
 
-/// Something that the rest of the node tells the driver.
+/// A report of the rest of the node to the driver.
 #[derive(Debug)]
 enum News {
     RefusedConnection(NodeId),
@@ -109,7 +109,7 @@ pub enum JoinError {
     },
     /// The messages that this node publishes do not come back.
     #[error(
-        "what this node publishes does not come back from the broker within five seconds: check the broker, and the \
+        "the messages of this node do not come back from the broker within five seconds: check the broker, and the \
          permission to publish and subscribe to the channel"
     )]
     BusDeaf,

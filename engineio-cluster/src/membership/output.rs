@@ -13,7 +13,7 @@ pub(crate) enum Output {
     Announce { beat: u64, presence: Presence },
     /// Publish the question whether a node lives.
     Query { id: NodeId, incarnation: u64 },
-    /// A node is alive, or what is known of it has changed.
+    /// A node is alive, or its data has changed.
     Alive(Member),
     /// A node is gone.
     Gone(NodeId, Departure),
@@ -33,7 +33,7 @@ pub(crate) enum Output {
     Reconnect,
 }
 
-/// The way in which a node went.
+/// The way in which a node left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Departure {
     Farewell,

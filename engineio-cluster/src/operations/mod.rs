@@ -21,7 +21,7 @@ pub(crate) const LIMIT: Duration = Duration::from_secs(5);
 /// The time that the other node may wait for room or for the end of a session, so that its answer comes in time.
 const REMOTE_LIMIT: Duration = Duration::from_secs(4);
 
-/// The most session ids in one answer.
+/// The maximum number of session ids in one answer.
 const PAGE: usize = 5_000;
 
 /// A message for a client of the cluster was not queued, or may not have been.

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use engineio_tower::{Message, Text};
 use http::HeaderValue;
 
-/// The paths of operations begin with it. Its number is the version of what nodes say.
+/// The paths of operations begin with it. Its number is the version of the protocol between nodes.
 pub(super) const PREFIX: &str = "/v1/";
 
 /// `POST` queues the body for the session that follows; `DELETE` disconnects it.

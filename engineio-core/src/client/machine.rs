@@ -17,7 +17,7 @@ use crate::{DisconnectReason, LinkId, Message, Packet, SendError, Transport};
 /// The shortest time between two pings of a client, whatever the server asks for.
 const MIN_PING_INTERVAL: Duration = Duration::from_millis(100);
 
-/// The most data of a ping, in bytes, that its pong repeats: as much as a control frame of a WebSocket holds.
+/// The maximum number of bytes of a ping that its pong repeats: as many as a WebSocket control frame can hold.
 const MAX_PONG: usize = 125;
 
 #[derive(Debug)]
