@@ -18,6 +18,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 pub use self::input::{Event, ExchangeId, First, Input, Output};
+use self::link::Link;
 use self::machine::Machine;
 use self::state::State;
 use crate::codec::Coding;
@@ -313,6 +314,15 @@ impl Session {
             State::Closed(_) => Err(Refusal::UnknownSid),
             _ => Err(Refusal::BadRequest),
         }
+    }
+
+    /// Returns whether the client tries to move from polling to a link.
+    #[must_use]
+    pub const fn is_upgrading(&self) -> bool {
+        matches!(
+            self.state,
+            State::Open(Link::Upgrading(_)) | State::Closing(Link::Upgrading(_), _)
+        )
     }
 
     /// Returns whether events wait for the application.
