@@ -4,32 +4,44 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
+use engineio_core as proto;
 use engineio_core::server::{ExchangeId, Input};
 
 use crate::http::response::Answer;
-use crate::session::{Session, WaiterId};
+use crate::session::{Session, WaiterId, give_way};
 
 /// The answer to a poll. Dropping it before it is answered tells the session that the client gave up.
 #[derive(Debug)]
 pub(crate) struct PollFuture {
     session: Arc<Session>,
-    id: ExchangeId,
+    /// `None` until the session knows of it.
+    id: Option<ExchangeId>,
+    gave_way: bool,
     answered: bool,
 }
 
 impl PollFuture {
     /// Creates a request that begins to wait.
+    ///
+    /// During an upgrade, what has arrived on the link goes first. The client may have sent its `5` before this request, and
+    /// a runtime that finds both at once may take them in any order.
     pub(crate) fn open(session: Arc<Session>) -> Self {
-        let id = session.open_poll();
         tracing::trace!(target: "engineio::poll", sid = session.sid.short(), "a poll arrived");
-        Self::waiting(session, id)
+        let waits = session.ask(proto::server::Session::is_upgrading);
+        let id = (!waits).then(|| session.open_poll());
+        Self::new(session, id)
     }
 
     /// Creates a request that the session already knows.
     pub(crate) const fn waiting(session: Arc<Session>, id: ExchangeId) -> Self {
+        Self::new(session, Some(id))
+    }
+
+    const fn new(session: Arc<Session>, id: Option<ExchangeId>) -> Self {
         Self {
             session,
             id,
+            gave_way: false,
             answered: false,
         }
     }
@@ -39,8 +51,17 @@ impl Future for PollFuture {
     type Output = Answer;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Answer> {
-        let outcome = ready!(self.session.poll_payload(self.id, cx));
-        self.answered = true;
+        let this = &mut *self;
+        let id = match this.id {
+            Some(id) => id,
+            None if !std::mem::replace(&mut this.gave_way, true) => {
+                give_way(cx);
+                return Poll::Pending;
+            }
+            None => *this.id.insert(this.session.open_poll()),
+        };
+        let outcome = ready!(this.session.poll_payload(id, cx));
+        this.answered = true;
         Poll::Ready(match outcome {
             Ok(payload) => Answer::Payload(payload),
             Err(refusal) => Answer::Refusal(refusal),
@@ -50,10 +71,9 @@ impl Future for PollFuture {
 
 impl Drop for PollFuture {
     fn drop(&mut self) {
-        if !self.answered {
-            let aborted = Input::PollAborted(self.id);
-            self.session
-                .leave(WaiterId::Exchange(self.id), Some(aborted));
+        if let (Some(id), false) = (self.id, self.answered) {
+            let aborted = Input::PollAborted(id);
+            self.session.leave(WaiterId::Exchange(id), Some(aborted));
         }
     }
 }

@@ -306,6 +306,18 @@ async fn an_upgrade_ends_the_poll_that_waits_and_paces_those_that_follow() {
 }
 
 // python row 72
+/// The two arrive over different connections, and a busy runtime finds both at once.
+#[tokio::test]
+async fn a_poll_does_not_overtake_the_upgrade_packet_that_was_sent_before_it() {
+    let server = echo().build();
+    let (sid, _) = open(&server).await;
+    let mut client = probed(&server, &sid).await;
+    send(&mut client, "5").await;
+    assert_eq!(code(&poll(&server, &sid).await), 3);
+    send(&mut client, "4there").await;
+    assert_eq!(receive_text(&mut client).await, "4there");
+}
+
 #[tokio::test]
 async fn what_is_queued_at_the_upgrade_follows_the_probe() {
     let server = echo().build();
