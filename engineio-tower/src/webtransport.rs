@@ -5,7 +5,9 @@ use std::fmt;
 use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use engineio_core::codec::v4;
@@ -18,6 +20,7 @@ use tokio::time::Instant;
 
 use crate::http::connect::ConnectFuture;
 use crate::http::driver::Driver;
+use crate::http::engine::panicked;
 use crate::http::response::Answer;
 use crate::http::time_limit::TimeLimit;
 use crate::policy::admission::{Admission, Permit};
@@ -64,6 +67,8 @@ pub struct Closed {
     /// The time that the peer has to take what was written, the end of the stream included. `None` if there is nobody to
     /// wait for.
     pub patience: Option<Duration>,
+    /// The time within which it has to take more of it.
+    pub stall: Duration,
     _driver: Option<LinkDriver>,
 }
 
@@ -220,10 +225,22 @@ impl Listener {
         let limit = TimeLimit::new(inner.options.connect_timeout);
         let answer = match inner.is_leaving() {
             true => Refusal::Unavailable.into(),
-            false => match ConnectFuture::open(inner, head, Some(peer), opening, limit) {
-                Ok(answer) => answer.await,
-                Err(refusal) => refusal.into(),
-            },
+            false => {
+                // Around the hooks that are called on the way.
+                let open = || ConnectFuture::open(inner, head, Some(peer), opening, limit);
+                match catch_unwind(AssertUnwindSafe(open)) {
+                    Ok(Ok(mut connecting)) => {
+                        poll_fn(|cx| {
+                            let poll = || Pin::new(&mut connecting).poll(cx);
+                            let progress = catch_unwind(AssertUnwindSafe(poll));
+                            progress.unwrap_or_else(|_| Poll::Ready(panicked()))
+                        })
+                        .await
+                    }
+                    Ok(Err(refusal)) => refusal.into(),
+                    Err(_) => panicked(),
+                }
+            }
         };
         let (status, body) = match answer {
             Answer::Response(mut response) => match Driver::take_link(&mut response) {
@@ -242,6 +259,7 @@ impl Listener {
             code: status.as_u16().into(),
             reason: body.into(),
             patience: None,
+            stall: Duration::ZERO,
             _driver: None,
         })
     }
@@ -253,7 +271,7 @@ impl Listener {
         let session = session.filter(|session| session.revision == Revision::V4);
         let opened = session.ok_or(Refusal::UnknownSid).and_then(|session| {
             // The runtime of the listener may not have served this server yet.
-            inner.deadlines.watch(inner);
+            let _ = inner.deadlines.watch(inner);
             let id = session.open_link(Transport::WebTransport, false)?;
             Ok(LinkDriver::new(session, id))
         });
@@ -285,6 +303,7 @@ impl Closed {
             code: reason.webtransport_code(),
             reason: reason.as_str().into(),
             patience: None,
+            stall: Duration::ZERO,
             _driver: None,
         }
     }
@@ -297,6 +316,7 @@ impl Closed {
         } = said;
         Self {
             patience: (said && !heard).then_some(ending.patience),
+            stall: ending.stall(),
             _driver: Some(driver),
             ..Self::at_once(ending.reason)
         }

@@ -155,10 +155,15 @@ fn a_runtime_without_time_is_refused_rather_than_given_sessions_that_never_expir
     assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
     assert!(server.is_empty());
     // The first runtime that will do is taken.
-    let runtime = tokio::runtime::Builder::new_current_thread()
+    let with_time = tokio::runtime::Builder::new_current_thread()
         .enable_time()
         .build()
         .unwrap();
-    let response = runtime.block_on(service.oneshot(handshake())).unwrap();
+    let answer = service.clone().oneshot(handshake());
+    let response = with_time.block_on(answer).unwrap();
     assert_eq!(response.status(), StatusCode::OK);
+    // Which changes nothing for the others.
+    let response = runtime.block_on(service.oneshot(handshake())).unwrap();
+    assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(server.len(), 1);
 }

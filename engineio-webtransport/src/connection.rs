@@ -63,10 +63,11 @@ pub(crate) async fn serve(
         code,
         reason,
         patience,
+        stall,
         ..
     } = &closed;
     if let Some(patience) = *patience {
-        stream.settle(patience).await;
+        stream.settle(patience, *stall).await;
     }
     close(&session, *code, reason).await;
     // Not before, since the end of the stream's reader would tell the client to stop before it hears of the close.

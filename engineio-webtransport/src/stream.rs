@@ -40,12 +40,21 @@ impl Stream {
         }
     }
 
-    /// Waits until the peer has what was written, and some time to read it, or until it closes its side.
-    pub(crate) async fn settle(&mut self, patience: Duration) {
+    /// Waits until the peer has what was written, and some time to read it, or until it closes its side. Gives up after
+    /// `patience`, or when it has acknowledged nothing for the time of `stall`.
+    pub(crate) async fn settle(&mut self, patience: Duration, stall: Duration) {
         let end = Instant::now() + patience;
-        let Ok(Ok(None)) = timeout_at(end, self.send.stopped()).await else {
-            return;
-        };
+        loop {
+            let acknowledged = self.acknowledgements();
+            match timeout_at(end.min(Instant::now() + stall), self.send.stopped()).await {
+                Ok(Ok(None)) => break,
+                Ok(_) => return,
+                Err(_) if Instant::now() >= end || self.acknowledgements() == acknowledged => {
+                    return;
+                }
+                Err(_) => {}
+            }
+        }
         let linger = Instant::now() + self.session.rtt() + LINGER;
         let mut late = [0; DISCARD];
         let read = async {
@@ -57,6 +66,12 @@ impl Stream {
             {}
         };
         let _ = timeout_at(end.min(linger), read).await;
+    }
+
+    /// Returns the number of times that the peer has acknowledged packets. Those that are acknowledged carry what was
+    /// written, since nothing else keeps the connection alive.
+    fn acknowledgements(&self) -> u64 {
+        quinn::Connection::stats(&self.session).frame_rx.acks
     }
 }
 

@@ -143,7 +143,7 @@ where
 
 /// Answers a request with 500. The panic hook has logged the details.
 #[cold]
-fn panicked() -> Answer {
+pub(crate) fn panicked() -> Answer {
     tracing::error!(target: "engineio::request", "a hook of the application panicked; the request is answered with 500");
     Answer::Refused(Rejection::internal_error())
 }
@@ -366,8 +366,9 @@ impl ServerInner {
     /// Finds the session of a request, whose parameters must match those that the session was opened with.
     fn find(self: &Arc<Self>, sid: &Sid, query: &Query) -> Result<Arc<Session>, Refusal> {
         let session = self.registry.get(sid).ok_or(Refusal::UnknownSid)?;
-        // Its runtime may not have served this server yet: in actix-web each worker has one of its own.
-        self.deadlines.watch(self);
+        // Its runtime may not have served this server yet: in actix-web each worker has one of its own. On one that cannot
+        // watch, the runtime that opened the session goes on.
+        let _ = self.deadlines.watch(self);
         // A session that may be answered with bytes cannot be asked for scripts.
         let scripts = query.jsonp.is_none() || session.base64 || session.revision == Revision::V4;
         if query.revision != Some(session.revision) || !scripts {

@@ -2,6 +2,7 @@
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
+use std::panic::catch_unwind;
 use std::sync::{Arc, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
@@ -10,6 +11,7 @@ use tokio::runtime::{self, Handle};
 use tokio::sync::Notify;
 
 use crate::server::ServerInner;
+use crate::server::inner::NoRuntime;
 use crate::sync::{Mutex, RwLock, RwLockWriteGuard};
 
 /// The pause of the watcher after it has woken sessions. A single deadline is handled at once; many are handled
@@ -57,21 +59,24 @@ impl Deadlines {
         }
     }
 
-    /// Starts the watcher of the caller's runtime, unless it is running or the caller has no runtime.
-    pub(crate) fn watch(self: &Arc<Self>, server: &Arc<ServerInner>) {
-        let Ok(runtime) = Handle::try_current() else {
-            return;
-        };
+    /// Starts the watcher of the caller's runtime, unless it is running.
+    ///
+    /// Fails if the caller has no runtime, or one without time, on which a watcher could not wait.
+    pub(crate) fn watch(self: &Arc<Self>, server: &Arc<ServerInner>) -> Result<(), NoRuntime> {
+        let runtime = Handle::try_current().map_err(|_| NoRuntime::None)?;
         let id = runtime.id();
         let watchers = self.watchers.read().unwrap_or_else(PoisonError::into_inner);
         let watched = watchers.contains(&id);
         drop(watchers);
         if watched {
-            return;
+            return Ok(());
+        }
+        if catch_unwind(|| tokio::time::sleep(Duration::ZERO)).is_err() {
+            return Err(NoRuntime::WithoutTime);
         }
         let mut watchers = self.lock_watchers();
         if watchers.contains(&id) {
-            return;
+            return Ok(());
         }
         watchers.push(id);
         drop(watchers);
@@ -80,6 +85,7 @@ impl Deadlines {
             runtime: id,
         };
         crate::sync::spawn(&runtime, watcher.run(Arc::downgrade(server)));
+        Ok(())
     }
 
     /// Ends the tasks of a server that is gone.

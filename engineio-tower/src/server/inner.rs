@@ -1,8 +1,6 @@
 //! The state that all handles of a server share.
 
-use std::panic::catch_unwind;
 use std::sync::{Arc, OnceLock, PoisonError};
-use std::time::Duration;
 
 use engineio_core::{Config, Sid};
 use tokio::runtime::Handle;
@@ -92,11 +90,9 @@ impl ServerInner {
     /// Lets the server use the runtime of the caller, a request that opens a session, and makes sure that the deadlines
     /// are watched.
     pub(crate) fn enter_runtime(self: &Arc<Self>) -> Result<(), NoRuntime> {
+        self.deadlines.watch(self)?;
         if self.runtime.get().is_none() {
             let runtime = Handle::try_current().map_err(|_| NoRuntime::None)?;
-            if catch_unwind(|| tokio::time::sleep(Duration::ZERO)).is_err() {
-                return Err(NoRuntime::WithoutTime);
-            }
             if self.runtime.set(runtime).is_ok() {
                 let server = Server::from_inner(Arc::clone(self));
                 if let Some(hook) = &self.handlers.start {
@@ -105,7 +101,6 @@ impl ServerInner {
                 }
             }
         }
-        self.deadlines.watch(self);
         Ok(())
     }
 

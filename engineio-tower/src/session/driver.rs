@@ -287,29 +287,33 @@ fn log_end(link: &mut impl Link) {
 async fn ending<L: Link>(session: &Session, link: &mut L, reason: DisconnectReason) -> Ending {
     let deadline = session.ask(proto::server::Session::close_deadline);
     let left = deadline.map_or(CLOSE_HANDSHAKE, |end| end.saturating_duration_since(now()));
+    let given_up = matches!(
+        reason,
+        DisconnectReason::PingTimeout | DisconnectReason::SlowConsumer
+    );
     let patience = match reason {
-        DisconnectReason::PingTimeout | DisconnectReason::SlowConsumer => {
-            drain(link, session.server.config.close_timeout).await;
-            // The client was given its time: one attempt.
-            Duration::ZERO
-        }
+        _ if given_up => drain(link, session.server.config.close_timeout).await,
         // Messages queued before a graceful close are delivered, even if the peer reads slowly.
         DisconnectReason::Server | DisconnectReason::Shutdown => left,
         _ => CLOSE_HANDSHAKE,
     };
-    Ending { reason, patience }
+    Ending {
+        reason,
+        patience,
+        given_up,
+    }
 }
 
 /// Writes what was taken out of the outbox before the client was given up, within the limit and as long as the client takes
-/// some of it: a message that takes longer than the ping timeout on its way arrives whole.
-async fn drain<L: Link>(link: &mut L, limit: Duration) {
+/// some of it: a message that takes longer than the ping timeout on its way arrives whole. Returns what is left of the time.
+async fn drain<L: Link>(link: &mut L, limit: Duration) -> Duration {
     let begun = now();
     loop {
         let before = link.unwritten();
         let flushed = tokio::time::timeout(STALL, poll_fn(|cx| link.poll_flush(cx))).await;
-        let goes_on = link.unwritten() < before && now().saturating_duration_since(begun) < limit;
-        if flushed.is_ok() || !goes_on {
-            return;
+        let left = limit.saturating_sub(now().saturating_duration_since(begun));
+        if flushed.is_ok() || left.is_zero() || link.unwritten() == before {
+            return left;
         }
     }
 }
@@ -320,6 +324,26 @@ pub(crate) struct Ending {
     pub(crate) reason: DisconnectReason,
     /// The time that the peer has to take what is still to be written.
     pub(crate) patience: Duration,
+    /// The session has given the client up.
+    given_up: bool,
+}
+
+impl Ending {
+    /// Returns the time that the peer has to take more of what is still to be written.
+    pub(crate) const fn stall(self) -> Duration {
+        match self.given_up {
+            true => STALL,
+            false => self.patience,
+        }
+    }
+
+    /// Returns the time limit for the sign that nothing follows. A client that was given up has had its time: one attempt.
+    const fn farewell(self) -> Duration {
+        match self.given_up {
+            true => Duration::ZERO,
+            false => self.patience,
+        }
+    }
 }
 
 /// The end of a link after the attempt to tell the peer.
@@ -342,7 +366,7 @@ async fn close<IO: AsyncRead + AsyncWrite + Unpin>(socket: &mut WebSocket<IO>, e
             true => Poll::Ready(()),
             false => Poll::Pending,
         });
-        let _ = tokio::time::timeout(CLOSE_HANDSHAKE.min(ending.patience), hear).await;
+        let _ = tokio::time::timeout(CLOSE_HANDSHAKE.min(ending.farewell()), hear).await;
     }
     let _ = tokio::time::timeout(Duration::ZERO, poll_fn(|cx| socket.poll_shutdown(cx))).await;
 }
@@ -362,7 +386,7 @@ async fn say<L: Link>(link: &mut L, ending: Ending) -> Said {
             flushed => Poll::Ready(matches!(flushed, Poll::Ready(Ok(())))),
         }
     });
-    let said = tokio::time::timeout(ending.patience, say).await;
+    let said = tokio::time::timeout(ending.farewell(), say).await;
     Said {
         ending,
         said: said.unwrap_or(false),

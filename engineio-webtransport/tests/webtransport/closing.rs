@@ -158,6 +158,30 @@ async fn heartbeats_go_on_and_silence_ends_the_session() {
     ends_with(&mut harness, DisconnectReason::PingTimeout).await;
 }
 
+/// As over a WebSocket, whose last bytes the system sends when the session is long gone.
+#[tokio::test]
+async fn a_message_that_is_on_its_way_at_the_ping_timeout_arrives_whole() {
+    let quick = Duration::from_millis(300);
+    let mut harness = start(echo().ping_interval(quick).ping_timeout(quick)).await;
+    let (mut peer, _) = harness.open().await;
+    let large = vec![7; 8_000_000];
+    harness.server.sockets()[0].try_send(large.clone()).unwrap();
+    ends_with(&mut harness, DisconnectReason::SlowConsumer).await;
+    let session = peer.session.clone();
+    let read = async {
+        let (_, arrived) = peer.read().await.unwrap();
+        assert!(arrived == large, "{}", arrived.len());
+        assert_eq!(peer.rest().await, [""; 0]);
+    };
+    // A browser has nothing of a session that is closed, read or not.
+    tokio::select! {
+        biased;
+        _ = session.closed() => panic!("closed before everything was read"),
+        () = read => {}
+    }
+    assert_eq!(peer.closed().await.1, "slow consumer");
+}
+
 #[tokio::test]
 async fn a_shutdown_tells_every_client_and_ends_the_listener() {
     let mut harness = start(echo()).await;

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use engineio_core::Frame;
 use engineio_tower::{
-    ConnectRequest, DisconnectReason, Origins, Rejection, Server, Socket, Transport,
+    ConnectRequest, DisconnectReason, Origins, Rejection, Server, SidCookie, Socket, Transport,
 };
 use engineio_webtransport::{Identity, WebTransport};
 use http::StatusCode;
@@ -106,6 +106,32 @@ async fn a_client_that_the_handler_refuses_learns_the_status_and_the_body() {
     peer.send(b"\x010").await;
     assert_eq!(peer.closed().await, (403, r#""no""#.to_owned()));
     assert!(harness.server.is_empty());
+}
+
+#[tokio::test]
+async fn a_hook_that_panics_closes_the_session_with_500_and_hurts_nobody_else() {
+    fn panics<T>(head: &http::request::Parts) -> T {
+        panic!("asked for by {}", head.uri);
+    }
+    for builder in [
+        echo().cookie(SidCookie::from_fn(|_, head| panics(head))),
+        echo().generate_sid(|head| {
+            let sid = panics(head);
+            async move { sid }
+        }),
+        echo().on_connect(|_: Socket, _: ConnectRequest| -> Result<(), Rejection> {
+            panic!("asked for")
+        }),
+    ] {
+        let harness = start(builder.max_sockets(1)).await;
+        for _ in 0..2 {
+            let mut peer = harness.stream().await;
+            peer.send(b"\x010").await;
+            let failed = (500, r#""Internal server error""#.to_owned());
+            assert_eq!(peer.closed().await, failed);
+            assert!(harness.server.is_empty());
+        }
+    }
 }
 
 #[tokio::test]

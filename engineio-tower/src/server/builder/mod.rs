@@ -206,6 +206,8 @@ impl ServerBuilder {
     /// [`SendOptions::compress`](crate::SendOptions::compress) is off. Messages are compressed independently (no
     /// context takeover), so an idle client costs no extra memory.
     ///
+    /// Some versions of Apple's WebSocket (Safari 15.0 to 15.3) offer the extension and cannot decompress every message.
+    ///
     /// It trades processor time for bytes: about 10 µs for 4 KiB of JSON, on the thread that serves the client.
     /// Do not compress a message that holds both a secret and text chosen by an attacker who can observe its size
     /// on the network (CRIME, BREACH): switch compression off for such messages.
