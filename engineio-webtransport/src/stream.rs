@@ -68,8 +68,8 @@ impl Stream {
         let _ = timeout_at(end.min(linger), read).await;
     }
 
-    /// Returns the number of times that the peer has acknowledged packets. Those that are acknowledged carry what was
-    /// written, since nothing else keeps the connection alive.
+    /// Returns the number of times that the peer has acknowledged packets. They carry what was written, apart from a ping of
+    /// QUIC in a while.
     fn acknowledgements(&self) -> u64 {
         quinn::Connection::stats(&self.session).frame_rx.acks
     }
