@@ -55,7 +55,7 @@ fn run(arguments: Arguments) -> Result<(), Failure> {
         Some(Task::Doctor(doctor)) => runtime()?.block_on(doctor::run(doctor)),
         Some(Task::Completions { shell }) => {
             let mut script = Vec::new();
-            clap_complete::generate(shell, &mut Arguments::command(), "eio", &mut script);
+            clap_complete::generate(shell, &mut without_url(), "eio", &mut script);
             output::print(String::from_utf8_lossy(&script).trim_end())
         }
         None => {
@@ -66,6 +66,17 @@ fn run(arguments: Arguments) -> Result<(), Failure> {
             result
         }
     }
+}
+
+/// Returns the command line without the URL that may stand in the place of a task. zsh completes only the first kind of
+/// word that may stand in a place, and no shell can complete the URL.
+fn without_url() -> clap::Command {
+    let command = Arguments::command();
+    let options = command.get_arguments().filter(|word| !word.is_positional());
+    clap::Command::new("eio")
+        .version(env!("CARGO_PKG_VERSION"))
+        .args(options.cloned())
+        .subcommands(command.get_subcommands().cloned())
 }
 
 fn runtime() -> Result<tokio::runtime::Runtime, Failure> {

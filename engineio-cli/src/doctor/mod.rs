@@ -5,6 +5,7 @@ mod polling;
 mod probe;
 mod report;
 mod trouble;
+mod trust;
 mod websocket;
 
 use self::polling::Handshake;

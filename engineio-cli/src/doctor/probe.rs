@@ -1,17 +1,15 @@
 //! Single HTTP requests, each on a connection of its own, so that a load balancer decides anew.
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use engineio_client::Revision;
 use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use reqwest::redirect::Policy;
 use reqwest::{Client, Method, RequestBuilder, StatusCode, Url};
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject;
 use serde::Deserialize;
 
 use super::trouble::Trouble;
+use super::trust;
 use crate::arguments::Connection;
 use crate::failure::{Failure, with_causes};
 
@@ -96,7 +94,7 @@ impl Probe {
         let _ = rustls::crypto::ring::default_provider().install_default();
         builder = match connection.insecure {
             true => builder.tls_danger_accept_invalid_certs(true),
-            false => builder.tls_backend_preconfigured(trust(connection)?),
+            false => builder.tls_backend_preconfigured(trust::config(connection)?),
         };
         Ok(Self {
             client: builder.build().map_err(failed)?,
@@ -223,25 +221,6 @@ fn headers(connection: &Connection) -> Result<HeaderMap, Failure> {
         headers.append(name, value);
     }
     Ok(headers)
-}
-
-/// Returns a configuration that trusts the roots that the client trusts.
-fn trust(connection: &Connection) -> Result<rustls::ClientConfig, Failure> {
-    let mut roots = rustls::RootCertStore::empty();
-    roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
-    if let Some(pem) = connection.ca_pem()? {
-        for certificate in CertificateDer::pem_slice_iter(&pem) {
-            let added = certificate
-                .map_err(|error| error.to_string())
-                .and_then(|der| roots.add(der).map_err(|error| error.to_string()));
-            added.map_err(|error| Failure::usage(format!("--ca-file: {error}")))?;
-        }
-    }
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = rustls::ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|error| Failure::session(error.to_string()))?;
-    Ok(config.with_root_certificates(roots).with_no_client_auth())
 }
 
 #[cfg(test)]

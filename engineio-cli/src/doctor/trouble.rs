@@ -31,8 +31,7 @@ pub(super) enum Trouble {
 
 impl Trouble {
     pub(super) fn without_answer(error: reqwest::Error) -> Self {
-        let error = error.without_url();
-        let text = with_causes(&error);
+        let text = cause(&error);
         match (error.is_connect(), error.is_timeout()) {
             _ if is_tls(&error) => Self::Tls(text),
             (true, true) => Self::NoConnectionInTime,
@@ -45,7 +44,7 @@ impl Trouble {
     pub(super) fn in_body(status: StatusCode, error: reqwest::Error) -> Self {
         match error.is_timeout() {
             true => Self::Endless(status),
-            false => Self::Cut(status, with_causes(&error.without_url())),
+            false => Self::Cut(status, cause(&error)),
         }
     }
 
@@ -64,7 +63,8 @@ impl Trouble {
                 "Nothing answers here: check the host and the port, and whether the server runs."
             }
             Self::NoConnectionInTime => {
-                "Nothing answers here: check the host and the port. A firewall may drop what is sent."
+                "Nothing answers here: check the host and the port. A firewall may drop what is sent, or a server without\n\
+                 TLS waits for a URL that begins with http://."
             }
             Self::Tls(_) => {
                 "If the certificate is of a private authority, name that with --ca-file; --insecure accepts any.\n\
@@ -108,6 +108,19 @@ impl Display for Trouble {
             }
         }
     }
+}
+
+/// Returns what is below the levels of an error that say no more than that a request failed.
+fn cause(error: &reqwest::Error) -> String {
+    let mut level: &dyn StdError = error;
+    while let Some(source) = level.source() {
+        let text = level.to_string();
+        if !text.starts_with("error ") && !text.starts_with("client error") {
+            break;
+        }
+        level = source;
+    }
+    with_causes(level)
 }
 
 /// Returns whether the cause of an error is TLS. An error of IO hides what it wraps from `source`.

@@ -4,6 +4,7 @@ mod bench;
 mod doctor;
 mod output;
 mod talk;
+mod tls;
 
 use std::net::SocketAddr;
 use std::process::{Output, Stdio};

@@ -267,4 +267,7 @@ async fn help_has_examples_and_exit_codes() {
     }
     let output = eio(b"", &["completions", "fish"]).await;
     assert!(stdout(&output).contains("complete -c eio"), "{output:?}");
+    let output = eio(b"", &["completions", "zsh"]).await;
+    let (before, _) = stdout(&output).split_once("_eio_commands").unwrap();
+    assert!(!before.contains(":url --"), "nothing but tasks: {before}");
 }
