@@ -2,15 +2,12 @@
 //! than allowed, and the peer can read the answers.
 #![no_main]
 
-use std::io;
-use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 
 use engineio_core::{DisconnectReason, Frame};
-use engineio_fuzz::Script;
+use engineio_fuzz::{Script, Wire};
 use engineio_websocket::{End, Received, Role, WebSocket};
 use libfuzzer_sys::fuzz_target;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 fuzz_target!(|data: &[u8]| {
     let mut script = Script::new(data);
@@ -143,71 +140,6 @@ impl Setup {
         let again = self.read(&wire.written, parts);
         assert_eq!(again.outcome.frames, frames);
         assert_eq!(again.outcome.reason, DisconnectReason::TransportClose);
-    }
-}
-
-/// One end of a connection: bytes that come in parts, and what was written.
-struct Wire<'a> {
-    unread: &'a [u8],
-    /// The sizes of the parts, over and over; without any, all comes at once.
-    parts: &'a [u8],
-    part: usize,
-    /// The next part is still on its way.
-    waits: bool,
-    written: Vec<u8>,
-}
-
-impl<'a> Wire<'a> {
-    const fn new(unread: &'a [u8], parts: &'a [u8]) -> Self {
-        Self {
-            unread,
-            parts,
-            part: 0,
-            waits: false,
-            written: Vec::new(),
-        }
-    }
-}
-
-impl AsyncRead for Wire<'_> {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        _: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let this = self.get_mut();
-        if std::mem::take(&mut this.waits) {
-            return Poll::Pending;
-        }
-        let mut len = this.unread.len().min(buffer.remaining());
-        if !this.parts.is_empty() {
-            len = len.min(usize::from(this.parts[this.part % this.parts.len()]).max(1));
-            this.part += 1;
-            this.waits = true;
-        }
-        let (part, rest) = this.unread.split_at(len);
-        buffer.put_slice(part);
-        this.unread = rest;
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl AsyncWrite for Wire<'_> {
-    fn poll_write(
-        self: Pin<&mut Self>,
-        _: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        self.get_mut().written.extend_from_slice(bytes);
-        Poll::Ready(Ok(bytes.len()))
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
     }
 }
 

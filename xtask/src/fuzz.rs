@@ -26,6 +26,7 @@ pub(crate) const TARGETS: &[&str] = &[
     "jsonp_body",
     "open_packet",
     "websocket_frames",
+    "packet_stream",
     "server_session",
     "client_session",
     "service",
