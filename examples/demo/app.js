@@ -12,13 +12,26 @@ const MAX_EVENTS = 60;
 const $ = (id) => document.getElementById(id);
 const body = document.body;
 const calm = matchMedia("(prefers-reduced-motion: reduce)");
-const NAMES = { polling: "Polling", websocket: "WebSocket", none: "Connecting" };
+const NAMES = { polling: "Polling", websocket: "WebSocket", webtransport: "WebTransport", none: "Connecting" };
 const EXPLAIN = {
   upgrade: "Begins with long-polling, which gets through everywhere, and moves to a WebSocket once a probe has shown that it works.",
   polling: "Stays on HTTP long-polling: one request waits for news, another one carries each ping.",
   websocket: "Goes straight to a WebSocket and saves the first round trips, but fails where a proxy does not let it pass.",
 };
 const MODES = { upgrade: ["polling", "websocket"], polling: ["polling"], websocket: ["websocket"] };
+
+// The hash of the certificate, if the server listens for WebTransport and the browser knows it.
+const certificate = "WebTransport" in window && body.dataset.certificate;
+const webtransport = {};
+if (certificate) {
+  const value = Uint8Array.from(certificate.match(/../g), (digits) => parseInt(digits, 16));
+  webtransport.serverCertificateHashes = [{ algorithm: "sha-256", value }];
+  MODES.upgrade.push("webtransport");
+  MODES.webtransport = ["webtransport"];
+  EXPLAIN.upgrade = "Begins with long-polling, and moves to WebTransport, or else to a WebSocket, once a probe has shown that it works.";
+  EXPLAIN.webtransport = "Goes straight to WebTransport, over QUIC, but fails where UDP does not get through.";
+  $("mode-webtransport").hidden = $("legend-webtransport").hidden = false;
+}
 
 let socket = null;
 let mode = "upgrade";
@@ -30,7 +43,7 @@ let nextPing = 1;
 const unanswered = new Map(); // n → { sent, series }
 const points = []; // { t, ms, series }, oldest first
 const marks = []; // { t, label }: moments shown in the chart
-const history = { polling: [], websocket: [] }; // for comparing the two
+const history = { polling: [], websocket: [], webtransport: [] }; // for comparing them
 
 // ---- connecting -----------------------------------------------------------------
 
@@ -46,13 +59,14 @@ function connect() {
   setTransport("none");
   resetRail();
   $("explain").textContent = EXPLAIN[mode];
-  note("start", { upgrade: "Connecting", polling: "Connecting, polling only", websocket: "Connecting, WebSocket only" }[mode]);
+  note("start", mode === "upgrade" ? "Connecting" : `Connecting, ${mode === "polling" ? "polling" : NAMES[mode]} only`);
 
-  const mine = new EngineSocket("engine.io/", { transports: MODES[mode] });
+  const mine = new EngineSocket("engine.io/", { transports: MODES[mode], webtransport });
   const on = (type, react) => mine.on(type, (detail) => mine === socket && react(detail));
   socket = mine;
 
   let probedAt = 0;
+  let better = MODES[mode].at(-1); // the transport that is tried
   on("open", ({ sid }) => {
     openedAt = performance.now();
     const took = ms(openedAt - startedAt);
@@ -68,26 +82,30 @@ function connect() {
     if (mine.transport === "polling" && mode === "upgrade") step("probe", "doing");
     ping();
   });
-  on("probe", () => {
+  on("probe", ({ transport }) => {
+    better = transport;
+    aim(better);
+    step("probe", "doing");
     probedAt = performance.now();
-    note("polling", "Probing a WebSocket");
+    note("polling", `Probing ${better === "websocket" ? "a WebSocket" : NAMES[better]}`);
   });
   on("upgrading", () => {
     step("probe", "done");
-    step("websocket", "doing");
-    note("websocket", `Probe answered in ${ms(performance.now() - probedAt)} ms`);
+    step(better, "doing");
+    note(better, `Probe answered in ${ms(performance.now() - probedAt)} ms`);
   });
   on("upgrade", () => {
-    setTransport("websocket", true);
+    setTransport(better, true);
     showNodes();
-    step("websocket", "done");
-    note("websocket", `Upgraded after ${ms(performance.now() - startedAt)} ms`);
-    mark("WebSocket");
+    step(better, "done");
+    note(better, `Upgraded after ${ms(performance.now() - startedAt)} ms`);
+    mark(NAMES[better]);
   });
-  on("upgradeError", ({ error }) => {
+  on("upgradeError", ({ transport, error }) => {
+    aim(transport);
     step("probe", "failed");
-    step("websocket", "skip");
-    note("lost", `Upgrade failed (${error}), staying on polling`);
+    step(transport, "skip");
+    note("lost", `Upgrade failed (${error}), polling goes on`);
   });
   on("message", receive);
   on("close", ({ reason, description }) => {
@@ -181,9 +199,10 @@ function compare() {
     median[series] = quantile(values.slice().sort((a, b) => a - b), 0.5);
     $(`median-${series}`).textContent = `${ms(median[series])} ms`;
   }
-  if (!median.polling || !median.websocket) return;
-  const ratio = median.polling / median.websocket;
-  $("verdict").textContent = ratio > 1.05 ? `WebSocket is ${ratio.toFixed(1)}× quicker` : "";
+  const [quickest] = ["websocket", "webtransport"].filter((name) => median[name]).sort((a, b) => median[a] - median[b]);
+  if (!median.polling || !quickest) return;
+  const ratio = median.polling / median[quickest];
+  $("verdict").textContent = ratio > 1.05 ? `${NAMES[quickest]} is ${ratio.toFixed(1)}× quicker` : "";
 }
 
 // In a cluster the id of a session ends with the name of the node that owns it, and each node that answers says its name
@@ -246,7 +265,15 @@ function setTransport(transport, upgraded = false) {
   $("transport").textContent = transport === "none" && body.dataset.state === "reconnecting" ? "Offline" : NAMES[transport];
 }
 
+// The last step is the transport that the connection is to come to.
+function aim(transport) {
+  const last = $("rail").lastElementChild;
+  last.dataset.step = transport;
+  last.firstChild.textContent = NAMES[transport];
+}
+
 function resetRail() {
+  aim(mode === "polling" ? "websocket" : MODES[mode].at(-1));
   for (const item of $("rail").children) {
     const planned = item.dataset.step === "handshake" || (item.dataset.step === "probe" ? mode === "upgrade" : MODES[mode].includes(item.dataset.step));
     item.dataset.status = planned ? "todo" : "skip";
@@ -286,7 +313,7 @@ let pointer = null; // where the mouse is over the chart
 
 function readColors() {
   const style = getComputedStyle(document.documentElement);
-  for (const name of ["card", "line", "soft", "ink", "polling", "websocket"]) {
+  for (const name of ["card", "line", "soft", "ink", "polling", "websocket", "webtransport"]) {
     colors[name] = style.getPropertyValue(`--${name}`).trim();
   }
   colors.font = getComputedStyle(body).fontFamily;

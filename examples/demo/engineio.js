@@ -5,15 +5,20 @@
 //   socket.on("message", (data) => …);          // string or ArrayBuffer
 //   socket.on("close", ({ reason }) => …);
 //
-// It begins with HTTP long-polling, which works everywhere, and moves to a
-// WebSocket as soon as one is known to work. Reconnecting is left to the caller.
+// It begins with HTTP long-polling, which works everywhere, and moves to
+// WebTransport or a WebSocket as soon as one is known to work. Reconnecting is
+// left to the caller.
 //
-// Events: open {sid, upgrades} · probe · upgrading · upgrade · upgradeError {error}
-//         message (data) · close {reason, description}
+// Events: open {sid, upgrades} · probe {transport} · upgrading · upgrade
+//         upgradeError {transport, error} · message (data) · close {reason, description}
+
+import { PacketStream } from "./webtransport.js";
 
 const SEPARATOR = "\x1e"; // between the packets of one polling body
 const CONNECT_TIMEOUT = 20_000; // until the handshake is answered
 const UPGRADE_TIMEOUT = 10_000; // until a probe has either succeeded or failed
+const FIRST_TRY = 1_000; // the same while there is another transport to try
+const UPGRADES = ["webtransport", "websocket"]; // in this order
 const CLOSE_TIMEOUT = 3_000; // until an orderly close is cut short
 
 const utf8 = new TextEncoder();
@@ -32,14 +37,15 @@ function toPollingText(packet) {
 
 export class EngineSocket extends EventTarget {
   state = "opening"; // → "open" → "closing" → "closed"
-  transport; // "polling" or "websocket"
+  transport; // "polling", "websocket" or "webtransport"
   sid = null;
 
   #url;
   #transports;
   #queue = []; // strings, or Uint8Array for binary messages
   #maxPayload = Infinity;
-  #ws = null; // the WebSocket once it is the transport
+  #webtransport; // the options of `new WebTransport`
+  #ws = null; // the WebSocket, or what has its interface, once it is the transport
   #polling = false; // a GET is in flight
   #posting = false; // a POST is in flight
   #paused = false; // between `3probe` and `5`: nothing new may start on polling
@@ -51,10 +57,11 @@ export class EngineSocket extends EventTarget {
   #deadline = Infinity;
   #heartbeat = 0;
 
-  constructor(path = "/engine.io/", { transports = ["polling", "websocket"] } = {}) {
+  constructor(path = "/engine.io/", { transports = ["polling", "websocket"], webtransport = {} } = {}) {
     super();
     this.#url = new URL(path, document.baseURI);
     this.#transports = transports;
+    this.#webtransport = webtransport;
     this.transport = transports[0];
     this.#watch(CONNECT_TIMEOUT, "transport error");
     // A page that goes away says so, otherwise the server would keep a dead
@@ -63,7 +70,7 @@ export class EngineSocket extends EventTarget {
     addEventListener("pagehide", () => this.#leave(), { signal });
     addEventListener("offline", () => isLoopback || this.#finish("transport close", "network connection lost"), { signal });
     if (this.transport === "polling") this.#poll();
-    else this.#adopt(new WebSocket(this.#endpoint("websocket")));
+    else this.#adopt(this.#connect(this.transport));
   }
 
   /** Calls `listener(detail)` for every such event. Returns the socket, for chaining. */
@@ -148,8 +155,9 @@ export class EngineSocket extends EventTarget {
     this.state = "open";
     this.#watch(this.#heartbeat, "ping timeout");
     this.#emit("open", { sid: hello.sid, upgrades: hello.upgrades });
-    const wanted = this.transport === "polling" && this.#transports.includes("websocket");
-    if (wanted && hello.upgrades?.includes("websocket") && this.state === "open") this.#probe();
+    if (this.transport !== "polling" || this.state !== "open") return;
+    const wanted = UPGRADES.filter((name) => this.#transports.includes(name) && hello.upgrades?.includes(name));
+    this.#probe(wanted.filter((name) => name !== "webtransport" || PacketStream.isSupported));
   }
 
   // ---- writing ---------------------------------------------------------------
@@ -244,16 +252,23 @@ export class EngineSocket extends EventTarget {
     else this.#upgrade?.commit();
   }
 
-  // ---- websocket -------------------------------------------------------------
+  // ---- websocket and webtransport --------------------------------------------
 
-  // Tries a WebSocket beside the running polling session:
+  #connect(transport) {
+    if (transport === "websocket") return new WebSocket(this.#endpoint(transport));
+    return new PacketStream(this.#endpoint(transport), this.sid, this.#webtransport);
+  }
+
+  // Tries a better transport beside the running polling session, and the next
+  // one if it fails:
   //   → 2probe   ← 3probe   wait until polling is at rest   → 5
   // Up to the `5` everything can be called off, and polling goes on as if
   // nothing had happened. While polling comes to rest, messages wait in the
   // queue: whatever has been posted has been acknowledged, and whatever has not
   // been posted goes out after the `5`. So nothing is lost, doubled or reordered.
-  #probe() {
-    const ws = new WebSocket(this.#endpoint("websocket"));
+  #probe([transport, ...others]) {
+    if (!transport) return;
+    const ws = this.#connect(transport);
     ws.binaryType = "arraybuffer";
     const stop = () => {
       clearTimeout(timer);
@@ -267,25 +282,27 @@ export class EngineSocket extends EventTarget {
       if (ws.readyState === WebSocket.CONNECTING) ws.onopen = () => ws.close();
       else ws.close();
       if (this.state === "closed") return;
-      if (error) this.#emit("upgradeError", { error });
       this.#poll();
       this.#flush();
+      if (!error) return;
+      this.#emit("upgradeError", { transport, error });
+      if (this.state === "open") this.#probe(others);
     };
     const commit = () => {
       if (!this.#paused) return;
-      if (ws.readyState !== WebSocket.OPEN) return cancel("websocket closed");
+      if (ws.readyState !== WebSocket.OPEN) return cancel(`${transport} closed`);
       stop();
       ws.send("5");
-      this.transport = "websocket";
+      this.transport = transport;
       this.#adopt(ws);
       this.#emit("upgrade");
       this.#flush();
     };
-    const timer = setTimeout(() => cancel("timed out"), UPGRADE_TIMEOUT);
+    const timer = setTimeout(() => cancel("timed out"), others.length ? FIRST_TRY : UPGRADE_TIMEOUT);
     this.#upgrade = { cancel, commit };
     ws.onopen = () => {
       ws.send("2probe");
-      this.#emit("probe");
+      this.#emit("probe", { transport });
     };
     ws.onmessage = ({ data }) => {
       if (data !== "3probe" || this.#paused) return cancel("unexpected answer");
@@ -293,7 +310,7 @@ export class EngineSocket extends EventTarget {
       this.#emit("upgrading");
       this.#quiet(); // the server releases a parked GET with a noop
     };
-    ws.onerror = ws.onclose = () => cancel("websocket failed");
+    ws.onerror = ws.onclose = () => cancel(`${transport} failed`);
   }
 
   #adopt(ws) {
@@ -301,8 +318,8 @@ export class EngineSocket extends EventTarget {
     ws.binaryType = "arraybuffer";
     ws.onmessage = ({ data }) => this.#receive(data);
     ws.onclose = ({ code }) => {
-      if (this.state === "opening") this.#finish("transport error", "websocket failed");
-      else this.#finish("transport close", `websocket closed with code ${code}`);
+      if (this.state === "opening") this.#finish("transport error", `${this.transport} failed`);
+      else this.#finish("transport close", `${this.transport} closed with code ${code}`);
     };
   }
 
@@ -339,6 +356,10 @@ export class EngineSocket extends EventTarget {
 
   #endpoint(transport) {
     const url = new URL(this.#url);
+    if (transport === "webtransport") {
+      url.protocol = "https:";
+      return url; // no query: the session is named in the first packet
+    }
     if (transport === "websocket") url.protocol = url.protocol === "https:" ? "wss:" : "ws:";
     url.searchParams.set("EIO", "4");
     url.searchParams.set("transport", transport);

@@ -1,8 +1,8 @@
 // Drives the demo page in a real browser:
 //
-//   node demo.mjs --url http://127.0.0.1:3000/ [--out DIR] [--chromium PATH]
+//   node demo.mjs --url http://127.0.0.1:3000/ --webtransport http://127.0.0.1:3001/ [--out DIR] [--chromium PATH]
 //
-// With `--out`, pictures of the page are put there.
+// The second server is a demo with `--webtransport`. With `--out`, pictures of the page are put there.
 
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
@@ -13,12 +13,13 @@ import { assert, check, launch, LIMIT, main } from "./support.mjs";
 const { values: options } = parseArgs({
   options: {
     url: { type: "string" },
+    webtransport: { type: "string" },
     out: { type: "string" },
     chromium: { type: "string", default: "/usr/bin/chromium" },
   },
 });
-if (!options.url) {
-  console.error("usage: node demo.mjs --url URL [--out DIR] [--chromium PATH]");
+if (!options.url || !options.webtransport) {
+  console.error("usage: node demo.mjs --url URL --webtransport URL [--out DIR] [--chromium PATH]");
   process.exit(2);
 }
 if (options.out) mkdirSync(options.out, { recursive: true });
@@ -48,7 +49,7 @@ const points = (page) => page.locator("#chart").getAttribute("data-points").then
 
 // Everything a page must not do: log errors, throw, or have requests fail.
 // `expected` is set while the test itself breaks something.
-function watch(page, name) {
+function watch(page, name, url) {
   const log = { complaints: [], expected: false, console: [], post: [], sockets: [] };
   const complain = (text) => log.expected || log.complaints.push(`${name}: ${text}`);
   page.on("console", (message) => {
@@ -59,7 +60,7 @@ function watch(page, name) {
   page.on("response", (response) => response.status() >= 400 && complain(`${response.request().method()} ${response.url()} answered ${response.status()}`));
   page.on("request", (request) => {
     if (request.method() === "POST") log.post.push(request.url());
-    const foreign = new URL(request.url()).origin !== new URL(options.url).origin && !request.url().startsWith("data:");
+    const foreign = new URL(request.url()).origin !== new URL(url).origin && !request.url().startsWith("data:");
     if (foreign) complain(`asks for the external ${request.url()}`);
   });
   page.on("websocket", (ws) => {
@@ -71,12 +72,12 @@ function watch(page, name) {
   return log;
 }
 
-async function open(browser, name, settings = {}, hash = "") {
+async function open(browser, name, settings = {}, hash = "", url = options.url) {
   const context = await browser.newContext({ viewport: { width: 1280, height: 800 }, ...settings });
   context.setDefaultTimeout(LIMIT);
   const page = await context.newPage();
-  const log = watch(page, name);
-  const response = await page.goto(new URL(hash, options.url).href, { waitUntil: "load", timeout: LIMIT });
+  const log = watch(page, name, url);
+  const response = await page.goto(new URL(hash, url).href, { waitUntil: "load", timeout: LIMIT });
   assert(response.ok(), `${options.url} answered ${response.status()}`);
   return { page, log };
 }
@@ -95,6 +96,7 @@ async function run(browser) {
   await check("two pages open and move to websocket", async () => {
     one = await open(browser, "first page");
     await until(one.page, "the first page to be on websocket", isOpen, "websocket");
+    assert(await one.page.getByRole("radio", { name: /webtransport/i }).isHidden(), "a transport is offered that the server does not have");
     two = await open(browser, "second page", { colorScheme: "dark" });
     await until(two.page, "the second page to be on websocket", isOpen, "websocket");
   });
@@ -266,21 +268,101 @@ async function run(browser) {
   });
 }
 
+async function runWebTransport(browser) {
+  const visits = [];
+  const visit = async (name, settings, hash) => {
+    visits.push(await open(browser, name, settings, hash, options.webtransport));
+    return visits.at(-1);
+  };
+
+  await check("webtransport: two pages move there, with every step shown", async () => {
+    for (const [name, settings] of [["third page", {}], ["fourth page", { colorScheme: "dark" }]]) {
+      const { page, log } = await visit(name, settings);
+      await until(page, "webtransport", isOpen, "webtransport");
+      assert(log.sockets.length === 0, "a websocket was opened too");
+      const steps = await page.$$eval("#rail li", (items) => items.map((item) => `${item.firstChild.textContent} ${item.dataset.status}`).join());
+      assert(steps === "Handshake done,Polling done,Probe done,WebTransport done", `steps are ${steps}`);
+      assert((await page.locator("#transport").textContent()) === "WebTransport", "the transport is not named");
+    }
+  });
+  const [one, two] = visits;
+  if (!two) return;
+
+  await check("webtransport: messages go both ways, and the chart gets points", async () => {
+    const texts = ["hello over QUIC", "Grüße, 電話 ☎️", "x".repeat(500)];
+    for (const text of texts) {
+      await one.page.fill("#message", text);
+      await one.page.press("#message", "Enter");
+      for (const { page } of [two, one]) {
+        await until(page, "the message", (wanted) => document.querySelector("#messages li:last-child .text")?.textContent === wanted, text);
+      }
+    }
+    await until(one.page, "20 points", () => document.querySelector("#chart").dataset.series === "webtransport" && document.querySelector("#chart").dataset.points >= 20);
+    for (const [{ page }, name] of [[one, "webtransport-light"], [two, "webtransport-dark"]]) {
+      await settle(page);
+      await fits(page);
+      await shoot(page, name);
+    }
+  });
+
+  await check("webtransport only: connects without any polling", async () => {
+    const polls = one.log.post.length;
+    await one.page.getByRole("radio", { name: /webtransport/i }).check({ force: true });
+    await until(one.page, "webtransport", () => document.body.dataset.mode === "webtransport" && document.body.dataset.state === "open");
+    const before = Number(await one.page.locator("#chart").getAttribute("data-latest"));
+    await until(one.page, "4 more points", (n) => document.querySelector("#chart").dataset.latest >= n, before + 4);
+    assert(await one.page.evaluate(isOpen, "webtransport"), "left webtransport");
+    assert(one.log.post.length === polls, "something was posted");
+    await until(two.page, "#clients to be 2", () => document.querySelector("#clients").textContent === "2");
+  });
+
+  await check("webtransport: the other transports work beside it", async () => {
+    for (const name of ["websocket", "polling"]) {
+      await one.page.locator(`#mode [value="${name}"]`).check({ force: true });
+      await until(one.page, name, isOpen, name);
+    }
+    await until(two.page, "#clients to be 2", () => document.querySelector("#clients").textContent === "2");
+  });
+
+  await check("webtransport: a phone shows it too", async () => {
+    const { page } = await visit("phone on webtransport", { viewport: { width: 390, height: 844 }, deviceScaleFactor: 2, hasTouch: true, isMobile: true }, "#webtransport");
+    await until(page, "webtransport", isOpen, "webtransport");
+    await until(page, "20 points", () => document.querySelector("#chart").dataset.points >= 20);
+    await fits(page);
+    await shoot(page, "webtransport-phone");
+    await page.setViewportSize({ width: 320, height: 640 });
+    await fits(page);
+  });
+
+  await check("webtransport: no console errors, and pages that leave are noticed promptly", async () => {
+    visits.forEach(noFindings);
+    await two.page.context().close();
+    await until(one.page, "#clients to be 2", () => document.querySelector("#clients").textContent === "2", null, 3_000);
+  });
+  for (const { page } of visits) await page.context().close();
+}
+
 // Lets short animations end, for the sake of the pictures.
 const settle = (page) => page.waitForTimeout(700);
 
 // No sideways scrolling, and no text cut off by its own box.
 async function fits(page) {
-  const { wide, cut } = await page.evaluate(() => {
+  const { wide, cut, out } = await page.evaluate(() => {
+    const right = (box) => box.getBoundingClientRect().right;
     const root = document.documentElement;
-    const boxes = document.querySelectorAll("h1, .pill, .name, dt, dd, .rail li, .segmented span, #send, .legend li");
+    const boxes = document.querySelectorAll("h1, .pill, .name, dt, dd, .rail li, .transport, .segmented span, #send, .legend li");
     return {
       wide: root.scrollWidth - root.clientWidth,
       cut: [...boxes].filter((box) => box.scrollWidth > box.clientWidth + 1 && box.clientWidth).map((box) => box.textContent.trim()),
+      out: [...document.querySelectorAll(".segmented label")].filter((box) => right(box) > right(box.parentElement)).map((box) => box.textContent.trim()),
     };
   });
   assert(wide <= 0, `the page is ${wide} px too wide`);
   assert(cut.length === 0, `cut off: ${cut.join(", ")}`);
+  assert(out.length === 0, `beyond its box: ${out.join(", ")}`);
 }
 
-await main(async (track) => run(track(await launch(options.chromium))));
+await main(async (track) => {
+  await run(track(await launch(options.chromium)));
+  await runWebTransport(track(await launch(options.chromium, { quic: true })));
+});

@@ -73,12 +73,16 @@ pub(super) fn run(workspace: &Workspace, host: &str) -> Result<()> {
     // Another port than that of the page, so another origin.
     let with_udp = ["--webtransport", "127.0.0.1:0", "--origins", "any"];
     let with_udp = [&on_host[..], &with_udp].concat();
+    let demo_with_udp = [&on_host[..], &["--webtransport"]].concat();
     let guarded = ["--origins", "http://app.example.test", "--cookie", "io"];
     let guarded = [&on_host[..], &guarded].concat();
     let drives = [
         Drive {
             test: "demo.mjs",
-            servers: &[("--url", "demo", &on_host)],
+            servers: &[
+                ("--url", "demo", &on_host),
+                ("--webtransport", "demo", &demo_with_udp),
+            ],
         },
         Drive {
             test: "transports.mjs",

@@ -17,13 +17,13 @@ use tokio::signal::unix::{SignalKind, signal};
 use tower::util::{MapResponse, MapResponseLayer};
 use warp::{Filter, Reply};
 
-/// Path, type and text of what the page consists of.
-const ASSETS: [(&str, &str, &str); 4] = [
-    (
-        "/",
-        "text/html; charset=utf-8",
-        include_str!("../../../demo/index.html"),
-    ),
+/// The page, without the hash of a certificate.
+pub(crate) const PAGE: &str = include_str!("../../../demo/index.html");
+
+/// Path, type and text of a part of the page.
+type Asset = (&'static str, &'static str, &'static str);
+
+const ASSETS: [Asset; 4] = [
     (
         "/style.css",
         "text/css",
@@ -39,7 +39,17 @@ const ASSETS: [(&str, &str, &str); 4] = [
         "text/javascript",
         include_str!("../../../demo/engineio.js"),
     ),
+    (
+        "/webtransport.js",
+        "text/javascript",
+        include_str!("../../../demo/webtransport.js"),
+    ),
 ];
+
+/// Returns what the page consists of.
+fn assets(page: &'static str) -> impl Iterator<Item = Asset> {
+    std::iter::once(("/", "text/html; charset=utf-8", page)).chain(ASSETS)
+}
 
 /// The grace period for clients to fetch queued messages at shutdown.
 const GRACE: Duration = Duration::from_secs(2);
@@ -48,6 +58,7 @@ const GRACE: Duration = Duration::from_secs(2);
 pub(crate) async fn run(
     host: &str,
     listener: TcpListener,
+    page: &'static str,
     server: Server,
     cluster: Option<Cluster>,
 ) -> io::Result<()> {
@@ -59,7 +70,7 @@ pub(crate) async fn run(
     };
     match host {
         "axum" => {
-            let app = app()
+            let app = app(page)
                 .layer(EngineIoLayer::new(server))
                 .layer(MapResponseLayer::new(named(cookie)));
             let listener = listener.tap_io(|stream| {
@@ -70,20 +81,23 @@ pub(crate) async fn run(
                 .await
         }
         "hyper" => {
-            let service = EngineIoService::with_inner(server, app());
+            let service = EngineIoService::with_inner(server, app(page));
             let service = MapResponse::new(service, named(cookie));
             engineio_tower::serve(listener, service)
                 .with_graceful_shutdown(leave)
                 .await
         }
         "warp" => {
-            let service = engineio_warp::layer(server, warp::path::full().and_then(asset));
+            let service = engineio_warp::layer(
+                server,
+                warp::path::full().and_then(move |path| asset(page, path)),
+            );
             let service = MapResponse::new(service, named(cookie));
             engineio_warp::serve(listener, service)
                 .with_graceful_shutdown(leave)
                 .await
         }
-        "actix" => actix(listener.into_std()?, server, cookie, leave).await,
+        "actix" => actix(listener.into_std()?, page, server, cookie, leave).await,
         other => Err(io::Error::new(
             io::ErrorKind::InvalidInput,
             format!("unknown host {other}; expected axum, actix, warp or hyper"),
@@ -107,19 +121,18 @@ fn named<B>(cookie: Option<HeaderValue>) -> impl Fn(Response<B>) -> Response<B> 
     }
 }
 
-fn app() -> Router {
-    ASSETS
-        .into_iter()
-        .fold(Router::new(), |app, (path, kind, text)| {
-            let headers = [(CONTENT_TYPE, kind), (CACHE_CONTROL, "no-cache")];
-            app.route(path, get(async move || (headers, text)))
-        })
+fn app(page: &'static str) -> Router {
+    assets(page).fold(Router::new(), |app, (path, kind, text)| {
+        let headers = [(CONTENT_TYPE, kind), (CACHE_CONTROL, "no-cache")];
+        app.route(path, get(async move || (headers, text)))
+    })
 }
 
-async fn asset(path: warp::path::FullPath) -> Result<impl Reply, warp::Rejection> {
-    let asset = ASSETS
-        .into_iter()
-        .find(|(known, ..)| *known == path.as_str());
+async fn asset(
+    page: &'static str,
+    path: warp::path::FullPath,
+) -> Result<impl Reply, warp::Rejection> {
+    let asset = assets(page).find(|(known, ..)| *known == path.as_str());
     let (_, kind, text) = asset.ok_or_else(warp::reject::not_found)?;
     let reply = warp::reply::with_header(text, CONTENT_TYPE, kind);
     Ok(warp::reply::with_header(reply, CACHE_CONTROL, "no-cache"))
@@ -127,6 +140,7 @@ async fn asset(path: warp::path::FullPath) -> Result<impl Reply, warp::Rejection
 
 async fn actix(
     listener: std::net::TcpListener,
+    page: &'static str,
     server: Server,
     cookie: Option<HeaderValue>,
     leave: impl Future<Output = ()> + 'static,
@@ -141,7 +155,7 @@ async fn actix(
         let app = App::new()
             .wrap(headers)
             .configure(engineio_actix::configure(&server));
-        ASSETS.into_iter().fold(app, |app, (path, kind, text)| {
+        assets(page).fold(app, |app, (path, kind, text)| {
             let respond = move || {
                 let mut response = HttpResponse::Ok();
                 response.content_type(kind);

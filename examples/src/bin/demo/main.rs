@@ -7,22 +7,27 @@
 //! Then open <http://127.0.0.1:5000/>, on several devices if you like (`--listen 0.0.0.0:5000`),
 //! on any host (`--host actix`).
 //!
+//! With `--webtransport` it serves WebTransport too, on the UDP port with the number of the TCP port, and the page moves
+//! there. The certificate is made at the start, and the page accepts it by its hash.
+//!
 //! As a node of a cluster (`--node a --node-listen 127.0.0.1:7000 --peers a=127.0.0.1:7000,b=127.0.0.1:7001`, or `--bus`)
 //! it also shows which node answers and which one owns the session.
 
 mod hosts;
 
+use std::io;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use engineio_axum::{Message, Server, Socket};
+use engineio_axum::{Message, Server, Socket, Transport};
 use engineio_cluster::Cluster;
 use engineio_examples::node::{self, NodeOptions};
+use engineio_webtransport::{Identity, WebTransport};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
 /// The server, and the cluster that it belongs to once it has started.
-fn server(cluster: Arc<OnceLock<Cluster>>) -> Server {
+fn server(webtransport: bool, cluster: Arc<OnceLock<Cluster>>) -> Server {
     let answer = move |socket: Socket, message: Message| {
         let cluster = Arc::clone(&cluster);
         async move {
@@ -44,12 +49,50 @@ fn server(cluster: Arc<OnceLock<Cluster>>) -> Server {
             }
         }
     };
-    Server::builder().on_message(answer).build()
+    let mut transports = vec![Transport::Polling, Transport::WebSocket];
+    if webtransport {
+        transports.push(Transport::WebTransport);
+    }
+    let builder = Server::builder().transports(transports);
+    builder.on_message(answer).build()
+}
+
+/// Binds the TCP port, and the UDP port with its number for WebTransport: there clients look for it, and pages are of the
+/// same origin.
+async fn bind(listen: &str, webtransport: bool) -> io::Result<(TcpListener, Option<WebTransport>)> {
+    loop {
+        let listener = TcpListener::bind(listen).await?;
+        if !webtransport {
+            return Ok((listener, None));
+        }
+        let identity = Identity::self_signed(["localhost", "127.0.0.1"]);
+        let identity = identity.map_err(io::Error::other)?;
+        match WebTransport::bind(listener.local_addr()?, identity).await {
+            Ok(udp) => return Ok((listener, Some(udp))),
+            // The system chooses a port that is free for TCP, and may not be for UDP.
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse && listen.ends_with(":0") => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// Returns the page, with the hash of the certificate that it is to accept.
+fn page(udp: Option<&WebTransport>) -> &'static str {
+    let Some(udp) = udp else {
+        return hosts::PAGE;
+    };
+    let hash = udp.identity().get().sha256();
+    let hash = hash.map(|byte| format!("{byte:02x}")).concat();
+    let certificate = format!("data-certificate=\"{hash}\"");
+    // Every host needs it as long as the program runs.
+    let page = hosts::PAGE.replace("data-certificate=\"\"", &certificate);
+    page.leak()
 }
 
 struct Options {
     host: String,
     listen: String,
+    webtransport: bool,
     node: NodeOptions,
 }
 
@@ -57,6 +100,7 @@ fn options() -> Result<Options, String> {
     let mut options = Options {
         host: "axum".into(),
         listen: "127.0.0.1:5000".into(),
+        webtransport: false,
         node: NodeOptions::default(),
     };
     let mut arguments = std::env::args().skip(1);
@@ -69,6 +113,7 @@ fn options() -> Result<Options, String> {
         match name.as_str() {
             "--host" => options.host = value()?,
             "--listen" => options.listen = value()?,
+            "--webtransport" => options.webtransport = true,
             option => options.node.set(option, value()?)?,
         }
     }
@@ -76,14 +121,15 @@ fn options() -> Result<Options, String> {
 }
 
 #[tokio::main]
-async fn main() -> std::io::Result<()> {
+async fn main() -> io::Result<()> {
     let options = options().unwrap_or_else(|mistake| {
-        let usage = "usage: demo [--host axum|actix|warp|hyper] [--listen ADDR:PORT]";
+        let usage =
+            "usage: demo [--host axum|actix|warp|hyper] [--listen ADDR:PORT] [--webtransport]";
         eprintln!("demo: {mistake}\n{usage} {}", node::USAGE);
         std::process::exit(2);
     });
     let cluster = Arc::new(OnceLock::new());
-    let server = server(Arc::clone(&cluster));
+    let server = server(options.webtransport, Arc::clone(&cluster));
     let node = options.node.start(&server).await?;
     if let Some(node) = &node {
         // Set only here.
@@ -101,8 +147,12 @@ async fn main() -> std::io::Result<()> {
         }
     });
 
-    let listener = TcpListener::bind(&options.listen).await?;
+    let (listener, udp) = bind(&options.listen, options.webtransport).await?;
+    let page = page(udp.as_ref());
+    if let Some(udp) = udp {
+        tokio::spawn(udp.serve(&server));
+    }
     println!("listening on http://{}", listener.local_addr()?);
     println!("open the page in a browser; press Ctrl-C to stop");
-    hosts::run(&options.host, listener, server, node).await
+    hosts::run(&options.host, listener, page, server, node).await
 }
