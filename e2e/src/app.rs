@@ -1,4 +1,4 @@
-//! The Engine.IO server of the scenarios, and what it tells about its clients.
+//! The Engine.IO server of the scenarios, and its reports about its clients.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -18,7 +18,7 @@ pub const MAX_PAYLOAD: usize = 300_000;
 /// Something that happened to a client.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Event {
-    /// It was let in.
+    /// It was accepted.
     Connected(Sid, Option<SocketAddr>),
     /// It moved to WebSocket.
     Upgraded(Sid),
@@ -45,21 +45,21 @@ impl Events {
         }
     }
 
-    /// Whether nothing has happened that was not looked at.
+    /// Whether there is no unread event.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 }
 
-/// A server that echoes, except for what `answer` knows, and what it tells.
+/// A server that echoes, except for the texts that `answer` knows, and its events.
 #[must_use]
 pub fn echo(configure: impl FnOnce(ServerBuilder) -> ServerBuilder) -> (Server, Events) {
     let (told, events) = unbounded_channel();
     (server(configure, told), Events(events))
 }
 
-/// Several of them, which tell what happens through one channel.
+/// Several of them, whose events go to one channel.
 #[must_use]
 pub fn echoes(
     count: usize,

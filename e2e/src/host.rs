@@ -30,7 +30,7 @@ pub trait Host {
     /// Whether a FIN while a poll waits ends the session at once. Otherwise the heartbeat ends it.
     const FIN_ENDS_POLL: bool = true;
 
-    /// How many of them make up a cluster; one alone is none.
+    /// The number of hosts that make up a cluster; 1 for a host without a cluster.
     const NODES: usize = 1;
 
     /// Whether it answers `Expect: 100-continue` with 100 before the server sees the request.
@@ -40,8 +40,8 @@ pub trait Host {
     fn start(server: Server) -> impl Future<Output = Running>;
 }
 
-/// A cluster of three hosts of one kind. Each connection of a client enters at any of them, as behind a load balancer
-/// without sticky sessions.
+/// A cluster of three hosts of one kind. Each connection of a client reaches an arbitrary one of them, as behind a load
+/// balancer without sticky sessions.
 #[derive(Debug)]
 pub struct ThreeOf<H>(PhantomData<H>);
 
@@ -65,9 +65,9 @@ pub type ThreeHyper = ThreeOf<Hyper>;
 
 type Stop = Box<dyn FnOnce() -> Pin<Box<dyn Future<Output = ()>>>>;
 
-/// A host that runs.
+/// A running host.
 pub struct Running {
-    /// Where it listens.
+    /// The address at which it listens.
     pub address: SocketAddr,
     stop: Option<Stop>,
 }
@@ -135,7 +135,7 @@ macro_rules! on_every_host {
     };
 }
 
-/// The same for one mounting of each kind of host, for what is too costly to be shown of all.
+/// The same for one mounting of each kind of host, for scenarios that are too costly to run on all.
 #[macro_export]
 macro_rules! on_one_host_of_each_kind {
     ($run:ident! $list:tt) => {

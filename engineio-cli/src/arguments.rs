@@ -40,7 +40,7 @@ Examples:
   eio --send-file photo.jpg https://example.com    send a file as a binary message
   eio --json -H 'Authorization: Bearer T' URL      check and indent JSON, with a header
   eio bench --clients 100 http://localhost:5000    measure a server that echoes
-  eio doctor https://example.com                   find out what a proxy does to it
+  eio doctor https://example.com                   diagnose the proxies in front of it
   eio completions bash > ~/.local/share/bash-completion/completions/eio
 
 On a terminal, lines that begin with a colon are commands (:help lists them), and lines are
@@ -50,7 +50,7 @@ Exit codes:
   0    success
   1    the server cannot be reached, the session ended with an error, or input was not sent
   2    wrong usage: an option, the URL, or a file that cannot be read
-  3    doctor found faults, or bench got back something else than every message once
+  3    doctor found faults, or bench did not get every message back exactly once
   130  the signal SIGINT; 143: SIGTERM; 141: the standard output was closed, as by `| head`
 
 RUST_LOG=engineio=debug logs the protocol.";

@@ -18,10 +18,10 @@ usage: cargo xtask check
        cargo xtask interop [--only js|python|browser|client|proxies] [--host axum|actix|warp|hyper|all]
                            [--every-version]
            the server against engine.io-client, python-engineio and Chromium; the client against engine.io,
-           python-engineio, engineioxide and ours, or against old versions of them too; both through nginx and HAProxy
+           python-engineio, engineioxide and our server, and optionally old versions; both through nginx and HAProxy
        cargo xtask interop --only protocol [--times N] [--busy] [--official DIR] [--host axum|actix|warp|hyper|all]
-           the cases of the official protocol suites of both revisions, N times in a row, beside a process that keeps a
-           processor busy; or the official suites themselves, from a copy of their directory
+           the cases of the official protocol suites of both revisions, N times in a row, while another process
+           keeps a processor busy; or the official suites themselves, from a copy of their directory
        cargo xtask trial [--part guides|frameworks|some-frameworks]
            the programs of the READMEs and guides as new users build them, from an empty directory; or those for other web
            frameworks in docs/HOSTS.md, or the first two of these
@@ -32,14 +32,14 @@ usage: cargo xtask check
        cargo xtask soak [--minutes N] [--seconds N] [--host axum|actix|warp|hyper|all]
            every host under mixed load for 15 s, counting every message; or one host, or longer
        cargo xtask cluster [--part bounded|whole|conversations] [--minutes N] [--seconds N]
-           clusters of processes over NATS and Redis, with faults, and a soak of 15 s over each, or longer; foreign
-           clients through nginx and HAProxy without stickiness
+           clusters of processes over NATS and Redis, with faults, and a soak test of 15 s over each, or longer;
+           third-party clients through nginx and HAProxy without stickiness
        cargo xtask tidy
            the rules of this workspace that no compiler checks
        cargo xtask lints
            format and clippy alone
        cargo xtask fetch
-           the foreign clients, servers and proxies that interop and trial need";
+           the third-party clients, servers and proxies that interop and trial need";
 
 #[derive(Debug, PartialEq)]
 pub(crate) enum Task {

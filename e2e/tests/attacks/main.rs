@@ -1,6 +1,7 @@
-//! Attacks over real sockets, on every host: a client does what none should, and the others notice nothing.
+//! Attacks over real sockets, on every host: one client misbehaves, and the other clients must not be affected.
 //!
-//! Every scenario is run by [`siege::withstand`], which holds a bystander on each transport against the server meanwhile.
+//! Every scenario is run by [`siege::withstand`], which keeps a well-behaved client (a bystander) connected on each
+//! transport meanwhile.
 
 mod bodies;
 mod bystander;

@@ -68,7 +68,7 @@ impl Verdict {
                     return self.error;
                 };
                 let message = format!(
-                    "{target} closed the session while it was sent a message in {len} bytes, and takes {limit} at most; \
+                    "{target} closed the session while a message in {len} bytes was being sent, and accepts {limit} at most; \
                      send smaller messages, or raise the server's limit"
                 );
                 Some(Error::new(ErrorKind::Refused, message))

@@ -58,8 +58,8 @@ fn certificate_advice(cause: &(dyn StdError + 'static)) -> Option<&'static str> 
     };
     Some(match error {
         Bad::UnknownIssuer => {
-            "nobody whom the client trusts has signed the certificate; give that of its issuer by `root_certificate`, or \
-             let the operating system verify it by `platform_verifier`"
+            "no authority that the client trusts has signed the certificate; give that of its issuer by `root_certificate`, \
+             or let the operating system verify it by `platform_verifier`"
         }
         Bad::Expired | Bad::ExpiredContext { .. } => {
             "the certificate has expired; renew it, and check the clock of this machine"

@@ -293,13 +293,13 @@ fn decompress(
 ) -> Result<Bytes, Error> {
     let Some((plain, outcome)) = unpack(encoding, &body, limit.saturating_add(1)) else {
         let message = format!(
-            "{attempt} was answered in the encoding {}, which was not asked for; switch it off in the server",
+            "{attempt} was answered in the encoding {}, which was not requested; switch it off in the server",
             excerpt(encoding.as_bytes())
         );
         return Err(Error::new(ErrorKind::Protocol, message));
     };
     if let Err(error) = outcome {
-        let message = format!("{attempt} was answered with compressed data that is broken");
+        let message = format!("{attempt} was answered with invalid compressed data");
         return Err(Error::new(ErrorKind::Protocol, message).with_source(error));
     }
     if plain.len() > limit {

@@ -4,7 +4,7 @@
 //! cargo run --release -p engineio-examples --bin echo -- --host axum --listen 127.0.0.1:3000
 //! ```
 //!
-//! Every message comes back unchanged. Seven texts are commands: `bcast:…` goes to all clients instead, including the
+//! Every message comes back unchanged. Six texts are commands: `bcast:…` goes to all clients instead, including the
 //! sender; `kick:SID` disconnects a client and is answered with `kicked SID true` or `false`; `close-me` disconnects
 //! the sender; `whoami` is answered with the session id; `empty-binary` is answered with an empty binary message;
 //! `watch` is answered with `watching N`, the number of clients, and from then on the sender gets `gone SID REASON` for
