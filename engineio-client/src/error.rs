@@ -85,6 +85,9 @@ pub enum ErrorKind {
     Closed,
     /// The application's [`Reconnect::renew`](crate::Reconnect::renew) failed or gave no answer in time.
     Renewal,
+    /// Code of the application panicked that the client had called: a handler, its connector or a stream of that, a closure
+    /// of its [`Reconnect`](crate::Reconnect), a metrics recorder or a log subscriber. The client is closed.
+    Panicked,
 }
 
 impl Error {
@@ -288,6 +291,7 @@ impl Error {
             ErrorKind::TooLarge => DisconnectReason::PayloadTooLarge,
             ErrorKind::Protocol => DisconnectReason::ParseError,
             ErrorKind::PingTimeout => DisconnectReason::PingTimeout,
+            ErrorKind::Panicked => DisconnectReason::HandlerPanic,
             _ => DisconnectReason::TransportError,
         }
     }

@@ -145,7 +145,7 @@
 //! | [`SlowConsumer`](DisconnectReason::SlowConsumer) | the server kept sending on a WebSocket but did not read: a ping or pong could not be written in time | yes |
 //! | [`ParseError`](DisconnectReason::ParseError) | the server sent something that is not Engine.IO | yes |
 //! | [`PayloadTooLarge`](DisconnectReason::PayloadTooLarge) | the server sent more than the client accepts | yes |
-//! | [`HandlerPanic`](DisconnectReason::HandlerPanic) | a handler panicked | – |
+//! | [`HandlerPanic`](DisconnectReason::HandlerPanic) | a handler panicked, or other code of the application that the client calls, such as a connector | yes |
 //!
 //! # Coming from python-engineio
 //!

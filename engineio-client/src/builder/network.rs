@@ -125,6 +125,8 @@ impl<M> ClientBuilder<M> {
     /// connection to the proxy. [`connect_timeout`](Self::connect_timeout) limits its time; after that, the future is
     /// dropped.
     ///
+    /// A panic of the service, or of a stream that it returned, closes the client, as a panic of a handler does.
+    ///
     /// The service is cloned for each connection. At most three are open at a time: a poll, a POST, and the WebSocket.
     ///
     /// # Examples

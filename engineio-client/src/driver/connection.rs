@@ -389,6 +389,10 @@ impl<'a> Connection<'a> {
 
     fn websocket_closed(&mut self, id: LinkId, reason: DisconnectReason, error: Option<Error>) {
         self.input(Input::LinkClosed(id, reason));
+        if reason == DisconnectReason::HandlerPanic {
+            // Code that has panicked is not called again, by polling either.
+            self.shared.lock().session.abort(reason);
+        }
         // An upgrade that failed is not why the session ends later.
         if self.shared.lock().session.closed().is_none() {
             self.upgrade_error = error;

@@ -7,9 +7,10 @@ mod socket;
 mod verdict;
 
 use std::future::Future;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
-use engineio_core::DisconnectReason;
+use futures_util::FutureExt;
 
 use self::sessions::sessions;
 use crate::clock::now;
@@ -17,7 +18,7 @@ use crate::handlers::Handlers;
 use crate::settings::Settings;
 use crate::shared::Shared;
 use crate::state::Phase;
-use crate::{Error, ErrorKind, meter};
+use crate::{Error, ErrorKind, TARGET, meter};
 
 /// Drives a client to its end. The handlers are `None` where another thread calls them.
 pub(crate) fn run(
@@ -39,14 +40,55 @@ pub(crate) fn run(
                 handlers.run(&shared).await;
             }
         };
+        let driving = async {
+            let sessions = AssertUnwindSafe(sessions(&shared, &mut settings)).catch_unwind();
+            if sessions.await.is_err() {
+                tracing::error!(target: TARGET, "code of the application panicked; the client is closed");
+                give_up(&shared, panic_error());
+                shared.enter(Phase::Finished);
+            }
+        };
         // Both in one task: what belongs to a client ends with it.
-        futures_util::future::join(sessions(&shared, &mut settings), handling).await;
+        futures_util::future::join(driving, handling).await;
         drop(guard);
     }
 }
 
-/// Ends the client however its task ends, so that nobody waits for it any more: the task may be dropped with its runtime,
-/// or panic with the application's connector.
+fn panic_error() -> Error {
+    let message = "code of the application panicked: its connector, a stream of that, a closure of its `Reconnect`, a \
+                   metrics recorder or a log subscriber; the client was closed";
+    Error::new(ErrorKind::Panicked, message)
+}
+
+/// Ends the client whose sessions are not driven any more, and hands what was not sent back.
+fn give_up(shared: &Shared, error: Error) {
+    let mut state = shared.lock();
+    let open_since = state.open_since.take();
+    if !state.phase().is_over() {
+        state.session.abort(error.reason());
+        let reason = state.session.closed();
+        // The end of a session that was told already stays as it is, and is the source.
+        state.reason = state.reason.or(reason);
+        state.error = Some(match state.error.take() {
+            Some(first) => error.with_source(first),
+            None => error,
+        });
+        if state.phase() == Phase::Connecting {
+            state.set_phase(Phase::Failed);
+        } else if let (Some(reason), Some(_)) = (reason, open_since) {
+            state.reason = Some(reason);
+            state.record_end(reason);
+        }
+    }
+    let ended = state.session.closed().zip(open_since);
+    let transport = state.session.transport();
+    drop(state);
+    if let Some((reason, since)) = ended {
+        meter::disconnected(transport, reason, now() - since);
+    }
+}
+
+/// Ends the client however its task ends, so that nobody waits for it any more: the task may be dropped with its runtime.
 struct TaskGuard {
     shared: Arc<Shared>,
     last_phase: Phase,
@@ -54,27 +96,8 @@ struct TaskGuard {
 
 impl Drop for TaskGuard {
     fn drop(&mut self) {
-        let mut state = self.shared.lock();
-        let open_since = state.open_since.take();
-        if !state.phase().is_over() {
-            state.session.abort(DisconnectReason::TransportError);
-            let reason = state.session.closed();
-            state.reason = reason;
-            let message = "the task of the client was stopped, by the end of its runtime or a panic of the connector, \
-                           or of a closure of its `Reconnect`, that it was given; connect again, in a runtime that lasts";
-            state.error = Some(Error::new(ErrorKind::Transport, message));
-            if state.phase() == Phase::Connecting {
-                state.set_phase(Phase::Failed);
-            } else if let (Some(reason), Some(_)) = (reason, open_since) {
-                state.record_end(reason);
-            }
-        }
-        let ended = state.session.closed().zip(open_since);
-        let transport = state.session.transport();
-        drop(state);
-        if let Some((reason, since)) = ended {
-            meter::disconnected(transport, reason, now() - since);
-        }
+        let message = "the task of the client was stopped by the end of its runtime; connect again, in a runtime that lasts";
+        give_up(&self.shared, Error::new(ErrorKind::Transport, message));
         self.shared.enter(self.last_phase);
     }
 }

@@ -74,6 +74,13 @@ impl Verdict {
                 Some(Error::new(ErrorKind::Refused, message))
             }
             Some(DisconnectReason::Client) if was_open => None,
+            Some(DisconnectReason::HandlerPanic) => {
+                let panic = |error: &Error| error.kind() == ErrorKind::Panicked;
+                Some(self.error.filter(panic).unwrap_or_else(|| {
+                    let message = "a handler of the application panicked; the client was closed";
+                    Error::new(ErrorKind::Panicked, message)
+                }))
+            }
             _ => self.error,
         }
     }

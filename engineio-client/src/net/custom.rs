@@ -1,12 +1,17 @@
-//! The application's connector, with its type erased.
+//! The application's connector and its streams, with their types forgotten and their panics caught.
 
 use std::fmt;
 use std::future::poll_fn;
+use std::io::{self, IoSlice};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
 
 use futures_core::future::BoxFuture;
+use futures_util::FutureExt;
 use http::Uri;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tower_service::Service;
 
 use super::stream::Stream;
@@ -20,6 +25,12 @@ trait Connect: Send + Sync {
     fn connect(&self, uri: Uri) -> BoxFuture<'static, Result<Stream, BoxError>>;
 }
 
+/// Code of the application panicked while it was asked for a connection or used one. Within the tasks of the HTTP library a
+/// panic would look like a connection that broke.
+#[derive(Debug, thiserror::Error)]
+#[error("the application's {0} panicked")]
+pub(super) struct Panicked(&'static str);
+
 /// Behind a lock, which is held only while the service is cloned: so a service need not be `Sync`.
 struct Erased<S>(Mutex<S>);
 
@@ -31,17 +42,24 @@ where
     S::Future: Send + 'static,
 {
     fn connect(&self, uri: Uri) -> BoxFuture<'static, Result<Stream, BoxError>> {
-        let mut service = self
-            .0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone();
-        Box::pin(async move {
+        let cloned = catch_unwind(AssertUnwindSafe(|| {
+            let service = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            S::clone(&service)
+        }));
+        let connecting = async move {
+            let mut service = cloned.map_err(|_| Panicked("connector"))?;
             let ready = poll_fn(|cx| service.poll_ready(cx)).await;
             ready.map_err(Into::into)?;
             let io = service.call(uri).await.map_err(Into::into)?;
-            Ok(Stream::Custom(Box::new(io)))
-        })
+            Ok(Stream::Custom(CustomStream {
+                io: Box::new(io),
+                has_panicked: false,
+            }))
+        };
+        let guarded = AssertUnwindSafe(connecting).catch_unwind();
+        Box::pin(
+            guarded.map(|outcome| outcome.unwrap_or_else(|_| Err(Panicked("connector").into()))),
+        )
     }
 }
 
@@ -67,5 +85,73 @@ impl CustomConnector {
 impl fmt::Debug for CustomConnector {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("CustomConnector")
+    }
+}
+
+/// A stream that the application's connector made.
+trait Io: AsyncRead + AsyncWrite + Unpin + Send {}
+
+impl<T: AsyncRead + AsyncWrite + Unpin + Send> Io for T {}
+
+pub(crate) struct CustomStream {
+    io: Box<dyn Io>,
+    /// It is not called again, since the panic may have left it in any state.
+    has_panicked: bool,
+}
+
+impl CustomStream {
+    fn call<T>(
+        &mut self,
+        poll: impl FnOnce(Pin<&mut dyn Io>) -> Poll<io::Result<T>>,
+    ) -> Poll<io::Result<T>> {
+        if !self.has_panicked {
+            let io = Pin::new(&mut *self.io);
+            if let Ok(outcome) = catch_unwind(AssertUnwindSafe(|| poll(io))) {
+                return outcome;
+            }
+            self.has_panicked = true;
+        }
+        Poll::Ready(Err(io::Error::other(Panicked("stream"))))
+    }
+}
+
+impl AsyncRead for CustomStream {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        self.call(|io| io.poll_read(cx, buf))
+    }
+}
+
+impl AsyncWrite for CustomStream {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.call(|io| io.poll_write(cx, buf))
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.call(|io| io.poll_write_vectored(cx, bufs))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        let asked = catch_unwind(AssertUnwindSafe(|| self.io.is_write_vectored()));
+        asked.unwrap_or(false)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.call(|io| io.poll_flush(cx))
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.call(|io| io.poll_shutdown(cx))
     }
 }

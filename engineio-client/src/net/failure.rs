@@ -4,6 +4,7 @@ use std::error::Error as StdError;
 
 use super::attempt::Attempt;
 use super::connect::ConnectTimeout;
+use super::custom::Panicked;
 use crate::error::BoxError;
 use crate::{Error, ErrorKind};
 
@@ -16,8 +17,29 @@ pub(super) fn of_request(attempt: &Attempt, error: BoxError) -> Error {
     if is_connect {
         return of_connection(attempt, error);
     }
+    if is_panic(&*error) {
+        return panicked(attempt, error);
+    }
     let message = format!("{attempt} broke before it was answered; connect again");
     Error::new(ErrorKind::Transport, message).with_source(error)
+}
+
+/// Returns whether an error began with a panic of the application's code.
+pub(super) fn is_panic(error: &(dyn StdError + 'static)) -> bool {
+    causes(error).any(|cause| {
+        let io = cause.downcast_ref::<std::io::Error>();
+        // The source of an IO error is not the error in it, but that error's own source.
+        let inner = io.and_then(std::io::Error::get_ref);
+        cause.is::<Panicked>() || inner.is_some_and(|inner| is_panic(inner))
+    })
+}
+
+/// Describes a panic of the application's connector or of its stream.
+pub(super) fn panicked(what: impl std::fmt::Display, error: BoxError) -> Error {
+    let message = format!(
+        "{what} was given up: code of the application panicked; see the source of this error"
+    );
+    Error::new(ErrorKind::Panicked, message).with_source(error)
 }
 
 /// Describes the failure of a connection.
@@ -25,6 +47,9 @@ pub(super) fn of_connection(attempt: &Attempt, error: BoxError) -> Error {
     // The answer of a proxy.
     if let Some(error) = causes(&*error).find_map(|cause| cause.downcast_ref::<Error>()) {
         return error.clone();
+    }
+    if is_panic(&*error) {
+        return panicked(attempt, error);
     }
     if causes(&*error).any(|cause| cause.is::<ConnectTimeout>()) {
         let message = format!(

@@ -103,7 +103,8 @@ impl Http {
                     if body.is_none()
                         && kept > 0
                         && start.elapsed() < STALE_WITHIN
-                        && Activity::was_kept(&error) =>
+                        && Activity::was_kept(&error)
+                        && !failure::is_panic(&error) =>
                 {
                     kept -= 1;
                 }

@@ -8,14 +8,11 @@ use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
-/// A stream that the application's connector made.
-pub(crate) trait Io: AsyncRead + AsyncWrite + Unpin + Send {}
-
-impl<T: AsyncRead + AsyncWrite + Unpin + Send> Io for T {}
+use super::custom::CustomStream;
 
 pub(crate) enum Stream {
     Tcp(TcpStream),
-    Custom(Box<dyn Io>),
+    Custom(CustomStream),
     /// Over any other: through an `https` proxy, TLS lies in TLS.
     #[cfg(feature = "rustls-no-provider")]
     Tls(Box<tokio_rustls::client::TlsStream<Self>>),

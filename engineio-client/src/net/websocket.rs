@@ -221,8 +221,12 @@ fn closed_for_cause(frame: &CloseFrame) -> Option<Error> {
 }
 
 fn broke(error: std::io::Error) -> Ended {
-    let message = "the connection of the WebSocket broke; connect again";
-    let error = Error::new(ErrorKind::Transport, message).with_source(error);
+    let error = if failure::is_panic(&error) {
+        failure::panicked("the WebSocket", error.into())
+    } else {
+        let message = "the connection of the WebSocket broke; connect again";
+        Error::new(ErrorKind::Transport, message).with_source(error)
+    };
     (error.reason(), Some(error))
 }
 
