@@ -12,6 +12,8 @@ use http::{HeaderMap, StatusCode, response};
 
 use crate::net::attempt::Attempt;
 use crate::net::date::date;
+use crate::redirect::is_http;
+use crate::secrets::Secrets;
 use crate::target::without_secrets;
 
 pub(crate) type BoxError = Box<dyn StdError + Send + Sync>;
@@ -113,13 +115,13 @@ impl Error {
 
     /// Creates the error for an error status in the response to `attempt`.
     pub(crate) fn refused(attempt: &Attempt, head: response::Parts, body: Bytes) -> Self {
-        let shown = attempt.redact(&body);
-        let code = refusal_code(shown.as_bytes());
+        let secrets = attempt.secrets();
+        let code = refusal_code(&body, &secrets);
         let status = head.status;
         let answer = match &code {
-            Some((code, Some(message))) => format!("{status} and code {code}, \"{message}\""),
+            Some((code, Some(message))) => format!("{status} and code {code}, {message}"),
             Some((code, None)) => format!("{status} and code {code}"),
-            None => answer(status, &shown),
+            None => answer(status, &body, &secrets),
         };
         let code = code.map(|(code, _)| code);
         let advice = match (status.as_u16(), code) {
@@ -155,7 +157,7 @@ impl Error {
         body: Bytes,
     ) -> Self {
         let status = head.status;
-        let answer = answer(status, &attempt.redact(&body));
+        let answer = answer(status, &body, &attempt.secrets());
         let advice = match status.as_u16() {
             407 => PROXY_CREDENTIALS.to_owned(),
             502..=504 => format!("the proxy cannot reach {to}: check the host and the port"),
@@ -174,16 +176,26 @@ impl Error {
     pub(crate) fn redirect(attempt: &Attempt, head: response::Parts) -> Self {
         let status = head.status;
         let location = head.headers.get(LOCATION);
-        let to = location.map_or_else(
-            || "nowhere".to_owned(),
-            |to| {
-                let to = String::from_utf8_lossy(to.as_bytes());
-                excerpt(attempt.redact(without_secrets(&to).as_bytes()).as_bytes())
-            },
-        );
-        let message = format!(
-            "{attempt} was answered with {status} to {to}; connect to that URL instead, or allow it by `redirects`"
-        );
+        let location = location.map(|to| String::from_utf8_lossy(to.as_bytes()));
+        let (to, advice) = match &location {
+            None => (
+                "nowhere".to_owned(),
+                "the server should say where in `Location`",
+            ),
+            Some(to) => {
+                let advice = match is_http(to) {
+                    true => "connect to that URL instead, or allow it by `redirects`",
+                    false => {
+                        "that is no URL that a request can be made to: use http, https, ws or wss in the server"
+                    }
+                };
+                (
+                    attempt.secrets().excerpt(without_secrets(to).as_bytes()),
+                    advice,
+                )
+            }
+        };
+        let message = format!("{attempt} was answered with {status} to {to}; {advice}");
         Self::new(ErrorKind::Redirect, message).change(|inner| {
             inner.status = Some(status);
             inner.headers = head.headers;
@@ -300,32 +312,22 @@ impl Error {
 const PROXY_CREDENTIALS: &str = "the proxy asks for credentials: put them into the proxy's URL";
 
 /// Formats a status, with the beginning of the body if there is one.
-fn answer(status: StatusCode, body: &str) -> String {
+fn answer(status: StatusCode, body: &[u8], secrets: &Secrets) -> String {
     match body {
-        "" => status.to_string(),
-        body => format!("{status} and {}", excerpt(body.as_bytes())),
+        [] => status.to_string(),
+        body => format!("{status} and {}", secrets.excerpt(body)),
     }
 }
 
-/// Returns the code and the message of an Engine.IO refusal.
-fn refusal_code(body: &[u8]) -> Option<(u64, Option<String>)> {
+/// Returns the code of an Engine.IO refusal, and its message in quotes.
+fn refusal_code(body: &[u8], secrets: &Secrets) -> Option<(u64, Option<String>)> {
     let json: serde_json::Value = serde_json::from_slice(body).ok()?;
     let message = json.get("message").and_then(|message| message.as_str());
-    // The text is a stranger's and goes into one line of a log.
-    let message = message.map(|message| excerpt(message.as_bytes()));
-    let message = message.map(|quoted| quoted.trim_matches('"').to_owned());
+    let message = message.map(|message| secrets.excerpt(message.as_bytes()));
     let code = json.get("code")?;
     // engineioxide sends the number as a text.
     let code = code.as_u64().or_else(|| code.as_str()?.parse().ok())?;
     Some((code, message))
-}
-
-/// Returns the beginning of a text from the network, made safe for one line of a log.
-pub(crate) fn excerpt(bytes: &[u8]) -> String {
-    const SHOWN: usize = 120;
-    let text = String::from_utf8_lossy(&bytes[..bytes.len().min(SHOWN)]);
-    let more = if bytes.len() > SHOWN { "…" } else { "" };
-    format!("\"{}{more}\"", text.escape_debug())
 }
 
 impl fmt::Display for Error {

@@ -7,11 +7,29 @@ use crate::target::{Target, own_parameters};
 /// The relation between the target of a redirect and the original server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Move {
-    /// To the same scheme, host and port.
+    /// To an origin to which the secrets of the first one may go; see [`Origin::includes`](crate::origin::Origin::includes).
     Within,
-    /// From `http` to `https` on the same host.
-    Upgrade,
     Away,
+}
+
+/// Returns the scheme of a URL reference, if it has one, and the rest behind the colon (RFC 3986 § 3.1).
+fn split_scheme(reference: &str) -> Option<(&str, &str)> {
+    let (scheme, rest) = reference.split_once(':')?;
+    let is_char = |c: char| c.is_ascii_alphanumeric() || matches!(c, '+' | '-' | '.');
+    let is_scheme =
+        scheme.starts_with(|c: char| c.is_ascii_alphabetic()) && scheme.chars().all(is_char);
+    is_scheme.then_some((scheme, rest))
+}
+
+/// Returns whether a `Location` is a relative reference, or the beginning of a URL that this client can open.
+///
+/// A scheme without an authority, as in `javascript:x` and in `http:x`, is none: what RFC 3986 § 5.2.2 tolerates for the latter,
+/// and browsers do, is to read it as relative, which is a mistake of the server more often than its wish.
+pub(crate) fn is_http(location: &str) -> bool {
+    let known = ["http", "https", "ws", "wss"];
+    split_scheme(location).is_none_or(|(scheme, rest)| {
+        known.iter().any(|known| scheme.eq_ignore_ascii_case(known)) && rest.starts_with("//")
+    })
 }
 
 impl Target {
@@ -20,17 +38,21 @@ impl Target {
     ///
     /// A location on the same host that has no query keeps that of the application.
     pub(crate) fn moved(&self, location: &str, stamp: Option<&str>) -> Option<(Self, Move)> {
+        if !is_http(location) {
+            return None;
+        }
         let location = location.split('#').next().unwrap_or_default();
         let (location, query) = match location.split_once('?') {
             Some((location, query)) => (location, Some(query)),
             None => (location, None),
         };
-        let (origin, path) = match location.split_once("://") {
-            Some((scheme, rest)) => (Some(scheme), rest),
-            None => match location.strip_prefix("//") {
-                Some(rest) => (Some(self.scheme.as_str()), rest),
-                None => (None, location),
-            },
+        let (scheme, rest) = match split_scheme(location) {
+            Some((scheme, rest)) => (scheme, rest),
+            None => (self.scheme.as_str(), location),
+        };
+        let (origin, path) = match rest.strip_prefix("//") {
+            Some(rest) => (Some(scheme), rest),
+            None => (None, rest),
         };
         let mut to = self.clone();
         to.credentials = None;
@@ -49,13 +71,9 @@ impl Target {
         };
         to.path = without_dots(&path);
         to.path.parse::<PathAndQuery>().ok()?;
-        let is_same_host = to.authority.host() == self.authority.host();
-        let step = match (self.is_secure(), to.is_secure()) {
-            (false, true) if is_same_host => Move::Upgrade,
-            (before, after) if before == after && is_same_host && to.port() == self.port() => {
-                Move::Within
-            }
-            _ => Move::Away,
+        let step = match self.origin().includes(&to.origin()) {
+            true => Move::Within,
+            false => Move::Away,
         };
         if let Some(query) = query {
             let is_stamp = |pair: &&str| pair.split('=').next() == stamp;
@@ -66,11 +84,6 @@ impl Target {
             to.query.clear();
         }
         Some((to, step))
-    }
-
-    fn port(&self) -> u16 {
-        let default = if self.is_secure() { 443 } else { 80 };
-        self.authority.port_u16().unwrap_or(default)
     }
 }
 
@@ -106,12 +119,20 @@ mod tests {
         let mut from = Target::parse("http://h:81/a/b/?own=1").unwrap();
         from.append_query("more", "2");
         for (location, expected, step) in [
-            ("https://h/c/", "https://h/c/ own=1&more=2", Move::Upgrade),
+            ("https://h/c/", "https://h/c/ ", Move::Away),
+            ("https://H:444/c?x=1#f", "https://h:444/c x=1", Move::Away),
             (
-                "https://H:444/c?x=1#f",
-                "https://h:444/c x=1",
-                Move::Upgrade,
+                "http://h:81/to/http://x",
+                "http://h:81/to/http://x own=1&more=2",
+                Move::Within,
             ),
+            (
+                "/to/http://x:1/",
+                "http://h:81/to/http://x:1/ own=1&more=2",
+                Move::Within,
+            ),
+            ("./a:b", "http://h:81/a/b/a:b own=1&more=2", Move::Within),
+            ("http://h:/c", "http://h/c ", Move::Away),
             (
                 "http://u:pw@h:81",
                 "http://h:81/ own=1&more=2",
@@ -135,10 +156,30 @@ mod tests {
             assert_eq!(format!("{to} {}", to.query), expected, "{location}");
             assert_eq!(judged, step, "{location}");
         }
+        let plain = Target::parse("http://h/?own=1").unwrap();
+        for location in ["https://h/", "https://h:443/", "https://h:/"] {
+            let (to, step) = plain.moved(location, None).unwrap();
+            assert_eq!((&*to.query, step), ("own=1", Move::Within), "{location}");
+        }
         let secure = Target::parse("https://h/").unwrap();
         let (_, step) = secure.moved("http://h/engine.io/", None).unwrap();
         assert_eq!(step, Move::Away);
-        for location in ["ftp://h/", "http://", "https://h:x/", "http:///a", "/a b"] {
+        for location in [
+            "ftp://h/",
+            "http://",
+            "https://h:x/",
+            "http:///a",
+            "/a b",
+            "javascript:alert(1)",
+            "JavaScript://h/%0aalert(1)",
+            "data:text/html,x",
+            "mailto:a@h",
+            "file:///etc/passwd",
+            "http:x",
+            "http:/x",
+            "https:",
+            "x:y",
+        ] {
             assert!(from.moved(location, None).is_none(), "{location}");
         }
     }

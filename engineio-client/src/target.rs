@@ -10,6 +10,7 @@ use http::Uri;
 use http::uri::{Authority, PathAndQuery, Scheme};
 
 use crate::Error;
+use crate::origin::Origin;
 
 /// The path of a server when the URL does not name one.
 const DEFAULT_PATH: &str = "/engine.io/";
@@ -67,6 +68,8 @@ impl Target {
         };
         // Servers compare names as they are written, and engine.io-client and python-engineio send small letters.
         let host = host.to_ascii_lowercase();
+        // An empty port is that of the scheme (RFC 3986 § 3.2.3).
+        let host = host.strip_suffix(':').unwrap_or(&host);
         let authority: Authority = host.parse().map_err(|error: http::uri::InvalidUri| {
             Error::invalid(format!("the URL `{shown}` has no valid host")).with_source(error)
         })?;
@@ -99,8 +102,10 @@ impl Target {
             with_slash(&format!("/{path}"))
         };
         if path.contains(['?', '#']) || path.parse::<PathAndQuery>().is_err() {
+            let shown = path.split(['?', '#']).next().unwrap_or_default();
             return Err(Error::invalid(format!(
-                "`{path}` is not a path; percent-encode what is not allowed in one"
+                "`{}` is not a path; percent-encode what is not allowed in one, and give a query by `query`",
+                shown.escape_debug()
             )));
         }
         self.path = path;
@@ -144,9 +149,12 @@ impl Target {
         self.uri(Transport::Polling, None, None)
     }
 
-    /// Returns the host in lower case, an IPv6 address with its brackets.
-    pub(crate) fn host(&self) -> &str {
-        self.authority.host()
+    pub(crate) fn origin(&self) -> Origin {
+        Origin::new(
+            self.is_secure(),
+            self.authority.host(),
+            self.authority.port_u16(),
+        )
     }
 
     /// Builds the URI of a request; `stamp` is the name of the parameter that makes it unique.
@@ -206,13 +214,19 @@ impl std::fmt::Debug for Target {
     }
 }
 
-/// Returns a URL that may be logged: without credentials, query and fragment.
+/// Returns a URL that may be logged: without credentials, query and fragment. The URL may be a wrong one, with a password
+/// that has what should end the host.
 pub(crate) fn without_secrets(url: &str) -> String {
-    let url = url.split(['?', '#']).next().unwrap_or_default();
     let (scheme, rest) = url.split_at(url.find("://").map_or(0, |at| at + 3));
-    // The last one, since a password may have what should end the host.
-    let host = rest.rfind('@').map_or(0, |at| at + 1);
-    format!("{scheme}{}", &rest[host..])
+    let (shown, hidden) = rest.split_at(rest.find(['?', '#']).unwrap_or(rest.len()));
+    let shown = &shown[shown.rfind('@').map_or(0, |at| at + 1)..];
+    let (authority, path) = shown.split_at(shown.find('/').unwrap_or(shown.len()));
+    let port = authority.rsplit_once(':').map_or("", |(_, port)| port);
+    let is_port = authority.ends_with(']') || port.bytes().all(|byte| byte.is_ascii_digit());
+    if hidden.contains('@') && (path.is_empty() || !is_port) {
+        return format!("{scheme}…");
+    }
+    format!("{scheme}{shown}")
 }
 
 /// Returns a query without the protocol's own parameters, which a URL has that was copied from a browser: a server
@@ -289,6 +303,17 @@ mod tests {
     }
 
     #[test]
+    fn an_empty_port_is_that_of_the_scheme() {
+        let expected = "http://h/x/?EIO=4&transport=polling";
+        assert_eq!(uri("http://h:/x"), expected);
+        assert_eq!(uri("http://user:pw@h:/x"), expected);
+        assert_eq!(
+            uri("https://[::1]:"),
+            "https://[::1]/engine.io/?EIO=4&transport=polling"
+        );
+    }
+
+    #[test]
     fn the_path_is_the_servers_unless_the_url_names_one() {
         let expected = "http://h:5000/engine.io/?EIO=4&transport=polling";
         assert_eq!(uri("http://h:5000"), expected);
@@ -359,6 +384,9 @@ mod tests {
             "http://user:secret@h/ x",
             "http://user:a/secret@h/",
             "ws//user:secret@h",
+            "http://user:a#secret@h",
+            "http://user:b/secret?secret@h:x",
+            "http://user:secret/b?c@h:x",
         ] {
             let error = Target::parse(url).unwrap_err().to_string();
             assert!(!error.contains("secret"), "{error}");
@@ -383,6 +411,10 @@ mod tests {
         assert_eq!(target.to_string(), "http://h/mine/");
         target.strip_slash();
         assert_eq!(target.to_string(), "http://h/mine");
-        assert!(target.set_path("/a?b").is_err());
+        let error = target.set_path("/a?token=secret").unwrap_err().to_string();
+        assert!(
+            error.contains("`/a`") && !error.contains("secret"),
+            "{error}"
+        );
     }
 }

@@ -132,6 +132,41 @@ async fn a_redirect_elsewhere_is_followed_on_request_and_takes_no_secret_along()
 }
 
 #[tokio::test]
+async fn another_port_of_the_host_is_sent_no_secret_of_the_application() {
+    let neighbour = Server::start(|_, request| upgrading(request)).await;
+    let location = format!("{}/engine.io/", neighbour.url());
+    let server = Server::start(move |_, _| {
+        let headers = format!("location: {location}\r\nset-cookie: host=SHARED; Path=/\r\n");
+        Reply::With(302, headers.leak(), Vec::new())
+    })
+    .await;
+    let url = server.url().replace("://", "://user:SECRET@");
+    for transport in TRANSPORTS {
+        for has_jar in [true, false] {
+            let builder = || {
+                Client::builder(&url)
+                    .query("token", "SECRET")
+                    .header("x-api-key", "SECRET")
+                    .cookie("own", "SECRET")
+                    .cookies(has_jar)
+                    .transports([transport])
+            };
+            let error = in_time(builder().connect()).await.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Redirect);
+            let builder = builder().redirects(Redirects::Any);
+            in_time(in_time(builder.connect()).await.unwrap().close()).await;
+            let seen = format!("{:?}", neighbour.requests.lock().unwrap().drain(..));
+            assert!(
+                !seen.contains("SECRET") && !seen.contains("uthorization"),
+                "{seen}"
+            );
+            // A server's cookies are for all ports of its host (RFC 6265 § 8.5).
+            assert_eq!(seen.contains("host=SHARED"), has_jar, "{seen}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn redirects_that_lead_nowhere_are_errors() {
     let looping = Server::start(|number, _| to(302, &format!("/{number}"))).await;
     let error = in_time(Client::connect(&looping.url())).await.unwrap_err();
@@ -146,7 +181,7 @@ async fn redirects_that_lead_nowhere_are_errors() {
     let never = Client::builder(&looping.url()).redirects(Redirects::Never);
     let error = in_time(never.connect()).await.unwrap_err();
     assert_eq!(error.location(), Some("/6"));
-    for location in ["ftp://h/", ""] {
+    for location in ["ftp://h/", "javascript:alert(1)", "http:x", "data:,x", ""] {
         let server = Server::start(move |_, _| match location {
             "" => Reply::Body(302, Vec::new()),
             location => to(302, location),
@@ -155,6 +190,11 @@ async fn redirects_that_lead_nowhere_are_errors() {
         let error = in_time(Client::connect(&server.url())).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Redirect);
         assert_eq!(server.seen().len(), 1);
+        let advice = match location {
+            "" => "the server should say where",
+            _ => "no URL that a request can be made to",
+        };
+        assert!(error.to_string().contains(advice), "{error}");
     }
 }
 

@@ -11,6 +11,7 @@ use futures_util::SinkExt;
 use http::{HeaderMap, HeaderValue};
 use support::{OPEN, OPEN_POLLING, Reply, Request, Server, echo, in_time, ok, websocket};
 use tokio_tungstenite::tungstenite::Message as WsMessage;
+use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 
 const SID: &str = "sessionSECRETid";
 
@@ -155,6 +156,68 @@ async fn no_error_log_line_or_debug_output_shows_a_secret() {
             let open = format!("{}:{open}", open.len());
             Box::new(move |_, _| ok(&open))
         }),
+        ("an open packet that is wrapped for JSONP", {
+            let open = format!("___eio[0]({:?});", open);
+            Box::new(move |_, _| ok(&open))
+        }),
+        ("an open packet that is wrapped otherwise", {
+            let open = format!("<pre>0 {open}</pre>");
+            Box::new(move |_, _| ok(&open))
+        }),
+        ("an open packet of a text that is encoded again", {
+            let open = format!("{:?}", format!("{:?}", open));
+            Box::new(move |_, _| ok(&open))
+        }),
+        ("an answer that is no packet and repeats the request", {
+            Box::new(|_, request| ok(&repeat(request)))
+        }),
+        ("one that repeats it where the text is cut", {
+            Box::new(|_, _| ok(&format!("{}querySECRET/token", "x".repeat(110))))
+        }),
+        ("one that replaces a cookie and repeats it", {
+            let set = "set-cookie: session=newSECRETvalue; Path=/\r\n";
+            Box::new(move |_, request| {
+                let old = request.header("cookie").unwrap_or_default();
+                Reply::With(200, set, format!("{old} newSECRETvalue").into_bytes())
+            })
+        }),
+        ("one that repeats a password in clear text", {
+            Box::new(|_, _| ok("urlSECRETpassword is wrong"))
+        }),
+        ("an encoding that repeats a header", {
+            let encoding = "content-encoding: headerSECRETkey\r\n";
+            Box::new(move |_, _| Reply::With(200, encoding, b"x".to_vec()))
+        }),
+        ("a redirect whose path repeats a header", {
+            let location = "location: /headerSECRETkey/\r\n";
+            Box::new(move |number, _| match number {
+                0 => Reply::With(302, location, Vec::new()),
+                _ => Reply::Body(403, Vec::new()),
+            })
+        }),
+        (
+            "a WebSocket that is closed with a reason that repeats a header",
+            {
+                let (open, refused) = (open.clone(), Arc::new(Mutex::new(false)));
+                Box::new(move |_, request| match request.is_websocket() {
+                    true => {
+                        *refused.lock().unwrap() = true;
+                        websocket(|mut socket| async move {
+                            let reason = format!("{}headerSECRETkey", "x".repeat(108));
+                            let frame = CloseFrame {
+                                code: 1008.into(),
+                                reason: reason.into(),
+                            };
+                            let _ = socket.close(Some(frame)).await;
+                            echo(socket).await;
+                        })
+                    }
+                    false if request.is_handshake() => ok(&open),
+                    false if *refused.lock().unwrap() => ok("1"),
+                    false => ok("6"),
+                })
+            },
+        ),
         ("a poll that is refused", {
             let open = open_polling.clone();
             Box::new(move |_, request| match request.is_handshake() {
@@ -190,7 +253,11 @@ async fn no_error_log_line_or_debug_output_shows_a_secret() {
         let error = match in_time(builder.connect()).await {
             Ok(client) => {
                 is_clean(&format!("{client:?} {:?}", client.handle()));
+                in_time(client.settled()).await;
                 in_time(client.wait()).await;
+                if let Some(error) = client.upgrade_error() {
+                    is_clean(&shown(&error));
+                }
                 client.disconnect_error()
             }
             Err(error) => Some(error),
@@ -304,4 +371,54 @@ async fn the_cookies_of_a_proxy_do_not_go_to_the_server() {
     let client = in_time(builder.connect()).await.unwrap();
     in_time(client.close()).await;
     assert_eq!(server.seen()[1].header("cookie"), None);
+}
+
+#[tokio::test]
+async fn what_a_stranger_hears_by_a_redirect_is_not_shown_either() {
+    let stranger = Server::start(|_, request| Reply::Body(403, repeat(request).into_bytes())).await;
+    let port = stranger.port;
+    for transport in [Transport::Polling, Transport::WebSocket] {
+        let server = Server::start(move |_, request| {
+            let key = request.header("x-api-key").unwrap();
+            let location = format!("location: http://127.0.0.1:{port}/{key}/?a={key}\r\n");
+            Reply::With(302, location.leak(), Vec::new())
+        })
+        .await;
+        let lines = Lines::default();
+        let _log = tracing::subscriber::set_default(lines.clone());
+        let builder = builder(&server.url()).transports([transport]);
+        let error = in_time(builder.redirects(Redirects::Any).connect())
+            .await
+            .unwrap_err();
+        assert_eq!(error.status(), Some(403), "{error}");
+        is_clean(&shown(&error));
+        is_clean(&lines.0.lock().unwrap());
+    }
+}
+
+#[tokio::test]
+async fn a_closing_frame_that_repeats_the_session_id_or_a_token_is_shown_without_it() {
+    let open = OPEN_POLLING.replace("\"abc\"", &format!("{SID:?}"));
+    let server = Server::start(move |_, _| {
+        let open = open.clone();
+        websocket(move |mut socket| async move {
+            socket.send(WsMessage::text(open)).await.unwrap();
+            let frame = CloseFrame {
+                code: 1008.into(),
+                reason: format!("{SID} with querySECRET/token \u{202e}").into(),
+            };
+            let _ = socket.close(Some(frame)).await;
+            echo(socket).await;
+        })
+    })
+    .await;
+    let builder = builder(&server.url()).transports([Transport::WebSocket]);
+    let client = in_time(builder.connect()).await.unwrap();
+    in_time(client.wait()).await;
+    let error = client.disconnect_error().unwrap();
+    is_clean(&shown(&error));
+    assert!(
+        error.to_string().contains(r#""… with … \u{202e}""#),
+        "{error}"
+    );
 }

@@ -3,7 +3,9 @@
 
 mod support;
 
+use std::path::Path;
 use std::pin::Pin;
+use std::process::Stdio;
 use std::sync::{Arc, Mutex};
 
 use engineio_client::rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -443,6 +445,196 @@ fn asking(authority: &Authority) -> Authority {
         identity: authority.identity.clone(),
         server: (authority.server.0.clone(), authority.server.1.clone_key()),
         acceptor: TlsAcceptor::from(Arc::new(config)),
+    }
+}
+
+#[tokio::test]
+async fn a_redirect_from_http_to_https_keeps_the_headers() {
+    let authority = authority(false);
+    let secure = tls_server(authority.acceptor.clone()).await;
+    let plain = Server::start(|_, _| {
+        Reply::With(308, "location: https://localhost/moved/\r\n", Vec::new())
+    })
+    .await;
+    let ports = (plain.port, secure.port);
+    let connector = tower::service_fn(move |uri: http::Uri| {
+        // Both have the default port.
+        assert_eq!(uri.port(), None);
+        let port = match uri.scheme_str() {
+            Some("https") => ports.1,
+            _ => ports.0,
+        };
+        TcpStream::connect(("127.0.0.1", port))
+    });
+    for transport in TRANSPORTS {
+        let builder = Client::builder("http://user:pw@localhost/?room=1")
+            .header("x-key", "kept")
+            .cookie("own", "kept")
+            .connector(connector)
+            .root_certificate(authority.root.as_bytes())
+            .transports([transport]);
+        let client = in_time(builder.connect()).await.unwrap();
+        client.send("a").await.unwrap();
+        in_time(client.close()).await;
+        let mut seen = secure.requests.lock().unwrap();
+        assert!(!seen.is_empty());
+        for request in seen.drain(..) {
+            assert!(request.target.starts_with("/moved/?room=1&"), "{request:?}");
+            assert_eq!(request.header("x-key"), Some("kept"));
+            assert_eq!(request.header("cookie"), Some("own=kept"));
+            assert_eq!(request.header("authorization"), Some("Basic dXNlcjpwdw=="));
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_redirect_to_another_host_or_port_is_not_shown_the_clients_certificate() {
+    let asking = asking(&authority(true));
+    let shown = Arc::<Mutex<Vec<(u16, bool)>>>::default();
+    let start = |reply: fn(&Request, u16) -> Reply, to: u16| {
+        let (acceptor, shown) = (asking.acceptor.clone(), Arc::clone(&shown));
+        type Accepted = Pin<Box<dyn Future<Output = Option<Box<dyn Io>>> + Send>>;
+        Server::start_on(
+            move |_, request| reply(request, to),
+            move |tcp| -> Accepted {
+                let (acceptor, shown) = (acceptor.clone(), Arc::clone(&shown));
+                Box::pin(async move {
+                    let port = tcp.local_addr().unwrap().port();
+                    let tls = acceptor.accept(tcp).await.ok()?;
+                    let is_known = tls.get_ref().1.peer_certificates().is_some();
+                    shown.lock().unwrap().push((port, is_known));
+                    Some(Box::new(tls) as Box<dyn Io>)
+                })
+            },
+        )
+    };
+    let stranger = start(|request, _| either(request), 0).await;
+    for host in ["localhost", "other.example"] {
+        let redirect = |request: &Request, to: u16| {
+            let host = request.header("x-to").unwrap();
+            let location = format!("location: https://{host}:{to}/\r\n");
+            Reply::With(302, location.leak(), Vec::new())
+        };
+        let home = start(redirect, stranger.port).await;
+        for transport in TRANSPORTS {
+            let builder = Client::builder(&format!("https://localhost:{}", home.port))
+                .header("x-to", host)
+                .resolve("other.example", ([127, 0, 0, 1], 0).into())
+                .danger_accept_invalid_hostnames(true)
+                .root_certificate(asking.root.as_bytes())
+                .client_identity(asking.identity.as_bytes())
+                .redirects(engineio_client::Redirects::Any)
+                .transports([transport]);
+            in_time(in_time(builder.connect()).await.unwrap().close()).await;
+            let shown: Vec<_> = shown.lock().unwrap().drain(..).collect();
+            assert!(shown.len() >= 2, "{shown:?}");
+            for (port, is_known) in shown {
+                assert_eq!(is_known, port == home.port, "{host}");
+            }
+        }
+    }
+}
+
+/// Runs `openssl` in a directory; `None` where there is no such program.
+fn openssl(dir: &Path, arguments: &str) -> Option<()> {
+    let mut command = std::process::Command::new("openssl");
+    match command.current_dir(dir).args(arguments.split(' ')).output() {
+        Ok(output) => {
+            let error = String::from_utf8_lossy(&output.stderr);
+            assert!(output.status.success(), "openssl {arguments}: {error}");
+            Some(())
+        }
+        Err(error) => {
+            assert_eq!(error.kind(), std::io::ErrorKind::NotFound, "{error}");
+            None
+        }
+    }
+}
+
+/// Starts a server of `openssl` that answers every GET with a page, and returns its port.
+async fn openssl_server(dir: &Path) -> (tokio::process::Child, u16) {
+    let arguments =
+        "s_server -accept 127.0.0.1:0 -cert cert.pem -key key.pem -www -cipher DEFAULT@SECLEVEL=0";
+    let mut server = tokio::process::Command::new("openssl")
+        .current_dir(dir)
+        .args(arguments.split(' '))
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(server.stdout.take().unwrap()).lines();
+    let port = async {
+        while let Some(line) = lines.next_line().await.unwrap() {
+            if let Some(address) = line.strip_prefix("ACCEPT ") {
+                let (_, port) = address.rsplit_once(':').unwrap();
+                return port.trim().parse().unwrap();
+            }
+        }
+        panic!("openssl accepts no connections");
+    };
+    let port = in_time(port).await;
+    tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
+    (server, port)
+}
+
+#[tokio::test]
+async fn certificates_of_openssl_that_rustls_cannot_read_are_accepted_on_request_only() {
+    let dir = std::env::temp_dir().join(format!("engineio-openssl-{}", std::process::id()));
+    std::fs::create_dir_all(&dir).unwrap();
+    let request = "req -new -nodes -keyout key.pem -out csr.pem -subj /CN=localhost -newkey";
+    let sign = "x509 -req -in csr.pem -signkey key.pem -out cert.pem -days 2";
+    let version_1 = |key: &str| vec![format!("{request} {key}"), sign.to_owned()];
+    let extension =
+        "-addext subjectAltName=DNS:localhost -addext 1.2.3.4=critical,ASN1:UTF8String:x";
+    for (what, commands) in [
+        ("version 1", version_1("rsa:2048")),
+        ("version 1 and a short key", version_1("rsa:1024")),
+        (
+            "an unknown critical extension",
+            vec![format!(
+                "req -x509 -nodes -keyout key.pem -out cert.pem -days 2 -subj /CN=localhost -newkey rsa:2048 {extension}"
+            )],
+        ),
+    ] {
+        if commands
+            .iter()
+            .any(|command| openssl(&dir, command).is_none())
+        {
+            eprintln!("not tried: there is no `openssl`");
+            break;
+        }
+        let (_server, port) = openssl_server(&dir).await;
+        for transport in TRANSPORTS {
+            let builder =
+                || Client::builder(&format!("https://localhost:{port}")).transports([transport]);
+            let careless = builder().danger_accept_invalid_certificates(true);
+            let error = in_time(careless.connect()).await.unwrap_err();
+            // TLS worked, and what answers is no Engine.IO server.
+            let kinds = [ErrorKind::Protocol, ErrorKind::Refused];
+            assert!(kinds.contains(&error.kind()), "{what}: {error:?}");
+            let error = in_time(builder().connect()).await.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Connect, "{what}: {error:?}");
+            assert!(
+                error.to_string().contains("the certificate"),
+                "{what}: {error}"
+            );
+        }
+    }
+    std::fs::remove_dir_all(&dir).unwrap();
+}
+
+#[tokio::test]
+async fn options_for_tls_that_cannot_be_used_are_reported_for_an_http_url_too() {
+    // A redirect may lead to `https`.
+    let builder = || Client::builder("http://127.0.0.1:1");
+    for builder in [
+        builder().root_certificate(b"no certificate"),
+        builder().client_identity(b"no certificate"),
+    ] {
+        let error = in_time(builder.connect()).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Invalid, "{error}");
     }
 }
 

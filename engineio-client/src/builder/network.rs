@@ -71,7 +71,8 @@ impl NetworkOptions {
         #[cfg(feature = "rustls-no-provider")]
         let security = {
             let tls = Tls::new(self.tls);
-            if needs_tls {
+            // A redirect may lead to `https`, even if nothing needs it now.
+            if needs_tls || tls.has_material() {
                 tls.check()?;
             }
             match self.is_secured {
@@ -98,7 +99,7 @@ impl NetworkOptions {
             proxies: self.proxies,
             security,
             timeout: self.connect_timeout,
-            home: target.host().trim_matches(['[', ']']).to_owned(),
+            home: target.origin(),
         }))
     }
 }

@@ -72,8 +72,11 @@ impl<'a> Connection<'a> {
         }
     }
 
-    pub(super) fn into_verdict(self) -> Verdict {
-        self.verdict
+    /// Returns the error to report for the session that has ended, or `None` if one of the sides closed it in good order.
+    pub(super) fn into_error(self, session: &Session, was_open: bool) -> Option<Error> {
+        let secrets = self.route.secrets(Some(session));
+        let place = self.route.place(&secrets);
+        self.verdict.into_error(session, was_open, &place, &secrets)
     }
 
     /// Makes as much progress as it can; ready when the session is over and the WebSocket has been closed.
@@ -199,7 +202,11 @@ impl<'a> Connection<'a> {
     /// Returns the error for an upgrade that has just failed.
     fn upgrade_failure(&mut self, session: &Session) -> Error {
         let error = self.upgrade_error.take();
-        error.unwrap_or_else(|| upgrade_failure(session.probe_failure(), self.settings))
+        error.unwrap_or_else(|| {
+            let place = self.route.place(&self.route.secrets(Some(session)));
+            let limit = self.settings.session.upgrade_timeout;
+            upgrade_failure(session.probe_failure(), &place, limit)
+        })
     }
 
     fn act(&mut self, output: Output, session: &mut Session) {
@@ -361,7 +368,8 @@ impl<'a> Connection<'a> {
                     (reads, is_closing) = look(&state.session);
                 }
                 Poll::Ready(Err(end)) => {
-                    ended = Some(end);
+                    let route = &self.route;
+                    ended = Some(end.describe(|| route.secrets(Some(&shared.lock().session))));
                     break;
                 }
                 Poll::Pending => break,

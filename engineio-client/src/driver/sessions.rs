@@ -162,11 +162,10 @@ async fn pause(shared: &Shared, until: impl Future<Output = ()>) -> bool {
 async fn session(shared: &Arc<Shared>, settings: &Settings) -> Outcome {
     let mut connection = Connection::new(shared, settings);
     poll_fn(|cx| connection.poll(cx)).await;
-    let verdict = connection.into_verdict();
     let mut state = shared.lock();
     let open_since = state.open_since.take();
     let was_open = open_since.is_some();
-    let error = verdict.into_error(&state.session, was_open, &settings.route.target);
+    let error = connection.into_error(&state.session, was_open);
     let reason = state
         .session
         .closed()

@@ -9,7 +9,7 @@ use engineio_core::driver::Budget;
 use engineio_core::{DisconnectReason, Frame, LinkId};
 use tokio::time::{Instant, Sleep};
 
-use crate::net::websocket::{Ended, WebSocket};
+use crate::net::websocket::{Closed, Ended, WebSocket};
 
 /// The time limit for the server's part of the closing handshake.
 const CLOSE_HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(1);
@@ -95,7 +95,7 @@ impl Socket {
     pub(super) fn poll_frame(
         &mut self,
         cx: &mut Context<'_>,
-    ) -> Poll<Result<Option<Frame>, Ended>> {
+    ) -> Poll<Result<Option<Frame>, Closed>> {
         self.websocket.poll_frame(cx)
     }
 

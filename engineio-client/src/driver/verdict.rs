@@ -1,13 +1,13 @@
 //! The error that says why a session ended. Of several causes the first one wins.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use engineio_core::DisconnectReason;
 use engineio_core::client::{Fault, ProbeFailure, Session};
 use serde_json::{Deserializer, Map, Value};
 
-use crate::error::excerpt;
-use crate::settings::Settings;
-use crate::target::Target;
+use crate::secrets::Secrets;
 use crate::{Error, ErrorKind};
 
 /// The evidence, collected while the session runs.
@@ -34,10 +34,11 @@ impl Verdict {
         self,
         session: &Session,
         was_open: bool,
-        target: &Target,
+        target: &str,
+        secrets: &Secrets,
     ) -> Option<Error> {
         if let Some(fault) = session.fault() {
-            return Some(self.fault(fault, was_open, target));
+            return Some(self.fault(fault, was_open, target, secrets));
         }
         match session.closed() {
             Some(DisconnectReason::PingTimeout) => {
@@ -86,10 +87,10 @@ impl Verdict {
     }
 
     /// Returns the error for invalid data from the server, which ended the session.
-    fn fault(&self, fault: &Fault, was_open: bool, target: &Target) -> Error {
+    fn fault(&self, fault: &Fault, was_open: bool, target: &str, secrets: &Secrets) -> Error {
         let answer = match &*self.first_answer {
             [] => String::new(),
-            answer => format!(" ({})", excerpt(without_sid(answer).as_bytes())),
+            answer => format!(" ({})", secrets.excerpt(without_sid(answer).as_bytes())),
         };
         let (kind, advice) = match fault {
             Fault::OpenTimeout => (
@@ -118,11 +119,13 @@ impl Verdict {
 }
 
 /// Returns the error for an upgrade that failed without one of the network.
-pub(super) fn upgrade_failure(failure: Option<ProbeFailure>, settings: &Settings) -> Error {
-    let target = &settings.route.target;
+pub(super) fn upgrade_failure(
+    failure: Option<ProbeFailure>,
+    target: &str,
+    limit: Duration,
+) -> Error {
     match failure {
         Some(ProbeFailure::Timeout) => {
-            let limit = settings.session.upgrade_timeout;
             let message = format!(
                 "the upgrade to WebSocket at {target} was not complete after {limit:?}; check that the proxies in between \
                  pass WebSockets on, or raise `upgrade_timeout`"

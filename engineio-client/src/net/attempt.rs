@@ -3,11 +3,10 @@
 use std::fmt;
 use std::sync::Arc;
 
-use http::header::COOKIE;
 use http::{HeaderMap, Method, Uri};
 
-/// The length in bytes of the shortest value that is removed. A shorter one is not a secret, and may be part of any word.
-const MIN_SECRET_LEN: usize = 4;
+use super::headers::Headers;
+use crate::secrets::Secrets;
 
 /// A request that was sent. It is formatted only if it fails.
 #[derive(Clone, Debug)]
@@ -16,22 +15,36 @@ pub(crate) struct Attempt {
     uri: Uri,
     is_websocket: bool,
     headers: Arc<HeaderMap>,
+    /// Those of earlier requests, which a redirect or a cookie may repeat.
+    former: Arc<Secrets>,
 }
 
 impl Attempt {
-    pub(crate) fn new(method: Method, uri: &Uri, headers: &Arc<HeaderMap>) -> Self {
+    pub(crate) fn new(method: Method, uri: &Uri, headers: &Headers) -> Self {
         Self {
             method,
             uri: uri.clone(),
             is_websocket: false,
-            headers: Arc::clone(headers),
+            headers: Arc::clone(headers.own()),
+            former: Arc::clone(headers.former()),
         }
     }
 
-    pub(crate) fn websocket(uri: &Uri, headers: &Arc<HeaderMap>) -> Self {
+    pub(crate) fn websocket(uri: &Uri, headers: &Headers) -> Self {
         Self {
             is_websocket: true,
             ..Self::new(Method::GET, uri, headers)
+        }
+    }
+
+    /// Creates the description of a request for a tunnel, with all of its headers.
+    pub(crate) fn tunnel(proxy: &Uri, headers: HeaderMap) -> Self {
+        Self {
+            method: Method::CONNECT,
+            uri: proxy.clone(),
+            is_websocket: false,
+            headers: headers.into(),
+            former: Arc::default(),
         }
     }
 
@@ -42,44 +55,11 @@ impl Attempt {
         Self { headers, ..self }
     }
 
-    /// Returns the text of a response without the secrets of the request: the session id, tokens, and cookies.
-    pub(crate) fn redact(&self, answer: &[u8]) -> String {
-        let mut text = String::from_utf8_lossy(answer).into_owned();
-        for secret in self.secrets() {
-            if text.contains(&secret) {
-                text = text.replace(&secret, "…");
-            }
-        }
-        text
-    }
-
-    /// Returns the secrets, the longest first, because one may be part of another.
-    fn secrets(&self) -> Vec<String> {
-        let query = self.uri.query().unwrap_or_default();
-        let decoded = form_urlencoded::parse(query.as_bytes());
-        let decoded = decoded.filter(|(name, _)| name != "transport" && name != "EIO");
-        let decoded = decoded.map(|(_, value)| value.into_owned());
-        // A response may also repeat a value as it was encoded in the URL.
-        let encoded = query.split('&').filter_map(|pair| {
-            let (name, value) = pair.split_once('=')?;
-            (name != "transport" && name != "EIO").then(|| value.to_owned())
-        });
-        let mut secrets: Vec<String> = decoded.chain(encoded).collect();
-        for (name, value) in self
-            .headers
-            .iter()
-            .filter(|(_, value)| value.is_sensitive())
-        {
-            let value = String::from_utf8_lossy(value.as_bytes());
-            let is_cookie = name == COOKIE;
-            for pair in value.split(|c| is_cookie && c == ';') {
-                let start = if is_cookie { '=' } else { ' ' };
-                let secret = pair.split_once(start).map_or(pair, |(_, secret)| secret);
-                secrets.push(secret.trim().to_owned());
-            }
-        }
-        secrets.retain(|secret| secret.len() >= MIN_SECRET_LEN);
-        secrets.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
+    /// Returns the secrets of the request, which the response may repeat.
+    pub(crate) fn secrets(&self) -> Secrets {
+        let mut secrets = Secrets::clone(&self.former);
+        secrets.add_query(self.uri.query().unwrap_or_default());
+        secrets.add_headers(&self.headers);
         secrets
     }
 }
@@ -95,41 +75,8 @@ impl fmt::Display for Attempt {
             .uri
             .authority()
             .map_or("", http::uri::Authority::as_str);
-        write!(
-            f,
-            "{} {scheme}://{authority}{}",
-            self.method,
-            self.uri.path()
-        )
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use http::HeaderValue;
-
-    use super::*;
-
-    #[test]
-    fn an_answer_does_not_show_what_the_request_carried() {
-        let mut headers = HeaderMap::new();
-        for (name, value) in [
-            ("authorization", "Bearer t0ken+long"),
-            ("cookie", "a=cookie1; b=cookie2"),
-            ("x-key", "whole key"),
-        ] {
-            let mut value = HeaderValue::from_static(value);
-            value.set_sensitive(true);
-            headers.insert(name, value);
-        }
-        let uri = "http://h/p/?key=q%20x%2Fy&EIO=4&transport=polling&sid=longid";
-        let attempt = Attempt::new(Method::GET, &uri.parse().unwrap(), &Arc::new(headers));
-        let answer =
-            "polling of longid with q x/y, q%20x%2Fy, t0ken+long, cookie1, cookie2 and key";
-        assert_eq!(
-            attempt.redact(answer.as_bytes()),
-            "polling of … with …, …, …, …, … and key"
-        );
-        assert_eq!(attempt.to_string(), "GET http://h/p/");
+        // The path may be that of a redirect.
+        let path = self.secrets().redact(self.uri.path().as_bytes());
+        write!(f, "{} {scheme}://{authority}{path}", self.method)
     }
 }

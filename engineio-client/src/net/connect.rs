@@ -18,6 +18,7 @@ use super::environment::Environment;
 use super::proxy::{Proxy, ProxyKind};
 use super::stream::Stream;
 use crate::error::BoxError;
+use crate::origin::Origin;
 
 /// Connects to a server, for either transport. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -29,8 +30,8 @@ pub(crate) struct Options {
     pub(crate) proxies: Proxies,
     pub(crate) security: Security,
     pub(crate) timeout: Duration,
-    /// The host that the client's certificate is for.
-    pub(crate) home: String,
+    /// The server that the client's certificate is for.
+    pub(crate) home: Origin,
 }
 
 /// The proxies through which connections go.
@@ -102,7 +103,7 @@ impl Connector {
                 Some(proxy) => self.tunnel(proxy, uri).await?,
             };
             // A redirect may have led elsewhere.
-            let is_home = dial::host(uri).eq_ignore_ascii_case(&self.0.home);
+            let is_home = self.0.home.includes(&Origin::of(uri));
             self.secure(uri, io, is_home).await
         };
         self.within_timeout(connecting, false).await

@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime};
 use http::Uri;
 
 use super::date::{self, date};
+use crate::origin::Origin;
 
 const MAX_COOKIE_LEN: usize = 4096;
 
@@ -13,8 +14,8 @@ pub(super) struct Cookie {
     pub(super) host: String,
     pub(super) name: Vec<u8>,
     pub(super) value: Vec<u8>,
-    /// The application gave it to the builder. The server may replace it, for any path.
-    pub(super) is_own: bool,
+    /// The origin for which the application gave it to the builder. That server may replace it, for any path.
+    pub(super) owner: Option<Origin>,
     /// Distinguishes cookies of the same name.
     pub(super) path: String,
     /// It is sent over encrypted connections only.
@@ -66,15 +67,15 @@ pub(super) fn parse(uri: &Uri, header: &[u8]) -> Option<Cookie> {
         return None;
     }
     let mut cookie = Cookie {
-        host: host(uri),
+        host: Origin::of(uri).host,
         name: name.to_owned(),
         value: value.to_owned(),
-        is_own: false,
+        owner: None,
         path: default_path(uri.path()).to_owned(),
         secure: false,
         expires: None,
     };
-    let mut max_age = None;
+    let (mut max_age, mut has_domain, mut is_for_root) = (None, false, false);
     for attribute in parts {
         let attribute = String::from_utf8_lossy(attribute);
         let attribute = attribute.trim();
@@ -84,9 +85,11 @@ pub(super) fn parse(uri: &Uri, header: &[u8]) -> Option<Cookie> {
         if name.eq_ignore_ascii_case("secure") {
             cookie.secure = true;
         } else if name.eq_ignore_ascii_case("path") {
+            is_for_root = value == "/";
             let path = Some(value).filter(|path| path.starts_with('/'));
             cookie.path = path.unwrap_or_else(|| default_path(uri.path())).to_owned();
         } else if name.eq_ignore_ascii_case("domain") {
+            has_domain = true;
             let domain = value.trim_start_matches('.').to_ascii_lowercase();
             let rest = cookie.host.strip_suffix(&*domain);
             // One for another host is none (RFC 6265 § 5.3).
@@ -101,7 +104,22 @@ pub(super) fn parse(uri: &Uri, header: &[u8]) -> Option<Cookie> {
         let age = Duration::from_secs(u64::try_from(secs).unwrap_or(0));
         cookie.expires = SystemTime::now().checked_add(age);
     }
-    Some(cookie)
+    let is_encrypted = Origin::of(uri).is_secure;
+    let is_safe = cookie.secure && is_encrypted;
+    let has_prefix = |prefix: &[u8]| {
+        let start = cookie.name.get(..prefix.len());
+        start.is_some_and(|start| start.eq_ignore_ascii_case(prefix))
+    };
+    // The name promises how the cookie was set (RFC 6265bis § 4.1.3).
+    let is_kept = if has_prefix(b"__Host-") {
+        is_safe && is_for_root && !has_domain
+    } else if has_prefix(b"__Secure-") {
+        is_safe
+    } else {
+        // Without encryption anybody may have set it (RFC 6265bis § 5.7).
+        !cookie.secure || is_encrypted
+    };
+    is_kept.then_some(cookie)
 }
 
 /// Splits at the first such byte, and trims both sides.
@@ -119,12 +137,28 @@ fn default_path(path: &str) -> &str {
     }
 }
 
-/// Returns the host of a URL in small letters.
-pub(super) fn host(uri: &Uri) -> String {
-    uri.host().unwrap_or_default().to_ascii_lowercase()
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-/// Returns whether `Secure` cookies go to a URL.
-pub(super) fn is_secure(uri: &Uri) -> bool {
-    matches!(uri.scheme_str(), Some("https" | "wss"))
+    #[test]
+    fn the_prefix_of_a_name_is_a_promise() {
+        for (url, line, expected) in [
+            ("https://h/", "__Secure-a=1; Secure", true),
+            ("https://h/", "__Secure-a=1", false),
+            ("http://h/", "__secure-a=1; Secure", false),
+            ("https://h/a/", "__Host-a=1; Secure; Path=/", true),
+            ("wss://h/a/", "__host-a=1; secure; path=/", true),
+            ("https://h/", "__Host-a=1; Secure", false),
+            ("https://h/", "__Host-a=1; Secure; Path=/a", false),
+            ("https://h/", "__Host-a=1; Secure; Path=/; Domain=h", false),
+            ("https://h/", "__Host-a=1; Path=/", false),
+            ("http://h/", "__Host-a=1; Secure; Path=/", false),
+            ("http://h/", "__Hosta=1", true),
+            ("http://h/", "a=1; Secure", false),
+        ] {
+            let kept = parse(&url.parse().unwrap(), line.as_bytes());
+            assert_eq!(kept.is_some(), expected, "{url} {line}");
+        }
+    }
 }

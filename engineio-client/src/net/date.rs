@@ -12,6 +12,9 @@ pub(crate) fn date(text: &str) -> Option<SystemTime> {
         if time.is_none() && token.contains(':') {
             let mut parts = token.splitn(3, ':').map(number);
             let (h, m, s) = (parts.next()??, parts.next()??, parts.next()??);
+            if h > 23 || m > 59 || s > 59 {
+                return None;
+            }
             time = Some(h * 3600 + m * 60 + s);
         } else if let (None, Some(number), 1..=2) = (day, number(token), token.len()) {
             day = Some(number);
@@ -28,6 +31,16 @@ pub(crate) fn date(text: &str) -> Option<SystemTime> {
         }
     }
     let (time, day, month, year) = (time?, day?, month?, year?);
+    let is_leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+    let last = match month {
+        2 if is_leap => 29,
+        2 => 28,
+        4 | 6 | 9 | 11 => 30,
+        _ => 31,
+    };
+    if !(1..=last).contains(&day) || year < 1601 {
+        return None;
+    }
     // Days of a calendar whose year begins in March, so that a leap day is the last.
     let (years, months) = if month < 3 {
         (year - 1, month + 9)
@@ -90,6 +103,13 @@ mod tests {
             "soon",
             "0",
             "1:2:3 1 Jan",
+            "Thu, 00 Jan 1970 00:00:00 GMT",
+            "Thu, 32 Jan 1970 00:00:00 GMT",
+            "Thu, 29 Feb 2023 00:00:00 GMT",
+            "Thu, 01 Jan 1600 00:00:00 GMT",
+            "Thu, 01 Jan 1970 24:00:00 GMT",
+            "Thu, 01 Jan 1970 00:60:00 GMT",
+            "Thu, 01 Jan 1970 00:00:60 GMT",
             "Jan 1 9999999999999999999 00:00:00",
             "Jan 1 1999 9999999999999999:0:0",
         ] {

@@ -11,6 +11,7 @@ use http::{HeaderMap, HeaderName, Uri};
 
 use super::cookies::CookieJar;
 use crate::Error;
+use crate::secrets::Secrets;
 
 /// The headers of one connection (RFC 9110 § 7.6.1), and those that describe the length and the encoding of a message.
 /// With a wrong value, the server would not see messages as they were sent.
@@ -61,6 +62,8 @@ pub(crate) struct Headers {
     /// All values are marked as secrets.
     own: Arc<HeaderMap>,
     jar: Option<CookieJar>,
+    /// What servers were sent before: before a redirect, or before an answer that changed the cookies.
+    former: Arc<Secrets>,
 }
 
 impl Headers {
@@ -73,6 +76,7 @@ impl Headers {
         Self {
             own: Arc::new(own),
             jar,
+            former: Arc::default(),
         }
     }
 
@@ -96,7 +100,26 @@ impl Headers {
         Self {
             own: Arc::new(own),
             jar: self.jar.clone(),
+            former: Arc::clone(&self.former),
         }
+    }
+
+    /// Returns the secrets that requests to this URL carry, and those of earlier requests.
+    pub(crate) fn secrets(&self, uri: &Uri) -> Secrets {
+        let mut secrets = Secrets::clone(&self.former);
+        let mut sent = HeaderMap::new();
+        self.apply(uri, &mut sent);
+        secrets.add_headers(&sent);
+        secrets
+    }
+
+    /// Remembers secrets of requests that were or are to be sent, although later ones may not carry them.
+    pub(crate) fn remember(&mut self, secrets: Secrets) {
+        self.former = Arc::new(secrets);
+    }
+
+    pub(super) fn former(&self) -> &Arc<Secrets> {
+        &self.former
     }
 
     pub(super) fn own(&self) -> &Arc<HeaderMap> {

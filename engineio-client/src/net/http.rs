@@ -9,7 +9,7 @@ use engineio_core::codec::detach;
 use http::header::{
     ACCEPT, ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE, HeaderValue, PROXY_AUTHORIZATION,
 };
-use http::{Method, Request, StatusCode};
+use http::{HeaderMap, Method, Request, StatusCode};
 use http_body::Body;
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
@@ -23,7 +23,6 @@ use super::connect::Connector;
 use super::failure;
 use super::headers::Headers;
 use super::lifetime::Lifetime;
-use crate::error::excerpt;
 use crate::{Error, ErrorKind};
 
 /// The content type of a payload of bytes, which only revision 3 has.
@@ -92,7 +91,7 @@ impl Http {
             Some(_) => Method::POST,
             None => Method::GET,
         };
-        let attempt = Attempt::new(method, &uri, headers.own());
+        let attempt = Attempt::new(method, &uri, &headers);
         let mut kept = MAX_IDLE;
         let response = loop {
             let request = self.prepare(&uri, &headers, body.as_ref());
@@ -157,6 +156,13 @@ impl Http {
         })
     }
 
+    /// Returns the headers for the proxy that requests to this URL are sent to.
+    pub(super) fn proxy_headers(&self, uri: &http::Uri) -> HeaderMap {
+        let authorization = self.connector.proxy_authorization(uri);
+        let header = authorization.map(|value| (PROXY_AUTHORIZATION, value));
+        header.into_iter().collect()
+    }
+
     fn prepare(
         &self,
         uri: &http::Uri,
@@ -177,9 +183,7 @@ impl Http {
             headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
         }
         own.apply(uri, headers);
-        if let Some(authorization) = self.connector.proxy_authorization(uri) {
-            headers.insert(PROXY_AUTHORIZATION, authorization);
-        }
+        headers.extend(self.proxy_headers(uri));
         if body.is_some() {
             *request.method_mut() = Method::POST;
         }
@@ -295,7 +299,7 @@ fn decompress(
     let Some((plain, outcome)) = unpack(encoding, &body, limit.saturating_add(1)) else {
         let message = format!(
             "{attempt} was answered in the encoding {}, which was not requested; switch it off in the server",
-            excerpt(encoding.as_bytes())
+            attempt.secrets().excerpt(encoding.as_bytes())
         );
         return Err(Error::new(ErrorKind::Protocol, message));
     };

@@ -5,7 +5,7 @@ use http::Uri;
 use http::header::{HeaderValue, InvalidHeaderValue};
 
 use crate::Error;
-use crate::target::parse_credentials;
+use crate::target::{parse_credentials, without_secrets};
 
 #[derive(Clone)]
 pub(crate) struct Proxy {
@@ -29,9 +29,12 @@ pub(crate) enum ProxyKind {
 impl Proxy {
     pub(crate) fn parse(url: &str) -> Result<Self, Error> {
         let wrong = |what: &str| {
-            let host = url.rsplit_once('@').map_or(url, |(_, host)| host);
+            let shown = without_secrets(url);
+            let path = shown.find("://").map_or(0, |at| at + 3);
+            let path = shown[path..].find('/').map_or(shown.len(), |at| path + at);
+            let shown = shown[..path].escape_debug();
             Error::invalid(format!(
-                "the proxy `{host}` {what}; write it as http://host:port, https://host:port, socks4://host:port, \
+                "the proxy `{shown}` {what}; write it as http://host:port, https://host:port, socks4://host:port, \
                  socks5://host:port or socks5h://host:port"
             ))
         };
@@ -148,6 +151,12 @@ mod tests {
             "socks5://u:secret@p:80x",
             "socks5://u:secret@p:",
             "http://u:secret@:80",
+            "http://p:80/?token=secret",
+            "http://p:80/secret",
+            "p:80/secret?secret",
+            "http://u:p/secret?secret@p:x",
+            "http://u:?secret@p:x",
+            "http://u:#secret@p:x",
         ] {
             let error = Proxy::parse(url).unwrap_err().to_string();
             assert!(!error.contains("secret"), "{error}");

@@ -2,6 +2,7 @@
 
 use std::future::Future;
 
+use engineio_core::client::Session;
 use engineio_core::{Payload, Transport};
 use futures_core::future::BoxFuture;
 
@@ -9,6 +10,7 @@ use super::headers::Headers;
 use super::http::Http;
 use super::websocket::{WebSocket, WebSockets};
 use crate::redirect::Move;
+use crate::secrets::Secrets;
 use crate::target::Target;
 use crate::{Error, TARGET};
 
@@ -22,11 +24,12 @@ const MAX_REDIRECTS: usize = 5;
 pub enum Redirects {
     /// None: a redirect is an error of the kind [`Redirect`](crate::ErrorKind::Redirect).
     Never,
-    /// Those that keep scheme, host and port, and those from `http` to `https` on the same host.
+    /// Those that keep scheme, host and port, and those from `http` to `https` on the same host where both have the default
+    /// port. They are sent everything.
     #[default]
     SameHost,
-    /// All. To another host or port, or from `https` to `http`, the application's headers (except `user-agent`), query
-    /// parameters and client certificate are not sent.
+    /// All. Those that [`SameHost`](Self::SameHost) does not follow are not sent the application's headers (except
+    /// `user-agent`), cookies, query parameters and client certificate.
     Any,
 }
 
@@ -46,10 +49,31 @@ pub(crate) struct Route {
 impl Route {
     /// Returns a route for another session, with connections of its own that end with it.
     pub(crate) fn for_session(&self) -> Self {
-        Self {
+        let mut this = Self {
             http: self.http.renewed(),
             ..self.clone()
+        };
+        this.headers.remember(this.secrets(None));
+        this
+    }
+
+    /// Returns what servers and proxies were sent and may repeat, the id of the session included.
+    pub(crate) fn secrets(&self, session: Option<&Session>) -> Secrets {
+        let Ok(uri) = self.target.address() else {
+            return Secrets::default();
+        };
+        let mut secrets = self.headers.secrets(&uri);
+        secrets.add_query(uri.query().unwrap_or_default());
+        if let Some(opened) = session.and_then(Session::opened) {
+            secrets.add_sid(opened.sid());
         }
+        secrets.add_headers(&self.http.proxy_headers(&uri));
+        secrets
+    }
+
+    /// Returns the target for an error. The path may be that of a redirect, which may repeat a secret.
+    pub(crate) fn place(&self, secrets: &Secrets) -> String {
+        secrets.redact(self.target.to_string().as_bytes())
     }
 
     /// Sends a GET, or a POST of this body.
@@ -98,7 +122,10 @@ impl Route {
         if !is_allowed {
             return Err(error);
         }
-        tracing::debug!(target: TARGET, to = %target, "redirected");
+        let secrets = self.secrets(None);
+        let shown = secrets.redact(target.to_string().as_bytes());
+        tracing::debug!(target: TARGET, to = shown, "redirected");
+        self.headers.remember(secrets);
         if step == Move::Away {
             self.headers = self.headers.for_a_stranger();
         }

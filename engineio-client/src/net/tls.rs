@@ -89,6 +89,12 @@ impl Tls {
         }
     }
 
+    /// Returns whether the application gave certificates, keys or a configuration.
+    pub(crate) const fn has_material(&self) -> bool {
+        let options = &self.options;
+        options.config.is_some() || options.identity.is_some() || !options.roots.is_empty()
+    }
+
     /// Checks the options.
     pub(crate) fn check(&self) -> Result<(), Error> {
         self.connectors().map(|_| ())

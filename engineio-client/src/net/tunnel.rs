@@ -79,7 +79,7 @@ async fn connect(proxy: &Proxy, io: Stream, authority: String) -> Result<Stream,
     let answered = async |response: Response<Incoming>| -> Result<Stream, BoxError> {
         let (head, body) = response.into_parts();
         if !head.status.is_success() {
-            let attempt = Attempt::new(Method::CONNECT, &proxy.uri, &headers.into());
+            let attempt = Attempt::tunnel(&proxy.uri, headers);
             let body = first_bytes(body, MAX_REFUSAL).await;
             return Err(Error::refused_by_proxy(&attempt, &authority, head, body).into());
         }

@@ -17,7 +17,7 @@ use super::exchange::{exchange, upgraded};
 use super::failure;
 use super::headers::Headers;
 use super::http::{MAX_REFUSAL, first_bytes};
-use crate::error::excerpt;
+use crate::secrets::Secrets;
 use crate::{Error, ErrorKind};
 
 /// Opens WebSockets.
@@ -33,7 +33,7 @@ pub(crate) struct WebSockets {
 impl WebSockets {
     /// Opens a WebSocket. The HTTP library performs the handshake, so that a refusal arrives whole, as with polling.
     pub(crate) async fn open(self, uri: http::Uri, headers: Headers) -> Result<WebSocket, Error> {
-        let attempt = Attempt::websocket(&uri, headers.own());
+        let attempt = Attempt::websocket(&uri, &headers);
         let connected = self.connector.to_server(&uri).await;
         let conn = connected.map_err(|error| failure::of_connection(&attempt, error))?;
         let mut handshake = ClientHandshake::new(self.compression.is_some()).map_err(|error| {
@@ -137,6 +137,23 @@ pub(crate) struct WebSocket {
 /// The reason for which a WebSocket ended, and its first cause if that is an error.
 pub(crate) type Ended = (DisconnectReason, Option<Error>);
 
+/// The end of a WebSocket, as it was read.
+#[derive(Debug)]
+pub(crate) struct Closed {
+    reason: DisconnectReason,
+    end: Option<End>,
+}
+
+impl Closed {
+    /// Describes the end. The server's words may repeat the secrets, which are removed.
+    pub(crate) fn describe(self, secrets: impl FnOnce() -> Secrets) -> Ended {
+        match self.end {
+            Some(end) => ended(end, secrets),
+            None => (self.reason, None),
+        }
+    }
+}
+
 impl WebSocket {
     /// Returns the part of a turn, in bytes, that a frame takes that was just read: an empty message may have a
     /// compressed size of a megabyte, and takes as long to decompress.
@@ -150,17 +167,15 @@ impl WebSocket {
     pub(crate) fn poll_frame(
         &mut self,
         cx: &mut Context<'_>,
-    ) -> Poll<Result<Option<Frame>, Ended>> {
+    ) -> Poll<Result<Option<Frame>, Closed>> {
         Poll::Ready(match ready!(self.frames.poll_read(cx)) {
             Some(Received::Frame(frame)) => Ok(Some(frame)),
             None => Ok(None),
-            Some(Received::Closed(reason)) => Err(match self.frames.take_end() {
-                Some(end) => {
-                    self.owes_answer = matches!(end, End::Close(_) | End::Violation(_));
-                    ended(end)
-                }
-                None => (reason, None),
-            }),
+            Some(Received::Closed(reason)) => {
+                let end = self.frames.take_end();
+                self.owes_answer = matches!(end, Some(End::Close(_) | End::Violation(_)));
+                Err(Closed { reason, end })
+            }
         })
     }
 
@@ -199,7 +214,7 @@ impl WebSocket {
 }
 
 /// Describes a close frame, unless it reports an orderly end.
-fn closed_for_cause(frame: &CloseFrame) -> Option<Error> {
+fn closed_for_cause(frame: &CloseFrame, secrets: &Secrets) -> Option<Error> {
     let advice = match frame.code {
         // Normal closure, going away.
         1000 | 1001 => return None,
@@ -213,7 +228,7 @@ fn closed_for_cause(frame: &CloseFrame) -> Option<Error> {
     };
     let reason = match frame.reason.as_bytes() {
         [] => String::new(),
-        reason => format!(", {}", excerpt(reason)),
+        reason => format!(", {}", secrets.excerpt(reason)),
     };
     let code = frame.code;
     let message = format!("the server closed the WebSocket with code {code}{reason}; {advice}");
@@ -230,11 +245,11 @@ fn broke(error: std::io::Error) -> Ended {
     (error.reason(), Some(error))
 }
 
-fn ended(end: End) -> Ended {
+fn ended(end: End, secrets: impl FnOnce() -> Secrets) -> Ended {
     match end {
         End::Io(error) => broke(error),
         End::Close(frame) => {
-            let error = frame.as_ref().and_then(closed_for_cause);
+            let error = frame.and_then(|frame| closed_for_cause(&frame, &secrets()));
             (DisconnectReason::TransportClose, error)
         }
         End::Violation(Violation::TooLarge) => {

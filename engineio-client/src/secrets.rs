@@ -1,0 +1,144 @@
+//! The secrets of a client, which no text of a server may carry into an error or the log.
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+use http::HeaderMap;
+use http::header::COOKIE;
+
+/// The length in bytes of the shortest value that is removed. A shorter one is not a secret, and may be part of any word.
+const MIN_LEN: usize = 4;
+
+/// The most bytes of a text that are shown.
+const SHOWN: usize = 120;
+
+/// Values that were sent to a server and that it may repeat: the session id, query parameters, tokens and cookies.
+#[derive(Clone, Default)]
+pub(crate) struct Secrets(Vec<String>);
+
+/// Without the values.
+impl std::fmt::Debug for Secrets {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} secrets", self.0.len())
+    }
+}
+
+impl Secrets {
+    fn add(&mut self, secret: &str) {
+        if secret.len() >= MIN_LEN && !self.0.iter().any(|known| known == secret) {
+            self.0.push(secret.to_owned());
+        }
+    }
+
+    /// Adds the values of a query but those of the protocol, as they are and decoded.
+    pub(crate) fn add_query(&mut self, query: &str) {
+        let is_secret = |name: &str| name != "transport" && name != "EIO";
+        for (name, value) in form_urlencoded::parse(query.as_bytes()) {
+            if is_secret(&name) {
+                self.add(&value);
+            }
+        }
+        for (name, value) in query.split('&').filter_map(|pair| pair.split_once('=')) {
+            if is_secret(name) {
+                self.add(value);
+            }
+        }
+    }
+
+    pub(crate) fn add_sid(&mut self, sid: &str) {
+        self.add(sid);
+    }
+
+    /// Adds the values of headers that are marked as secrets: the credentials behind a scheme, and each cookie of several.
+    pub(crate) fn add_headers(&mut self, headers: &HeaderMap) {
+        let secrets = headers.iter().filter(|(_, value)| value.is_sensitive());
+        for (name, value) in secrets {
+            let value = String::from_utf8_lossy(value.as_bytes());
+            let is_cookie = name == COOKIE;
+            for pair in value.split(|c| is_cookie && c == ';') {
+                let start = if is_cookie { '=' } else { ' ' };
+                let secret = pair.split_once(start).map_or(pair, |(_, secret)| secret);
+                self.add(secret.trim());
+                self.add(&password(pair).unwrap_or_default());
+            }
+        }
+    }
+
+    /// Returns a text without the secrets.
+    pub(crate) fn redact(&self, text: &[u8]) -> String {
+        let mut text = String::from_utf8_lossy(text).into_owned();
+        // The longest first, because one may be part of another.
+        let mut secrets: Vec<&str> = self.0.iter().map(String::as_str).collect();
+        secrets.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
+        for secret in secrets {
+            if text.contains(secret) {
+                text = text.replace(secret, "…");
+            }
+        }
+        text
+    }
+
+    /// Returns the beginning of a text from the network in quotes, without the secrets and made safe for one line of a log:
+    /// characters that control the terminal or the direction of writing are escaped.
+    pub(crate) fn excerpt(&self, text: &[u8]) -> String {
+        // Before it is cut, so that no part of a secret is left.
+        let text = self.redact(text);
+        let end = text.floor_char_boundary(SHOWN);
+        let more = if end < text.len() { "…" } else { "" };
+        format!("\"{}{more}\"", text[..end].escape_debug())
+    }
+}
+
+/// Returns the password of basic credentials.
+fn password(credentials: &str) -> Option<String> {
+    let decoded = STANDARD.decode(credentials.strip_prefix("Basic ")?).ok()?;
+    let decoded = String::from_utf8_lossy(&decoded);
+    Some(decoded.split_once(':')?.1.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    fn secrets() -> Secrets {
+        let mut headers = HeaderMap::new();
+        for (name, value) in [
+            ("authorization", "Bearer t0ken+long"),
+            ("cookie", "a=cookie1; b=cookie2"),
+            ("x-key", "whole key"),
+            ("proxy-authorization", "Basic dTpwYXNzd29yZA=="),
+        ] {
+            let mut value = HeaderValue::from_static(value);
+            value.set_sensitive(true);
+            headers.insert(name, value);
+        }
+        headers.insert("user-agent", HeaderValue::from_static("text"));
+        let mut secrets = Secrets::default();
+        secrets.add_query("key=q%20x%2Fy&EIO=4&transport=polling&sid=longid&t=1");
+        secrets.add_headers(&headers);
+        secrets
+    }
+
+    #[test]
+    fn a_text_does_not_show_what_the_request_carried() {
+        let text = "polling of longid with q x/y, q%20x%2Fy, t0ken+long, cookie1, cookie2, password and key as text";
+        assert_eq!(
+            secrets().redact(text.as_bytes()),
+            "polling of … with …, …, …, …, …, … and key as text"
+        );
+        assert_eq!(format!("{:?}", secrets()), "8 secrets");
+    }
+
+    #[test]
+    fn an_excerpt_has_no_part_of_a_secret_and_no_character_that_deceives() {
+        let text = format!("{}t0ken+long", "x".repeat(SHOWN - 3));
+        let shown = secrets().excerpt(text.as_bytes());
+        assert!(!shown.contains("t0"), "{shown}");
+        let deceiving = "a\u{202e}b\u{2066}c\u{200b}\u{feff}\u{1b}[31m\r\n\u{85}\u{2028}\"\\é😀";
+        let shown = secrets().excerpt(deceiving.as_bytes());
+        assert_eq!(
+            shown,
+            r#""a\u{202e}b\u{2066}c\u{200b}\u{feff}\u{1b}[31m\r\n\u{85}\u{2028}\"\\é😀""#
+        );
+    }
+}
