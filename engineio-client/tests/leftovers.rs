@@ -4,8 +4,8 @@ mod support;
 
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, Weak};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -14,6 +14,7 @@ use support::{Io, OPEN_POLLING};
 use tokio::io::{
     AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader, DuplexStream, ReadBuf,
 };
+use tokio::sync::watch;
 
 /// Longer than a connection may live on after its session.
 const SOON: Duration = Duration::from_secs(2);
@@ -21,7 +22,13 @@ const SOON: Duration = Duration::from_secs(2);
 /// A connection that is counted as long as the client has it.
 struct Counted {
     io: DuplexStream,
-    _alive: Arc<()>,
+    open: Arc<watch::Sender<usize>>,
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.open.send_modify(|count| *count -= 1);
+    }
 }
 
 impl AsyncRead for Counted {
@@ -55,9 +62,12 @@ impl AsyncWrite for Counted {
 /// A server that answers handshakes and then reads nothing any more.
 #[derive(Clone, Default)]
 struct Deaf {
-    /// A session is opened for each even connection; the odd ones are for its POST.
+    /// A session is opened on each even connection; the odd ones are for its POST.
     connections: Arc<AtomicUsize>,
-    alive: Arc<Mutex<Vec<Weak<()>>>>,
+    /// The POSTs that were begun.
+    posts: Arc<watch::Sender<usize>>,
+    /// The connections that the client has.
+    open: Arc<watch::Sender<usize>>,
 }
 
 type Accept = fn(DuplexStream) -> Pin<Box<dyn Future<Output = Box<dyn Io>> + Send>>;
@@ -78,8 +88,9 @@ impl Deaf {
     fn connect(&self, accept: Accept) -> Counted {
         let (near, far) = tokio::io::duplex(16 * 1024);
         let number = self.connections.fetch_add(1, Ordering::Relaxed);
+        let posts = Arc::clone(&self.posts);
         tokio::spawn(async move {
-            let mut io = BufReader::new(accept(far).await);
+            let mut io = BufReader::with_capacity(1, accept(far).await);
             if number.is_multiple_of(2) {
                 let mut head = Vec::new();
                 while !head.ends_with(b"\r\n\r\n") {
@@ -90,21 +101,32 @@ impl Deaf {
                     format!("HTTP/1.1 200 OK\r\ncontent-length: {length}\r\n\r\n{OPEN_POLLING}");
                 io.write_all(answer.as_bytes()).await.unwrap();
                 io.flush().await.unwrap();
+            } else {
+                io.read_u8().await.unwrap();
+                posts.send_modify(|count| *count += 1);
             }
             // It keeps the connection.
             std::future::pending::<()>().await;
         });
-        let alive = Arc::new(());
-        self.alive.lock().unwrap().push(Arc::downgrade(&alive));
+        self.open.send_modify(|count| *count += 1);
         Counted {
             io: near,
-            _alive: alive,
+            open: Arc::clone(&self.open),
         }
     }
 
-    fn open(&self) -> usize {
-        let alive = self.alive.lock().unwrap();
-        alive.iter().filter(|one| one.strong_count() > 0).count()
+    async fn has_posts(&self, expected: usize) {
+        let mut posts = self.posts.subscribe();
+        let posted = posts.wait_for(|count| *count >= expected);
+        let posted = tokio::time::timeout(Duration::from_secs(3600), posted);
+        posted.await.expect("no POST was begun").unwrap();
+    }
+
+    /// Waits until the client has so many connections.
+    async fn keeps(&self, expected: usize, what: &str) {
+        let mut open = self.open.subscribe();
+        let kept = tokio::time::timeout(SOON, open.wait_for(|count| *count == expected)).await;
+        assert!(kept.is_ok(), "{} connections {what}", *self.open.borrow());
     }
 }
 
@@ -117,11 +139,8 @@ async fn is_nothing_left(url: &str, accept: Accept, configure: fn(ClientBuilder)
         let client = builder.connect().await.unwrap();
         // More than the connection takes.
         client.send("x".repeat(1 << 20)).await.unwrap();
-        while server.connections.load(Ordering::Relaxed) < 2 {
-            tokio::task::yield_now().await;
-        }
-        tokio::time::sleep(Duration::from_millis(1)).await;
-        assert_eq!(server.open(), 2);
+        server.has_posts(1).await;
+        server.keeps(2, "in a session").await;
         match end {
             "close" => client.close().await,
             "drop" => drop(client),
@@ -132,12 +151,13 @@ async fn is_nothing_left(url: &str, accept: Accept, configure: fn(ClientBuilder)
                 assert_eq!(reason, Some(DisconnectReason::TransportError));
             }
         }
-        tokio::time::sleep(SOON).await;
-        assert_eq!(server.open(), 0, "connections after {end}");
+        server.keeps(0, &format!("after {end}")).await;
         // The server's own tasks go on.
-        let servers = server.connections.load(Ordering::Relaxed);
-        let left = metrics.num_alive_tasks() - before - servers;
-        assert_eq!(left, 0, "tasks after {end}");
+        let expected = before + server.connections.load(Ordering::Relaxed);
+        for _ in 0..100 {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(metrics.num_alive_tasks(), expected, "tasks after {end}");
     }
 }
 
@@ -182,14 +202,17 @@ async fn nothing_is_left_of_a_post_over_tls_that_the_server_does_not_read() {
 #[tokio::test(start_paused = true)]
 async fn the_next_session_of_a_client_does_not_keep_the_connections_of_the_last() {
     let server = Deaf::default();
-    let policy = Reconnect::new().initial_delay(SOON).jitter(0.0);
+    let policy = Reconnect::new()
+        .initial_delay(2 * SOON)
+        .jitter(0.0)
+        .reset_after(Duration::ZERO);
     let builder = server.builder("http://in.memory", plain).reconnect(policy);
     let client = builder.connect().await.unwrap();
     for session in 1..4 {
         client.send("x".repeat(1 << 20)).await.unwrap();
-        while server.connections.load(Ordering::Relaxed) < 2 * session + 1 {
-            tokio::time::sleep(Duration::from_millis(100)).await;
-        }
-        assert_eq!(server.open(), 1, "after {session} sessions");
+        server.has_posts(session).await;
+        client.handle().flush().await.unwrap_err();
+        // Until the next session has its connection, there is none.
+        server.keeps(0, &format!("after {session} sessions")).await;
     }
 }
