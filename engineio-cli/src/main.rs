@@ -68,8 +68,8 @@ fn run(arguments: Arguments) -> Result<(), Failure> {
     }
 }
 
-/// Returns the command line without the URL that may stand in the place of a task. zsh completes only the first kind of
-/// word that may stand in a place, and no shell can complete the URL.
+/// Returns the command line without the URL that may take the place of a task. zsh completes only the first kind of
+/// word that a place allows, and no shell can complete the URL.
 fn without_url() -> clap::Command {
     let command = Arguments::command();
     let options = command.get_arguments().filter(|word| !word.is_positional());

@@ -87,8 +87,8 @@ pub enum ErrorKind {
     Closed,
     /// The application's [`Reconnect::renew`](crate::Reconnect::renew) failed or gave no answer in time.
     Renewal,
-    /// Code of the application panicked that the client had called: a handler, its connector or a stream of that, a closure
-    /// of its [`Reconnect`](crate::Reconnect), a metrics recorder or a log subscriber. The client is closed.
+    /// Code of the application that the client had called panicked: a handler, its connector or a stream of that, a
+    /// closure of its [`Reconnect`](crate::Reconnect), a metrics recorder or a log subscriber. The client is closed.
     Panicked,
 }
 

@@ -1,4 +1,4 @@
-//! Origins (RFC 6454): what was given for one is a secret from the others.
+//! Origins (RFC 6454). Data that was given for one must not be sent to others.
 
 use http::Uri;
 
@@ -27,8 +27,8 @@ impl Origin {
         }
     }
 
-    /// Returns whether what was given for this origin may be sent to that one: to itself, and from `http` to `https` on the
-    /// same host if both have the default port. Another port may belong to somebody else.
+    /// Returns whether data given for this origin may be sent to that one: to itself, and from `http` to `https` on the
+    /// same host if both have the default port. Another port may belong to another owner.
     pub(crate) fn includes(&self, to: &Self) -> bool {
         let is_upgrade =
             (self.is_secure, self.port) == (false, 80) && (to.is_secure, to.port) == (true, 443);

@@ -23,8 +23,8 @@ fn split_scheme(reference: &str) -> Option<(&str, &str)> {
 
 /// Returns whether a `Location` is a relative reference, or the beginning of a URL that this client can open.
 ///
-/// A scheme without an authority, as in `javascript:x` and in `http:x`, is none: what RFC 3986 § 5.2.2 tolerates for the latter,
-/// and browsers do, is to read it as relative, which is a mistake of the server more often than its wish.
+/// A scheme without an authority, as in `javascript:x` and in `http:x`, is neither. RFC 3986 § 5.2.2 tolerates reading
+/// the latter as relative, and browsers do, but it is usually a mistake of the server.
 pub(crate) fn is_http(location: &str) -> bool {
     let known = ["http", "https", "ws", "wss"];
     split_scheme(location).is_none_or(|(scheme, rest)| {

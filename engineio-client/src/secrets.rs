@@ -1,4 +1,4 @@
-//! The secrets of a client, which no text of a server may carry into an error or the log.
+//! The secrets of a client, which must not get into an error or the log when a server repeats them.
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use http::HeaderMap;
@@ -7,7 +7,7 @@ use http::header::COOKIE;
 /// The length in bytes of the shortest value that is removed. A shorter one is not a secret, and may be part of any word.
 const MIN_LEN: usize = 4;
 
-/// The most bytes of a text that are shown.
+/// The maximum number of bytes of a text that are shown.
 const SHOWN: usize = 120;
 
 /// Values that were sent to a server and that it may repeat: the session id, query parameters, tokens and cookies.
@@ -28,7 +28,7 @@ impl Secrets {
         }
     }
 
-    /// Adds the values of a query but those of the protocol, as they are and decoded.
+    /// Adds the values of a query, except those of the protocol, both as they are and decoded.
     pub(crate) fn add_query(&mut self, query: &str) {
         let is_secret = |name: &str| name != "transport" && name != "EIO";
         for (name, value) in form_urlencoded::parse(query.as_bytes()) {
@@ -76,8 +76,8 @@ impl Secrets {
         text
     }
 
-    /// Returns the beginning of a text from the network in quotes, without the secrets and made safe for one line of a log:
-    /// characters that control the terminal or the direction of writing are escaped.
+    /// Returns the beginning of a text from the network in quotes, without the secrets and made safe for one line of a
+    /// log: characters that control the terminal or the text direction are escaped.
     pub(crate) fn excerpt(&self, text: &[u8]) -> String {
         // Before it is cut, so that no part of a secret is left.
         let text = self.redact(text);

@@ -214,8 +214,8 @@ impl std::fmt::Debug for Target {
     }
 }
 
-/// Returns a URL that may be logged: without credentials, query and fragment. The URL may be a wrong one, with a password
-/// that has what should end the host.
+/// Returns a URL that may be logged: without credentials, query and fragment. The URL may be invalid, with a password
+/// that contains a character that ends the host.
 pub(crate) fn without_secrets(url: &str) -> String {
     let (scheme, rest) = url.split_at(url.find("://").map_or(0, |at| at + 3));
     let (shown, hidden) = rest.split_at(rest.find(['?', '#']).unwrap_or(rest.len()));

@@ -40,8 +40,8 @@ impl Stream {
         }
     }
 
-    /// Waits until the peer has what was written, and some time to read it, or until it closes its side. Gives up after
-    /// `patience`, or when it has acknowledged nothing for the time of `stall`.
+    /// Waits until the peer has received the written data and has had some time to read it, or until it closes its
+    /// side. Gives up after `patience`, or when it has acknowledged nothing for the time of `stall`.
     pub(crate) async fn settle(&mut self, patience: Duration, stall: Duration) {
         let end = Instant::now() + patience;
         loop {
@@ -68,8 +68,8 @@ impl Stream {
         let _ = timeout_at(end.min(linger), read).await;
     }
 
-    /// Returns the number of times that the peer has acknowledged packets. They carry what was written, apart from a ping of
-    /// QUIC in a while.
+    /// Returns the number of times that the peer has acknowledged packets. The packets carry the written data, apart
+    /// from an occasional ping of QUIC.
     fn acknowledgements(&self) -> u64 {
         quinn::Connection::stats(&self.session).frame_rx.acks
     }

@@ -110,7 +110,7 @@ impl Display for Trouble {
     }
 }
 
-/// Returns what is below the levels of an error that say no more than that a request failed.
+/// Returns the cause of an error, below the levels that only say that a request failed.
 fn cause(error: &reqwest::Error) -> String {
     let mut level: &dyn StdError = error;
     while let Some(source) = level.source() {

@@ -72,7 +72,7 @@ impl<'a> Connection<'a> {
         }
     }
 
-    /// Returns the error to report for the session that has ended, or `None` if one of the sides closed it in good order.
+    /// Returns the error to report for the session that has ended, or `None` if one of the sides closed it gracefully.
     pub(super) fn into_error(self, session: &Session, was_open: bool) -> Option<Error> {
         let secrets = self.route.secrets(Some(session));
         let place = self.route.place(&secrets);

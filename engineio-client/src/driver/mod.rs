@@ -60,7 +60,7 @@ fn panic_error() -> Error {
     Error::new(ErrorKind::Panicked, message)
 }
 
-/// Ends the client whose sessions are not driven any more, and hands what was not sent back.
+/// Ends a client whose sessions are no longer driven, and returns its unsent messages to the application.
 fn give_up(shared: &Shared, error: Error) {
     let mut state = shared.lock();
     let open_since = state.open_since.take();

@@ -30,7 +30,7 @@ pub(crate) struct Options {
     pub(crate) proxies: Proxies,
     pub(crate) security: Security,
     pub(crate) timeout: Duration,
-    /// The server that the client's certificate is for.
+    /// The server for which the client's certificate is meant.
     pub(crate) home: Origin,
 }
 

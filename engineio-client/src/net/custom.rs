@@ -1,4 +1,4 @@
-//! The application's connector and its streams, with their types forgotten and their panics caught.
+//! The application's connector and its streams, with their types erased and their panics caught.
 
 use std::fmt;
 use std::future::poll_fn;
@@ -25,8 +25,8 @@ trait Connect: Send + Sync {
     fn connect(&self, uri: Uri) -> BoxFuture<'static, Result<Stream, BoxError>>;
 }
 
-/// Code of the application panicked while it was asked for a connection or used one. Within the tasks of the HTTP library a
-/// panic would look like a connection that broke.
+/// Code of the application panicked while it was asked for a connection or used one. In the tasks of the HTTP library,
+/// a panic would look like a broken connection.
 #[derive(Debug, thiserror::Error)]
 #[error("the application's {0} panicked")]
 pub(super) struct Panicked(&'static str);

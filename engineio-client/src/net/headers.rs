@@ -62,7 +62,7 @@ pub(crate) struct Headers {
     /// All values are marked as secrets.
     own: Arc<HeaderMap>,
     jar: Option<CookieJar>,
-    /// What servers were sent before: before a redirect, or before an answer that changed the cookies.
+    /// The secrets sent to servers before: before a redirect, or before an answer that changed the cookies.
     former: Arc<Secrets>,
 }
 
@@ -113,7 +113,7 @@ impl Headers {
         secrets
     }
 
-    /// Remembers secrets of requests that were or are to be sent, although later ones may not carry them.
+    /// Remembers the secrets of requests that were sent or will be sent, although later ones may not carry them.
     pub(crate) fn remember(&mut self, secrets: Secrets) {
         self.former = Arc::new(secrets);
     }

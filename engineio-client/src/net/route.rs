@@ -24,12 +24,12 @@ const MAX_REDIRECTS: usize = 5;
 pub enum Redirects {
     /// None: a redirect is an error of the kind [`Redirect`](crate::ErrorKind::Redirect).
     Never,
-    /// Those that keep scheme, host and port, and those from `http` to `https` on the same host where both have the default
-    /// port. They are sent everything.
+    /// Those that keep scheme, host and port, and those from `http` to `https` on the same host if both have the
+    /// default port. The new server gets everything.
     #[default]
     SameHost,
-    /// All. Those that [`SameHost`](Self::SameHost) does not follow are not sent the application's headers (except
-    /// `user-agent`), cookies, query parameters and client certificate.
+    /// All. For those that [`SameHost`](Self::SameHost) does not follow, the application's headers (except
+    /// `user-agent`), cookies, query parameters and client certificate are not sent.
     Any,
 }
 
@@ -57,7 +57,7 @@ impl Route {
         this
     }
 
-    /// Returns what servers and proxies were sent and may repeat, the id of the session included.
+    /// Returns the secrets that servers and proxies were sent and may repeat, including the id of the session.
     pub(crate) fn secrets(&self, session: Option<&Session>) -> Secrets {
         let Ok(uri) = self.target.address() else {
             return Secrets::default();

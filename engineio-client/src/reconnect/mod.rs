@@ -214,8 +214,7 @@ impl Reconnect {
     ///
     /// Default: it does, unless an option cannot be used ([`ErrorKind::Invalid`]), or the server or the proxy has
     /// refused an attempt for its credentials (status 401, 403 or 407) and no [`renew`](Self::renew) brings new ones. A
-    /// client that was closed by its application, or by a panic of the application's code, never
-    /// reconnects.
+    /// client that was closed by its application, or by a panic of the application's code, never reconnects.
     ///
     /// ```
     /// use engineio_client::{DisconnectReason, Reconnect};

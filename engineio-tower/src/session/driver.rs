@@ -304,8 +304,9 @@ async fn ending<L: Link>(session: &Session, link: &mut L, reason: DisconnectReas
     }
 }
 
-/// Writes what was taken out of the outbox before the client was given up, within the limit and as long as the client takes
-/// some of it: a message that takes longer than the ping timeout on its way arrives whole. Returns what is left of the time.
+/// Writes what was taken out of the outbox before the client was given up, within the limit and as long as the client
+/// takes some of it: a message that takes longer than the ping timeout to transmit arrives whole. Returns the remaining
+/// time.
 async fn drain<L: Link>(link: &mut L, limit: Duration) -> Duration {
     let begun = now();
     loop {
@@ -324,12 +325,12 @@ pub(crate) struct Ending {
     pub(crate) reason: DisconnectReason,
     /// The time that the peer has to take what is still to be written.
     pub(crate) patience: Duration,
-    /// The session has given the client up.
+    /// The session has ended with a timeout.
     given_up: bool,
 }
 
 impl Ending {
-    /// Returns the time that the peer has to take more of what is still to be written.
+    /// Returns the time limit for the peer to take more of the unwritten data.
     pub(crate) const fn stall(self) -> Duration {
         match self.given_up {
             true => STALL,
@@ -337,7 +338,8 @@ impl Ending {
         }
     }
 
-    /// Returns the time limit for the sign that nothing follows. A client that was given up has had its time: one attempt.
+    /// Returns the time limit for the sign that nothing follows. A client whose session has ended with a timeout gets
+    /// only one attempt.
     const fn farewell(self) -> Duration {
         match self.given_up {
             true => Duration::ZERO,

@@ -305,7 +305,6 @@ async fn an_upgrade_ends_the_poll_that_waits_and_paces_those_that_follow() {
     assert_eq!(code(&poll(&server, &sid).await), 3);
 }
 
-// python row 72
 /// The two arrive over different connections, and a busy runtime finds both at once.
 #[tokio::test]
 async fn a_poll_does_not_overtake_the_upgrade_packet_that_was_sent_before_it() {
@@ -318,6 +317,7 @@ async fn a_poll_does_not_overtake_the_upgrade_packet_that_was_sent_before_it() {
     assert_eq!(receive_text(&mut client).await, "4there");
 }
 
+// python row 72
 #[tokio::test]
 async fn what_is_queued_at_the_upgrade_follows_the_probe() {
     let server = echo().build();

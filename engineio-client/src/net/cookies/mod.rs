@@ -23,8 +23,8 @@ const MAX_COOKIES_OF_ALL: usize = 500;
 /// the application gave to a builder ([`cookie`](crate::ClientBuilder::cookie)) are sent only to the scheme, host and port
 /// of its URL, and from `http` to `https` if both have the default port.
 ///
-/// A jar holds at most 50 cookies of one host and 500
-/// in all, of up to 4,096 bytes each; more are ignored until others have expired.
+/// A jar holds at most 50 cookies of one host and 500 in all, of up to 4,096 bytes each; further ones are ignored until
+/// others have expired.
 ///
 /// # Examples
 ///
@@ -97,8 +97,8 @@ impl CookieJar {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes the cookies of the application for the host of `uri` from its `cookie` headers, in place of those that it gave
-    /// before. Those for an `https` URL are sent over encrypted connections only.
+    /// Takes the cookies of the application for the host of `uri` from its `cookie` headers, instead of those that it
+    /// gave before. Those for an `https` URL are sent over encrypted connections only.
     pub(super) fn seed(&self, uri: &Uri, headers: &HeaderMap) {
         let owner = Origin::of(uri);
         let mut own = Vec::new();

@@ -46,7 +46,7 @@ const ASSETS: [Asset; 4] = [
     ),
 ];
 
-/// Returns what the page consists of.
+/// Returns the parts of the page.
 fn assets(page: &'static str) -> impl Iterator<Item = Asset> {
     std::iter::once(("/", "text/html; charset=utf-8", page)).chain(ASSETS)
 }

@@ -7,8 +7,8 @@
 //! Then open <http://127.0.0.1:5000/>, on several devices if you like (`--listen 0.0.0.0:5000`),
 //! on any host (`--host actix`).
 //!
-//! With `--webtransport` it serves WebTransport too, on the UDP port with the number of the TCP port, and the page moves
-//! there. The certificate is made at the start, and the page accepts it by its hash.
+//! With `--webtransport` it serves WebTransport too, on the UDP port with the number of the TCP port, and the page
+//! moves there. The certificate is created at start-up, and the page accepts it by its hash.
 //!
 //! As a node of a cluster (`--node a --node-listen 127.0.0.1:7000 --peers a=127.0.0.1:7000,b=127.0.0.1:7001`, or `--bus`)
 //! it also shows which node answers and which one owns the session.
@@ -57,8 +57,8 @@ fn server(webtransport: bool, cluster: Arc<OnceLock<Cluster>>) -> Server {
     builder.on_message(answer).build()
 }
 
-/// Binds the TCP port, and the UDP port with its number for WebTransport: there clients look for it, and pages are of the
-/// same origin.
+/// Binds the TCP port, and for WebTransport the UDP port of the same number, where clients look for it, so that pages
+/// have the same origin.
 async fn bind(listen: &str, webtransport: bool) -> io::Result<(TcpListener, Option<WebTransport>)> {
     loop {
         let listener = TcpListener::bind(listen).await?;
@@ -76,7 +76,7 @@ async fn bind(listen: &str, webtransport: bool) -> io::Result<(TcpListener, Opti
     }
 }
 
-/// Returns the page, with the hash of the certificate that it is to accept.
+/// Returns the page, with the hash of the certificate that it should accept.
 fn page(udp: Option<&WebTransport>) -> &'static str {
     let Some(udp) = udp else {
         return hosts::PAGE;
