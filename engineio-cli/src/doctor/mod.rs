@@ -8,7 +8,7 @@ mod trouble;
 mod trust;
 mod websocket;
 
-use self::polling::Handshake;
+use self::polling::{Handshake, Works};
 use self::probe::Probe;
 use self::report::Report;
 use crate::arguments::Doctor;
@@ -25,27 +25,45 @@ pub(crate) async fn run(options: Doctor) -> Result<(), Failure> {
         Handshake::Refused(status) => (None, Some(status)),
         Handshake::Unreachable => return report.finish(),
     };
+    let mut works = Works {
+        polling: false,
+        websocket: false,
+    };
     if let Some(open) = &open {
         polling::fresh_answers(&probe, open, &mut report).await;
         report.check()?;
-        polling::stickiness(&probe, open, &mut report).await;
+        works.polling = polling::stickiness(&probe, open, &mut report).await;
         report.check()?;
-        polling::largest_post(&probe, open, &mut report).await;
-        report.check()?;
-        polling::buffering(&probe, &mut report).await;
+        if works.polling {
+            polling::largest_post(&probe, open, &mut report).await;
+            report.check()?;
+            polling::buffering(&probe, &mut report).await;
+        } else {
+            report.note(
+                "buffering",
+                "not checked, because requests do not reach their session",
+            );
+        }
     }
     report.check()?;
     cors::check(&probe, options.origin.as_deref(), &mut report).await;
-    let direct = websocket::direct(&options.connection, open.as_ref(), refused, &mut report).await;
+    works.websocket =
+        websocket::direct(&options.connection, open.as_ref(), refused, &mut report).await;
     report.check()?;
     if open.is_some() {
-        websocket::upgrade(&options.connection, open.as_ref(), direct, &mut report).await;
+        websocket::upgrade(
+            &options.connection,
+            open.as_ref(),
+            works.websocket,
+            &mut report,
+        )
+        .await;
     }
     if let Some(open) = &open {
         match options.quick {
             true => report.note("heartbeat", "not waited for, because of --quick"),
             false => {
-                polling::heartbeat(&options.connection, &probe, open, direct, &mut report).await;
+                polling::heartbeat(&options.connection, &probe, open, works, &mut report).await;
             }
         }
     }

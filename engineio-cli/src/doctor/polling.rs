@@ -30,6 +30,13 @@ pub(super) enum Handshake {
     Unreachable,
 }
 
+/// The transports that reach their session.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Works {
+    pub(super) polling: bool,
+    pub(super) websocket: bool,
+}
+
 /// Opens a session by polling.
 pub(super) async fn handshake(probe: &Probe, report: &mut Report) -> Handshake {
     const CHECK: &str = "handshake";
@@ -112,8 +119,8 @@ pub(super) async fn fresh_answers(probe: &Probe, first: &Open, report: &mut Repo
     }
 }
 
-/// Checks that each new connection reaches the process that knows the session.
-pub(super) async fn stickiness(probe: &Probe, open: &Open, report: &mut Report) {
+/// Checks that each new connection reaches the process that knows the session. Returns whether all did.
+pub(super) async fn stickiness(probe: &Probe, open: &Open, report: &mut Report) -> bool {
     const CHECK: &str = "stickiness";
     let (mut unknown, mut failures) = (0, Vec::new());
     for _ in 0..STICKINESS {
@@ -152,6 +159,7 @@ pub(super) async fn stickiness(probe: &Probe, open: &Open, report: &mut Report) 
         );
         report.good(CHECK, text);
     }
+    unknown == 0 && failures.is_empty()
 }
 
 fn is_unknown(answer: &Answer) -> bool {
@@ -218,6 +226,13 @@ pub(super) async fn buffering(probe: &Probe, report: &mut Report) {
         async { (timeout(LIMIT, waiting).await, Instant::now()) },
         closing
     );
+    if !closed.is_ok_and(|answer| answer.status == StatusCode::OK) {
+        report.note(
+            CHECK,
+            "not checked, because the session could not be closed",
+        );
+        return;
+    }
     match answer {
         (Ok(Ok(_)), at) if at.duration_since(began) < AT_ONCE => {
             let took = at.duration_since(began).as_secs_f64() * 1e3;
@@ -238,17 +253,13 @@ pub(super) async fn buffering(probe: &Probe, report: &mut Report) {
             CHECK,
             format!("the poll broke when its session was closed: {error}"),
         ),
-        (Err(_), _) if closed.is_ok() => report.fault(
+        (Err(_), _) => report.fault(
             CHECK,
             format!(
                 "a waiting poll is not answered within {} s of its cause",
                 LIMIT.as_secs()
             ),
             "A proxy holds answers back. In nginx: proxy_buffering off.",
-        ),
-        (Err(_), _) => report.note(
-            CHECK,
-            "not checked, because the session could not be closed",
         ),
     }
 }
@@ -258,7 +269,7 @@ pub(super) async fn heartbeat(
     connection: &Connection,
     probe: &Probe,
     open: &Open,
-    has_websocket: bool,
+    works: Works,
     report: &mut Report,
 ) {
     if probe.is_v3() {
@@ -266,6 +277,10 @@ pub(super) async fn heartbeat(
             "heartbeat",
             "not checked: in revision 3 the client sends the pings",
         );
+        return;
+    }
+    if !works.polling && !works.websocket {
+        report.note("heartbeat", "not checked, because no transport works");
         return;
     }
     let patience = open.ping_interval().saturating_add(LATE);
@@ -281,21 +296,28 @@ pub(super) async fn heartbeat(
         "heartbeat",
         format!("waiting up to {:.0} s", patience.as_secs_f64()),
     );
+    let by_polling = async {
+        match works.polling {
+            true => Some(ping_by_polling(probe, patience).await),
+            false => None,
+        }
+    };
     let by_websocket = async {
-        match has_websocket {
+        match works.websocket {
             true => Some(websocket::stays_open(connection, patience).await),
             false => None,
         }
     };
-    let (by_polling, by_websocket) = tokio::join!(ping_by_polling(probe, patience), by_websocket);
+    let (by_polling, by_websocket) = tokio::join!(by_polling, by_websocket);
     match by_polling {
-        Ok(after) => report.good("heartbeat", format!("by polling after {:.1} s", after.as_secs_f64())),
-        Err(text) => report.fault(
+        Some(Ok(after)) => report.good("heartbeat", format!("by polling after {:.1} s", after.as_secs_f64())),
+        Some(Err(text)) => report.fault(
             "heartbeat",
             text,
             "A proxy gives up a poll that waits. Its time limit must be longer than the ping interval and half the\n\
              timeout: proxy_read_timeout in nginx, `timeout server` in HAProxy, the idle time of a cloud balancer.",
         ),
+        None => {}
     }
     match by_websocket {
         Some(Ok(())) => report.good("heartbeat", "by WebSocket"),

@@ -134,6 +134,14 @@ async fn processes_behind_a_balancer_that_is_not_sticky_are_found() {
     });
     let output = eio(b"", &["doctor", "--quick", &url.await]).await;
     assert_fault(&output, "stickiness", "4 of 8 requests");
+    // Its consequences are not faults of other kinds.
+    for (check, verdict) in [("buffering", "note"), ("WebSocket", "good")] {
+        assert!(
+            line(&output, check).starts_with(verdict),
+            "{}",
+            stdout(&output)
+        );
+    }
 }
 
 #[tokio::test]
