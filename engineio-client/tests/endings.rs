@@ -137,7 +137,7 @@ async fn a_server_that_closes_because_of_a_large_message() {
     assert_eq!(client.disconnect_reason(), Some(DisconnectReason::Server));
     let error = client.disconnect_error().unwrap().to_string();
     assert!(
-        error.contains("in 101 bytes, and takes 100 at most; send smaller"),
+        error.contains("in 101 bytes was being sent, and accepts 100 at most; send smaller"),
         "{error}"
     );
 }

@@ -13,7 +13,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tower_service::Service;
 
 use super::activity::Activity;
-use super::dial::{self, Dialer};
+use super::dial::Dialer;
 use super::environment::Environment;
 use super::proxy::{Proxy, ProxyKind};
 use super::stream::Stream;
@@ -140,7 +140,7 @@ impl Connector {
         match &self.0.security {
             Security::Done => Ok(io),
             #[cfg(feature = "rustls-no-provider")]
-            Security::Tls(tls) => tls.connect(dial::host(uri), io, is_home).await,
+            Security::Tls(tls) => tls.connect(super::dial::host(uri), io, is_home).await,
             #[cfg(not(feature = "rustls-no-provider"))]
             Security::None => {
                 let _ = is_home;
