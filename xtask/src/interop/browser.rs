@@ -73,6 +73,7 @@ pub(super) fn run(workspace: &Workspace, host: &str) -> Result<()> {
     // Another port than that of the page, so another origin.
     let with_udp = ["--webtransport", "127.0.0.1:0", "--origins", "any"];
     let with_udp = [&on_host[..], &with_udp].concat();
+    let quick_with_udp = [&with_udp[..], QUICK].concat();
     let demo_with_udp = [&on_host[..], &["--webtransport"]].concat();
     let guarded = ["--origins", "http://app.example.test", "--cookie", "io"];
     let guarded = [&on_host[..], &guarded].concat();
@@ -93,7 +94,10 @@ pub(super) fn run(workspace: &Workspace, host: &str) -> Result<()> {
         },
         Drive {
             test: "webtransport.mjs",
-            servers: &[("--url", "echo", &with_udp)],
+            servers: &[
+                ("--url", "echo", &with_udp),
+                ("--quick", "echo", &quick_with_udp),
+            ],
         },
         Drive {
             test: "origins.mjs",
