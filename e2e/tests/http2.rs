@@ -7,7 +7,7 @@ use engineio_e2e::app::{self, Event};
 use engineio_e2e::frame::{self, Frame};
 use engineio_e2e::host::{Host, Running};
 use engineio_e2e::http2::Http2;
-use engineio_tower::{ConnectRequest, DisconnectReason, Message, Socket};
+use engineio_tower::{ConnectRequest, DisconnectReason, Message, Sid, Socket};
 use http::StatusCode;
 
 const POLLING: &str = "/engine.io/?EIO=4&transport=polling";
@@ -57,6 +57,25 @@ async fn origins<H: Host>() {
         client.get_from(POLLING, foreign).await,
         StatusCode::FORBIDDEN
     );
+}
+
+/// The message that is sent afterwards is lost with the session, or not accepted; the session does not go on without it.
+async fn reset_poll<H: Host>() {
+    let (server, mut events) = app::echo(|builder| builder);
+    let host = H::start(server.clone()).await;
+    let mut client = connect(&host).await;
+    let (_, open) = client.get(POLLING).await;
+    let sid = sid(&open);
+    let answered = client
+        .get_and_reset(&format!("{POLLING}&sid={sid}"), 1)
+        .await;
+    assert!(answered.is_empty());
+    assert_eq!(client.get("/").await.0, StatusCode::OK);
+    if let Some(socket) = server.socket(&sid.parse::<Sid>().unwrap()) {
+        let _ = socket.try_send("to nobody");
+    }
+    let reason = events.disconnected().await;
+    assert_eq!(reason, DisconnectReason::TransportError);
 }
 
 async fn websocket<H: Host>() {
@@ -220,11 +239,11 @@ macro_rules! hosts {
 }
 
 hosts! {
-    axum: Axum: polling origins websocket compression upgrade refused reset reset_handshakes;
-    axum_routes: AxumRoutes: polling origins websocket compression upgrade refused reset;
-    axum_wrap: AxumWrap: polling origins websocket compression upgrade refused reset;
-    hyper: Hyper: polling origins websocket compression upgrade refused reset neighbour reset_handshakes;
-    warp_layer: WarpLayer: polling origins websocket compression upgrade refused reset neighbour reset_handshakes;
-    warp_filter: WarpFilter: polling origins not_offered reset_handshakes;
-    actix: ActixHttp2: polling origins not_offered reset_handshakes;
+    axum: Axum: polling origins reset_poll websocket compression upgrade refused reset reset_handshakes;
+    axum_routes: AxumRoutes: polling origins reset_poll websocket compression upgrade refused reset;
+    axum_wrap: AxumWrap: polling origins reset_poll websocket compression upgrade refused reset;
+    hyper: Hyper: polling origins reset_poll websocket compression upgrade refused reset neighbour reset_handshakes;
+    warp_layer: WarpLayer: polling origins reset_poll websocket compression upgrade refused reset neighbour reset_handshakes;
+    warp_filter: WarpFilter: polling origins reset_poll not_offered reset_handshakes;
+    actix: ActixHttp2: polling origins reset_poll not_offered reset_handshakes;
 }

@@ -7,7 +7,7 @@ use actix_web::body::{BoxBody, EitherBody, MessageBody, SizedStream};
 use actix_web::dev::{Payload, Service, ServiceRequest, ServiceResponse, fn_service};
 use actix_web::web::{self, Bytes, ServiceConfig};
 use actix_web::{Error, HttpResponse};
-use engineio_tower::{Driver, Server};
+use engineio_tower::{Delivery, Driver, Server};
 use futures_util::future::{Either, FutureExt, LocalBoxFuture, MapOk, TryFutureExt};
 use futures_util::stream::{self, StreamExt};
 
@@ -99,23 +99,26 @@ async fn respond(server: Server, path: String, request: ServiceRequest) -> Answe
             actix_web::rt::spawn(driver.run(io));
             body
         } else {
-            beside(payload, std::mem::take(answer.body_mut()))
+            let delivery = Delivery::take(&mut answer);
+            sized(payload, std::mem::take(answer.body_mut()), delivery)
         };
         convert::response(&request, answer, body)
     } else {
-        HttpResponse::BadRequest().body(beside(payload, Bytes::new()))
+        HttpResponse::BadRequest().body(sized(payload, Bytes::new(), Delivery::default()))
     };
     Ok(ServiceResponse::new(request, response))
 }
 
-/// Makes a response body that holds the rest of the request's body. If it were dropped, actix-web would read the rest,
-/// of a chunked body for example, for as long as it comes.
-fn beside(rest: Rc<RefCell<Payload>>, bytes: Bytes) -> BoxBody {
-    if matches!(*rest.borrow(), Payload::None) {
-        // A GET, mostly.
-        return BoxBody::new(bytes);
-    }
+/// Makes a response body that holds the rest of the request's body. If that were dropped, actix-web would read the rest, of
+/// a chunked body for example, for as long as it comes.
+///
+/// Over HTTP/2, actix-web keeps the future of a request whose stream was reset, and drops its response.
+fn sized(rest: Rc<RefCell<Payload>>, bytes: Bytes, delivery: Delivery) -> BoxBody {
     let len = bytes.len() as u64;
-    let held = stream::iter([Ok::<_, Error>(bytes)]).map(move |bytes| (bytes, &rest).0);
+    let held = stream::iter([(bytes, delivery)]).map(move |(bytes, delivery)| {
+        delivery.confirm();
+        let _held = &rest;
+        Ok::<_, Error>(bytes)
+    });
     BoxBody::new(SizedStream::new(len, held))
 }

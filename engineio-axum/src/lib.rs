@@ -191,7 +191,7 @@ where
     R: HttpBody<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
 {
     // A body of axum's own type stays as it is.
-    response.map(|body| body.into_bytes().map_or_else(Body::new, Body::from))
+    response.map(|body| body.into_inner().map_or_else(Body::new, Body::new))
 }
 
 /// Adds an Engine.IO server to the routes of a router.

@@ -190,6 +190,7 @@ pub use hosting::static_files::{
     StaticFilesService, StaticTarget,
 };
 pub use http::body::ResponseBody;
+pub use http::delivery::Delivery;
 pub use http::driver::Driver;
 pub use http::future::ResponseFuture;
 pub use http::service::{EngineIoLayer, EngineIoService, NotFound};

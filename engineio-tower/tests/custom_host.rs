@@ -235,5 +235,5 @@ async fn a_post_whose_body_breaks_is_answered_and_ends_the_session() {
 fn a_layer_may_answer_in_place_of_any_host() {
     let body = ResponseBody::<LocalBody>::default();
     assert!(body.is_end_stream());
-    assert_eq!(body.into_bytes().ok(), Some(Bytes::new()));
+    assert!(body.into_inner().is_err());
 }

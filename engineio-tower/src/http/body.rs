@@ -7,21 +7,25 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 
+use crate::http::delivery::Delivery;
+
 pin_project! {
     /// The body of a response of [`EngineIoService`](crate::EngineIoService): that of the inner service, or that of the
     /// Engine.IO server, which is one buffer of known length.
     ///
+    /// If it carries packets and is dropped unread, because the client has reset the stream of HTTP/2 meanwhile for example, their
+    /// session ends with [`DisconnectReason::TransportError`](crate::DisconnectReason::TransportError): it would go on without
+    /// them.
+    ///
     /// ```
-    /// use bytes::Bytes;
     /// use engineio_tower::ResponseBody;
     /// use http::Response;
     ///
-    /// // A host that treats the two differently, as the adapter for actix-web does.
-    /// fn length<B>(response: Response<ResponseBody<B>>) -> Option<usize> {
-    ///     let body: Result<Bytes, B> = response.into_body().into_bytes();
-    ///     body.ok().map(|bytes| bytes.len())
+    /// // A host that hands on the responses of the app as they came.
+    /// fn is_from_app<B>(response: Response<ResponseBody<B>>) -> bool {
+    ///     response.into_body().into_inner().is_ok()
     /// }
-    /// # let _ = length::<()>;
+    /// # let _ = is_from_app::<()>;
     /// ```
     #[derive(Debug)]
     pub struct ResponseBody<B> {
@@ -35,7 +39,7 @@ pin_project! {
     #[derive(Debug)]
     enum Kind<B> {
         Inner { #[pin] body: B },
-        Engine { bytes: Bytes },
+        Engine { bytes: Bytes, delivery: Delivery },
     }
 }
 
@@ -46,21 +50,21 @@ impl<B> ResponseBody<B> {
         }
     }
 
-    pub(crate) const fn engine(bytes: Bytes) -> Self {
+    pub(crate) const fn engine(bytes: Bytes, delivery: Delivery) -> Self {
         Self {
-            kind: Kind::Engine { bytes },
+            kind: Kind::Engine { bytes, delivery },
         }
     }
 
-    /// Returns the whole body if it is a response of the Engine.IO server, or the inner service's body.
+    /// Returns the inner service's body.
     ///
     /// # Errors
     ///
-    /// Returns the inner service's body as the error, for hosts that treat the two differently.
-    pub fn into_bytes(self) -> Result<Bytes, B> {
+    /// Returns the body itself as the error if it is that of the Engine.IO server.
+    pub fn into_inner(self) -> Result<B, Self> {
         match self.kind {
-            Kind::Engine { bytes } => Ok(bytes),
-            Kind::Inner { body } => Err(body),
+            Kind::Inner { body } => Ok(body),
+            kind @ Kind::Engine { .. } => Err(Self { kind }),
         }
     }
 }
@@ -69,7 +73,7 @@ impl<B> ResponseBody<B> {
 /// tower-http's for CORS and timeouts do.
 impl<B> Default for ResponseBody<B> {
     fn default() -> Self {
-        Self::engine(Bytes::new())
+        Self::engine(Bytes::new(), Delivery::default())
     }
 }
 
@@ -83,8 +87,9 @@ impl<B: Body<Data = Bytes>> Body for ResponseBody<B> {
     ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
         match self.project().kind.project() {
             KindProjection::Inner { body } => body.poll_frame(cx),
-            KindProjection::Engine { bytes } if bytes.is_empty() => Poll::Ready(None),
-            KindProjection::Engine { bytes } => {
+            KindProjection::Engine { bytes, .. } if bytes.is_empty() => Poll::Ready(None),
+            KindProjection::Engine { bytes, delivery } => {
+                std::mem::take(delivery).confirm();
                 Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes)))))
             }
         }
@@ -93,14 +98,14 @@ impl<B: Body<Data = Bytes>> Body for ResponseBody<B> {
     fn is_end_stream(&self) -> bool {
         match &self.kind {
             Kind::Inner { body } => body.is_end_stream(),
-            Kind::Engine { bytes } => bytes.is_empty(),
+            Kind::Engine { bytes, .. } => bytes.is_empty(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match &self.kind {
             Kind::Inner { body } => body.size_hint(),
-            Kind::Engine { bytes } => SizeHint::with_exact(bytes.len() as u64),
+            Kind::Engine { bytes, .. } => SizeHint::with_exact(bytes.len() as u64),
         }
     }
 }

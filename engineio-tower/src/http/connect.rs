@@ -122,8 +122,9 @@ impl Drop for ConnectFuture {
         // that is the end of it.
         if let Stage::RunningHandler(session, answer) = stage {
             self.server.spawn(async move {
-                drop(answer.await);
+                let answer = answer.await;
                 session.update(|session| session.abort(now(), DisconnectReason::TransportClose));
+                drop(answer);
             });
         }
     }
@@ -268,7 +269,7 @@ async fn finish(
     tracing::debug!(target: "engineio::session", sid = session.sid.short(), ?opened_by, "connected");
     match opened_by {
         OpenedBy::Polling(id) => match PollFuture::waiting(session, id).await {
-            Answer::Payload(payload) => Answer::Opened(payload, cookie),
+            Answer::Payload(payload, delivery) => Answer::Opened(payload, cookie, delivery),
             answer => answer,
         },
         OpenedBy::WebSocket(id, handshake) => {
@@ -289,8 +290,8 @@ async fn finish(
 /// Opens the session of a client that the handler has accepted, or returns the answer that refuses it.
 fn accept(session: &Arc<Session>, opened_by: &OpenedBy) -> Option<Answer> {
     // The handler may have closed the socket instead of refusing the client.
-    if session.ask(proto::server::Session::closed).is_some() {
-        return Some(Answer::Refused(Rejection::default()));
+    if let Some(reason) = session.ask(proto::server::Session::closed) {
+        return Some(Answer::Refused(rejection(reason)));
     }
     let registry = &session.server.registry;
     if !registry.insert(session.sid, Arc::clone(session)) {
@@ -305,9 +306,19 @@ fn accept(session: &Arc<Session>, opened_by: &OpenedBy) -> Option<Answer> {
     if !session.accept(first, opened_by.waiter()) {
         // Closed by a handle that the connect handler gave away, perhaps before it was entered.
         registry.remove(session);
-        return Some(Answer::Refused(Rejection::default()));
+        let reason = session.ask(proto::server::Session::closed);
+        return Some(Answer::Refused(rejection(reason.unwrap_or(DisconnectReason::Server))));
     }
     None
+}
+
+/// Returns the answer to a client whose session was closed before it was opened.
+fn rejection(reason: DisconnectReason) -> Rejection {
+    match reason {
+        // The handler has sent more than fits, and the server disconnects such clients.
+        DisconnectReason::SlowConsumer => Rejection::unavailable(),
+        _ => Rejection::default(),
+    }
 }
 
 impl OpenedBy {

@@ -15,6 +15,7 @@ use pin_project_lite::pin_project;
 
 use crate::forward::{Arrived, BorrowedBody, Forwarded, Forwarding};
 use crate::http::connect::ConnectFuture;
+use crate::http::delivery::Delivery;
 use crate::http::poll::PollFuture;
 use crate::http::post::{Form, PostFuture};
 use crate::http::response::{Answer, EngineResponse, Reply};
@@ -79,14 +80,14 @@ impl<B> Future for EngineFuture<B>
 where
     B: Body<Error: Into<Box<dyn Error + Send + Sync>>>,
 {
-    type Output = EngineResponse;
+    type Output = (EngineResponse, Delivery);
 
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<EngineResponse> {
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
         loop {
             let answer = match this.work.as_mut().project() {
                 WorkProjection::Written { response } => match response.take() {
-                    Some(response) => return Poll::Ready(response),
+                    Some(response) => return Poll::Ready((response, Delivery::default())),
                     None => return Poll::Pending,
                 },
                 WorkProjection::Answered { answer } => match answer.take() {
@@ -104,7 +105,7 @@ where
                     let forwarded = ready!(forwarding.poll_response(&mut body, cx));
                     match forwarded.map(|forwarded| accept(forwarded, handshake.take())) {
                         // The owner has written all of it.
-                        Ok(response) => return Poll::Ready(response),
+                        Ok(response) => return Poll::Ready((response, Delivery::default())),
                         Err(_) if body.is_too_large => Refusal::PayloadTooLarge.into(),
                         Err(refusal) => refusal.into(),
                     }

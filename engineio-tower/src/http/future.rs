@@ -83,8 +83,9 @@ where
                     return Poll::Ready(Ok(response.map(ResponseBody::inner)));
                 }
                 KindProjection::Engine { future } => {
-                    let response = ready!(future.poll(cx));
-                    return Poll::Ready(Ok(response.map(ResponseBody::engine)));
+                    let (response, delivery) = ready!(future.poll(cx));
+                    let body = |bytes| ResponseBody::engine(bytes, delivery);
+                    return Poll::Ready(Ok(response.map(body)));
                 }
             };
             kind.set(Kind::Inner { future });

@@ -2,6 +2,7 @@
 
 pub(crate) mod body;
 pub(crate) mod connect;
+pub(crate) mod delivery;
 pub(crate) mod driver;
 pub(crate) mod engine;
 pub(crate) mod future;

@@ -7,17 +7,18 @@ use std::task::{Context, Poll, ready};
 use engineio_core as proto;
 use engineio_core::server::{ExchangeId, Input};
 
+use crate::http::delivery::Delivery;
 use crate::http::response::Answer;
 use crate::session::{Session, WaiterId, give_way};
 
 /// The answer to a poll. Dropping it before it is answered tells the session that the client gave up.
 #[derive(Debug)]
 pub(crate) struct PollFuture {
-    session: Arc<Session>,
+    /// `None` once it is answered.
+    session: Option<Arc<Session>>,
     /// `None` until the session knows of it.
     id: Option<ExchangeId>,
     gave_way: bool,
-    answered: bool,
 }
 
 impl PollFuture {
@@ -39,10 +40,9 @@ impl PollFuture {
 
     const fn new(session: Arc<Session>, id: Option<ExchangeId>) -> Self {
         Self {
-            session,
+            session: Some(session),
             id,
             gave_way: false,
-            answered: false,
         }
     }
 }
@@ -52,18 +52,21 @@ impl Future for PollFuture {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Answer> {
         let this = &mut *self;
+        let Some(session) = &this.session else {
+            panic!("`PollFuture` polled after completion");
+        };
         let id = match this.id {
             Some(id) => id,
             None if !std::mem::replace(&mut this.gave_way, true) => {
                 give_way(cx);
                 return Poll::Pending;
             }
-            None => *this.id.insert(this.session.open_poll()),
+            None => *this.id.insert(session.open_poll()),
         };
-        let outcome = ready!(this.session.poll_payload(id, cx));
-        this.answered = true;
+        let outcome = ready!(session.poll_payload(id, cx));
+        let session = this.session.take();
         Poll::Ready(match outcome {
-            Ok(payload) => Answer::Payload(payload),
+            Ok(payload) => Answer::Payload(payload, Delivery::new(session)),
             Err(refusal) => Answer::Refusal(refusal),
         })
     }
@@ -71,9 +74,9 @@ impl Future for PollFuture {
 
 impl Drop for PollFuture {
     fn drop(&mut self) {
-        if let (Some(id), false) = (self.id, self.answered) {
+        if let (Some(id), Some(session)) = (self.id, &self.session) {
             let aborted = Input::PollAborted(id);
-            self.session.leave(WaiterId::Exchange(id), Some(aborted));
+            session.leave(WaiterId::Exchange(id), Some(aborted));
         }
     }
 }

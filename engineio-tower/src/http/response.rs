@@ -9,6 +9,7 @@ use http::header::{
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 
+use crate::http::delivery::Delivery;
 use crate::policy::compression::{Accepted, Encoding};
 use crate::policy::cors::{CorsReply, Preflight};
 use crate::policy::options::Options;
@@ -22,9 +23,9 @@ pub(crate) type EngineResponse = Response<Bytes>;
 #[derive(Debug)]
 pub(crate) enum Answer {
     /// Packets: the answer to a poll.
-    Payload(engineio_core::Payload),
+    Payload(engineio_core::Payload, Delivery),
     /// The open packet, and the cookie with the session's id.
-    Opened(engineio_core::Payload, Option<HeaderValue>),
+    Opened(engineio_core::Payload, Option<HeaderValue>, Delivery),
     /// A POST was accepted.
     Posted,
     /// The protocol refuses the request.
@@ -130,25 +131,30 @@ impl Reply {
         preflight.respond(&mut self.cors).map(|()| Bytes::new())
     }
 
-    /// Writes the answer as HTTP.
+    /// Writes the answer as HTTP. What it delivers is returned beside it.
     pub(crate) fn write(
         &mut self,
         options: &Options,
         templates: &Templates,
         answer: Answer,
-    ) -> EngineResponse {
+    ) -> (EngineResponse, Delivery) {
         let accepted = matches!(
             answer,
-            Answer::Payload(_) | Answer::Opened(..) | Answer::Posted | Answer::Response(_)
+            Answer::Payload(..) | Answer::Opened(..) | Answer::Posted | Answer::Response(_)
         );
         let from_template = accepted && !matches!(answer, Answer::Response(_));
         let template = match self.cors.is_due(self.allowed) {
             true => &templates.cors,
             false => &templates.plain,
         };
+        let mut delivery = Delivery::default();
         let mut response = match answer {
-            Answer::Payload(payload) => self.payload(options, template, payload),
-            Answer::Opened(payload, cookie) => {
+            Answer::Payload(payload, packets) => {
+                delivery = packets;
+                self.payload(options, template, payload)
+            }
+            Answer::Opened(payload, cookie, packets) => {
+                delivery = packets;
                 let mut response = self.payload(options, template, payload);
                 if let Some(cookie) = cookie {
                     response.headers_mut().append(SET_COOKIE, cookie);
@@ -192,7 +198,7 @@ impl Reply {
                 headers.append(SET_COOKIE, cookie);
             }
         }
-        response
+        (response, delivery)
     }
 
     fn payload(

@@ -199,7 +199,7 @@ mod tests {
 
     use bytes::Bytes;
     use http::Request;
-    use http_body_util::Empty;
+    use http_body_util::{BodyExt, Empty};
     use tokio::time::{Instant, sleep_until};
     use tower::ServiceExt;
 
@@ -210,7 +210,8 @@ mod tests {
             let request = Request::get("/engine.io/?EIO=4&transport=polling");
             let request = request.body(Empty::<Bytes>::new()).unwrap();
             let service = EngineIoService::new(server.clone());
-            service.oneshot(request).await.unwrap();
+            let response = service.oneshot(request).await.unwrap();
+            response.into_body().collect().await.unwrap();
         }
     }
 

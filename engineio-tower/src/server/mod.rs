@@ -98,7 +98,8 @@ impl Server {
     ///
     /// The request may carry a [`PeerAddr`] and a [`Scheme`](crate::Scheme) as extensions, and for a WebSocket hyper's
     /// `OnUpgrade` or [`HostUpgrade`](crate::HostUpgrade). Wrap the body in [`DiscardUnread`](crate::DiscardUnread)
-    /// where the host resets connections whose request it has not read. The future is [`Send`] exactly when the body is.
+    /// where the host resets connections whose request it has not read. Where it may drop a response unsent, take the
+    /// [`Delivery`](crate::Delivery) out of it. The future is [`Send`] exactly when the body is.
     ///
     /// # Cancel safety
     ///
@@ -125,7 +126,12 @@ impl Server {
         B: Body<Error: Into<Box<dyn Error + Send + Sync>>>,
     {
         let peer = request.extensions().get().map(|&PeerAddr(peer)| peer);
-        self.inner.respond(request, peer)
+        let response = self.inner.respond(request, peer);
+        async move {
+            let (mut response, delivery) = response.await;
+            delivery.put(&mut response);
+            response
+        }
     }
 
     /// Returns the path of the server, without a trailing slash.

@@ -1,7 +1,7 @@
 //! The rejection of a client by the application.
 
 use bytes::Bytes;
-use engineio_core::SendError;
+use engineio_core::{Refusal, SendError};
 use http::header::WWW_AUTHENTICATE;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
@@ -56,7 +56,10 @@ impl Rejection {
     }
 
     pub(crate) fn unavailable() -> Self {
-        Self::status_code(StatusCode::SERVICE_UNAVAILABLE).json("Service unavailable")
+        Self {
+            body: Refusal::Unavailable.body().into(),
+            ..Self::status_code(StatusCode::SERVICE_UNAVAILABLE)
+        }
     }
 
     /// Returns a rejection with this status, and `"Unauthorized"` until [`json`](Self::json) replaces it.
