@@ -160,7 +160,12 @@
 //!
 //! A host drops the service's future when the client has gone away. Dropping the future of a poll ends its session, so
 //! that the packets that the poll would have carried are not lost silently; so does dropping that of a POST while its
-//! body is being read. A connect handler is never cancelled: if its request is dropped, a separate task completes it.
+//! body is being read, and dropping the response of a poll unread ([`ResponseBody`], [`Delivery`]). A connect handler is
+//! never cancelled: if its request is dropped, a separate task completes it.
+//!
+//! A host can only report what it notices. hyper does not look at a connection while unread bytes wait on it: if a client
+//! sends a body with a poll, or begins another request behind it, and then closes the connection, the next message goes into
+//! that connection and is lost, and the session goes on. No known client does so.
 
 // On docs.rs, each item says which feature it needs.
 #![cfg_attr(docsrs, feature(doc_cfg))]

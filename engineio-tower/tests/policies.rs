@@ -8,10 +8,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use engineio_tower::{
     ConnectRequest, Message, Origins, PeerAddr, Rejection, Server, ServerBuilder, Sid, SidCookie,
-    Socket,
+    Socket, WhenFull,
 };
 use http::{Method, Response, StatusCode};
-use support::{call, get, get_request, open, poll, post, receive_text, send, text, watched};
+use support::{call, code, get, get_request, open, poll, post, receive_text, send, text, watched};
 
 mod support;
 
@@ -310,7 +310,24 @@ async fn a_connect_handler_that_sends_more_than_fits_refuses() {
     for query in [HANDSHAKE.to_owned(), format!("{HANDSHAKE}&many=1")] {
         let refused = call(&server, get_request(&query)).await;
         assert_eq!(refused.status(), StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(code(&refused), 3);
     }
+}
+
+#[tokio::test]
+async fn a_client_that_is_disconnected_for_what_its_connect_handler_sends_is_told_to_come_back() {
+    let server = Server::builder()
+        .outbox_limit(140)
+        .when_full(WhenFull::Disconnect)
+        .on_connect(|socket: Socket, _: ConnectRequest| async move {
+            for message in ["one", "two", "three"] {
+                let _ = socket.send(message).await;
+            }
+        })
+        .build();
+    let refused = call(&server, get_request(HANDSHAKE)).await;
+    assert_eq!(refused.status(), StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(code(&refused), 3);
 }
 
 #[tokio::test]

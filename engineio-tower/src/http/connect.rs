@@ -307,7 +307,9 @@ fn accept(session: &Arc<Session>, opened_by: &OpenedBy) -> Option<Answer> {
         // Closed by a handle that the connect handler gave away, perhaps before it was entered.
         registry.remove(session);
         let reason = session.ask(proto::server::Session::closed);
-        return Some(Answer::Refused(rejection(reason.unwrap_or(DisconnectReason::Server))));
+        return Some(Answer::Refused(rejection(
+            reason.unwrap_or(DisconnectReason::Server),
+        )));
     }
     None
 }

@@ -142,6 +142,11 @@ impl Directory {
 
         let is_default = path.ends_with('/');
         let name = if is_default { &*default_file.name } else { "" };
+        let file = format!("{}{name}", path.trim_start_matches('/'));
+        // tower-http would open a pipe, and wait for its writer in a thread of the runtime.
+        if kind(&self.target.path.join(file)).await? != Kind::File {
+            return None;
+        }
         let encoded = |text| utf8_percent_encode(text, &ENCODED);
         *probe.uri_mut() = Uri::try_from(format!("{}{}", encoded(path), encoded(name))).ok()?;
 

@@ -314,3 +314,14 @@ fn serving_can_move_between_threads() {
     assert_send(files.find(&head).unwrap().serve());
     assert_send(files.serve(Request::new(())));
 }
+
+#[cfg(unix)]
+#[tokio::test]
+async fn a_pipe_in_a_directory_is_no_file() {
+    let directory = tempfile::tempdir().unwrap();
+    let pipe = directory.path().join("pipe");
+    let made = std::process::Command::new("mkfifo").arg(pipe).status();
+    assert!(made.unwrap().success());
+    let files = StaticFiles::new().dir("/", directory.path());
+    assert_eq!(get(&files, "/pipe").await, None);
+}
