@@ -217,7 +217,9 @@
 //! | feature | reason |
 //! |---|---|
 //! | WebTransport | needs HTTP/3; few servers offer it, and those offer WebSocket too |
+//! | HTTP/2 for polling | a session has one poll and one POST at a time, which HTTP/2 makes no faster, and its WebSocket needs HTTP/1.1 in most servers |
 //! | `forceBase64` | binary messages leave as frames on a WebSocket, which every server of revision 4 accepts |
+//! | codecs other than `serde_json` | text and bytes are sent as they are: encode them before |
 //! | browsers (wasm), and runtimes other than tokio | hyper and rustls need sockets; the blocking client needs no runtime of the application |
 //! | acknowledgements, rooms, namespaces | belong to Socket.IO, a protocol on top of this one |
 //!

@@ -176,3 +176,41 @@ fn without_sid(answer: &[u8]) -> String {
     }
     text
 }
+
+#[cfg(test)]
+mod tests {
+    use engineio_core::Transport;
+    use engineio_core::client::Config;
+
+    use super::*;
+    use crate::clock::now;
+
+    /// The error of a session that ended for this reason after these failures.
+    fn told(failures: &[(ErrorKind, &str)], reason: DisconnectReason) -> Option<String> {
+        let mut session = Session::new(now(), Config::default(), Transport::Polling);
+        session.abort(reason);
+        let mut verdict = Verdict::default();
+        for (kind, message) in failures {
+            verdict.failed(Error::new(*kind, *message));
+        }
+        let error = verdict.into_error(&session, true, "http://h/", &Secrets::default());
+        error.map(|error| error.to_string())
+    }
+
+    #[test]
+    fn the_refusal_of_a_post_is_told_whatever_the_poll_brings_after_it() {
+        let post = (ErrorKind::Refused, "POST: 503, maintenance until noon");
+        let reset = (ErrorKind::Transport, "GET: reset");
+        let unknown = (ErrorKind::Refused, "GET: 400, unknown session");
+        for (failures, reason) in [
+            (vec![post, reset], DisconnectReason::Refused),
+            (vec![post, unknown], DisconnectReason::Refused),
+            // The poll brought a close packet, or an answer that is none.
+            (vec![post], DisconnectReason::Server),
+            (vec![post], DisconnectReason::ParseError),
+        ] {
+            assert_eq!(told(&failures, reason).as_deref(), Some(post.1));
+        }
+        assert_eq!(told(&[post], DisconnectReason::Client), None);
+    }
+}

@@ -12,7 +12,6 @@ use http::header::{
 use http::{HeaderMap, Method, Request, StatusCode};
 use http_body::Body;
 use http_body_util::{BodyExt, Full};
-use hyper::body::Incoming;
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioTimer;
 use tokio::time::Instant;
@@ -23,6 +22,7 @@ use super::connect::Connector;
 use super::failure;
 use super::headers::Headers;
 use super::lifetime::Lifetime;
+use crate::error::BoxError;
 use crate::{Error, ErrorKind};
 
 /// The content type of a payload of bytes, which only revision 3 has.
@@ -196,7 +196,10 @@ impl Http {
 const READ_BUFFER: usize = 512 * 1024;
 
 /// Reads a body that must not be larger than `limit`, and refuses one that is as soon as that is known.
-async fn whole_body(mut body: Incoming, limit: usize, attempt: &Attempt) -> Result<Bytes, Error> {
+async fn whole_body<B>(mut body: B, limit: usize, attempt: &Attempt) -> Result<Bytes, Error>
+where
+    B: Body<Data = Bytes, Error: Into<BoxError>> + Unpin,
+{
     let too_large = || {
         let message = format!(
             "{attempt} was answered with more than {limit} bytes; raise `max_response` if the server may send that much"
@@ -320,13 +323,42 @@ fn decompress(
 #[cfg(test)]
 mod tests {
     use std::convert::Infallible;
+    use std::sync::Arc;
 
     use bytes::Bytes;
     use futures_util::stream::{StreamExt, iter, pending};
     use http_body::Frame;
     use http_body_util::StreamBody;
 
-    use super::{PATIENCE, first_bytes};
+    use super::*;
+    use crate::net::headers::Headers;
+
+    #[tokio::test]
+    async fn a_small_body_does_not_keep_the_buffer_alive_that_the_head_was_read_into() {
+        struct Owner(Arc<Vec<u8>>);
+        impl AsRef<[u8]> for Owner {
+            fn as_ref(&self) -> &[u8] {
+                &self.0
+            }
+        }
+        let uri = http::Uri::from_static("http://h/");
+        let headers = Headers::new(http::HeaderMap::new(), None, &uri);
+        let attempt = Attempt::new(Method::GET, &uri, &headers);
+        // In one piece, and in several.
+        for parts in [vec![200_000..200_063], vec![0..1, 200_000..200_063]] {
+            let buffer = Arc::new(vec![b'x'; 200_063]);
+            let alive = Arc::downgrade(&buffer);
+            let buffer = Bytes::from_owner(Owner(buffer));
+            let frames: Vec<_> = parts
+                .into_iter()
+                .map(|part| Ok::<_, Infallible>(Frame::data(buffer.slice(part))))
+                .collect();
+            drop(buffer);
+            let body = whole_body(StreamBody::new(iter(frames)), 1_000, &attempt).await;
+            assert!(body.unwrap().len() >= 63);
+            assert!(alive.upgrade().is_none());
+        }
+    }
 
     #[tokio::test(start_paused = true)]
     async fn a_body_that_does_not_end_hides_nothing() {
