@@ -225,6 +225,23 @@ impl Connection {
         self.url.as_deref().unwrap_or_default()
     }
 
+    /// Returns whether the options allow polling.
+    pub(crate) fn has_polling(&self) -> bool {
+        let is_polling = |name: &TransportName| matches!(name, TransportName::Polling);
+        self.transports.is_empty() || self.transports.iter().any(is_polling)
+    }
+
+    /// Returns whether the options allow WebSockets.
+    pub(crate) fn has_websocket(&self) -> bool {
+        let is_websocket = |name: &TransportName| matches!(name, TransportName::Websocket);
+        self.transports.is_empty() || self.transports.iter().any(is_websocket)
+    }
+
+    /// Returns whether the options allow the upgrade from one to the other.
+    pub(crate) fn has_upgrade(&self) -> bool {
+        self.has_polling() && self.has_websocket() && !self.no_upgrade
+    }
+
     pub(crate) fn revision(&self) -> Revision {
         match self.eio {
             RevisionName::V3 => Revision::V3,

@@ -162,8 +162,8 @@ fn message(number: u64, options: &Bench) -> Message {
 }
 
 fn text(number: u64, size: usize) -> String {
-    let padding = size - NUMBER;
-    format!("{number:0NUMBER$x}{:x<padding$}", "")
+    let padding = "x".repeat(size - NUMBER);
+    format!("{number:0NUMBER$x}{padding}")
 }
 
 /// Returns the number of a message of a measurement.
@@ -186,6 +186,8 @@ mod tests {
         assert_eq!(number(text.as_bytes(), 24), Some(0xab));
         assert_eq!(number(text.as_bytes(), 25), None);
         assert_eq!(number(b"welcome", 24), None);
+        // A width in a format has 16 bits.
+        assert_eq!(super::text(1, 100_000).len(), 100_000);
     }
 
     #[test]

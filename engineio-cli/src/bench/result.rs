@@ -136,7 +136,7 @@ impl Totals {
             .map(|(name, count)| format!("{count} over {name}"))
             .collect();
         let mut text = format!(
-            "{} messages of {} bytes in flight by each client, {:.1} s\n\n\
+            "{} in flight by each client, {} bytes each, {:.1} s\n\n\
              clients    {connected} of {} connected ({})\n\
              connect    {}\n\
              messages   {} sent, {} received, {:.0} per second\n\
@@ -223,6 +223,9 @@ impl Quantiles {
 
 impl std::fmt::Display for Quantiles {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if self.max == 0 {
+            return f.write_str("none");
+        }
         write!(
             f,
             "median {}, 90 % {}, 99 % {}, 99.9 % {}, longest {}",

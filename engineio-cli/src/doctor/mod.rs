@@ -19,11 +19,15 @@ pub(crate) async fn run(options: Doctor) -> Result<(), Failure> {
     options.connection.check().await?;
     let probe = Probe::new(&options.connection)?;
     let mut report = Report::new(&probe.address());
-    let (open, refused) = match polling::handshake(&probe, &mut report).await {
-        Handshake::Opened(open) => (Some(open), None),
-        // WebSockets may still work.
-        Handshake::Refused(status) => (None, Some(status)),
-        Handshake::Unreachable => return report.finish(),
+    let connection = &options.connection;
+    let (open, refused) = match connection.has_polling() {
+        false => (None, None),
+        true => match polling::handshake(&probe, &mut report).await {
+            Handshake::Opened(open) => (Some(open), None),
+            // WebSockets may still work.
+            Handshake::Refused(status) => (None, Some(status)),
+            Handshake::Unreachable => return report.finish(),
+        },
     };
     let mut works = Works {
         polling: false,
@@ -46,25 +50,20 @@ pub(crate) async fn run(options: Doctor) -> Result<(), Failure> {
         }
     }
     report.check()?;
-    cors::check(&probe, options.origin.as_deref(), &mut report).await;
-    works.websocket =
-        websocket::direct(&options.connection, open.as_ref(), refused, &mut report).await;
+    if connection.has_polling() {
+        cors::check(&probe, options.origin.as_deref(), &mut report).await;
+    }
+    if connection.has_websocket() {
+        works.websocket = websocket::direct(connection, open.as_ref(), refused, &mut report).await;
+    }
     report.check()?;
-    if open.is_some() {
-        websocket::upgrade(
-            &options.connection,
-            open.as_ref(),
-            works.websocket,
-            &mut report,
-        )
-        .await;
+    if let Some(open) = open.as_ref().filter(|_| connection.has_upgrade()) {
+        websocket::upgrade(connection, open, works.websocket, &mut report).await;
     }
     if let Some(open) = &open {
         match options.quick {
             true => report.note("heartbeat", "not waited for, because of --quick"),
-            false => {
-                polling::heartbeat(&options.connection, &probe, open, works, &mut report).await;
-            }
+            false => polling::heartbeat(connection, &probe, open, works, &mut report).await,
         }
     }
     report.finish()

@@ -70,12 +70,12 @@ fn advice(error: &Error) -> &'static str {
 /// Opens a session by polling and waits for its upgrade.
 pub(super) async fn upgrade(
     connection: &Connection,
-    open: Option<&Open>,
+    open: &Open,
     has_websocket: bool,
     report: &mut Report,
 ) {
     const CHECK: &str = "upgrade";
-    if open.is_some_and(|open| !open.upgrades.iter().any(|name| name == "websocket")) {
+    if !open.upgrades.iter().any(|name| name == "websocket") {
         report.note(CHECK, "the server offers none");
         return;
     }

@@ -2,6 +2,7 @@
 
 mod command;
 mod input;
+mod reconnect;
 mod screen;
 mod sender;
 mod signals;
@@ -10,7 +11,7 @@ mod terminal;
 use std::pin::pin;
 use std::time::Duration;
 
-use engineio_client::{Client, Handle, Message, Reconnect};
+use engineio_client::{Client, Handle, Message};
 use tokio::sync::mpsc;
 use tokio::time::sleep;
 
@@ -30,8 +31,9 @@ const END_OF_INPUT: Duration = Duration::from_secs(1);
 pub(crate) async fn run(options: Talk) -> Result<(), Failure> {
     let files = read_files(&options)?;
     let mut builder = options.connection.builder()?;
+    let (report, remarks) = mpsc::channel(64);
     if options.reconnect {
-        builder = builder.reconnect(Reconnect::new());
+        builder = reconnect::enable(builder, &report);
     }
     let mut client = builder.connect().await?;
     let input = input::open(&options, client.handle())?;
@@ -40,7 +42,9 @@ pub(crate) async fn run(options: Talk) -> Result<(), Failure> {
     let mut screen = Screen::new(&options, printer);
     screen.remark("connected; each line is a message, Ctrl-D ends the session");
     let mut sender = Sender::new(client.handle(), input.batches);
-    let result = exchange(&mut client, &options, &mut screen, &mut sender, files).await;
+    // Beside the reading: a slow server must not stop it.
+    let sending = sender.run(files, report);
+    let result = exchange(&mut client, &options, &mut screen, sending, remarks).await;
     screen.leave_editor();
     if let Some(terminal) = terminal {
         terminal.restore();
@@ -77,15 +81,13 @@ async fn exchange(
     client: &mut Client,
     options: &Talk,
     screen: &mut Screen,
-    sender: &mut Sender,
-    files: Batch,
+    sending: impl Future<Output = ()>,
+    mut remarks: mpsc::Receiver<String>,
 ) -> Result<(), Failure> {
     let listen = Signals::listen();
     let mut signals =
         listen.map_err(|error| Failure::session(format!("cannot wait for signals: {error}")))?;
-    let (report, mut remarks) = mpsc::channel(64);
-    // Beside the reading: a slow server must not stop it.
-    let mut sending = pin!(sender.run(files, report));
+    let mut sending = pin!(sending);
     let handle = client.handle();
     let mut settled = pin!(handle.settled());
     let (mut is_sent, mut is_over, mut is_settled) = (false, false, false);

@@ -29,6 +29,21 @@ async fn every_message_that_comes_back_is_counted() {
 }
 
 #[tokio::test]
+async fn large_messages_come_back() {
+    let url = serve(echo()).await;
+    let options = ["bench", "--clients", "1", "--seconds", "0.1", "--size"];
+    let output = eio(b"", &[&options[..], &["100000", &url]].concat()).await;
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    // More than the server accepts.
+    let output = eio(b"", &[&options[..], &["2000000", &url]].concat()).await;
+    assert_eq!(output.status.code(), Some(3), "{output:?}");
+    assert!(
+        stdout(&output).contains("error      1 clients: "),
+        "{output:?}"
+    );
+}
+
+#[tokio::test]
 async fn messages_that_do_not_come_back_are_a_finding() {
     let silent = Server::builder().on_message(|_: Socket, _: Message| async {});
     let url = serve(silent).await;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use engineio_tower::Origins;
+use engineio_tower::{Origins, Transport};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -110,6 +110,26 @@ async fn a_server_without_faults_is_good_in_every_respect() {
             stdout(&output)
         );
     }
+}
+
+#[tokio::test]
+async fn only_what_the_options_allow_is_checked() {
+    let url = serve(echo()).await;
+    for (options, checks) in [
+        (&["--no-upgrade"][..], ["handshake", "WebSocket"]),
+        (&["--transports", "polling"], ["handshake", "buffering"]),
+    ] {
+        let output = eio(b"", &[&["doctor", "--quick"], options, &[&*url]].concat()).await;
+        assert_eq!(output.status.code(), Some(0), "{}", stdout(&output));
+        for check in checks {
+            assert!(line(&output, check).starts_with("good"));
+        }
+        assert!(!stdout(&output).contains("upgrade"), "{}", stdout(&output));
+    }
+    let url = serve(echo().transports([Transport::WebSocket])).await;
+    let output = eio(b"", &["doctor", "--transports", "websocket", &url]).await;
+    assert_eq!(output.status.code(), Some(0), "{}", stdout(&output));
+    assert!(line(&output, "WebSocket").starts_with("good"));
 }
 
 #[tokio::test]

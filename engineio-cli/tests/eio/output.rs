@@ -1,5 +1,6 @@
 //! Output that is closed or full.
 
+use std::io::PipeWriter;
 use std::process::Stdio;
 
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
@@ -14,6 +15,12 @@ fn tasks(url: &str) -> [Vec<&str>; 4] {
         vec!["doctor", "--quick", "--transports", "polling", url],
         vec!["bench", "--clients", "1", "--seconds", "0.1", url],
     ]
+}
+
+/// A pipe that nobody reads.
+fn closed() -> PipeWriter {
+    let (_, writer) = std::io::pipe().unwrap();
+    writer
 }
 
 #[cfg(target_os = "linux")]
@@ -40,8 +47,7 @@ async fn a_full_disk_is_an_error() {
 async fn nobody_who_reads_is_a_quiet_end() {
     let url = serve(echo()).await;
     for task in tasks(&url) {
-        let mut child = command(&task).spawn().unwrap();
-        drop(child.stdout.take());
+        let child = command(&task).stdout(closed()).spawn().unwrap();
         let output = output(child).await;
         assert_eq!(output.status.code(), Some(141), "{task:?}: {output:?}");
         assert_eq!(stderr(&output), "", "{task:?}");
@@ -63,8 +69,12 @@ async fn nobody_who_reads_is_a_quiet_end() {
 #[tokio::test]
 async fn a_closed_error_stream_changes_nothing() {
     let url = serve(echo()).await;
-    let mut child = command(&[&url]).stdin(Stdio::piped()).spawn().unwrap();
-    drop(child.stderr.take());
+    let mut command = command(&[&url]);
+    let mut child = command
+        .stdin(Stdio::piped())
+        .stderr(closed())
+        .spawn()
+        .unwrap();
     let mut stdin = child.stdin.take().unwrap();
     stdin.write_all(b"\xff\nline\n").await.unwrap();
     drop(stdin);

@@ -184,6 +184,42 @@ async fn a_session_that_the_server_closes_after_the_last_line_is_a_success() {
     assert_eq!(output.status.code(), Some(0), "{output:?}");
 }
 
+#[tokio::test]
+async fn another_session_is_opened_and_said_so() {
+    let server = echo().on_message(|socket: Socket, message: Message| async move {
+        match message.as_text() {
+            Some("close") => socket.close(),
+            _ => drop(socket.send(message).await),
+        }
+    });
+    let url = serve(server).await;
+    let mut child = command(&["--reconnect", &url])
+        .stdin(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    stdin.write_all(b"close\n").await.unwrap();
+    let mut told = BufReader::new(child.stderr.take().unwrap()).lines();
+    let mut remarks = Vec::new();
+    while remarks
+        .last()
+        .is_none_or(|last| last != "eio: connected again")
+    {
+        remarks.push(told.next_line().await.unwrap().unwrap());
+    }
+    assert!(
+        remarks.contains(&"eio: the session is over: server disconnect".to_owned()),
+        "{remarks:?}"
+    );
+    stdin.write_all(b"after\n").await.unwrap();
+    drop(stdin);
+    let output = output(child).await;
+    assert_eq!(
+        (stdout(&output), output.status.code()),
+        ("after\n", Some(0))
+    );
+}
+
 #[cfg(unix)]
 #[tokio::test]
 async fn a_signal_closes_the_session() {
