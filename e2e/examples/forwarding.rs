@@ -5,7 +5,8 @@
 //! cargo run --release -p engineio-e2e --example forwarding
 //! ```
 //!
-//! The nodes are processes with one thread each.
+//! With an argument, such as `64`, only the rows of the table whose names contain it are measured. The nodes are processes
+//! with one thread each.
 
 use std::fs;
 use std::future::IntoFuture;
@@ -39,7 +40,8 @@ fn main() {
         .unwrap();
     match &arguments[1..] {
         [node, name, peers @ ..] if node == NODE => runtime.block_on(run_node(name, peers)),
-        _ => runtime.block_on(measure()),
+        [only] => runtime.block_on(measure(only)),
+        _ => runtime.block_on(measure("")),
     }
 }
 
@@ -195,12 +197,13 @@ fn median(mut numbers: Vec<f64>) -> f64 {
     numbers[numbers.len() / 2]
 }
 
-async fn measure() {
+/// Measures the rows whose names contain `only`.
+async fn measure(only: &str) {
     let [a, b] = Node::pair();
     let plain = Node::start("plain", &[]);
     let both = [&a, &b];
     println!("| what | local | forwarded | ratio |\n|---|---|---|---|");
-    for (name, traffic) in [
+    let rows = [
         ("polling round trip", Traffic::Polling),
         (
             "WebSocket echo, 32 B, 1 in flight",
@@ -211,7 +214,8 @@ async fn measure() {
             Traffic::WebSocket(32, 16),
         ),
         ("WebSocket echo, 64 KiB", Traffic::WebSocket(65_000, 1)),
-    ] {
+    ];
+    for (name, traffic) in rows.into_iter().filter(|(name, _)| name.contains(only)) {
         let (mut local, mut forwarded) = (Vec::new(), Vec::new());
         for _ in 0..ROUNDS {
             local.push(cost(traffic, &both, &a, &a).await);
@@ -223,13 +227,10 @@ async fn measure() {
             forwarded / local
         );
     }
-    for (name, traffic) in [
-        ("polling round trip", Traffic::Polling),
-        (
-            "WebSocket echo, 32 B, 1 in flight",
-            Traffic::WebSocket(32, 1),
-        ),
-    ] {
+    if !only.is_empty() {
+        return;
+    }
+    for (name, traffic) in rows.into_iter().take(2) {
         let (mut without, mut with) = (Vec::new(), Vec::new());
         for _ in 0..ROUNDS {
             without.push(cost(traffic, &[&plain], &plain, &plain).await);

@@ -40,7 +40,7 @@ const HOP_BY_HOP: [HeaderName; 11] = [
 ];
 
 /// Removes the headers that concern one connection.
-fn remove_hop_by_hop(headers: &mut HeaderMap) {
+pub(crate) fn remove_hop_by_hop(headers: &mut HeaderMap) {
     let named: Vec<HeaderName> = headers
         .get_all(CONNECTION)
         .iter()

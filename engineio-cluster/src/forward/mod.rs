@@ -17,7 +17,7 @@ use http::request::Parts;
 use crate::link::Links;
 use crate::{Member, NodeId, meter};
 
-pub(crate) use head::arrive;
+pub(crate) use head::{arrive, remove_hop_by_hop};
 pub(crate) use relays::Relays;
 
 /// Forwards requests to the nodes that own their sessions.

@@ -1,6 +1,7 @@
 //! The bytes of a WebSocket between the client's connection and a stream of HTTP/2.
 
-use std::cell::RefCell;
+use std::cell::Cell;
+use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
@@ -11,14 +12,31 @@ use tokio::io::ReadBuf;
 
 use super::relays::Relay;
 use crate::link::Ticket;
+use crate::link::buffers::{self, LARGE};
 use crate::link::stream::poll_send;
-
-/// The maximum number of bytes that are read from the client at once.
-const READ_BUFFER: usize = 32 * 1024;
 
 thread_local! {
     /// The buffer into which clients are read, so that an idle WebSocket holds none.
-    static BUFFER: RefCell<Vec<u8>> = RefCell::new(vec![0; READ_BUFFER]);
+    static BUFFER: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
+
+/// Reads what the client has sent; nothing at the end of its stream.
+fn poll_read(io: &mut dyn ByteStream, cx: &mut Context<'_>) -> Poll<io::Result<Bytes>> {
+    let mut buffer = BUFFER.take();
+    if buffer.is_empty() {
+        buffer = buffers::take();
+    }
+    let mut read = ReadBuf::new(&mut buffer);
+    let outcome = Pin::new(io).poll_read(cx, &mut read);
+    let len = read.filled().len();
+    let bytes = if len >= LARGE {
+        buffers::freeze(buffer, len)
+    } else {
+        let bytes = Bytes::copy_from_slice(&buffer[..len]);
+        BUFFER.set(buffer);
+        bytes
+    };
+    outcome.map_ok(|()| bytes)
 }
 
 /// A WebSocket whose session another node owns.
@@ -67,12 +85,7 @@ impl StreamTunnel {
                 self.up_done = true;
                 break;
             }
-            let read = BUFFER.with_borrow_mut(|buffer| {
-                let mut buffer = ReadBuf::new(buffer);
-                let read = Pin::new(&mut *io).poll_read(cx, &mut buffer);
-                read.map_ok(|()| Bytes::copy_from_slice(buffer.filled()))
-            });
-            match ready!(read) {
+            match ready!(poll_read(io, cx)) {
                 Ok(bytes) if bytes.is_empty() => {
                     self.up_done = true;
                     let _ = self.to_owner.send_data(Bytes::new(), true);

@@ -7,14 +7,14 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use h2::client::{self, Connection, SendRequest};
-use h2::{Ping, PingPong};
 use http::{HeaderName, HeaderValue, Request, StatusCode};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep_until, timeout, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 
-use super::{Failure, Lane, State};
+use super::keep_alive::keep_alive;
+use super::{Failure, Lane, Paced, State};
 use crate::listener::{MAX_FRAME, MAX_HEADERS, SEND_BUFFER, STREAM_WINDOW, STREAMS};
 use crate::{Member, MemberState, NodeId};
 
@@ -174,7 +174,7 @@ pub(crate) async fn is_another(
 /// A connection over which the nodes have identified themselves.
 struct Greeting<IO: AsyncRead + AsyncWrite + Unpin> {
     requests: SendRequest<Bytes>,
-    connection: Connection<IO, Bytes>,
+    connection: Connection<Paced<IO>, Bytes>,
     incarnation: Option<u64>,
 }
 
@@ -197,7 +197,7 @@ async fn greet<IO: AsyncRead + AsyncWrite + Unpin>(
         .max_concurrent_reset_streams(STREAMS as usize)
         .max_local_error_reset_streams(None)
         .enable_push(false)
-        .handshake(io)
+        .handshake(Paced::new(io))
         .await
         .map_err(|_| Failure::Broken)?;
     let mut request = Request::post(format!("http://cluster{HELLO}"));
@@ -236,30 +236,14 @@ async fn greet<IO: AsyncRead + AsyncWrite + Unpin>(
     })
 }
 
-/// Serves a connection until it ends, and pings the node: nothing else would notice a network that fails silently.
+/// Serves a connection until it ends or the node does not answer any more.
 async fn serve<IO: AsyncRead + AsyncWrite + Unpin>(
-    mut connection: Connection<IO, Bytes>,
+    mut connection: Connection<Paced<IO>, Bytes>,
 ) -> Failure {
     let pings = connection.ping_pong();
-    let mut alive = pin!(keep_alive(pings));
+    let mut alive = pin!(keep_alive(pings, PING, PONG));
     tokio::select! {
         _ = &mut connection => Failure::Broken,
         () = &mut alive => Failure::TimedOut,
-    }
-}
-
-/// Returns when a ping has not been answered in time.
-async fn keep_alive(pings: Option<PingPong>) {
-    let Some(mut pings) = pings else {
-        return std::future::pending().await;
-    };
-    loop {
-        let next = Instant::now() + PING;
-        match timeout(PONG, pings.ping(Ping::opaque())).await {
-            Err(_) => return,
-            // The connection has ended, which its own future tells.
-            Ok(Err(_)) => return std::future::pending().await,
-            Ok(Ok(_)) => sleep_until(next).await,
-        }
     }
 }

@@ -1,7 +1,10 @@
 //! The connections to the other nodes: one over HTTP/2 for each, and more if it is full.
 
+pub(crate) mod buffers;
 mod dial;
+mod keep_alive;
 mod lane;
+mod paced;
 pub(crate) mod stream;
 
 use std::collections::HashMap;
@@ -20,7 +23,9 @@ use crate::membership::Membership;
 use crate::{Member, NodeId};
 
 pub(crate) use dial::{Credentials, HELLO, INCARNATION, NODE, SECRET, TARGET, is_another};
+pub(crate) use keep_alive::keep_alive;
 pub(crate) use lane::{Lane, Ticket};
+pub(crate) use paced::Paced;
 
 /// The maximum number of connections to one node.
 const MAX_LINKS: usize = 8;

@@ -5,6 +5,26 @@ use std::task::{Context, Poll, ready};
 use bytes::{Bytes, BytesMut};
 use h2::{RecvStream, SendStream};
 
+/// Waits until the stream has room for some of the `len` bytes that are to be sent. Returns how many it takes, or `None` if
+/// the other end takes no more.
+///
+/// Never without data: what is reserved is missing to the other streams of the connection.
+pub(crate) fn poll_capacity(
+    stream: &mut SendStream<Bytes>,
+    len: usize,
+    cx: &mut Context<'_>,
+) -> Poll<Option<usize>> {
+    stream.reserve_capacity(len);
+    let mut room = stream.capacity();
+    while room == 0 {
+        match ready!(stream.poll_capacity(cx)) {
+            Some(Ok(capacity)) => room = capacity,
+            Some(Err(_)) | None => return Poll::Ready(None),
+        }
+    }
+    Poll::Ready(Some(room))
+}
+
 /// Sends a chunk as the stream has room; ready when it is sent, with `false` if the other end takes no more. `last` ends
 /// the stream with it.
 pub(crate) fn poll_send(
@@ -14,15 +34,9 @@ pub(crate) fn poll_send(
     cx: &mut Context<'_>,
 ) -> Poll<bool> {
     while !chunk.is_empty() {
-        // Never without data: what is reserved is missing to the other streams of the connection.
-        stream.reserve_capacity(chunk.len());
-        let mut room = stream.capacity();
-        while room == 0 {
-            match ready!(stream.poll_capacity(cx)) {
-                Some(Ok(capacity)) => room = capacity,
-                Some(Err(_)) | None => return Poll::Ready(false),
-            }
-        }
+        let Some(room) = ready!(poll_capacity(stream, chunk.len(), cx)) else {
+            return Poll::Ready(false);
+        };
         let part = chunk.split_to(room.min(chunk.len()));
         if stream.send_data(part, last && chunk.is_empty()).is_err() {
             return Poll::Ready(false);

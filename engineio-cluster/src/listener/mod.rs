@@ -1,24 +1,27 @@
 //! The internal listener, which serves the other nodes.
 
+mod body;
+mod connection;
+mod node;
 mod rejections;
 mod service;
+mod websocket;
 
 use std::io;
-use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hyper::server::conn::http2;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use tokio::io::{AsyncRead, AsyncWrite};
+use h2::server;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio::time::{sleep, timeout};
+use tokio::time::sleep;
+#[cfg(feature = "tls")]
+use tokio::time::timeout;
 
+pub(crate) use body::RequestBody;
+pub(crate) use node::Node;
 pub(crate) use rejections::Rejections;
-use service::Greeted;
-pub(crate) use service::Node;
 
 /// The maximum number of requests and WebSockets of one connection between two nodes.
 pub(crate) const STREAMS: u32 = 10_000;
@@ -37,15 +40,6 @@ pub(crate) const MAX_HEADERS: u32 = 1024 * 1024;
 
 /// The pause after the system has refused to accept: it is mostly out of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-
-/// The time limit for the first request of a connection, by which a node identifies itself.
-const GREETING: Duration = Duration::from_secs(5);
-
-/// The time limit for the answers that are still to be written on a connection that is rejected, or when the listener ends.
-const FAREWELL: Duration = Duration::from_secs(1);
-
-/// The time between pings of a silent connection, and the time limit for their answers.
-const PING: Duration = Duration::from_secs(5);
 
 /// Serves the other nodes until the sender of `stop` is dropped, and then writes the answers that are due.
 pub(crate) async fn serve(listener: TcpListener, node: Arc<Node>, mut stop: watch::Receiver<()>) {
@@ -79,28 +73,25 @@ pub(crate) async fn serve(listener: TcpListener, node: Arc<Node>, mut stop: watc
     while connections.join_next().await.is_some() {}
 }
 
-fn http() -> http2::Builder<TokioExecutor> {
-    let mut http = http2::Builder::new(TokioExecutor::new());
-    http.timer(TokioTimer::new())
-        .max_concurrent_streams(STREAMS)
-        .initial_stream_window_size(STREAM_WINDOW)
+fn http() -> server::Builder {
+    let mut http = server::Builder::new();
+    http.max_concurrent_streams(STREAMS)
+        .initial_window_size(STREAM_WINDOW)
         .initial_connection_window_size(STREAMS * STREAM_WINDOW)
         .max_frame_size(MAX_FRAME)
         .max_header_list_size(MAX_HEADERS)
-        .max_send_buf_size(SEND_BUFFER)
+        .max_send_buffer_size(SEND_BUFFER)
         // Clients that give up are no attack of the other node.
         .max_pending_accept_reset_streams(STREAMS as usize)
         .max_local_error_reset_streams(None)
         // WebSockets (RFC 8441).
-        .enable_connect_protocol()
-        .keep_alive_interval(PING)
-        .keep_alive_timeout(PING);
+        .enable_connect_protocol();
     http
 }
 
 async fn serve_connection(
     stream: TcpStream,
-    http: Arc<http2::Builder<TokioExecutor>>,
+    http: Arc<server::Builder>,
     node: Arc<Node>,
     stop: watch::Receiver<()>,
 ) {
@@ -108,8 +99,8 @@ async fn serve_connection(
     let _ = stream.set_nodelay(true);
     #[cfg(feature = "tls")]
     if let Some(tls) = node.credentials.tls.clone() {
-        match timeout(GREETING, tls.acceptor.accept(stream)).await {
-            Ok(Ok(stream)) => serve_http(stream, http, node, stop).await,
+        match timeout(connection::GREETING, tls.acceptor.accept(stream)).await {
+            Ok(Ok(stream)) => connection::serve(stream, &http, &node, stop).await,
             Ok(Err(error)) => {
                 tracing::warn!(target: "engineio::cluster", %error, "a connection to the internal listener was rejected");
             }
@@ -117,46 +108,7 @@ async fn serve_connection(
         }
         return;
     }
-    serve_http(stream, http, node, stop).await;
-}
-
-async fn serve_http<IO>(
-    io: IO,
-    http: Arc<http2::Builder<TokioExecutor>>,
-    node: Arc<Node>,
-    mut stop: watch::Receiver<()>,
-) where
-    IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
-    let greeted = Greeted::default();
-    let service = greeted.service(node);
-    let mut connection = pin!(http.serve_connection(TokioIo::new(io), service));
-    tokio::select! {
-        ended = connection.as_mut() => return log_end(ended),
-        () = silence(&greeted) => {
-            tracing::debug!(target: "engineio::cluster", "a connection to the internal listener did not identify itself in time");
-            return;
-        }
-        () = greeted.rejected() => {}
-        _ = stop.changed() => {}
-    }
-    connection.as_mut().graceful_shutdown();
-    // Nothing but what is due is written any more.
-    let _ = timeout(FAREWELL, connection).await;
-}
-
-/// Completes when the other end has not identified itself in time.
-async fn silence(greeted: &Greeted) {
-    sleep(GREETING).await;
-    if greeted.is_known() {
-        std::future::pending::<()>().await;
-    }
-}
-
-fn log_end(ended: Result<(), hyper::Error>) {
-    if let Err(error) = ended {
-        tracing::debug!(target: "engineio::cluster", %error, "a connection of another node ended");
-    }
+    connection::serve(stream, &http, &node, stop).await;
 }
 
 /// Returns whether the error concerns only one client, which gave up before it was accepted.

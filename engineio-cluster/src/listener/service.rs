@@ -1,158 +1,108 @@
-//! The requests of other nodes.
+//! The answer to one request of another node.
 
-use std::convert::Infallible;
-use std::pin::Pin;
+use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
-use engineio_tower::{EngineIoService, ResponseBody, Server};
-use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
+use engineio_tower::{Driver, EngineIoService, HostUpgrade};
+use h2::ext::Protocol;
+use h2::server::SendResponse;
+use h2::{Reason, RecvStream};
+use http::{Method, Request, Response};
+use http_body::Body;
 use http_body_util::{Either, Full};
-use hyper::body::Incoming;
-use subtle::ConstantTimeEq;
-use tokio::sync::Notify;
-use tokio::time::Instant;
 use tower_service::Service;
 use tracing::Instrument;
 
-use crate::NodeId;
-use crate::forward::{Relays, arrive};
-use crate::link::{Credentials, HELLO, INCARNATION, NODE, SECRET, TARGET};
-use crate::listener::Rejections;
+use super::websocket::StreamIo;
+use super::{Node, RequestBody};
+use crate::forward::{arrive, remove_hop_by_hop};
+use crate::link::stream::poll_send;
 use crate::operations;
 
-/// This node as the others see it.
-#[derive(Debug)]
-pub(crate) struct Node {
-    pub(crate) id: NodeId,
-    /// A random number that distinguishes this process from others with its name.
-    pub(crate) incarnation: u64,
-    pub(crate) credentials: Credentials,
-    pub(crate) server: Server,
-    /// The WebSockets that reach this node and belong to sessions of other nodes.
-    pub(crate) relays: Arc<Relays>,
-    /// The node takes no new sessions, because it is being replaced.
-    pub(crate) draining: AtomicBool,
-    pub(crate) rejections: Rejections,
-}
-
-type Answer = Response<Either<ResponseBody<Full<Bytes>>, Full<Bytes>>>;
-type Answering = Pin<Box<dyn Future<Output = Result<Answer, Infallible>> + Send>>;
-
-/// Whether the other end of a connection has identified itself as a node of this cluster.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Greeted {
-    known: Arc<AtomicBool>,
-    rejected: Arc<Notify>,
-}
-
-impl Greeted {
-    pub(super) fn is_known(&self) -> bool {
-        self.known.load(Ordering::Acquire)
-    }
-
-    /// Completes when the first request was not that of a node of this cluster.
-    pub(super) async fn rejected(&self) {
-        self.rejected.notified().await;
-    }
-
-    /// Returns the service of the connection.
-    pub(super) fn service(
-        &self,
-        node: Arc<Node>,
-    ) -> impl hyper::service::Service<
-        Request<Incoming>,
-        Response = Answer,
-        Error = Infallible,
-        Future = Answering,
-    > + use<> {
-        let greeted = self.clone();
-        hyper::service::service_fn(move |request| greeted.answer(&node, request))
-    }
-
-    fn answer(&self, node: &Arc<Node>, mut request: Request<Incoming>) -> Answering {
-        if !self.is_known() {
-            let answer = match node.check(request.headers(), request.uri().path()) {
-                Ok(()) => {
-                    self.known.store(true, Ordering::Release);
-                    let mut answer = empty(StatusCode::OK);
-                    let headers = answer.headers_mut();
-                    if let Ok(id) = HeaderValue::from_str(node.id.as_str()) {
-                        headers.insert(NODE, id);
-                    }
-                    headers.insert(INCARNATION, HeaderValue::from(node.incarnation));
-                    answer
-                }
-                Err(status) => {
-                    self.rejected.notify_one();
-                    empty(status)
-                }
-            };
-            return Box::pin(async { Ok(answer) });
-        }
-        if arrive(&mut request) {
-            let mut service = EngineIoService::new(node.server.clone());
-            return Box::pin(async move {
-                let response = service.call(request).await?;
-                Ok(response.map(Either::Left))
-            });
-        }
-        let node = Arc::clone(node);
-        let span = tracing::debug_span!(target: "engineio::cluster", "operation", method = %request.method());
-        let answering = async move {
-            let (status, body) = operations::answer(&node, request).await;
-            let mut answer = Response::new(Either::Right(Full::new(body)));
-            *answer.status_mut() = status;
-            Ok(answer)
-        };
-        Box::pin(answering.instrument(span))
+/// Answers a request, unless the other node resets its stream before.
+pub(super) async fn answer(
+    node: Arc<Node>,
+    request: Request<RecvStream>,
+    mut respond: SendResponse<Bytes>,
+) {
+    let (mut head, stream) = request.into_parts();
+    let protocol = head.extensions.remove::<Protocol>();
+    let is_websocket = protocol.is_some_and(|protocol| protocol.as_str() == "websocket");
+    let (body, stream) = if head.method == Method::CONNECT && is_websocket {
+        let protocol = hyper::ext::Protocol::from_static("websocket");
+        head.extensions.insert(protocol);
+        head.extensions.insert(HostUpgrade);
+        (RequestBody::empty(), Some(stream))
+    } else {
+        (RequestBody::new(stream, &head.headers), None)
+    };
+    let request = Request::from_parts(head, body);
+    let answer = tokio::select! {
+        biased;
+        answer = serve(&node, request) => answer,
+        // The client of the other node has gone away.
+        _ = poll_fn(|cx| respond.poll_reset(cx)) => return,
+    };
+    if let Err(error) = send(answer, stream, respond).await {
+        tracing::debug!(target: "engineio::cluster", %error, "an answer to another node was not taken");
     }
 }
 
-fn empty(status: StatusCode) -> Answer {
-    let mut answer = Response::new(Either::Right(Full::default()));
+type Answer = Response<Either<engineio_tower::ResponseBody<Full<Bytes>>, Full<Bytes>>>;
+
+async fn serve(node: &Node, mut request: Request<RequestBody>) -> Answer {
+    if arrive(&mut request) {
+        let Ok(answer) = EngineIoService::new(node.server.clone())
+            .call(request)
+            .await;
+        return answer.map(Either::Left);
+    }
+    let span =
+        tracing::debug_span!(target: "engineio::cluster", "operation", method = %request.method());
+    let (status, body) = operations::answer(node, request).instrument(span).await;
+    let mut answer = Response::new(Either::Right(Full::new(body)));
     *answer.status_mut() = status;
     answer
 }
 
-impl Node {
-    pub(crate) fn is_draining(&self) -> bool {
-        self.draining.load(Ordering::Relaxed) || self.server.is_shutting_down()
+/// Sends an answer, and runs the WebSocket if it accepts one on this stream.
+async fn send(
+    mut answer: Answer,
+    stream: Option<RecvStream>,
+    mut respond: SendResponse<Bytes>,
+) -> Result<(), h2::Error> {
+    let driver = Driver::take(&mut answer);
+    let (mut head, body) = answer.into_parts();
+    remove_hop_by_hop(&mut head.headers);
+    let head = Response::from_parts(head, ());
+    if let (Some(driver), Some(from_node)) = (driver, stream) {
+        let to_node = respond.send_response(head, false)?;
+        // A task of its own, which is as small as a WebSocket can be.
+        tokio::spawn(driver.run(StreamIo::new(to_node, from_node)));
+        return Ok(());
     }
-
-    /// Checks the first request of a connection.
-    fn check(&self, headers: &HeaderMap, path: &str) -> Result<(), StatusCode> {
-        let given = headers.get(SECRET).map(HeaderValue::as_bytes);
-        let wanted = self.credentials.secret.as_ref();
-        if let Some(wanted) = wanted {
-            let given = given.unwrap_or_default();
-            if !bool::from(given.ct_eq(wanted.as_bytes())) {
-                self.log_rejection(headers);
-                return Err(StatusCode::UNAUTHORIZED);
+    let mut body = pin!(body);
+    let mut last = body.is_end_stream();
+    let mut stream = respond.send_response(head, last)?;
+    while !last {
+        let frame = poll_fn(|cx| body.as_mut().poll_frame(cx)).await;
+        let mut chunk = match frame {
+            Some(Ok(frame)) => frame.into_data().unwrap_or_default(),
+            Some(Err(_)) => {
+                stream.send_reset(Reason::INTERNAL_ERROR);
+                return Ok(());
             }
-        }
-        if path != HELLO {
-            return Err(StatusCode::NOT_FOUND);
-        }
-        let is_meant = headers
-            .get(TARGET)
-            .is_some_and(|id| *id == *self.id.as_str());
-        match is_meant {
-            true => Ok(()),
-            false => Err(StatusCode::MISDIRECTED_REQUEST),
+            None => break,
+        };
+        last = body.is_end_stream() && !chunk.is_empty();
+        if !poll_fn(|cx| poll_send(&mut stream, &mut chunk, last, cx)).await {
+            return Ok(());
         }
     }
-
-    fn log_rejection(&self, headers: &HeaderMap) {
-        if let Some(rejections) = self.rejections.count(Instant::now()) {
-            let node = headers.get(NODE).and_then(|node| node.to_str().ok());
-            let node = node.unwrap_or("unnamed");
-            let reason = match headers.contains_key(SECRET) {
-                true => "another secret",
-                false => "no secret",
-            };
-            tracing::warn!(target: "engineio::cluster", node, reason, rejections, "connections that do not belong to the cluster were rejected");
-        }
+    match last {
+        true => Ok(()),
+        false => stream.send_data(Bytes::new(), true),
     }
 }

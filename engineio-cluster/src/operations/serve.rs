@@ -5,17 +5,16 @@ use engineio_tower::{Message, Sid};
 use http::header::CONTENT_TYPE;
 use http::{HeaderValue, Method, Request, StatusCode};
 use http_body_util::{BodyExt, Limited};
-use hyper::body::Incoming;
 
 use super::wire::{BROADCAST, NODE_STATE, PREFIX, SESSION, SESSIONS, decode};
 use super::{ClusterSendError, REMOTE_LIMIT, disconnect_here, send_here, sids_here};
-use crate::listener::Node;
+use crate::listener::{Node, RequestBody};
 
 /// The largest message of an operation, in bytes.
 const MAX_MESSAGE: usize = 64 * 1024 * 1024;
 
 /// Answers an operation, with a body.
-pub(crate) async fn answer(node: &Node, request: Request<Incoming>) -> (StatusCode, Bytes) {
+pub(crate) async fn answer(node: &Node, request: Request<RequestBody>) -> (StatusCode, Bytes) {
     let (head, body) = request.into_parts();
     let server = &node.server;
     let path = head.uri.path().strip_prefix(PREFIX).unwrap_or_default();
@@ -69,7 +68,7 @@ pub(crate) async fn answer(node: &Node, request: Request<Incoming>) -> (StatusCo
 
 async fn message(
     content_type: Option<&HeaderValue>,
-    body: Incoming,
+    body: RequestBody,
 ) -> Result<Message, StatusCode> {
     let body = Limited::new(body, MAX_MESSAGE).collect().await;
     let body = body.map_err(|_| StatusCode::PAYLOAD_TOO_LARGE)?.to_bytes();

@@ -1,0 +1,108 @@
+//! One connection of another node, from its first request to the last answer.
+
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use h2::server::{Builder, Connection};
+use http::StatusCode;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::watch;
+use tokio::time::timeout;
+
+use super::{Node, service};
+use crate::link::{Paced, keep_alive};
+
+/// The time limit for the first request of a connection, by which a node identifies itself.
+pub(super) const GREETING: Duration = Duration::from_secs(5);
+
+/// The time limit for the answers that are still to be written on a connection that is rejected, or when the listener ends.
+const FAREWELL: Duration = Duration::from_secs(1);
+
+/// The time between pings, and the time limit for their answers.
+const PING: Duration = Duration::from_secs(5);
+
+/// Serves a connection until it ends or the sender of `stop` is dropped, and then writes the answers that are due.
+pub(super) async fn serve<IO: AsyncRead + AsyncWrite + Unpin>(
+    io: IO,
+    http: &Builder,
+    node: &Arc<Node>,
+    mut stop: watch::Receiver<()>,
+) {
+    let greeted = tokio::select! {
+        greeted = timeout(GREETING, greet(io, http, node)) => greeted,
+        _ = stop.changed() => return,
+    };
+    let Ok(greeted) = greeted else {
+        tracing::debug!(target: "engineio::cluster", "a connection to the internal listener did not identify itself in time");
+        return;
+    };
+    let mut connection = match greeted {
+        Ok(Some(Greeted { connection, known })) if known => connection,
+        Ok(Some(Greeted { mut connection, .. })) => {
+            connection.graceful_shutdown();
+            // Further requests are dropped, which resets them.
+            let closed = async { while let Some(Ok(_)) = connection.accept().await {} };
+            let _ = timeout(FAREWELL, closed).await;
+            return;
+        }
+        Ok(None) => return,
+        Err(error) => return log(&error),
+    };
+    let mut alive = pin!(keep_alive(connection.ping_pong(), PING, PING));
+    tokio::select! {
+        () = answer_all(&mut connection, node) => return,
+        () = &mut alive => {
+            tracing::debug!(target: "engineio::cluster", "another node does not answer any more");
+            return;
+        }
+        _ = stop.changed() => {}
+    }
+    connection.graceful_shutdown();
+    // Nothing but what is due is written any more.
+    let _ = timeout(FAREWELL, answer_all(&mut connection, node)).await;
+}
+
+/// A connection whose first request has its answer.
+struct Greeted<IO> {
+    connection: Connection<Paced<IO>, Bytes>,
+    /// The other end is a node of this cluster.
+    known: bool,
+}
+
+/// Answers the first request, unless the connection ends before.
+async fn greet<IO: AsyncRead + AsyncWrite + Unpin>(
+    io: IO,
+    http: &Builder,
+    node: &Node,
+) -> Result<Option<Greeted<IO>>, h2::Error> {
+    let mut connection = http.handshake(Paced::new(io)).await?;
+    let Some(first) = connection.accept().await else {
+        return Ok(None);
+    };
+    let (request, mut respond) = first?;
+    let answer = node.greet(request.headers(), request.uri().path());
+    let known = answer.status() == StatusCode::OK;
+    respond.send_response(answer, true)?;
+    Ok(Some(Greeted { connection, known }))
+}
+
+/// Answers requests until the connection ends.
+async fn answer_all<IO: AsyncRead + AsyncWrite + Unpin>(
+    connection: &mut Connection<Paced<IO>, Bytes>,
+    node: &Arc<Node>,
+) {
+    while let Some(next) = connection.accept().await {
+        match next {
+            Ok((request, respond)) => {
+                tokio::spawn(service::answer(Arc::clone(node), request, respond));
+            }
+            Err(error) => return log(&error),
+        }
+    }
+}
+
+fn log(error: &h2::Error) {
+    tracing::debug!(target: "engineio::cluster", %error, "a connection of another node ended");
+}
