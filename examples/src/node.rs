@@ -100,14 +100,15 @@ impl NodeOptions {
             builder = builder.peers(peers.clone());
         }
         builder = match self.bus.as_deref() {
-            Some(url) if url.starts_with("nats://") => {
+            Some(url) if url.starts_with("nats://") || url.starts_with("tls://") => {
                 builder.bus(Nats::connect(url).await.map_err(io::Error::other)?)
             }
-            Some(url) if url.starts_with("redis://") => {
+            Some(url) if url.starts_with("redis://") || url.starts_with("rediss://") => {
                 builder.bus(Redis::connect(url).await.map_err(io::Error::other)?)
             }
             Some(url) => {
-                let message = format!("--bus takes nats:// or redis://, not {url}");
+                let message =
+                    format!("--bus takes nats://, tls://, redis:// or rediss://, not {url}");
                 return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
             }
             None => builder,

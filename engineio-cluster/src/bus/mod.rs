@@ -29,6 +29,18 @@ pub use nats::{Nats, NatsBuilder};
 #[cfg(feature = "redis")]
 pub use redis::{Redis, RedisBuilder};
 
+/// Makes ring the process's cryptography for rustls, unless it has one. The client libraries of the brokers use that of the
+/// process, and panic if there is none or if the process was built with several.
+#[cfg(any(feature = "nats", feature = "redis-tls"))]
+fn provide_cryptography() {
+    use rustls::crypto::{CryptoProvider, ring};
+
+    if CryptoProvider::get_default().is_none() {
+        // Fails if another thread has been faster, which is as good.
+        let _ = ring::default_provider().install_default();
+    }
+}
+
 /// The future that a [`Bus`] returns.
 pub type BusFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 

@@ -4,8 +4,9 @@ use std::fmt;
 use std::time::Duration;
 
 use async_nats::connection::State;
-use async_nats::{Client, ConnectOptions, Event, Subject};
+use async_nats::{Client, ConnectOptions, Event, Subject, Subscriber};
 use bytes::Bytes;
+use futures_util::StreamExt;
 use tokio::task::JoinHandle;
 
 use super::reconnecting::{Connection, Connector, Feed, Reconnecting};
@@ -29,7 +30,7 @@ type SharedOptions = dyn Fn() -> ConnectOptions + Send + Sync;
 
 /// A [`Bus`] over core NATS.
 ///
-/// Uses no JetStream: nothing is stored. A connection that breaks is replaced, and messages that waited in it are not
+/// Uses no JetStream: nothing is stored. Empty messages do not arrive. A connection that breaks is replaced, and messages that waited in it are not
 /// sent, since each connection is a new client of async-nats. A server that does not answer is noticed within three
 /// seconds.
 ///
@@ -64,7 +65,9 @@ impl fmt::Debug for NatsBuilder {
 impl Nats {
     /// Connects to a broker, such as `nats://user:password@host:4222`, and subscribes to the default subject, `engineio`.
     ///
-    /// Several servers of a NATS cluster are separated by commas. `tls://` needs no feature.
+    /// Several servers of a NATS cluster are separated by commas. `tls://` needs no feature, and trusts the certificates that
+    /// the system trusts; for others, use [`from_options`](NatsBuilder::from_options). If the process has no default provider
+    /// of cryptography for rustls, ring becomes it. A server that demands TLS needs a URL with `tls://`.
     ///
     /// # Errors
     ///
@@ -114,6 +117,9 @@ impl NatsBuilder {
         if self.channel.is_empty() || self.channel.contains([' ', '\t', '\r', '\n', '*', '>']) {
             let reason = "the subject has to be a name without spaces and wildcards";
             return Err(ConnectBusError::new(broker, reason));
+        }
+        if url.contains("tls://") || url.contains("wss://") {
+            super::provide_cryptography();
         }
         let connector = NatsConnector {
             servers: url
@@ -211,15 +217,13 @@ impl Connector for NatsConnector {
             });
         let client = async_nats::connect_with_options(&self.servers, options).await?;
         let mut subscriber = client.subscribe(self.subject.clone()).await?;
-        // The subscription has to be at the server before anything is published on another connection.
-        client.flush().await?;
+        confirm(&client, &self.subject, &mut subscriber, &feed).await?;
         // A reconnected client sends what has waited for the connection, which is stale by then. This one finds no server
         // any more, and ends.
         client.set_server_pool(NOWHERE).await?;
         let reader = tokio::spawn(async move {
-            use futures_util::StreamExt;
             while let Some(message) = subscriber.next().await {
-                feed.message(message.payload);
+                deliver(&feed, message);
             }
             feed.broken();
         });
@@ -232,6 +236,35 @@ impl Connector for NatsConnector {
 
     fn broker(&self) -> &str {
         &self.broker
+    }
+}
+
+/// Waits until the server has processed a subscription: it takes the commands of a connection in order, but may serve
+/// another connection first, whose messages would be missed. A flush waits for nothing but the system's buffer.
+async fn confirm(
+    client: &Client,
+    subject: &Subject,
+    subscriber: &mut Subscriber,
+    feed: &Feed,
+) -> Result<(), async_nats::Error> {
+    // On the subject itself, since the user may have no permission for another.
+    let mark = Subject::from(client.new_inbox());
+    client
+        .publish_with_reply(subject.clone(), mark.clone(), Bytes::new())
+        .await?;
+    while let Some(message) = subscriber.next().await {
+        if message.reply.as_ref() == Some(&mark) {
+            return Ok(());
+        }
+        deliver(feed, message);
+    }
+    Err("the connection ended before the subscription was confirmed".into())
+}
+
+fn deliver(feed: &Feed, message: async_nats::Message) {
+    // Those by which others confirm their subscriptions are empty.
+    if !message.payload.is_empty() {
+        feed.message(message.payload);
     }
 }
 
@@ -258,7 +291,54 @@ impl Connection for NatsConnection {
 
 #[cfg(test)]
 mod tests {
+    use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+    use tokio::net::TcpListener;
+
     use super::*;
+
+    /// Reads commands of a client up to one that begins with this word.
+    async fn read_until(
+        lines: &mut tokio::io::Lines<impl tokio::io::AsyncBufRead + Unpin>,
+        word: &str,
+    ) -> String {
+        while let Some(line) = lines.next_line().await.unwrap() {
+            if line.starts_with(word) {
+                return line;
+            }
+        }
+        panic!("the client has gone");
+    }
+
+    fn words<const N: usize>(line: &str) -> [&str; N] {
+        let words: Vec<_> = line.split_whitespace().collect();
+        words.try_into().unwrap()
+    }
+
+    #[tokio::test]
+    async fn is_not_connected_before_the_server_has_processed_the_subscription() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("nats://{}", listener.local_addr().unwrap());
+        let connecting = tokio::spawn(async move { Nats::connect(&url).await });
+        let (stream, _) = listener.accept().await.unwrap();
+        let (read, mut write) = stream.into_split();
+        let mut lines = BufReader::new(read).lines();
+        let info = r#"INFO {"server_id":"x","version":"2.10.0","max_payload":1048576}"#;
+        write
+            .write_all(format!("{info}\r\n").as_bytes())
+            .await
+            .unwrap();
+        read_until(&mut lines, "PING").await;
+        write.write_all(b"PONG\r\n").await.unwrap();
+        let subscription = read_until(&mut lines, "SUB").await;
+        // The server delivers what the client publishes once it has processed the subscription.
+        let published = read_until(&mut lines, "PUB").await;
+        assert!(!connecting.is_finished());
+        let [_, subject, id] = words(&subscription);
+        let [_, _, reply, _] = words(&published);
+        let echo = format!("MSG {subject} {id} {reply} 0\r\n\r\n");
+        write.write_all(echo.as_bytes()).await.unwrap();
+        connecting.await.unwrap().unwrap();
+    }
 
     #[test]
     fn credentials_are_not_part_of_the_name_of_a_broker() {

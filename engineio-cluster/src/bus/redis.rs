@@ -48,7 +48,9 @@ pub struct RedisBuilder {
 impl Redis {
     /// Connects to a broker, such as `redis://user:password@host:6379`, and subscribes to the default channel, `engineio`.
     ///
-    /// `rediss://` needs the feature `redis-tls`.
+    /// `rediss://` needs the feature `redis-tls`, and trusts the certificates that the system trusts; for others, use
+    /// [`from_client`](Self::from_client). If the process has no default provider of cryptography for rustls, ring becomes
+    /// it.
     ///
     /// # Errors
     ///
@@ -91,6 +93,10 @@ impl RedisBuilder {
     ///
     /// As for [`Redis::connect`].
     pub async fn connect(self, url: &str) -> Result<Redis, ConnectBusError> {
+        if url.starts_with("rediss:") && !cfg!(feature = "redis-tls") {
+            let reason = "`rediss://` needs the feature `redis-tls`";
+            return Err(ConnectBusError::new("at the given URL", reason));
+        }
         // The text of the error may quote the URL, which has the password.
         let client = Client::open(url)
             .map_err(|error| ConnectBusError::new("at the given URL", error.category()))?;
@@ -104,6 +110,10 @@ impl RedisBuilder {
     /// As for [`Redis::connect`].
     pub async fn from_client(self, client: Client) -> Result<Redis, ConnectBusError> {
         let info = client.get_connection_info();
+        #[cfg(feature = "redis-tls")]
+        if matches!(info.addr(), redis::ConnectionAddr::TcpTls { .. }) {
+            super::provide_cryptography();
+        }
         let broker = info.addr().to_string();
         let settings = info
             .redis_settings()
@@ -235,5 +245,35 @@ fn receive(feed: &Feed, push: PushInfo) {
         },
         PushKind::Disconnection | PushKind::Unsubscribe => feed.broken(),
         _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[cfg(feature = "redis-tls")]
+    #[tokio::test]
+    async fn a_broker_without_tls_is_an_error_where_tls_is_asked_for() {
+        use tokio::io::AsyncWriteExt;
+
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("rediss://{}", listener.local_addr().unwrap());
+        let connecting = tokio::spawn(async move { Redis::connect(&url).await });
+        let (mut stream, _) = listener.accept().await.unwrap();
+        stream.write_all(b"-ERR unknown command\r\n").await.unwrap();
+        assert!(connecting.await.expect("it does not panic").is_err());
+    }
+
+    #[cfg(not(feature = "redis-tls"))]
+    #[tokio::test]
+    async fn without_its_feature_tls_is_refused_by_its_name() {
+        let error = Redis::connect("rediss://:secret@broker").await.unwrap_err();
+        let cause = std::error::Error::source(&error).map(ToString::to_string);
+        let said = format!("{error} {}", cause.unwrap_or_default());
+        assert!(
+            said.contains("`redis-tls`") && !said.contains("secret"),
+            "{said}"
+        );
     }
 }

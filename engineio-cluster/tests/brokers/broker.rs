@@ -2,11 +2,13 @@
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use engineio_cluster::{Bus, Nats, Redis};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 
 /// The time within which anything has to happen that is waited for.
 pub(crate) const LIMIT: Duration = Duration::from_secs(15);
@@ -25,7 +27,13 @@ pub(crate) struct Broker {
     options: Vec<String>,
     child: Child,
     directory: tempfile::TempDir,
+    tls: bool,
 }
+
+/// The files of a broker with TLS, in its directory: the certificate of the authority, its own, and its key.
+const AUTHORITY: &str = "authority.pem";
+const CERTIFICATE: &str = "broker.pem";
+const KEY: &str = "broker.key";
 
 impl Broker {
     pub(crate) fn start(kind: Kind) -> Self {
@@ -38,12 +46,24 @@ impl Broker {
 
     /// Starts it at an address of this machine.
     pub(crate) fn at(ip: Ipv4Addr, kind: Kind, options: &[&str]) -> Self {
+        Self::launch(ip, kind, options, false)
+    }
+
+    /// Starts one that speaks nothing but TLS.
+    pub(crate) fn with_tls(kind: Kind) -> Self {
+        Self::launch(Ipv4Addr::LOCALHOST, kind, &[], true)
+    }
+
+    fn launch(ip: Ipv4Addr, kind: Kind, options: &[&str], tls: bool) -> Self {
         let listener = TcpListener::bind((ip, 0)).unwrap();
         let port = listener.local_addr().unwrap().port();
         drop(listener);
         let options: Vec<_> = options.iter().map(|option| (*option).to_owned()).collect();
         let directory = tempfile::tempdir().unwrap();
-        let child = spawn(kind, (ip, port), &options, &directory);
+        if tls {
+            write_certificates(ip, &directory);
+        }
+        let child = spawn(kind, (ip, port), &options, &directory, tls);
         Self {
             kind,
             ip,
@@ -51,7 +71,13 @@ impl Broker {
             options,
             child,
             directory,
+            tls,
         }
+    }
+
+    /// Returns the file with the certificate of the authority, if the broker speaks TLS.
+    pub(crate) fn authority(&self) -> Option<PathBuf> {
+        self.tls.then(|| self.directory.path().join(AUTHORITY))
     }
 
     pub(crate) fn kill(&mut self) {
@@ -61,7 +87,7 @@ impl Broker {
 
     pub(crate) fn restart(&mut self) {
         let address = (self.ip, self.port);
-        self.child = spawn(self.kind, address, &self.options, &self.directory);
+        self.child = spawn(self.kind, address, &self.options, &self.directory, self.tls);
     }
 
     /// Lets the process stand still, as a machine does that is overloaded: it accepts connections and answers nothing.
@@ -82,9 +108,11 @@ impl Broker {
     }
 
     pub(crate) fn url(&self) -> String {
-        let scheme = match self.kind {
-            Kind::Nats => "nats",
-            Kind::Redis => "redis",
+        let scheme = match (self.kind, self.tls) {
+            (Kind::Nats, false) => "nats",
+            (Kind::Nats, true) => "tls",
+            (Kind::Redis, false) => "redis",
+            (Kind::Redis, true) => "rediss",
         };
         format!("{scheme}://{}:{}", self.ip, self.port)
     }
@@ -117,26 +145,28 @@ fn spawn(
     address: (Ipv4Addr, u16),
     options: &[String],
     directory: &tempfile::TempDir,
+    tls: bool,
 ) -> Child {
     let (ip, port) = (address.0.to_string(), address.1.to_string());
     let mut command = match kind {
         Kind::Nats => {
             let mut command = program("ENGINEIO_NATS_SERVER", "nats-server");
             command.args(["-a", &ip, "-p", &port]);
+            if tls {
+                command.args(["--tls", "--tlscert", CERTIFICATE, "--tlskey", KEY]);
+            }
             command
         }
         Kind::Redis => {
             let mut command = program("ENGINEIO_REDIS_SERVER", "redis-server");
-            command.args([
-                "--bind",
-                &ip,
-                "--port",
-                &port,
-                "--save",
-                "",
-                "--protected-mode",
-                "no",
-            ]);
+            command.args(["--bind", &ip, "--save", "", "--protected-mode", "no"]);
+            if tls {
+                command.args(["--port", "0", "--tls-port", &port]);
+                command.args(["--tls-cert-file", CERTIFICATE, "--tls-key-file", KEY]);
+                command.args(["--tls-ca-cert-file", AUTHORITY, "--tls-auth-clients", "no"]);
+            } else {
+                command.args(["--port", &port]);
+            }
             command
         }
     };
@@ -153,6 +183,22 @@ fn spawn(
         thread::yield_now();
     }
     child
+}
+
+fn write_certificates(ip: Ipv4Addr, directory: &tempfile::TempDir) {
+    let mut params = CertificateParams::new(Vec::new()).unwrap();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let authority = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
+    let key = KeyPair::generate().unwrap();
+    let params = CertificateParams::new(vec![ip.to_string()]).unwrap();
+    let certificate = params.signed_by(&key, &authority).unwrap();
+    for (name, text) in [
+        (AUTHORITY, authority.pem()),
+        (CERTIFICATE, certificate.pem()),
+        (KEY, key.serialize_pem()),
+    ] {
+        std::fs::write(directory.path().join(name), text).unwrap();
+    }
 }
 
 fn program(variable: &str, default: &str) -> Command {

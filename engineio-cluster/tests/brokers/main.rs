@@ -9,6 +9,7 @@ mod crowd;
 mod faults;
 mod network;
 mod node;
+mod secured;
 
 /// Runs each test for each broker.
 macro_rules! for_each_broker {
@@ -50,6 +51,12 @@ for_each_broker!(cluster: faults, [
     a_rolling_deploy_ends_each_session_once_and_loses_nothing,
     a_flood_on_the_bus_costs_no_session,
     a_soak_with_a_fault_every_five_seconds_loses_nothing,
+]);
+
+for_each_broker!(tls: secured, [
+    a_bus_over_tls_delivers,
+    a_broker_whose_certificate_nobody_vouches_for_is_refused,
+    nodes_meet_over_tls,
 ]);
 
 for_each_broker!(deploy: crowd, [

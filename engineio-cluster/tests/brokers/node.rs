@@ -35,6 +35,10 @@ pub(crate) struct Node {
 fn echo(name: &str, broker: &Broker) -> Command {
     let mut command = Command::new(program());
     command.args(options(name, "127.0.0.1", broker));
+    if let Some(authority) = broker.authority() {
+        // Takes the place of the certificates of the system.
+        command.env("SSL_CERT_FILE", authority);
+    }
     command
 }
 
