@@ -168,10 +168,16 @@ fn try_out(
         address,
     )?;
 
-    let mut node = Command::new("node");
-    node.args(["compose.mjs", balancer.url()])
-        .current_dir(javascript.join("cluster"));
-    let result = process::run(&mut node, Reach::Group, SUITE_LIMIT);
+    let chromium = peers::debian(workspace, "chromium")?;
+    let mut clients = Command::new("node");
+    clients.args(["compose.mjs", balancer.url()]);
+    let mut page = Command::new("node");
+    page.args(["demo.mjs", "--url", balancer.url(), "--chromium"])
+        .arg(chromium);
+    let result = [clients, page].into_iter().try_for_each(|mut node| {
+        node.current_dir(javascript.join("cluster"));
+        process::run(&mut node, Reach::Group, SUITE_LIMIT)
+    });
     if result.is_err() {
         balancer.show_log();
     }

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 
 use crate::interop::peers;
 use crate::process::{self, BUILD_LIMIT, Reach, SUITE_LIMIT};
@@ -21,7 +21,7 @@ use crate::workspace::{Workspace, cargo};
 pub(crate) const BROKERS: [&str; 2] = ["nats-server", "redis-server"];
 
 /// The arguments of cargo that run the tests. All features are those of the workspace, so that little is built anew.
-pub(crate) const TESTS: &str = "test --workspace --locked --features engineio-cluster/nats,engineio-cluster/redis --test brokers";
+pub(crate) const TESTS: &str = "test --workspace --locked --features engineio-cluster/nats,engineio-cluster/redis-tls --test brokers";
 
 /// The default time of the soak over each broker.
 pub(crate) const SECONDS: u64 = 15;
@@ -115,10 +115,29 @@ struct Brokers {
 impl Brokers {
     fn find(workspace: &Workspace) -> Result<Self> {
         let [nats, redis] = BROKERS;
+        peers::debian_in(workspace, "ip", "iproute2")?;
+        check_namespaces()?;
         Ok(Self {
             nats: peers::debian(workspace, nats)?,
             redis: peers::debian(workspace, redis)?,
         })
+    }
+}
+
+/// Checks that the tests can make networks of their own, as `tests/brokers/network.rs` does.
+fn check_namespaces() -> Result<()> {
+    let mut unshare = Command::new("unshare");
+    unshare.args(["--map-root-user", "--net", "--", "true"]);
+    match unshare.output() {
+        Ok(output) if output.status.success() => Ok(()),
+        Ok(output) => bail!(
+            "network namespaces are missing, which need root or user namespaces (Ubuntu: sysctl -w \
+             kernel.apparmor_restrict_unprivileged_userns=0): {}",
+            String::from_utf8_lossy(&output.stderr).trim()
+        ),
+        Err(_) => bail!(
+            "unshare is missing: install it (Debian: apt-get install util-linux) and try again"
+        ),
     }
 }
 
