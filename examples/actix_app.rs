@@ -72,6 +72,8 @@ async fn main() -> std::io::Result<()> {
     // Off with Nagle's algorithm, and a poll whose client is gone ends at once.
     .tcp_nodelay(true)
     .h1_allow_half_closed(false)
+    // Longer than proxies keep theirs.
+    .keep_alive(std::time::Duration::from_secs(75))
     .bind(address)?;
     println!("listening on http://{}", http.addrs()[0]);
     http.run().await

@@ -168,6 +168,8 @@ async fn actix(
     let http = HttpServer::new(app)
         .tcp_nodelay(true)
         .h1_allow_half_closed(false)
+        // Longer than proxies keep theirs: a request on a connection that is just being closed gets no answer.
+        .keep_alive(Duration::from_secs(75))
         .shutdown_timeout(GRACE.as_secs())
         .disable_signals()
         .listen(listener)?

@@ -1,6 +1,7 @@
 //! actix-web.
 
 use std::io;
+use std::time::Duration;
 
 use actix_web::rt::System;
 use actix_web::web::{self, ServiceConfig};
@@ -50,6 +51,8 @@ async fn serve(options: &Options, echo: Echo) -> io::Result<()> {
     let mut http = HttpServer::new(app)
         .tcp_nodelay(true)
         .h1_allow_half_closed(false)
+        // Longer than proxies keep theirs: a request on a connection that is just being closed gets no answer.
+        .keep_alive(Duration::from_secs(75))
         .shutdown_timeout(GRACE.as_secs())
         .disable_signals();
     if let Some(threads) = options.threads {
