@@ -161,6 +161,10 @@ async function run(browser) {
     }
   });
 
+  await check("a server that is no node shows none", async () => {
+    assert(await one.page.locator("#nodes").isHidden(), "nodes are shown");
+  });
+
   await check("no console errors and no failed requests", () => {
     noFindings(one);
     noFindings(two);
