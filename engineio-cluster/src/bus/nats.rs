@@ -30,7 +30,8 @@ type SharedOptions = dyn Fn() -> ConnectOptions + Send + Sync;
 
 /// A [`Bus`] over core NATS.
 ///
-/// Uses no JetStream: nothing is stored. Empty messages do not arrive. A connection that breaks is replaced, and messages that waited in it are not
+/// Uses no JetStream: nothing is stored. Empty messages do not arrive. A connection that breaks is replaced, and
+/// messages that waited in it are not
 /// sent, since each connection is a new client of async-nats. A server that does not answer is noticed within three
 /// seconds.
 ///
