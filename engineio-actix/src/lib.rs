@@ -66,6 +66,8 @@
 //!   actix-web assumes that the client still waits for the response, and only the heartbeat ends the session, at the
 //!   latest after `ping_interval` plus `ping_timeout`. The server notices a closed WebSocket and a reset connection at
 //!   once in either case.
+//! - Over HTTP/2, actix-web does not tell when a client gives up a poll. The session ends when the next message or ping is
+//!   sent, at most one ping interval later.
 //!
 //! # Clients that do not read
 //!
