@@ -34,7 +34,7 @@ pub enum DisconnectReason {
     /// The peer did not read its queued messages, and the queue was full; or its WebSocket did not take the ping in
     /// time, which can be caused by a single message that takes longer than `ping_timeout` to transmit.
     SlowConsumer,
-    /// A handler of the application panicked.
+    /// A handler of the application panicked. Messages of the peer that no handler has taken are dropped.
     HandlerPanic,
     /// The server is shutting down.
     Shutdown,

@@ -89,6 +89,12 @@ impl<E: Event> Inbox<E> {
         self.bytes
     }
 
+    /// Drops the messages that the application has not taken. Other events stay.
+    pub(crate) fn discard_messages(&mut self) {
+        self.events.retain(|event| event.message().is_none());
+        self.bytes = 0;
+    }
+
     /// Drops what the peer sends from here on.
     pub(crate) const fn discard_input(&mut self) {
         self.discards_input = true;

@@ -132,11 +132,16 @@ async fn one_type_may_be_shared_with_the_host_app() {
 
 #[tokio::test]
 async fn a_panic_in_a_handler_ends_its_client_alone() {
+    let handled = Arc::new(AtomicUsize::new(0));
+    let handling = Arc::clone(&handled);
     let (left, mut leaving) = mpsc::unbounded_channel();
     let server = Server::builder()
-        .on_message(|socket: Socket, message: Message| async move {
-            assert_ne!(message.as_text(), Some("panic"), "asked for");
-            let _ = socket.send(message).await;
+        .on_message(move |socket: Socket, message: Message| {
+            handling.fetch_add(1, Ordering::Relaxed);
+            async move {
+                assert_ne!(message.as_text(), Some("panic"), "asked for");
+                let _ = socket.send(message).await;
+            }
         })
         .on_disconnect(move |_: Socket, reason| left.send(reason).unwrap())
         .build();
@@ -148,10 +153,29 @@ async fn a_panic_in_a_handler_ends_its_client_alone() {
     assert_eq!(receive(&mut client).await, None);
     assert_eq!(leaving.recv().await, Some(DisconnectReason::HandlerPanic));
     let (sid, _) = open(&server).await;
-    post(&server, &sid, "4panic").await;
+    post(&server, &sid, "4panic\x1e4panic again\x1e4never handled").await;
     assert_eq!(leaving.recv().await, Some(DisconnectReason::HandlerPanic));
+    assert_eq!(handled.load(Ordering::Relaxed), 2);
     send(&mut bystander, "4fine").await;
     assert_eq!(receive_text(&mut bystander).await, "4fine");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connect_handler_that_never_returns_holds_up_no_host_beyond_the_grace() {
+    let server = Server::builder()
+        .on_connect(|_: Socket, _: ConnectRequest| std::future::pending::<()>())
+        .build();
+    let connecting = {
+        let server = server.clone();
+        tokio::spawn(async move { get(&server, "EIO=4&transport=polling").await })
+    };
+    tokio::task::yield_now().await;
+    let grace = Duration::from_secs(5);
+    let begun = tokio::time::Instant::now();
+    server.shutdown(grace).await;
+    let response = connecting.await.unwrap();
+    assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(begun.elapsed().as_secs(), grace.as_secs());
 }
 
 #[tokio::test]

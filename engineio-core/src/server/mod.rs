@@ -102,7 +102,7 @@ use crate::{Config, DisconnectReason, LinkId, Refusal, Revision, Sid, Transport,
 /// | 41 | Upgrading | `close` | Closed (server) | by the poll; the new WebSocket is closed |
 /// | 42 | Closing | messages of the client | Closing | dropped |
 /// | 43 | Closing | link breaks | Closed (server) | the first reason stays |
-/// | 44 | any open | `abort` | Closed (its reason) | everything released, queue dropped |
+/// | 44 | any open | `abort` | Closed (its reason) | everything released, queue dropped; by the application or for its panic, messages that it has not taken are dropped too |
 /// | 45 | Closed | anything | Closed | refused; no second event |
 /// | 46 | any open | ping timeout while the inbox is full | same | the ping timeout is paused until there is room, because the client is not read; but see 60 |
 /// | 47 | any open, revision 4 | `PostReceived` of bytes | Closed (transport error) | POST refused |
@@ -242,7 +242,18 @@ impl Session {
     }
 
     /// Ends the session at once and drops the queued messages.
+    ///
+    /// If the application wants it ([`DisconnectReason::Server`]), or its handler panicked, the messages of the client that the
+    /// application has not taken are dropped too.
     pub fn abort(&mut self, now: Instant, reason: DisconnectReason) {
+        let drops_inbox = match reason {
+            DisconnectReason::HandlerPanic => true,
+            DisconnectReason::Server => self.closed().is_none(),
+            _ => false,
+        };
+        if drops_inbox {
+            self.machine.inbox.discard_messages();
+        }
         self.transition(|state, machine| state.abort(now, reason, machine));
     }
 

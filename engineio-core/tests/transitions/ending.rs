@@ -1,6 +1,6 @@
 //! The client closes, the application aborts, and what comes after the end: rows 34 to 36, 44 and 45.
 
-use engineio_core::server::Input;
+use engineio_core::server::{Event, Input};
 use engineio_core::{DisconnectReason, Message, Refusal, SendError, Timer, Transport};
 
 use crate::support::{Rig, Seen, message, ms, payload, secs};
@@ -117,6 +117,40 @@ fn an_abort_releases_everything_and_drops_the_queue() {
     );
     assert_eq!(rig.session.queued_bytes(), 0);
     assert_eq!(rig.session.poll_timeout(), None);
+}
+
+// row 44
+#[test]
+fn messages_that_the_application_has_not_taken_are_dropped_if_it_aborts_or_panics() {
+    use DisconnectReason::{HandlerPanic, PingTimeout, Server};
+    for (reason, kept) in [(Server, false), (HandlerPanic, false), (PingTimeout, true)] {
+        let mut rig = Rig::polling();
+        rig.app_is_busy = true;
+        rig.post("4one\u{1e}4two");
+        assert_eq!(rig.take_event(), Some(Event::Message("one".into())));
+        rig.abort(reason);
+        if kept {
+            assert_eq!(rig.take_event(), Some(Event::Message("two".into())));
+        }
+        assert_eq!(rig.take_event(), Some(Event::Closed(reason)));
+        assert_eq!(rig.take_event(), None);
+    }
+}
+
+/// A client that has left has said all that it wanted to say, unless the application cannot hear it any more.
+#[test]
+fn messages_of_a_client_that_has_left_are_dropped_only_for_a_panic() {
+    for reason in [DisconnectReason::Server, DisconnectReason::HandlerPanic] {
+        let mut rig = Rig::polling();
+        rig.app_is_busy = true;
+        rig.post("4last\u{1e}1");
+        rig.abort(reason);
+        if reason == DisconnectReason::Server {
+            assert_eq!(rig.take_event(), Some(Event::Message("last".into())));
+        }
+        let closed = Event::Closed(DisconnectReason::Client);
+        assert_eq!(rig.take_event(), Some(closed));
+    }
 }
 
 #[test]

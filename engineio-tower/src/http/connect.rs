@@ -44,8 +44,15 @@ enum Stage {
     /// The application generates the session's id. The handler has not been called, so this may be dropped.
     GeneratingSid(BoxFuture<Result<(Request, Sid, TimeLimit), Rejection>>),
     /// The handler has been called.
-    RunningHandler(Arc<Session>, BoxFuture<Answer>),
+    RunningHandler(RunningHandler),
     Answered,
+}
+
+struct RunningHandler {
+    session: Arc<Session>,
+    answer: BoxFuture<Answer>,
+    /// The end of a shutdown, for which the host waits no longer. `None` until the handler has to be waited for.
+    over: Option<BoxFuture<()>>,
 }
 
 impl ConnectFuture {
@@ -101,8 +108,16 @@ impl Future for ConnectFuture {
                     Ok((request, sid, limit)) => (request.handle(&this.server, sid, limit), None),
                     Err(rejection) => (Stage::Answered, Some(Answer::Refused(rejection))),
                 },
-                Stage::RunningHandler(_, answer) => {
-                    let answer = ready!(answer.as_mut().poll(cx));
+                Stage::RunningHandler(handler) => {
+                    let Poll::Ready(answer) = handler.answer.as_mut().poll(cx) else {
+                        let over = handler.over.get_or_insert_with(|| {
+                            let server = Arc::clone(&this.server);
+                            Box::pin(async move { drop(server.over.acquire().await) })
+                        });
+                        ready!(over.as_mut().poll(cx));
+                        // As if the client had left: a task waits for the handler.
+                        return Poll::Ready(Refusal::Unavailable.into());
+                    };
                     (Stage::Answered, Some(answer))
                 }
                 Stage::Answered => panic!("`ConnectFuture` polled after completion"),
@@ -120,7 +135,10 @@ impl Drop for ConnectFuture {
         let stage = std::mem::replace(&mut self.stage, Stage::Answered);
         // A plain handler has run even if nobody has polled since. A runtime that shuts down drops the task as well;
         // that is the end of it.
-        if let Stage::RunningHandler(session, answer) = stage {
+        if let Stage::RunningHandler(RunningHandler {
+            session, answer, ..
+        }) = stage
+        {
             self.server.spawn(async move {
                 let answer = answer.await;
                 session.update(|session| session.abort(now(), DisconnectReason::TransportClose));
@@ -234,7 +252,11 @@ impl Request {
             let _multiplexed = multiplexed;
             finish(opened, handler, limit, opened_by, cookie).await
         });
-        Stage::RunningHandler(session, answer)
+        Stage::RunningHandler(RunningHandler {
+            session,
+            answer,
+            over: None,
+        })
     }
 }
 

@@ -211,7 +211,8 @@ impl Socket {
         })
     }
 
-    /// Disconnects the client at once and drops the queued messages.
+    /// Disconnects the client at once and drops the queued messages, and those of the client that no handler has taken yet.
+    /// After [`close`](Self::close), these are still handled.
     pub fn abort(&self) {
         self.session
             .update(|session| session.abort(now(), DisconnectReason::Server));
