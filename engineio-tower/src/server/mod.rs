@@ -140,7 +140,7 @@ impl Server {
         &self.inner.path
     }
 
-    /// Returns the number of connected clients.
+    /// Returns the number of connected clients, including those that are being disconnected.
     #[must_use]
     pub fn len(&self) -> usize {
         self.inner.len()
@@ -152,14 +152,14 @@ impl Server {
         self.len() == 0
     }
 
-    /// Returns the connected client with this id.
+    /// Returns the connected client with this id. A client that is being disconnected is not found.
     #[must_use]
     pub fn socket(&self, sid: &Sid) -> Option<Socket> {
         let socket = Socket::new(self.inner.registry.get(sid)?);
-        socket.disconnect_reason().is_none().then_some(socket)
+        socket.is_connected().then_some(socket)
     }
 
-    /// Returns all clients that are connected at this moment.
+    /// Returns all clients that are connected at this moment, without those that are being disconnected.
     #[must_use]
     pub fn sockets(&self) -> Vec<Socket> {
         self.inner
@@ -167,7 +167,7 @@ impl Server {
             .snapshot()
             .into_iter()
             .map(Socket::new)
-            .filter(|socket| socket.disconnect_reason().is_none())
+            .filter(Socket::is_connected)
             .collect()
     }
 

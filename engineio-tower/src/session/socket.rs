@@ -153,6 +153,9 @@ impl Socket {
 
     /// Sends a message from a plain thread, blocking it while the outbox is full.
     ///
+    /// A client that does not read is disconnected by a task of the runtime that serves the requests. A program that drops this
+    /// runtime must [shut the server down](crate::Server::shutdown) first, or the thread waits for ever.
+    ///
     /// # Errors
     ///
     /// As [`send`](Self::send).
@@ -181,7 +184,8 @@ impl Socket {
         self.session.blocking_send(collect(messages))
     }
 
-    /// Waits until all messages sent so far have been handed to the client's connection, or the client is gone.
+    /// Waits until the queue of messages is empty, or the client is gone: all messages sent so far, and those that are sent while
+    /// it waits, have been handed to the client's connection.
     ///
     /// In a connect handler it returns at once: messages sent there travel with the handshake.
     ///
