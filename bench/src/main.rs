@@ -1,4 +1,4 @@
-//! Measures Engine.IO servers beside each other.
+//! Measures Engine.IO servers side by side.
 //!
 //! ```text
 //! cargo run --release -p engineio-bench -- quick       a table in a few minutes: ours, the Rust peer and the limits
@@ -6,11 +6,11 @@
 //! cargo run --release -p engineio-bench -- run --modes ws-echo-32-p1,connect --servers ours,engineioxide --rounds 5
 //! cargo run --release -p engineio-bench -- scale       100,000 idle WebSockets, their heartbeats, broadcasts to all
 //! cargo run --release -p engineio-bench -- list        the modes and the servers
-//! cargo run --release -p engineio-bench -- instructions            what our code costs a message, counted by valgrind
+//! cargo run --release -p engineio-bench -- instructions            instructions of our code for each message, by valgrind
 //! ```
 //!
 //! The driver runs this same program again as the server (`serve NAME`) and as the load generator (`load MODE`), or as the
-//! clients that are measured (`client NAME MODE`), each pinned to a processor of its own. `docs/BENCHMARKS.md` describes the method.
+//! clients that are measured (`client NAME MODE`), each pinned to its own processor. `docs/BENCHMARKS.md` describes the method.
 
 mod clients;
 mod driver;
