@@ -253,7 +253,7 @@ impl Error {
 
     /// Returns the time for which the server asks the client to wait before it tries again, counted from now: the
     /// `Retry-After` of the response (RFC 9110 § 10.2.3), in seconds or as a date. Servers send it with 429 and 503.
-    /// Zero if the date has passed.
+    /// Zero if the date has passed, and at most 2³¹ seconds, 68 years.
     ///
     /// # Examples
     ///
@@ -268,11 +268,18 @@ impl Error {
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
         let value = self.0.headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
-        if let Ok(secs) = value.parse() {
-            return Some(Duration::from_secs(secs));
+        // What is too large to be read is a long time, and not none (RFC 9111 § 1.2.2).
+        let longest = Duration::from_secs(1 << 31);
+        if !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit()) {
+            return Some(
+                value
+                    .parse()
+                    .map_or(longest, Duration::from_secs)
+                    .min(longest),
+            );
         }
         let until = date(value)?.duration_since(SystemTime::now());
-        Some(until.unwrap_or_default())
+        Some(until.unwrap_or_default().min(longest))
     }
 
     /// Returns the authentication schemes that the server accepts, with their parameters: each `WWW-Authenticate` of a

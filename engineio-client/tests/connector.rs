@@ -175,6 +175,20 @@ async fn a_refusal_tells_its_headers_and_when_to_come_back() {
             vec![],
         ),
         (503, "retry-after: soon\r\n", None, vec![]),
+        (503, "retry-after: -5\r\n", None, vec![]),
+        // A time that is too long to be read is long all the same.
+        (
+            503,
+            "retry-after: 99999999999999999999\r\n",
+            Some(1 << 31),
+            vec![],
+        ),
+        (
+            503,
+            "retry-after: Fri, 31 Dec 9999 23:59:59 GMT\r\n",
+            Some(1 << 31),
+            vec![],
+        ),
         (
             401,
             "www-authenticate: Basic realm=\"a\"\r\nwww-authenticate: Bearer\r\nx-more: 1\r\n",
