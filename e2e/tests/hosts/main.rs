@@ -30,5 +30,5 @@ engineio_e2e::on_every_host_and_cluster! { scenarios! [
         websocket_close probe_fin probe_reset;
     neighbours: host_page host_post host_websocket host_not_found host_neighbour;
     policies: own_origin foreign_origin preflight cookie compression websocket_compression;
-    mixed: pushed_without_delay slow_reader shutdown;
+    mixed: pushed_without_delay slow_reader given_up_while_reading shutdown;
 ] }

@@ -7,7 +7,7 @@ use engineio_e2e::host::Host;
 use engineio_e2e::{PATIENCE, within};
 use engineio_tower::DisconnectReason;
 
-use crate::support::scene;
+use crate::support::{scene, scene_with};
 
 /// Two frames pushed 1 ms apart arrive within 10 ms of each other. With Nagle's algorithm it would be some 40 ms.
 pub(crate) async fn pushed_without_delay<H: Host>() {
@@ -56,6 +56,53 @@ pub(crate) async fn slow_reader<H: Host>() {
         }
     };
     tokio::join!(write, read);
+}
+
+/// A message is on its way, and its client is given up because it reads nothing for too long. It arrives whole all the same.
+pub(crate) async fn given_up_while_reading<H: Host>() {
+    // More than the buffers on the way hold.
+    let message = "x".repeat(12_000_000);
+    let mut scene = scene_with::<H>(|builder| {
+        // Long enough to send the message before the first ping.
+        let builder = builder.ping_interval(Duration::from_secs(1));
+        builder.ping_timeout(Duration::from_millis(200))
+    })
+    .await;
+
+    let (sid, target, mut poll) = scene.site.poller().await;
+    let socket = scene.site.socket(&sid).unwrap();
+    socket.try_send(message.clone()).unwrap();
+    poll.send_get(&target).await;
+    assert_eq!(
+        scene.events.disconnected().await,
+        DisconnectReason::PingTimeout
+    );
+    let payload = poll.response().await;
+    assert_eq!(payload.status, 200);
+    assert!(payload.text()[1..] == message, "{}", payload.body.len());
+
+    let mut client = scene.connect().await;
+    let (sid, _) = scene.site.open_websocket(&mut client, "").await;
+    let socket = scene.site.socket(&sid).unwrap();
+    socket.try_send(message.clone()).unwrap();
+    within("the message to be on its way", async {
+        while socket.queued_messages() > 0 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    // Whether the ping has left before the way was full decides on the reason.
+    let reason = scene.events.disconnected().await;
+    assert!(
+        matches!(
+            reason,
+            DisconnectReason::SlowConsumer | DisconnectReason::PingTimeout
+        ),
+        "{reason}"
+    );
+    let arrived = client.hear().await;
+    assert!(arrived[1..] == message, "{}", arrived.len());
+    client.ended().await;
 }
 
 /// The clients are told, nothing that is queued is lost, and the host ends soon after.
