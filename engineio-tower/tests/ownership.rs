@@ -1,4 +1,5 @@
-//! The `Drop` of application data is the application's code, and may ask the server: it never runs under a lock.
+//! The `Drop` of application data and the subscriber of the log are the application's code, and may ask the server: neither
+//! runs under a lock.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};
@@ -6,12 +7,17 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use engineio_tower::{
-    ConnectRequest, Message, Rejection, SendError, Server, ServerBuilder, Socket, WhenFull,
+    ConnectRequest, Driver, EngineIoService, Message, Rejection, SendError, Server, ServerBuilder,
+    Socket, WhenFull,
 };
 use http::StatusCode;
 use support::{
-    HANDSHAKE, get, open, pass, poll, post, receive, send, socket, upgrade_query, websocket,
+    HANDSHAKE, WEBSOCKET, get, open, pass, poll, post, receive, send, socket, upgrade_query,
+    websocket, websocket_request,
 };
+use tokio::io::AsyncWriteExt;
+use tower::ServiceExt;
+use tracing::span;
 
 mod support;
 
@@ -245,7 +251,7 @@ fn the_payload_of_a_close_is_dropped_without_a_lock() {
         socket.close();
         assert_eq!(poll(&server, &sid).await.status(), StatusCode::OK);
         assert_eq!(owners.dropped(), 1);
-        let mut client = websocket(&server, support::WEBSOCKET).await;
+        let mut client = websocket(&server, WEBSOCKET).await;
         receive(&mut client).await;
         let socket = server.sockets().remove(0);
         socket.try_send(owners.message(&socket, 10)).unwrap();
@@ -287,4 +293,76 @@ fn the_body_of_a_post_is_dropped_without_a_lock() {
             assert_eq!(owners.dropped(), 1, "{first} {echo}");
         });
     }
+}
+
+/// A subscriber that asks for the clients at each line of the log, as one that sends the log to them does.
+struct Asks {
+    server: Server,
+    lines: Arc<AtomicUsize>,
+}
+
+impl Asks {
+    fn ask(&self) {
+        for socket in self.server.sockets() {
+            let _ = (socket.queued_bytes(), socket.disconnect_reason());
+        }
+        self.lines.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+impl tracing::Subscriber for Asks {
+    fn enabled(&self, metadata: &tracing::Metadata<'_>) -> bool {
+        metadata.target().starts_with("engineio")
+    }
+
+    fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {
+        self.ask();
+        span::Id::from_u64(1)
+    }
+
+    fn record(&self, _: &span::Id, _: &span::Record<'_>) {}
+
+    fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
+
+    fn event(&self, _: &tracing::Event<'_>) {
+        self.ask();
+    }
+
+    fn enter(&self, _: &span::Id) {}
+
+    fn exit(&self, _: &span::Id) {}
+}
+
+#[test]
+fn the_log_is_written_without_a_lock() {
+    ends(|| async {
+        let server = Server::builder()
+            .on_message(|_: Socket, _: Message| {})
+            .build();
+        let lines = Arc::<AtomicUsize>::default();
+        let asks = Asks {
+            server: server.clone(),
+            lines: Arc::clone(&lines),
+        };
+        let _log = tracing::subscriber::set_default(asks);
+
+        let service = EngineIoService::new(server.clone());
+        let mut response = service.oneshot(websocket_request(WEBSOCKET)).await.unwrap();
+        let driver = Driver::take(&mut response).unwrap();
+        let (mut client, io) = tokio::io::duplex(4_096);
+        let run = tokio::spawn(driver.run(io));
+        // A message, and in the same read a frame that is not masked.
+        let frames = b"\x81\x82\0\0\0\x004x\x81\x024y";
+        client.write_all(frames).await.unwrap();
+        run.await.unwrap();
+
+        for body in ["4x", "malformed"] {
+            let (sid, _) = open(&server).await;
+            post(&server, &sid, body).await;
+        }
+        open(&server).await;
+        pass(100_000).await;
+        assert!(server.is_empty());
+        assert!(lines.load(Ordering::Relaxed) >= 12);
+    });
 }
