@@ -23,6 +23,7 @@ use hyper::server::conn::http1;
 use hyper::service::{Service, service_fn};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
 
 /// The number of packets that may wait for a client: more than any suite has under way.
 const QUEUE: usize = 1 << 16;
@@ -93,9 +94,14 @@ async fn main() -> std::io::Result<()> {
     let service = EngineIoService::with_config(Arc::new(Echo), config);
     let listen = option("--listen").map_or("127.0.0.1:0", String::as_str);
     let listener = TcpListener::bind(listen).await?;
+    // The suite takes another end for a crash.
+    let mut terminate = signal(SignalKind::terminate())?;
     println!("listening on http://{}", listener.local_addr()?);
     loop {
-        let (tcp, _) = listener.accept().await?;
+        let (tcp, _) = tokio::select! {
+            accepted = listener.accept() => accepted?,
+            _ = terminate.recv() => return Ok(()),
+        };
         tcp.set_nodelay(true)?;
         let service = service.clone();
         let serve = service_fn(move |request| answer(service.clone(), request));
