@@ -5,8 +5,9 @@ use std::time::Duration;
 use reqwest::{Method, StatusCode};
 use tokio::time::{Instant, sleep, timeout};
 
-use super::probe::{Answer, LIMIT, Open, Probe, send};
+use super::probe::{Answer, Open, Probe, send};
 use super::report::Report;
+use super::trouble::Trouble;
 use super::websocket;
 use crate::arguments::Connection;
 
@@ -222,10 +223,8 @@ pub(super) async fn buffering(probe: &Probe, report: &mut Report) {
         let closed = send(probe.post(&open, "1".to_owned())).await;
         (began, closed)
     };
-    let (answer, (began, closed)) = tokio::join!(
-        async { (timeout(LIMIT, waiting).await, Instant::now()) },
-        closing
-    );
+    let ((answer, at), (began, closed)) =
+        tokio::join!(async { (waiting.await, Instant::now()) }, closing);
     if !closed.is_ok_and(|answer| answer.status == StatusCode::OK) {
         report.note(
             CHECK,
@@ -233,34 +232,39 @@ pub(super) async fn buffering(probe: &Probe, report: &mut Report) {
         );
         return;
     }
-    match answer {
-        (Ok(Ok(_)), at) if at.duration_since(began) < AT_ONCE => {
-            let took = at.duration_since(began).as_secs_f64() * 1e3;
+    let took = at.duration_since(began);
+    match (held_back(&answer, took), answer) {
+        (Some(fault), _) => report.fault(
+            CHECK,
+            fault,
+            "A proxy holds answers back. In nginx: proxy_buffering off.",
+        ),
+        (None, Ok(_)) => {
+            let took = took.as_secs_f64() * 1e3;
             report.good(
                 CHECK,
                 format!("a waiting poll is answered {took:.0} ms after its cause"),
             );
         }
-        (Ok(Ok(_)), at) => report.fault(
-            CHECK,
-            format!(
-                "a waiting poll is answered {:.1} s after its cause",
-                at.duration_since(began).as_secs_f64()
-            ),
-            "A proxy holds answers back. In nginx: proxy_buffering off.",
-        ),
-        (Ok(Err(error)), _) => report.note(
+        (None, Err(error)) => report.note(
             CHECK,
             format!("the poll broke when its session was closed: {error}"),
         ),
-        (Err(_), _) => report.fault(
-            CHECK,
-            format!(
-                "a waiting poll is not answered within {} s of its cause",
-                LIMIT.as_secs()
-            ),
-            "A proxy holds answers back. In nginx: proxy_buffering off.",
-        ),
+    }
+}
+
+/// Returns what is wrong with a poll that ended this long after its session was closed.
+fn held_back(answer: &Result<Answer, Trouble>, took: Duration) -> Option<String> {
+    match answer {
+        Err(Trouble::NoAnswer | Trouble::Endless(_)) => Some(format!(
+            "a waiting poll is not answered within {:.0} s of its cause",
+            took.as_secs_f64()
+        )),
+        Ok(_) if took >= AT_ONCE => Some(format!(
+            "a waiting poll is answered {:.1} s after its cause",
+            took.as_secs_f64()
+        )),
+        _ => None,
     }
 }
 
@@ -314,8 +318,8 @@ pub(super) async fn heartbeat(
         Some(Err(text)) => report.fault(
             "heartbeat",
             text,
-            "A proxy gives up a poll that waits. Its time limit must be longer than the ping interval and half the\n\
-             timeout: proxy_read_timeout in nginx, `timeout server` in HAProxy, the idle time of a cloud balancer.",
+            "The server sends no ping, or a proxy holds it back or gives up a poll that waits. The time limit of a proxy\n\
+             must be longer than the ping interval and half the timeout: proxy_read_timeout in nginx, `timeout server` in HAProxy, the idle time of a cloud balancer.",
         ),
         None => {}
     }
@@ -336,7 +340,9 @@ async fn ping_by_polling(probe: &Probe, patience: Duration) -> Result<Duration, 
     let began = Instant::now();
     let open = probe.open().await?;
     while began.elapsed() < patience {
-        let poll = probe.request(Method::GET, Some(&open)).timeout(patience);
+        let poll = probe
+            .request(Method::GET, Some(&open))
+            .timeout(patience.saturating_sub(began.elapsed()));
         let sent = Instant::now();
         let answer = send(poll).await;
         let waited = sent.elapsed().as_secs_f64();
@@ -352,6 +358,7 @@ async fn ping_by_polling(probe: &Probe, patience: Duration) -> Result<Duration, 
             }
             // The server's own messages. A server that always has some must not be asked without end.
             Ok(_) => sleep(Duration::from_millis(100)).await,
+            Err(Trouble::NoAnswer) => break,
             Err(error) => return Err(format!("a poll that waited {waited:.1} s broke: {error}")),
         }
     }
@@ -369,5 +376,19 @@ fn beginning(body: &str) -> String {
     match body.chars().nth(SHOWN) {
         Some(_) => format!("{}…", shown.trim()),
         None => shown.trim().to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_poll_that_is_never_answered_is_held_back() {
+        let took = Duration::from_secs(14);
+        let fault = held_back(&Err(Trouble::NoAnswer), took).unwrap();
+        assert!(fault.ends_with("not answered within 14 s of its cause"));
+        let broken = Err(Trouble::NotHttp("reset".to_owned()));
+        assert_eq!(held_back(&broken, took), None);
     }
 }

@@ -60,7 +60,7 @@ impl Trouble {
     pub(super) const fn advice(&self) -> &'static str {
         match self {
             Self::NoConnection(_) => {
-                "Nothing answers here: check the host and the port, and whether the server runs."
+                "Nothing answers here: check the host, the port and the proxy, if there is one, and whether the server runs."
             }
             Self::NoConnectionInTime => {
                 "Nothing answers here: check the host and the port. A firewall may drop what is sent, or a server without\n\
@@ -91,7 +91,8 @@ impl Display for Trouble {
             Self::NoConnectionInTime => {
                 write!(f, "no connection within {} s", CONNECT_LIMIT.as_secs())
             }
-            Self::NoAnswer => write!(f, "connected, but no answer within {} s", LIMIT.as_secs()),
+            // The time differs: a poll may wait for longer.
+            Self::NoAnswer => f.write_str("connected, but no answer came in time"),
             Self::Cut(status, text) => write!(f, "{status}, and the body breaks off: {text}"),
             Self::Endless(status) => {
                 write!(
