@@ -344,6 +344,25 @@ async fn a_poll_that_breaks_later_may_have_been_answered_and_is_not_sent_again()
 }
 
 #[tokio::test]
+async fn a_client_without_cookies_leaves_those_of_another_in_a_shared_jar() {
+    let server = Server::start(|_, _| Reply::Body(403, Vec::new())).await;
+    let jar = CookieJar::new();
+    let builder = || Client::builder(&server.url()).cookie_jar(jar.clone());
+    for builder in [builder().cookie("own", "1"), builder()] {
+        in_time(builder.connect()).await.unwrap_err();
+        assert_eq!(jar.header(&server.url()).unwrap(), "own=1");
+    }
+    let cookies = server.seen().into_iter();
+    let cookies: Vec<_> = cookies
+        .map(|request| request.header("cookie").map(str::to_owned))
+        .collect();
+    assert_eq!(
+        cookies,
+        [Some("own=1".to_owned()), Some("own=1".to_owned())]
+    );
+}
+
+#[tokio::test]
 async fn two_clients_share_a_jar_that_the_application_reads() {
     let server = Server::start(|number, request| match request.is_handshake() {
         true if number == 0 => Reply::With(

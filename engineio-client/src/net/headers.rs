@@ -70,7 +70,8 @@ impl Headers {
     /// Creates the headers of a client, and moves the application's cookies for the host of `uri` into the jar, if
     /// there is one.
     pub(crate) fn new(own: HeaderMap, jar: Option<CookieJar>, uri: &Uri) -> Self {
-        if let Some(jar) = &jar {
+        // A client without any leaves those of another with the same jar alone.
+        if let (true, Some(jar)) = (own.contains_key(COOKIE), &jar) {
             jar.seed(uri, &own);
         }
         Self {
