@@ -40,7 +40,7 @@ pub trait Host {
     fn start(server: Server) -> impl Future<Output = Running>;
 }
 
-/// A cluster of three hosts of one kind. Each connection of a client reaches an arbitrary one of them, as behind a load
+/// A cluster of three hosts of one kind. Each request of a client reaches an arbitrary one of them, as behind a load
 /// balancer without sticky sessions.
 #[derive(Debug)]
 pub struct ThreeOf<H>(PhantomData<H>);

@@ -1,6 +1,8 @@
 //! A connection of HTTP/1.1, which may become a WebSocket.
 
+use std::fmt;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Once;
 
 use bytes::{Bytes, BytesMut};
@@ -12,12 +14,48 @@ use tokio::net::{TcpSocket, TcpStream};
 use crate::frame::{self, Frame};
 use crate::within;
 
-/// One connection to a host.
-#[derive(Debug)]
+/// One connection to a host; or to a load balancer, with the connection to one of its hosts at a time.
 pub struct Puppet<IO = TcpStream> {
     stream: IO,
     address: SocketAddr,
     buffer: BytesMut,
+    /// The requests whose response has not been read.
+    under_way: usize,
+    balancer: Option<Balancer<IO>>,
+}
+
+/// Chooses the host of the next request: gives a new connection, or none if the request is to use the last one again.
+pub(crate) type Balancer<IO> =
+    Box<dyn Fn() -> Pin<Box<dyn Future<Output = Option<IO>> + Send>> + Send + Sync>;
+
+impl<IO: fmt::Debug> fmt::Debug for Puppet<IO> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Puppet")
+            .field("stream", &self.stream)
+            .field("under_way", &self.under_way)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The buffer of a connection for what comes from the host.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Width {
+    Usual,
+    /// Small, so that the way from the host is soon full.
+    Narrow,
+}
+
+impl Width {
+    pub(crate) async fn connect(self, address: SocketAddr) -> TcpStream {
+        allow_descriptors();
+        let socket = TcpSocket::new_v4().unwrap();
+        if matches!(self, Self::Narrow) {
+            socket.set_recv_buffer_size(8 * 1024).unwrap();
+        }
+        let stream = socket.connect(address).await.unwrap();
+        stream.set_nodelay(true).unwrap();
+        stream
+    }
 }
 
 /// A response, with its body as a whole.
@@ -53,17 +91,7 @@ sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
 impl Puppet {
     /// Connects.
     pub async fn connect(address: SocketAddr) -> Self {
-        allow_descriptors();
-        let stream = TcpStream::connect(address).await.unwrap();
-        stream.set_nodelay(true).unwrap();
-        Self::over(stream, address)
-    }
-
-    /// Connects with a small buffer for what comes from the host, so that the way from there is soon full.
-    pub async fn connect_narrow(address: SocketAddr) -> Self {
-        let socket = TcpSocket::new_v4().unwrap();
-        socket.set_recv_buffer_size(8 * 1024).unwrap();
-        Self::over(socket.connect(address).await.unwrap(), address)
+        Self::over(Width::Usual.connect(address).await, address)
     }
 
     /// The address of this end.
@@ -99,11 +127,33 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Puppet<IO> {
             stream,
             address,
             buffer: BytesMut::new(),
+            under_way: 0,
+            balancer: None,
         }
+    }
+
+    /// Lets each request go to the host that a balancer chooses.
+    pub(crate) fn balanced(mut self, balancer: Balancer<IO>) -> Self {
+        self.balancer = Some(balancer);
+        self
+    }
+
+    /// Begins a request. As long as a response is due, it goes where the last one went.
+    async fn begin(&mut self) {
+        if self.under_way == 0
+            && let Some(balancer) = &self.balancer
+            && let Some(stream) = balancer().await
+        {
+            self.stream = stream;
+            self.buffer.clear();
+        }
+        self.under_way += 1;
     }
 
     /// Writes bytes.
     pub async fn write(&mut self, bytes: impl AsRef<[u8]>) {
+        // They may be a request.
+        self.under_way = self.under_way.max(1);
         within("a write", self.stream.write_all(bytes.as_ref()))
             .await
             .unwrap();
@@ -111,18 +161,21 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Puppet<IO> {
 
     /// Writes bytes to a host that may have had enough. `false` if it takes no more.
     pub async fn try_write(&mut self, bytes: impl AsRef<[u8]>) -> bool {
+        self.under_way = self.under_way.max(1);
         let write = self.stream.write_all(bytes.as_ref());
         within("a write", write).await.is_ok()
     }
 
     /// Sends a GET, and waits for nothing.
     pub async fn send_get(&mut self, target: &str) {
+        self.begin().await;
         let head = format!("GET {target} HTTP/1.1\r\nhost: {}\r\n\r\n", self.address);
         self.write(head).await;
     }
 
     /// Sends the head of a POST, with these headers besides `host`.
     pub async fn send_post(&mut self, target: &str, headers: &str) {
+        self.begin().await;
         let host = self.address;
         let head = format!("POST {target} HTTP/1.1\r\nhost: {host}\r\n{headers}\r\n");
         self.write(head).await;
@@ -130,6 +183,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Puppet<IO> {
 
     /// Any request without a body, with these headers besides `host`, and its response.
     pub async fn request(&mut self, method: &str, target: &str, headers: &str) -> Response {
+        self.begin().await;
         let host = self.address;
         let head = format!("{method} {target} HTTP/1.1\r\nhost: {host}\r\n{headers}\r\n");
         self.write(head).await;
@@ -163,6 +217,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Puppet<IO> {
 
     /// Becomes a WebSocket.
     pub async fn upgrade(&mut self, target: &str) {
+        self.begin().await;
         let handshake = self.handshake(target);
         self.write(handshake).await;
         self.accepted().await;
@@ -170,6 +225,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Puppet<IO> {
 
     /// Becomes a WebSocket and offers extensions to it, if any. What the host has agreed to, or an empty string.
     pub async fn upgrade_with(&mut self, target: &str, extensions: &str) -> String {
+        self.begin().await;
         let mut handshake = self.handshake(target);
         if !extensions.is_empty() {
             handshake.truncate(handshake.len() - 2);
@@ -252,6 +308,12 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Puppet<IO> {
         } else if let Ok(len) = response.header("content-length").parse() {
             self.need(len).await;
             response.body = self.buffer.split_to(len).freeze();
+        }
+        match response.status {
+            // Nothing but frames follows.
+            101 => self.balancer = None,
+            100..200 => {}
+            _ => self.under_way = self.under_way.saturating_sub(1),
         }
         response
     }

@@ -1,6 +1,8 @@
 //! What a client meets: one host with its server, or the nodes of a cluster, each on a host of its own.
 
 use std::hash::{BuildHasher, RandomState};
+use std::net::SocketAddr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
@@ -11,7 +13,7 @@ use tokio::task::JoinSet;
 
 use crate::app::{self, Events};
 use crate::host::{Host, Running};
-use crate::puppet::Puppet;
+use crate::puppet::{Puppet, Width};
 use crate::within;
 
 /// The target of a handshake by polling.
@@ -65,7 +67,7 @@ pub async fn cluster(servers: &[Server]) -> Vec<Cluster> {
 pub struct Site {
     hosts: Vec<Running>,
     servers: Vec<Server>,
-    entries: Entries,
+    entries: Arc<Entries>,
 }
 
 impl Site {
@@ -81,11 +83,11 @@ impl Site {
         for server in &servers {
             hosts.push(H::start(server.clone()).await);
         }
-        let entries = Entries::new(H::NODES);
+        let addresses = hosts.iter().map(|host| host.address).collect();
         let site = Self {
             hosts,
             servers,
-            entries,
+            entries: Arc::new(Entries::new(addresses)),
         };
         (site, events)
     }
@@ -96,18 +98,33 @@ impl Site {
         self.hosts.len() > 1
     }
 
-    fn entry(&self) -> &Running {
-        &self.hosts[self.entries.next()]
-    }
-
-    /// Connects to the host, or to any node.
+    /// Connects to the host, or to a load balancer that gives each request to any node, over the last connection or a new one.
     pub async fn connect(&self) -> Puppet {
-        Puppet::connect(self.entry().address).await
+        self.connect_by(Width::Usual).await
     }
 
     /// The same with a small buffer for what comes back.
     pub async fn connect_narrow(&self) -> Puppet {
-        Puppet::connect_narrow(self.entry().address).await
+        self.connect_by(Width::Narrow).await
+    }
+
+    async fn connect_by(&self, width: Width) -> Puppet {
+        let stream = width.connect(self.entries.next()).await;
+        // The name of the balancer, whatever node a request reaches.
+        let puppet = Puppet::over(stream, self.hosts[0].address);
+        if !self.is_cluster() {
+            return puppet;
+        }
+        let entries = Arc::clone(&self.entries);
+        puppet.balanced(Box::new(move || {
+            let entries = Arc::clone(&entries);
+            Box::pin(async move {
+                match entries.draw().is_multiple_of(2) {
+                    true => None,
+                    false => Some(width.connect(entries.next()).await),
+                }
+            })
+        }))
     }
 
     /// Opens a session by polling: its id, the target of its requests, and a connection for them. In a cluster this is
@@ -196,39 +213,43 @@ impl Site {
     }
 }
 
-/// The nodes at which connections enter, by chance but the same for one seed.
+/// The nodes at which requests enter, by chance but the same for one seed.
 #[derive(Debug)]
 struct Entries {
     seed: usize,
-    count: usize,
-    taken: AtomicUsize,
+    addresses: Vec<SocketAddr>,
+    drawn: AtomicUsize,
 }
 
 impl Entries {
-    fn new(count: usize) -> Self {
+    fn new(addresses: Vec<SocketAddr>) -> Self {
         let given = std::env::var(SEED).ok();
         let seed = given.map_or_else(
             || RandomState::new().hash_one(0) as usize,
             |text| text.parse().expect("a number"),
         );
-        if count > 1 {
-            println!("{SEED}={seed} repeats the nodes at which connections enter");
+        if addresses.len() > 1 {
+            println!("{SEED}={seed} repeats the nodes at which requests enter");
         }
         Self {
             seed,
-            count,
-            taken: AtomicUsize::new(0),
+            addresses,
+            drawn: AtomicUsize::new(0),
         }
     }
 
-    fn next(&self) -> usize {
-        // The finaliser of SplitMix64.
-        let number = self.taken.fetch_add(1, Ordering::Relaxed) + 1;
+    fn next(&self) -> SocketAddr {
+        self.addresses[self.draw() % self.addresses.len()]
+    }
+
+    /// Returns a random number: the finaliser of SplitMix64.
+    fn draw(&self) -> usize {
+        let number = self.drawn.fetch_add(1, Ordering::Relaxed) + 1;
         let mut mixed = self
             .seed
             .wrapping_add(number.wrapping_mul(0x9e37_79b9_7f4a_7c15));
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (mixed ^ (mixed >> 31)) % self.count
+        mixed ^ (mixed >> 31)
     }
 }
