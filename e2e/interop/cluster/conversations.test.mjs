@@ -55,7 +55,7 @@ async function converse(peer) {
 
 const clients = { 'engine.io-client 6.6': Peer, 'engine.io-client 3.5': Peer3 };
 
-test('in Node.js', { concurrency: true }, async (t) => {
+async function inNode(t) {
   const all = [];
   for (const [balancer, url] of BALANCERS) {
     for (const [client, Client] of Object.entries(clients)) {
@@ -73,7 +73,7 @@ test('in Node.js', { concurrency: true }, async (t) => {
     }
   }
   await Promise.all(all);
-});
+}
 
 /** Runs in the page. */
 async function converseInPage({ transports, seconds, sizes, pace }) {
@@ -114,7 +114,7 @@ async function converseInPage({ transports, seconds, sizes, pace }) {
   return { transport, count: round * sizes.length };
 }
 
-test('in Chromium', { concurrency: true }, async (t) => {
+async function inChromium(t) {
   // Pages in the background would be slowed down after a while.
   const args = ['--disable-background-timer-throttling', '--disable-renderer-backgrounding', '--disable-backgrounding-occluded-windows'];
   const browser = await launch(process.env.CHROMIUM ?? '/usr/bin/chromium', { args });
@@ -133,4 +133,12 @@ test('in Chromium', { concurrency: true }, async (t) => {
     }
   }
   await Promise.all(all);
+}
+
+// At the same time, because each takes as long as the conversations.
+test('conversations', { concurrency: true }, async (t) => {
+  await Promise.all([
+    t.test('in Node.js', { concurrency: true }, inNode),
+    t.test('in Chromium', { concurrency: true }, inChromium),
+  ]);
 });
