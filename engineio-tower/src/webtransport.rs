@@ -188,15 +188,38 @@ impl Listener {
     /// # Cancel safety
     ///
     /// Dropping it means that the client went away.
-    pub async fn serve<IO: AsyncRead + AsyncWrite + Unpin>(
+    pub fn serve<IO: AsyncRead + AsyncWrite + Unpin>(
         &self,
         head: Parts,
         peer: SocketAddr,
-        io: &mut IO,
+        io: IO,
         deadline: Instant,
         newcomer: Newcomer,
-    ) -> Closed {
-        let mut stream = PacketStream::new(io, FIRST_PACKET);
+    ) -> impl Future<Output = Closed> {
+        let stream = PacketStream::new(io, FIRST_PACKET);
+        // In memory of its own, which is free again while the session lives.
+        let begin = Box::pin(self.begin_session(head, peer, stream, deadline, newcomer));
+        async move {
+            let (mut stream, driver) = begin.await;
+            match driver {
+                Ok(mut driver) => {
+                    let said = driver.run_stream(&mut stream).await;
+                    Closed::after(said, driver)
+                }
+                Err(closed) => closed,
+            }
+        }
+    }
+
+    /// Reads the first packet, and does what it asks for.
+    async fn begin_session<IO: AsyncRead + AsyncWrite + Unpin>(
+        &self,
+        head: Parts,
+        peer: SocketAddr,
+        mut stream: PacketStream<IO>,
+        deadline: Instant,
+        newcomer: Newcomer,
+    ) -> (PacketStream<IO>, Result<LinkDriver, Closed>) {
         let first = tokio::time::timeout_at(deadline, first_packet(&mut stream)).await;
         drop(newcomer);
         let driver = match first {
@@ -205,13 +228,7 @@ impl Listener {
             Ok(None) => Err(Closed::at_once(DisconnectReason::TransportError)),
             Err(_) => Err(Closed::at_once(DisconnectReason::TransportClose)),
         };
-        match driver {
-            Ok(mut driver) => {
-                let said = driver.run_stream(&mut stream).await;
-                Closed::after(said, driver)
-            }
-            Err(closed) => closed,
-        }
+        (stream, driver)
     }
 
     /// Opens a session, if the connect handler accepts the client.

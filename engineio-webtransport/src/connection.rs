@@ -37,39 +37,49 @@ pub(crate) async fn serve(
     peer: SocketAddr,
     newcomer: Newcomer,
 ) {
+    // The beginning and the end have memory of their own, which is free while the session lives.
+    let begun = Box::pin(begin(&listener, connecting, peer)).await;
+    let Some((head, mut stream, deadline)) = begun else {
+        return;
+    };
+    let closed = listener
+        .serve(*head, peer, &mut *stream, deadline, newcomer)
+        .await;
+    Box::pin(end(stream, closed)).await;
+}
+
+/// Does the handshakes. Returns the stream that the client has opened, and the time by which the first packet must have
+/// come.
+async fn begin(
+    listener: &Listener,
+    connecting: Connecting,
+    peer: SocketAddr,
+) -> Option<(Box<Parts>, Box<Stream>, Instant)> {
     let deadline = Instant::now() + listener.first_packet_timeout();
-    let session = match timeout_at(deadline, connecting).await {
-        Ok(Ok(connection)) => accept(&listener, connection, peer, deadline).await,
+    let (session, head) = match timeout_at(deadline, connecting).await {
+        Ok(Ok(connection)) => accept(listener, connection, peer, deadline).await?,
         Ok(Err(error)) => {
             tracing::debug!(target: "engineio::webtransport", %error, "the handshake failed");
-            None
+            return None;
         }
-        Err(_) => None,
-    };
-    let Some((session, head)) = session else {
-        return;
+        Err(_) => return None,
     };
     let deadline = Instant::now() + listener.first_packet_timeout();
     let Ok(Ok((send, recv))) = timeout_at(deadline, session.accept_bi()).await else {
         tracing::debug!(target: "engineio::webtransport", "no stream was opened in time");
         close(&session, 0, "").await;
-        return;
+        return None;
     };
-    let mut stream = Stream::new(session.clone(), send, recv);
-    let closed = listener
-        .serve(head, peer, &mut stream, deadline, newcomer)
-        .await;
-    let Closed {
-        code,
-        reason,
-        patience,
-        stall,
-        ..
-    } = &closed;
-    if let Some(patience) = *patience {
-        stream.settle(patience, *stall).await;
+    let stream = Stream::new(session, send, recv);
+    Some((Box::new(head), Box::new(stream), deadline))
+}
+
+/// Closes a session in good order.
+async fn end(mut stream: Box<Stream>, closed: Closed) {
+    if let Some(patience) = closed.patience {
+        stream.settle(patience, closed.stall).await;
     }
-    close(&session, *code, reason).await;
+    close(stream.session(), closed.code, &closed.reason).await;
     // Not before, since the end of the stream's reader would tell the client to stop before it hears of the close.
     drop(stream);
 }
@@ -152,4 +162,20 @@ fn is_loopback(host: &str) -> bool {
         || host
             .parse()
             .is_ok_and(|address: IpAddr| address.is_loopback())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Returns the size of the futures of a function, in bytes.
+    fn size<A, B, C, D, F: Future>(_: fn(A, B, C, D) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    #[test]
+    fn a_session_holds_none_of_the_memory_of_its_handshakes_and_its_end() {
+        let size = size(serve);
+        assert!(size < 1_024, "{size}");
+    }
 }

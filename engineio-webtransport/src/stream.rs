@@ -40,6 +40,10 @@ impl Stream {
         }
     }
 
+    pub(crate) const fn session(&self) -> &Session {
+        &self.session
+    }
+
     /// Waits until the peer has received the written data and has had some time to read it, or until it closes its
     /// side. Gives up after `patience`, or when it has acknowledged nothing for the time of `stall`.
     pub(crate) async fn settle(&mut self, patience: Duration, stall: Duration) {
