@@ -44,6 +44,7 @@ impl Input {
     }
 
     /// Returns the bytes after the head of the frame, or from the head on if it is incomplete.
+    #[inline]
     pub(crate) fn unparsed(&self) -> &[u8] {
         &self.bytes[self.start..self.end]
     }
@@ -69,6 +70,7 @@ impl Input {
     }
 
     /// Takes a payload that is complete, to be unmasked in place.
+    #[inline]
     pub(crate) fn take(&mut self, len: usize) -> &mut [u8] {
         let start = self.start;
         self.start += len;
@@ -178,5 +180,34 @@ impl Input {
     #[cfg(test)]
     pub(crate) const fn capacity(&self) -> usize {
         self.bytes.capacity() + self.large.capacity()
+    }
+}
+
+impl Drop for Input {
+    /// Returns the buffer to the thread. A connection whose last read brought its end still holds it, and the next one would
+    /// have to fill a new one with zeroes.
+    fn drop(&mut self) {
+        if self.bytes.len() == READ_BUFFER {
+            let buffer = std::mem::take(&mut self.bytes);
+            // A thread that ends has none any more.
+            let _ = READ.try_with(|read| read.set(buffer));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::task::{Context, Waker};
+
+    use super::{Input, READ, READ_BUFFER};
+
+    #[test]
+    fn a_connection_that_ends_within_a_read_leaves_its_buffer_to_the_thread() {
+        let cx = &mut Context::from_waker(Waker::noop());
+        let mut input = Input::new();
+        let filled = input.poll_fill(&mut &b"the last frame"[..], None, cx);
+        assert!(filled.is_ready());
+        drop(input);
+        assert_eq!(READ.take().len(), READ_BUFFER);
     }
 }
