@@ -17,5 +17,6 @@ mod websocket;
 pub use end::{CloseFrame, End, Violation};
 pub use handshake::{ClientHandshake, HandshakeError, accept_key, has_token};
 pub use negotiation::negotiate;
+pub use output::write_frames;
 pub use packet_stream::PacketStream;
 pub use websocket::{Received, Role, WebSocket};

@@ -6,6 +6,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes};
+use engineio_core::Frame;
 use tokio::io::AsyncWrite;
 
 use crate::Role;
@@ -19,8 +20,47 @@ pub(crate) const WRITE_BUFFER: usize = 64 * 1024;
 /// as much at once as the buffer has room for.
 const WRITE_IN_PLACE: usize = 16 * 1024;
 
+/// The first byte of a message that is one frame: the opcode, and the bit of the last frame.
+const TEXT: u8 = 0x81;
+const BINARY: u8 = 0x82;
+
 thread_local! {
     static WRITE: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
+
+/// Encodes frames of a server and has `write` write them, all together and outside of the task of their connection.
+/// `write` returns how many of the bytes it has written, and is not called if there are no frames.
+///
+/// Returns the bytes that were not written, which must go first when the task of the connection writes again; see
+/// [`WebSocket::resume`](crate::WebSocket::resume).
+///
+/// ```
+/// use engineio_core::Frame;
+///
+/// let frames = [Frame::text("4a"), Frame::text("4b")];
+/// let rest = engineio_websocket::write_frames(frames, |bytes| {
+///     assert_eq!(bytes, b"\x81\x024a\x81\x024b");
+///     5 // The connection takes no more.
+/// });
+/// assert_eq!(rest, b"\x024b");
+/// ```
+#[must_use = "what follows a frame that was written in part is lost without the rest of it"]
+pub fn write_frames(
+    frames: impl IntoIterator<Item = Frame>,
+    write: impl FnOnce(&[u8]) -> usize,
+) -> Vec<u8> {
+    let mut output = Output::new(Role::Server);
+    for frame in frames {
+        output.queue_frame(frame);
+    }
+    output.copy_tail(usize::MAX);
+    if output.bytes.is_empty() {
+        return Vec::new();
+    }
+    let written = write(&output.bytes);
+    let rest = output.bytes[written..].to_vec();
+    output.give_back();
+    rest
 }
 
 pub(crate) struct Output {
@@ -94,6 +134,22 @@ impl Output {
         self.begin();
         self.bytes.extend_from_slice(header);
         self.push(payload);
+    }
+
+    /// Encodes a frame of the protocol behind what is queued.
+    #[inline]
+    pub(crate) fn queue_frame(&mut self, frame: Frame) {
+        match frame {
+            Frame::Text(text) => self.queue(TEXT, text.into_bytes()),
+            Frame::Binary(bytes) => self.queue(BINARY, bytes),
+        }
+    }
+
+    /// Queues the rest of what was written in part, ahead of what is queued.
+    pub(crate) fn queue_first(&mut self, rest: &[u8]) {
+        self.begin();
+        self.bytes
+            .splice(self.written..self.written, rest.iter().copied());
     }
 
     /// Makes the buffer ready for the head of a frame.
@@ -171,6 +227,17 @@ impl Output {
             self.written += of_head;
             self.tail.advance(written - of_head);
         }
+        self.give_back();
+        self.tail = Bytes::new();
+        match self.failed.take() {
+            Some(error) => Poll::Ready(Err(error)),
+            None => Poll::Ready(Ok(())),
+        }
+    }
+
+    /// Returns the buffer, all of which was written, to the thread.
+    #[inline]
+    fn give_back(&mut self) {
         if self.bytes.capacity() > 0 {
             self.bytes.clear();
             self.written = 0;
@@ -179,11 +246,6 @@ impl Output {
             if bytes.capacity() <= 2 * WRITE_BUFFER {
                 WRITE.set(bytes);
             }
-        }
-        self.tail = Bytes::new();
-        match self.failed.take() {
-            Some(error) => Poll::Ready(Err(error)),
-            None => Poll::Ready(Ok(())),
         }
     }
 

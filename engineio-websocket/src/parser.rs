@@ -96,6 +96,43 @@ impl Parser {
         self.head.map(|head| head.len)
     }
 
+    /// Returns the next message if it is one short frame that has arrived whole and is not compressed, as most messages are.
+    /// Takes nothing otherwise: all else, and all that is forbidden, is for [`next`](Self::next).
+    #[inline]
+    pub(crate) fn next_short(&self, input: &mut Input) -> Option<Result<Frame, Violation>> {
+        if self.head.is_some() || self.fragments.is_some() {
+            return None;
+        }
+        // The last frame of a text or binary message without reserved bits, and a length that is not extended.
+        let (first, len, key, rest) = match (self.role, input.unparsed()) {
+            (
+                Role::Server,
+                [
+                    first @ (0x81 | 0x82),
+                    second @ 0x80..0xfe,
+                    a,
+                    b,
+                    c,
+                    d,
+                    rest @ ..,
+                ],
+            ) => (*first, second & 0x7f, Some([*a, *b, *c, *d]), rest),
+            (Role::Client, [first @ (0x81 | 0x82), len @ 0..0x7e, rest @ ..]) => {
+                (*first, *len, None, rest)
+            }
+            _ => return None,
+        };
+        let len = usize::from(len);
+        if len > rest.len() || len > self.max_payload {
+            return None;
+        }
+        input.advance(input.unparsed().len() - rest.len());
+        let payload = input.take(len);
+        unmask(payload, key);
+        let is_text = first & 0x0f == TEXT;
+        Some(frame(is_text, Bytes::copy_from_slice(payload)))
+    }
+
     /// Returns the next message or control frame that is complete. The rest of the input waits for more bytes.
     pub(crate) fn next(
         &mut self,
@@ -251,6 +288,7 @@ pub(crate) fn own(payload: Cow<'_, [u8]>) -> Bytes {
     }
 }
 
+#[inline]
 fn unmask(payload: &mut [u8], key: Option<[u8; mask::KEY]>) {
     if let Some(key) = key {
         mask::apply(payload, key);
@@ -305,6 +343,7 @@ fn message(is_text: bool, payload: Bytes) -> Result<Parsed, Violation> {
 }
 
 /// Returns the frame of a complete payload.
+#[inline]
 pub(crate) fn frame(is_text: bool, payload: Bytes) -> Result<Frame, Violation> {
     Ok(if is_text {
         let text = Utf8::from_utf8(payload).map_err(|_| Violation::NotUtf8)?;

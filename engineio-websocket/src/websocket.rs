@@ -12,7 +12,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use crate::input::{Input, READ_BUFFER};
 use crate::output::{Output, WRITE_BUFFER};
 use crate::parser::{COMPRESSED, Compressed, Parsed, Parser};
-use crate::{End, deflate};
+use crate::{End, Violation, deflate};
 
 /// The side of a connection, which determines masking (RFC 6455 § 5.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -159,6 +159,13 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> WebSocket<IO> {
             if let Some(reason) = self.ended {
                 return Some(Received::Closed(reason));
             }
+            if let Some(short) = self.parser.next_short(&mut self.input) {
+                match short {
+                    Ok(frame) => return Some(Received::Frame(frame)),
+                    Err(violation) => self.violated(violation),
+                }
+                continue;
+            }
             match self.parser.next(&mut self.input, compressed) {
                 Ok(Some(Parsed::Message(frame))) => return Some(Received::Frame(frame)),
                 Ok(Some(Parsed::Ping(data))) => self.pong = Some(data),
@@ -168,12 +175,14 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> WebSocket<IO> {
                     self.end(End::Close(close));
                 }
                 Ok(None) => return None,
-                Err(violation) => {
-                    self.fault = Some(violation.close_code());
-                    self.end(End::Violation(violation));
-                }
+                Err(violation) => self.violated(violation),
             }
         }
+    }
+
+    fn violated(&mut self, violation: Violation) {
+        self.fault = Some(violation.close_code());
+        self.end(End::Violation(violation));
     }
 
     fn end(&mut self, end: End) {
@@ -187,10 +196,12 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> WebSocket<IO> {
             return;
         }
         self.queue_pong();
-        match frame {
-            Frame::Text(text) => self.output.queue(0x81, text.into_bytes()),
-            Frame::Binary(bytes) => self.output.queue(0x82, bytes),
-        }
+        self.output.queue_frame(frame);
+    }
+
+    /// Queues the rest of frames that [`write_frames`](crate::write_frames) has written in part, ahead of everything else.
+    pub fn resume(&mut self, rest: &[u8]) {
+        self.output.queue_first(rest);
     }
 
     /// Compresses a frame, if that makes it smaller, and encodes it. Only for a WebSocket with `deflate`.
