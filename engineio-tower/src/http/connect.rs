@@ -14,7 +14,7 @@ use crate::http::upgrade;
 use crate::policy::admission::Permit;
 use crate::policy::multiplexed::MultiplexedHandshake;
 use crate::policy::options::SidSource;
-use crate::server::{PendingWork, ServerInner};
+use crate::server::{PendingWork, ServerInner, random};
 use crate::session::driver::LinkDriver;
 use crate::session::handler::{BoxFuture, Started};
 use crate::session::rejection::Rejection;
@@ -173,12 +173,11 @@ async fn generate_sid(
 
 /// Draws a session id from the system's random source.
 fn random_sid(server: &ServerInner) -> Result<Sid, Refusal> {
-    let mut random = [0; 15];
     loop {
-        if let Err(error) = getrandom::fill(&mut random) {
+        let random = random::draw().map_err(|error| {
             tracing::error!(target: "engineio::connect", %error, "the system gives no random bytes");
-            return Err(Refusal::Unavailable);
-        }
+            Refusal::Unavailable
+        })?;
         let sid = Sid::from_random(random);
         let sid = server.own_sid(sid).unwrap_or(sid);
         if server.registry.get(&sid).is_none() {

@@ -7,6 +7,7 @@ mod inner;
 mod listening;
 pub(crate) mod meter;
 mod pending;
+pub(crate) mod random;
 pub(crate) mod registry;
 
 use std::error::Error;
