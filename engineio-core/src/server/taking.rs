@@ -50,6 +50,12 @@ impl Session {
         std::mem::take(&mut self.machine.discarded)
     }
 
+    /// Adds a message to those that [`take_discarded`](Self::take_discarded) returns, for a driver that is done with it
+    /// under its lock.
+    pub fn discard(&mut self, message: Message) {
+        self.machine.discarded.extend(std::iter::once(message));
+    }
+
     /// Takes the next event for the application. `None` if there is none now; [`Output::Events`](super::Output::Events)
     /// announces the next one.
     ///

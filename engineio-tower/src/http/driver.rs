@@ -5,9 +5,14 @@ use std::future::poll_fn;
 use std::sync::{Arc, PoisonError};
 
 use http::Response;
+use hyper::upgrade::Upgraded;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::forward::Tunnel;
+use crate::http::io::HyperIo;
+use crate::session::direct::TryWrite;
+#[cfg(engineio_shuttle)]
+use crate::session::direct::TryWriteFn;
 use crate::session::driver::LinkDriver;
 use crate::sync::Mutex;
 
@@ -88,14 +93,43 @@ impl Driver {
         }
     }
 
+    /// Runs the WebSocket over a connection of hyper, to which the server may write while the task sleeps.
+    ///
+    /// As [`run`](Self::run), this is not an async function, whose future would hold the connection twice.
+    pub(crate) fn run_upgraded(self, upgraded: Upgraded) -> impl Future<Output = ()> {
+        let io = HyperIo::from(upgraded);
+        let connection = io.connection();
+        self.run_over(io, connection)
+    }
+
+    /// Runs the WebSocket, and lets the server write to it by `try_write` while the task sleeps. For tests of races, whose
+    /// connections are in memory.
+    #[cfg(engineio_shuttle)]
+    pub fn run_shared<IO: AsyncRead + AsyncWrite + Unpin>(
+        self,
+        io: IO,
+        try_write: impl Fn(&[u8]) -> std::io::Result<usize> + Send + Sync + 'static,
+    ) -> impl Future<Output = ()> {
+        let try_write: TryWriteFn = Box::new(try_write);
+        self.run_over(io, Some(Arc::new(try_write)))
+    }
+
     /// Runs the WebSocket until it is closed.
     ///
     /// # Cancel safety
     ///
     /// Dropping it ends the WebSocket without a close frame; a task completes the handler that is running.
-    pub async fn run<IO: AsyncRead + AsyncWrite + Unpin>(self, mut io: IO) {
+    pub fn run<IO: AsyncRead + AsyncWrite + Unpin>(self, io: IO) -> impl Future<Output = ()> {
+        self.run_over(io, None)
+    }
+
+    async fn run_over<IO: AsyncRead + AsyncWrite + Unpin>(
+        self,
+        mut io: IO,
+        connection: Option<Arc<dyn TryWrite>>,
+    ) {
         match self.kind {
-            Kind::Link(driver) => driver.run(io).await,
+            Kind::Link(driver) => driver.run(io, connection).await,
             Kind::Relay(mut tunnel) => {
                 poll_fn(|cx| tunnel.poll_relay(&mut io, cx)).await;
             }

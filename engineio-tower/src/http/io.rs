@@ -2,7 +2,8 @@
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes};
 use hyper::upgrade::Upgraded;
@@ -11,16 +12,20 @@ use hyper_util::rt::TokioIo;
 use hyper_util::server::conn::auto;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 
 #[cfg(feature = "server")]
 use crate::hosting::heads::Heads;
+use crate::session::direct::TryWrite;
 
 /// The plain TCP stream where it can be had, which saves two virtual calls an operation and lets Nagle's algorithm be
 /// switched off: with it, the second of two small frames waits for the peer's delayed acknowledgement, some 40 ms.
 #[derive(Debug)]
 pub(crate) enum HyperIo {
     Tcp {
-        stream: TcpStream,
+        read: OwnedReadHalf,
+        /// Shared with the session, which writes while the task sleeps. `None` after the shutdown.
+        write: Option<Arc<OwnedWriteHalf>>,
         /// The bytes that were read beyond the request head.
         early: Bytes,
     },
@@ -60,7 +65,43 @@ impl HyperIo {
         } else {
             early
         };
-        Self::Tcp { stream, early }
+        let (read, write) = stream.into_split();
+        Self::Tcp {
+            read,
+            write: Some(Arc::new(write)),
+            early,
+        }
+    }
+
+    /// Returns the writing half, if it can be shared.
+    pub(crate) fn connection(&self) -> Option<Arc<dyn TryWrite>> {
+        match self {
+            Self::Tcp { write, .. } => {
+                let write = write.clone()?;
+                Some(write)
+            }
+            Self::Any(_) => None,
+        }
+    }
+}
+
+/// Writes by `try_write`, or waits until the connection takes more.
+fn poll_write_with(
+    write: Option<&OwnedWriteHalf>,
+    cx: &mut Context<'_>,
+    mut try_write: impl FnMut(&OwnedWriteHalf) -> io::Result<usize>,
+) -> Poll<io::Result<usize>> {
+    let Some(write) = write else {
+        return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
+    };
+    loop {
+        match try_write(write) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                let connection: &TcpStream = write.as_ref();
+                ready!(connection.poll_write_ready(cx))?;
+            }
+            written => return Poll::Ready(written),
+        }
     }
 }
 
@@ -81,7 +122,7 @@ impl AsyncRead for HyperIo {
                 }
                 Poll::Ready(Ok(()))
             }
-            Self::Tcp { stream, .. } => Pin::new(stream).poll_read(cx, buf),
+            Self::Tcp { read, .. } => Pin::new(read).poll_read(cx, buf),
             Self::Any(io) => Pin::new(io).poll_read(cx, buf),
         }
     }
@@ -94,7 +135,9 @@ impl AsyncWrite for HyperIo {
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
         match self.get_mut() {
-            Self::Tcp { stream, .. } => Pin::new(stream).poll_write(cx, buf),
+            Self::Tcp { write, .. } => {
+                poll_write_with(write.as_deref(), cx, |write| write.try_write(buf))
+            }
             Self::Any(io) => Pin::new(io).poll_write(cx, buf),
         }
     }
@@ -105,28 +148,35 @@ impl AsyncWrite for HyperIo {
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         match self.get_mut() {
-            Self::Tcp { stream, .. } => Pin::new(stream).poll_write_vectored(cx, bufs),
+            Self::Tcp { write, .. } => {
+                poll_write_with(write.as_deref(), cx, |write| write.try_write_vectored(bufs))
+            }
             Self::Any(io) => Pin::new(io).poll_write_vectored(cx, bufs),
         }
     }
 
     fn is_write_vectored(&self) -> bool {
         match self {
-            Self::Tcp { stream, .. } => stream.is_write_vectored(),
+            Self::Tcp { .. } => true,
             Self::Any(io) => io.is_write_vectored(),
         }
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
-            Self::Tcp { stream, .. } => Pin::new(stream).poll_flush(cx),
+            // TCP holds nothing back.
+            Self::Tcp { .. } => Poll::Ready(Ok(())),
             Self::Any(io) => Pin::new(io).poll_flush(cx),
         }
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
-            Self::Tcp { stream, .. } => Pin::new(stream).poll_shutdown(cx),
+            Self::Tcp { write, .. } => {
+                // The last half that writes shuts the connection down; the session has given its own back.
+                *write = None;
+                Poll::Ready(Ok(()))
+            }
             Self::Any(io) => Pin::new(io).poll_shutdown(cx),
         }
     }

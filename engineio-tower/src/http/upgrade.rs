@@ -14,7 +14,6 @@ use smallvec::SmallVec;
 
 use crate::forward::Tunnel;
 use crate::http::driver::Driver;
-use crate::http::io::HyperIo;
 use crate::http::response::EngineResponse;
 use crate::policy::options::Options;
 use crate::session::driver::LinkDriver;
@@ -173,7 +172,7 @@ impl Handshake {
             Host::Hyper(on_upgrade) => {
                 tokio::spawn(async move {
                     match tokio::time::timeout(HAND_OVER, on_upgrade).await {
-                        Ok(Ok(upgraded)) => driver.run(HyperIo::from(upgraded)).await,
+                        Ok(Ok(upgraded)) => driver.run_upgraded(upgraded).await,
                         // The driver tells the session when it is dropped.
                         Ok(Err(error)) => {
                             tracing::debug!(target: "engineio::upgrade", %error, "the connection ended before the upgrade");

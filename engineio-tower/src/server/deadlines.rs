@@ -12,6 +12,7 @@ use tokio::sync::Notify;
 
 use crate::server::ServerInner;
 use crate::server::inner::NoRuntime;
+use crate::session::direct::Leave;
 use crate::sync::{Mutex, RwLock, RwLockWriteGuard};
 
 /// The pause of the watcher after it has woken sessions. A single deadline is handled at once; many are handled
@@ -28,6 +29,9 @@ const PATIENCE: Duration = Duration::from_millis(100);
 /// A broadcast wakes the task of every client, and the watcher has one turn in the time in which all of them have theirs: a
 /// second with 100,000 clients, of which 4,000 are to be pinged in each second.
 const TURN: u32 = 4_096;
+
+/// The deadlines of one turn whose pings are written at once, half a millisecond of work. For the others tasks are woken.
+const AT_ONCE: u32 = 128;
 
 /// A heap of (deadline, session id).
 ///
@@ -140,19 +144,26 @@ impl Watcher {
                         self.lead();
                     }
                     rested = now + REST;
-                    met = met.wrapping_add(1);
-                    if met.is_multiple_of(TURN) {
+                    met += 1;
+                    if met == TURN {
+                        met = 0;
                         // More may be due at once; requests want the thread too.
                         tokio::task::yield_now().await;
                     }
                     if let Some(session) = server.registry.get(&sid) {
-                        session.on_deadline(now);
+                        // A ping is written from here as long as that takes little of the turn.
+                        let leave = match met <= AT_ONCE {
+                            true => Leave::AtOnce(now),
+                            false => Leave::ByTask,
+                        };
+                        session.on_deadline(now, leave);
                     }
                 }
                 Err(next) => {
                     if server.strong_count() == 0 {
                         return;
                     }
+                    met = 0;
                     match next {
                         Some(at) => {
                             let at = at.max(rested);

@@ -2,6 +2,7 @@
 
 pub(crate) mod builder;
 pub(crate) mod deadlines;
+mod delivery;
 mod hook;
 mod inner;
 mod listening;
@@ -26,10 +27,11 @@ pub(crate) use self::inner::ServerInner;
 pub(crate) use self::pending::PendingWork;
 use crate::forward::Forward;
 use crate::policy::options::Options;
+use crate::session::direct::Leave;
 use crate::session::handler::{Handler, Handlers};
+use crate::session::now;
 use crate::session::request::PeerAddr;
 use crate::session::socket::Socket;
-use crate::session::{Session, now};
 use crate::sync::atomic::Ordering;
 
 /// Longer grace periods are clamped to this; adding them to an `Instant` could overflow.
@@ -219,13 +221,22 @@ impl Server {
     /// [`ServerBuilder::allow_separator`](crate::ServerBuilder::allow_separator).
     pub fn broadcast(&self, message: impl Into<Message>) -> usize {
         let message = message.into();
-        let sessions = self.inner.registry.snapshot();
-        let queued = |session: &&Arc<Session>| {
-            session
-                .try_send(message.clone(), SendOptions::new())
-                .is_ok()
+        let runtime = self.inner.runtime();
+        let leave = match &runtime {
+            Some(runtime) => Leave::Later(runtime.id()),
+            None => Leave::ByTask,
         };
-        sessions.iter().filter(queued).count()
+        let mut sessions = self.inner.registry.snapshot();
+        let mut queued = 0;
+        sessions.retain(|session| {
+            let (sent, deferred) = session.send_and(message.clone(), SendOptions::new(), leave);
+            queued += usize::from(sent.is_ok());
+            deferred
+        });
+        if let Some(runtime) = &runtime {
+            delivery::deliver(runtime, sessions);
+        }
+        queued
     }
 
     /// Disconnects one client gracefully and waits until it is gone. Returns whether it was connected.

@@ -16,9 +16,10 @@ use smallvec::SmallVec;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::server::PendingWork;
+use crate::session::direct::TryWrite;
 use crate::session::link::Link;
 use crate::session::pump::Pump;
-use crate::session::{Park, Progress, Session, WaiterId, give_way, now};
+use crate::session::{Outgoing, Park, Progress, Session, WaiterId, give_way, now};
 
 /// The time limit for the peer's answer to a close frame, after which the connection is dropped.
 const CLOSE_HANDSHAKE: Duration = Duration::from_secs(2);
@@ -30,7 +31,6 @@ const STALL: Duration = Duration::from_secs(2);
 const OWNERS: usize = 16;
 
 /// Runs a link of a session of this process.
-#[derive(Debug)]
 pub(crate) struct LinkDriver {
     session: Arc<Session>,
     id: LinkId,
@@ -43,6 +43,15 @@ pub(crate) struct LinkDriver {
     deflate: bool,
     /// A server that shuts down waits for the close handshakes of its links.
     _pending: PendingWork,
+}
+
+impl std::fmt::Debug for LinkDriver {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("LinkDriver")
+            .field("session", &self.session)
+            .field("id", &self.id)
+            .finish_non_exhaustive()
+    }
 }
 
 impl LinkDriver {
@@ -64,10 +73,18 @@ impl LinkDriver {
     }
 
     /// Runs a WebSocket until it is closed. Dropping it ends the WebSocket without a close frame.
-    pub(crate) async fn run<IO: AsyncRead + AsyncWrite + Unpin>(mut self, io: IO) {
+    ///
+    /// Others may write to the `connection` while this task sleeps, unless messages may be compressed, which takes longer
+    /// than a lock should be held.
+    pub(crate) async fn run<IO: AsyncRead + AsyncWrite + Unpin>(
+        mut self,
+        io: IO,
+        connection: Option<Arc<dyn TryWrite>>,
+    ) {
         let max_payload = self.session.server.config.max_payload;
         let mut socket = WebSocket::new(io, Role::Server, max_payload, self.deflate);
-        let reason = match self.session.start_driver(self.id) {
+        let connection = connection.filter(|_| !self.deflate);
+        let reason = match self.session.start_driver(self.id, connection) {
             Ok(()) => poll_fn(|cx| self.poll_to_end(&mut socket, cx)).await,
             Err(reason) => reason,
         };
@@ -82,7 +99,7 @@ impl LinkDriver {
         stream: &mut PacketStream<IO>,
     ) -> Said {
         stream.set_max_payload(self.session.server.config.max_payload);
-        let reason = match self.session.start_driver(self.id) {
+        let reason = match self.session.start_driver(self.id, None) {
             Ok(()) => poll_fn(|cx| self.poll_to_end(stream, cx)).await,
             Err(reason) => reason,
         };
@@ -98,6 +115,9 @@ impl LinkDriver {
     ) -> Poll<DisconnectReason> {
         let done = self.poll(link, cx);
         if done.is_ready() {
+            if let Some(rest) = self.session.take_connection(self.id) {
+                link.resume(&rest);
+            }
             self.leave(cx);
         }
         done
@@ -208,7 +228,14 @@ impl LinkDriver {
             let mut large = None;
             // Binary messages may own memory of the application, whose `Drop` must not run under the session's lock.
             let mut owners = SmallVec::<[Bytes; OWNERS]>::new();
-            more = self.session.take_frames(self.id, now, |frame, session| {
+            more = self.session.take_frames(self.id, now, |outgoing, session| {
+                let frame = match outgoing {
+                    Outgoing::Frame(frame) => frame,
+                    Outgoing::Rest(rest) => {
+                        link.resume(&rest);
+                        return true;
+                    }
+                };
                 if frame.as_bytes().len() >= threshold && session.taken_options().is_compressible()
                 {
                     // To be compressed when nobody has to wait for it at the session's lock.

@@ -30,6 +30,9 @@ pub(crate) trait Link {
 
     fn write(&mut self, frame: Frame);
 
+    /// Queues the rest of frames that were written in part, for a link whose connection is shared.
+    fn resume(&mut self, _rest: &[u8]) {}
+
     /// Writes a frame that may be compressed, if the link can do that.
     fn write_compressed(&mut self, frame: Frame) {
         self.write(frame);
@@ -72,6 +75,10 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Link for WebSocket<IO> {
 
     fn write(&mut self, frame: Frame) {
         self.write(frame);
+    }
+
+    fn resume(&mut self, rest: &[u8]) {
+        self.resume(rest);
     }
 
     fn write_compressed(&mut self, frame: Frame) {

@@ -4,6 +4,7 @@
 //! WebSocket's task, `exchange` for GETs and POSTs, and `sending` for the application's handles.
 
 mod data;
+pub(crate) mod direct;
 pub(crate) mod driver;
 mod exchange;
 pub(crate) mod handler;
@@ -31,12 +32,13 @@ use engineio_core::{DisconnectReason, Revision, Sid, Transport};
 use smallvec::SmallVec;
 
 use self::data::Data;
+use self::direct::Leave;
 pub(crate) use self::exchange::Posted;
 use self::state::{Effects, State};
 pub(crate) use self::turn::{Next, give_way};
 pub(crate) use self::waiter::WaiterId;
 use self::waiting::{Until, Wait};
-pub(crate) use self::websocket::{Park, Progress};
+pub(crate) use self::websocket::{Outgoing, Park, Progress};
 use crate::policy::admission::Permit;
 use crate::server::{PendingWork, ServerInner, meter};
 use crate::sync::{Mutex, MutexGuard};
@@ -101,6 +103,7 @@ impl Session {
                 pending_close: None,
                 events: Budget::for_events(),
                 driver: None,
+                direct: None,
                 waiting_for_inbox: false,
                 watched: None,
                 accepted: None,
@@ -137,18 +140,46 @@ impl Session {
         let mut state = self.lock();
         let queued_before = state.machine.queued_bytes();
         let result = change(&mut state);
-        let queued = state.machine.queued_bytes();
-        let effects = state.collect_effects();
-        drop(state);
-        meter::queued(queued_before, queued);
-        if let Some(effects) = effects {
-            self.apply_effects(effects);
-        }
+        let effects = state.collect_effects(Leave::ByTask);
+        self.finish_change(state, queued_before, effects);
         result
     }
 
-    /// Applies the effects of a change, without the lock.
-    fn apply_effects(self: &Arc<Self>, effects: Effects) {
+    /// Changes the state and applies the effects. Frames that are due leave as `leave` says; returns whether somebody
+    /// has to [write](Self::write_directly) them.
+    fn change_and<R>(
+        self: &Arc<Self>,
+        leave: Leave,
+        change: impl FnOnce(&mut State) -> R,
+    ) -> (R, bool) {
+        let mut state = self.lock();
+        let queued_before = state.machine.queued_bytes();
+        let result = change(&mut state);
+        let effects = state.collect_effects(leave);
+        let deferred = self.finish_change(state, queued_before, effects);
+        (result, deferred)
+    }
+
+    /// Ends a change: gives the lock back, and applies the effects if there are any. Returns whether frames are still to
+    /// be written.
+    #[inline(always)]
+    fn finish_change(
+        self: &Arc<Self>,
+        state: MutexGuard<'_, State>,
+        queued_before: usize,
+        effects: Option<Effects>,
+    ) -> bool {
+        let queued = state.machine.queued_bytes();
+        drop(state);
+        meter::queued(queued_before, queued);
+        match effects {
+            Some(effects) => self.apply_effects(effects),
+            None => false,
+        }
+    }
+
+    /// Applies the effects of a change, without the lock. Returns whether frames are still to be written.
+    fn apply_effects(self: &Arc<Self>, effects: Effects) -> bool {
         if let Some(at) = effects.watch {
             self.server.deadlines.add(at, self.sid);
         }
@@ -174,14 +205,15 @@ impl Session {
         }
         // Last: a `Drop` that panics leaves nothing undone.
         drop(effects.discarded);
+        effects.deferred
     }
 
     /// Processes the deadline that the watcher has found due.
     ///
     /// An entry of the watcher that was overtaken by an earlier one is left over. If it were followed by a new one,
     /// each heartbeat would leave one more of them, wherever the interval is shorter than the timeout.
-    pub(crate) fn on_deadline(self: &Arc<Self>, now: Instant) {
-        self.change(|state| {
+    pub(crate) fn on_deadline(self: &Arc<Self>, now: Instant, leave: Leave) {
+        self.change_and(leave, |state| {
             if state.watched.is_some_and(|watched| watched <= now) {
                 state.watched = None;
                 state.machine.handle_input(now, Input::Timeout);

@@ -9,6 +9,7 @@ use engineio_core as proto;
 use engineio_core::driver::Ticket;
 use engineio_core::{DisconnectReason, Message, SendError, SendOptions};
 
+use super::direct::Leave;
 use super::state::State;
 use super::{Session, Until, Wait, now};
 use crate::policy::options::WhenFull;
@@ -86,9 +87,20 @@ impl Session {
         unsent: U,
         options: SendOptions,
     ) -> Result<(), SendError<U>> {
+        self.send_and(unsent, options, Leave::ByTask).0
+    }
+
+    /// Sends if there is room; the message leaves as `leave` says. Returns whether the caller has to have it
+    /// [written](Self::write_directly).
+    pub(crate) fn send_and<U: Unsent>(
+        self: &Arc<Self>,
+        unsent: U,
+        options: SendOptions,
+        leave: Leave,
+    ) -> (Result<(), SendError<U>>, bool) {
         let when_full = self.server.options.when_full;
         let (messages, bytes) = unsent.size();
-        let sent = self.change(|state| {
+        let (sent, deferred) = self.change_and(leave, |state| {
             if state.has_queued_senders() {
                 return Err(SendError::Full(unsent));
             }
@@ -105,7 +117,7 @@ impl Session {
         if sent.is_ok() {
             meter::sent(messages, bytes);
         }
-        sent
+        (sent, deferred)
     }
 
     /// Sends, waiting for its turn and for room (back pressure).

@@ -9,6 +9,7 @@ use engineio_core::server::Output;
 use engineio_core::{Discarded, DisconnectReason, LinkId, Transport};
 use smallvec::SmallVec;
 
+use super::direct::{Direct, Leave};
 use super::waiter::{Signal, Waiter, WaiterId};
 use super::waiting::Waiting;
 use crate::policy::admission::Permit;
@@ -41,6 +42,8 @@ pub(super) struct State {
     pub(super) events: Budget,
     /// The WebSocket whose task runs the handlers, and is woken for events instead of a new task.
     pub(super) driver: Option<LinkId>,
+    /// Writes frames for the task of the WebSocket while it sleeps, if its connection can be shared.
+    pub(super) direct: Option<Direct>,
     /// The task of the WebSocket waits for room in the inbox before it reads on.
     pub(super) waiting_for_inbox: bool,
     /// The earliest time at which the watcher will look at the session.
@@ -63,6 +66,8 @@ pub(super) struct Effects {
     /// The client has moved to this transport.
     pub(super) upgraded: Option<Transport>,
     pub(super) end: Option<End>,
+    /// There are frames that are written later, by whoever has made the change.
+    pub(super) deferred: bool,
     /// Messages whose `Drop` may be the application's code.
     pub(super) discarded: Discarded,
 }
@@ -76,7 +81,7 @@ pub(super) struct End {
 }
 
 impl Effects {
-    fn wake(&mut self, waker: Option<Waker>) {
+    pub(super) fn wake(&mut self, waker: Option<Waker>) {
         match waker {
             Some(waker) if self.wake.is_none() => self.wake = Some(waker),
             Some(waker) => self.wake_more.push(waker),
@@ -100,6 +105,9 @@ impl State {
         if self.driver.map(WaiterId::Link) == Some(id) {
             self.driver = None;
         }
+        if self.direct.as_ref().map(Direct::waiter) == Some(id) {
+            self.direct = None;
+        }
     }
 
     /// Marks the task of the WebSocket as running: it sees for itself that there are frames to be sent.
@@ -110,7 +118,7 @@ impl State {
         }
     }
 
-    fn signal(&mut self, id: WaiterId, signal: Signal, effects: &mut Effects) {
+    pub(super) fn signal(&mut self, id: WaiterId, signal: Signal, effects: &mut Effects) {
         if let Some(waiter) = self.waiter(id) {
             effects.wake(waiter.signal(signal));
         }
@@ -125,7 +133,7 @@ impl State {
     /// Collects the effects of a change, if it has any. Most messages have no effect beyond the queue that they are put
     /// into, and this check makes them cheap.
     #[inline]
-    pub(super) fn collect_effects(&mut self) -> Option<Effects> {
+    pub(super) fn collect_effects(&mut self, leave: Leave) -> Option<Effects> {
         let output = self.machine.poll_output();
         let sooner = match (self.machine.poll_timeout(), self.watched) {
             (Some(at), Some(watched)) => at < watched,
@@ -135,22 +143,28 @@ impl State {
         if output.is_none() && !sooner && !self.waiting_for_inbox {
             return None;
         }
-        Some(self.effects(output))
+        Some(self.effects(output, leave))
     }
 
     /// Collects the effects of a change that has some. Not inlined, so that the check above needs no room for them.
     #[inline(never)]
-    fn effects(&mut self, output: Option<Output>) -> Effects {
+    fn effects(&mut self, output: Option<Output>, leave: Leave) -> Effects {
         let mut effects = Effects::default();
-        self.dispatch(output, &mut effects);
-        self.watch(&mut effects);
-        self.count(&mut effects);
-        effects.discarded = self.machine.take_discarded();
+        self.complete(output, leave, &mut effects);
         effects
     }
 
+    /// Adds the effects of the outputs, and those that come without an output.
+    #[inline]
+    pub(super) fn complete(&mut self, first: Option<Output>, leave: Leave, effects: &mut Effects) {
+        self.dispatch(first, leave, effects);
+        self.watch(effects);
+        self.count(effects);
+        effects.discarded = self.machine.take_discarded();
+    }
+
     /// Passes on the outputs of the machine.
-    fn dispatch(&mut self, first: Option<Output>, effects: &mut Effects) {
+    fn dispatch(&mut self, first: Option<Output>, leave: Leave, effects: &mut Effects) {
         let mut next = first;
         while let Some(output) = next {
             match output {
@@ -166,9 +180,7 @@ impl State {
                 Output::ContinuePost(id) => {
                     self.signal(WaiterId::Exchange(id), Signal::Continue, effects);
                 }
-                Output::SendFrames(id) => {
-                    self.signal(WaiterId::Link(id), Signal::Ready, effects);
-                }
+                Output::SendFrames(id) => self.send_frames(id, leave, effects),
                 Output::CloseLink(id, reason) => {
                     self.signal(WaiterId::Link(id), Signal::Close(reason), effects);
                 }

@@ -64,6 +64,10 @@ impl Waiter {
         }
     }
 
+    pub(super) const fn is_asleep(&self) -> bool {
+        self.asleep
+    }
+
     /// Marks the task as sleeping, to be woken through `cx`.
     pub(super) fn sleep(&mut self, cx: &Context<'_>) {
         self.asleep = true;

@@ -8,6 +8,7 @@ use engineio_core as proto;
 use engineio_core::server::Input;
 use engineio_core::{DisconnectReason, Frame, LinkId, Refusal, Transport};
 
+use super::direct::{Direct, TryWrite};
 use super::waiter::{Signal, WaiterId};
 use super::{Session, now};
 
@@ -19,6 +20,13 @@ pub(crate) struct Progress {
     pub(crate) wants_input: bool,
     /// A handler is running, which wakes the task itself.
     pub(crate) pumping: bool,
+}
+
+/// The next bytes for a link.
+pub(crate) enum Outgoing {
+    /// The rest of frames that were written in part while the task slept.
+    Rest(Vec<u8>),
+    Frame(Frame),
 }
 
 /// The next step of the task of a link.
@@ -57,14 +65,23 @@ impl Session {
 
     /// Makes the task of this link run the handlers from now on.
     ///
+    /// Others may write to the `connection` while the task sleeps.
+    ///
     /// Fails for a second link of the session, which is to be closed without taking the handlers from the first one.
-    pub(crate) fn start_driver(&self, id: LinkId) -> Result<(), DisconnectReason> {
+    pub(crate) fn start_driver(
+        &self,
+        id: LinkId,
+        connection: Option<Arc<dyn TryWrite>>,
+    ) -> Result<(), DisconnectReason> {
         let mut state = self.lock();
         let waiter = state.waiter(WaiterId::Link(id));
         if let Some(reason) = waiter.and_then(|waiter| waiter.close_signal()) {
             return Err(reason);
         }
         state.driver = Some(id);
+        if let Some(connection) = connection {
+            state.direct = Some(Direct::new(id, connection));
+        }
         Ok(())
     }
 
@@ -98,12 +115,17 @@ impl Session {
         self: &Arc<Self>,
         id: LinkId,
         now: Instant,
-        mut take: impl FnMut(Frame, &proto::server::Session) -> bool,
+        mut take: impl FnMut(Outgoing, &proto::server::Session) -> bool,
     ) -> bool {
         self.change(|state| {
             state.stay_awake(id);
-            while let Some(frame) = state.machine.take_frame(now, id) {
-                if !take(frame, &state.machine) {
+            let mut rest = state.direct.as_mut().and_then(Direct::take_rest);
+            // One call of `take`, so that it is compiled into this loop.
+            while let Some(outgoing) = match rest.take() {
+                Some(rest) => Some(Outgoing::Rest(rest)),
+                None => state.machine.take_frame(now, id).map(Outgoing::Frame),
+            } {
+                if !take(outgoing, &state.machine) {
                     return true;
                 }
             }
@@ -130,6 +152,9 @@ impl Session {
         }
         waiter.sleep(cx);
         state.waiting_for_inbox = waiting_for_inbox;
+        if let Some(direct) = &mut state.direct {
+            direct.flushed = !progress.write_blocked;
+        }
         Park::Asleep
     }
 }

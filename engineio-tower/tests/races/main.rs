@@ -10,6 +10,7 @@ mod support;
 
 mod closing;
 mod connecting;
+mod direct;
 mod explore;
 mod sending;
 mod upgrading;
