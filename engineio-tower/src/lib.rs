@@ -164,8 +164,8 @@
 //! never cancelled: if its request is dropped, a separate task completes it.
 //!
 //! A host can only report what it notices. hyper does not look at a connection while unread bytes wait on it: if a client
-//! sends a body with a poll, or begins another request behind it, and then closes the connection, the next message goes into
-//! that connection and is lost, and the session goes on. No known client does so.
+//! begins another request behind a poll (pipelining) and then closes the connection, the next message goes into that
+//! connection and is lost, and the session goes on. No known client does so.
 
 // On docs.rs, each item says which feature it needs.
 #![cfg_attr(docsrs, feature(doc_cfg))]

@@ -14,7 +14,7 @@ use tokio::sync::mpsc::unbounded_channel;
 use crate::support::{Scene, scene, scene_with, upgrade_target};
 
 /// A GET that waits for packets, in a session whose heart beats fast where only the heartbeat can end it.
-async fn waiting_poll<H: Host>(body: &str) -> (Scene, Puppet) {
+async fn waiting_poll<H: Host>(body: &str, length: usize) -> (Scene, Puppet) {
     let (tell, mut asked) = unbounded_channel();
     let mut scene = scene_with::<H>(move |builder| {
         let tell = tell.clone();
@@ -31,7 +31,7 @@ async fn waiting_poll<H: Host>(body: &str) -> (Scene, Puppet) {
     .await;
     let (target, _) = scene.poller().await;
     let mut poll = scene.connect().await;
-    match body.len() {
+    match length {
         0 => poll.send_get(&target).await,
         length => {
             let head = format!("GET {target} HTTP/1.1\r\nhost: a\r\n");
@@ -46,7 +46,7 @@ async fn waiting_poll<H: Host>(body: &str) -> (Scene, Puppet) {
 }
 
 pub(crate) async fn poll_fin<H: Host>() {
-    let (mut scene, mut poll) = waiting_poll::<H>("").await;
+    let (mut scene, mut poll) = waiting_poll::<H>("", 0).await;
     poll.finish().await;
     let reason = scene.events.disconnected().await;
     let expected = if H::FIN_ENDS_POLL {
@@ -58,14 +58,20 @@ pub(crate) async fn poll_fin<H: Host>() {
 }
 
 pub(crate) async fn poll_reset<H: Host>() {
-    let (mut scene, poll) = waiting_poll::<H>("").await;
+    let (mut scene, poll) = waiting_poll::<H>("", 0).await;
     poll.reset();
     assert_eq!(scene.events.disconnected().await, TransportError);
 }
 
 /// A body, which no GET has, hides the end of the connection from nobody if it is small.
 pub(crate) async fn poll_with_a_body_reset<H: Host>() {
-    let (mut scene, poll) = waiting_poll::<H>("abc").await;
+    let (mut scene, poll) = waiting_poll::<H>("abc", 3).await;
+    poll.reset();
+    assert_eq!(scene.events.disconnected().await, TransportError);
+}
+
+pub(crate) async fn poll_with_half_a_body_reset<H: Host>() {
+    let (mut scene, poll) = waiting_poll::<H>("abc", 10).await;
     poll.reset();
     assert_eq!(scene.events.disconnected().await, TransportError);
 }

@@ -48,7 +48,8 @@ pin_project! {
         Written { response: Option<EngineResponse> },
         /// None.
         Answered { answer: Option<Answer> },
-        Poll { #[pin] future: PollFuture },
+        /// The body, which no poll has, is read all the same: a host does not see the end of a connection behind it.
+        Poll { #[pin] future: PollFuture, #[pin] body: Option<B> },
         Post { #[pin] future: PostFuture<B> },
         Connect { #[pin] future: ConnectFuture },
         /// Another process owns the session.
@@ -76,6 +77,25 @@ impl<B> EngineFuture<B> {
     }
 }
 
+/// The frames of a body that are discarded at once, before other tasks run.
+const FRAMES: usize = 16;
+
+/// Reads what has arrived of a body that means nothing.
+fn discard<B: Body>(mut body: Pin<&mut Option<B>>, cx: &mut Context<'_>) -> Result<(), B::Error> {
+    for _ in 0..FRAMES {
+        let Some(rest) = body.as_mut().as_pin_mut() else {
+            return Ok(());
+        };
+        match rest.poll_frame(cx) {
+            Poll::Pending => return Ok(()),
+            Poll::Ready(None) => body.set(None),
+            Poll::Ready(Some(frame)) => drop(frame?),
+        }
+    }
+    cx.waker().wake_by_ref();
+    Ok(())
+}
+
 impl<B> Future for EngineFuture<B>
 where
     B: Body<Error: Into<Box<dyn Error + Send + Sync>>>,
@@ -94,7 +114,14 @@ where
                     Some(answer) => answer,
                     None => return Poll::Pending,
                 },
-                WorkProjection::Poll { future } => ready!(future.poll(cx)),
+                WorkProjection::Poll { future, body } => {
+                    if discard(body, cx).is_err() {
+                        // The client has aborted the request. Its session hears of it when the work is dropped.
+                        this.work.set(Work::answered(Refusal::BadRequest));
+                        continue;
+                    }
+                    ready!(future.poll(cx))
+                }
                 WorkProjection::Post { future } => ready!(future.poll(cx)),
                 WorkProjection::Forward {
                     body,
@@ -294,6 +321,7 @@ impl ServerInner {
                 self.call_headers_hook(&head, reply);
                 Work::Poll {
                     future: PollFuture::open(session),
+                    body: (!body.is_end_stream()).then_some(body),
                 }
             }),
             Action::Post(sid) => self.find(&sid, &query).map(|session| {
