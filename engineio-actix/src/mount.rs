@@ -99,12 +99,11 @@ async fn respond(server: Server, path: String, request: ServiceRequest) -> Answe
             actix_web::rt::spawn(driver.run(io));
             body
         } else {
-            let delivery = Delivery::take(&mut answer);
-            sized(payload, std::mem::take(answer.body_mut()), delivery)
+            sized(payload, &mut answer)
         };
         convert::response(&request, answer, body)
     } else {
-        HttpResponse::BadRequest().body(sized(payload, Bytes::new(), Delivery::default()))
+        HttpResponse::BadRequest().body(sized(payload, &mut http::Response::default()))
     };
     Ok(ServiceResponse::new(request, response))
 }
@@ -113,12 +112,12 @@ async fn respond(server: Server, path: String, request: ServiceRequest) -> Answe
 /// a chunked body for example, for as long as it comes.
 ///
 /// Over HTTP/2, actix-web keeps the future of a request whose stream was reset, and drops its response.
-fn sized(rest: Rc<RefCell<Payload>>, bytes: Bytes, delivery: Delivery) -> BoxBody {
-    let len = bytes.len() as u64;
-    let held = stream::iter([(bytes, delivery)]).map(move |(bytes, delivery)| {
+fn sized(rest: Rc<RefCell<Payload>>, answer: &mut http::Response<Bytes>) -> BoxBody {
+    let packets = (std::mem::take(answer.body_mut()), Delivery::take(answer));
+    let len = packets.0.len() as u64;
+    let held = stream::iter([packets]).map(move |(bytes, delivery)| {
         delivery.confirm();
-        let _held = &rest;
-        Ok::<_, Error>(bytes)
+        (Ok::<_, Error>(bytes), &rest).0
     });
     BoxBody::new(SizedStream::new(len, held))
 }

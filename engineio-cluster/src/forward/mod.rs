@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use engineio_tower::Sid;
 use engineio_tower::forward::{Forward, Forwarding};
+use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::request::Parts;
 
 use crate::link::Links;
@@ -76,7 +77,12 @@ impl Forward for Forwarder {
             sid = sid.short(),
             owner = owner.as_ref().map(|owner| owner.id.to_string())
         );
-        let has_body = head.method == http::Method::POST;
+        // A poll with a body too, which means nothing: a host does not see the end of a connection behind it.
+        let announced = |name| head.headers.contains_key(name);
+        let has_body = !websocket
+            && (head.method == http::Method::POST
+                || announced(CONTENT_LENGTH)
+                || announced(TRANSFER_ENCODING));
         let request = head::depart(head, peer, websocket);
         Box::new(exchange::Exchange::new(
             Arc::clone(&self.links),
