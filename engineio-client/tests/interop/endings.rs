@@ -2,12 +2,14 @@
 
 use engineio_client::{Client, DisconnectReason, ErrorKind, Message, Transport};
 
-use crate::peers::{MODES, in_time, peers};
+use crate::peers::{LONG, MODES, in_time, peers};
 use crate::proxy::Proxy;
 
 /// Connects and waits until the move to WebSocket is over, so that the test knows by what the server is reached.
 async fn connect(url: &str, mode: &[Transport]) -> Client {
-    let builder = Client::builder(url).transports(mode.iter().copied());
+    let builder = Client::builder(url)
+        .transports(mode.iter().copied())
+        .upgrade_timeout(LONG);
     let client = in_time(builder.connect()).await.unwrap();
     assert_eq!(in_time(client.settled()).await, mode[mode.len() - 1]);
     client

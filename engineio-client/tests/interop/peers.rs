@@ -43,9 +43,8 @@ pub(crate) fn peers() -> Vec<Peer> {
             "no server {name} in INTEROP_PEERS"
         );
     }
-    let foreign = ["npm", "python", "engineioxide"];
     assert!(
-        peers.iter().any(|peer| !foreign.contains(&peer.family())),
+        peers.iter().any(|peer| !peer.is_foreign()),
         "no server of our own in INTEROP_PEERS: {peers:?}"
     );
     peers
@@ -99,6 +98,11 @@ impl Peer {
         self.name.split('-').next().unwrap_or_default()
     }
 
+    /// Returns whether the server is not ours.
+    pub(crate) fn is_foreign(&self) -> bool {
+        ["npm", "python", "engineioxide"].contains(&self.family())
+    }
+
     /// Returns whether the server refuses a WebSocket through ASGI, which knows a 403 without a body and no other answer.
     pub(crate) fn is_asgi(&self) -> bool {
         ["python", "python-4.0", "python-4.8"].contains(&self.name.as_str())
@@ -129,7 +133,10 @@ impl Peer {
     }
 
     pub(crate) fn client(&self, transports: &[Transport]) -> ClientBuilder {
-        Client::builder(&self.url).transports(transports.iter().copied())
+        Client::builder(&self.url)
+            .transports(transports.iter().copied())
+            // A server may be slow beside builds, and an upgrade that is given up is no failure of its session.
+            .upgrade_timeout(LONG)
     }
 
     /// Starts another server like this one, on a free port unless the options name one.
