@@ -64,7 +64,7 @@ const FAREWELL: Duration = Duration::from_secs(1);
 ///     .transports([Transport::Polling, Transport::WebSocket, Transport::WebTransport])
 ///     .build();
 /// let identity = Identity::from_pem(&std::fs::read("cert.pem")?, &std::fs::read("key.pem")?)?;
-/// let udp = WebTransport::bind("0.0.0.0:443", identity).await?;
+/// let udp = WebTransport::bind("[::]:443", identity).await?;
 /// tokio::spawn(udp.serve(&server));
 /// // Serve HTTP as without it.
 /// # Ok(())
