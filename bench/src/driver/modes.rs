@@ -267,6 +267,17 @@ pub(super) const MODES: &[Mode] = &[
     .size(32, 100)
     .clients(9_000),
     Mode::new(
+        "ws-relay",
+        "messages between clients, 32 B, 1 in flight for each",
+        "ws-relay",
+    ),
+    Mode::new(
+        "ws-relay-p16",
+        "messages between clients, 32 B, 16 in flight for each",
+        "ws-relay",
+    )
+    .size(32, 16),
+    Mode::new(
         "ws-upgrade",
         "echo after an upgrade, 32 B, 1 in flight",
         "ws-upgrade",

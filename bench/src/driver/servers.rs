@@ -33,11 +33,15 @@ enum Origin {
 pub(super) struct Server {
     pub(super) name: &'static str,
     pub(super) what: &'static str,
+    /// The name by which our program knows it.
+    program: &'static str,
     origin: Origin,
     /// Part of the quick table.
     pub(super) quick: bool,
     /// A limit serves one of the two transports only.
     limit: Option<&'static str>,
+    /// The threads of the server. One that has several is not bound to a processor.
+    threads: usize,
     /// It is a client, which is measured against our server.
     is_client: bool,
 }
@@ -47,10 +51,24 @@ impl Server {
         Self {
             name,
             what,
+            program: name,
             origin: Origin::Own,
             quick,
             limit: None,
+            threads: 1,
             is_client: false,
+        }
+    }
+
+    /// One of our own servers on two threads.
+    const fn on_two_threads(self, name: &'static str, what: &'static str) -> Self {
+        Self {
+            program: self.name,
+            name,
+            what,
+            threads: 2,
+            quick: false,
+            ..self
         }
     }
 
@@ -66,10 +84,11 @@ impl Server {
         let (program, arguments): (PathBuf, Vec<OsString>) = match self.origin {
             Origin::Own => {
                 let role = if self.is_client { "client" } else { "serve" };
-                (
-                    std::env::current_exe()?,
-                    vec![role.into(), self.name.into()],
-                )
+                let mut arguments = vec![role.into(), self.program.into()];
+                if self.threads > 1 {
+                    arguments.extend(["--threads".into(), self.threads.to_string().into()]);
+                }
+                (std::env::current_exe()?, arguments)
             }
             Origin::Node => {
                 let script = if self.is_client {
@@ -99,6 +118,9 @@ impl Server {
         if self.name == "client-rust-engineio" && mode.is_polling() {
             return mode.load.ends_with("-echo");
         }
+        if mode.load == "ws-relay" {
+            return self.program == OURS;
+        }
         // The handlers are another way to the same messages.
         if self.name == "client-handler" {
             return mode.load.ends_with("-echo");
@@ -116,10 +138,18 @@ impl Server {
 /// The server that every ratio is made with.
 pub(super) const BASELINE: &str = "engineioxide";
 
+const ENGINEIOXIDE: Server = Server::own(BASELINE, "engineioxide 0.17.9 on hyper", true);
+const OURS_ON_HYPER: Server = Server::own(OURS, "ours on hyper, plain handler", true);
+
 /// Every server, in the order of the tables.
 pub(super) const SERVERS: &[Server] = &[
-    Server::own(BASELINE, "engineioxide 0.17.9 on hyper", true),
-    Server::own("ours", "ours on hyper, plain handler", true),
+    ENGINEIOXIDE,
+    ENGINEIOXIDE.on_two_threads(
+        "engineioxide-2",
+        "engineioxide 0.17.9 on hyper, two threads",
+    ),
+    OURS_ON_HYPER,
+    OURS_ON_HYPER.on_two_threads("ours-2", "ours on hyper, plain handler, two threads"),
     Server::own("ours-async", "ours on hyper, async handler", false),
     Server::own("axum", "ours in axum, plain handler", false),
     Server::own("axum-async", "ours in axum, async handler", false),
@@ -182,15 +212,18 @@ impl Running {
         self.child.id()
     }
 
-    /// Starts a server on the first processor.
+    /// Starts a server, on the first processor if it has one thread.
     pub(super) fn start(server: &Server, mode: &Mode, peers: &mut Peers) -> Result<Self> {
         let mut command = server.command(peers)?;
         command
             .args(mode.server_options())
             .stdin(Stdio::null())
             .stdout(Stdio::piped());
-        let mut child = cpus::spawn_on(cpus::SERVER, &mut command)
-            .with_context(|| format!("cannot start {}", server.name))?;
+        let child = match server.threads {
+            1 => cpus::spawn_on(cpus::SERVER, &mut command),
+            _ => command.spawn(),
+        };
+        let mut child = child.with_context(|| format!("cannot start {}", server.name))?;
         let out = child.stdout.take().context("no output")?;
         let (sender, first) = mpsc::channel();
         std::thread::spawn(move || {

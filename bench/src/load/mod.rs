@@ -9,6 +9,7 @@ pub(crate) mod measure;
 pub(crate) mod meter;
 mod polling;
 pub(crate) mod process;
+mod relay;
 mod ring;
 mod scale;
 mod websocket;
@@ -37,6 +38,7 @@ async fn measured(load: &Load) -> Result<Value> {
         "connect-ws" => websocket::connect(load).await,
         "ping" => websocket::ping(load).await,
         "idle-ws" => websocket::idle(load).await,
+        "ws-relay" => relay::run(load).await,
         "ws-ring" => ring::run(load).await,
         "fanout" => fanout::run(load).await,
         "poll-echo" => polling::echo(load).await,

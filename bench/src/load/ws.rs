@@ -108,7 +108,7 @@ impl WebSocket {
     }
 
     /// Reads until there is a text frame. Nothing that is measured happens here.
-    async fn next_text(&mut self, early: &[u8]) -> Result<Vec<u8>> {
+    pub(super) async fn next_text(&mut self, early: &[u8]) -> Result<Vec<u8>> {
         let mut found = Vec::new();
         let mut read = early.to_vec();
         loop {

@@ -55,10 +55,15 @@ pub(crate) fn run(options: &mut Options) -> Result<()> {
     let name = options.word().context("which server?")?;
     let ping_interval = Duration::from_millis(options.number("ping-ms", 25_000)?);
     let settings = Settings::new(ping_interval);
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
-    runtime.block_on(async {
+    let mut runtime = match options.number("threads", 1)? {
+        1 => tokio::runtime::Builder::new_current_thread(),
+        threads => {
+            let mut runtime = tokio::runtime::Builder::new_multi_thread();
+            runtime.worker_threads(threads);
+            runtime
+        }
+    };
+    runtime.enable_all().build()?.block_on(async {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         announce(listener.local_addr()?)?;
         serve(&name, listener, settings).await

@@ -1,5 +1,8 @@
 //! Our server, with every limit at its default.
 
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+
 use anyhow::Result;
 use engineio_axum::EngineIoLayer;
 use engineio_tower::{EngineIoService, Message, Origins, Server, ServerBuilder, Socket};
@@ -11,8 +14,35 @@ use super::Settings;
 /// The messages that are sent to everybody begin so.
 const BROADCAST: &str = "bcast:";
 
-fn broadcasts(message: &Message) -> bool {
-    matches!(message, Message::Text(text) if text.as_bytes().starts_with(BROADCAST.as_bytes()))
+/// The messages that are passed on to the sender's partner begin so.
+const RELAY: &str = "relay:";
+
+/// The first message of a client that has a partner, followed by the number of the pair.
+const PAIR: &str = "pair:";
+
+/// The partner of a client, attached to it.
+struct Partner(Socket);
+
+/// The clients whose partner has not come yet, by the number of the pair.
+type Waiting = Mutex<HashMap<String, Socket>>;
+
+fn begins_with(message: &Message, prefix: &str) -> bool {
+    matches!(message, Message::Text(text) if text.as_bytes().starts_with(prefix.as_bytes()))
+}
+
+/// Makes partners of the two clients that introduce themselves with the same message.
+fn pair(waiting: &Waiting, socket: &Socket, introduction: &Message) {
+    let introduction = introduction.as_text().unwrap_or_default();
+    let mut waiting = waiting.lock().unwrap_or_else(PoisonError::into_inner);
+    let Some(partner) = waiting.remove(introduction) else {
+        waiting.insert(introduction.to_owned(), socket.clone());
+        return;
+    };
+    for (one, other) in [(socket, &partner), (&partner, socket)] {
+        one.set(Partner(other.clone()));
+        // The generator notices if it does not arrive.
+        let _ = one.try_send("paired");
+    }
 }
 
 fn builder(settings: Settings) -> ServerBuilder {
@@ -28,10 +58,18 @@ fn builder(settings: Settings) -> ServerBuilder {
 
 /// An echo whose handler answers at once.
 pub(super) fn plain(settings: Settings) -> Server {
+    let waiting = Waiting::default();
     builder(settings)
-        .on_message(|socket: Socket, message: Message| {
-            if broadcasts(&message) {
+        .on_message(move |socket: Socket, message: Message| {
+            if begins_with(&message, BROADCAST) {
                 socket.server().broadcast(message);
+            } else if begins_with(&message, RELAY) {
+                let partner = socket.get::<Partner>();
+                if partner.is_none_or(|partner| partner.0.try_send(message).is_err()) {
+                    socket.abort();
+                }
+            } else if begins_with(&message, PAIR) {
+                pair(&waiting, &socket, &message);
             } else if socket.try_send(message).is_err() {
                 // The generator counts: a message that is lost fails the run.
                 socket.abort();
@@ -44,7 +82,7 @@ pub(super) fn plain(settings: Settings) -> Server {
 pub(super) fn asynchronous(settings: Settings) -> Server {
     builder(settings)
         .on_message(|socket: Socket, message: Message| async move {
-            if broadcasts(&message) {
+            if begins_with(&message, BROADCAST) {
                 socket.server().broadcast(message);
             } else {
                 let _ = socket.send(message).await;
