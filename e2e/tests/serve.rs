@@ -9,7 +9,7 @@ use engineio_e2e::http2::Http2;
 use engineio_e2e::puppet::Puppet;
 use engineio_e2e::{app, within};
 use engineio_tower::blocking::Host;
-use engineio_tower::{EngineIoService, Server, serve};
+use engineio_tower::{EngineIoService, Message, Server, Socket, serve};
 use tokio::net::TcpListener;
 
 const POLLING: &str = "/engine.io/?EIO=4&transport=polling";
@@ -178,6 +178,37 @@ async fn without_async() {
     socket.ended().await;
     let run = tokio::task::spawn_blocking(|| running.join().unwrap());
     within("the host's end", run).await.unwrap().unwrap();
+}
+
+/// Broadcasts go to the connection from where they are sent, as far as it takes them, and the rest follows.
+#[tokio::test]
+async fn broadcasts_to_a_slow_client_arrive_whole_and_in_order_and_so_does_the_end() {
+    const LEN: usize = 15_000;
+    let server = Server::builder()
+        .outbox_limit(64 * 1024 * 1024)
+        .on_message(|socket: Socket, _: Message| socket.close())
+        .build();
+    let (listener, address) = listen().await;
+    let service = EngineIoService::new(server.clone());
+    tokio::spawn(serve(listener, service).into_future());
+    let mut slow = Puppet::connect(address).await;
+    let mut quick = Puppet::connect(address).await;
+    for client in [&mut slow, &mut quick] {
+        client.upgrade(WEBSOCKET).await;
+        assert!(client.hear().await.starts_with("0{"));
+    }
+    let message = |number: usize| format!("{number:0LEN$}");
+    // More than the buffers of the system hold.
+    for number in 0..1_000 {
+        assert_eq!(server.broadcast(message(number)), 2);
+        assert_eq!(quick.hear().await[1..], message(number));
+    }
+    slow.say("4enough").await;
+    for number in 0..1_000 {
+        assert_eq!(slow.hear().await[1..], message(number));
+    }
+    assert_eq!(slow.hear().await, "1");
+    assert!(matches!(slow.frame().await, Some(Frame::Close(_))));
 }
 
 /// Nobody is connected by it yet, so that there is nothing to be finished.
