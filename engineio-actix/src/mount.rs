@@ -115,9 +115,7 @@ async fn respond(server: Server, path: String, request: ServiceRequest) -> Answe
 fn sized(rest: Rc<RefCell<Payload>>, answer: &mut http::Response<Bytes>) -> BoxBody {
     let packets = (std::mem::take(answer.body_mut()), Delivery::take(answer));
     let len = packets.0.len() as u64;
-    let held = stream::iter([packets]).map(move |(bytes, delivery)| {
-        delivery.confirm();
-        (Ok::<_, Error>(bytes), &rest).0
-    });
+    let held = stream::iter([packets])
+        .map(move |(bytes, delivery)| (Ok::<_, Error>(bytes), delivery.confirm(), &rest).0);
     BoxBody::new(SizedStream::new(len, held))
 }
