@@ -2,6 +2,7 @@
 // The protocol itself is in engineio.js.
 
 import { EngineSocket } from "./engineio.js";
+import { PacketStream } from "./webtransport.js";
 
 const PING_EVERY = 250; // ms between two round-trip measurements
 const WINDOW = 30_000; // ms shown by the chart
@@ -21,11 +22,12 @@ const EXPLAIN = {
 const MODES = { upgrade: ["polling", "websocket"], polling: ["polling"], websocket: ["websocket"] };
 
 // The hash of the certificate, if the server listens for WebTransport and the browser knows it.
-const certificate = "WebTransport" in window && body.dataset.certificate;
-const webtransport = {};
+const certificate = PacketStream.isSupported && body.dataset.certificate;
+let webtransport; // opens a session
 if (certificate) {
   const value = Uint8Array.from(certificate.match(/../g), (digits) => parseInt(digits, 16));
-  webtransport.serverCertificateHashes = [{ algorithm: "sha-256", value }];
+  const serverCertificateHashes = [{ algorithm: "sha-256", value }];
+  webtransport = (url, sid) => new PacketStream(url, sid, { serverCertificateHashes });
   MODES.upgrade.push("webtransport");
   MODES.webtransport = ["webtransport"];
   EXPLAIN.upgrade = "Begins with long-polling, and moves to WebTransport, or else to a WebSocket, once a probe has shown that it works.";

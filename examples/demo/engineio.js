@@ -6,13 +6,11 @@
 //   socket.on("close", ({ reason }) => …);
 //
 // It begins with HTTP long-polling, which works everywhere, and moves to
-// WebTransport or a WebSocket as soon as one is known to work. Reconnecting is
+// WebTransport (with webtransport.js) or a WebSocket as soon as one is known to work. Reconnecting is
 // left to the caller.
 //
 // Events: open {sid, upgrades} · probe {transport} · upgrading · upgrade
 //         upgradeError {transport, error} · message (data) · close {reason, description}
-
-import { PacketStream } from "./webtransport.js";
 
 const SEPARATOR = "\x1e"; // between the packets of one polling body
 const CONNECT_TIMEOUT = 20_000; // until the handshake is answered
@@ -44,7 +42,7 @@ export class EngineSocket extends EventTarget {
   #transports;
   #queue = []; // strings, or Uint8Array for binary messages
   #maxPayload = Infinity;
-  #webtransport; // the options of `new WebTransport`
+  #webtransport; // opens a session by WebTransport: (url, sid) => an object with the interface of a WebSocket
   #ws = null; // the WebSocket, or what has its interface, once it is the transport
   #polling = false; // a GET is in flight
   #posting = false; // a POST is in flight
@@ -57,7 +55,7 @@ export class EngineSocket extends EventTarget {
   #deadline = Infinity;
   #heartbeat = 0;
 
-  constructor(path = "/engine.io/", { transports = ["polling", "websocket"], webtransport = {} } = {}) {
+  constructor(path = "/engine.io/", { transports = ["polling", "websocket"], webtransport } = {}) {
     super();
     this.#url = new URL(path, document.baseURI);
     this.#transports = transports;
@@ -157,7 +155,7 @@ export class EngineSocket extends EventTarget {
     this.#emit("open", { sid: hello.sid, upgrades: hello.upgrades });
     if (this.transport !== "polling" || this.state !== "open") return;
     const wanted = UPGRADES.filter((name) => this.#transports.includes(name) && hello.upgrades?.includes(name));
-    this.#probe(wanted.filter((name) => name !== "webtransport" || PacketStream.isSupported));
+    this.#probe(wanted.filter((name) => name !== "webtransport" || this.#webtransport));
   }
 
   // ---- writing ---------------------------------------------------------------
@@ -256,7 +254,7 @@ export class EngineSocket extends EventTarget {
 
   #connect(transport) {
     if (transport === "websocket") return new WebSocket(this.#endpoint(transport));
-    return new PacketStream(this.#endpoint(transport), this.sid, this.#webtransport);
+    return this.#webtransport(this.#endpoint(transport), this.sid);
   }
 
   // Tries a better transport beside the running polling session, and the next
