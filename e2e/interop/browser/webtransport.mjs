@@ -94,7 +94,7 @@ await main(async (track) => {
   });
 
   for (const transports of [["polling", "webtransport"], ALL]) {
-    await check(`${transports.join(", ")}: the session moves to WebTransport while messages flow`, async () => {
+    await check(`${transports.join(", ")}: the session moves while messages flow, and loses none`, async () => {
       const page = await visit(transports);
       await page.evaluate(() => {
         window.sent = 0;
@@ -105,7 +105,9 @@ await main(async (track) => {
       });
       await until(page, "the upgrade", () => seen.upgraded);
       await until(page, "all echoes", () => sent >= 40 && seen.messages.length === sent);
-      equal(await page.evaluate(() => seen.transports), ["polling", "webtransport"], "transports");
+      // The official client tries the WebSocket 200 ms later, and a busy machine may take longer for the handshakes of QUIC.
+      const [first, last] = await page.evaluate(() => seen.transports);
+      assert(first === "polling" && transports.slice(1).includes(last), `moved from ${first} to ${last}`);
       const echoes = await page.evaluate(() => seen.messages.map(Number));
       equal(echoes, echoes.map((_, at) => at), "order");
       await page.context().close();

@@ -49,9 +49,13 @@ for (const proxy of GOOD) {
   });
 }
 
-/** Sends a POST with a body of this size, and gives the status of the answer. */
+/**
+ * Sends a POST with a body of this size, and gives the status of the answer. Each has a connection of its own: a proxy
+ * closes one whose body it did not read, which the next request on it would race with.
+ */
 async function post(target, cookie, size) {
-  const answer = await fetch(target, { method: 'POST', headers: { cookie }, body: Buffer.alloc(size, '4') });
+  const headers = { cookie, connection: 'close' };
+  const answer = await fetch(target, { method: 'POST', headers, body: Buffer.alloc(size, '4') });
   await answer.arrayBuffer();
   return answer.status;
 }
