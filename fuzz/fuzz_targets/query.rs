@@ -82,5 +82,6 @@ fn check_action(query: &Query, method: Method, upgrade: bool, config: &Config) {
             assert_eq!((method, transport), (Method::Post, Transport::Polling));
             assert_eq!(query.sid, SidParameter::Given(sid));
         }
+        action => panic!("unknown: {action:?}"),
     }
 }
