@@ -212,6 +212,11 @@ impl Raw {
         None
     }
 
+    /// Waits until the server sends something, or ends the connection.
+    pub(crate) async fn answered(&mut self) {
+        let _ = self.fill().await;
+    }
+
     /// Reads until the server ends the connection; a reset is an end too.
     pub(crate) async fn ended(&mut self) {
         while let Ok(true) = self.fill().await {

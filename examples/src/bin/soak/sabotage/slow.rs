@@ -24,13 +24,16 @@ impl Saboteur {
         Ok(())
     }
 
-    /// The session dies meanwhile, since it is not polled, and the body must be read no longer than that.
+    /// The session dies meanwhile, since it is not polled, and the request must wait no longer than that. The rest of the body may
+    /// be read for a while behind the answer, so that a reset does not overtake it (RFC 9112 § 9.6).
     pub(super) async fn slow_body(&self) -> Outcome {
         let mut raw = self.connect().await?;
         let query = raw.open().await.map_err(failed("the handshake"))?;
         let head = raw.head("POST", &query, "content-length: 100000\r\n");
         raw.send(head).await.map_err(failed("the head"))?;
-        self.dribble(&mut raw).await
+        self.dribble(&mut raw, Raw::answered).await?;
+        raw.reset();
+        Ok(())
     }
 
     /// Nor is a ping answered within the frame.
@@ -43,18 +46,22 @@ impl Saboteur {
         raw.send(head)
             .await
             .map_err(failed("the head of a frame"))?;
-        self.dribble(&mut raw).await
+        self.dribble(&mut raw, Raw::ended).await
     }
 
-    /// Sends bytes until the server ends the connection, or some seconds after it should have.
-    async fn dribble(&self, raw: &mut Raw) -> Outcome {
+    /// Sends bytes until the server reacts to the end of the session, or some seconds after it should have.
+    async fn dribble(&self, raw: &mut Raw, reaction: impl AsyncFn(&mut Raw)) -> Outcome {
         let end = Instant::now() + self.life + Duration::from_secs(10);
         while Instant::now() < end {
-            // Data is read meanwhile; the end of the stream is the end of the session.
-            if timeout(PAUSE, raw.ended()).await.is_ok() || raw.send(b"x").await.is_err() {
+            // Data is read meanwhile.
+            if timeout(PAUSE, reaction(raw)).await.is_ok() || raw.send(b"x").await.is_err() {
                 return Ok(());
             }
         }
-        expect(false, "the connection ends with its session", "it did not")
+        expect(
+            false,
+            "the server reacts to the end of the session",
+            "it did not",
+        )
     }
 }
