@@ -45,7 +45,7 @@ fn main() {
     }
 }
 
-/// Runs a node until its process is killed. `plain` is no node but a server alone.
+/// Runs a node until its process is killed. `plain` runs a server without a node.
 async fn run_node(name: &str, peers: &[String]) {
     let server = Server::builder()
         .on_message(|socket: Socket, message: Message| async move {

@@ -58,7 +58,7 @@ pub(crate) async fn slow_reader<H: Host>() {
     tokio::join!(write, read);
 }
 
-/// A message is on its way, and its client is given up because it reads nothing for too long. It arrives whole all the same.
+/// A message that is being written when its client times out arrives whole.
 pub(crate) async fn given_up_while_reading<H: Host>() {
     // More than the buffers on the way hold.
     let message = "x".repeat(12_000_000);

@@ -15,7 +15,7 @@ const FAULT: Style = AnsiColor::Red.on_default().bold();
 #[derive(Debug)]
 pub(super) struct Report {
     faults: usize,
-    /// The first failure to print, which is told at the end.
+    /// The first failure to print, reported at the end.
     printed: Result<(), Failure>,
 }
 

@@ -38,21 +38,16 @@ const DRAWS: usize = 16;
 pub(crate) struct ConnectFuture {
     server: Arc<ServerInner>,
     stage: Stage,
+    /// The end of a shutdown, for which the host waits no longer. `None` until the application has to be waited for.
+    over: Option<BoxFuture<()>>,
 }
 
 enum Stage {
     /// The application generates the session's id. The handler has not been called, so this may be dropped.
     GeneratingSid(BoxFuture<Result<(Request, Sid, TimeLimit), Rejection>>),
     /// The handler has been called.
-    RunningHandler(RunningHandler),
+    RunningHandler(Arc<Session>, BoxFuture<Answer>),
     Answered,
-}
-
-struct RunningHandler {
-    session: Arc<Session>,
-    answer: BoxFuture<Answer>,
-    /// The end of a shutdown, for which the host waits no longer. `None` until the handler has to be waited for.
-    over: Option<BoxFuture<()>>,
 }
 
 impl ConnectFuture {
@@ -93,7 +88,20 @@ impl ConnectFuture {
         Ok(Self {
             server: Arc::clone(server),
             stage,
+            over: None,
         })
+    }
+}
+
+impl ConnectFuture {
+    /// Waits for the end of a shutdown. The client is refused then, and the rest is as if it had left.
+    fn poll_over(&mut self, cx: &mut Context<'_>) -> Poll<Answer> {
+        let over = self.over.get_or_insert_with(|| {
+            let server = Arc::clone(&self.server);
+            Box::pin(async move { drop(server.over.acquire().await) })
+        });
+        ready!(over.as_mut().poll(cx));
+        Poll::Ready(Refusal::Unavailable.into())
     }
 }
 
@@ -104,22 +112,19 @@ impl Future for ConnectFuture {
         let this = &mut *self;
         loop {
             let (next, answer) = match &mut this.stage {
-                Stage::GeneratingSid(generating) => match ready!(generating.as_mut().poll(cx)) {
-                    Ok((request, sid, limit)) => (request.handle(&this.server, sid, limit), None),
-                    Err(rejection) => (Stage::Answered, Some(Answer::Refused(rejection))),
+                Stage::GeneratingSid(generating) => match generating.as_mut().poll(cx) {
+                    Poll::Ready(Ok((request, sid, limit))) => {
+                        (request.handle(&this.server, sid, limit), None)
+                    }
+                    Poll::Ready(Err(rejection)) => {
+                        (Stage::Answered, Some(Answer::Refused(rejection)))
+                    }
+                    Poll::Pending => return this.poll_over(cx),
                 },
-                Stage::RunningHandler(handler) => {
-                    let Poll::Ready(answer) = handler.answer.as_mut().poll(cx) else {
-                        let over = handler.over.get_or_insert_with(|| {
-                            let server = Arc::clone(&this.server);
-                            Box::pin(async move { drop(server.over.acquire().await) })
-                        });
-                        ready!(over.as_mut().poll(cx));
-                        // As if the client had left: a task waits for the handler.
-                        return Poll::Ready(Refusal::Unavailable.into());
-                    };
-                    (Stage::Answered, Some(answer))
-                }
+                Stage::RunningHandler(_, answer) => match answer.as_mut().poll(cx) {
+                    Poll::Ready(answer) => (Stage::Answered, Some(answer)),
+                    Poll::Pending => return this.poll_over(cx),
+                },
                 Stage::Answered => panic!("`ConnectFuture` polled after completion"),
             };
             this.stage = next;
@@ -135,10 +140,7 @@ impl Drop for ConnectFuture {
         let stage = std::mem::replace(&mut self.stage, Stage::Answered);
         // A plain handler has run even if nobody has polled since. A runtime that shuts down drops the task as well;
         // that is the end of it.
-        if let Stage::RunningHandler(RunningHandler {
-            session, answer, ..
-        }) = stage
-        {
+        if let Stage::RunningHandler(session, answer) = stage {
             self.server.spawn(async move {
                 let answer = answer.await;
                 session.update(|session| session.abort(now(), DisconnectReason::TransportClose));
@@ -251,11 +253,7 @@ impl Request {
             let _multiplexed = multiplexed;
             finish(opened, handler, limit, opened_by, cookie).await
         });
-        Stage::RunningHandler(RunningHandler {
-            session,
-            answer,
-            over: None,
-        })
+        Stage::RunningHandler(session, answer)
     }
 }
 
