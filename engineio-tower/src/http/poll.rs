@@ -4,7 +4,6 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use engineio_core as proto;
 use engineio_core::server::{ExchangeId, Input};
 
 use crate::http::delivery::Delivery;
@@ -28,8 +27,7 @@ impl PollFuture {
     /// a runtime that finds both at once may take them in any order.
     pub(crate) fn open(session: Arc<Session>) -> Self {
         tracing::trace!(target: "engineio::poll", sid = session.sid.short(), "a poll arrived");
-        let waits = session.ask(proto::server::Session::is_upgrading);
-        let id = (!waits).then(|| session.open_poll());
+        let id = session.open_poll_unless_upgrading();
         Self::new(session, id)
     }
 

@@ -6,6 +6,7 @@ use std::task::{Context, Poll};
 use engineio_core::server::{ExchangeId, Input};
 use engineio_core::{Payload, Refusal};
 
+use super::state::State;
 use super::waiter::{Signal, WaiterId};
 use super::{Session, now};
 
@@ -19,21 +20,20 @@ pub(crate) enum Posted {
 impl Session {
     /// Registers a GET that begins to wait.
     pub(crate) fn open_poll(self: &Arc<Self>) -> ExchangeId {
-        self.enter_exchange(Input::PollOpened)
+        self.change(|state| state.enter_exchange(Input::PollOpened))
+    }
+
+    /// Registers a GET that begins to wait, unless an upgrade is under way.
+    pub(crate) fn open_poll_unless_upgrading(self: &Arc<Self>) -> Option<ExchangeId> {
+        self.change(|state| {
+            let waits = state.machine.is_upgrading();
+            (!waits).then(|| state.enter_exchange(Input::PollOpened))
+        })
     }
 
     /// Registers a POST whose body is about to be read.
     pub(crate) fn open_post(self: &Arc<Self>) -> ExchangeId {
-        self.enter_exchange(Input::PostOpened)
-    }
-
-    fn enter_exchange(self: &Arc<Self>, input: fn(ExchangeId) -> Input) -> ExchangeId {
-        self.change(|state| {
-            let id = state.machine.next_exchange();
-            state.enter(WaiterId::Exchange(id));
-            state.machine.handle_input(now(), input(id));
-            id
-        })
+        self.change(|state| state.enter_exchange(Input::PostOpened))
     }
 
     /// Returns the answer to a POST when there is one; the session has forgotten the POST then. Otherwise its task is
@@ -97,5 +97,14 @@ impl Session {
                 state.machine.handle_input(now(), input);
             }
         });
+    }
+}
+
+impl State {
+    fn enter_exchange(&mut self, input: fn(ExchangeId) -> Input) -> ExchangeId {
+        let id = self.machine.next_exchange();
+        self.enter(WaiterId::Exchange(id));
+        self.machine.handle_input(now(), input(id));
+        id
     }
 }
