@@ -5,10 +5,14 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use engineio_tower::{
-    ConnectRequest, DisconnectReason, Handler, Message, Rejection, Server, ServerBuilder, Socket,
+    ConnectRequest, DisconnectReason, Handler, Message, Origins, Rejection, Server, ServerBuilder,
+    Socket,
 };
 use http::StatusCode;
-use support::{get, open, poll, post, receive, receive_text, send, text, try_websocket, websocket};
+use support::{
+    HANDSHAKE, call, get, get_request, open, poll, post, receive, receive_text, send, text,
+    try_websocket, websocket, with,
+};
 use tokio::sync::mpsc;
 
 mod support;
@@ -163,13 +167,19 @@ async fn a_panic_in_a_handler_ends_its_client_alone() {
 #[tokio::test(start_paused = true)]
 async fn an_application_that_never_decides_on_a_client_holds_up_no_host_beyond_the_grace() {
     let servers = [
-        Server::builder().on_connect(|_: Socket, _: ConnectRequest| std::future::pending::<()>()),
-        Server::builder().generate_sid(|_| std::future::pending()),
+        Server::builder()
+            .origins(Origins::any())
+            .on_connect(|_: Socket, _: ConnectRequest| std::future::pending::<()>()),
+        Server::builder()
+            .origins(Origins::any())
+            .generate_sid(|_| std::future::pending()),
+        Server::builder().origins(Origins::predicate_async(|_, _| std::future::pending())),
     ];
     for server in servers.map(ServerBuilder::build) {
         let connecting = {
             let server = server.clone();
-            tokio::spawn(async move { get(&server, "EIO=4&transport=polling").await })
+            let request = with("origin", "https://app.example.com", get_request(HANDSHAKE));
+            tokio::spawn(async move { call(&server, request).await })
         };
         tokio::task::yield_now().await;
         let grace = Duration::from_secs(5);

@@ -4,9 +4,10 @@ use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
 use crate::http::driver::Driver;
+use crate::http::over::Over;
 use crate::http::poll::PollFuture;
 use crate::http::response::{Answer, EngineResponse};
 use crate::http::time_limit::{TimeLimit, panicked};
@@ -38,8 +39,7 @@ const DRAWS: usize = 16;
 pub(crate) struct ConnectFuture {
     server: Arc<ServerInner>,
     stage: Stage,
-    /// The end of a shutdown, for which the host waits no longer. `None` until the application has to be waited for.
-    over: Option<BoxFuture<()>>,
+    over: Over,
 }
 
 enum Stage {
@@ -88,20 +88,8 @@ impl ConnectFuture {
         Ok(Self {
             server: Arc::clone(server),
             stage,
-            over: None,
+            over: Over::default(),
         })
-    }
-}
-
-impl ConnectFuture {
-    /// Waits for the end of a shutdown. The client is refused then, and the rest is as if it had left.
-    fn poll_over(&mut self, cx: &mut Context<'_>) -> Poll<Answer> {
-        let over = self.over.get_or_insert_with(|| {
-            let server = Arc::clone(&self.server);
-            Box::pin(async move { drop(server.over.acquire().await) })
-        });
-        ready!(over.as_mut().poll(cx));
-        Poll::Ready(Refusal::Unavailable.into())
     }
 }
 
@@ -119,11 +107,12 @@ impl Future for ConnectFuture {
                     Poll::Ready(Err(rejection)) => {
                         (Stage::Answered, Some(Answer::Refused(rejection)))
                     }
-                    Poll::Pending => return this.poll_over(cx),
+                    // After the end of a shutdown, the rest is as if the client had left.
+                    Poll::Pending => return this.over.poll(&this.server, cx).map(Answer::from),
                 },
                 Stage::RunningHandler(_, answer) => match answer.as_mut().poll(cx) {
                     Poll::Ready(answer) => (Stage::Answered, Some(answer)),
-                    Poll::Pending => return this.poll_over(cx),
+                    Poll::Pending => return this.over.poll(&this.server, cx).map(Answer::from),
                 },
                 Stage::Answered => panic!("`ConnectFuture` polled after completion"),
             };

@@ -16,6 +16,7 @@ use pin_project_lite::pin_project;
 use crate::forward::{Arrived, BorrowedBody, Forwarded, Forwarding};
 use crate::http::connect::ConnectFuture;
 use crate::http::delivery::Delivery;
+use crate::http::over::Over;
 use crate::http::poll::PollFuture;
 use crate::http::post::{Form, PostFuture};
 use crate::http::response::{Answer, EngineResponse, Reply};
@@ -143,7 +144,7 @@ where
                 }
                 WorkProjection::Origin { check } => {
                     let progress = catch_unwind(AssertUnwindSafe(|| {
-                        let allowed = ready!(check.poll(cx));
+                        let allowed = ready!(check.poll(this.server, cx));
                         Poll::Ready(check.unchecked.take().map(|unchecked| match allowed {
                             Ok(allowed) => {
                                 this.server.origin_checked(unchecked, allowed, this.reply)
@@ -180,14 +181,25 @@ pub(crate) fn panicked() -> Answer {
 struct OriginCheck<B> {
     allowed: BoxFuture<bool>,
     unchecked: Option<Unchecked<B>>,
+    over: Over,
     _pending: PendingRequest,
 }
 
 impl<B> OriginCheck<B> {
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<bool, Rejection>> {
-        match &mut self.unchecked {
-            Some(unchecked) => unchecked.limit.poll(PREDICATE, &mut self.allowed, cx),
-            None => Poll::Pending,
+    fn poll(
+        &mut self,
+        server: &Arc<ServerInner>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<bool, Rejection>> {
+        let Some(unchecked) = &mut self.unchecked else {
+            return Poll::Pending;
+        };
+        match unchecked.limit.poll(PREDICATE, &mut self.allowed, cx) {
+            Poll::Pending => self
+                .over
+                .poll(server, cx)
+                .map(|_| Err(Rejection::unavailable())),
+            decided => decided,
         }
     }
 }
@@ -242,6 +254,7 @@ impl ServerInner {
                         check: Box::new(OriginCheck {
                             allowed,
                             unchecked: Some(unchecked),
+                            over: Over::default(),
                             _pending: pending,
                         }),
                     },

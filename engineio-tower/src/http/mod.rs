@@ -7,6 +7,7 @@ pub(crate) mod driver;
 pub(crate) mod engine;
 pub(crate) mod future;
 pub(crate) mod io;
+pub(crate) mod over;
 pub(crate) mod poll;
 pub(crate) mod post;
 pub(crate) mod response;
