@@ -43,7 +43,8 @@ struct Waiter<'a> {
 impl Drop for Waiter<'_> {
     fn drop(&mut self) {
         if self.slot.is_some() {
-            self.shared.lock().wakers.remove(&mut self.slot);
+            let removed = self.shared.lock().wakers.remove(&mut self.slot);
+            drop(removed);
         }
     }
 }
@@ -58,10 +59,10 @@ impl Drop for Sender<'_> {
     fn drop(&mut self) {
         if self.ticket.is_queued() {
             let mut state = self.shared.lock();
-            let next = state.senders.leave(&mut self.ticket);
+            let left = state.senders.leave(&mut self.ticket);
             let was_last = state.senders.is_empty();
             drop(state);
-            next.into_iter().for_each(Waker::wake);
+            left.wake();
             if was_last {
                 // A sink lets the senders go first, and nothing else may tell it that the last one gave up.
                 self.shared.wake(Interest::Outbox);
@@ -105,10 +106,14 @@ impl Shared {
     ) -> Poll<T> {
         let mut state = self.lock();
         if let Some(answer) = check(&mut state) {
-            state.wakers.remove(slot);
+            let removed = state.wakers.remove(slot);
+            drop(state);
+            drop(removed);
             return Poll::Ready(answer);
         }
-        state.wakers.register(slot, interest, cx.waker());
+        let replaced = state.wakers.register(slot, interest, cx.waker());
+        drop(state);
+        drop(replaced);
         Poll::Pending
     }
 
@@ -181,15 +186,17 @@ impl Shared {
             false => None,
         };
         let Some(outcome) = outcome else {
-            state.senders.wait(ticket, cx);
+            let replaced = state.senders.wait(ticket, cx);
+            drop(state);
+            drop(replaced);
             return Poll::Pending;
         };
         if outcome.is_ok() {
             account.note(state.lost());
         }
-        let next = state.senders.leave(ticket);
+        let left = state.senders.leave(ticket);
         drop(state);
-        next.into_iter().for_each(Waker::wake);
+        left.wake();
         if outcome.is_ok() {
             meter::sent(bytes);
         }

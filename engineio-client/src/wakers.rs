@@ -34,13 +34,20 @@ pub(crate) struct Wakers {
 }
 
 impl Wakers {
-    /// Registers a waker under the key in `slot`, which gets a new key unless the old one is still in the list.
-    pub(crate) fn register(&mut self, slot: &mut Option<Key>, interest: Interest, waker: &Waker) {
+    /// Registers a waker under the key in `slot`, which gets a new key unless the old one is still in the list. Returns the
+    /// waker that is replaced, to be dropped without the lock.
+    #[must_use = "its `Drop` may be the application's code"]
+    pub(crate) fn register(
+        &mut self,
+        slot: &mut Option<Key>,
+        interest: Interest,
+        waker: &Waker,
+    ) -> Option<Waker> {
         let known = slot.and_then(|key| self.entries.iter_mut().find(|entry| entry.key == key));
         if let Some(entry) = known {
             entry.interest = interest;
-            entry.waker.clone_from(waker);
-            return;
+            let is_new = !entry.waker.will_wake(waker);
+            return is_new.then(|| std::mem::replace(&mut entry.waker, waker.clone()));
         }
         self.entries.push(Entry {
             key: self.next,
@@ -49,13 +56,15 @@ impl Wakers {
         });
         *slot = Some(self.next);
         self.next += 1;
+        None
     }
 
-    /// Removes the entry of `slot`, if there still is one.
-    pub(crate) fn remove(&mut self, slot: &mut Option<Key>) {
-        if let Some(key) = slot.take() {
-            self.entries.retain(|entry| entry.key != key);
-        }
+    /// Removes the entry of `slot`, if there still is one. Returns its waker, to be dropped without the lock.
+    #[must_use = "its `Drop` may be the application's code"]
+    pub(crate) fn remove(&mut self, slot: &mut Option<Key>) -> Option<Waker> {
+        let key = slot.take()?;
+        let at = self.entries.iter().position(|entry| entry.key == key)?;
+        Some(self.entries.remove(at).waker)
     }
 
     /// Returns the key for the next new entry. A task that is woken and waits again gets a key that is not below it.
@@ -108,12 +117,13 @@ mod tests {
         let mut slots = [None; 20];
         for (n, slot) in slots.iter_mut().enumerate() {
             let interest = [Interest::Events, Interest::Outbox][n % 2];
-            wakers.register(slot, interest, Waker::noop());
-            wakers.register(slot, interest, Waker::noop());
+            for _ in 0..2 {
+                assert!(wakers.register(slot, interest, Waker::noop()).is_none());
+            }
         }
         assert_eq!(taken(&mut wakers, Interest::Events), 10);
         assert_eq!(taken(&mut wakers, Interest::Events), 0);
-        wakers.remove(&mut slots[1]);
+        assert!(wakers.remove(&mut slots[1]).is_some());
         assert_eq!(taken(&mut wakers, Interest::Phase), 9);
     }
 }

@@ -2,11 +2,15 @@
 
 mod support;
 
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, mpsc};
+use std::task::{Context, Wake, Waker};
 use std::time::Duration;
 
-use engineio_client::{Client, DisconnectReason, FlushError, Message, Reconnect, Transport};
+use engineio_client::{
+    Client, DisconnectReason, FlushError, Handle, Message, Reconnect, Transport,
+};
 use futures_util::SinkExt;
 use support::{OPEN_POLLING, Reply, Server, echo, in_time, ok, text, websocket};
 use tokio::sync::watch;
@@ -336,4 +340,60 @@ async fn a_session_begins_on_the_websocket_that_the_one_before_was_upgraded_to()
         .map(support::Request::is_websocket)
         .collect();
     assert_eq!(handshakes, [false, true, true, false]);
+}
+
+/// The waker of a task that the application runs by itself, whose `Drop` asks the client.
+struct Asking(Handle, Arc<AtomicUsize>);
+
+impl Wake for Asking {
+    fn wake(self: Arc<Self>) {}
+}
+
+impl Drop for Asking {
+    fn drop(&mut self) {
+        let _ = (self.0.queued_bytes(), self.0.is_open());
+        self.1.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+#[test]
+fn the_wakers_of_tasks_are_dropped_without_a_lock() {
+    let (done, ends) = mpsc::channel();
+    // Given up after a while, if it waits for a lock.
+    let thread = std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        runtime.block_on(async {
+            let (server, _gate) = gated().await;
+            let builder = Client::builder(&server.url())
+                .transports([Transport::Polling])
+                .outbox_limit(1_000);
+            let client = in_time(builder.connect()).await.unwrap();
+            client.try_send(vec![0; 800]).unwrap();
+            let handle = client.handle();
+            let mut tasks: [Pin<Box<dyn Future<Output = ()>>>; 3] = [
+                Box::pin(async { drop(handle.send(vec![0; 800]).await) }),
+                Box::pin(async { drop(handle.flush().await) }),
+                Box::pin(handle.wait()),
+            ];
+            let dropped = Arc::new(AtomicUsize::new(0));
+            for task in &mut tasks {
+                for _ in 0..2 {
+                    let asking = Asking(client.handle(), Arc::clone(&dropped));
+                    let waker = Waker::from(Arc::new(asking));
+                    let cx = &mut Context::from_waker(&waker);
+                    assert!(task.as_mut().poll(cx).is_pending());
+                }
+            }
+            drop(tasks);
+            assert_eq!(dropped.load(Ordering::Relaxed), 6);
+        });
+        done.send(()).unwrap();
+    });
+    match ends.recv_timeout(Duration::from_secs(20)) {
+        Err(mpsc::RecvTimeoutError::Timeout) => panic!("a waker waits for a lock"),
+        _ => thread.join().unwrap(),
+    }
 }

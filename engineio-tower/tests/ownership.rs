@@ -1,8 +1,10 @@
-//! The `Drop` of application data and the subscriber of the log are the application's code, and may ask the server: neither
-//! runs under a lock.
+//! The `Drop` of application data and of wakers, and the subscriber of the log, are the application's code, and may ask the
+//! server: none runs under a lock.
 
+use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};
+use std::task::{Context, Wake, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -291,6 +293,64 @@ fn the_body_of_a_post_is_dropped_without_a_lock() {
             socket.abort();
             pass(1).await;
             assert_eq!(owners.dropped(), 1, "{first} {echo}");
+        });
+    }
+}
+
+/// The waker of a task that the application runs by itself; the task sleeps without one of its own.
+impl Wake for Owner {
+    fn wake(self: Arc<Self>) {}
+}
+
+#[test]
+fn the_wakers_of_tasks_are_dropped_without_a_lock() {
+    for abort in [false, true] {
+        ends(move || async move {
+            let server = Server::builder()
+                .outbox_limit(1_000)
+                .inbox_limit(1_000)
+                .on_message(|_: Socket, _: Message| std::future::pending::<()>())
+                .build();
+            let (full, _) = open(&server).await;
+            let full = socket(&server, &full);
+            full.try_send(vec![0; 800]).unwrap();
+            let (idle, _) = open(&server).await;
+            let (busy, _) = open(&server).await;
+            // One that is being handled, and one that fills the inbox.
+            for _ in 0..2 {
+                post(&server, &busy, vec![b'4'; 800]).await;
+            }
+            let service = EngineIoService::new(server.clone());
+            let mut response = service.oneshot(websocket_request(WEBSOCKET)).await.unwrap();
+            let (client, io) = tokio::io::duplex(4_096);
+            let driver = Driver::take(&mut response).unwrap().run(io);
+            let mut tasks: [Pin<Box<dyn Future<Output = ()>>>; 6] = [
+                Box::pin(async { drop(full.send(vec![0; 800]).await) }),
+                Box::pin(async {
+                    let _ = full.closed().await;
+                }),
+                Box::pin(full.flush()),
+                Box::pin(async { drop(poll(&server, &idle).await) }),
+                Box::pin(async { drop(post(&server, &busy, vec![b'4'; 800]).await) }),
+                Box::pin(driver),
+            ];
+            let owners = Owners::default();
+            for task in &mut tasks {
+                for _ in 0..2 {
+                    let waker = Waker::from(Arc::new(owners.owner(&full, 0)));
+                    let cx = &mut Context::from_waker(&waker);
+                    assert!(task.as_mut().poll(cx).is_pending());
+                }
+            }
+            if abort {
+                server.sockets().iter().for_each(Socket::abort);
+                let cx = &mut Context::from_waker(Waker::noop());
+                for task in &mut tasks[..5] {
+                    assert!(task.as_mut().poll(cx).is_ready());
+                }
+            }
+            drop((tasks, client));
+            assert_eq!(owners.dropped(), 12);
         });
     }
 }

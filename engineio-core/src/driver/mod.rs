@@ -11,4 +11,4 @@ mod budget;
 mod send_queue;
 
 pub use budget::Budget;
-pub use send_queue::{SendQueue, Ticket};
+pub use send_queue::{Left, SendQueue, Ticket};

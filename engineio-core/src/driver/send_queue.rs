@@ -12,8 +12,8 @@ const KEPT_CAPACITY: usize = 8;
 /// large one for ever, and new room wakes one task instead of all. Each task that leaves the queue passes its turn to
 /// the next, which may find room too.
 ///
-/// The queue holds no lock and wakes nobody: it returns wakers, which the caller wakes after it has released its own
-/// lock.
+/// The queue holds no lock, and neither wakes nor drops a waker: it returns them, for the caller to do so after it has
+/// released its own lock. The `Drop` of a waker may be the application's code.
 ///
 /// # Examples
 ///
@@ -24,12 +24,13 @@ const KEPT_CAPACITY: usize = 8;
 /// let cx = Context::from_waker(Waker::noop());
 /// let mut queue = SendQueue::default();
 /// let (mut first, mut second) = (Ticket::default(), Ticket::default());
-/// queue.wait(&mut first, &cx);
-/// queue.wait(&mut second, &cx);
+/// drop(queue.wait(&mut first, &cx));
+/// drop(queue.wait(&mut second, &cx));
 /// assert!(queue.may_send(&first) && !queue.may_send(&second));
 ///
-/// let next = queue.leave(&mut first); // It has sent its message.
-/// assert!(next.is_some() && queue.may_send(&second));
+/// let left = queue.leave(&mut first); // It has sent its message.
+/// assert!(queue.may_send(&second));
+/// left.wake(); // The second one.
 /// ```
 #[derive(Debug, Default)]
 pub struct SendQueue {
@@ -42,6 +43,25 @@ pub struct SendQueue {
 /// A sender that stops waiting must [leave](SendQueue::leave) the queue, or it blocks those behind it.
 #[derive(Debug, Default)]
 pub struct Ticket(Option<u64>);
+
+/// The wakers that come out of a [`SendQueue`] when a sender [leaves](SendQueue::leave) it.
+#[derive(Debug, Default)]
+#[must_use = "the next sender waits until it is woken"]
+pub struct Left {
+    next: Option<Waker>,
+    own: Option<Waker>,
+}
+
+impl Left {
+    /// Wakes the next sender, if it has become its turn, and drops the waker of the one that left. Not for code that
+    /// holds a lock.
+    pub fn wake(self) {
+        if let Some(next) = self.next {
+            next.wake();
+        }
+        drop(self.own);
+    }
+}
 
 impl Ticket {
     /// Returns whether the sender has waited, and has not left the queue since.
@@ -65,28 +85,33 @@ impl SendQueue {
         first.is_none_or(|&(first, _)| Some(first) == ticket.0)
     }
 
-    /// Keeps the sender's place, or gives it the last one, and stores its waker.
-    pub fn wait(&mut self, ticket: &mut Ticket, cx: &Context<'_>) {
+    /// Keeps the sender's place, or gives it the last one, and stores its waker. Returns the waker that is replaced, to
+    /// be dropped.
+    #[must_use = "its `Drop` may be the application's code"]
+    pub fn wait(&mut self, ticket: &mut Ticket, cx: &Context<'_>) -> Option<Waker> {
+        let waker = cx.waker();
         if let Some(at) = ticket.0.and_then(|number| self.position(number)) {
-            self.waiting[at].1.clone_from(cx.waker());
-            return;
+            let known = &mut self.waiting[at].1;
+            return (!known.will_wake(waker)).then(|| std::mem::replace(known, waker.clone()));
         }
         self.last_number += 1;
         ticket.0 = Some(self.last_number);
-        self.waiting
-            .push_back((self.last_number, cx.waker().clone()));
+        self.waiting.push_back((self.last_number, waker.clone()));
+        None
     }
 
-    /// Releases the sender's place, if it has one. If that place was the first, returns the waker of the next task,
-    /// whose turn it now is.
-    #[must_use = "the next sender waits until it is woken"]
-    pub fn leave(&mut self, ticket: &mut Ticket) -> Option<Waker> {
-        let at = self.position(ticket.0.take()?)?;
-        self.waiting.remove(at);
+    /// Releases the sender's place, if it has one. If that place was the first, it is the turn of the next task.
+    pub fn leave(&mut self, ticket: &mut Ticket) -> Left {
+        let number = ticket.0.take();
+        let Some(at) = number.and_then(|number| self.position(number)) else {
+            return Left::default();
+        };
+        let own = self.waiting.remove(at).map(|(_, waker)| waker);
         if self.waiting.is_empty() && self.waiting.capacity() > KEPT_CAPACITY {
             self.waiting = VecDeque::new();
         }
-        if at == 0 { self.first() } else { None }
+        let next = if at == 0 { self.first() } else { None };
+        Left { next, own }
     }
 
     /// Returns the task whose turn it is, to be woken when there is room. It keeps its place until it
@@ -130,7 +155,8 @@ mod tests {
     fn queued(queue: &mut SendQueue, count: &Arc<Count>) -> Ticket {
         let waker = Waker::from(Arc::clone(count));
         let mut ticket = Ticket::default();
-        queue.wait(&mut ticket, &Context::from_waker(&waker));
+        let replaced = queue.wait(&mut ticket, &Context::from_waker(&waker));
+        assert!(replaced.is_none());
         ticket
     }
 
@@ -145,7 +171,7 @@ mod tests {
         let mut tickets = counts.each_ref().map(|count| queued(&mut queue, count));
         assert!(queue.may_send(&tickets[0]));
         assert!(!queue.may_send(&tickets[1]) && !queue.may_send(&Ticket::default()));
-        queue.leave(&mut tickets[0]).unwrap().wake();
+        queue.leave(&mut tickets[0]).wake();
         assert_eq!(counts.each_ref().map(wakes), [0, 1, 0]);
         assert!(queue.may_send(&tickets[1]) && !tickets[0].is_queued());
     }
@@ -155,8 +181,9 @@ mod tests {
         let mut queue = SendQueue::default();
         let counts: [Arc<Count>; 3] = Default::default();
         let mut tickets = counts.each_ref().map(|count| queued(&mut queue, count));
-        assert!(queue.leave(&mut tickets[1]).is_none());
-        queue.leave(&mut tickets[0]).unwrap().wake();
+        queue.leave(&mut tickets[1]).wake();
+        assert_eq!(counts.each_ref().map(wakes), [0, 0, 0]);
+        queue.leave(&mut tickets[0]).wake();
         assert_eq!(counts.each_ref().map(wakes), [0, 0, 1]);
     }
 
@@ -167,7 +194,7 @@ mod tests {
         let mut ticket = queued(&mut queue, &old);
         let behind = queued(&mut queue, &Arc::default());
         let waker = Waker::from(Arc::clone(&new));
-        queue.wait(&mut ticket, &Context::from_waker(&waker));
+        drop(queue.wait(&mut ticket, &Context::from_waker(&waker)));
         queue.first().unwrap().wake();
         assert_eq!((wakes(&old), wakes(&new)), (0, 1));
         assert!(queue.may_send(&ticket) && !queue.may_send(&behind));
@@ -181,7 +208,22 @@ mod tests {
         queue.close().for_each(Waker::wake);
         assert_eq!(counts.each_ref().map(wakes), [1, 1, 1]);
         assert!(queue.is_empty() && queue.may_send(&tickets[2]));
-        assert!(queue.leave(&mut tickets[0]).is_none());
+        queue.leave(&mut tickets[0]).wake();
+        assert_eq!(counts.each_ref().map(wakes), [1, 1, 1]);
+    }
+
+    #[test]
+    fn no_waker_is_dropped_by_the_queue() {
+        let mut queue = SendQueue::default();
+        let (old, new) = (Arc::<Count>::default(), Arc::<Count>::default());
+        let mut ticket = queued(&mut queue, &old);
+        let waker = Waker::from(Arc::clone(&new));
+        let cx = Context::from_waker(&waker);
+        let replaced = queue.wait(&mut ticket, &cx);
+        assert!(replaced.is_some_and(|replaced| replaced.will_wake(&Waker::from(old))));
+        assert!(queue.wait(&mut ticket, &cx).is_none());
+        let left = queue.leave(&mut ticket);
+        assert!(left.own.is_some_and(|own| own.will_wake(&waker)));
     }
 
     #[test]
@@ -190,9 +232,7 @@ mod tests {
         let count = Arc::default();
         let tickets: Vec<_> = (0..1000).map(|_| queued(&mut queue, &count)).collect();
         for mut ticket in tickets {
-            if let Some(next) = queue.leave(&mut ticket) {
-                next.wake();
-            }
+            queue.leave(&mut ticket).wake();
         }
         assert!(queue.waiting.capacity() <= KEPT_CAPACITY);
         assert_eq!(wakes(&count), 999);

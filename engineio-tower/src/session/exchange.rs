@@ -46,7 +46,9 @@ impl Session {
         };
         let answer = match waiter.take_signal() {
             None => {
-                waiter.sleep(cx);
+                let replaced = waiter.sleep(cx);
+                drop(state);
+                drop(replaced);
                 return Poll::Pending;
             }
             Some(Signal::Continue) => return Poll::Ready(Posted::InPart),
@@ -54,7 +56,9 @@ impl Session {
             Some(Signal::Refused(refusal)) => Err(refusal),
             Some(_) => Err(Refusal::BadRequest),
         };
-        state.leave(id);
+        let left = state.leave(id);
+        drop(state);
+        drop(left);
         Poll::Ready(Posted::Answered(answer))
     }
 
@@ -66,7 +70,8 @@ impl Session {
         cx: &Context<'_>,
     ) -> Poll<Result<Payload, Refusal>> {
         let waiter_id = WaiterId::Exchange(id);
-        self.change(|state| {
+        let (mut replaced, mut left) = (None, None);
+        let polled = self.change(|state| {
             let answer = loop {
                 let Some(waiter) = state.waiter(waiter_id) else {
                     return Poll::Pending;
@@ -79,24 +84,28 @@ impl Session {
                         }
                     }
                     None => {
-                        waiter.sleep(cx);
+                        replaced = waiter.sleep(cx);
                         return Poll::Pending;
                     }
                 }
             };
-            state.leave(waiter_id);
+            left = state.leave(waiter_id);
             Poll::Ready(answer)
-        })
+        });
+        drop((replaced, left));
+        polled
     }
 
     /// Forgets a waiter that has its answer, or has stopped waiting, which `input` reports to the machine.
     pub(crate) fn leave(self: &Arc<Self>, id: WaiterId, input: Option<Input>) {
-        self.change(|state| {
-            state.leave(id);
+        let left = self.change(|state| {
+            let left = state.leave(id);
             if let Some(input) = input {
                 state.machine.handle_input(now(), input);
             }
+            left
         });
+        drop(left);
     }
 }
 

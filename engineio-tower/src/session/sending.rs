@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use engineio_core as proto;
-use engineio_core::driver::Ticket;
+use engineio_core::driver::{Left, Ticket};
 use engineio_core::{DisconnectReason, Message, SendError, SendOptions};
 
 use super::direct::Leave;
@@ -73,10 +73,8 @@ impl<'a> QueuedSender<'a> {
 impl Drop for QueuedSender<'_> {
     fn drop(&mut self) {
         if self.ticket.is_queued() {
-            let next = self.session.lock().senders.leave(&mut self.ticket);
-            if let Some(waker) = next {
-                waker.wake();
-            }
+            let left = self.session.lock().senders.leave(&mut self.ticket);
+            left.wake();
         }
     }
 }
@@ -194,7 +192,7 @@ impl Session {
             return sent.map_err(|error| (error, false));
         }
         let (messages, bytes) = unsent.size();
-        let mut next = None;
+        let (mut replaced, mut left) = (None, Left::default());
         let sent = self.change(|state| {
             let sent = if state.machine.is_open() && !state.senders.may_send(&sender.ticket) {
                 Err(SendError::Full(unsent))
@@ -203,16 +201,15 @@ impl Session {
             };
             let wait = state.accepted.is_some() && matches!(sent, Err(SendError::Full(_)));
             if wait {
-                state.senders.wait(&mut sender.ticket, cx);
+                replaced = state.senders.wait(&mut sender.ticket, cx);
             } else {
                 // There may be room for one more.
-                next = state.senders.leave(&mut sender.ticket);
+                left = state.senders.leave(&mut sender.ticket);
             }
             sent.map_err(|error| (error, wait))
         });
-        if let Some(waker) = next {
-            waker.wake();
-        }
+        drop(replaced);
+        left.wake();
         sent.inspect(|()| meter::sent(messages, bytes))
     }
 

@@ -99,15 +99,18 @@ impl State {
         self.waiters.push(Waiter::new(id));
     }
 
-    /// Forgets a request or a WebSocket.
-    pub(super) fn leave(&mut self, id: WaiterId) {
-        self.waiters.retain(|waiter| waiter.id != id);
+    /// Forgets a request or a WebSocket. Returns what is left of it, to be dropped without the lock.
+    #[must_use = "the `Drop` of its waker may be the application's code"]
+    pub(super) fn leave(&mut self, id: WaiterId) -> Option<Waiter> {
+        let at = self.waiters.iter().position(|waiter| waiter.id == id);
+        let left = at.map(|at| self.waiters.swap_remove(at));
         if self.driver.map(WaiterId::Link) == Some(id) {
             self.driver = None;
         }
         if self.direct.as_ref().map(Direct::waiter) == Some(id) {
             self.direct = None;
         }
+        left
     }
 
     /// Marks the task of the WebSocket as running: it sees for itself that there are frames to be sent.

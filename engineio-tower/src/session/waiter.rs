@@ -68,12 +68,14 @@ impl Waiter {
         self.asleep
     }
 
-    /// Marks the task as sleeping, to be woken through `cx`.
-    pub(super) fn sleep(&mut self, cx: &Context<'_>) {
+    /// Marks the task as sleeping, to be woken through `cx`. Returns the waker that is replaced, to be dropped without
+    /// the lock.
+    #[must_use = "its `Drop` may be the application's code"]
+    pub(super) fn sleep(&mut self, cx: &Context<'_>) -> Option<Waker> {
         self.asleep = true;
-        match &mut self.waker {
-            Some(waker) => waker.clone_from(cx.waker()),
-            none => *none = Some(cx.waker().clone()),
+        match &self.waker {
+            Some(known) if known.will_wake(cx.waker()) => None,
+            _ => self.waker.replace(cx.waker().clone()),
         }
     }
 

@@ -150,11 +150,13 @@ impl Session {
         if events || (!progress.wants_input && !waiting_for_inbox) {
             return Park::Again;
         }
-        waiter.sleep(cx);
+        let replaced = waiter.sleep(cx);
         state.waiting_for_inbox = waiting_for_inbox;
         if let Some(direct) = &mut state.direct {
             direct.flushed = !progress.write_blocked;
         }
+        drop(state);
+        drop(replaced);
         Park::Asleep
     }
 }
