@@ -23,7 +23,8 @@ pub struct Query {
     pub sid: SidParameter,
     /// `b64`: binary data must travel as text. Any value but an empty one.
     pub base64: bool,
-    /// `j`: the index of the JSONP callback. Characters other than digits are skipped, as in the reference.
+    /// `j`: the index of the JSONP callback. Characters other than digits are skipped, as in the reference. Without digits,
+    /// or with a number of more than 32 bits, which no client counts up to, there is no JSONP.
     pub jsonp: Option<u32>,
 }
 

@@ -40,8 +40,8 @@ impl Session {
     ///
     /// # Errors
     ///
-    /// As [`send`](Self::send), with all messages handed back, and [`SendError::TooLarge`] if they exceed
-    /// [`Config::outbox_limit`](crate::Config::outbox_limit) together.
+    /// As [`send`](Self::send), with all messages handed back, and [`SendError::TooLarge`] if there are several and they
+    /// exceed [`Config::outbox_limit`](crate::Config::outbox_limit) together. A single one is treated as by `send`.
     pub fn send_many(&mut self, messages: Vec<Message>) -> Result<(), SendError<Vec<Message>>> {
         if let Err(error) = self.admit(&messages) {
             return Err(error.with(messages));

@@ -35,6 +35,9 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// peer as a [`PeerAddr`](crate::PeerAddr). The service may be an [`EngineIoService`](crate::EngineIoService), or any other one that
 /// takes a [`hyper`] body, such as an axum `Router` with a layer.
 ///
+/// A client that closes its sending side after a request (half-close) counts as gone, as on every host with hyper. Its
+/// waiting poll is aborted, and its other requests may get no answer.
+///
 /// Header names are sent in lower case, as HTTP/2 requires and HTTP/1 allows. For clients that compare names such as
 /// `Sec-WebSocket-Accept` with regard to case, put a proxy in front that capitalizes them.
 ///

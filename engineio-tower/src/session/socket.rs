@@ -97,8 +97,9 @@ impl Socket {
     ///
     /// # Errors
     ///
-    /// Returns all messages, for the reasons of [`send`](Self::send), and as [`SendError::TooLarge`] if together they exceed
-    /// [`outbox_limit`](crate::ServerBuilder::outbox_limit), counting 64 bytes extra for each.
+    /// Returns all messages, for the reasons of [`send`](Self::send), and as [`SendError::TooLarge`] if there are several and
+    /// together they exceed [`outbox_limit`](crate::ServerBuilder::outbox_limit), counting 64 bytes extra for each. A single
+    /// one is never too large, as with `send`.
     ///
     /// # Cancel safety
     ///

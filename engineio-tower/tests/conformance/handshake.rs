@@ -214,7 +214,8 @@ async fn an_index_of_jsonp_is_its_digits() {
             "{script}"
         );
     }
-    for plain in ["j=abc", "j=", "b64=1"] {
+    let too_large = format!("j={}", "1".repeat(50));
+    for plain in ["j=abc", "j=", "b64=1", "j=4294967296", &too_large] {
         let response = get(&server, &format!("{HANDSHAKE}&{plain}")).await;
         assert!(text(&response).starts_with(r#"0{"sid":""#), "{plain}");
     }
