@@ -33,7 +33,7 @@ pub(crate) const TARGETS: &[&str] = &[
 ];
 
 /// The default time for each target: enough to see that it works.
-pub(crate) const SECONDS: u32 = 20;
+pub(crate) const SECONDS: u32 = 10;
 
 /// The coverage instrumentation of libFuzzer.
 const INSTRUMENTATION: &[&str] = &[

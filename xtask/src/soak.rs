@@ -12,7 +12,7 @@ use crate::step::step;
 use crate::workspace::Workspace;
 
 /// The default time under load for each host.
-pub(crate) const SECONDS: u64 = 15;
+pub(crate) const SECONDS: u64 = 10;
 
 /// The server's ping interval and ping timeout. Short, so that silent clients time out several times in a run.
 const PING_INTERVAL_MS: u64 = 1_500;
