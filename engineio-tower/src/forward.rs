@@ -13,7 +13,10 @@ use http::request::Parts;
 use http_body::{Body, Frame, SizeHint};
 use tokio::io::{AsyncRead, AsyncWrite};
 
+use crate::http::delivery::Delivery;
 use crate::http::post::is_length_limit;
+use crate::http::response::EngineResponse;
+use crate::http::upgrade::Handshake;
 
 /// Forwards requests for sessions that other processes own. For `engineio-cluster`, which implements it;
 /// [`Server::forward`](crate::Server::forward) installs it.
@@ -63,6 +66,19 @@ pub struct Forwarded {
     pub response: Response<Bytes>,
     /// The bytes of the WebSocket, if the owner has accepted one.
     pub tunnel: Option<Box<dyn Tunnel>>,
+    /// The packets in the body, if it has any.
+    pub packets: Option<Box<dyn Packets>>,
+}
+
+impl Forwarded {
+    /// Completes the response: a WebSocket is accepted here, where the client is connected.
+    pub(crate) fn accept(self, handshake: Option<Box<Handshake>>) -> (EngineResponse, Delivery) {
+        let response = match (self.tunnel, handshake) {
+            (Some(tunnel), Some(handshake)) => handshake.relay(self.response, tunnel),
+            _ => self.response,
+        };
+        (response, Delivery::forwarded(self.packets))
+    }
 }
 
 impl fmt::Debug for Forwarded {
@@ -72,6 +88,13 @@ impl fmt::Debug for Forwarded {
             .field("websocket", &self.tunnel.is_some())
             .finish()
     }
+}
+
+/// The packets of a forwarded response, which have left the queue of their session. Dropping them unconfirmed tells the owner
+/// that the client did not get them.
+pub trait Packets: Send + Sync {
+    /// Tells the owner that the host has begun to write them.
+    fn confirm(self: Box<Self>);
 }
 
 /// The bytes of a WebSocket whose session another process owns. Dropping it tells the owner that the client went away.

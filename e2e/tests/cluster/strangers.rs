@@ -83,14 +83,14 @@ fn send(requests: &mut SendRequest<Bytes>, request: http::request::Builder) -> R
         .0
 }
 
-fn hello(secret: &str, target: &str) -> http::request::Builder {
+pub(crate) fn hello(secret: &str, target: &str) -> http::request::Builder {
     Request::post("http://cluster/v1/hello")
         .header("engineio-cluster-secret", secret)
         .header("engineio-cluster-node", "stranger")
         .header("engineio-cluster-target", target)
 }
 
-fn forwarded(target: &str) -> http::request::Builder {
+pub(crate) fn forwarded(target: &str) -> http::request::Builder {
     Request::get(format!("http://cluster{target}")).header("engineio-cluster-forwarded", "unknown")
 }
 

@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use engineio_tower::Refusal;
-use engineio_tower::forward::{Forwarded, Forwarding, RequestBody};
+use engineio_tower::forward::{Forwarded, Forwarding, Packets, RequestBody};
 use h2::client::ResponseFuture;
 use h2::{RecvStream, SendStream};
-use http::{Method, Request, Response, StatusCode};
+use http::{Request, Response, StatusCode};
 use tokio::time::Sleep;
 use tracing::Span;
 
@@ -24,13 +24,27 @@ use crate::{Member, meter};
 
 type Connecting = Pin<Box<dyn Future<Output = Result<Lane, Failure>> + Send>>;
 
+/// The kind of a request, and with it the use of its stream to the owner.
+#[derive(Clone, Copy)]
+pub(super) enum Kind {
+    /// The stream ends when the packets of the response are on their way to the client.
+    Poll {
+        /// The client sends one, which means nothing.
+        has_body: bool,
+    },
+    /// The stream carries the body.
+    Post,
+    /// The stream carries the bytes of the WebSocket.
+    WebSocket,
+}
+
 /// A request that is being forwarded. Dropping it resets its stream.
 pub(super) struct Exchange {
     links: Arc<Links>,
     owner: Option<Arc<Member>>,
     /// Of a WebSocket.
     relay: Option<Relay>,
-    has_body: bool,
+    kind: Kind,
     patience: Duration,
     /// The place of the request on its connection.
     ticket: Option<Ticket>,
@@ -43,7 +57,7 @@ enum Stage {
     Connecting(Connecting, Box<Request<()>>),
     /// The head has been sent.
     Sent(Sent),
-    Receiving(Response<Bytes>, RecvStream, Collected),
+    Receiving(Receiving),
     /// The connection has broken, and a new one will show whether the owner is alive.
     Probing(Connecting),
     Done,
@@ -51,12 +65,30 @@ enum Stage {
 
 struct Sent {
     response: ResponseFuture,
-    /// The stream to the owner: of the rest of the body, or of the WebSocket.
-    stream: Option<SendStream<Bytes>>,
+    to_owner: SendStream<Bytes>,
     upload: Upload,
     /// Begins again with each part of the body that is sent.
     limit: Option<Pin<Box<Sleep>>>,
-    websocket: bool,
+}
+
+struct Receiving {
+    head: http::response::Parts,
+    body: RecvStream,
+    collected: Collected,
+    to_owner: SendStream<Bytes>,
+}
+
+/// The packets of a poll, which are lost for the owner if the stream is reset before its end.
+struct Unconfirmed {
+    to_owner: SendStream<Bytes>,
+    _ticket: Option<Ticket>,
+}
+
+impl Packets for Unconfirmed {
+    fn confirm(mut self: Box<Self>) {
+        // If the owner is gone, so is the session.
+        let _ = self.to_owner.send_data(Bytes::new(), true);
+    }
 }
 
 impl Exchange {
@@ -65,7 +97,7 @@ impl Exchange {
         owner: Option<Arc<Member>>,
         relay: Option<Relay>,
         request: Box<Request<()>>,
-        has_body: bool,
+        kind: Kind,
         patience: Duration,
         span: Span,
     ) -> Self {
@@ -73,7 +105,7 @@ impl Exchange {
             links,
             owner,
             relay,
-            has_body,
+            kind,
             patience,
             ticket: None,
             span,
@@ -92,17 +124,63 @@ impl Exchange {
     }
 
     fn send(&mut self, lane: Lane, request: Request<()>) -> Result<Stage, h2::Error> {
-        let websocket = request.method() == Method::CONNECT;
-        let streams = self.has_body || websocket;
-        let (response, stream, ticket) = lane.send(request, !streams)?;
+        let (response, to_owner, ticket) = lane.send(request, false)?;
         self.ticket = Some(ticket);
         Ok(Stage::Sent(Sent {
             response,
-            stream: streams.then_some(stream),
-            upload: Upload::new(self.has_body),
+            to_owner,
+            upload: Upload::new(self.kind),
             limit: None,
-            websocket,
         }))
+    }
+
+    /// Continues with the head of the response, which is all of it if a WebSocket is accepted.
+    fn receive(&mut self, response: Response<RecvStream>, to_owner: SendStream<Bytes>) -> Answer {
+        let (mut head, body) = response.into_parts();
+        head::returned(&mut head.headers);
+        if !matches!(self.kind, Kind::WebSocket) || head.status != StatusCode::OK {
+            return Answer::Rest(Receiving {
+                head,
+                body,
+                collected: Collected::default(),
+                to_owner,
+            });
+        }
+        let relay = self.relay.take();
+        let tunnel = StreamTunnel::new(to_owner, body, relay, self.ticket.take());
+        Answer::Whole(Forwarded {
+            response: Response::from_parts(head, Bytes::new()),
+            tunnel: Some(Box::new(tunnel)),
+            packets: None,
+        })
+    }
+
+    /// Completes the response. The owner waits to hear what becomes of the packets of a poll.
+    fn complete(&mut self, received: Receiving) -> Forwarded {
+        let Receiving {
+            head,
+            collected,
+            to_owner,
+            ..
+        } = received;
+        let body = collected.finish();
+        let mut packets: Option<Box<dyn Packets>> = None;
+        if matches!(self.kind, Kind::Poll { .. }) {
+            let unconfirmed = Box::new(Unconfirmed {
+                to_owner,
+                _ticket: self.ticket.take(),
+            });
+            match head.status {
+                // Nobody would confirm an empty body.
+                StatusCode::OK if !body.is_empty() => packets = Some(unconfirmed),
+                _ => unconfirmed.confirm(),
+            }
+        }
+        Forwarded {
+            response: Response::from_parts(head, body),
+            tunnel: None,
+            packets,
+        }
     }
 
     /// Returns the answer to a request that did not reach the owner, or whose response did not come.
@@ -167,40 +245,21 @@ impl Forwarding for Exchange {
                         return Poll::Ready(Err(self.refusal(&Failure::TimedOut)));
                     }
                     Poll::Ready(Err(Interruption::Owner(error))) => self.interrupted(&error),
-                    Poll::Ready(Ok(response)) => {
-                        let (mut head, stream) = response.into_parts();
-                        head::returned(&mut head.headers);
-                        if sent.websocket
-                            && head.status == StatusCode::OK
-                            && let Some(to_owner) = sent.stream.take()
-                        {
-                            return Poll::Ready(Ok(Forwarded {
-                                response: Response::from_parts(head, Bytes::new()),
-                                tunnel: Some(Box::new(StreamTunnel::new(
-                                    to_owner,
-                                    stream,
-                                    self.relay.take(),
-                                    self.ticket.take(),
-                                ))),
-                            }));
-                        }
-                        let head = Response::from_parts(head, Bytes::new());
-                        Stage::Receiving(head, stream, Collected::default())
-                    }
+                    Poll::Ready(Ok(response)) => match self.receive(response, sent.to_owner) {
+                        Answer::Whole(forwarded) => return Poll::Ready(Ok(forwarded)),
+                        Answer::Rest(receiving) => Stage::Receiving(receiving),
+                    },
                 },
-                Stage::Receiving(mut response, mut stream, mut collected) => {
-                    match collected.poll(&mut stream, cx) {
+                Stage::Receiving(mut receiving) => {
+                    let Receiving {
+                        body, collected, ..
+                    } = &mut receiving;
+                    match collected.poll(body, cx) {
                         Poll::Pending => {
-                            self.stage = Stage::Receiving(response, stream, collected);
+                            self.stage = Stage::Receiving(receiving);
                             return Poll::Pending;
                         }
-                        Poll::Ready(Ok(())) => {
-                            *response.body_mut() = collected.finish();
-                            return Poll::Ready(Ok(Forwarded {
-                                response,
-                                tunnel: None,
-                            }));
-                        }
+                        Poll::Ready(Ok(())) => return Poll::Ready(Ok(self.complete(receiving))),
                         Poll::Ready(Err(error)) => self.interrupted(&error),
                     }
                 }
@@ -234,6 +293,12 @@ impl Exchange {
     }
 }
 
+/// The response of the owner, or the beginning of it.
+enum Answer {
+    Whole(Forwarded),
+    Rest(Receiving),
+}
+
 enum Interruption {
     /// The body of the client broke off.
     Client,
@@ -249,7 +314,7 @@ impl Sent {
         patience: Duration,
         cx: &mut Context<'_>,
     ) -> Poll<Result<Response<RecvStream>, Interruption>> {
-        match self.poll_upload(body, cx) {
+        match self.upload.poll(&mut self.to_owner, body, cx) {
             Ok(true) => self.limit = None,
             Ok(false) => {}
             Err(BrokenOff) => return Poll::Ready(Err(Interruption::Client)),
@@ -262,17 +327,5 @@ impl Sent {
             .get_or_insert_with(|| Box::pin(tokio::time::sleep(patience)));
         ready!(limit.as_mut().poll(cx));
         Poll::Ready(Err(Interruption::Late))
-    }
-
-    /// Sends as much of the body as there is and the owner takes. Returns whether that was anything.
-    fn poll_upload(
-        &mut self,
-        body: &mut RequestBody<'_>,
-        cx: &mut Context<'_>,
-    ) -> Result<bool, BrokenOff> {
-        match &mut self.stream {
-            Some(stream) => self.upload.poll(stream, body, cx),
-            None => Ok(false),
-        }
     }
 }

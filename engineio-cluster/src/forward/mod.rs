@@ -18,6 +18,7 @@ use http::request::Parts;
 use crate::link::Links;
 use crate::{Member, NodeId, meter};
 
+use exchange::Kind;
 pub(crate) use head::{arrive, remove_hop_by_hop};
 pub(crate) use relays::Relays;
 
@@ -63,33 +64,32 @@ impl Forward for Forwarder {
         peer: Option<SocketAddr>,
         websocket: bool,
     ) -> Box<dyn Forwarding> {
-        let kind = match head.method {
-            _ if websocket => "websocket",
-            http::Method::POST => "post",
-            _ => "poll",
+        // A poll with a body too, which means nothing: a host does not see the end of a connection behind it.
+        let announced = |name| head.headers.contains_key(name);
+        let (kind, label) = match head.method {
+            _ if websocket => (Kind::WebSocket, "websocket"),
+            http::Method::POST => (Kind::Post, "post"),
+            _ => {
+                let has_body = announced(CONTENT_LENGTH) || announced(TRANSFER_ENCODING);
+                (Kind::Poll { has_body }, "poll")
+            }
         };
-        meter::forwarded(kind);
+        meter::forwarded(label);
         let owner = self.owner(sid);
         let span = tracing::debug_span!(
             target: "engineio::cluster",
             "forward",
-            kind,
+            kind = label,
             sid = sid.short(),
             owner = owner.as_ref().map(|owner| owner.id.to_string())
         );
-        // A poll with a body too, which means nothing: a host does not see the end of a connection behind it.
-        let announced = |name| head.headers.contains_key(name);
-        let has_body = !websocket
-            && (head.method == http::Method::POST
-                || announced(CONTENT_LENGTH)
-                || announced(TRANSFER_ENCODING));
         let request = head::depart(head, peer, websocket);
         Box::new(exchange::Exchange::new(
             Arc::clone(&self.links),
             owner,
             websocket.then(|| self.relays.enter(*sid)),
             request,
-            has_body,
+            kind,
             self.patience,
             span,
         ))

@@ -8,6 +8,7 @@ use engineio_tower::forward::RequestBody;
 use h2::SendStream;
 use http_body::Body;
 
+use super::exchange::Kind;
 use crate::link::stream::poll_send;
 
 /// Chunks below this size are put together, up to the second size: a client chooses its chunks, and each one sent costs both
@@ -15,11 +16,16 @@ use crate::link::stream::poll_send;
 const SMALL: usize = 4 * 1024;
 const GATHERED: usize = 16 * 1024;
 
+/// The frames of a body that are discarded at once, before other tasks run.
+const FRAMES: usize = 16;
+
 /// The state of the body.
 pub(super) struct Upload {
     /// The bytes that wait for room.
     chunk: Bytes,
     end: End,
+    /// The body is read and means nothing.
+    is_discarded: bool,
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -38,10 +44,14 @@ enum End {
 pub(super) struct BrokenOff;
 
 impl Upload {
-    pub(super) const fn new(has_body: bool) -> Self {
+    pub(super) const fn new(kind: Kind) -> Self {
         Self {
             chunk: Bytes::new(),
-            end: if has_body { End::Open } else { End::Done },
+            end: match kind {
+                Kind::Post | Kind::Poll { has_body: true } => End::Open,
+                Kind::Poll { .. } | Kind::WebSocket => End::Done,
+            },
+            is_discarded: matches!(kind, Kind::Poll { .. }),
         }
     }
 
@@ -52,6 +62,9 @@ impl Upload {
         body: &mut RequestBody<'_>,
         cx: &mut Context<'_>,
     ) -> Result<bool, BrokenOff> {
+        if self.is_discarded {
+            return self.discard(body, cx).map(|()| false);
+        }
         let mut sent = false;
         loop {
             if !self.chunk.is_empty() {
@@ -84,6 +97,27 @@ impl Upload {
                 return Ok(sent);
             }
         }
+    }
+
+    /// Reads what has arrived of the body.
+    fn discard(
+        &mut self,
+        body: &mut RequestBody<'_>,
+        cx: &mut Context<'_>,
+    ) -> Result<(), BrokenOff> {
+        for _ in 0..FRAMES {
+            if self.end != End::Open {
+                return Ok(());
+            }
+            match Pin::new(&mut *body).poll_frame(cx) {
+                Poll::Pending => return Ok(()),
+                Poll::Ready(None) => self.end = End::Done,
+                Poll::Ready(Some(Err(_))) => return Err(BrokenOff),
+                Poll::Ready(Some(Ok(_))) => {}
+            }
+        }
+        cx.waker().wake_by_ref();
+        Ok(())
     }
 
     /// Takes the available part of the body. A large chunk is not copied.

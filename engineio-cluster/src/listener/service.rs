@@ -1,18 +1,14 @@
 //! The answer to one request of another node.
 
 use std::future::poll_fn;
-use std::pin::pin;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use engineio_tower::{Driver, EngineIoService, HostUpgrade};
+use engineio_tower::{Delivery, Driver, HostUpgrade};
+use h2::RecvStream;
 use h2::ext::Protocol;
 use h2::server::SendResponse;
-use h2::{Reason, RecvStream};
-use http::{Method, Request, Response};
-use http_body::Body;
-use http_body_util::{Either, Full};
-use tower_service::Service;
+use http::{Method, Request, Response, StatusCode};
 use tracing::Instrument;
 
 use super::websocket::StreamIo;
@@ -30,14 +26,17 @@ pub(super) async fn answer(
     let (mut head, stream) = request.into_parts();
     let protocol = head.extensions.remove::<Protocol>();
     let is_websocket = protocol.is_some_and(|protocol| protocol.as_str() == "websocket");
-    let (body, stream) = if head.method == Method::CONNECT && is_websocket {
+    let mut stream = Some(stream);
+    let mut body = RequestBody::empty();
+    if head.method == Method::CONNECT && is_websocket {
         let protocol = hyper::ext::Protocol::from_static("websocket");
         head.extensions.insert(protocol);
         head.extensions.insert(HostUpgrade);
-        (RequestBody::empty(), Some(stream))
-    } else {
-        (RequestBody::new(stream, &head.headers), None)
-    };
+    } else if head.method == Method::POST
+        && let Some(stream) = stream.take()
+    {
+        body = RequestBody::new(stream, &head.headers);
+    }
     let request = Request::from_parts(head, body);
     let answer = tokio::select! {
         biased;
@@ -50,59 +49,62 @@ pub(super) async fn answer(
     }
 }
 
-type Answer = Response<Either<engineio_tower::ResponseBody<Full<Bytes>>, Full<Bytes>>>;
-
-async fn serve(node: &Node, mut request: Request<RequestBody>) -> Answer {
-    if arrive(&mut request) {
-        let Ok(answer) = EngineIoService::new(node.server.clone())
-            .call(request)
-            .await;
-        return answer.map(Either::Left);
+async fn serve(node: &Node, mut request: Request<RequestBody>) -> Response<Bytes> {
+    let is_forwarded = arrive(&mut request);
+    if is_forwarded && node.server.claims(request.uri().path()) {
+        return node.server.respond(request).await;
     }
-    let span =
-        tracing::debug_span!(target: "engineio::cluster", "operation", method = %request.method());
-    let (status, body) = operations::answer(node, request).instrument(span).await;
-    let mut answer = Response::new(Either::Right(Full::new(body)));
+    let (status, body) = if is_forwarded {
+        // The nodes have been given different paths.
+        (StatusCode::NOT_FOUND, Bytes::from_static(b"Not Found"))
+    } else {
+        let span = tracing::debug_span!(target: "engineio::cluster", "operation", method = %request.method());
+        operations::answer(node, request).instrument(span).await
+    };
+    let mut answer = Response::new(body);
     *answer.status_mut() = status;
     answer
 }
 
 /// Sends an answer, and runs the WebSocket if it accepts one on this stream.
 async fn send(
-    mut answer: Answer,
+    mut answer: Response<Bytes>,
     stream: Option<RecvStream>,
     mut respond: SendResponse<Bytes>,
 ) -> Result<(), h2::Error> {
     let driver = Driver::take(&mut answer);
-    let (mut head, body) = answer.into_parts();
+    let delivery = Delivery::take(&mut answer);
+    let (mut head, mut body) = answer.into_parts();
     remove_hop_by_hop(&mut head.headers);
     let head = Response::from_parts(head, ());
-    if let (Some(driver), Some(from_node)) = (driver, stream) {
-        let to_node = respond.send_response(head, false)?;
-        // A task of its own, which is as small as a WebSocket can be.
-        tokio::spawn(driver.run(StreamIo::new(to_node, from_node)));
-        return Ok(());
-    }
-    let mut body = pin!(body);
-    let mut last = body.is_end_stream();
-    let mut stream = respond.send_response(head, last)?;
-    while !last {
-        let frame = poll_fn(|cx| body.as_mut().poll_frame(cx)).await;
-        let mut chunk = match frame {
-            Some(Ok(frame)) => frame.into_data().unwrap_or_default(),
-            Some(Err(_)) => {
-                stream.send_reset(Reason::INTERNAL_ERROR);
-                return Ok(());
-            }
-            None => break,
-        };
-        last = body.is_end_stream() && !chunk.is_empty();
-        if !poll_fn(|cx| poll_send(&mut stream, &mut chunk, last, cx)).await {
+    let from_node = match (driver, stream) {
+        (Some(driver), Some(from_node)) => {
+            let to_node = respond.send_response(head, false)?;
+            // A task of its own, which is as small as a WebSocket can be.
+            tokio::spawn(driver.run(StreamIo::new(to_node, from_node)));
             return Ok(());
         }
+        (_, from_node) => from_node,
+    };
+    let mut to_node = respond.send_response(head, body.is_empty())?;
+    let sent = poll_fn(|cx| poll_send(&mut to_node, &mut body, true, cx)).await;
+    if sent
+        && let Some(from_node) = from_node
+        && is_ended(from_node).await
+    {
+        delivery.confirm();
     }
-    match last {
-        true => Ok(()),
-        false => stream.send_data(Bytes::new(), true),
+    Ok(())
+}
+
+/// Waits until the other node ends its half of the stream of a poll: its host has begun to write the packets. Returns `false`
+/// if it resets the stream instead, or is gone.
+async fn is_ended(mut from_node: RecvStream) -> bool {
+    while let Some(data) = from_node.data().await {
+        let Ok(data) = data else {
+            return false;
+        };
+        let _ = from_node.flow_control().release_capacity(data.len());
     }
+    true
 }

@@ -1,11 +1,14 @@
 //! The end of a session whose packets were dropped with the response that carried them.
 
-use std::sync::Arc;
+use std::fmt;
+use std::sync::{Arc, PoisonError};
 
 use engineio_core::DisconnectReason;
 use http::Response;
 
+use crate::forward::Packets;
 use crate::session::{Session, now};
+use crate::sync::Mutex;
 
 /// The packets of one response on their way to the client, for hosts that do not use [`ResponseBody`](crate::ResponseBody).
 ///
@@ -30,39 +33,93 @@ use crate::session::{Session, now};
 /// ```
 #[derive(Debug, Default)]
 #[must_use = "the session ends if it is dropped"]
-pub struct Delivery(Option<Arc<Session>>);
+pub struct Delivery(Option<Owner>);
 
-/// The place in a response's extensions. A host that does not take it is trusted to send what it is given.
-#[derive(Clone, Debug)]
-struct Slot(Arc<Session>);
+/// Who must hear of packets that are lost.
+enum Owner {
+    /// The session, which is one of this process.
+    Here(Arc<Session>),
+    /// The process that owns the session.
+    Elsewhere(Box<dyn Packets>),
+}
+
+impl fmt::Debug for Owner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Here(session) => f.debug_tuple("Here").field(session).finish(),
+            Self::Elsewhere(_) => f.write_str("Elsewhere"),
+        }
+    }
+}
+
+/// The place in a response's extensions, whose values must be `Clone`. A host that does not take it is trusted to send what
+/// it is given.
+#[derive(Clone)]
+enum Slot {
+    Here(Arc<Session>),
+    Elsewhere(Arc<Trusted>),
+}
+
+/// Packets that count as delivered unless they are taken.
+struct Trusted(Mutex<Option<Box<dyn Packets>>>);
+
+impl Trusted {
+    fn take(&self) -> Option<Box<dyn Packets>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+impl Drop for Trusted {
+    fn drop(&mut self) {
+        if let Some(packets) = self.take() {
+            packets.confirm();
+        }
+    }
+}
 
 impl Delivery {
-    pub(crate) const fn new(session: Option<Arc<Session>>) -> Self {
-        Self(session)
+    pub(crate) fn new(session: Option<Arc<Session>>) -> Self {
+        Self(session.map(Owner::Here))
+    }
+
+    /// The delivery of a response of another process, if it has packets.
+    pub(crate) fn forwarded(packets: Option<Box<dyn Packets>>) -> Self {
+        Self(packets.map(Owner::Elsewhere))
     }
 
     pub(crate) fn put<B>(mut self, response: &mut Response<B>) {
-        if let Some(session) = self.0.take() {
-            response.extensions_mut().insert(Slot(session));
-        }
+        let slot = match self.0.take() {
+            Some(Owner::Here(session)) => Slot::Here(session),
+            Some(Owner::Elsewhere(packets)) => {
+                Slot::Elsewhere(Arc::new(Trusted(Mutex::new(Some(packets)))))
+            }
+            None => return,
+        };
+        response.extensions_mut().insert(slot);
     }
 
     /// Takes the delivery out of a response of [`Server::respond`](crate::Server::respond). If the response carries no packets,
     /// nothing depends on it.
     pub fn take<B>(response: &mut Response<B>) -> Self {
-        let slot = response.extensions_mut().remove::<Slot>();
-        Self(slot.map(|Slot(session)| session))
+        let owner = match response.extensions_mut().remove() {
+            Some(Slot::Here(session)) => Some(Owner::Here(session)),
+            Some(Slot::Elsewhere(trusted)) => trusted.take().map(Owner::Elsewhere),
+            None => None,
+        };
+        Self(owner)
     }
 
     /// States that the host has begun to write the body.
     pub fn confirm(mut self) {
-        self.0 = None;
+        if let Some(Owner::Elsewhere(packets)) = self.0.take() {
+            packets.confirm();
+        }
     }
 }
 
 impl Drop for Delivery {
     fn drop(&mut self) {
-        if let Some(session) = self.0.take() {
+        if let Some(Owner::Here(session)) = self.0.take() {
             session.update(|session| session.abort(now(), DisconnectReason::TransportError));
         }
     }

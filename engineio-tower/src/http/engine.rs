@@ -13,7 +13,7 @@ use http::request::Parts;
 use http_body::Body;
 use pin_project_lite::pin_project;
 
-use crate::forward::{Arrived, BorrowedBody, Forwarded, Forwarding};
+use crate::forward::{Arrived, BorrowedBody, Forwarding};
 use crate::http::connect::ConnectFuture;
 use crate::http::delivery::Delivery;
 use crate::http::over::Over;
@@ -131,9 +131,9 @@ where
                 } => {
                     let mut body = BorrowedBody::new(body);
                     let forwarded = ready!(forwarding.poll_response(&mut body, cx));
-                    match forwarded.map(|forwarded| accept(forwarded, handshake.take())) {
+                    match forwarded.map(|forwarded| forwarded.accept(handshake.take())) {
                         // The owner has written all of it.
-                        Ok(response) => return Poll::Ready((response, Delivery::default())),
+                        Ok(answered) => return Poll::Ready(answered),
                         Err(_) if body.is_too_large => Refusal::PayloadTooLarge.into(),
                         Err(refusal) => refusal.into(),
                     }
@@ -417,15 +417,6 @@ impl ServerInner {
             return Err(Refusal::BadRequest);
         }
         Ok(session)
-    }
-}
-
-/// Completes the response of the process that owns the session: a WebSocket is accepted here, where the client is
-/// connected.
-fn accept(forwarded: Forwarded, handshake: Option<Box<upgrade::Handshake>>) -> EngineResponse {
-    match (forwarded.tunnel, handshake) {
-        (Some(tunnel), Some(handshake)) => handshake.relay(forwarded.response, tunnel),
-        _ => forwarded.response,
     }
 }
 
