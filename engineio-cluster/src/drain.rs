@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use engineio_tower::{Sid, Socket};
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use crate::Cluster;
 use crate::operations::Caller;
@@ -80,7 +80,8 @@ impl Cluster {
     ///
     /// A client that reconnects must reach another node, so take this one out of the load balancer's rotation while
     /// [`status`](Self::status) says that it drains. WebSockets that reach this node but belong to sessions of other
-    /// nodes are closed gracefully by those nodes. Requests are served and forwarded until the end.
+    /// nodes are closed gracefully by those nodes, and no more are accepted once new clients are refused. Other requests
+    /// are served and forwarded until the end.
     ///
     /// Call it before the host's own shutdown, or as its signal, as [`Server::shutdown`](engineio_tower::Server::shutdown).
     ///
@@ -95,7 +96,7 @@ impl Cluster {
         sleep(pace.announce).await;
         node.server.refuse_clients();
         let own = node.server.sockets().into_iter().map(Leaving::Own);
-        let entering = node.relays.sids().into_iter().map(Leaving::Entering);
+        let entering = node.relays.close().into_iter().map(Leaving::Entering);
         let leaving: Vec<_> = own.chain(entering).collect();
         let (begin, count) = (Instant::now(), leaving.len() as u32);
         for (number, client) in (0..).zip(leaving) {
@@ -105,7 +106,9 @@ impl Cluster {
                 Leaving::Entering(sid) => self.close_elsewhere(sid),
             }
         }
-        node.server.shutdown(pace.grace).await;
+        // Else the host might stop before the owners have closed what enters here.
+        let all_closed = timeout(pace.grace, node.relays.all_gone());
+        let _ = tokio::join!(node.server.shutdown(pace.grace), all_closed);
         self.listener_ended().await;
         self.leave().await;
     }

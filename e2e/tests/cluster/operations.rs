@@ -3,10 +3,12 @@
 use std::time::Duration;
 
 use engineio_cluster::{Cluster, ClusterSendError, Drain, Peers};
+use engineio_e2e::frame::{self, Frame};
+use engineio_e2e::puppet::Puppet;
 use engineio_e2e::within;
 use engineio_tower::{DisconnectReason, Message, Sid};
 
-use crate::support::{SECRET, WEBSOCKET, nodes, sid, upgrade_target};
+use crate::support::{Node, SECRET, WEBSOCKET, nodes, sid, upgrade_target};
 
 /// The session id in the target of a request.
 fn sid_of(target: &str) -> Sid {
@@ -156,4 +158,57 @@ async fn a_node_that_drains_refuses_new_clients_and_closes_what_enters_it() {
     assert_eq!(b.events.disconnected().await, DisconnectReason::Server);
     assert_eq!(entering.hear().await, "1");
     assert_eq!(a.events.disconnected().await, DisconnectReason::Server);
+}
+
+/// A WebSocket at one node of a session of another.
+async fn entering(entry: &Node, target: &str) -> Puppet {
+    let mut socket = entry.connect().await;
+    socket.upgrade(&upgrade_target(target)).await;
+    socket.say("2probe").await;
+    assert_eq!(socket.hear().await, "3probe");
+    socket.say("5").await;
+    socket.say("4there").await;
+    assert_eq!(socket.hear().await, "4there");
+    socket
+}
+
+#[tokio::test]
+async fn a_node_has_not_drained_before_the_owners_have_closed_what_enters_it() {
+    let [mut a, b] = nodes().await;
+    let target = a.poller().await;
+    let mut socket = entering(&b, &target).await;
+    let client = tokio::spawn(async move {
+        assert_eq!(socket.hear().await, "1");
+        assert!(matches!(socket.frame().await, Some(Frame::Close(_))));
+        socket.try_write(frame::close(1000)).await;
+        socket.ended().await;
+    });
+    let pace = Drain::new().announce(Duration::ZERO).spread(Duration::ZERO);
+    within("the drain", b.cluster.drain(pace)).await;
+    // The process may end now.
+    assert!(a.server.is_empty());
+    client.await.unwrap();
+}
+
+#[tokio::test]
+async fn a_session_that_would_upgrade_at_a_node_that_drains_goes_on_by_polling() {
+    let [mut a, b] = nodes().await;
+    let target = a.poller().await;
+    // Its WebSocket does not end until the grace is over.
+    let _silent = entering(&b, &a.poller().await).await;
+    let pace = Drain::new().announce(Duration::ZERO).spread(Duration::ZERO);
+    let draining = {
+        let cluster = b.cluster.clone();
+        tokio::spawn(async move { cluster.drain(pace).await })
+    };
+    let polling = WEBSOCKET.replace("websocket", "polling");
+    let refusing = async { while b.connect().await.get(&polling).await.status == 200 {} };
+    within("the refusal of new clients", refusing).await;
+    let mut late = b.connect().await;
+    let handshake = late.handshake(&upgrade_target(&target));
+    late.write(handshake).await;
+    assert_eq!(late.response().await.status, 503);
+    assert_eq!(b.connect().await.post(&target, "4on").await.status, 200);
+    assert_eq!(b.connect().await.get(&target).await.text(), "4on");
+    draining.abort();
 }

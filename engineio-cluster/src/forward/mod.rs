@@ -8,10 +8,11 @@ mod upload;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
-use engineio_tower::Sid;
-use engineio_tower::forward::{Forward, Forwarding};
+use engineio_tower::forward::{Forward, Forwarded, Forwarding, RequestBody};
+use engineio_tower::{Refusal, Sid};
 use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::request::Parts;
 
@@ -83,15 +84,36 @@ impl Forward for Forwarder {
             sid = sid.short(),
             owner = owner.as_ref().map(|owner| owner.id.to_string())
         );
+        let relay = match websocket {
+            true => self.relays.enter(*sid),
+            false => None,
+        };
+        if websocket && relay.is_none() {
+            // The session goes on by polling, and its client may upgrade at another node.
+            return Box::new(Refused(Refusal::Unavailable));
+        }
         let request = head::depart(head, peer, websocket);
         Box::new(exchange::Exchange::new(
             Arc::clone(&self.links),
             owner,
-            websocket.then(|| self.relays.enter(*sid)),
+            relay,
             request,
             kind,
             self.patience,
             span,
         ))
+    }
+}
+
+/// A request that is not forwarded.
+struct Refused(Refusal);
+
+impl Forwarding for Refused {
+    fn poll_response(
+        &mut self,
+        _: &mut RequestBody<'_>,
+        _: &mut Context<'_>,
+    ) -> Poll<Result<Forwarded, Refusal>> {
+        Poll::Ready(Err(self.0))
     }
 }

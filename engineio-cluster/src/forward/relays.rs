@@ -4,17 +4,22 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use engineio_tower::Sid;
+use tokio::sync::Notify;
 
 /// The sessions of these WebSockets, which must be closed when the node leaves.
 #[derive(Debug, Default)]
 pub(crate) struct Relays {
     table: Mutex<Table>,
+    /// Told whenever there are none.
+    none: Notify,
 }
 
 #[derive(Debug, Default)]
 struct Table {
     next: u64,
     sids: HashMap<u64, Sid>,
+    /// The node is leaving.
+    closed: bool,
 }
 
 /// One such WebSocket, counted until this is dropped.
@@ -28,25 +33,46 @@ impl Relays {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn enter(self: &Arc<Self>, sid: Sid) -> Relay {
+    /// Counts a WebSocket, unless the node is leaving.
+    pub(super) fn enter(self: &Arc<Self>, sid: Sid) -> Option<Relay> {
         let mut table = self.lock();
+        if table.closed {
+            return None;
+        }
         let number = table.next;
         table.next += 1;
         table.sids.insert(number, sid);
-        Relay {
+        Some(Relay {
             relays: Arc::clone(self),
             number,
-        }
+        })
     }
 
-    /// Returns the sessions of these WebSockets.
-    pub(crate) fn sids(&self) -> Vec<Sid> {
-        self.lock().sids.values().copied().collect()
+    /// Lets no further WebSocket enter. Returns the sessions of those that have.
+    pub(crate) fn close(&self) -> Vec<Sid> {
+        let mut table = self.lock();
+        table.closed = true;
+        table.sids.values().copied().collect()
+    }
+
+    /// Waits until there are none.
+    pub(crate) async fn all_gone(&self) {
+        loop {
+            let none = self.none.notified();
+            if self.lock().sids.is_empty() {
+                return;
+            }
+            none.await;
+        }
     }
 }
 
 impl Drop for Relay {
     fn drop(&mut self) {
-        self.relays.lock().sids.remove(&self.number);
+        let mut table = self.relays.lock();
+        table.sids.remove(&self.number);
+        if table.sids.is_empty() {
+            self.relays.none.notify_waiters();
+        }
     }
 }
