@@ -206,9 +206,20 @@ impl Site {
     }
 
     /// Shuts the hosts down in their own way, one after the other.
-    pub async fn stop(self) {
-        for host in self.hosts {
+    pub async fn stop(mut self) {
+        for host in std::mem::take(&mut self.hosts) {
             host.stop().await;
+        }
+    }
+}
+
+impl Drop for Site {
+    fn drop(&mut self) {
+        let Entries {
+            seed, addresses, ..
+        } = &*self.entries;
+        if addresses.len() > 1 && std::thread::panicking() {
+            println!("{SEED}={seed} repeats the nodes at which requests enter");
         }
     }
 }
@@ -228,9 +239,6 @@ impl Entries {
             || RandomState::new().hash_one(0) as usize,
             |text| text.parse().expect("a number"),
         );
-        if addresses.len() > 1 {
-            println!("{SEED}={seed} repeats the nodes at which requests enter");
-        }
         Self {
             seed,
             addresses,

@@ -33,7 +33,7 @@ usage: cargo xtask check
            every host under mixed load for 15 s, counting every message; or one host, or longer
        cargo xtask cluster [--part bounded|whole|conversations] [--minutes N] [--seconds N]
            clusters of processes over NATS and Redis, with faults, and a soak test of 15 s over each, or longer;
-           third-party clients through nginx and HAProxy without stickiness
+           the attacks that take long, on clusters; third-party clients through nginx and HAProxy without stickiness
        cargo xtask tidy
            the rules of this workspace that no compiler checks
        cargo xtask lints

@@ -10,11 +10,12 @@ use tokio::time::MissedTickBehavior;
 
 use crate::machine::Machine;
 
-/// The interval between messages of a bystander.
-const PACE: Duration = Duration::from_millis(5);
+/// The interval between messages of a bystander for which nobody waits.
+const PACE: Duration = Duration::from_millis(20);
 
-/// The time limit for a round trip of a bystander, whatever happens to the server meanwhile.
-const ROUND_TRIP: Duration = Duration::from_millis(500);
+/// The time limit for a round trip of a bystander, whatever happens to the server meanwhile. With the pace, it shows each
+/// pause of half a second, whenever that begins.
+const ROUND_TRIP: Duration = Duration::from_millis(480);
 
 /// The record of a bystander so far.
 #[derive(Clone, Copy, Debug, Default)]
@@ -31,7 +32,17 @@ pub(crate) struct Progress {
 pub(crate) struct Bystander {
     task: JoinHandle<()>,
     progress: watch::Receiver<Progress>,
-    leave: watch::Sender<bool>,
+    demand: watch::Sender<Demand>,
+}
+
+/// What an attack wants of a bystander.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Demand {
+    /// Messages at its own pace, which leaves the processors to the attack.
+    Pace,
+    /// Messages without a pause: the attack waits for its progress.
+    Hurry,
+    Leave,
 }
 
 impl Bystander {
@@ -52,18 +63,20 @@ impl Bystander {
 
     fn start(line: impl Line) -> Self {
         let (tell, progress) = watch::channel(Progress::default());
-        let (leave, leaving) = watch::channel(false);
+        let (demand, demanded) = watch::channel(Demand::Pace);
         Self {
-            task: tokio::spawn(stand_by(line, tell, leaving)),
+            task: tokio::spawn(stand_by(line, tell, demanded)),
             progress,
-            leave,
+            demand,
         }
     }
 
     /// Waits until it has come so far.
     pub(crate) async fn reach(&mut self, reached: impl FnMut(&Progress) -> bool) -> Progress {
-        let progress = within("a bystander", self.progress.wait_for(reached));
-        match progress.await {
+        self.demand.send_replace(Demand::Hurry);
+        let progress = within("a bystander", self.progress.wait_for(reached)).await;
+        self.demand.send_replace(Demand::Pace);
+        match progress {
             Ok(progress) => *progress,
             Err(_) => {
                 let ended = (&mut self.task).await;
@@ -80,7 +93,7 @@ impl Bystander {
 
     /// It says goodbye. None of its round trips took long.
     pub(crate) async fn leave(self, machine: &Machine) -> Progress {
-        self.leave.send_replace(true);
+        self.demand.send_replace(Demand::Leave);
         within("a bystander's end", self.task).await.unwrap();
         let progress = *self.progress.borrow();
         let limit = ROUND_TRIP + machine.allowance();
@@ -98,13 +111,20 @@ trait Line: Send + 'static {
 async fn stand_by(
     mut line: impl Line,
     tell: watch::Sender<Progress>,
-    leaving: watch::Receiver<bool>,
+    mut demanded: watch::Receiver<Demand>,
 ) {
     let mut progress = Progress::default();
     let mut pace = tokio::time::interval(PACE);
     pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    while !*leaving.borrow() {
-        pace.tick().await;
+    loop {
+        let hurried = demanded.wait_for(|demand| *demand != Demand::Pace);
+        tokio::select! {
+            _ = hurried => {}
+            _ = pace.tick() => {}
+        }
+        if *demanded.borrow() == Demand::Leave {
+            break;
+        }
         let message = format!("4{} I mind my own business", progress.rounds);
         let begun = Instant::now();
         line.send(&message).await;

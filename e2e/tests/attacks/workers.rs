@@ -28,8 +28,7 @@ async fn ask(host: std::net::SocketAddr, method: &str, target: &str, body: &str)
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn sessions_outlive_the_workers_of_actix() {
+pub(crate) async fn sessions_outlive_the_workers_of_actix() {
     let (server, mut events) =
         app::echo(|builder| builder.ping_interval(BEAT).ping_timeout(BEAT * 8));
     let host = ActixConfigure::start(server.clone()).await.address;

@@ -14,7 +14,7 @@ use anyhow::{Result, bail};
 use crate::interop::peers;
 use crate::process::{self, BUILD_LIMIT, Reach, SUITE_LIMIT};
 use crate::programs::Build;
-use crate::step::step;
+use crate::step::{cargo_step, step};
 use crate::workspace::{Workspace, cargo};
 
 /// The brokers: program and package of Debian.
@@ -22,6 +22,10 @@ pub(crate) const BROKERS: [&str; 2] = ["nats-server", "redis-server"];
 
 /// The arguments of cargo that run the tests. All features are those of the workspace, so that little is built anew.
 pub(crate) const TESTS: &str = "test --workspace --locked --features engineio-cluster/nats,engineio-cluster/redis-tls --test brokers";
+
+/// The arguments of cargo that run the attacks on clusters that take long, which `cargo test` leaves out. Three nodes in one
+/// process keep the processors busy, and the heartbeats are short.
+const ATTACKS: &str = "test --workspace --locked --test attacks -- --test-threads=2 on_clusters::";
 
 /// The default time of the soak over each broker.
 pub(crate) const SECONDS: u64 = 15;
@@ -55,8 +59,13 @@ const CONVERSATION_SECONDS: u64 = 8;
 pub(crate) fn run(workspace: &Workspace, extent: Extent) -> Result<()> {
     let seconds = match extent {
         Extent::Conversations { seconds } => seconds,
-        Extent::Bounded | Extent::Whole { .. } => {
+        Extent::Bounded => {
             faults(workspace, extent)?;
+            CONVERSATION_SECONDS
+        }
+        Extent::Whole { .. } => {
+            faults(workspace, extent)?;
+            cargo_step(workspace, ATTACKS)?;
             CONVERSATION_SECONDS
         }
     };
