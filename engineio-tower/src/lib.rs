@@ -187,6 +187,7 @@ pub use engineio_core::{
 #[cfg(feature = "server")]
 pub use hosting::blocking;
 pub use hosting::host_body::HostBody;
+pub use hosting::host_request::{HostRequest, HostResponse};
 #[cfg(feature = "server")]
 pub use hosting::serve::{Serve, serve};
 #[cfg(feature = "static-files")]

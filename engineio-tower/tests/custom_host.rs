@@ -7,7 +7,8 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use engineio_tower::{
-    Driver, EngineIoLayer, EngineIoService, Message, ResponseBody, Server, Socket,
+    DisconnectReason, Driver, EngineIoLayer, EngineIoService, HostRequest, HostResponse, Message,
+    ResponseBody, Scheme, Server, Socket,
 };
 use http::{Request, Response, StatusCode};
 use http_body::{Body, Frame};
@@ -197,6 +198,108 @@ async fn a_driver_runs_over_a_stream_that_is_not_send() {
         client.close(None).await.unwrap();
     };
     tokio::join!(run, talk);
+}
+
+/// The answer to a request of a host with types of its own.
+async fn respond(server: &Server, method: &str, query: &str, body: &[u8]) -> HostResponse {
+    let uri = format!("/engine.io/?{query}");
+    let headers = [("content-length", body.len().to_string())];
+    let peer = Some(([10, 0, 0, 1], 5_000).into());
+    let request = HostRequest::new(method, uri, headers, peer);
+    request.respond(server, body).await
+}
+
+#[tokio::test]
+async fn a_host_with_types_of_its_own_passes_the_parts_of_a_request() {
+    let server = echo();
+    let opened = respond(&server, "GET", support::HANDSHAKE, b"").await;
+    assert_eq!(opened.status, 200);
+    assert!(opened.driver.is_none());
+    let kind = ("content-type".into(), "text/plain; charset=UTF-8".into());
+    assert!(opened.headers.contains(&kind), "{:?}", opened.headers);
+    let socket = server.sockets().remove(0);
+    assert_eq!(socket.peer_addr(), Some(([10, 0, 0, 1], 5_000).into()));
+    let query = format!("{}&sid={}", support::HANDSHAKE, socket.sid());
+    // Longer than what is read at a time.
+    let message = [b"4".as_slice(), &[b'x'; 100_000]].concat();
+    let posted = respond(&server, "POST", &query, &message).await;
+    assert_eq!((posted.status, &*posted.body), (200, b"ok".as_slice()));
+    let polled = respond(&server, "GET", &query, b"").await;
+    assert_eq!(polled.body, message);
+    let refused = respond(&server, "DELETE", &query, b"").await;
+    assert_eq!(refused.status, 405);
+}
+
+#[tokio::test]
+async fn a_request_that_is_none_is_answered_with_400() {
+    let server = echo();
+    let uri = "/engine.io/?EIO=4&transport=polling";
+    for (method, uri, name) in [("G T", uri, "a"), ("GET", "/ /", "a"), ("GET", uri, "a b")] {
+        let request = HostRequest::new(method, uri, [(name, "value")], None);
+        let response = request.respond(&server, tokio::io::empty()).await;
+        assert_eq!(response.status, 400, "{method} {uri} {name}");
+        assert!(response.body.starts_with(b"{\"code\":3"), "{response:?}");
+    }
+}
+
+#[tokio::test]
+async fn the_server_limits_the_body_that_a_host_passes_unlimited() {
+    /// A reader that never ends.
+    struct Endless;
+    impl tokio::io::AsyncRead for Endless {
+        fn poll_read(
+            self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            buf: &mut tokio::io::ReadBuf<'_>,
+        ) -> Poll<std::io::Result<()>> {
+            buf.put_slice(&vec![b'4'; buf.remaining()]);
+            Poll::Ready(Ok(()))
+        }
+    }
+    let server = echo();
+    let (sid, _) = support::open(&server).await;
+    let uri = format!("/engine.io/?EIO=4&transport=polling&sid={sid}");
+    let request = HostRequest::new("POST", uri, [("a", "b")], None);
+    let response = request.respond(&server, Endless).await;
+    assert_eq!(response.status, 413);
+}
+
+#[tokio::test]
+async fn the_host_is_told_of_a_websocket_and_gives_its_bytes() {
+    let server = echo();
+    let request = support::websocket_request(support::WEBSOCKET);
+    let (uri, headers) = (request.uri(), request.headers());
+    let request = HostRequest::new(request.method(), uri, headers, None).extension(Scheme::Https);
+    let response = request.respond(&server, tokio::io::empty()).await;
+    assert_eq!(response.status, 101);
+    let (ours, theirs) = tokio::io::duplex(4096);
+    let upgrade = async { Ok::<_, std::io::Error>(theirs) };
+    response.driver.unwrap().spawn(upgrade);
+    let role = tokio_tungstenite::tungstenite::protocol::Role::Client;
+    let mut client = tokio_tungstenite::WebSocketStream::from_raw_socket(ours, role, None).await;
+    assert!(support::receive_text(&mut client).await.starts_with("0{"));
+    support::send(&mut client, "4hello").await;
+    assert_eq!(support::receive_text(&mut client).await, "4hello");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_websocket_whose_bytes_do_not_come_ends() {
+    for (never, limit) in [(false, 0), (true, 30)] {
+        let (server, mut leaving) = support::watched(Server::builder());
+        let service = EngineIoService::new(server.clone());
+        let request = support::websocket_request(support::WEBSOCKET);
+        let mut response = service.oneshot(request).await.unwrap();
+        let begun = tokio::time::Instant::now();
+        Driver::take(&mut response).unwrap().spawn(async move {
+            if never {
+                std::future::pending::<()>().await;
+            }
+            Err::<tokio::io::DuplexStream, _>("the client is gone")
+        });
+        let reason = leaving.recv().await;
+        assert_eq!(reason, Some(DisconnectReason::TransportClose));
+        assert_eq!(begun.elapsed().as_secs(), limit);
+    }
 }
 
 /// A body that cannot be read to its end.

@@ -108,9 +108,9 @@ where
         query => format!("{path}?{query}").parse(),
     };
     let body = HostBody::new(Box::pin(stream), &headers);
-    let mut request = Request::new(DiscardUnread::new(body, &headers));
+    let mut request = Request::new(body);
     *request.method_mut() = method;
     *request.uri_mut() = uri.ok()?;
     *request.headers_mut() = headers;
-    Some(request)
+    Some(DiscardUnread::wrap(request))
 }

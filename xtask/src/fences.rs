@@ -19,7 +19,9 @@ impl<'a> Fence<'a> {
 
     /// Returns whether it is a complete Rust program.
     pub(crate) fn is_program(&self) -> bool {
-        self.language() == "rust" && self.text.contains("fn main()")
+        // Rocket has an attribute that writes `main`.
+        let has_main = self.text.contains("fn main()") || self.text.contains("#[rocket::launch]");
+        self.language() == "rust" && has_main
     }
 }
 

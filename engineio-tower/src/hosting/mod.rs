@@ -7,6 +7,7 @@ mod connection;
 #[cfg(feature = "server")]
 pub(crate) mod heads;
 pub(crate) mod host_body;
+pub(crate) mod host_request;
 #[cfg(feature = "server")]
 pub(crate) mod serve;
 #[cfg(feature = "static-files")]

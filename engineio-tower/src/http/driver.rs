@@ -10,6 +10,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::forward::Tunnel;
 use crate::http::io::HyperIo;
+use crate::http::upgrade::handed_over;
 use crate::session::direct::TryWrite;
 #[cfg(engineio_shuttle)]
 use crate::session::direct::TryWriteFn;
@@ -19,8 +20,8 @@ use crate::sync::Mutex;
 /// Runs the WebSocket of one client over the bytes that follow the handshake.
 ///
 /// On hyper the service runs it by itself. A host without hyper marks its request with
-/// [`HostUpgrade`](crate::HostUpgrade), takes the driver out of the response and runs it where it likes; the stream
-/// need not be `Send`. Dropping it ends the WebSocket.
+/// [`HostUpgrade`](crate::HostUpgrade), takes the driver out of the response, and [runs](Self::run) it where it likes or
+/// [spawns](Self::spawn) it. Dropping it ends the WebSocket.
 ///
 /// # Examples
 ///
@@ -114,7 +115,27 @@ impl Driver {
         self.run_over(io, Some(Arc::new(try_write)))
     }
 
-    /// Runs the WebSocket until it is closed.
+    /// Spawns a task that waits for the stream and runs the WebSocket over it.
+    ///
+    /// For hosts that hand over a connection by a future, once they have written the response. If it fails, or takes
+    /// longer than 30 s, the WebSocket ends.
+    ///
+    /// # Panics
+    ///
+    /// Panics outside a tokio runtime.
+    pub fn spawn<IO, E>(self, upgrade: impl Future<Output = Result<IO, E>> + Send + 'static)
+    where
+        IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        E: fmt::Display,
+    {
+        tokio::spawn(async move {
+            if let Some(io) = handed_over(upgrade).await {
+                self.run(io).await;
+            }
+        });
+    }
+
+    /// Runs the WebSocket until it is closed. The stream need not be `Send`.
     ///
     /// # Cancel safety
     ///

@@ -249,7 +249,8 @@ fn response(status: StatusCode, content_type: HeaderValue, body: Bytes) -> Engin
     response
 }
 
-fn refused(refusal: Refusal) -> EngineResponse {
+/// Returns the response by which the protocol refuses a request, and counts it.
+pub(crate) fn refused(refusal: Refusal) -> EngineResponse {
     tracing::debug!(target: "engineio::refusal", %refusal, "refused");
     meter::refused(refusal);
     let status = StatusCode::from_u16(refusal.status()).unwrap_or(StatusCode::BAD_REQUEST);

@@ -227,10 +227,8 @@ where
             return ResponseFuture::inner(self.inner.clone(), request);
         }
         let peer = (self.peer)(request.extensions());
-        let (head, body) = request.into_parts();
         let discard = self.discard.downcast_ref().copied();
-        let body = DiscardUnread::by(discard, body, &head.headers);
-        let request = Request::from_parts(head, body);
+        let request = DiscardUnread::by(discard, request);
         ResponseFuture::engine(self.server.inner().respond(request, peer))
     }
 }

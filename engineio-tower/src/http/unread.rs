@@ -7,7 +7,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Buf;
-use http::HeaderMap;
+use http::Request;
 use http::header::EXPECT;
 use http_body::{Body, Frame, SizeHint};
 use tokio::runtime::Handle;
@@ -40,9 +40,7 @@ const LIMIT: usize = 64 * 1024 * 1024;
 /// use http_body_util::Full;
 ///
 /// let request = http::Request::new(Full::<Bytes>::from("4hello"));
-/// let (head, body) = request.into_parts();
-/// let body = DiscardUnread::new(body, &head.headers);
-/// let request = http::Request::from_parts(head, body);
+/// let request = DiscardUnread::wrap(request);
 /// # let _ = request;
 /// ```
 #[derive(Debug)]
@@ -56,20 +54,22 @@ pub struct DiscardUnread<B> {
 }
 
 impl<B: Body + Send + Unpin + 'static> DiscardUnread<B> {
-    /// Wraps the body of a request with these headers.
-    pub fn new(body: B, headers: &HeaderMap) -> Self {
-        Self::by(Some(discard), body, headers)
+    /// Wraps the body of a request.
+    pub fn wrap(request: Request<B>) -> Request<Self> {
+        Self::by(Some(discard), request)
     }
 }
 
 impl<B: Body> DiscardUnread<B> {
-    pub(super) fn by(discard: Option<fn(B)>, body: B, headers: &HeaderMap) -> Self {
+    pub(super) fn by(discard: Option<fn(B)>, request: Request<B>) -> Request<Self> {
+        let (head, body) = request.into_parts();
         let ended = body.is_end_stream();
-        Self {
-            waits: !ended && headers.contains_key(EXPECT),
+        let body = Self {
+            waits: !ended && head.headers.contains_key(EXPECT),
             body: (!ended).then_some(body),
             discard,
-        }
+        };
+        Request::from_parts(head, body)
     }
 }
 

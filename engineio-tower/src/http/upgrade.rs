@@ -1,5 +1,7 @@
 //! WebSocket handshakes: recognizing, checking and answering them, and handing their bytes to a driver.
 
+use std::fmt;
+
 use bytes::Bytes;
 use engineio_core::Refusal;
 use engineio_websocket::{accept_key, has_token};
@@ -171,21 +173,31 @@ impl Handshake {
             Host::Own => driver.put(&mut response),
             Host::Hyper(on_upgrade) => {
                 tokio::spawn(async move {
-                    match tokio::time::timeout(HAND_OVER, on_upgrade).await {
-                        Ok(Ok(upgraded)) => driver.run_upgraded(upgraded).await,
-                        // The driver tells the session when it is dropped.
-                        Ok(Err(error)) => {
-                            tracing::debug!(target: "engineio::upgrade", %error, "the connection ended before the upgrade");
-                        }
-                        Err(_) => {
-                            tracing::debug!(target: "engineio::upgrade", "the connection was not handed over in time");
-                        }
+                    // The driver tells the session when it is dropped.
+                    if let Some(upgraded) = handed_over(on_upgrade).await {
+                        driver.run_upgraded(upgraded).await;
                     }
                 });
             }
         }
         response
     }
+}
+
+/// Waits until the host hands the connection over. `None` if it fails to, or takes too long.
+pub(crate) async fn handed_over<IO, E: fmt::Display>(
+    upgrade: impl Future<Output = Result<IO, E>>,
+) -> Option<IO> {
+    match tokio::time::timeout(HAND_OVER, upgrade).await {
+        Ok(Ok(io)) => return Some(io),
+        Ok(Err(error)) => {
+            tracing::debug!(target: "engineio::upgrade", %error, "the connection ended before the upgrade");
+        }
+        Err(_) => {
+            tracing::debug!(target: "engineio::upgrade", "the connection was not handed over in time");
+        }
+    }
+    None
 }
 
 /// Returns whether this is 16 bytes in base64: 22 characters and two of padding.

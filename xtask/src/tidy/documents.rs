@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 
 use super::files::read;
+use super::sources::code_lines;
 use crate::fences::{Fence, fences};
 use crate::workspace::Workspace;
 
@@ -13,6 +14,11 @@ const COMPILED: &str = "examples/src/lib.rs";
 
 /// A complete program in the README of a crate has fewer lines than this.
 const PROGRAM_LINES: usize = 15;
+
+/// The document with programs for hosts without an adapter, and the most lines of code of each. Where one needs more, the
+/// interface for such hosts lacks something.
+const HOSTS: &str = "docs/HOSTS.md";
+const MOST_HOST_LINES: usize = 40;
 
 pub(super) fn check(workspace: &Workspace, found: &mut Vec<String>) -> Result<()> {
     let readme = read(&workspace.root.join("README.md"))?;
@@ -34,6 +40,16 @@ pub(super) fn check(workspace: &Workspace, found: &mut Vec<String>) -> Result<()
         }
         if !readme.contains(&format!("`{name}`")) {
             found.push(format!("README.md: does not name {name}"));
+        }
+    }
+    let hosts = read(&workspace.root.join(HOSTS))?;
+    for program in fences(&hosts).into_iter().filter(Fence::is_program) {
+        let lines = code_lines(program.text).count();
+        if lines > MOST_HOST_LINES {
+            found.push(format!(
+                "{HOSTS}:{}: a program of {lines} lines of code, at most {MOST_HOST_LINES}",
+                program.line
+            ));
         }
     }
     let compiled = read(&workspace.root.join(COMPILED))?;

@@ -58,7 +58,7 @@ pub(super) fn check(workspace: &Workspace, found: &mut Vec<String>) -> Result<()
 }
 
 /// Returns the lines that are neither blank nor comments, with their numbers.
-fn code_lines(text: &str) -> impl Iterator<Item = (usize, &str)> {
+pub(super) fn code_lines(text: &str) -> impl Iterator<Item = (usize, &str)> {
     text.lines()
         .enumerate()
         .map(|(index, line)| (index + 1, line.trim()))
