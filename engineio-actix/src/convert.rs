@@ -1,50 +1,46 @@
 //! Conversions between actix-web's `http` 0.2 and `http` 1.
 
 use actix_web::body::{BodySize, BoxBody, MessageBody};
-use actix_web::http::{StatusCode, Version};
+use actix_web::http::{StatusCode, Uri, Version};
 use actix_web::{HttpRequest, HttpResponse};
-use engineio_tower::{HostBody, HostUpgrade, PeerAddr, Scheme};
+use engineio_tower::{HostBody, HostRequest, HostUpgrade, Scheme, Server};
+use http::Request;
 
-/// Converts a request for the service. `None` if `http` 1 cannot parse the target of the request.
+/// Returns the URI for the server, whose path and query are those of `from` from where `path` begins. `None` if the request is
+/// not for the server.
 ///
-/// actix-web has decoded `path`, which says only how many segments of the request line are the server's: a decoded
-/// `%3F` would begin a query that nobody in front of this has seen. Slashes are not decoded.
-pub(crate) fn request<S>(
-    from: &HttpRequest,
-    path: &str,
-    body: S,
-) -> Option<http::Request<HostBody<S>>> {
-    let uri = from.uri();
-    let mut slashes = uri.path().rmatch_indices('/');
+/// actix-web has decoded `path`, which says only how many segments follow the prefix of a scope. The server gets them as
+/// they were sent, as on every other host: `/engine%2eio/` is not its path, and a decoded `%3F` would begin a query that
+/// nobody in front of this has seen. Slashes are not decoded.
+pub(crate) fn uri(server: &Server, from: &Uri, path: &str) -> Option<String> {
+    server.claims(path).then_some(())?;
+    let mut slashes = from.path().rmatch_indices('/');
     let (start, _) = slashes.nth(path.matches('/').count().checked_sub(1)?)?;
-    let target = &uri.path_and_query()?.as_str()[start..];
+    server.claims(&from.path()[start..]).then_some(())?;
     // HTTP/2 has the host in the URI and not among the headers.
-    let origin = uri.scheme_str().zip(uri.authority());
+    let origin = from.scheme_str().zip(from.authority());
     let origin = origin.map(|(scheme, host)| format!("{scheme}://{host}"));
-    let uri = origin.unwrap_or_default() + target;
-    let mut request = http::Request::builder()
-        .method(from.method().as_str())
-        .uri(uri)
-        .version(match from.version() {
-            Version::HTTP_10 => http::Version::HTTP_10,
-            Version::HTTP_2 => http::Version::HTTP_2,
-            _ => http::Version::HTTP_11,
-        });
-    for (name, value) in from.headers() {
-        request = request.header(name.as_str(), value.as_bytes());
-    }
-    if let Some(peer) = from.peer_addr() {
-        request = request.extension(PeerAddr(peer));
-    }
+    Some(origin.unwrap_or_default() + &from.path_and_query()?.as_str()[start..])
+}
+
+/// Converts a request for the service. `None` if `http` 1 cannot represent it.
+pub(crate) fn request<S>(from: &HttpRequest, uri: String, body: S) -> Option<Request<HostBody<S>>> {
+    let request = HostRequest::new(from.method(), uri, from.headers(), from.peer_addr());
+    let mut request = request.into_request().ok()?;
+    *request.version_mut() = match from.version() {
+        Version::HTTP_10 => http::Version::HTTP_10,
+        Version::HTTP_2 => http::Version::HTTP_2,
+        _ => http::Version::HTTP_11,
+    };
     if from.app_config().secure() {
-        request = request.extension(Scheme::Https);
+        request.extensions_mut().insert(Scheme::Https);
     }
     // Only over HTTP/1.1 do the bytes of a WebSocket follow the head.
-    if from.version() == Version::HTTP_11 {
-        request = request.extension(HostUpgrade);
+    if from.version() != Version::HTTP_11 {
+        request.extensions_mut().remove::<HostUpgrade>();
     }
-    let body = HostBody::new(body, request.headers_ref()?);
-    request.body(body).ok()
+    let body = HostBody::new(body, request.headers());
+    Some(request.map(|()| body))
 }
 
 /// Converts a response for actix-web. A 101 gets the body that carries the WebSocket.

@@ -36,7 +36,8 @@ pub fn configure(server: &Server) -> impl FnOnce(&mut ServiceConfig) + use<> {
         let scope = web::scope(server.path());
         let serve = move |request: ServiceRequest| {
             let path = format!("{}{}", server.path(), request.match_info().unprocessed());
-            respond(server.clone(), path, request)
+            let uri = convert::uri(&server, request.uri(), &path);
+            respond(server.clone(), uri, request)
         };
         config.service(scope.default_service(fn_service(serve)));
     }
@@ -67,11 +68,12 @@ where
     move |request, app| {
         // The rest of the path after the prefix of a scope.
         let path = request.match_info().unprocessed();
-        if !server.claims(path) {
+        let uri = convert::uri(&server, request.uri(), path);
+        if uri.is_none() {
             let answer = app.call(request);
             return Either::Left(answer.map_ok(ServiceResponse::map_into_left_body));
         }
-        let answer = respond(server.clone(), path.to_owned(), request);
+        let answer = respond(server.clone(), uri, request);
         let answer = answer.map_ok(|response| response.map_into_right_body());
         Either::Right(answer.boxed_local())
     }
@@ -84,14 +86,15 @@ type ToLeft<B> = fn(ServiceResponse<B>) -> ServiceResponse<EitherBody<B>>;
 pub type Respond<F, B> =
     Either<MapOk<F, ToLeft<B>>, LocalBoxFuture<'static, Answer<EitherBody<B>>>>;
 
-/// Serves a request for the server's path, which is `path` after the prefix of a scope, with an answer or by the upgrade
-/// to a WebSocket, whose driver it spawns.
-async fn respond(server: Server, path: String, request: ServiceRequest) -> Answer<BoxBody> {
+/// Serves a request with an answer or by the upgrade to a WebSocket, whose driver it spawns. Without a URI, the request is
+/// not for the server.
+async fn respond(server: Server, uri: Option<String>, request: ServiceRequest) -> Answer<BoxBody> {
     let (request, payload) = request.into_parts();
     let payload = Rc::new(RefCell::new(payload));
     let lent = Rc::clone(&payload);
     let chunks = stream::poll_fn(move |cx| lent.borrow_mut().poll_next_unpin(cx));
-    let response = if let Some(converted) = convert::request(&request, &path, chunks) {
+    let converted = uri.and_then(|uri| convert::request(&request, uri, chunks));
+    let response = if let Some(converted) = converted {
         let mut answer = server.respond(converted).await;
         let body = if let Some(driver) = Driver::take(&mut answer) {
             // The bytes after the head of this GET are the WebSocket, not a body.
@@ -103,7 +106,7 @@ async fn respond(server: Server, path: String, request: ServiceRequest) -> Answe
         };
         convert::response(&request, answer, body)
     } else {
-        HttpResponse::BadRequest().body(sized(payload, &mut http::Response::default()))
+        HttpResponse::NotFound().body(sized(payload, &mut http::Response::default()))
     };
     Ok(ServiceResponse::new(request, response))
 }
