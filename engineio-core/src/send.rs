@@ -26,7 +26,8 @@ impl SendOptions {
     ///
     /// Compressing data that is already compressed wastes time, and the size of a compressed body can reveal something
     /// about a secret in it. A message with `false` is never part of a compressed WebSocket message or poll response:
-    /// it shares a poll response only with messages that were sent in the same way.
+    /// it shares a poll response only with messages that were sent in the same way. The headers of such a response tell
+    /// middlewares and proxies around the server not to compress it.
     #[must_use]
     pub const fn compress(mut self, compress: bool) -> Self {
         self.compress = compress;

@@ -47,6 +47,11 @@ const BINARY: HeaderValue = HeaderValue::from_static("application/octet-stream")
 const SCRIPT: HeaderValue = HeaderValue::from_static("text/javascript; charset=UTF-8");
 const HTML: HeaderValue = HeaderValue::from_static("text/html");
 const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
+/// For proxies that compress.
+const NO_TRANSFORM: HeaderValue = HeaderValue::from_static("no-store, no-transform");
+/// For compressors around the server: those of tower-http and actix-web, and nginx, leave a body alone that says how it is
+/// encoded, and ignore `no-transform`.
+const IDENTITY: HeaderValue = HeaderValue::from_static("identity");
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
 /// The heads of the two most frequent answers, created once: copying them costs a quarter of creating them.
@@ -222,7 +227,7 @@ impl Reply {
         };
         let (body, encoding) = match compressed {
             Some((body, encoding)) => (body, Some(encoding)),
-            None => (body, None),
+            None => (body, (!payload.compress).then_some(IDENTITY)),
         };
         let mut response = template.payload.clone().map(|()| body);
         let headers = response.headers_mut();
@@ -231,6 +236,9 @@ impl Reply {
         }
         if let Some(encoding) = encoding {
             headers.insert(CONTENT_ENCODING, encoding);
+        }
+        if !payload.compress {
+            headers.insert(CACHE_CONTROL, NO_TRANSFORM);
         }
         if self.jsonp.is_some() {
             // A script that holds what others have written must not be taken for anything else.
