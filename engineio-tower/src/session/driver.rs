@@ -264,9 +264,13 @@ impl LinkDriver {
     }
 
     fn poll_pump(&mut self, cx: &mut Context<'_>) {
-        self.pumping = self.pumping || self.session.claim_events();
-        if self.pumping && self.pump.poll(&self.session, cx).is_ready() {
-            self.pumping = false;
+        let claimed = match self.pumping {
+            true => None,
+            false => self.session.claim_event(),
+        };
+        if self.pumping || claimed.is_some() {
+            let pumped = self.pump.poll_from(claimed, &self.session, cx);
+            self.pumping = pumped.is_pending();
         }
     }
 

@@ -45,12 +45,22 @@ impl Pump {
 
     /// Runs handlers until there are no events left, and gives the claim back then.
     pub(crate) fn poll(&mut self, session: &Arc<Session>, cx: &mut Context<'_>) -> Poll<()> {
+        self.poll_from(None, session, cx)
+    }
+
+    /// Does the same, beginning with the event that was taken together with the claim, if there is one.
+    pub(crate) fn poll_from(
+        &mut self,
+        mut claimed: Option<Event>,
+        session: &Arc<Session>,
+        cx: &mut Context<'_>,
+    ) -> Poll<()> {
         // Log lines of handlers name their client. Without a subscriber it costs one check.
         let _span =
             tracing::debug_span!(target: "engineio::session", "session", sid = session.sid.short())
                 .entered();
         let mut socket = None;
-        let mut first = true;
+        let mut first = claimed.is_none();
         loop {
             if let Some(running) = &mut self.running {
                 let result = catch_unwind(AssertUnwindSafe(|| running.as_mut().poll(cx)));
@@ -65,13 +75,16 @@ impl Pump {
             {
                 tracing::error!(target: "engineio::session", sid = session.sid.short(), "a value attached to the client panicked when it was dropped");
             }
-            let event = match session.next_event(std::mem::take(&mut first)) {
-                Next::Event(event) => event,
-                Next::Idle => return Poll::Ready(()),
-                Next::Yield => {
-                    give_way(cx);
-                    return Poll::Pending;
-                }
+            let event = match claimed.take() {
+                Some(event) => event,
+                None => match session.next_event(std::mem::take(&mut first)) {
+                    Next::Event(event) => event,
+                    Next::Idle => return Poll::Ready(()),
+                    Next::Yield => {
+                        give_way(cx);
+                        return Poll::Pending;
+                    }
+                },
             };
             self.last = matches!(event, Event::Closed(_));
             let socket = socket.get_or_insert_with(|| Socket::new(Arc::clone(session)));

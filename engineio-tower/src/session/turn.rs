@@ -71,18 +71,28 @@ impl Session {
         claim
     }
 
+    /// Takes the right to run the handlers together with the first event of a turn, if no task has it and there is
+    /// something to do.
+    pub(crate) fn claim_event(self: &Arc<Self>) -> Option<Event> {
+        self.change(|state| {
+            if state.pumping || !state.machine.has_events() {
+                return None;
+            }
+            state.first_event()
+        })
+    }
+
     /// Takes the next event for the handlers, and gives the right to run them back when there is none. The `first` one
     /// begins a turn.
     pub(crate) fn next_event(self: &Arc<Self>, first: bool) -> Next {
         self.change(|state| {
-            if first {
-                state.events = Budget::for_events();
+            let event = if first {
+                state.first_event()
             } else if state.events.is_spent() && state.machine.has_events() {
                 return Next::Yield;
-            }
-            let event = state.next_event();
-            state.pumping = event.is_some();
-            state.events.charge_event();
+            } else {
+                state.next_event()
+            };
             event.map_or(Next::Idle, Next::Event)
         })
     }
@@ -133,15 +143,25 @@ impl Session {
 }
 
 impl State {
-    /// Takes the next event for the application. The close waits for the concurrent handlers.
+    /// Begins a turn of the handlers, and takes its first event.
+    fn first_event(&mut self) -> Option<Event> {
+        self.events = Budget::for_events();
+        self.next_event()
+    }
+
+    /// Takes the next event for the application, and the right to run the handlers with it, which ends when there is
+    /// none. The close waits for the concurrent handlers.
     fn next_event(&mut self) -> Option<Event> {
-        match self.machine.take_event(now) {
+        self.events.charge_event();
+        let event = match self.machine.take_event(now) {
             Some(Event::Closed(reason)) if self.concurrent > 0 => {
                 self.pending_close = Some(reason);
                 None
             }
             None if self.concurrent == 0 => self.pending_close.take().map(Event::Closed),
             event => event,
-        }
+        };
+        self.pumping = event.is_some();
+        event
     }
 }
