@@ -159,6 +159,10 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> WebSocket<IO> {
             if let Some(reason) = self.ended {
                 return Some(Received::Closed(reason));
             }
+            // As after every batch, and before every read.
+            if self.input.unparsed().is_empty() && self.parser.announced().is_none() {
+                return None;
+            }
             if let Some(short) = self.parser.next_short(&mut self.input) {
                 match short {
                     Ok(frame) => return Some(Received::Frame(frame)),
