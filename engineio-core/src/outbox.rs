@@ -175,6 +175,10 @@ impl Outbox {
 pub struct Discarded(Vec<Packet>);
 
 impl Discarded {
+    pub(crate) const fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Adds the packets of a payload, whose list is taken over without a copy if there are no others.
     pub(crate) fn add_all(&mut self, mut packets: Vec<Packet>) {
         if self.0.is_empty() {

@@ -50,6 +50,12 @@ impl Session {
         std::mem::take(&mut self.machine.discarded)
     }
 
+    /// Returns whether [`take_discarded`](Self::take_discarded) would return any message.
+    #[must_use]
+    pub const fn has_discarded(&self) -> bool {
+        !self.machine.discarded.is_empty()
+    }
+
     /// Adds a message to those that [`take_discarded`](Self::take_discarded) returns, for a driver that is done with it
     /// under its lock.
     pub fn discard(&mut self, message: Message) {

@@ -137,16 +137,44 @@ impl State {
     /// into, and this check makes them cheap.
     #[inline]
     pub(super) fn collect_effects(&mut self, leave: Leave) -> Option<Effects> {
-        let output = self.machine.poll_output();
+        let output = self.next_output();
         let sooner = match (self.machine.poll_timeout(), self.watched) {
             (Some(at), Some(watched)) => at < watched,
             (at, _) => at.is_some(),
         };
-        // The end of the client and its move to another transport come with outputs, so that `count` misses none here.
+        // The end of the client and its move to another transport come with outputs, so that none is missed here.
         if output.is_none() && !sooner && !self.waiting_for_inbox {
             return None;
         }
         Some(self.effects(output, leave))
+    }
+
+    /// Returns the next output that concerns more than the task of the WebSocket. Most messages bring none: while that task
+    /// is awake, it looks for events and frames itself.
+    #[inline]
+    fn next_output(&mut self) -> Option<Output> {
+        let mut output = self.machine.poll_output()?;
+        if self.must_count() || self.machine.has_discarded() {
+            return Some(output);
+        }
+        while self.settle(&output) {
+            output = self.machine.poll_output()?;
+        }
+        Some(output)
+    }
+
+    /// Carries out an output if it has no effect outside of the lock. Returns whether it has none.
+    #[inline]
+    fn settle(&mut self, output: &Output) -> bool {
+        match output {
+            Output::Events => self.driver().is_some_and(|waiter| !waiter.is_asleep()),
+            Output::SendFrames(id) => match self.waiter(WaiterId::Link(*id)) {
+                Some(waiter) => waiter.signal_awake(Signal::Ready),
+                None => true,
+            },
+            Output::Room => self.waiting.is_none() && self.senders.is_empty(),
+            _ => false,
+        }
     }
 
     /// Collects the effects of a change that has some. Not inlined, so that the check above needs no room for them.
@@ -233,6 +261,14 @@ impl State {
             self.watched = Some(at);
             effects.watch = Some(at).filter(|_| self.accepted.is_some());
         }
+    }
+
+    /// Returns whether the client is to be counted anew.
+    #[inline]
+    fn must_count(&self) -> bool {
+        self.counted_as.is_some_and(|transport| {
+            self.machine.closed().is_some() || transport != self.machine.transport()
+        })
     }
 
     /// Keeps the counts: a client is counted by the transport that it uses, from its acceptance to its end, however

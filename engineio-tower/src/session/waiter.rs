@@ -45,11 +45,25 @@ impl Waiter {
     /// Leaves a signal for the task. Returns the task to be woken, if it sleeps.
     #[must_use = "the task sleeps until it is woken"]
     pub(super) fn signal(&mut self, signal: Signal) -> Option<Waker> {
+        self.leave_signal(signal);
+        self.wake()
+    }
+
+    /// Leaves a signal for the task, unless it sleeps. Returns whether it was awake.
+    #[inline]
+    pub(super) fn signal_awake(&mut self, signal: Signal) -> bool {
+        if !self.asleep {
+            self.leave_signal(signal);
+        }
+        !self.asleep
+    }
+
+    #[inline]
+    fn leave_signal(&mut self, signal: Signal) {
         // A close stands until it is seen; frames that are still to be sent are looked for anyway.
         if !matches!(self.signal, Some(Signal::Close(_))) {
             self.signal = Some(signal);
         }
-        self.wake()
     }
 
     pub(super) const fn take_signal(&mut self) -> Option<Signal> {
