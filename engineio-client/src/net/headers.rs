@@ -72,7 +72,7 @@ impl Headers {
     pub(crate) fn new(own: HeaderMap, jar: Option<CookieJar>, uri: &Uri) -> Self {
         // A client without any leaves those of another with the same jar alone.
         if let (true, Some(jar)) = (own.contains_key(COOKIE), &jar) {
-            jar.seed(uri, &own);
+            jar.seed(uri, &own, &HeaderMap::new());
         }
         Self {
             own: Arc::new(own),
@@ -84,7 +84,7 @@ impl Headers {
     /// Sends these headers from now on, instead of others with the same names.
     pub(crate) fn renew(&mut self, fresh: HeaderMap, uri: &Uri) {
         if let (true, Some(jar)) = (fresh.contains_key(COOKIE), &self.jar) {
-            jar.seed(uri, &fresh);
+            jar.seed(uri, &fresh, &self.own);
         }
         let mut own = HeaderMap::clone(&self.own);
         own.extend(fresh);

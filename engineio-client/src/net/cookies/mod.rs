@@ -97,30 +97,28 @@ impl CookieJar {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes the cookies of the application for the host of `uri` from its `cookie` headers, instead of those that it
-    /// gave before. Those for an `https` URL are sent over encrypted connections only.
-    pub(super) fn seed(&self, uri: &Uri, headers: &HeaderMap) {
+    /// Takes the cookies of the application for the host of `uri` from its `cookie` headers, in place of those of the same
+    /// names, and of those in `former`, the headers of the same client before. Those for an `https` URL are sent over
+    /// encrypted connections only.
+    pub(super) fn seed(&self, uri: &Uri, own: &HeaderMap, former: &HeaderMap) {
         let owner = Origin::of(uri);
-        let mut own = Vec::new();
-        for header in headers.get_all(COOKIE) {
-            for pair in header.as_bytes().split(|&byte| byte == b';') {
-                let (name, value) = split_once(pair, b'=').unwrap_or((pair, b""));
-                own.push(Cookie {
-                    host: owner.host.clone(),
-                    name: name.to_owned(),
-                    value: value.to_owned(),
-                    owner: Some(owner.clone()),
-                    path: "/".to_owned(),
-                    secure: owner.is_secure,
-                    expires: None,
-                });
-            }
-        }
+        let own: Vec<Cookie> = pairs(own)
+            .map(|(name, value)| Cookie {
+                host: owner.host.clone(),
+                name: name.to_owned(),
+                value: value.to_owned(),
+                owner: Some(owner.clone()),
+                path: "/".to_owned(),
+                secure: owner.is_secure,
+                expires: None,
+            })
+            .collect();
         let mut jar = self.lock();
         jar.retain(|known| {
             let is_new = || own.iter().any(|own| own.name == known.name);
+            let is_former = || pairs(former).any(|(name, _)| *name == *known.name);
             let is_replaced = match &known.owner {
-                Some(other) => *other == owner,
+                Some(other) => *other == owner && (is_new() || is_former()),
                 None => known.host == owner.host && is_new(),
             };
             !is_replaced
@@ -170,9 +168,13 @@ impl CookieJar {
     }
 
     pub(super) fn header_for(&self, uri: &Uri) -> Option<HeaderValue> {
+        let jar = self.lock();
+        if jar.is_empty() {
+            return None;
+        }
         let origin = Origin::of(uri);
         let mut line = Vec::new();
-        for cookie in &*self.lock() {
+        for cookie in &*jar {
             let is_for_origin = match &cookie.owner {
                 Some(owner) => owner.includes(&origin),
                 None => cookie.host == origin.host,
@@ -187,6 +189,13 @@ impl CookieJar {
         }
         value(&line)
     }
+}
+
+/// Returns the names and values of the cookies in `cookie` headers.
+fn pairs(headers: &HeaderMap) -> impl Iterator<Item = (&[u8], &[u8])> {
+    let headers = headers.get_all(COOKIE).into_iter();
+    let pairs = headers.flat_map(|header| header.as_bytes().split(|&byte| byte == b';'));
+    pairs.map(|pair| split_once(pair, b'=').unwrap_or((pair, b"")))
 }
 
 /// Returns the value of the `cookie` header for the cookies of the application alone.

@@ -74,7 +74,7 @@ fn an_unencrypted_answer_neither_changes_nor_deletes_a_secure_cookie() {
     assert_eq!(sent(&cookies, true).unwrap(), "a=3");
     // So is one of the application for an `https` URL.
     let own = HeaderMap::from_iter([(COOKIE, HeaderValue::from_static("mine=1"))]);
-    cookies.seed(&"https://h/".parse().unwrap(), &own);
+    cookies.seed(&"https://h/".parse().unwrap(), &own, &HeaderMap::new());
     assert!(!cookies.store(URL, "mine=2"));
     assert_eq!(sent(&cookies, true).unwrap(), "mine=1; a=3");
 }
@@ -83,8 +83,9 @@ fn an_unencrypted_answer_neither_changes_nor_deletes_a_secure_cookie() {
 fn a_cookie_of_the_application_goes_to_the_origin_that_it_was_given_for() {
     let cookies = CookieJar::new();
     let own = |pair| HeaderMap::from_iter([(COOKIE, HeaderValue::from_static(pair))]);
-    cookies.seed(&"http://h:81/".parse().unwrap(), &own("a=81"));
-    cookies.seed(&"http://h/".parse().unwrap(), &own("a=80"));
+    let none = HeaderMap::new();
+    cookies.seed(&"http://h:81/".parse().unwrap(), &own("a=81"), &none);
+    cookies.seed(&"http://h/".parse().unwrap(), &own("a=80"), &none);
     for (url, expected) in [
         ("http://h:81/", Some("a=81")),
         ("http://h:82/", None),
@@ -109,7 +110,7 @@ fn the_applications_cookies_go_first() {
     own.append(COOKIE, HeaderValue::from_static("mine=1"));
     own.append(COOKIE, HeaderValue::from_bytes(b"too=\xff").unwrap());
     let cookies = jar(&["a=2"]);
-    cookies.seed(&uri(), &own);
+    cookies.seed(&uri(), &own, &HeaderMap::new());
     let all = sent(&cookies, false).unwrap();
     assert_eq!(all.as_bytes(), b"mine=1; too=\xff; a=2");
     let all = joined(&own).unwrap();
@@ -122,7 +123,7 @@ fn the_server_may_replace_and_delete_a_cookie_of_the_application() {
     own.append(COOKIE, HeaderValue::from_static("session=OLD; gone=1"));
     own.append(COOKIE, HeaderValue::from_static("kept=1"));
     let cookies = jar(&[]);
-    cookies.seed(&uri(), &own);
+    cookies.seed(&uri(), &own, &HeaderMap::new());
     assert_eq!(
         sent(&cookies, false).unwrap(),
         "session=OLD; gone=1; kept=1"
@@ -130,10 +131,20 @@ fn the_server_may_replace_and_delete_a_cookie_of_the_application() {
     set(&cookies, &["session=NEW; Path=/", "gone=; Max-Age=0"]);
     assert_eq!(sent(&cookies, false).unwrap(), "kept=1; session=NEW");
     // Renewed by the application.
-    own.clear();
-    own.append(COOKIE, HeaderValue::from_static("session=NEWER"));
-    cookies.seed(&uri(), &own);
+    let fresh = HeaderMap::from_iter([(COOKIE, HeaderValue::from_static("session=NEWER"))]);
+    cookies.seed(&uri(), &fresh, &own);
     assert_eq!(sent(&cookies, false).unwrap(), "session=NEWER");
+}
+
+#[test]
+fn two_clients_may_each_put_a_cookie_into_a_shared_jar() {
+    let own = |pair| HeaderMap::from_iter([(COOKIE, HeaderValue::from_static(pair))]);
+    let (cookies, none) = (jar(&[]), HeaderMap::new());
+    cookies.seed(&uri(), &own("session=A"), &none);
+    cookies.seed(&uri(), &own("theme=dark"), &none);
+    assert_eq!(sent(&cookies, false).unwrap(), "theme=dark; session=A");
+    cookies.seed(&uri(), &own("session=B"), &own("session=A"));
+    assert_eq!(sent(&cookies, false).unwrap(), "session=B; theme=dark");
 }
 
 #[test]
