@@ -71,7 +71,9 @@ pub(crate) struct State {
     /// All frames that were taken from the session have been written to the network.
     pub(crate) is_written: bool,
     /// The messages that the last session has not sent, unless a handler gets them.
-    pub(crate) unsent: Vec<Message>,
+    unsent: Vec<Message>,
+    /// Those that the sink had taken, for which there was no room before the session ended.
+    pub(crate) left_over: Vec<Message>,
     /// The reason why the last session that was open ended, or why none could be opened.
     pub(crate) reason: Option<DisconnectReason>,
     pub(crate) error: Option<Error>,
@@ -97,6 +99,7 @@ impl State {
             lost: 0,
             is_written: true,
             unsent: Vec::new(),
+            left_over: Vec::new(),
             reason: None,
             error: None,
         }
@@ -218,6 +221,18 @@ impl State {
             self.unsent = std::mem::take(&mut end.unsent);
         }
         self.delivery.record(Event::Closed(end));
+    }
+
+    /// Takes the messages that the last session has not sent, unless a handler gets them.
+    pub(crate) fn take_unsent(&mut self) -> Vec<Message> {
+        let mut unsent = std::mem::take(&mut self.unsent);
+        // A flush may have failed already, although the connection has not been closed yet.
+        let is_ending = self.session.closed().is_some() && self.open_since.is_some();
+        if is_ending && !self.delivery.takes_unsent() {
+            unsent = self.session.take_unsent();
+        }
+        unsent.append(&mut self.left_over);
+        unsent
     }
 
     /// Puts a new session in the place of the one that ended.

@@ -64,6 +64,29 @@ async fn a_flush_waits_for_the_answer_to_the_post() {
 }
 
 #[tokio::test]
+async fn a_message_that_the_sink_holds_is_handed_back_too_when_a_flush_fails() {
+    let (server, _gate) = gated().await;
+    let builder = Client::builder(&server.url())
+        .transports([Transport::Polling])
+        .outbox_limit(1);
+    let mut client = in_time(builder.connect()).await.unwrap();
+    client.send("posted").await.unwrap();
+    while server.posts().is_empty() {
+        tokio::task::yield_now().await;
+    }
+    for text in ["queued", "held"] {
+        let fed = SinkExt::feed(&mut client, text.into());
+        in_time(fed).await.unwrap();
+    }
+    client.abort();
+    let flushed = in_time(client.flush()).await;
+    assert!(matches!(flushed, Err(FlushError::Lost)), "{flushed:?}");
+    assert_eq!(client.take_unsent(), messages(["queued", "held"]));
+    in_time(client.wait()).await;
+    assert_eq!(client.take_unsent(), []);
+}
+
+#[tokio::test]
 async fn a_flush_fails_if_the_session_ends_before_the_answer_and_the_queue_is_handed_back() {
     let server = Server::start(|_, request| match request.method.as_str() {
         _ if request.is_handshake() => ok(OPEN_POLLING),

@@ -148,7 +148,13 @@ impl Client {
         if self.unsent.is_some() {
             // Without it the queue is not what the application has handed over.
             let flushed = poll_fn(|cx| Pin::new(&mut *self).poll_flush(cx)).await;
-            return flushed.map_err(|_| FlushError::Lost);
+            return flushed.map_err(|error| {
+                if let SinkError::NotQueued(error) = error {
+                    let mut state = self.handle.shared.lock();
+                    state.left_over.push(error.into_message());
+                }
+                FlushError::Lost
+            });
         }
         self.handle.flush().await
     }
