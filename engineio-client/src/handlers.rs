@@ -130,7 +130,8 @@ fn guarded(
     call: impl FnOnce() -> BoxFuture<'static, ()>,
 ) -> BoxFuture<'static, std::thread::Result<()>> {
     match std::panic::catch_unwind(AssertUnwindSafe(call)) {
-        Ok(future) => Box::pin(AssertUnwindSafe(future).catch_unwind()),
+        // `map` drops the future, which may panic too, as soon as it is done.
+        Ok(future) => Box::pin(AssertUnwindSafe(future.map(|()| ())).catch_unwind()),
         Err(panic) => Box::pin(async move { Err(panic) }),
     }
 }

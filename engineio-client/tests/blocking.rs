@@ -118,6 +118,28 @@ fn handlers_are_called_in_one_thread_and_may_block() {
 }
 
 #[test]
+fn a_handler_that_has_panicked_gets_no_more_messages() {
+    let runtime = Runtime::new().unwrap();
+    let server = runtime.block_on(Server::start(|_, request| match request.is_handshake() {
+        true => ok(&format!("{OPEN_POLLING}\u{1e}4a\u{1e}4b\u{1e}4c")),
+        false => Reply::Never,
+    }));
+    let (tells, hears) = mpsc::channel();
+    let ends = tells.clone();
+    let client = Client::builder(&server.url())
+        .on_message(move |_, message| {
+            tells.send(message.as_text().unwrap().to_owned()).unwrap();
+            panic!("on purpose")
+        })
+        .on_disconnect(move |_, end| ends.send(end.reason.to_string()).unwrap())
+        .connect()
+        .unwrap();
+    assert!(client.wait_timeout(LONG).unwrap());
+    let heard: Vec<_> = hears.try_iter().collect();
+    assert_eq!(heard, ["a", &DisconnectReason::HandlerPanic.to_string()]);
+}
+
+#[test]
 fn the_iterator_leaves_messages_to_their_handler() {
     let (_runtime, server) = server();
     let (told, hears) = mpsc::channel();

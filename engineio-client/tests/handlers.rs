@@ -2,7 +2,9 @@
 
 mod support;
 
+use std::pin::Pin;
 use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use engineio_client::{Client, DisconnectReason, ErrorKind, Message, Transport};
@@ -103,29 +105,60 @@ async fn a_handler_that_panics_ends_the_client() {
     server.is_left().await;
 }
 
+/// The future of a handler that panics there: while it is polled, or when it is dropped.
+struct Panicking {
+    place: &'static str,
+    has_waited: bool,
+}
+
+impl Future for Panicking {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        if !std::mem::replace(&mut self.has_waited, true) {
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        assert!(self.place != "future", "on purpose");
+        Poll::Ready(())
+    }
+}
+
+impl Drop for Panicking {
+    fn drop(&mut self) {
+        assert!(self.place != "drop", "on purpose");
+    }
+}
+
 #[tokio::test]
 async fn a_handler_that_has_panicked_gets_no_more_messages() {
-    let server = Server::start(|_, request| match request.is_handshake() {
-        true => ok(&format!("{OPEN_POLLING}\u{1e}4a\u{1e}4b\u{1e}4c")),
-        false => polling(request),
-    })
-    .await;
-    let log = Arc::new(Mutex::new(Vec::new()));
-    let (messages, ends) = (log.clone(), log.clone());
-    let builder = Client::builder(&server.url())
-        .on_message(move |_, message| {
-            let text = message.as_text().unwrap().to_owned();
-            messages.lock().unwrap().push(text);
-            async { panic!("on purpose") }
+    for place in ["call", "future", "drop"] {
+        let server = Server::start(|_, request| match request.is_handshake() {
+            true => ok(&format!("{OPEN_POLLING}\u{1e}4a\u{1e}4b\u{1e}4c")),
+            false => polling(request),
         })
-        .on_disconnect(move |_, end| {
-            ends.lock().unwrap().push(end.reason.to_string());
-            async {}
-        });
-    let client = in_time(builder.connect()).await.unwrap();
-    in_time(client.wait()).await;
-    let expected = ["a", &DisconnectReason::HandlerPanic.to_string()];
-    assert_eq!(*log.lock().unwrap(), expected);
+        .await;
+        let log = Arc::new(Mutex::new(Vec::new()));
+        let (messages, ends) = (log.clone(), log.clone());
+        let builder = Client::builder(&server.url())
+            .on_message(move |_, message| {
+                let text = message.as_text().unwrap().to_owned();
+                messages.lock().unwrap().push(text);
+                assert!(place != "call", "on purpose");
+                Panicking {
+                    place,
+                    has_waited: false,
+                }
+            })
+            .on_disconnect(move |_, end| {
+                ends.lock().unwrap().push(end.reason.to_string());
+                async {}
+            });
+        let client = in_time(builder.connect()).await.unwrap();
+        in_time(client.wait()).await;
+        let expected = ["a", &DisconnectReason::HandlerPanic.to_string()];
+        assert_eq!(*log.lock().unwrap(), expected, "{place}");
+    }
 }
 
 #[tokio::test]

@@ -30,6 +30,7 @@ enum At {
     Connect,
     Read,
     Write,
+    Drop,
 }
 
 /// Connects to a port, and panics at that place from the time at which it is told to.
@@ -86,6 +87,12 @@ impl tower_service::Service<Uri> for Panics {
 struct Stream {
     tcp: TcpStream,
     panics: Panics,
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        self.panics.reach(At::Drop);
+    }
 }
 
 impl AsyncRead for Stream {
@@ -232,6 +239,32 @@ async fn a_connector_or_a_stream_that_panics_at_first_fails_connect() {
             says_so(Some(&error));
             assert!(ends.lock().unwrap().is_empty());
         }
+    }
+}
+
+#[tokio::test]
+async fn a_stream_that_panics_when_it_is_dropped_harms_nothing() {
+    for transport in [Transport::Polling, Transport::WebSocket] {
+        let server = server().await;
+        let now = Arc::new(AtomicUsize::new(0));
+        let connector = Panics {
+            at: At::Drop,
+            port: server.port,
+            now: Arc::clone(&now),
+        };
+        let ends = Ends::default();
+        let builder = Client::builder("http://in.test")
+            .transports([transport])
+            .connector(connector);
+        let client = in_time(noting(builder, &ends).connect()).await.unwrap();
+        now.store(1, Ordering::Relaxed);
+        in_time(client.close()).await;
+        let ends = ends.lock().unwrap();
+        let [end] = &ends[..] else {
+            panic!("{transport}: {ends:?}");
+        };
+        assert_eq!(end.reason, DisconnectReason::Client, "{transport}");
+        assert!(end.error.is_none(), "{transport}: {:?}", end.error);
     }
 }
 

@@ -52,7 +52,7 @@ where
             ready.map_err(Into::into)?;
             let io = service.call(uri).await.map_err(Into::into)?;
             Ok(Stream::Custom(CustomStream {
-                io: Box::new(io),
+                io: Some(Box::new(io)),
                 has_panicked: false,
             }))
         };
@@ -94,7 +94,8 @@ trait Io: AsyncRead + AsyncWrite + Unpin + Send {}
 impl<T: AsyncRead + AsyncWrite + Unpin + Send> Io for T {}
 
 pub(crate) struct CustomStream {
-    io: Box<dyn Io>,
+    /// `None` only while this is dropped.
+    io: Option<Box<dyn Io>>,
     /// It is not called again, since the panic may have left it in any state.
     has_panicked: bool,
 }
@@ -104,9 +105,8 @@ impl CustomStream {
         &mut self,
         poll: impl FnOnce(Pin<&mut dyn Io>) -> Poll<io::Result<T>>,
     ) -> Poll<io::Result<T>> {
-        if !self.has_panicked {
-            let io = Pin::new(&mut *self.io);
-            if let Ok(outcome) = catch_unwind(AssertUnwindSafe(|| poll(io))) {
+        if let Some(io) = self.io.as_deref_mut().filter(|_| !self.has_panicked) {
+            if let Ok(outcome) = catch_unwind(AssertUnwindSafe(|| poll(Pin::new(io)))) {
                 return outcome;
             }
             self.has_panicked = true;
@@ -143,7 +143,8 @@ impl AsyncWrite for CustomStream {
     }
 
     fn is_write_vectored(&self) -> bool {
-        let asked = catch_unwind(AssertUnwindSafe(|| self.io.is_write_vectored()));
+        let ask = || self.io.as_ref().is_some_and(|io| io.is_write_vectored());
+        let asked = catch_unwind(AssertUnwindSafe(ask));
         asked.unwrap_or(false)
     }
 
@@ -153,5 +154,16 @@ impl AsyncWrite for CustomStream {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.call(|io| io.poll_shutdown(cx))
+    }
+}
+
+/// A panic of the application's code does not reach the task in which the stream ends, which may be that of the client or
+/// one that another panic is about to end.
+impl Drop for CustomStream {
+    fn drop(&mut self) {
+        let io = self.io.take();
+        if catch_unwind(AssertUnwindSafe(|| drop(io))).is_err() {
+            tracing::error!(target: crate::TARGET, "a stream of the application's connector panicked when it was dropped");
+        }
     }
 }
