@@ -258,12 +258,13 @@
 //! Each async method documents what happens when its future is dropped. Dropping [`Client::next`] loses no message, and
 //! a message whose [`Client::send`] was dropped before it returned was not queued.
 //!
-//! # Why hyper-util, and not reqwest
+//! # Why hyper, and not reqwest
 //!
-//! A client needs one connector for two things: the connection pool of the polling requests, and the WebSocket. With
-//! hyper-util, proxy, TLS and name resolution are set up once and are the same for both. reqwest does not expose its
-//! connector, so all of them would exist twice, with differences. Apart from that, reqwest would provide little: the
-//! cookies, redirects, and two content encodings whose output needs a limit anyway.
+//! A client needs one connector for two things: the connections of the polling requests, and the WebSocket. On hyper, proxy,
+//! TLS and name resolution are set up once and are the same for both, and the client's own task drives its connections.
+//! reqwest does not expose its connector, so all of them would exist twice, with differences. Apart from that, reqwest
+//! would provide little: a pool, of which a session needs two connections, the cookies, redirects, and two content encodings
+//! whose output needs a limit anyway.
 //!
 //! Polling uses HTTP/1.1. At most two requests are in flight, which HTTP/2 would not speed up, and a WebSocket over HTTP/2
 //! (RFC 8441) is rare among servers.

@@ -232,12 +232,14 @@ async fn a_server_that_pauses_gets_what_was_sent_before_the_close() {
 /// Returns how many were sent, and how many arrived.
 async fn pausing(most: usize) -> (usize, usize) {
     let (told, mut hears) = tokio::sync::mpsc::unbounded_channel();
-    let closed = Arc::new(tokio::sync::Notify::new());
-    let is_closed = Arc::clone(&closed);
+    let (closing, closed) = <(Arc<tokio::sync::Notify>, Arc<tokio::sync::Notify>)>::default();
+    let (is_closing, is_closed) = (Arc::clone(&closing), Arc::clone(&closed));
     let server = Server::start(move |_, _| {
-        let (told, is_closed) = (told.clone(), Arc::clone(&is_closed));
+        let (told, is_closing) = (told.clone(), Arc::clone(&is_closing));
+        let is_closed = Arc::clone(&is_closed);
         websocket(move |mut socket| async move {
             socket.send(WsMessage::text(OPEN_POLLING)).await.unwrap();
+            is_closing.notified().await;
             // Longer than a client waits for the answer to its close frame.
             let _ = tokio::time::timeout(Duration::from_millis(1500), is_closed.notified()).await;
             while let Some(Ok(WsMessage::Text(text))) =
@@ -263,6 +265,7 @@ async fn pausing(most: usize) -> (usize, usize) {
         }
         sent += 1;
     }
+    closing.notify_one();
     in_time(client.close()).await;
     closed.notify_one();
     let mut received = 0;

@@ -157,6 +157,23 @@ async fn headers_without_end() {
 }
 
 #[tokio::test]
+async fn interim_answers_without_end() {
+    let interim = b"HTTP/1.1 103 Early Hints\r\n\r\n".repeat(2_000);
+    let server = Server::start(move |_, _| Reply::Endless(interim.clone(), interim.clone())).await;
+    for transport in [Transport::Polling, Transport::WebSocket] {
+        let builder = Client::builder(&server.url()).transports([transport]);
+        let error = in_time(builder.connect()).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Transport, "{error}");
+        let mut cause = std::error::Error::source(&error).unwrap();
+        while let Some(next) = cause.source() {
+            cause = next;
+        }
+        let expected = "more than 2097152 bytes came before an answer";
+        assert_eq!(cause.to_string(), expected, "{transport}");
+    }
+}
+
+#[tokio::test]
 async fn a_refusal_without_end() {
     let head = b"HTTP/1.1 500 Oops\r\n\r\n".to_vec();
     let error = refused_by(move || Reply::Endless(head.clone(), vec![b'x'; 10_000])).await;
@@ -271,6 +288,19 @@ async fn compressed_answers_are_read() {
 }
 
 #[tokio::test]
+async fn a_compressed_answer_of_many_empty_parts() {
+    let encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    let many = encoder.finish().unwrap().repeat(10_000);
+    let error =
+        refused_by(move || Reply::With(200, "content-encoding: gzip\r\n", many.clone())).await;
+    assert_eq!(error.kind(), ErrorKind::Protocol, "{error}");
+    assert!(
+        error.to_string().contains("invalid compressed data"),
+        "{error}"
+    );
+}
+
+#[tokio::test]
 async fn compressed_answers_that_are_bombs_or_broken() {
     let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
     let zeros = vec![b'6'; 1 << 20];
@@ -327,6 +357,8 @@ async fn intervals_of_nothing_and_of_eternity() {
         client.disconnect_reason(),
         Some(DisconnectReason::PingTimeout)
     );
+    let error = client.disconnect_error().unwrap().to_string();
+    assert!(error.contains("no time for heartbeats"), "{error}");
 
     let open =
         r#"0{"sid":"a","upgrades":[],"pingInterval":1e300,"pingTimeout":18446744073709551615}"#;

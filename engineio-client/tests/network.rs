@@ -2,6 +2,9 @@
 
 mod support;
 
+use std::error::Error;
+use std::io;
+
 use engineio_client::{Client, ErrorKind, Transport};
 use futures_util::SinkExt;
 use support::{OPEN, OPEN_POLLING, Reply, Request, Server, echo, in_time, ok, websocket};
@@ -209,6 +212,28 @@ async fn socks_of_version_4_is_told_name_and_port_too() {
     let error = in_time(builder.connect()).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Invalid, "{error}");
     assert!(!error.to_string().contains("secret"), "{error}");
+}
+
+#[tokio::test]
+async fn a_proxy_that_is_not_there_is_named_with_the_reason() {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+    let place = listener.local_addr().unwrap();
+    drop(listener);
+    for scheme in ["http", "socks4", "socks5", "socks5h"] {
+        for transport in [Transport::Polling, Transport::WebSocket] {
+            let builder = Client::builder("http://127.0.0.1:1")
+                .proxy(&format!("{scheme}://{place}"))
+                .transports([transport]);
+            let error = in_time(builder.connect()).await.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Connect, "{error}");
+            let cause = error.source().unwrap();
+            let expected = format!("the proxy {place} cannot be reached");
+            assert_eq!(cause.to_string(), expected);
+            let cause = cause.source().unwrap().downcast_ref::<io::Error>();
+            let kind = cause.map(io::Error::kind);
+            assert_eq!(kind, Some(io::ErrorKind::ConnectionRefused), "{scheme}");
+        }
+    }
 }
 
 #[tokio::test]

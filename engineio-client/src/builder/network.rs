@@ -1,7 +1,6 @@
 //! Options for the network: connector, addresses, proxy, redirects.
 
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
 use std::time::Duration;
 
 use http::Uri;
@@ -94,7 +93,7 @@ impl NetworkOptions {
         Ok(Connector::new(Options {
             dialer: match self.custom {
                 Some(custom) => Dialer::Custom(custom),
-                None => Dialer::Tcp(Arc::new(self.tcp)),
+                None => Dialer::Tcp(self.tcp),
             },
             proxies: self.proxies,
             security,

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tokio_rustls::rustls::ClientConfig;
 
 use super::ClientBuilder;
+use crate::Error;
 
 impl<M> ClientBuilder<M> {
     /// Uses this configuration of [`rustls`](crate::rustls) for `https` and `wss`, in place of all other options for TLS:
@@ -36,6 +37,13 @@ impl<M> ClientBuilder<M> {
     pub fn tls_config(mut self, config: Arc<ClientConfig>) -> Self {
         self.network.tls.config = Some(config);
         self
+    }
+
+    /// Returns the configuration that these options amount to, for a program that sends requests of its own as the client
+    /// would: `eio doctor`.
+    #[doc(hidden)]
+    pub fn rustls_config(&self) -> Result<Arc<ClientConfig>, Error> {
+        self.network.tls.effective()
     }
 
     /// Trusts these certificates too: one or more, in PEM. A self-signed certificate of the server is trusted for this

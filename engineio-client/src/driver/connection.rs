@@ -6,10 +6,11 @@ use std::task::{Context, Poll, Waker};
 use bytes::Bytes;
 use engineio_core::client::{Input, Output, RequestId, Session};
 use engineio_core::driver::Budget;
-use engineio_core::{DisconnectReason, LinkId, Payload, Transport};
+use engineio_core::{DisconnectReason, LinkId, Transport};
 use futures_core::future::BoxFuture;
 
 use super::alarm::Alarm;
+use super::requests::{Pending, Requests};
 use super::socket::{CloseHandshake, Frames, Socket};
 use super::verdict::{Verdict, upgrade_failure};
 use crate::clock::now;
@@ -22,19 +23,18 @@ use crate::state::Phase;
 use crate::wakers::{BATCH, Interest};
 use crate::{Error, ErrorKind, TARGET, meter};
 
-type Request = (RequestId, BoxFuture<'static, Result<Payload, Error>>);
 type Opening = (LinkId, BoxFuture<'static, Result<WebSocket, Error>>);
 
 pub(super) struct Connection<'a> {
     shared: &'a Arc<Shared>,
     settings: &'a Settings,
     route: Route,
-    poll: Option<Request>,
-    post: Option<Request>,
+    polls: Requests,
+    posts: Requests,
     opening: Option<Opening>,
     /// Abandoned futures that must still be dropped: they may be those of the application's connector, whose code must
     /// not run under the lock.
-    given_up: (Vec<Request>, Option<Opening>),
+    given_up: (Vec<Pending>, Option<Opening>),
     socket: Option<Socket>,
     /// WebSockets in their closing handshake.
     closing: Vec<CloseHandshake>,
@@ -56,8 +56,8 @@ impl<'a> Connection<'a> {
             shared,
             settings,
             route: settings.route.for_session(),
-            poll: None,
-            post: None,
+            polls: Requests::default(),
+            posts: Requests::default(),
             opening: None,
             given_up: (Vec::new(), None),
             socket: None,
@@ -104,6 +104,8 @@ impl<'a> Connection<'a> {
         self.closing
             .retain_mut(|websocket| websocket.poll(cx).is_pending());
         if self.finished && self.closing.is_empty() {
+            // Here and not with the rest, which is dropped under the lock.
+            (self.polls, self.posts) = Default::default();
             Poll::Ready(())
         } else {
             Poll::Pending
@@ -211,20 +213,21 @@ impl<'a> Connection<'a> {
 
     fn act(&mut self, output: Output, session: &mut Session) {
         match output {
-            Output::Poll(id) => self.poll = Some((id, self.request(session, None))),
+            Output::Poll(id) => self.start_poll(id, session),
             Output::Post(id) => {
                 if let Some(body) = session.take_payload(id) {
                     let limit = session.opened().and_then(|opened| opened.max_payload());
                     let sizes = limit.map(|limit| (body.body.len(), limit));
                     self.verdict.oversized = sizes.filter(|(len, limit)| len > limit);
-                    self.post = Some((id, self.request(session, Some(body))));
+                    let sid = session.opened().map(|opened| opened.sid());
+                    let limit = Some(self.settings.request_timeout);
+                    let send = |kept| self.route.request(kept, sid, Some(body));
+                    self.posts.start(id, limit, send);
                 }
             }
             Output::Cancel(id) => {
-                let poll = self.poll.take_if(|(poll, _)| *poll == id);
-                self.given_up.0.extend(poll);
-                let post = self.post.take_if(|(post, _)| *post == id);
-                self.given_up.0.extend(post);
+                self.given_up.0.extend(self.polls.cancel(id));
+                self.given_up.0.extend(self.posts.cancel(id));
             }
             Output::OpenLink(id, Transport::WebSocket) => {
                 self.opening = Some((id, self.open_websocket(session)));
@@ -245,26 +248,11 @@ impl<'a> Connection<'a> {
         }
     }
 
-    /// Starts a GET, whose time the heartbeat limits, or a POST, which has a time limit of its own.
-    fn request(
-        &self,
-        session: &Session,
-        body: Option<Payload>,
-    ) -> BoxFuture<'static, Result<Payload, Error>> {
+    /// Starts a GET, whose time the heartbeat limits.
+    fn start_poll(&mut self, id: RequestId, session: &Session) {
         let sid = session.opened().map(|opened| opened.sid());
-        let timeout = body.is_some().then_some(self.settings.request_timeout);
-        let request = self.route.request(sid, body);
-        let Some(timeout) = timeout else {
-            return Box::pin(request);
-        };
-        let target = self.route.target.clone();
-        Box::pin(async move {
-            tokio::time::timeout(timeout, request).await.unwrap_or_else(|_| {
-                let message =
-                    format!("POST {target} had no answer after {timeout:?}; raise `request_timeout` if the server is slow");
-                Err(Error::new(ErrorKind::Timeout, message))
-            })
-        })
+        let send = |kept| self.route.request(kept, sid, None);
+        self.polls.start(id, None, send);
     }
 
     /// Opens a WebSocket, of a session that is open or with the handshake of a new one.
@@ -283,7 +271,7 @@ impl<'a> Connection<'a> {
 
     fn poll_requests(&mut self, cx: &mut Context<'_>) -> bool {
         let mut progress = false;
-        if let Some((id, answer)) = ready(&mut self.poll, cx) {
+        if let Some((id, answer)) = self.polls.poll(cx) {
             progress = true;
             match answer {
                 Ok(body) => {
@@ -294,8 +282,8 @@ impl<'a> Connection<'a> {
                 }
                 Err(error) => match self.follow_redirect(error) {
                     Ok(()) => {
-                        let again = self.request(&self.shared.lock().session, None);
-                        self.poll = Some((id, again));
+                        let shared = self.shared;
+                        self.start_poll(id, &shared.lock().session);
                     }
                     Err(error) => {
                         let reason = self.verdict.failed(error);
@@ -304,20 +292,24 @@ impl<'a> Connection<'a> {
                 },
             }
         }
-        if let Some((id, answer)) = ready(&mut self.post, cx) {
+        if let Some((id, answer)) = self.posts.poll(cx) {
             progress = true;
-            match answer {
-                Ok(_) => {
-                    self.verdict.oversized = None;
-                    self.input(Input::PostAnswered(id));
-                }
-                Err(error) => {
-                    let reason = self.verdict.failed(error);
-                    self.input(Input::PostFailed(id, reason));
-                }
-            }
+            self.posted(id, answer.map(|_| ()));
         }
         progress
+    }
+
+    fn posted(&mut self, id: RequestId, outcome: Result<(), Error>) {
+        match outcome {
+            Ok(()) => {
+                self.verdict.oversized = None;
+                self.input(Input::PostAnswered(id));
+            }
+            Err(error) => {
+                let reason = self.verdict.failed(error);
+                self.input(Input::PostFailed(id, reason));
+            }
+        }
     }
 
     fn poll_opening(&mut self, cx: &mut Context<'_>) -> bool {
@@ -411,16 +403,29 @@ impl<'a> Connection<'a> {
 
     /// Returns whether a timer was due.
     fn poll_timer(&mut self, cx: &mut Context<'_>) -> bool {
-        let deadline = {
+        let of_session = {
             let state = self.shared.lock();
             let at = state.session.poll_timeout();
             at.map(|at| state.clock.in_runtime(at))
         };
-        let is_due = self.alarm.poll(deadline, cx).is_ready();
-        if is_due {
+        let deadlines = [of_session, self.polls.deadline(), self.posts.deadline()];
+        let deadline = deadlines.into_iter().flatten().min();
+        if self.alarm.poll(deadline, cx).is_pending() {
+            return false;
+        }
+        let now = now();
+        self.polls.expire(now);
+        if let Some(id) = self.posts.expire(now) {
+            let (target, limit) = (&self.route.target, self.settings.request_timeout);
+            let message = format!(
+                "POST {target} had no answer after {limit:?}; raise `request_timeout` if the server is slow"
+            );
+            self.posted(id, Err(Error::new(ErrorKind::Timeout, message)));
+        }
+        if of_session.is_some_and(|at| at <= now) {
             self.input(Input::Timeout);
         }
-        is_due
+        true
     }
 }
 

@@ -43,10 +43,15 @@ impl Verdict {
         match session.closed() {
             Some(DisconnectReason::PingTimeout) => {
                 let patience = session.opened().map(|opened| opened.patience());
-                let message = format!(
-                    "{target} sent no heartbeat for {:?}; the server or the network is gone, connect again",
-                    patience.unwrap_or_default()
-                );
+                let message = match patience.unwrap_or_default() {
+                    Duration::ZERO => format!(
+                        "{target} leaves no time for heartbeats: its ping interval and its ping timeout are zero; raise \
+                         them in the server"
+                    ),
+                    patience => format!(
+                        "{target} sent no heartbeat for {patience:?}; the server or the network is gone, connect again"
+                    ),
+                };
                 Some(Error::new(ErrorKind::PingTimeout, message))
             }
             Some(DisconnectReason::SlowConsumer) => {

@@ -2,17 +2,13 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use futures_core::future::BoxFuture;
 use http::{HeaderValue, Uri};
-use hyper_util::client::legacy::connect::{Connected, Connection};
-use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tower_service::Service;
 
-use super::activity::Activity;
 use super::dial::Dialer;
 use super::environment::Environment;
 use super::proxy::{Proxy, ProxyKind};
@@ -95,6 +91,14 @@ impl Connector {
         self.forwarding(uri).and_then(Proxy::authorization)
     }
 
+    /// Connects to the server for polling, or to a proxy that forwards the requests.
+    pub(super) async fn for_requests(&self, uri: &Uri) -> Result<Conn, BoxError> {
+        match self.forwarding(uri) {
+            Some(proxy) => self.within_timeout(self.to_proxy(proxy), true).await,
+            None => self.to_server(uri).await,
+        }
+    }
+
     /// Connects to the server, through a tunnel if there is a proxy, as a WebSocket needs it.
     pub(crate) async fn to_server(&self, uri: &Uri) -> Result<Conn, BoxError> {
         let connecting = async {
@@ -109,23 +113,29 @@ impl Connector {
         self.within_timeout(connecting, false).await
     }
 
-    /// Connects to a proxy that gets requests.
+    /// Connects to a proxy.
     pub(super) async fn to_proxy(&self, proxy: &Proxy) -> Result<Stream, BoxError> {
-        let io = self.dialer().dial(&proxy.uri).await?;
-        self.secure(&proxy.uri, io, false).await
+        let connecting = async {
+            let io = self.dialer().dial(&proxy.uri).await?;
+            self.secure(&proxy.uri, io, false).await
+        };
+        connecting.await.map_err(|source| {
+            let proxy = proxy.uri.authority().map(ToString::to_string);
+            let proxy = proxy.unwrap_or_default();
+            NoProxy { proxy, source }.into()
+        })
     }
 
     async fn within_timeout(
         &self,
         connecting: impl Future<Output = Result<Stream, BoxError>>,
-        forwarded: bool,
+        is_forwarded: bool,
     ) -> Result<Conn, BoxError> {
         let timeout = self.0.timeout;
         match tokio::time::timeout(timeout, connecting).await {
             Ok(stream) => Ok(Conn {
-                stream: stream?,
-                forwarded,
-                activity: Activity::default(),
+                is_forwarded,
+                ..Conn::new(stream?)
             }),
             Err(_) => Err(Box::new(ConnectTimeout(timeout))),
         }
@@ -150,44 +160,81 @@ impl Connector {
     }
 }
 
-impl Service<Uri> for Connector {
-    type Response = TokioIo<Conn>;
-    type Error = BoxError;
-    type Future = BoxFuture<'static, Result<Self::Response, BoxError>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, uri: Uri) -> Self::Future {
-        let this = self.clone();
-        Box::pin(async move {
-            let connected = match this.forwarding(&uri) {
-                Some(proxy) => this.within_timeout(this.to_proxy(proxy), true).await,
-                None => this.to_server(&uri).await,
-            };
-            connected.map(TokioIo::new)
-        })
-    }
-}
-
 /// No connection within the time that the client was given.
 #[derive(Debug, thiserror::Error)]
 #[error("no connection within {0:?}")]
 pub(crate) struct ConnectTimeout(Duration);
 
+/// There is no connection to the proxy.
+#[derive(Debug, thiserror::Error)]
+#[error("the proxy {proxy} cannot be reached")]
+struct NoProxy {
+    proxy: String,
+    source: BoxError,
+}
+
 /// A connection to the server, or to a proxy that forwards requests.
 #[derive(Debug)]
 pub(crate) struct Conn {
     stream: Stream,
-    forwarded: bool,
-    activity: Activity,
+    pub(super) is_forwarded: bool,
+    pub(super) answer: Arc<Answer>,
 }
 
-impl Connection for Conn {
-    fn connected(&self) -> Connected {
-        let connected = Connected::new().proxy(self.forwarded);
-        connected.extra(self.activity.clone())
+impl Conn {
+    pub(super) fn new(stream: Stream) -> Self {
+        Self {
+            stream,
+            is_forwarded: false,
+            answer: Arc::default(),
+        }
+    }
+
+    pub(super) fn into_stream(self) -> Stream {
+        self.stream
+    }
+}
+
+/// The maximum number of bytes that are read before the head of an answer has come. hyper itself limits only the head, and
+/// skips as many interim answers (1xx) as a server sends, without a pause.
+const MAX_READ: usize = 2 * 1024 * 1024;
+
+/// What has been read of the answer to a request; shared by a connection and its owner.
+#[derive(Debug, Default)]
+pub(super) struct Answer {
+    bytes: AtomicUsize,
+    has_head: AtomicBool,
+}
+
+impl Answer {
+    /// Starts over with another request.
+    pub(super) fn expect(&self) {
+        self.bytes.store(0, Ordering::Relaxed);
+        self.has_head.store(false, Ordering::Relaxed);
+    }
+
+    /// Records that the head has come, after which other limits hold.
+    pub(super) fn has_come(&self) {
+        self.has_head.store(true, Ordering::Relaxed);
+    }
+
+    /// Returns whether anything has come.
+    pub(super) fn is_begun(&self) -> bool {
+        self.bytes.load(Ordering::Relaxed) > 0
+    }
+
+    fn read(&self, bytes: usize) -> std::io::Result<()> {
+        if self.has_head.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        let read = self.bytes.load(Ordering::Relaxed).saturating_add(bytes);
+        self.bytes.store(read, Ordering::Relaxed);
+        match read > MAX_READ {
+            true => Err(std::io::Error::other(format!(
+                "more than {MAX_READ} bytes came before an answer"
+            ))),
+            false => Ok(()),
+        }
     }
 }
 
@@ -199,8 +246,9 @@ impl AsyncRead for Conn {
     ) -> Poll<std::io::Result<()>> {
         let before = buf.filled().len();
         let read = Pin::new(&mut self.stream).poll_read(cx, buf);
-        if buf.filled().len() > before {
-            self.activity.read();
+        let bytes = buf.filled().len() - before;
+        if bytes > 0 {
+            self.answer.read(bytes)?;
         }
         read
     }
@@ -212,7 +260,6 @@ impl AsyncWrite for Conn {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<std::io::Result<usize>> {
-        self.activity.wrote();
         Pin::new(&mut self.stream).poll_write(cx, buf)
     }
 
@@ -221,7 +268,6 @@ impl AsyncWrite for Conn {
         cx: &mut Context<'_>,
         bufs: &[std::io::IoSlice<'_>],
     ) -> Poll<std::io::Result<usize>> {
-        self.activity.wrote();
         Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
     }
 

@@ -3,17 +3,12 @@
 use std::future::Future;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
-use futures_core::future::BoxFuture;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use http::Uri;
-use hyper_util::rt::TokioIo;
 use tokio::net::{TcpSocket, TcpStream};
-use tower_service::Service;
 
 use super::custom::CustomConnector;
 use super::stream::Stream;
@@ -22,11 +17,10 @@ use crate::error::BoxError;
 /// The time after which the next address is tried in parallel, as RFC 8305 § 5 recommends.
 const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
 
-/// Connects to the host and port of a URL: by TCP, or as the application's connector does. The tunnels of hyper-util take
-/// it for the way to the proxy. Cheap to clone.
-#[derive(Clone, Debug)]
+/// Connects to the host and port of a URL: by TCP, or as the application's connector does.
+#[derive(Debug)]
 pub(crate) enum Dialer {
-    Tcp(Arc<TcpOptions>),
+    Tcp(TcpOptions),
     Custom(CustomConnector),
 }
 
@@ -37,21 +31,6 @@ pub(crate) struct TcpOptions {
     pub(crate) addresses: Vec<(String, SocketAddr)>,
     /// The address of this machine from which connections are made.
     pub(crate) local: Option<IpAddr>,
-}
-
-impl Service<Uri> for Dialer {
-    type Response = TokioIo<Stream>;
-    type Error = BoxError;
-    type Future = BoxFuture<'static, Result<Self::Response, BoxError>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, uri: Uri) -> Self::Future {
-        let this = self.clone();
-        Box::pin(async move { this.dial(&uri).await.map(TokioIo::new) })
-    }
 }
 
 impl Dialer {

@@ -8,15 +8,8 @@ use super::custom::Panicked;
 use crate::error::BoxError;
 use crate::{Error, ErrorKind};
 
-/// Describes the failure of a request, with or without a connection.
+/// Describes the failure of a request that had a connection.
 pub(super) fn of_request(attempt: &Attempt, error: BoxError) -> Error {
-    let is_connect = causes(&*error).any(|cause| {
-        let error = cause.downcast_ref::<hyper_util::client::legacy::Error>();
-        error.is_some_and(hyper_util::client::legacy::Error::is_connect)
-    });
-    if is_connect {
-        return of_connection(attempt, error);
-    }
     if is_panic(&*error) {
         return panicked(attempt, error);
     }

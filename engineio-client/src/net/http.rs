@@ -1,27 +1,28 @@
 //! The requests of the polling transport.
 
+use std::future::{Future, poll_fn};
 use std::io::{self, Read};
+use std::pin::pin;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use engineio_core::Payload;
 use engineio_core::codec::detach;
 use http::header::{
-    ACCEPT, ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE, HeaderValue, PROXY_AUTHORIZATION,
+    ACCEPT, ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE, HOST, HeaderValue, PROXY_AUTHORIZATION,
 };
-use http::{HeaderMap, Method, Request, StatusCode};
+use http::{HeaderMap, Method, Request, Response, StatusCode};
 use http_body::Body;
 use http_body_util::{BodyExt, Full};
-use hyper_util::client::legacy::Client;
-use hyper_util::rt::TokioTimer;
+use hyper::body::Incoming;
 use tokio::time::Instant;
 
-use super::activity::Activity;
 use super::attempt::Attempt;
 use super::connect::Connector;
 use super::failure;
+use super::form::{host, origin_form};
 use super::headers::Headers;
-use super::lifetime::Lifetime;
+use super::kept::{Failed, Kept, quiet};
 use crate::error::BoxError;
 use crate::{Error, ErrorKind};
 
@@ -30,10 +31,7 @@ const BINARY: &str = "application/octet-stream";
 
 /// The time for which an unused connection is kept. Node and uvicorn close theirs after five seconds: a request that starts at
 /// that moment would be lost, and the session with it.
-const KEEP_ALIVE: Duration = Duration::from_secs(4);
-
-/// One poll and one POST: a client never needs more.
-const MAX_IDLE: usize = 2;
+pub(crate) const KEEP_ALIVE: Duration = Duration::from_secs(4);
 
 /// The time limit for a body that only explains the status of its answer.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -46,82 +44,105 @@ pub(crate) const MAX_REFUSAL: usize = 64 * 1024;
 /// of that answer.
 const STALE_WITHIN: Duration = Duration::from_secs(1);
 
-/// Sends the requests of one session over kept connections. Cheap to clone; the connections end when the last clone is
-/// dropped.
+/// Sends the requests of polling. Cheap to clone.
 #[derive(Clone, Debug)]
 pub(crate) struct Http {
-    client: Client<Connector, Full<Bytes>>,
     connector: Connector,
     max_response: usize,
-    _lifetime: Lifetime,
 }
 
+/// The outcome of a request: the body of a successful answer, and the connection for the next request.
+pub(crate) type Outcome = (Result<Payload, Error>, Option<Box<Kept>>);
+
 impl Http {
-    pub(crate) fn new(connector: Connector, max_response: usize) -> Self {
-        let (lifetime, tasks) = Lifetime::new();
-        let client = Client::builder(tasks)
-            .pool_idle_timeout(KEEP_ALIVE)
-            .pool_max_idle_per_host(MAX_IDLE)
-            .pool_timer(TokioTimer::new())
-            .build(connector.clone());
+    pub(crate) const fn new(connector: Connector, max_response: usize) -> Self {
         Self {
-            client,
             connector,
             max_response,
-            _lifetime: lifetime,
         }
     }
 
-    /// Returns the same for another session, with connections of its own.
-    pub(crate) fn renewed(&self) -> Self {
-        Self::new(self.connector.clone(), self.max_response)
-    }
-
-    /// Sends a GET, or a POST of this body, and returns the body of a successful answer.
-    ///
-    /// A GET is sent again if its kept-alive connection was already closed. A POST is not, once any of it was written:
-    /// hyper-util sends it again only if the connection was closed before that.
+    /// Sends a GET, or a POST of this body, over the connection of the request before, or a new one.
     pub(crate) async fn request(
         self,
+        kept: Option<Box<Kept>>,
         uri: http::Uri,
         headers: Headers,
         body: Option<Payload>,
-    ) -> Result<Payload, Error> {
-        let method = match body {
-            Some(_) => Method::POST,
-            None => Method::GET,
+    ) -> Outcome {
+        let attempt = Attempt::new(method(body.as_ref()), &uri, &headers);
+        let sent = self.send(kept, &attempt, &uri, &headers, body.as_ref());
+        let (mut connection, response) = match sent.await {
+            Ok(sent) => sent,
+            Err(error) => return (Err(error), None),
         };
-        let attempt = Attempt::new(method, &uri, &headers);
-        let mut kept = MAX_IDLE;
-        let response = loop {
-            let request = self.prepare(&uri, &headers, body.as_ref());
-            let start = Instant::now();
-            match self.client.request(request).await {
-                Ok(response) => break response,
-                Err(error)
-                    if body.is_none()
-                        && kept > 0
-                        && start.elapsed() < STALE_WITHIN
-                        && Activity::was_kept(&error)
-                        && !failure::is_panic(&error) =>
-                {
-                    kept -= 1;
-                }
-                Err(error) => return Err(failure::of_request(&attempt, error.into())),
+        let mut answer = pin!(self.read(response, attempt, &uri, &headers, body.is_some()));
+        let answer = connection.drive(|cx| answer.as_mut().poll(cx)).await;
+        (answer, Some(connection).filter(|kept| !kept.is_over()))
+    }
+
+    /// Sends a request, and returns the head of its answer with the connection by which its body comes.
+    ///
+    /// If the server had closed the connection that was kept, a GET is sent again over a new one. A POST is not, once any
+    /// of it was written.
+    async fn send(
+        &self,
+        mut kept: Option<Box<Kept>>,
+        attempt: &Attempt,
+        uri: &http::Uri,
+        headers: &Headers,
+        body: Option<&Payload>,
+    ) -> Result<(Box<Kept>, Response<Incoming>), Error> {
+        kept = kept.filter(|kept| kept.leads_to(uri));
+        loop {
+            let mut connection = match kept.take() {
+                Some(kept) => kept,
+                // In a box, because it is large and rare.
+                None => Box::pin(Kept::open(&self.connector, uri))
+                    .await
+                    .map_err(|error| failure::of_connection(attempt, error))?,
+            };
+            let mut request = self.prepare(uri, headers, body)?;
+            if !connection.is_forwarded() {
+                *request.uri_mut() = origin_form(uri);
             }
-        };
+            let was_kept = connection.has_served();
+            let start = Instant::now();
+            let (error, was_stale) = match connection.send(request).await {
+                Ok(response) => return Ok((connection, response)),
+                Err(Failed::NotBegun(error)) => (error, true),
+                Err(Failed::Broken(error)) => {
+                    let is_early = start.elapsed() < STALE_WITHIN && !connection.is_answered();
+                    (error, body.is_none() && is_early)
+                }
+            };
+            if !was_kept || !was_stale || failure::is_panic(&*error) {
+                return Err(failure::of_request(attempt, error));
+            }
+        }
+    }
+
+    /// Reads the answer to a request.
+    async fn read(
+        &self,
+        response: Response<Incoming>,
+        attempt: Attempt,
+        uri: &http::Uri,
+        headers: &Headers,
+        is_post: bool,
+    ) -> Result<Payload, Error> {
         let status = response.status();
         // The answer may repeat them, and may change those of the jar.
-        let sent = (!status.is_success()).then(|| {
-            let mut request = self.prepare(&uri, &headers, None);
-            std::mem::take(request.headers_mut())
-        });
+        let sent = match status.is_success() {
+            true => HeaderMap::new(),
+            false => std::mem::take(self.prepare(uri, headers, None)?.headers_mut()),
+        };
         // A proxy that asks for credentials is not the server, whose cookies these are.
         if status != StatusCode::PROXY_AUTHENTICATION_REQUIRED {
-            headers.store(&uri, response.headers());
+            headers.store(uri, response.headers());
         }
         if !status.is_success() {
-            let attempt = attempt.with_headers(sent.unwrap_or_default());
+            let attempt = attempt.with_headers(sent);
             let (head, body) = response.into_parts();
             if status.is_redirection() {
                 return Err(Error::redirect(&attempt, head));
@@ -136,7 +157,7 @@ impl Http {
             };
             return Err(Error::refused(&attempt, head, body));
         }
-        if body.is_some() {
+        if is_post {
             // Nothing in the answer to a POST matters, but reading it lets the connection be used again.
             first_bytes(response.into_body(), MAX_REFUSAL).await;
             return Ok(Payload::text(Bytes::new()));
@@ -144,7 +165,12 @@ impl Http {
         let kind = response.headers().get(CONTENT_TYPE);
         let is_binary = kind.is_some_and(|kind| kind.as_bytes().starts_with(BINARY.as_bytes()));
         let encoding = response.headers().get(CONTENT_ENCODING).cloned();
-        let body = whole_body(response.into_body(), self.max_response, &attempt).await?;
+        let mut body = pin!(whole_body(
+            response.into_body(),
+            self.max_response,
+            &attempt
+        ));
+        let body = poll_fn(|_| body.as_mut().poll(&mut quiet())).await?;
         let body = match encoding {
             Some(encoding) => decompress(&encoding, body, self.max_response, &attempt)?,
             None => body,
@@ -168,7 +194,7 @@ impl Http {
         uri: &http::Uri,
         own: &Headers,
         body: Option<&Payload>,
-    ) -> Request<Full<Bytes>> {
+    ) -> Result<Request<Full<Bytes>>, Error> {
         let bytes = body.map(|body| body.body.clone());
         let mut request = Request::new(Full::new(bytes.unwrap_or_default()));
         let headers = request.headers_mut();
@@ -184,11 +210,19 @@ impl Http {
         }
         own.apply(uri, headers);
         headers.extend(self.proxy_headers(uri));
-        if body.is_some() {
-            *request.method_mut() = Method::POST;
+        if !headers.contains_key(HOST) {
+            headers.insert(HOST, host(uri)?);
         }
+        *request.method_mut() = method(body);
         *request.uri_mut() = uri.clone();
-        request
+        Ok(request)
+    }
+}
+
+const fn method(body: Option<&Payload>) -> Method {
+    match body {
+        Some(_) => Method::POST,
+        None => Method::GET,
     }
 }
 
@@ -269,10 +303,7 @@ fn unpack(
     let mut plain = Vec::new();
     let outcome = match encoding.as_bytes().to_ascii_lowercase().as_slice() {
         b"identity" => Read::take(body, limit).read_to_end(&mut plain),
-        b"gzip" | b"x-gzip" => {
-            let decoder = flate2::read::MultiGzDecoder::new(body);
-            decoder.take(limit).read_to_end(&mut plain)
-        }
+        b"gzip" | b"x-gzip" => gunzip(body, limit, &mut plain),
         // Some servers leave out the wrapper of RFC 1950, and every browser and curl read that.
         b"deflate" if !has_zlib_header(body) => {
             let decoder = flate2::read::DeflateDecoder::new(body);
@@ -285,6 +316,24 @@ fn unpack(
         _ => return None,
     };
     Some((plain, outcome))
+}
+
+/// The maximum number of members that a gzip body may have (RFC 1952 § 2.2). Encoders write one, and an empty one costs time
+/// but adds nothing to the size, which is limited too.
+const MAX_MEMBERS: usize = 1_000;
+
+fn gunzip(mut body: &[u8], limit: u64, plain: &mut Vec<u8>) -> io::Result<usize> {
+    for _ in 0..MAX_MEMBERS {
+        let mut member = flate2::bufread::GzDecoder::new(body);
+        let room = limit - plain.len() as u64;
+        member.by_ref().take(room).read_to_end(plain)?;
+        body = member.into_inner();
+        if body.is_empty() || plain.len() as u64 == limit {
+            return Ok(plain.len());
+        }
+    }
+    let message = format!("the data has more than {MAX_MEMBERS} members");
+    Err(io::Error::new(io::ErrorKind::InvalidData, message))
 }
 
 /// Returns whether the data begins as RFC 1950 § 2.2 says. A deflate stream that does would be a stored block with bits
@@ -359,6 +408,23 @@ mod tests {
             assert_eq!(body.unwrap().len(), 63);
             assert!(alive.upgrade().is_none());
         }
+    }
+
+    #[test]
+    fn gzip_may_have_several_members() {
+        let member = |text: &[u8]| {
+            let mut encoder =
+                flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+            io::Write::write_all(&mut encoder, text).unwrap();
+            encoder.finish().unwrap()
+        };
+        let body = [member(b"one"), member(b""), member(b"two")].concat();
+        for (limit, expected) in [(6, "onetwo"), (4, "onet"), (3, "one")] {
+            let mut plain = Vec::new();
+            gunzip(&body, limit, &mut plain).unwrap();
+            assert_eq!(plain, expected.as_bytes());
+        }
+        gunzip(&body[..body.len() - 1], 100, &mut Vec::new()).unwrap_err();
     }
 
     #[tokio::test(start_paused = true)]

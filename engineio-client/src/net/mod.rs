@@ -1,6 +1,5 @@
 //! The network: everything that knows HTTP, TLS, proxies and WebSocket framing.
 
-mod activity;
 pub(crate) mod attempt;
 pub(crate) mod connect;
 mod cookie;
@@ -11,11 +10,13 @@ pub(crate) mod dial;
 pub(crate) mod environment;
 mod exchange;
 mod failure;
+mod form;
 pub(crate) mod headers;
 pub(crate) mod http;
-mod lifetime;
+pub(crate) mod kept;
 pub(crate) mod proxy;
 pub(crate) mod route;
+mod signal;
 mod stream;
 #[cfg(feature = "rustls-no-provider")]
 pub(crate) mod tls;

@@ -1,13 +1,12 @@
 //! The target and the connections of a session's requests, which a redirect of the handshake may change.
 
-use std::future::Future;
-
 use engineio_core::client::Session;
 use engineio_core::{Payload, Transport};
 use futures_core::future::BoxFuture;
 
 use super::headers::Headers;
-use super::http::Http;
+use super::http::{Http, Outcome};
+use super::kept::Kept;
 use super::websocket::{WebSocket, WebSockets};
 use crate::redirect::Move;
 use crate::secrets::Secrets;
@@ -47,12 +46,9 @@ pub(crate) struct Route {
 }
 
 impl Route {
-    /// Returns a route for another session, with connections of its own that end with it.
+    /// Returns a route for another session.
     pub(crate) fn for_session(&self) -> Self {
-        let mut this = Self {
-            http: self.http.renewed(),
-            ..self.clone()
-        };
+        let mut this = self.clone();
         this.headers.remember(this.secrets(None));
         this
     }
@@ -76,17 +72,23 @@ impl Route {
         secrets.redact(self.target.to_string().as_bytes())
     }
 
-    /// Sends a GET, or a POST of this body.
+    /// Sends a GET, or a POST of this body, over the connection that was kept if it can still be used.
     pub(crate) fn request(
         &self,
+        kept: Option<Box<Kept>>,
         sid: Option<&str>,
         body: Option<Payload>,
-    ) -> impl Future<Output = Result<Payload, Error>> + Send + use<> {
+    ) -> BoxFuture<'static, Outcome> {
         let uri = self
             .target
             .uri(Transport::Polling, sid, self.stamp.as_deref());
         let (http, headers) = (self.http.clone(), self.headers.clone());
-        async move { http.request(uri?, headers, body).await }
+        Box::pin(async move {
+            match uri {
+                Ok(uri) => http.request(kept, uri, headers, body).await,
+                Err(error) => (Err(error), kept),
+            }
+        })
     }
 
     /// Opens a WebSocket.

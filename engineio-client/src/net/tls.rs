@@ -124,20 +124,23 @@ impl Tls {
 }
 
 impl TlsOptions {
-    fn connectors(&self) -> Result<Connectors, Error> {
+    /// Returns the configuration that these options amount to.
+    pub(crate) fn effective(&self) -> Result<Arc<ClientConfig>, Error> {
         let mut config = match &self.config {
             Some(config) => self.given(config)?,
             None => Arc::new(self.config()?),
         };
-        if config
-            .alpn_protocols
-            .iter()
-            .any(|protocol| protocol == b"h2")
-        {
+        let is_h2 = |protocol: &Vec<u8>| protocol == b"h2";
+        if config.alpn_protocols.iter().any(is_h2) {
             // The client speaks HTTP/1.1 only.
             let alpn = &mut Arc::make_mut(&mut config).alpn_protocols;
-            alpn.retain(|protocol| protocol != b"h2");
+            alpn.retain(|protocol| !is_h2(protocol));
         }
+        Ok(config)
+    }
+
+    fn connectors(&self) -> Result<Connectors, Error> {
+        let config = self.effective()?;
         let mut anonymous = Arc::clone(&config);
         if config.client_auth_cert_resolver.has_certs() {
             Arc::make_mut(&mut anonymous).client_auth_cert_resolver = Arc::new(NoIdentity);

@@ -1,6 +1,9 @@
 //! Connections through a proxy, up to the server.
 
+use std::future::{Ready, ready};
+use std::io;
 use std::net::SocketAddr;
+use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http::header::{HOST, HeaderValue, PROXY_AUTHORIZATION};
@@ -8,10 +11,11 @@ use http::{HeaderMap, Method, Request, Response, Uri};
 use http_body_util::Empty;
 use hyper::body::Incoming;
 use hyper_util::client::legacy::connect::proxy::{SocksV4, SocksV5};
+use hyper_util::rt::TokioIo;
 use tower_service::Service;
 
 use super::attempt::Attempt;
-use super::connect::Connector;
+use super::connect::{Conn, Connector};
 use super::dial::{self, first_connected};
 use super::exchange::{exchange, upgraded};
 use super::http::{MAX_REFUSAL, first_bytes};
@@ -46,22 +50,47 @@ impl Connector {
         parts.authority = Some(authority.parse()?);
         let uri = Uri::from_parts(parts)?;
         let to = proxy.uri.clone();
-        let dialer = self.dialer().clone();
-        let io = match proxy.kind {
-            ProxyKind::Http => {
-                let io = self.to_proxy(proxy).await?;
-                return connect(proxy, io, authority).await;
-            }
-            ProxyKind::Socks4 => SocksV4::new(to, dialer).call(uri).await?,
+        // The tunnels of hyper-util would not say why they have no connection.
+        let io = self.to_proxy(proxy).await?;
+        let tunnel = match proxy.kind {
+            ProxyKind::Http => return connect(proxy, io, authority).await,
+            ProxyKind::Socks4 => SocksV4::new(to, Connected::new(io)).call(uri).await?,
             ProxyKind::Socks5 { .. } => {
-                let mut socks = SocksV5::new(to, dialer);
+                let mut socks = SocksV5::new(to, Connected::new(io));
                 if let Some((user, password)) = proxy.credentials() {
                     socks = socks.with_auth(user, password);
                 }
                 socks.call(uri).await?
             }
         };
-        Ok(io.into_inner())
+        Ok(tunnel.into_inner())
+    }
+}
+
+/// The connection to a proxy, which a tunnel of hyper-util asks for once.
+struct Connected(Option<TokioIo<Stream>>);
+
+impl Connected {
+    fn new(io: Stream) -> Self {
+        Self(Some(TokioIo::new(io)))
+    }
+}
+
+impl Service<Uri> for Connected {
+    type Response = TokioIo<Stream>;
+    type Error = io::Error;
+    type Future = Ready<io::Result<TokioIo<Stream>>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, _: Uri) -> Self::Future {
+        ready(
+            self.0
+                .take()
+                .ok_or_else(|| io::ErrorKind::NotConnected.into()),
+        )
     }
 }
 
@@ -83,11 +112,11 @@ async fn connect(proxy: &Proxy, io: Stream, authority: String) -> Result<Stream,
             let body = first_bytes(body, MAX_REFUSAL).await;
             return Err(Error::refused_by_proxy(&attempt, &authority, head, body).into());
         }
-        let (io, early) = upgraded(Response::from_parts(head, body)).await?;
+        let (conn, early) = upgraded(Response::from_parts(head, body)).await?;
         if !early.is_empty() {
             return Err("the proxy sent data before the server can have sent any".into());
         }
-        Ok(io)
+        Ok(Conn::into_stream(conn))
     };
-    exchange(io, request, answered).await?
+    exchange(Conn::new(io), request, answered).await?
 }

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use engineio_core::{DisconnectReason, Frame};
 use engineio_websocket as codec;
 use engineio_websocket::{ClientHandshake, CloseFrame, End, Received, Role, Violation};
-use http::header::{HOST, HeaderValue};
+use http::header::HOST;
 use http::{HeaderMap, Request, Response, StatusCode};
 use http_body_util::Empty;
 use hyper::body::Incoming;
@@ -15,6 +15,7 @@ use super::attempt::Attempt;
 use super::connect::{Conn, Connector};
 use super::exchange::{exchange, upgraded};
 use super::failure;
+use super::form::{host, origin_form};
 use super::headers::Headers;
 use super::http::{MAX_REFUSAL, first_bytes};
 use crate::secrets::Secrets;
@@ -98,30 +99,12 @@ fn request(
     handshake: &mut ClientHandshake,
 ) -> Result<Request<Empty<Bytes>>, Error> {
     let mut request = Request::new(Empty::new());
-    let unusable = |what: &str| Error::invalid(format!("the {what} cannot be sent in a header"));
-    let target = uri
-        .path_and_query()
-        .map_or("/", http::uri::PathAndQuery::as_str);
     let headers = request.headers_mut();
-    let host = HeaderValue::try_from(host(uri));
-    headers.insert(HOST, host.map_err(|_| unusable("host"))?);
+    headers.insert(HOST, host(uri)?);
     own.apply(uri, headers);
     handshake.apply(headers);
-    *request.uri_mut() = target.parse().map_err(|_| unusable("path"))?;
+    *request.uri_mut() = origin_form(uri);
     Ok(request)
-}
-
-/// Returns the value of `Host` (RFC 9110 § 7.2): without the default port of the scheme, as for polling.
-fn host(uri: &http::Uri) -> String {
-    let default = match uri.scheme() {
-        Some(scheme) if *scheme == http::uri::Scheme::HTTPS => 443,
-        _ => 80,
-    };
-    let host = uri.host().unwrap_or_default();
-    match uri.port_u16() {
-        Some(port) if port != default => format!("{host}:{port}"),
-        _ => host.to_owned(),
-    }
 }
 
 /// An open WebSocket.
@@ -267,26 +250,6 @@ fn ended(end: End, secrets: impl FnOnce() -> Secrets) -> Ended {
                            proxy on the way gave up: connect again";
             let error = Error::new(ErrorKind::Transport, message);
             (DisconnectReason::TransportClose, Some(error))
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::host;
-
-    #[test]
-    fn the_default_port_is_not_part_of_the_host() {
-        for (uri, expected) in [
-            ("http://h/", "h"),
-            ("http://h:80/", "h"),
-            ("https://h:443/", "h"),
-            ("https://h:80/", "h:80"),
-            ("http://h:443/", "h:443"),
-            ("http://[::1]:80/", "[::1]"),
-            ("http://user:pw@h:5000/", "h:5000"),
-        ] {
-            assert_eq!(host(&uri.parse().unwrap()), expected, "{uri}");
         }
     }
 }
