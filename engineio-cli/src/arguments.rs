@@ -169,6 +169,9 @@ pub(crate) struct Connection {
     /// Accept every certificate. Dangerous: for tests only.
     #[arg(long)]
     pub(crate) insecure: bool,
+    /// The time for a connection, a handshake, a POST or an upgrade, instead of 10 to 20 seconds.
+    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
+    timeout: Option<Duration>,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -209,6 +212,12 @@ impl Connection {
         }
         if let Some(pem) = self.ca_pem()? {
             builder = builder.root_certificate(&pem);
+        }
+        if let Some(time) = self.timeout {
+            builder = builder
+                .connect_timeout(time)
+                .request_timeout(time)
+                .upgrade_timeout(time);
         }
         Ok(builder)
     }

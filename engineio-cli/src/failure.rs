@@ -88,12 +88,80 @@ impl From<engineio_client::Error> for Failure {
 }
 
 /// Returns an error and its causes in one line. They may cite the peer, so that they are escaped.
-pub(crate) fn with_causes(error: &dyn StdError) -> String {
-    let mut text = error.to_string();
+pub(crate) fn with_causes(error: &(dyn StdError + 'static)) -> String {
+    let mut text = words(error);
     let mut source = error.source();
     while let Some(cause) = source {
-        text.push_str(&format!(": {cause}"));
+        text.push_str(&format!(": {}", words(cause)));
         source = cause.source();
     }
     printable_line(&text)
+}
+
+/// Options that errors of the library advise, and those of `eio` for the same.
+const OPTIONS: [(&str, Option<&str>); 9] = [
+    ("`connect_timeout`", Some("`--timeout`")),
+    ("`request_timeout`", Some("`--timeout`")),
+    ("`upgrade_timeout`", Some("`--timeout`")),
+    ("`root_certificate`", Some("`--ca-file`")),
+    ("`revision`", Some("`--eio`")),
+    ("`max_response`", None),
+    ("`platform_verifier`", None),
+    ("`redirects`", None),
+    ("`resolve`", None),
+];
+
+/// Returns the text of an error without its causes.
+fn words(error: &(dyn StdError + 'static)) -> String {
+    let text = error.to_string();
+    match error.is::<engineio_client::Error>() {
+        true => translated(text),
+        false => text,
+    }
+}
+
+/// Lets a text advise the options of `eio` instead of those of the library, or none where `eio` has none.
+fn translated(mut text: String) -> String {
+    for (name, own) in OPTIONS {
+        match (text.find(name), own) {
+            (Some(_), Some(own)) => text = text.replace(name, own),
+            (Some(at), None) => {
+                let start = text[..at].rfind([',', ';']).unwrap_or(at);
+                let end = text[at..].find(';').map_or(text.len(), |end| at + end);
+                text.replace_range(start..end, "");
+            }
+            (None, _) => {}
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn advice_names_the_options_of_the_program() {
+        for (text, expected) in [
+            (
+                "no answer; raise `request_timeout` if the server is slow",
+                "no answer; raise `--timeout` if the server is slow",
+            ),
+            (
+                "give that of its issuer by `root_certificate`, or let the operating system verify it by `platform_verifier`",
+                "give that of its issuer by `--ca-file`",
+            ),
+            (
+                "connect to that URL instead, or allow it by `redirects`; 5 redirects were followed before",
+                "connect to that URL instead; 5 redirects were followed before",
+            ),
+            (
+                "more than 9 bytes; raise `max_response` if the server may send that much",
+                "more than 9 bytes",
+            ),
+            ("other than `3probe`", "other than `3probe`"),
+        ] {
+            assert_eq!(translated(text.to_owned()), expected);
+        }
+    }
 }

@@ -5,7 +5,6 @@ mod polling;
 mod probe;
 mod report;
 mod trouble;
-mod trust;
 mod websocket;
 
 use self::polling::{Handshake, Works};

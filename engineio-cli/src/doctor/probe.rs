@@ -1,15 +1,15 @@
 //! Single HTTP requests, each on a connection of its own, so that a load balancer decides anew.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use engineio_client::Revision;
+use engineio_client::{Revision, rustls};
 use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use reqwest::redirect::Policy;
 use reqwest::{Client, Method, RequestBuilder, StatusCode, Url};
 use serde::Deserialize;
 
 use super::trouble::Trouble;
-use super::trust;
 use crate::arguments::Connection;
 use crate::failure::{Failure, with_causes};
 
@@ -92,10 +92,8 @@ impl Probe {
         };
         // reqwest asks for a provider of cryptography even where it is given a whole configuration.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        builder = match connection.insecure {
-            true => builder.tls_danger_accept_invalid_certs(true),
-            false => builder.tls_backend_preconfigured(trust::config(connection)?),
-        };
+        let tls = connection.builder()?.rustls_config()?;
+        builder = builder.tls_backend_preconfigured(Arc::unwrap_or_clone(tls));
         Ok(Self {
             client: builder.build().map_err(failed)?,
             url: url(connection)?,

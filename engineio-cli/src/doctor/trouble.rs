@@ -131,5 +131,5 @@ fn is_tls(error: &(dyn StdError + 'static)) -> bool {
         .and_then(|error| error.get_ref())
         .map(|inner| inner as &(dyn StdError + 'static));
     let inner = [wrapped, error.source()].into_iter().flatten();
-    error.is::<rustls::Error>() || inner.into_iter().any(is_tls)
+    error.is::<engineio_client::rustls::Error>() || inner.into_iter().any(is_tls)
 }

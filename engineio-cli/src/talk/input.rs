@@ -181,11 +181,12 @@ fn edit(
                         history.display()
                     )));
                 }
-                let goes_on = match format.typed(line.into_bytes()) {
+                // Pasted text may have several.
+                let goes_on = lines(&line).all(|line| match format.typed(line.into()) {
                     Line::Send(message) => send(Entry::Message(message, Place::Typed)),
                     Line::Remark(remark) => send(Entry::Remark(remark)),
                     Line::Quit => false,
-                };
+                });
                 if !goes_on {
                     return;
                 }
@@ -197,6 +198,11 @@ fn edit(
             }
         }
     }
+}
+
+/// Returns the lines of a text, of which the last one may end with a line feed or not.
+fn lines(text: &str) -> impl Iterator<Item = &str> {
+    text.strip_suffix('\n').unwrap_or(text).split('\n')
 }
 
 /// Returns the file of the history, in a directory that exists, as the XDG Base Directory Specification places it.
@@ -271,6 +277,18 @@ mod tests {
         assert_eq!(found, [vec!["a", "b"], vec!["cd"], vec![]]);
         let found = batches(&["a\n\nlast"], 10);
         assert_eq!(found, [vec!["a", ""], vec!["last"], vec![]]);
+    }
+
+    #[test]
+    fn each_line_of_a_pasted_text_is_one() {
+        for (text, expected) in [
+            ("", &[""][..]),
+            ("a", &["a"]),
+            ("a\n", &["a"]),
+            ("a\n\nb", &["a", "", "b"]),
+        ] {
+            assert_eq!(lines(text).collect::<Vec<_>>(), expected);
+        }
     }
 
     #[test]

@@ -32,8 +32,10 @@ pub(crate) async fn run(options: Talk) -> Result<(), Failure> {
     let files = read_files(&options)?;
     let mut builder = options.connection.builder()?;
     let (report, remarks) = mpsc::channel(64);
-    if options.reconnect {
-        builder = reconnect::enable(builder, &report);
+    let (give_back, unsent) = mpsc::unbounded_channel();
+    match options.reconnect {
+        true => builder = reconnect::enable(builder, &report, give_back),
+        false => drop(give_back),
     }
     let mut client = builder.connect().await?;
     let input = input::open(&options, client.handle())?;
@@ -41,9 +43,9 @@ pub(crate) async fn run(options: Talk) -> Result<(), Failure> {
     let is_typed = terminal.is_some();
     let mut screen = Screen::new(&options, printer);
     screen.remark("connected; each line is a message, Ctrl-D ends the session");
-    let mut sender = Sender::new(client.handle(), input.batches);
+    let mut sender = Sender::new(client.handle(), input.batches, unsent, report);
     // Beside the reading: a slow server must not stop it.
-    let sending = sender.run(files, report);
+    let sending = sender.run(files);
     let result = exchange(&mut client, &options, &mut screen, sending, remarks).await;
     screen.leave_editor();
     if let Some(terminal) = terminal {

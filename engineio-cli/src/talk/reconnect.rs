@@ -1,12 +1,17 @@
 //! Another session after one that ended, and the remarks about it.
 
-use engineio_client::{ClientBuilder, DisconnectReason, FailedAttempt, Reconnect};
+use engineio_client::{ClientBuilder, DisconnectReason, FailedAttempt, Message, Reconnect};
 use tokio::sync::mpsc;
 
 use crate::failure::with_causes;
 
-/// Lets a client connect again. A remark for which there is no room is dropped: nothing waits for the screen here.
-pub(super) fn enable(builder: ClientBuilder, remarks: &mpsc::Sender<String>) -> ClientBuilder {
+/// Lets a client connect again, and hands on what each session that ended has not sent. A remark for which there is no room
+/// is dropped: nothing waits for the screen here.
+pub(super) fn enable(
+    builder: ClientBuilder,
+    remarks: &mpsc::Sender<String>,
+    unsent: mpsc::UnboundedSender<Vec<Message>>,
+) -> ClientBuilder {
     let failed = remarks.clone();
     let policy = Reconnect::new().on_failed_attempt(move |attempt| {
         let _ = failed.try_send(remark(attempt));
@@ -25,6 +30,7 @@ pub(super) fn enable(builder: ClientBuilder, remarks: &mpsc::Sender<String>) -> 
             if end.reason != DisconnectReason::Client {
                 let _ = ended.try_send(format!("the session is over: {}", end.reason));
             }
+            let _ = unsent.send(end.unsent);
             async {}
         })
 }

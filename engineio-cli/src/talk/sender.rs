@@ -1,5 +1,7 @@
 //! What is sent: files, then the input, with an account of what did not leave.
 
+use std::collections::VecDeque;
+
 use engineio_client::{Handle, Message, SendError};
 use tokio::sync::mpsc;
 
@@ -11,6 +13,17 @@ use super::limit;
 pub(super) struct Sender {
     handle: Handle,
     batches: mpsc::Receiver<Batch>,
+    /// What each session has not sent when it ended, if another one follows.
+    unsent: mpsc::UnboundedReceiver<Vec<Message>>,
+    remarks: mpsc::Sender<String>,
+    /// The messages to queue next.
+    waiting: VecDeque<(Message, Place)>,
+    /// The number of messages that were queued since the last flush, in a session that has not ended.
+    queued: u64,
+    /// The same for those that may have arrived before their session ended.
+    doubtful: u64,
+    /// A session has ended since the last flush.
+    has_ended: bool,
     pub(super) tally: Tally,
 }
 
@@ -28,80 +41,173 @@ pub(super) struct Tally {
 }
 
 impl Sender {
-    pub(super) fn new(handle: Handle, batches: mpsc::Receiver<Batch>) -> Self {
+    pub(super) fn new(
+        handle: Handle,
+        batches: mpsc::Receiver<Batch>,
+        unsent: mpsc::UnboundedReceiver<Vec<Message>>,
+        remarks: mpsc::Sender<String>,
+    ) -> Self {
         Self {
             handle,
             batches,
+            unsent,
+            remarks,
+            waiting: VecDeque::new(),
+            queued: 0,
+            doubtful: 0,
+            has_ended: false,
             tally: Tally::default(),
         }
     }
 
     /// Sends the files and then the input, until that or the session is over.
-    pub(super) async fn run(&mut self, files: Batch, remarks: mpsc::Sender<String>) {
+    pub(super) async fn run(&mut self, files: Batch) {
         let mut next = Some(files);
         while let Some(batch) = next {
-            if !self.send(batch, &remarks).await {
+            if !self.send(batch).await {
                 return;
             }
-            next = self.batches.recv().await;
+            next = self.next().await;
         }
         self.tally.is_complete = true;
     }
 
+    /// Returns the next batch, which is empty if there is only something to send again.
+    async fn next(&mut self) -> Option<Batch> {
+        loop {
+            tokio::select! {
+                biased;
+                Some(unsent) = self.unsent.recv() => self.take_back(unsent).await,
+                batch = self.batches.recv() => return batch,
+            }
+            self.has_ended = false;
+            if !self.waiting.is_empty() {
+                return Some(Batch::new());
+            }
+        }
+    }
+
     /// Sends a batch and waits until it has left. Returns whether the session and the input go on.
-    async fn send(&mut self, batch: Batch, remarks: &mpsc::Sender<String>) -> bool {
-        let (mut queued, mut goes_on) = (0, true);
+    async fn send(&mut self, batch: Batch) -> bool {
+        let mut goes_on = true;
         for entry in batch {
-            let fault = match entry {
-                Entry::Message(message, place) => match self.queue(message, &place).await {
-                    Queued::Yes => {
-                        queued += 1;
+            match entry {
+                Entry::Message(message, place) => {
+                    self.tally.read += 1;
+                    if let Some(fault) = self.too_large(&message, &place) {
+                        self.complain(fault).await;
                         continue;
                     }
-                    Queued::Over => {
-                        goes_on = false;
-                        continue;
-                    }
-                    Queued::Refused(why) => why,
-                },
+                    self.waiting.push_back((message, place));
+                    goes_on &= self.queue().await;
+                }
                 Entry::Refused(why) => {
                     self.tally.read += 1;
-                    format!("not sent: {why}")
+                    self.complain(format!("not sent: {why}")).await;
                 }
                 Entry::Broken(why) => {
                     goes_on = false;
-                    why
+                    self.complain(why).await;
                 }
-                Entry::Remark(remark) => {
-                    let _ = remarks.send(remark).await;
-                    continue;
-                }
-            };
-            let _ = remarks.send(fault.clone()).await;
-            self.tally.fault.get_or_insert(fault);
+                Entry::Remark(remark) => self.remark(remark).await,
+            }
         }
-        // An error means that some of them are lost, or that nobody knows.
-        if self.handle.flush().await.is_ok() {
-            self.tally.sent += queued;
-        }
-        goes_on
+        self.flush().await && goes_on
     }
 
-    async fn queue(&mut self, message: Message, place: &Place) -> Queued {
-        self.tally.read += 1;
+    fn too_large(&self, message: &Message, place: &Place) -> Option<String> {
         let limit = limit(&self.handle);
         // A text has one byte more than its characters: the type of the packet.
         let length = message.len() + usize::from(!message.is_binary());
-        if length > limit {
-            return Queued::Refused(format!(
-                "not sent: {place}{length} bytes, and the server accepts {limit}"
-            ));
+        (length > limit)
+            .then(|| format!("not sent: {place}{length} bytes, and the server accepts {limit}"))
+    }
+
+    /// Queues what waits. Returns `false` if the session is over and no other one follows.
+    async fn queue(&mut self) -> bool {
+        while let Some((message, place)) = self.waiting.front() {
+            let outcome = tokio::select! {
+                biased;
+                // It was read earlier than what waits.
+                Some(unsent) = self.unsent.recv() => {
+                    self.take_back(unsent).await;
+                    continue;
+                }
+                outcome = self.handle.send(message.clone()) => outcome,
+            };
+            match outcome {
+                Ok(()) => self.queued += 1,
+                Err(SendError::Closed(_)) => {
+                    self.waiting.clear();
+                    return false;
+                }
+                Err(error) => {
+                    let fault = format!("not sent: {place}{error}");
+                    self.complain(fault).await;
+                }
+            }
+            self.waiting.pop_front();
         }
-        match self.handle.send(message).await {
-            Ok(()) => Queued::Yes,
-            Err(SendError::Closed(_)) => Queued::Over,
-            Err(error) => Queued::Refused(format!("not sent: {place}{error}")),
+        true
+    }
+
+    /// Waits until what was queued has left, in this session or in one that follows. Returns `false` if none does.
+    async fn flush(&mut self) -> bool {
+        while self.queue().await {
+            let outcome = tokio::select! {
+                biased;
+                Some(unsent) = self.unsent.recv() => {
+                    self.take_back(unsent).await;
+                    continue;
+                }
+                outcome = self.handle.flush() => outcome,
+            };
+            if outcome.is_ok() {
+                self.tally.sent += self.queued + self.doubtful;
+                (self.queued, self.doubtful, self.has_ended) = (0, 0, false);
+                return true;
+            }
+            // The flush may know of the end before it is told.
+            if !self.has_ended {
+                let Some(unsent) = self.unsent.recv().await else {
+                    self.queued = 0;
+                    return true;
+                };
+                self.take_back(unsent).await;
+            }
+            self.has_ended = false;
+            let doubtful = std::mem::take(&mut self.doubtful);
+            if doubtful > 0 {
+                let what = messages(doubtful);
+                self.remark(format!("{what} may not have arrived")).await;
+            }
         }
+        false
+    }
+
+    /// Lets the messages that a session has not sent wait again, before all others.
+    async fn take_back(&mut self, unsent: Vec<Message>) {
+        let count = unsent.len() as u64;
+        self.doubtful += self.queued.saturating_sub(count);
+        (self.queued, self.has_ended) = (0, true);
+        for message in unsent.into_iter().rev() {
+            self.waiting.push_front((message, Place::Typed));
+        }
+        if count > 0 {
+            let what = messages(count);
+            self.remark(format!("{what} left to send in another session"))
+                .await;
+        }
+    }
+
+    async fn complain(&mut self, fault: String) {
+        self.remark(fault.clone()).await;
+        self.tally.fault.get_or_insert(fault);
+    }
+
+    async fn remark(&self, remark: String) {
+        // Nobody shows it any more.
+        let _ = self.remarks.send(remark).await;
     }
 }
 
@@ -112,10 +218,7 @@ impl Tally {
     }
 }
 
-/// The outcome for one message.
-enum Queued {
-    Yes,
-    Refused(String),
-    /// The session is over.
-    Over,
+fn messages(count: u64) -> String {
+    let plural = if count == 1 { "" } else { "s" };
+    format!("{count} message{plural}")
 }

@@ -2,12 +2,13 @@
 
 use std::io::Write;
 use std::process::Stdio;
+use std::sync::{Arc, Mutex};
 
 use engineio_tower::{DisconnectReason, Message, Server, Socket};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::process::Command;
 
-use super::{command, echo, eio, output, serve, stderr, stdout};
+use super::{command, echo, eio, listen, output, serve, stderr, stdout};
 
 #[tokio::test]
 async fn lines_go_out_and_their_echoes_come_in() {
@@ -218,6 +219,56 @@ async fn another_session_is_opened_and_said_so() {
         (stdout(&output), output.status.code()),
         ("after\n", Some(0))
     );
+}
+
+#[tokio::test]
+async fn a_server_that_does_not_answer_is_given_up_after_the_time_of_the_options() {
+    let (listener, address) = listen().await;
+    let url = format!("http://{address}");
+    let output = eio(b"", &["--timeout", "0.2", &url]).await;
+    for part in [
+        "did not complete the handshake in time",
+        "raise `--timeout`",
+    ] {
+        assert!(stderr(&output).contains(part), "{part}: {output:?}");
+    }
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    drop(listener);
+}
+
+#[tokio::test]
+async fn what_a_lost_session_has_not_sent_is_sent_in_the_next_one() {
+    let heard = Arc::new(Mutex::new(Vec::new()));
+    let hears = Arc::clone(&heard);
+    let server = Server::builder().on_message(move |socket: Socket, message: Message| {
+        let line = message.as_text().unwrap_or_default().to_owned();
+        if line == "1" {
+            socket.close();
+        }
+        hears.lock().unwrap().push(line);
+        async {}
+    });
+    let url = serve(server).await;
+    let lines: Vec<String> = (1..=40).map(|n| n.to_string()).collect();
+    let input = lines.join("\n");
+    let options = ["--reconnect", "--transports", "polling", &url];
+    let output = eio(input.as_bytes(), &options).await;
+    let told = stderr(&output);
+    // As many as the POSTs of the first session held.
+    let is_told = |n: &usize| told.contains(&format!("; {n} of 40 messages were not sent\n"));
+    let doubtful = (1..40).find(is_told).expect(told);
+    let heard = heard.lock().unwrap();
+    let (first, second) = heard.split_at(heard.len() - (40 - doubtful));
+    assert_eq!((first, second), (&lines[..first.len()], &lines[doubtful..]));
+    for part in [
+        "eio: the session is over: server disconnect\n",
+        " left to send in another session\n",
+        "eio: connected again\n",
+        " may not have arrived\n",
+    ] {
+        assert!(told.contains(part), "{part}: {output:?}");
+    }
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
 }
 
 #[cfg(unix)]
