@@ -1,13 +1,17 @@
 //! Who is next, when many send to a client that is slow.
 
-use std::pin::pin;
+use std::convert::Infallible;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, Waker};
 
+use bytes::Bytes;
 use engineio_tower::{Message, SendError, Server, Socket};
+use http::{Method, Request};
+use http_body::{Body, Frame};
 use support::{open, poll, post, socket, text};
-use tokio::task::{JoinSet, yield_now};
+use tokio::task::{JoinHandle, JoinSet, yield_now};
 
 mod support;
 
@@ -171,24 +175,70 @@ async fn all_who_wait_hear_of_the_end() {
     }
 }
 
+/// Counts the turns of another task.
+fn other_task() -> (Arc<AtomicUsize>, JoinHandle<()>) {
+    let turns = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&turns);
+    let other = tokio::spawn(async move {
+        loop {
+            counted.fetch_add(1, Ordering::Relaxed);
+            yield_now().await;
+        }
+    });
+    (turns, other)
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_post_of_packets_that_are_no_messages_lets_other_tasks_run() {
     let server = Server::builder().build();
     let (sid, _) = open(&server).await;
-    let turns = Arc::new(AtomicUsize::new(0));
-    let other = tokio::spawn({
-        let turns = Arc::clone(&turns);
-        async move {
-            loop {
-                turns.fetch_add(1, Ordering::Relaxed);
-                yield_now().await;
-            }
-        }
-    });
+    let (turns, other) = other_task();
     let answer = post(&server, &sid, "6\u{1e}".repeat(100_000) + "6").await;
     assert_eq!(answer.status(), 200);
     let turns = turns.load(Ordering::Relaxed);
     // One for each 1,024 packets.
     assert!(turns >= 97, "{turns} turns");
+    other.abort();
+}
+
+/// A body of so many empty frames, all of which are there at once.
+struct EmptyFrames(usize);
+
+impl Body for EmptyFrames {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        self.0 = self.0.saturating_sub(1);
+        let frame = (self.0 > 0).then(|| Ok(Frame::data(Bytes::new())));
+        Poll::Ready(frame)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_that_is_always_ready_lets_other_tasks_run() {
+    let server = Server::builder().build();
+    let (turns, other) = other_task();
+    for method in [Method::POST, Method::GET] {
+        let (sid, _) = open(&server).await;
+        let uri = format!("/engine.io/?EIO=4&transport=polling&sid={sid}");
+        let request = Request::builder().method(&method).uri(&uri);
+        let request = request.body(EmptyFrames(10_000)).unwrap();
+        let before = turns.load(Ordering::Relaxed);
+        let mut answer = pin!(server.respond(request));
+        let (mut polls, mut is_answered) = (0, false);
+        // A poll waits on after its body has been read.
+        while polls < 700 && !is_answered {
+            let cx = &mut Context::from_waker(Waker::noop());
+            is_answered = answer.as_mut().poll(cx).is_ready();
+            polls += 1;
+            yield_now().await;
+        }
+        assert!(polls >= 600, "{method}: {polls} turns for 10,000 frames");
+        assert!(turns.load(Ordering::Relaxed) - before >= 600);
+    }
     other.abort();
 }

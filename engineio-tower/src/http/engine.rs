@@ -78,8 +78,8 @@ impl<B> EngineFuture<B> {
     }
 }
 
-/// The frames of a body that are discarded at once, before other tasks run.
-const FRAMES: usize = 16;
+/// The frames of a body that are read at once, before other tasks run.
+pub(super) const FRAMES: usize = 16;
 
 /// Reads what has arrived of a body that means nothing.
 fn discard<B: Body>(mut body: Pin<&mut Option<B>>, cx: &mut Context<'_>) -> Result<(), B::Error> {

@@ -12,6 +12,7 @@ use engineio_core::{Payload, Refusal, jsonp};
 use http_body::Body;
 use pin_project_lite::pin_project;
 
+use crate::http::engine::FRAMES;
 use crate::http::response::Answer;
 use crate::session::{Posted, Session, WaiterId, give_way, now};
 
@@ -172,7 +173,7 @@ where
     if body.size_hint().lower() > (limit - collected.len()) as u64 {
         return Poll::Ready(Err(Failure::TooLarge));
     }
-    loop {
+    for _ in 0..FRAMES {
         match ready!(body.as_mut().poll_frame(cx)) {
             None => return Poll::Ready(Ok(collected.finish())),
             Some(Ok(frame)) => {
@@ -194,6 +195,9 @@ where
             }
         }
     }
+    // A body of a custom host may always be ready.
+    give_way(cx);
+    Poll::Pending
 }
 
 /// Returns whether a limit in front of this service cut the body (tower-http's `RequestBodyLimitLayer`, for example).
