@@ -331,6 +331,8 @@ async fn shutdown_delivers_tells_everybody_and_waits_for_handlers() {
         StatusCode::BAD_REQUEST
     );
     assert!(background.await.unwrap_err().is_cancelled());
+    let late = server.spawn(std::future::pending::<()>());
+    assert!(late.await.unwrap_err().is_cancelled());
 }
 
 #[tokio::test(start_paused = true)]

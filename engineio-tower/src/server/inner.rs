@@ -54,7 +54,8 @@ pub(crate) struct ServerInner {
     pub(crate) over: Semaphore,
     /// Leads to the sessions of other processes.
     pub(super) forward: OnceLock<Arc<dyn Forward>>,
-    background: Mutex<Vec<AbortHandle>>,
+    /// The tasks to abort at the end. None after it.
+    background: Mutex<Option<Vec<AbortHandle>>>,
 }
 
 impl ServerInner {
@@ -78,7 +79,7 @@ impl ServerInner {
             leaving: AtomicBool::new(false),
             refusing: AtomicBool::new(false),
             forward: OnceLock::new(),
-            background: Mutex::default(),
+            background: Mutex::new(Some(Vec::new())),
         }
     }
 
@@ -145,7 +146,7 @@ impl ServerInner {
         }
     }
 
-    pub(super) fn lock_background(&self) -> MutexGuard<'_, Vec<AbortHandle>> {
+    pub(super) fn lock_background(&self) -> MutexGuard<'_, Option<Vec<AbortHandle>>> {
         self.background
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
@@ -153,8 +154,8 @@ impl ServerInner {
 
     pub(super) fn end_background_tasks(&self) {
         // Not under the lock: the last handle of a task may drop what the task holds.
-        let tasks = std::mem::take(&mut *self.lock_background());
-        for task in tasks {
+        let tasks = self.lock_background().take();
+        for task in tasks.into_iter().flatten() {
             task.abort();
         }
     }

@@ -34,7 +34,8 @@ pub type StaticBody = tower_http::services::fs::ServeFileSystemResponseBody;
 /// - Only `GET` and `HEAD` are served. A directory without its final `/` is not, and neither is a path with `..`,
 ///   `.`, an empty segment, a backslash, a NUL or an encoded slash.
 ///
-/// Ranges, `ETag`, `Last-Modified` and the conditional headers work. The content type comes from the extension of the
+/// Ranges, `ETag`, `Last-Modified` and the conditional headers work, except that a request with `If-Range` gets the whole
+/// file, and one for more last bytes than the file has gets 416. The content type comes from the extension of the
 /// file (`application/octet-stream` if that says nothing); texts are announced as UTF-8. Relative paths start at the
 /// current directory of the process. Symbolic links are followed, and hidden files are served: keep private files
 /// outside the directory.

@@ -261,7 +261,8 @@ impl ServerBuilder {
         self
     }
 
-    /// Sends a message to every client right after the open packet, within the handshake.
+    /// Sends a message to every client right after the open packet, within the handshake. It comes with the first poll instead
+    /// if [`max_poll_packets`](Self::max_poll_packets) is 1, or if `max_payload` does not allow it beside the open packet.
     ///
     /// [`build`](Self::build) panics if the message cannot be sent to every client.
     pub fn initial_message(mut self, message: impl Into<Message>) -> Self {
@@ -273,7 +274,8 @@ impl ServerBuilder {
     /// request and returns a future of the id.
     ///
     /// It is called again if the id is in use, up to 16 times. Ids must be unguessable, since anyone who knows one can
-    /// act as its client.
+    /// act as its client. An id that is given again may begin a session while the disconnect handler of the former one still
+    /// runs.
     ///
     /// ```
     /// use engineio_tower::{Server, Sid};
