@@ -154,7 +154,7 @@ async fn a_message_may_ask_not_to_be_compressed() {
     let server = Server::builder().build();
     let (sid, _) = open(&server).await;
     let socket = server.socket(&sid.parse().unwrap()).unwrap();
-    for compress in [false, true] {
+    for (compress, encoding) in [(false, "identity"), (true, "gzip")] {
         let options = SendOptions::new().compress(compress);
         let message = "x".repeat(2_000);
         socket.send_with(message, options).await.unwrap();
@@ -162,10 +162,7 @@ async fn a_message_may_ask_not_to_be_compressed() {
         let headers = request.headers_mut();
         headers.insert("accept-encoding", "gzip".parse().unwrap());
         let response = support::call(&server, request).await;
-        assert_eq!(
-            response.headers().contains_key("content-encoding"),
-            compress
-        );
+        assert_eq!(response.headers()["content-encoding"], encoding);
     }
 }
 
