@@ -98,7 +98,10 @@ impl Driver {
     ///
     /// As [`run`](Self::run), this is not an async function, whose future would hold the connection twice.
     pub(crate) fn run_upgraded(self, upgraded: Upgraded) -> impl Future<Output = ()> {
-        let io = HyperIo::from(upgraded);
+        let mut io = HyperIo::from(upgraded);
+        if let Kind::Link(_) = self.kind {
+            io.closes_with_shutdown();
+        }
         let connection = io.connection();
         self.run_over(io, connection)
     }

@@ -28,6 +28,8 @@ pub(crate) enum HyperIo {
         write: Option<Arc<OwnedWriteHalf>>,
         /// The bytes that were read beyond the request head.
         early: Bytes,
+        /// Whoever shuts it down closes it with that, and reads nothing more.
+        closes: bool,
     },
     Any(TokioIo<Upgraded>),
 }
@@ -70,6 +72,14 @@ impl HyperIo {
             read,
             write: Some(Arc::new(write)),
             early,
+            closes: false,
+        }
+    }
+
+    /// Declares that it is dropped as soon as it is shut down.
+    pub(crate) const fn closes_with_shutdown(&mut self) {
+        if let Self::Tcp { closes, .. } = self {
+            *closes = true;
         }
     }
 
@@ -172,9 +182,23 @@ impl AsyncWrite for HyperIo {
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
-            Self::Tcp { write, .. } => {
+            Self::Tcp {
+                read,
+                write,
+                closes,
+                ..
+            } => {
                 // The last half that writes shuts the connection down; the session has given its own back.
-                *write = None;
+                let write = write.take().and_then(Arc::into_inner);
+                // If nothing is unread, closing it says the same to the peer, and saves a system call. With unread data, it
+                // would reset the connection.
+                let stream: &TcpStream = read.as_ref();
+                if let Some(write) = write
+                    && *closes
+                    && stream.poll_read_ready(cx).is_pending()
+                {
+                    write.forget();
+                }
                 Poll::Ready(Ok(()))
             }
             Self::Any(io) => Pin::new(io).poll_shutdown(cx),
