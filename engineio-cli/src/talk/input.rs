@@ -10,7 +10,7 @@ use std::thread;
 use engineio_client::{Handle, Message};
 use rustyline::error::ReadlineError;
 use rustyline::{Config, DefaultEditor, ExternalPrinter};
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 
 use super::command::{Format, Line};
 use super::terminal::Terminal;
@@ -62,8 +62,10 @@ pub(super) fn open(options: &Talk, handle: Handle) -> Result<Input, Failure> {
         is_binary: options.binary,
         is_json: options.json,
     };
-    // The thread reads the next batch while one is sent, and no further.
-    let (sender, batches) = mpsc::channel(1);
+    // The thread reads the next batch while one is sent, and no further. An editor never waits: whoever prints above its line
+    // waits until it has taken the text, and may be the one who sends.
+    let most = if is_typed { Semaphore::MAX_PERMITS } else { 1 };
+    let (sender, batches) = mpsc::channel(most);
     if !is_typed {
         let input = BufReader::with_capacity(BUFFER, io::stdin());
         thread::spawn(move || read(input, format, || limit(&handle), &sender));
