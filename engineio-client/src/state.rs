@@ -147,12 +147,11 @@ impl State {
     /// Counts the messages that were still queued when a session ended, or that the server may or may not have
     /// received.
     pub(crate) fn lost(&self) -> u64 {
-        let Some(reason) = self.session.closed() else {
+        if self.session.closed().is_none() {
             return self.lost;
-        };
-        let is_orderly = matches!(reason, DisconnectReason::Client | DisconnectReason::Server);
+        }
         let is_websocket = self.session.transport() == Transport::WebSocket;
-        let in_doubt = match is_websocket && !self.is_written && !is_orderly {
+        let in_doubt = match is_websocket && !self.is_written {
             true => 1,
             false => self.session.messages_in_flight(),
         };

@@ -272,6 +272,65 @@ async fn a_websocket_that_breaks_while_frames_are_written_fails_the_flush() {
 }
 
 #[tokio::test]
+async fn frames_that_were_not_written_before_the_application_ends_the_session_fail_the_flush() {
+    for end in ["abort", "close"] {
+        let server = Server::start(|_, _| {
+            websocket(|mut socket| async move {
+                socket.send(WsMessage::text(OPEN_POLLING)).await.unwrap();
+                std::future::pending::<()>().await;
+            })
+        })
+        .await;
+        let builder = Client::builder(&server.url())
+            .transports([Transport::WebSocket])
+            .outbox_limit(64 << 20)
+            .close_timeout(Duration::from_millis(50));
+        let mut client = in_time(builder.connect()).await.unwrap();
+        let handle = client.handle();
+        client.send(vec![0; 12 << 20]).await.unwrap();
+        client.send("queued").await.unwrap();
+        while client.queued_bytes() > 1 << 20 {
+            tokio::task::yield_now().await;
+        }
+        match end {
+            "abort" => client.abort(),
+            _ => in_time(client.close()).await,
+        }
+        let flushed = in_time(client.flush()).await;
+        assert!(
+            matches!(flushed, Err(FlushError::Lost)),
+            "{end}: {flushed:?}"
+        );
+        // The connection may still wait for the server.
+        assert_eq!(client.take_unsent(), messages(["queued"]), "{end}");
+        let flushed = in_time(handle.flush()).await;
+        assert!(flushed.is_ok(), "it has queued nothing: {flushed:?}");
+        assert_eq!(client.disconnect_reason(), Some(DisconnectReason::Client));
+    }
+}
+
+#[tokio::test]
+async fn a_websocket_that_closes_in_good_order_has_written_everything() {
+    let server = Server::start(|_, _| {
+        websocket(|mut socket| async move {
+            socket.send(WsMessage::text(OPEN_POLLING)).await.unwrap();
+            echo(socket).await;
+        })
+    })
+    .await;
+    for count in [0, 1, 40] {
+        let builder = Client::builder(&server.url()).transports([Transport::WebSocket]);
+        let mut client = in_time(builder.connect()).await.unwrap();
+        for _ in 0..count {
+            client.send(vec![0; 10_000]).await.unwrap();
+        }
+        in_time(client.close()).await;
+        in_time(client.flush()).await.unwrap();
+        assert_eq!(client.take_unsent(), []);
+    }
+}
+
+#[tokio::test]
 async fn a_disconnect_handler_gets_the_error_and_the_unsent_messages_and_may_send_them_again() {
     let server = Server::start(|number, request| match request.method.as_str() {
         _ if request.is_handshake() => ok(OPEN_POLLING),

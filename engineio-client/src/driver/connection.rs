@@ -159,7 +159,8 @@ impl<'a> Connection<'a> {
             state.delivery.record(Event::Upgrade(Err(error.clone())));
             upgrade_error = Some(error);
         }
-        if let Some(socket) = &self.socket {
+        let socket = self.socket.as_ref();
+        if let Some(socket) = socket.filter(|_| state.session.closed().is_none()) {
             has_room |=
                 !state.is_written && socket.is_written && state.wakers.wait_for(Interest::Outbox);
             state.is_written = socket.is_written;
@@ -370,8 +371,10 @@ impl<'a> Connection<'a> {
         if ended.is_none() {
             let next = |id, frames: &mut Frames| {
                 let mut state = shared.lock();
+                // The frames before one that is taken while it is closing are written; the last is the close packet.
+                state.is_written |= is_closing;
                 frames.fill(|| state.session.take_frame(id));
-                state.is_written &= frames.is_empty();
+                state.is_written &= frames.is_empty() || state.session.closed().is_some();
             };
             match socket.poll_send(cx, is_closing, next) {
                 Ok(again) => return again,
