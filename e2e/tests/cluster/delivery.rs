@@ -1,7 +1,10 @@
 //! The packets of a forwarded poll, which have left their session's queue before the client has them.
 
+use std::future::poll_fn;
+use std::time::Duration;
+
 use bytes::Bytes;
-use engineio_e2e::host::Host;
+use engineio_e2e::host::{Host, Hyper};
 use engineio_e2e::http2::Http2;
 use engineio_e2e::within;
 use engineio_tower::DisconnectReason::TransportError;
@@ -11,6 +14,7 @@ use h2::client::SendRequest;
 use http::{Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
 use tokio::net::TcpStream;
+use tokio::task::AbortHandle;
 use tower_service::Service;
 
 use crate::strangers::{forwarded, hello};
@@ -99,18 +103,36 @@ async fn answered(requests: &mut SendRequest<Bytes>, target: &str) -> SendStream
     stream
 }
 
-#[tokio::test]
-async fn the_session_ends_unless_the_entry_says_that_its_packets_are_on_their_way() {
-    let [mut owner, entry] = nodes().await;
+/// Connects to the owner as another node does.
+async fn link(owner: &Node) -> (SendRequest<Bytes>, AbortHandle) {
     let stream = TcpStream::connect(owner.cluster.local_addr())
         .await
         .unwrap();
     let (mut requests, connection) = h2::client::handshake(stream).await.unwrap();
-    let connection = tokio::spawn(connection);
+    let connection = tokio::spawn(connection).abort_handle();
     let (greeted, _) = requests
         .send_request(hello(SECRET, "a").body(()).unwrap(), true)
         .unwrap();
     assert_eq!(within("the greeting", greeted).await.unwrap().status(), 200);
+    (requests, connection)
+}
+
+#[tokio::test]
+async fn an_answer_that_is_never_read_holds_its_stream_no_longer_than_a_session() {
+    let beat = Duration::from_millis(100);
+    let [mut owner, _entry] =
+        nodes_with::<Hyper, 2>(|builder| builder.ping_interval(beat).ping_timeout(beat)).await;
+    let (mut requests, _connection) = link(&owner).await;
+    let target = one_message(&mut owner).await;
+    let mut stream = answered(&mut requests, &target).await;
+    let reset = poll_fn(|cx| stream.poll_reset(cx));
+    within("the end of the stream", reset).await.unwrap();
+}
+
+#[tokio::test]
+async fn the_session_ends_unless_the_entry_says_that_its_packets_are_on_their_way() {
+    let [mut owner, entry] = nodes().await;
+    let (mut requests, connection) = link(&owner).await;
 
     let target = one_message(&mut owner).await;
     let mut stream = answered(&mut requests, &target).await;

@@ -9,6 +9,7 @@ use h2::RecvStream;
 use h2::ext::Protocol;
 use h2::server::SendResponse;
 use http::{Method, Request, Response, StatusCode};
+use tokio::time::timeout;
 use tracing::Instrument;
 
 use super::websocket::StreamIo;
@@ -44,7 +45,7 @@ pub(super) async fn answer(
         // The client of the other node has gone away.
         _ = poll_fn(|cx| respond.poll_reset(cx)) => return,
     };
-    if let Err(error) = send(answer, stream, respond).await {
+    if let Err(error) = send(&node, answer, stream, respond).await {
         tracing::debug!(target: "engineio::cluster", %error, "an answer to another node was not taken");
     }
 }
@@ -68,6 +69,7 @@ async fn serve(node: &Node, mut request: Request<RequestBody>) -> Response<Bytes
 
 /// Sends an answer, and runs the WebSocket if it accepts one on this stream.
 async fn send(
+    node: &Node,
     mut answer: Response<Bytes>,
     stream: Option<RecvStream>,
     mut respond: SendResponse<Bytes>,
@@ -88,11 +90,12 @@ async fn send(
     };
     let mut to_node = respond.send_response(head, body.is_empty())?;
     let sent = poll_fn(|cx| poll_send(&mut to_node, &mut body, true, cx)).await;
-    if sent
-        && let Some(from_node) = from_node
-        && is_ended(from_node).await
-    {
-        delivery.confirm();
+    if sent && let Some(from_node) = from_node {
+        // A client of HTTP/2 that never reads must not hold the stream for longer than it could hold a session.
+        let ended = timeout(node.server.heartbeat(), is_ended(from_node)).await;
+        if matches!(ended, Ok(true)) {
+            delivery.confirm();
+        }
     }
     Ok(())
 }
