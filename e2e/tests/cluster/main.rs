@@ -6,6 +6,7 @@ mod delivery;
 mod failures;
 mod forwarding;
 mod operations;
+mod sameness;
 mod strangers;
 mod support;
 mod tls;
@@ -43,4 +44,10 @@ mod over_http2 {
         };
     }
     on_hosts! { axum Axum actix ActixHttp2 warp WarpLayer hyper Hyper }
+}
+
+mod same {
+    engineio_e2e::on_one_host_of_each_kind! { scenarios! [sameness:
+        a_request_gets_the_same_answer_at_any_node
+    ] }
 }
