@@ -100,14 +100,14 @@ fn at_length(cases: &mut Vec<Case>) {
     ] }
 }
 
-/// Of those, the ones for clusters, where each costs three servers: `cargo xtask cluster` names them. Not those that depend
-/// on how soon all buffers on the way are full.
+/// The same on clusters, where each costs three servers: `cargo xtask cluster` names them.
 fn at_length_on_clusters(cases: &mut Vec<Case>) {
     engineio_e2e::on_a_cluster_of_each_kind! { attacks! [cases "on_clusters::at_length::" true
         bodies: ten_gigabytes_announced;
         frames: pings;
-        slow: frame_of_bytes heads;
-        stalled: echo_over_polling broadcast_over_polling answers handshakes;
+        slow: fifty_bodies body_beside_a_websocket frame_of_bytes heads;
+        stalled: echo_over_websocket echo_over_polling broadcast_over_websocket broadcast_over_polling answers
+            handshakes;
         crowds: handshaken_reset handshaken_half_closed waiting_reset waiting_half_closed posting_reset
             posting_half_closed websockets_reset websockets_half_closed opening_reset opening_half_closed
             upgrading_reset upgrading_half_closed half_closed_requests;

@@ -11,7 +11,7 @@ use tokio::time::MissedTickBehavior;
 
 use crate::siege::{POLLING, Siege, upgrade_target};
 
-const BEAT: Duration = Duration::from_millis(150);
+const BEAT: Duration = Duration::from_millis(300);
 
 pub(crate) fn rules(builder: ServerBuilder) -> ServerBuilder {
     builder.ping_interval(BEAT).ping_timeout(BEAT)
