@@ -175,7 +175,8 @@ impl Client {
     ///
     /// ```no_run
     /// # async fn example(client: engineio_client::Client, file: Vec<u8>) -> Result<(), engineio_client::SendError> {
-    /// for part in file.chunks(client.max_payload().unwrap_or(100_000) / 2) {
+    /// let most = client.max_payload().unwrap_or(100_000) / 2;
+    /// for part in file.chunks(most.max(1)) {
     ///     client.send(part.to_vec()).await?;
     /// }
     /// # Ok(())
