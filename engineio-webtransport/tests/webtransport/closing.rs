@@ -5,6 +5,7 @@ use std::time::Duration;
 use engineio_core::Frame;
 use engineio_tower::{DisconnectReason, Message, Server, Socket, Transport};
 use futures_util::stream::{FuturesUnordered, StreamExt};
+use tokio::time::Instant;
 use web_transport_quinn::quinn::TransportConfig;
 
 use crate::raw::{RawSession, endpoint};
@@ -13,6 +14,9 @@ use crate::support::{Harness, echo, start, within};
 /// The sessions of the test that counts lost messages; `FAREWELLS` in the environment sets another number.
 const FAREWELLS: usize = 100;
 const AT_ONCE: usize = 10;
+
+/// The sessions that are closed in one moment: more than the places of newcomers.
+const CLOSED_AT_ONCE: usize = 100;
 
 async fn ends_with(harness: &mut Harness, reason: DisconnectReason) {
     assert_eq!(harness.end().await, (reason, Transport::WebTransport));
@@ -61,6 +65,52 @@ async fn nothing_is_lost_of_what_is_sent_just_before_a_close() {
             begun += 1;
         }
     }
+}
+
+/// Sessions that are ending are not limited in number, only in time.
+#[tokio::test]
+async fn sessions_that_are_all_closed_at_once_get_everything_in_order() {
+    let mut harness = start(echo()).await;
+    let mut peers = Vec::new();
+    for _ in 0..CLOSED_AT_ONCE {
+        peers.push(harness.open().await.0);
+    }
+    // None of them can read meanwhile.
+    for socket in harness.server.sockets() {
+        for n in 0..3 {
+            socket.try_send(n.to_string()).unwrap();
+        }
+        socket.close();
+    }
+    let mut sessions: FuturesUnordered<_> = peers
+        .iter_mut()
+        .map(|peer| async move {
+            assert_eq!(peer.rest().await, ["40", "41", "42", "1"]);
+            assert_eq!(peer.closed().await.0, 0);
+        })
+        .collect();
+    while let Some(()) = sessions.next().await {}
+    for _ in 0..CLOSED_AT_ONCE {
+        ends_with(&mut harness, DisconnectReason::Server).await;
+    }
+    assert!(harness.server.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_distant_client_that_does_not_answer_a_close_is_given_up_after_five_seconds() {
+    let delay = Duration::from_secs(1);
+    let harness = start(echo()).await.behind(delay).await;
+    let endpoint = endpoint(&harness, TransportConfig::default());
+    let mut session = RawSession::open(&harness, &endpoint).await;
+    let closed = Instant::now();
+    harness.server.sockets().remove(0).close();
+    assert_eq!(session.read(2).await, b"\x011");
+    within(session.connection.closed()).await;
+    // The acknowledgement of the end, a round trip and 50 ms to read, the answer to the close, and the way to the client.
+    let after = closed.elapsed() - (2 * delay + 2 * delay + delay);
+    let limit = Duration::from_secs(5);
+    assert!(after >= limit, "{after:?}");
+    assert!(after < limit + delay / 2, "{after:?}");
 }
 
 #[tokio::test]

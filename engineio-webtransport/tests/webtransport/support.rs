@@ -1,6 +1,7 @@
 //! A server with a UDP socket on loopback, and clients that speak WebTransport by another crate.
 
 use std::net::SocketAddr;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -12,6 +13,7 @@ use engineio_tower::{
 use engineio_webtransport::{CurrentIdentity, Identity, WebTransport};
 use http::{Request, Response};
 use http_body_util::Full;
+use tokio::net::UdpSocket;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use web_transport_quinn::proto::ConnectRequest;
@@ -68,6 +70,40 @@ pub(crate) async fn start(builder: ServerBuilder) -> Harness {
 }
 
 impl Harness {
+    /// Puts a way between the server and one client on which each datagram takes this long.
+    pub(crate) async fn behind(mut self, delay: Duration) -> Self {
+        let front = Arc::new(UdpSocket::bind("127.0.0.1:0").await.unwrap());
+        let back = Arc::new(UdpSocket::bind("127.0.0.1:0").await.unwrap());
+        back.connect(self.address).await.unwrap();
+        self.address = front.local_addr().unwrap();
+        let client = Arc::new(OnceLock::new());
+        let (far, near) = (Arc::clone(&front), Arc::clone(&back));
+        let from = Arc::clone(&client);
+        tokio::spawn(async move {
+            let mut datagram = [0; 2_048];
+            while let Ok((len, peer)) = far.recv_from(&mut datagram).await {
+                from.get_or_init(|| peer);
+                let (near, datagram) = (Arc::clone(&near), datagram[..len].to_vec());
+                tokio::spawn(async move {
+                    tokio::time::sleep(delay).await;
+                    let _ = near.send(&datagram).await;
+                });
+            }
+        });
+        tokio::spawn(async move {
+            let mut datagram = [0; 2_048];
+            while let Ok(len) = back.recv(&mut datagram).await {
+                let to = *client.get().expect("the client has spoken first");
+                let (front, datagram) = (Arc::clone(&front), datagram[..len].to_vec());
+                tokio::spawn(async move {
+                    tokio::time::sleep(delay).await;
+                    let _ = front.send_to(&datagram, to).await;
+                });
+            }
+        });
+        self
+    }
+
     pub(crate) fn url(&self, path: &str) -> url::Url {
         format!("https://{}{path}", self.address).parse().unwrap()
     }
