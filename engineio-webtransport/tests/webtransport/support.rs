@@ -1,7 +1,6 @@
 //! A server with a UDP socket on loopback, and clients that speak WebTransport by another crate.
 
 use std::net::SocketAddr;
-use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -16,6 +15,7 @@ use http_body_util::Full;
 use tokio::net::UdpSocket;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep_until};
 use web_transport_quinn::proto::ConnectRequest;
 use web_transport_quinn::{
     Client, ClientBuilder, ClientError, RecvStream, SendStream, Session, SessionError,
@@ -72,34 +72,14 @@ pub(crate) async fn start(builder: ServerBuilder) -> Harness {
 impl Harness {
     /// Puts a way between the server and one client on which each datagram takes this long.
     pub(crate) async fn behind(mut self, delay: Duration) -> Self {
-        let front = Arc::new(UdpSocket::bind("127.0.0.1:0").await.unwrap());
-        let back = Arc::new(UdpSocket::bind("127.0.0.1:0").await.unwrap());
+        let front = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let back = UdpSocket::bind("127.0.0.1:0").await.unwrap();
         back.connect(self.address).await.unwrap();
         self.address = front.local_addr().unwrap();
-        let client = Arc::new(OnceLock::new());
-        let (far, near) = (Arc::clone(&front), Arc::clone(&back));
-        let from = Arc::clone(&client);
         tokio::spawn(async move {
-            let mut datagram = [0; 2_048];
-            while let Ok((len, peer)) = far.recv_from(&mut datagram).await {
-                from.get_or_init(|| peer);
-                let (near, datagram) = (Arc::clone(&near), datagram[..len].to_vec());
-                tokio::spawn(async move {
-                    tokio::time::sleep(delay).await;
-                    let _ = near.send(&datagram).await;
-                });
-            }
-        });
-        tokio::spawn(async move {
-            let mut datagram = [0; 2_048];
-            while let Ok(len) = back.recv(&mut datagram).await {
-                let to = *client.get().expect("the client has spoken first");
-                let (front, datagram) = (Arc::clone(&front), datagram[..len].to_vec());
-                tokio::spawn(async move {
-                    tokio::time::sleep(delay).await;
-                    let _ = front.send_to(&datagram, to).await;
-                });
-            }
+            let (_, client) = front.peek_from(&mut [0]).await.unwrap();
+            front.connect(client).await.unwrap();
+            tokio::join!(carry(&front, &back, delay), carry(&back, &front, delay))
         });
         self
     }
@@ -152,6 +132,24 @@ impl Harness {
         let response = self.http("", None).await;
         serde_json::from_slice(&response.body()[1..]).unwrap()
     }
+}
+
+/// Carries datagrams in one direction.
+async fn carry(from: &UdpSocket, to: &UdpSocket, delay: Duration) {
+    let (enter, mut leave) = mpsc::unbounded_channel();
+    let enters = async {
+        let mut datagram = [0; 2_048];
+        while let Ok(len) = from.recv(&mut datagram).await {
+            let _ = enter.send((Instant::now() + delay, datagram[..len].to_vec()));
+        }
+    };
+    let leaves = async {
+        while let Some((due, datagram)) = leave.recv().await {
+            sleep_until(due).await;
+            let _ = to.send(&datagram).await;
+        }
+    };
+    tokio::join!(enters, leaves);
 }
 
 pub(crate) fn client(identity: &Identity) -> Client {
