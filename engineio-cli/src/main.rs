@@ -5,6 +5,7 @@ mod bench;
 mod doctor;
 mod failure;
 mod output;
+mod signals;
 mod talk;
 
 use std::process::ExitCode;

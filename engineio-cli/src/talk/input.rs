@@ -10,7 +10,7 @@ use std::thread;
 use engineio_client::{Handle, Message};
 use rustyline::error::ReadlineError;
 use rustyline::{Config, DefaultEditor, ExternalPrinter};
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use super::command::{Format, Line};
 use super::terminal::Terminal;
@@ -48,11 +48,16 @@ pub(super) type Batch = Vec<Entry>;
 /// Prints above the line that is being typed.
 pub(super) type Printer = Box<dyn FnMut(String) -> rustyline::Result<()> + Send>;
 
-/// The source of the entries, and the way to print and the terminal to restore where it is an editor.
+/// The source of the entries.
 pub(super) struct Input {
     /// Closed at the end of the input.
     pub(super) batches: mpsc::Receiver<Batch>,
+    /// Somebody types, who sees what happens and may give commands.
+    pub(super) is_typed: bool,
+    /// The way to print and the terminal to restore, where it is an editor.
     pub(super) editor: Option<(Printer, Terminal)>,
+    /// The signal SIGINT or its key, which the editor takes while it waits for a line.
+    pub(super) interrupt: oneshot::Receiver<()>,
 }
 
 /// Starts to read, in a thread: reading from a terminal or a pipe cannot be cancelled.
@@ -64,15 +69,23 @@ pub(super) fn open(options: &Talk, handle: Handle) -> Result<Input, Failure> {
     };
     // The thread reads the next batch while one is sent, and no further. An editor never waits: whoever prints above its line
     // waits until it has taken the text, and may be the one who sends.
-    let most = if is_typed { Semaphore::MAX_PERMITS } else { 1 };
+    let is_edited = is_typed && is_editable();
+    let most = if is_edited { Semaphore::MAX_PERMITS } else { 1 };
     let (sender, batches) = mpsc::channel(most);
-    if !is_typed {
+    let (interrupted, interrupt) = oneshot::channel();
+    let mut opened = Input {
+        batches,
+        is_typed,
+        editor: None,
+        interrupt,
+    };
+    if !is_edited {
         let input = BufReader::with_capacity(BUFFER, io::stdin());
-        thread::spawn(move || read(input, format, || limit(&handle), &sender));
-        return Ok(Input {
-            batches,
-            editor: None,
+        thread::spawn(move || match is_typed {
+            true => read_typed(input, format, || limit(&handle), &sender),
+            false => read(input, format, || limit(&handle), &sender),
         });
+        return Ok(opened);
     }
     let failed = |error| Failure::session(format!("cannot use the terminal: {error}"));
     let config = Config::builder()
@@ -88,11 +101,49 @@ pub(super) fn open(options: &Talk, handle: Handle) -> Result<Input, Failure> {
     let mut printer = editor.create_external_printer().map_err(failed)?;
     let terminal = Terminal::save();
     let history = history().filter(|_| !options.no_history);
-    thread::spawn(move || edit(editor, history, format, &sender));
-    Ok(Input {
-        batches,
-        editor: Some((Box::new(move |text| printer.print(text)), terminal)),
-    })
+    thread::spawn(move || edit(editor, history, format, &sender, interrupted));
+    opened.editor = Some((Box::new(move |text| printer.print(text)), terminal));
+    Ok(opened)
+}
+
+/// Returns whether the terminal can move its cursor, as the editor needs it; it knows these that cannot.
+fn is_editable() -> bool {
+    let name = env::var("TERM").unwrap_or_default();
+    !["dumb", "cons25", "emacs"].contains(&name.to_ascii_lowercase().as_str())
+}
+
+/// Reads lines that somebody types on a terminal without an editor.
+fn read_typed<R: Read>(
+    mut input: BufReader<R>,
+    format: Format,
+    limit: impl Fn() -> usize,
+    sender: &mpsc::Sender<Batch>,
+) {
+    loop {
+        let goes_on = match next_line(&mut input, limit()) {
+            Ok(Some(Ok(line))) => act(format.typed(line), sender),
+            Ok(Some(Err(why))) => act(Line::Remark(format!("not sent: {why}")), sender),
+            Ok(None) => false,
+            Err(error) => {
+                let why = format!("cannot read the terminal: {error}");
+                let _ = sender.blocking_send(vec![Entry::Broken(why)]);
+                false
+            }
+        };
+        if !goes_on {
+            return;
+        }
+    }
+}
+
+/// Does what a line that was typed asks for. Returns whether the input goes on.
+fn act(line: Line, sender: &mpsc::Sender<Batch>) -> bool {
+    let entry = match line {
+        Line::Send(message) => Entry::Message(message, Place::Typed),
+        Line::Remark(remark) => Entry::Remark(remark),
+        Line::Quit => return false,
+    };
+    sender.blocking_send(vec![entry]).is_ok()
 }
 
 /// Reads lines until the end of the input.
@@ -165,6 +216,7 @@ fn edit(
     history: Option<PathBuf>,
     format: Format,
     sender: &mpsc::Sender<Batch>,
+    interrupted: oneshot::Sender<()>,
 ) {
     let send = |entry| sender.blocking_send(vec![entry]).is_ok();
     if let Some(history) = &history {
@@ -184,16 +236,16 @@ fn edit(
                     )));
                 }
                 // Pasted text may have several.
-                let goes_on = lines(&line).all(|line| match format.typed(line.into()) {
-                    Line::Send(message) => send(Entry::Message(message, Place::Typed)),
-                    Line::Remark(remark) => send(Entry::Remark(remark)),
-                    Line::Quit => false,
-                });
-                if !goes_on {
+                if !lines(&line).all(|line| act(format.typed(line.into()), sender)) {
                     return;
                 }
             }
-            Err(ReadlineError::Eof | ReadlineError::Interrupted) => return,
+            Err(ReadlineError::Eof) => return,
+            Err(ReadlineError::Interrupted) => {
+                // Nobody waits for it if the session is over.
+                let _ = interrupted.send(());
+                return;
+            }
             Err(error) => {
                 send(Entry::Broken(format!("cannot read the terminal: {error}")));
                 return;

@@ -5,22 +5,21 @@ mod input;
 mod reconnect;
 mod screen;
 mod sender;
-mod signals;
 mod terminal;
 
 use std::pin::pin;
 use std::time::Duration;
 
-use engineio_client::{Client, Handle, Message};
-use tokio::sync::mpsc;
+use engineio_client::{Client, DisconnectReason, Handle, Message};
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::sleep;
 
 use self::input::{Batch, Entry, Place};
 use self::screen::Screen;
-use self::sender::{Sender, Tally};
-use self::signals::Signals;
+use self::sender::Sender;
 use crate::arguments::Talk;
 use crate::failure::{Failure, with_causes};
+use crate::signals::{SIGINT, Signals};
 
 /// The largest message that is sent, in bytes, even if the server accepts more or does not say.
 const MOST: usize = 100_000_000;
@@ -40,19 +39,28 @@ pub(crate) async fn run(options: Talk) -> Result<(), Failure> {
     let mut client = builder.connect().await?;
     let input = input::open(&options, client.handle())?;
     let (printer, terminal) = input.editor.unzip();
-    let is_typed = terminal.is_some();
+    let is_typed = input.is_typed;
     let mut screen = Screen::new(&options, printer);
     screen.remark("connected; each line is a message, Ctrl-D ends the session");
     let mut sender = Sender::new(client.handle(), input.batches, unsent, report);
     // Beside the reading: a slow server must not stop it.
     let sending = sender.run(files);
-    let result = exchange(&mut client, &options, &mut screen, sending, remarks).await;
+    let interrupt = input.interrupt;
+    let result = exchange(
+        &mut client,
+        &options,
+        &mut screen,
+        sending,
+        remarks,
+        interrupt,
+    )
+    .await;
     screen.leave_editor();
     if let Some(terminal) = terminal {
         terminal.restore();
     }
     result?;
-    if let Some(text) = complaint(&client, &sender.tally, &options, is_typed) {
+    if let Some(text) = complaint(&client, &mut sender, &options, is_typed) {
         return Err(Failure::session(text));
     }
     if let Some(reason) = client.disconnect_reason() {
@@ -85,6 +93,7 @@ async fn exchange(
     screen: &mut Screen,
     sending: impl Future<Output = ()>,
     mut remarks: mpsc::Receiver<String>,
+    mut interrupt: oneshot::Receiver<()>,
 ) -> Result<(), Failure> {
     let listen = Signals::listen();
     let mut signals =
@@ -92,7 +101,7 @@ async fn exchange(
     let mut sending = pin!(sending);
     let handle = client.handle();
     let mut settled = pin!(handle.settled());
-    let (mut is_sent, mut is_over, mut is_settled) = (false, false, false);
+    let (mut is_sent, mut is_over, mut is_settled, mut is_editing) = (false, false, false, true);
     let began_with = client.transport();
     while !(is_sent && is_over) {
         tokio::select! {
@@ -119,12 +128,23 @@ async fn exchange(
                 stop(client, &mut signals).await?;
                 return Err(Failure::signal(signal));
             }
+            interrupted = &mut interrupt, if is_editing => {
+                // An error if the input has ended in another way.
+                is_editing = false;
+                if interrupted.is_ok() {
+                    stop(client, &mut signals).await?;
+                    return Err(Failure::signal(SIGINT));
+                }
+            }
         }
     }
     while let Ok(remark) = remarks.try_recv() {
         screen.remark(&remark);
     }
-    Ok(())
+    match is_editing && interrupt.try_recv().is_ok() {
+        true => Err(Failure::signal(SIGINT)),
+        false => Ok(()),
+    }
 }
 
 /// Closes the session, at once if another signal comes.
@@ -138,16 +158,26 @@ async fn stop(client: &Client, signals: &mut Signals) -> Result<(), Failure> {
     }
 }
 
-/// Returns what is wrong with the end of a conversation: an error, or input that was not sent. Who types has seen that
-/// already.
-fn complaint(client: &Client, tally: &Tally, options: &Talk, is_typed: bool) -> Option<String> {
+/// Returns what is wrong with the end of a conversation: an error, or input that was not sent or may not have arrived. Who
+/// types has seen that already.
+fn complaint(
+    client: &Client,
+    sender: &mut Sender,
+    options: &Talk,
+    is_typed: bool,
+) -> Option<String> {
     let error = client.disconnect_error().map(|error| with_causes(&error));
-    let is_all_sent = tally.missing() == 0 && tally.fault.is_none() && tally.is_complete;
+    let reason = client.disconnect_reason();
+    let is_cut = reason.is_some_and(|reason| reason != DisconnectReason::Client);
+    let account = sender.account(client.take_unsent().len(), is_cut);
+    let tally = &sender.tally;
+    let has_arrived = account.unsent == 0 && account.doubtful == 0;
+    let is_all_sent = has_arrived && tally.fault.is_none() && tally.is_complete;
     if error.is_none() && (is_typed || is_all_sent) {
         return None;
     }
     let mut parts = Vec::new();
-    match (error, client.disconnect_reason()) {
+    match (error, reason) {
         (Some(error), _) => parts.push(error),
         (None, Some(reason)) if tally.fault.is_none() => parts.push(reason.to_string()),
         _ => {}
@@ -155,9 +185,14 @@ fn complaint(client: &Client, tally: &Tally, options: &Talk, is_typed: bool) -> 
     if options.quiet {
         parts.extend(tally.fault.clone());
     }
-    if tally.missing() > 0 {
-        let (missing, read) = (tally.missing(), tally.read);
-        parts.push(format!("{missing} of {read} messages were not sent"));
+    let read = account.read;
+    for (count, what) in [
+        (account.unsent, "were not sent"),
+        (account.doubtful, "may not have arrived"),
+    ] {
+        if count > 0 {
+            parts.push(format!("{count} of {read} messages {what}"));
+        }
     }
     if !tally.is_complete && !is_typed {
         parts.push("the input was not read to its end".to_owned());

@@ -29,8 +29,8 @@ pub(super) fn enable(
         .on_disconnect(move |_, end| {
             if end.reason != DisconnectReason::Client {
                 let _ = ended.try_send(format!("the session is over: {}", end.reason));
+                let _ = unsent.send(end.unsent);
             }
-            let _ = unsent.send(end.unsent);
             async {}
         })
 }

@@ -1,12 +1,17 @@
 //! What is sent: files, then the input, with an account of what did not leave.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
-use engineio_client::{Handle, Message, SendError};
+use engineio_client::{Handle, Message, SendError, Transport};
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 
 use super::input::{Batch, Entry, Place};
 use super::limit;
+
+/// The time without input after which a server that ends the session is taken to have read what was sent before.
+const PAUSE: Duration = Duration::from_secs(1);
 
 /// Sends messages and counts them.
 #[derive(Debug)]
@@ -24,6 +29,12 @@ pub(super) struct Sender {
     doubtful: u64,
     /// A session has ended since the last flush.
     has_ended: bool,
+    /// The number of messages that a session took with it when it ended, if no other one follows.
+    lost: u64,
+    /// The number of messages that have left on the WebSocket of this session, which confirms none.
+    unconfirmed: u64,
+    /// The number of those that have left since the input last paused.
+    burst: u64,
     pub(super) tally: Tally,
 }
 
@@ -33,11 +44,23 @@ pub(super) struct Tally {
     /// Messages that were to be sent.
     pub(super) read: u64,
     /// Those that have left.
-    pub(super) sent: u64,
+    sent: u64,
+    /// Those that may not have arrived, and may have.
+    doubtful: u64,
     /// The first thing that could not be read or sent.
     pub(super) fault: Option<String>,
     /// Whether the input was read to its end.
     pub(super) is_complete: bool,
+}
+
+/// What became of the messages that were to be sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Account {
+    pub(super) read: u64,
+    /// The server has certainly not got them.
+    pub(super) unsent: u64,
+    /// The server may have got them.
+    pub(super) doubtful: u64,
 }
 
 impl Sender {
@@ -56,7 +79,40 @@ impl Sender {
             queued: 0,
             doubtful: 0,
             has_ended: false,
+            lost: 0,
+            unconfirmed: 0,
+            burst: 0,
             tally: Tally::default(),
+        }
+    }
+
+    /// Returns the account after the end of the last session, of which `unsent` messages were not sent. If `is_cut`, it
+    /// was not this side that ended it.
+    ///
+    /// The answer to a POST confirms its messages. Those on a WebSocket have left, and a server that closes it may have
+    /// read none of the last ones. If there was a single one since a pause, the end was the answer to it.
+    pub(super) fn account(&mut self, unsent: usize, mut is_cut: bool) -> Account {
+        let mut unsent = unsent as u64;
+        // Where sessions follow one another, the last one may have ended when nothing was sent any more.
+        while let Ok(messages) = self.unsent.try_recv() {
+            unsent += messages.len() as u64;
+            is_cut = true;
+        }
+        let lost = std::mem::take(&mut self.lost) + std::mem::take(&mut self.queued);
+        self.tally.doubtful += lost.saturating_sub(unsent);
+        if is_cut && (self.burst > 1 || !self.tally.is_complete) {
+            self.doubt_unconfirmed();
+        }
+        let Tally {
+            read,
+            sent,
+            doubtful,
+            ..
+        } = self.tally;
+        Account {
+            read,
+            unsent: read - sent - doubtful,
+            doubtful,
         }
     }
 
@@ -75,10 +131,16 @@ impl Sender {
     /// Returns the next batch, which is empty if there is only something to send again.
     async fn next(&mut self) -> Option<Batch> {
         loop {
+            let began = Instant::now();
             tokio::select! {
                 biased;
                 Some(unsent) = self.unsent.recv() => self.take_back(unsent).await,
-                batch = self.batches.recv() => return batch,
+                batch = self.batches.recv() => {
+                    if batch.is_some() && began.elapsed() >= PAUSE {
+                        self.burst = 0;
+                    }
+                    return batch;
+                }
             }
             self.has_ended = false;
             if !self.waiting.is_empty() {
@@ -154,6 +216,7 @@ impl Sender {
     /// Waits until what was queued has left, in this session or in one that follows. Returns `false` if none does.
     async fn flush(&mut self) -> bool {
         while self.queue().await {
+            let before = self.handle.transport();
             let outcome = tokio::select! {
                 biased;
                 Some(unsent) = self.unsent.recv() => {
@@ -163,24 +226,27 @@ impl Sender {
                 outcome = self.handle.flush() => outcome,
             };
             if outcome.is_ok() {
-                self.tally.sent += self.queued + self.doubtful;
+                let sent = self.queued + self.doubtful;
+                self.tally.sent += sent;
+                if [before, self.handle.transport()].contains(&Transport::WebSocket) {
+                    self.unconfirmed += sent;
+                    self.burst += sent;
+                }
                 (self.queued, self.doubtful, self.has_ended) = (0, 0, false);
                 return true;
             }
             // The flush may know of the end before it is told.
             if !self.has_ended {
                 let Some(unsent) = self.unsent.recv().await else {
-                    self.queued = 0;
+                    self.lost += std::mem::take(&mut self.queued);
                     return true;
                 };
                 self.take_back(unsent).await;
             }
             self.has_ended = false;
             let doubtful = std::mem::take(&mut self.doubtful);
-            if doubtful > 0 {
-                let what = messages(doubtful);
-                self.remark(format!("{what} may not have arrived")).await;
-            }
+            self.tally.doubtful += doubtful;
+            self.remark_doubt(doubtful).await;
         }
         false
     }
@@ -190,6 +256,11 @@ impl Sender {
         let count = unsent.len() as u64;
         self.doubtful += self.queued.saturating_sub(count);
         (self.queued, self.has_ended) = (0, true);
+        if self.burst > 1 {
+            let doubtful = self.doubt_unconfirmed();
+            self.remark_doubt(doubtful).await;
+        }
+        (self.unconfirmed, self.burst) = (0, 0);
         for message in unsent.into_iter().rev() {
             self.waiting.push_front((message, Place::Typed));
         }
@@ -197,6 +268,21 @@ impl Sender {
             let what = messages(count);
             self.remark(format!("{what} left to send in another session"))
                 .await;
+        }
+    }
+
+    /// Counts the messages of a WebSocket as doubtful, and returns their number.
+    fn doubt_unconfirmed(&mut self) -> u64 {
+        let doubtful = std::mem::take(&mut self.unconfirmed);
+        self.tally.sent -= doubtful;
+        self.tally.doubtful += doubtful;
+        doubtful
+    }
+
+    async fn remark_doubt(&self, doubtful: u64) {
+        if doubtful > 0 {
+            let what = messages(doubtful);
+            self.remark(format!("{what} may not have arrived")).await;
         }
     }
 
@@ -208,13 +294,6 @@ impl Sender {
     async fn remark(&self, remark: String) {
         // Nobody shows it any more.
         let _ = self.remarks.send(remark).await;
-    }
-}
-
-impl Tally {
-    /// Returns the number of messages of which it is not certain that they have left.
-    pub(super) const fn missing(&self) -> u64 {
-        self.read - self.sent
     }
 }
 

@@ -185,6 +185,56 @@ async fn a_session_that_the_server_closes_after_the_last_line_is_a_success() {
     assert_eq!(output.status.code(), Some(0), "{output:?}");
 }
 
+/// The account of messages at the end of a conversation: how many were not sent, and how many may not have arrived.
+fn account(output: &std::process::Output, read: usize) -> (usize, usize) {
+    let told = stderr(output).lines().last().unwrap_or_default();
+    let number = |what: &str| {
+        let (before, _) = told.split_once(&format!(" of {read} messages {what}"))?;
+        before.rsplit(' ').next()?.parse().ok()
+    };
+    let counts = ["were not sent", "may not have arrived"].map(|what| number(what).unwrap_or(0));
+    (counts[0], counts[1])
+}
+
+#[tokio::test]
+async fn messages_that_a_server_may_not_have_read_before_it_closed_are_counted() {
+    let heard = Arc::new(Mutex::new(0));
+    let hears = Arc::clone(&heard);
+    let closing = Server::builder().on_message(move |socket: Socket, _: Message| {
+        let mut heard = hears.lock().unwrap();
+        *heard += 1;
+        if *heard == 100 {
+            socket.close();
+        }
+        async {}
+    });
+    let url = serve(closing).await;
+    let input = "line\n".repeat(1_000);
+    for transports in ["polling", "websocket"] {
+        *heard.lock().unwrap() = 0;
+        let options = ["-q", "--transports", transports, &url];
+        let output = eio(input.as_bytes(), &options).await;
+        let (unsent, doubtful) = account(&output, 1_000);
+        let heard = *heard.lock().unwrap();
+        assert_eq!(output.status.code(), Some(1), "{output:?}");
+        // What is neither, has arrived.
+        assert!(1_000 - unsent - doubtful <= heard, "{heard}: {output:?}");
+        assert!(1_000 - unsent >= heard, "{heard}: {output:?}");
+        assert!(doubtful > 0, "{output:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_websocket_that_the_server_closes_after_a_line_that_was_alone_is_a_success() {
+    let closing = Server::builder().on_message(|socket: Socket, _: Message| async move {
+        socket.close();
+    });
+    let url = serve(closing).await;
+    let options = ["-q", "--transports", "websocket", "--linger", "60", &url];
+    let output = eio(b"quit\n", &options).await;
+    assert_eq!((stderr(&output), output.status.code()), ("", Some(0)));
+}
+
 #[tokio::test]
 async fn another_session_is_opened_and_said_so() {
     let server = echo().on_message(|socket: Socket, message: Message| async move {
@@ -255,7 +305,8 @@ async fn what_a_lost_session_has_not_sent_is_sent_in_the_next_one() {
     let output = eio(input.as_bytes(), &options).await;
     let told = stderr(&output);
     // As many as the POSTs of the first session held.
-    let is_told = |n: &usize| told.contains(&format!("; {n} of 40 messages were not sent\n"));
+    let is_told =
+        |n: &usize| told.contains(&format!("; {n} of 40 messages may not have arrived\n"));
     let doubtful = (1..40).find(is_told).expect(told);
     let heard = heard.lock().unwrap();
     let (first, second) = heard.split_at(heard.len() - (40 - doubtful));

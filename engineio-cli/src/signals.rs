@@ -1,7 +1,7 @@
-//! The signals that end a conversation, so that the session can be closed and the terminal restored.
+//! The signals that end a task, so that its sessions can be closed and the terminal restored.
 
 /// The numbers that POSIX gives them.
-const SIGINT: u8 = 2;
+pub(crate) const SIGINT: u8 = 2;
 
 #[cfg(unix)]
 mod unix {
@@ -57,6 +57,6 @@ mod other {
 }
 
 #[cfg(not(unix))]
-pub(super) use other::Signals;
+pub(crate) use other::Signals;
 #[cfg(unix)]
-pub(super) use unix::Signals;
+pub(crate) use unix::Signals;
