@@ -55,6 +55,13 @@ impl Attempt {
         Self { headers, ..self }
     }
 
+    /// Returns whether this is the first request to a server, and has no TLS.
+    pub(super) fn is_plain_handshake(&self) -> bool {
+        let query = self.uri.query().unwrap_or_default();
+        let has_session = query.split('&').any(|pair| pair.starts_with("sid="));
+        self.uri.scheme() == Some(&http::uri::Scheme::HTTP) && !has_session
+    }
+
     /// Returns the secrets of the request, which the response may repeat.
     pub(crate) fn secrets(&self) -> Secrets {
         let mut secrets = Secrets::clone(&self.former);

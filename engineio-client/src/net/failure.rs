@@ -13,8 +13,29 @@ pub(super) fn of_request(attempt: &Attempt, error: BoxError) -> Error {
     if is_panic(&*error) {
         return panicked(attempt, error);
     }
-    let message = format!("{attempt} broke before it was answered; connect again");
-    Error::new(ErrorKind::Transport, message).with_source(error)
+    let (what, advice) = match (is_not_http(&*error), attempt.is_plain_handshake()) {
+        (true, true) => (
+            NOT_HTTP,
+            "check the port, and use https or wss in the URL if the server has TLS",
+        ),
+        (true, false) => (NOT_HTTP, "check the server, and the proxies on the way"),
+        (false, true) => (
+            BROKE,
+            "connect again, by https or wss if the server has TLS",
+        ),
+        (false, false) => (BROKE, "connect again"),
+    };
+    Error::new(ErrorKind::Transport, format!("{attempt} {what}; {advice}")).with_source(error)
+}
+
+const BROKE: &str = "broke before it was answered";
+const NOT_HTTP: &str = "was answered with something other than HTTP";
+
+/// Returns whether what came could not be read as HTTP.
+fn is_not_http(error: &(dyn StdError + 'static)) -> bool {
+    causes(error)
+        .filter_map(|cause| cause.downcast_ref::<hyper::Error>())
+        .any(hyper::Error::is_parse)
 }
 
 /// Returns whether an error began with a panic of the application's code.
@@ -52,7 +73,7 @@ pub(super) fn of_connection(attempt: &Attempt, error: BoxError) -> Error {
         return Error::new(ErrorKind::Timeout, message).with_source(error);
     }
     #[cfg(feature = "rustls-no-provider")]
-    let advice = causes(&*error).find_map(certificate_advice);
+    let advice = causes(&*error).find_map(tls_advice);
     #[cfg(feature = "rustls-no-provider")]
     if let Some(advice) = advice {
         let message = format!("{attempt} found no secure connection: {advice}");
@@ -65,14 +86,20 @@ pub(super) fn of_connection(attempt: &Attempt, error: BoxError) -> Error {
     Error::new(ErrorKind::Connect, message).with_source(error)
 }
 
-/// Says what is wrong with a certificate, and what to do about it.
+/// Says what is wrong with the other side of TLS, or its certificate, and what to do about it.
 #[cfg(feature = "rustls-no-provider")]
-fn certificate_advice(cause: &(dyn StdError + 'static)) -> Option<&'static str> {
+fn tls_advice(cause: &(dyn StdError + 'static)) -> Option<&'static str> {
     use tokio_rustls::rustls::{CertificateError as Bad, Error as TlsError};
 
     let error = cause.downcast_ref::<std::io::Error>()?.get_ref()?;
-    let TlsError::InvalidCertificate(error) = error.downcast_ref::<TlsError>()? else {
-        return None;
+    let error = match error.downcast_ref::<TlsError>()? {
+        TlsError::InvalidCertificate(error) => error,
+        TlsError::InvalidMessage(_) => {
+            return Some(
+                "what answers does not speak TLS; check the port, and use http or ws in the URL if the server has no TLS",
+            );
+        }
+        _ => return None,
     };
     Some(match error {
         Bad::UnknownIssuer => {
@@ -87,6 +114,11 @@ fn certificate_advice(cause: &(dyn StdError + 'static)) -> Option<&'static str> 
         }
         Bad::NotValidForName | Bad::NotValidForNameContext { .. } => {
             "the certificate is for another host; use a name that it has in the URL, and `resolve` for the address"
+        }
+        // The type of the error in it is that of a library that rustls does not export.
+        Bad::Other(other) if format!("{other:?}").contains("CaUsedAsEndEntity") => {
+            "the certificate is that of an authority, as `openssl req -x509` makes them, and the client does not trust \
+             it; give it by `root_certificate`"
         }
         _ => {
             "the certificate cannot be used; make one of version 3, with a subject alternative name and a key of RSA \
