@@ -24,6 +24,17 @@ pub(super) struct Plan {
     pub(super) give_up: Instant,
 }
 
+impl Plan {
+    /// Returns the plan of a measurement that is over before it has begun.
+    pub(super) fn ended() -> Self {
+        let now = Instant::now();
+        Self {
+            stop: now,
+            give_up: now,
+        }
+    }
+}
+
 /// The outcome of one attempt to connect: the time that it took, and the transport.
 pub(super) type Attempt = Result<(Duration, Transport), Failure>;
 
@@ -77,8 +88,8 @@ pub(super) async fn run(
     drop(connected);
     let client = client?;
     // An error means that the measurement was given up.
-    let plan = (*start.wait_for(Option::is_some).await.ok()?)?;
-    Some(measure(client, &options, plan).await)
+    let _ = start.wait_for(Option::is_some).await.ok()?;
+    Some(measure(client, &options, start).await)
 }
 
 async fn connect(options: &Bench) -> Result<(Client, Duration), Failure> {
@@ -89,10 +100,16 @@ async fn connect(options: &Bench) -> Result<(Client, Duration), Failure> {
     Ok((client, began.elapsed()))
 }
 
-async fn measure(mut client: Client, options: &Bench, plan: Plan) -> Measured {
+async fn measure(
+    mut client: Client,
+    options: &Bench,
+    mut plans: watch::Receiver<Option<Plan>>,
+) -> Measured {
     let mut measured = Measured::default();
     let mut under_way = VecDeque::with_capacity(options.in_flight as usize);
+    let mut is_planned = true;
     loop {
+        let plan = plans.borrow_and_update().unwrap_or_else(Plan::ended);
         while under_way.len() < options.in_flight as usize && Instant::now() < plan.stop {
             let message = message(measured.sent, options);
             under_way.push_back((measured.sent, Instant::now()));
@@ -104,7 +121,15 @@ async fn measure(mut client: Client, options: &Bench, plan: Plan) -> Measured {
         if under_way.is_empty() {
             break;
         }
-        match timeout_at(plan.give_up, client.next()).await {
+        let next = tokio::select! {
+            next = timeout_at(plan.give_up, client.next()) => next,
+            // A signal has changed it.
+            changed = plans.changed(), if is_planned => {
+                is_planned = changed.is_ok();
+                continue;
+            }
+        };
+        match next {
             Ok(Some(message)) => measured.came(&message, options, &mut under_way),
             Ok(None) => {
                 let error = client.disconnect_error().map(|error| with_causes(&error));

@@ -8,17 +8,21 @@ use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
 use tokio::sync::{Semaphore, mpsc, watch};
-use tokio::time::{Instant, interval, sleep_until};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, interval, sleep_until, timeout_at};
 
 use self::client::{Measured, Plan};
 use self::result::Totals;
 use crate::arguments::Bench;
 use crate::failure::Failure;
+use crate::signals::Signals;
 
 /// The time for the last messages to come back.
 const LAST_MESSAGES: Duration = Duration::from_secs(5);
+/// The time for the sessions to close after a signal.
+const CLOSING: Duration = Duration::from_secs(5);
 
-/// Connects the clients, measures, and prints the result.
+/// Connects the clients, measures, and prints the result. A signal ends the measurement early, and another one at once.
 pub(crate) async fn run(options: Bench) -> Result<(), Failure> {
     // Wrong options are an error before anything starts.
     let _ = options.connection.builder()?;
@@ -26,19 +30,34 @@ pub(crate) async fn run(options: Bench) -> Result<(), Failure> {
     let places = Arc::new(Semaphore::new(options.connecting as usize));
     let (start, started) = watch::channel(None);
     let (connected_sender, mut connected) = mpsc::channel(64);
-    let clients: Vec<_> = (0..options.clients)
-        .map(|_| {
-            let (options, places) = (options.clone(), places.clone());
-            let (connected, started) = (connected_sender.clone(), started.clone());
-            tokio::spawn(client::run(options, places, connected, started))
-        })
-        .collect();
+    let mut signals = Signals::listen()
+        .map_err(|error| Failure::session(format!("cannot wait for signals: {error}")))?;
+    let mut clients = JoinSet::new();
+    for _ in 0..options.clients {
+        let (options, places) = (options.clone(), places.clone());
+        let (connected, started) = (connected_sender.clone(), started.clone());
+        clients.spawn(client::run(options, places, connected, started));
+    }
     drop(connected_sender);
 
     let bar = progress("connecting", options.clients.into());
     let mut totals = Totals::default();
-    while let Some(attempt) = connected.recv().await {
-        totals.connection(attempt);
+    loop {
+        tokio::select! {
+            attempt = connected.recv() => match attempt {
+                Some(attempt) => totals.connection(attempt),
+                None => break,
+            },
+            signal = signals.next() => {
+                bar.finish_and_clear();
+                // Those that wait for others need not begin.
+                places.close();
+                start.send_replace(Some(Plan::ended()));
+                let closing = collect(&mut clients, &mut totals);
+                let _ = timeout_at(Instant::now() + CLOSING, unless(signals.next(), closing)).await;
+                return Err(Failure::signal(signal));
+            }
+        }
         bar.inc(1);
     }
     bar.finish_and_clear();
@@ -50,15 +69,41 @@ pub(crate) async fn run(options: Bench) -> Result<(), Failure> {
         give_up: begin + options.seconds + LAST_MESSAGES,
     };
     start.send_replace(Some(plan));
-    show_time(options.seconds, plan.stop).await;
-    for client in clients {
-        let measured = client.await;
+    let cut = tokio::select! {
+        () = show_time(options.seconds, plan.stop) => None,
+        signal = signals.next() => Some(signal),
+    };
+    let time = begin.elapsed().min(options.seconds);
+    if cut.is_some() {
+        let stop = Instant::now();
+        let give_up = stop + LAST_MESSAGES;
+        start.send_replace(Some(Plan { stop, give_up }));
+    }
+    let measured = collect(&mut clients, &mut totals);
+    let cut = match unless(signals.next(), measured).await {
+        Some(signal) => Some(signal),
+        None => cut,
+    };
+    totals.print(&options, time)?;
+    match (cut, totals.is_complete()) {
+        (Some(signal), _) => Err(Failure::signal(signal)),
+        (None, true) => Ok(()),
+        (None, false) => Err(Failure::findings()),
+    }
+}
+
+/// Waits for the measurements of the clients.
+async fn collect(clients: &mut JoinSet<Option<Measured>>, totals: &mut Totals) {
+    while let Some(measured) = clients.join_next().await {
         totals.client(measured.unwrap_or_else(|_| Some(Measured::default())));
     }
-    totals.print(&options)?;
-    match totals.is_complete() {
-        true => Ok(()),
-        false => Err(Failure::findings()),
+}
+
+/// Waits for a future, unless a signal comes before, which is returned.
+async fn unless(signal: impl Future<Output = u8>, future: impl Future<Output = ()>) -> Option<u8> {
+    tokio::select! {
+        signal = signal => Some(signal),
+        () = future => None,
     }
 }
 

@@ -1,6 +1,7 @@
 //! The result of a measurement, in words and as JSON.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use hdrhistogram::Histogram;
 use serde::Serialize;
@@ -103,25 +104,31 @@ impl Totals {
         self.errors.is_empty() && faults == 0 && self.received > 0
     }
 
-    pub(super) fn print(&self, options: &Bench) -> Result<(), Failure> {
+    /// Prints the result of a measurement that took this time.
+    pub(super) fn print(&self, options: &Bench, time: Duration) -> Result<(), Failure> {
         match options.json {
-            true => print(format_args!("{:#}", self.json(options))),
-            false => print(self.text(options)),
+            true => print(format_args!("{:#}", self.json(options, time))),
+            false => print(self.text(options, time)),
         }
     }
 
-    fn json(&self, options: &Bench) -> serde_json::Value {
+    fn per_second(&self, time: Duration) -> f64 {
+        // A signal may come at once.
+        self.received as f64 / time.as_secs_f64().max(1e-6)
+    }
+
+    fn json(&self, options: &Bench, time: Duration) -> serde_json::Value {
         serde_json::json!({
             "clients": options.clients,
             "size": options.size,
             "in_flight": options.in_flight,
-            "seconds": options.seconds.as_secs_f64(),
+            "seconds": time.as_secs_f64(),
             "transports": self.transports,
             "connect_us": Quantiles::of(&self.connecting),
             "latency_us": Quantiles::of(&self.latency),
             "sent": self.sent,
             "received": self.received,
-            "per_second": self.received as f64 / options.seconds.as_secs_f64(),
+            "per_second": self.per_second(time),
             "lost": self.lost(),
             "wrong": self.wrong,
             "others": self.others,
@@ -129,7 +136,7 @@ impl Totals {
         })
     }
 
-    fn text(&self, options: &Bench) -> String {
+    fn text(&self, options: &Bench, time: Duration) -> String {
         let connected: u64 = self.transports.values().sum();
         let transports = self.transports.iter();
         let transports: Vec<_> = transports
@@ -143,13 +150,13 @@ impl Totals {
              latency    {}\n",
             options.in_flight,
             options.size,
-            options.seconds.as_secs_f64(),
+            time.as_secs_f64(),
             options.clients,
             transports.join(", "),
             Quantiles::of(&self.connecting),
             self.sent,
             self.received,
-            self.received as f64 / options.seconds.as_secs_f64(),
+            self.per_second(time),
             Quantiles::of(&self.latency),
         );
         for (count, name) in [

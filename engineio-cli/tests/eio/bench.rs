@@ -1,9 +1,9 @@
 //! Measurements.
 
-use engineio_tower::{ConnectRequest, Message, Server, Socket};
+use engineio_tower::{ConnectRequest, DisconnectReason, Message, Server, Socket};
 use serde_json::Value;
 
-use super::{echo, eio, serve, stderr, stdout};
+use super::{command, echo, eio, kill, output, serve, stderr, stdout};
 
 #[tokio::test]
 async fn every_message_that_comes_back_is_counted() {
@@ -80,4 +80,61 @@ async fn messages_that_are_not_echoes_are_a_finding() {
         assert_eq!(output.status.code(), Some(3), "{output:?}");
         assert!(stdout(&output).contains("were not to come"), "{output:?}");
     }
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn a_signal_ends_a_measurement_with_its_result_and_closes_the_sessions() {
+    let (sender, mut ends) = tokio::sync::mpsc::unbounded_channel();
+    let (echoes, mut echoed) = tokio::sync::mpsc::unbounded_channel();
+    let server = echo()
+        .on_message(move |socket: Socket, message: Message| {
+            let _ = echoes.send(());
+            async move { drop(socket.send(message).await) }
+        })
+        .on_disconnect(move |_: Socket, reason: DisconnectReason| {
+            let sender = sender.clone();
+            async move { sender.send(reason).unwrap() }
+        });
+    let url = serve(server).await;
+    for (signal, code) in [("INT", 130), ("TERM", 143)] {
+        let options = ["bench", "--json", "--clients", "2", "--seconds", "600"];
+        let child = command(&[&options[..], &[&url]].concat()).spawn().unwrap();
+        echoed.recv().await.unwrap();
+        kill(&child, signal).await;
+        let output = output(child).await;
+        assert_eq!(output.status.code(), Some(code), "{output:?}");
+        let result: Value = serde_json::from_str(stdout(&output)).unwrap();
+        assert!(result["received"].as_u64().unwrap() >= 1, "{result}");
+        assert!(result["seconds"].as_f64().unwrap() < 60.0, "{result}");
+        for _ in 0..2 {
+            assert_eq!(ends.recv().await, Some(DisconnectReason::Client));
+        }
+        while echoed.try_recv().is_ok() {}
+    }
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn a_signal_while_clients_connect_closes_those_that_are_connected() {
+    let (connected, mut connects) = tokio::sync::mpsc::unbounded_channel();
+    let (sender, mut ends) = tokio::sync::mpsc::unbounded_channel();
+    let server = echo()
+        .on_connect(move |_: Socket, _: ConnectRequest| {
+            let _ = connected.send(());
+            async {}
+        })
+        .on_disconnect(move |_: Socket, reason: DisconnectReason| {
+            let sender = sender.clone();
+            async move { sender.send(reason).unwrap() }
+        });
+    let url = serve(server).await;
+    let options = ["bench", "--clients", "10000", "--connecting", "1"];
+    let child = command(&[&options[..], &[&url]].concat()).spawn().unwrap();
+    connects.recv().await.unwrap();
+    kill(&child, "INT").await;
+    let output = output(child).await;
+    assert_eq!(output.status.code(), Some(130), "{output:?}");
+    assert_eq!(ends.recv().await, Some(DisconnectReason::Client));
+    assert_eq!(stdout(&output), "");
 }

@@ -47,6 +47,13 @@ async fn output(child: Child) -> Output {
     output.unwrap().unwrap()
 }
 
+/// Sends a signal to the program.
+async fn kill(child: &Child, signal: &str) {
+    let id = child.id().unwrap().to_string();
+    let kill = Command::new("kill").args(["-s", signal, &id]).status();
+    assert!(kill.await.unwrap().success());
+}
+
 fn stdout(output: &Output) -> &str {
     str::from_utf8(&output.stdout).unwrap()
 }

@@ -6,9 +6,8 @@ use std::sync::{Arc, Mutex};
 
 use engineio_tower::{DisconnectReason, Message, Server, Socket};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
-use tokio::process::Command;
 
-use super::{command, echo, eio, listen, output, serve, stderr, stdout};
+use super::{command, echo, eio, kill, listen, output, serve, stderr, stdout};
 
 #[tokio::test]
 async fn lines_go_out_and_their_echoes_come_in() {
@@ -337,9 +336,7 @@ async fn a_signal_closes_the_session() {
         stdin.write_all(b"here\n").await.unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
         assert_eq!(lines.next_line().await.unwrap().unwrap(), "here");
-        let id = child.id().unwrap().to_string();
-        let kill = Command::new("kill").args(["-s", signal, &id]).status();
-        assert!(kill.await.unwrap().success());
+        kill(&child, signal).await;
         let output = output(child).await;
         assert_eq!(output.status.code(), Some(code), "{output:?}");
         assert_eq!(ends.recv().await, Some(DisconnectReason::Client));
