@@ -1,6 +1,7 @@
 //! The options of the command line.
 
 use std::fs;
+use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -49,6 +50,7 @@ remembered in $XDG_STATE_HOME/eio/history, or ~/.local/state/eio/history.
 Exit codes:
   0    success
   1    the server cannot be reached, the session ended with an error, or input was not sent
+       or may not have arrived
   2    wrong usage: an option, the URL, or a file that cannot be read
   3    doctor found faults, or bench did not get every message back exactly once
   130  the signal SIGINT; 143: SIGTERM; 141: the standard output was closed, as by `| head`
@@ -224,7 +226,10 @@ impl Connection {
 
     /// Fails if the client refuses the options, which it does before it connects.
     pub(crate) async fn check(&self) -> Result<(), Failure> {
-        match timeout(Duration::ZERO, self.builder()?.connect()).await {
+        // Nobody would close a session, and no connection has this address, which is for documents (RFC 5737).
+        let address = Ipv4Addr::new(192, 0, 2, 1);
+        let builder = self.builder()?.local_address(address.into());
+        match timeout(Duration::ZERO, builder.connect()).await {
             Ok(Err(error)) if error.kind() == ErrorKind::Invalid => Err(error.into()),
             _ => Ok(()),
         }
@@ -256,6 +261,11 @@ impl Connection {
             RevisionName::V3 => Revision::V3,
             RevisionName::V4 => Revision::V4,
         }
+    }
+
+    /// Returns the time limit that the options name, if they do.
+    pub(crate) const fn timeout(&self) -> Option<Duration> {
+        self.timeout
     }
 
     /// Returns the path that the options name, if they do.

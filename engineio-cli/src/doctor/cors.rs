@@ -33,6 +33,8 @@ pub(super) async fn check(probe: &Probe, origin: Option<&str>, report: &mut Repo
             return;
         }
         Ok(answer) => {
+            // It has opened a session.
+            let _ = probe.parse(&answer);
             if let Err((text, advice)) = allowed(&answer.headers, origin) {
                 report.fault(CHECK, text, advice);
                 return;

@@ -12,16 +12,31 @@ use self::probe::Probe;
 use self::report::Report;
 use crate::arguments::Doctor;
 use crate::failure::Failure;
+use crate::signals::Signals;
 
-/// Runs the checks one after the other and prints each result.
+/// Runs the checks, and closes the sessions that they have opened, even if a signal ends them.
 pub(crate) async fn run(options: Doctor) -> Result<(), Failure> {
     options.connection.check().await?;
     let probe = Probe::new(&options.connection)?;
+    let mut signals = Signals::listen()
+        .map_err(|error| Failure::session(format!("cannot wait for signals: {error}")))?;
+    let result = tokio::select! {
+        result = check(&options, &probe) => result,
+        signal = signals.next() => Err(Failure::signal(signal)),
+    };
+    tokio::select! {
+        () = probe.close() => result,
+        signal = signals.next() => Err(Failure::signal(signal)),
+    }
+}
+
+/// Runs the checks one after the other and prints each result.
+async fn check(options: &Doctor, probe: &Probe) -> Result<(), Failure> {
     let mut report = Report::new(&probe.address());
     let connection = &options.connection;
     let (open, refused) = match connection.has_polling() {
         false => (None, None),
-        true => match polling::handshake(&probe, &mut report).await {
+        true => match polling::handshake(probe, &mut report).await {
             Handshake::Opened(open) => (Some(open), None),
             // WebSockets may still work.
             Handshake::Refused(status) => (None, Some(status)),
@@ -33,14 +48,14 @@ pub(crate) async fn run(options: Doctor) -> Result<(), Failure> {
         websocket: false,
     };
     if let Some(open) = &open {
-        polling::fresh_answers(&probe, open, &mut report).await;
+        polling::fresh_answers(probe, open, &mut report).await;
         report.check()?;
-        works.polling = polling::stickiness(&probe, open, &mut report).await;
+        works.polling = polling::stickiness(probe, open, &mut report).await;
         report.check()?;
         if works.polling {
-            polling::largest_post(&probe, open, &mut report).await;
+            polling::largest_post(probe, open, &mut report).await;
             report.check()?;
-            polling::buffering(&probe, &mut report).await;
+            polling::buffering(probe, &mut report).await;
         } else {
             report.note(
                 "buffering",
@@ -50,19 +65,19 @@ pub(crate) async fn run(options: Doctor) -> Result<(), Failure> {
     }
     report.check()?;
     if connection.has_polling() {
-        cors::check(&probe, options.origin.as_deref(), &mut report).await;
+        cors::check(probe, options.origin.as_deref(), &mut report).await;
     }
     if connection.has_websocket() {
         works.websocket = websocket::direct(connection, open.as_ref(), refused, &mut report).await;
     }
     report.check()?;
     if let Some(open) = open.as_ref().filter(|_| connection.has_upgrade()) {
-        websocket::upgrade(connection, open, works.websocket, &mut report).await;
+        websocket::upgrade(connection, open, works, &mut report).await;
     }
     if let Some(open) = &open {
         match options.quick {
             true => report.note("heartbeat", "not waited for, because of --quick"),
-            false => polling::heartbeat(connection, &probe, open, works, &mut report).await,
+            false => polling::heartbeat(connection, probe, open, works, &mut report).await,
         }
     }
     report.finish()

@@ -54,7 +54,7 @@ pub(super) async fn handshake(probe: &Probe, report: &mut Report) -> Handshake {
         }
     };
     if let Some(open) = (answer.status == StatusCode::OK)
-        .then(|| Open::parse(&answer))
+        .then(|| probe.parse(&answer))
         .flatten()
     {
         let payload = match open.max_payload {
@@ -123,18 +123,25 @@ pub(super) async fn fresh_answers(probe: &Probe, first: &Open, report: &mut Repo
 /// Checks that each new connection reaches the process that knows the session. Returns whether all did.
 pub(super) async fn stickiness(probe: &Probe, open: &Open, report: &mut Report) -> bool {
     const CHECK: &str = "stickiness";
-    let (mut unknown, mut failures) = (0, Vec::new());
-    for _ in 0..STICKINESS {
+    let (mut tried, mut unknown, mut failures) = (0, 0, Vec::new());
+    while tried < STICKINESS {
+        tried += 1;
         match send(probe.post(open, probe.heartbeat_packet().to_owned())).await {
             Ok(answer) if answer.status == StatusCode::OK => {}
             Ok(answer) if is_unknown(&answer) => unknown += 1,
             Ok(answer) => failures.push(format!("{}: {}", answer.status, beginning(&answer.body))),
-            Err(trouble) => failures.push(trouble.to_string()),
+            Err(trouble) => {
+                failures.push(trouble.to_string());
+                // The others would take as long.
+                if matches!(trouble, Trouble::NoAnswer | Trouble::NoConnectionInTime) {
+                    break;
+                }
+            }
         }
     }
     if unknown > 0 {
         let text = format!(
-            "{unknown} of {STICKINESS} requests reached a process that does not know the session"
+            "{unknown} of {tried} requests reached a process that does not know the session"
         );
         report.fault(
             CHECK,
@@ -143,7 +150,7 @@ pub(super) async fn stickiness(probe: &Probe, open: &Open, report: &mut Report) 
              cookie, let clients use WebSocket only, or let the processes forward (engineio-cluster).",
         );
     } else if let Some(failure) = failures.first() {
-        let text = format!("{} of {STICKINESS} POSTs failed: {failure}", failures.len());
+        let text = format!("{} of {tried} POSTs failed: {failure}", failures.len());
         report.fault(
             CHECK,
             text,
@@ -221,6 +228,9 @@ pub(super) async fn buffering(probe: &Probe, report: &mut Report) {
     let closing = async {
         let began = Instant::now();
         let closed = send(probe.post(&open, "1".to_owned())).await;
+        if closed.is_ok() {
+            probe.forget(&open);
+        }
         (began, closed)
     };
     let ((answer, at), (began, closed)) =

@@ -1,6 +1,6 @@
 //! Single HTTP requests, each on a connection of its own, so that a load balancer decides anew.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use engineio_client::{Revision, rustls};
@@ -8,14 +8,18 @@ use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use reqwest::redirect::Policy;
 use reqwest::{Client, Method, RequestBuilder, StatusCode, Url};
 use serde::Deserialize;
+use tokio::task::JoinSet;
+use tokio::time::timeout;
 
 use super::trouble::Trouble;
 use crate::arguments::Connection;
 use crate::failure::{Failure, with_causes};
 
-pub(super) const CONNECT_LIMIT: Duration = Duration::from_secs(10);
-/// The time for a whole answer.
-pub(super) const LIMIT: Duration = Duration::from_secs(15);
+const CONNECT_LIMIT: Duration = Duration::from_secs(10);
+/// The time for a whole answer, if the options name none.
+const LIMIT: Duration = Duration::from_secs(15);
+/// The time to close the sessions at the end.
+const CLOSING: Duration = Duration::from_secs(2);
 /// The largest body that is read, in bytes: as much as the client takes.
 pub(super) const LARGEST_BODY: usize = 32 * 1024 * 1024;
 
@@ -25,6 +29,9 @@ pub(super) struct Probe {
     client: Client,
     url: Url,
     revision: Revision,
+    limit: Duration,
+    /// The sessions to close at the end.
+    opened: Mutex<Vec<Open>>,
 }
 
 /// The answer to a request.
@@ -37,7 +44,7 @@ pub(super) struct Answer {
 }
 
 /// The open packet.
-#[derive(Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Open {
     pub(super) sid: String,
@@ -62,7 +69,7 @@ impl Open {
     }
 
     /// Reads the answer to a handshake.
-    pub(super) fn parse(answer: &Answer) -> Option<Self> {
+    fn parse(answer: &Answer) -> Option<Self> {
         // Revision 3 puts the length of the packet and a colon in front.
         let (_, packet) = answer.body.split_once('{')?;
         let mut stream = serde_json::Deserializer::from_str(
@@ -83,7 +90,7 @@ impl Probe {
         let mut builder = Client::builder()
             .redirect(Policy::none())
             .pool_max_idle_per_host(0)
-            .connect_timeout(CONNECT_LIMIT)
+            .connect_timeout(connection.timeout().unwrap_or(CONNECT_LIMIT))
             .http1_only()
             .default_headers(headers(connection)?);
         builder = match &connection.proxy {
@@ -98,6 +105,8 @@ impl Probe {
             client: builder.build().map_err(failed)?,
             url: url(connection)?,
             revision: connection.revision(),
+            limit: connection.timeout().unwrap_or(LIMIT),
+            opened: Mutex::default(),
         })
     }
 
@@ -121,7 +130,7 @@ impl Probe {
         if let Some(open) = open {
             url.query_pairs_mut().append_pair("sid", &open.sid);
         }
-        let request = self.client.request(method, url).timeout(LIMIT);
+        let request = self.client.request(method, url).timeout(self.limit);
         match open {
             Some(open) if !open.cookies.is_empty() => request.header("cookie", &open.cookies),
             _ => request,
@@ -148,7 +157,34 @@ impl Probe {
     pub(super) async fn open(&self) -> Result<Open, String> {
         let answer = send(self.request(Method::GET, None)).await;
         let answer = answer.map_err(|trouble| trouble.to_string())?;
-        Open::parse(&answer).ok_or_else(|| format!("another answer: {}", answer.status))
+        self.parse(&answer)
+            .ok_or_else(|| format!("another answer: {}", answer.status))
+    }
+
+    /// Reads the answer to a handshake, whose session will be closed.
+    pub(super) fn parse(&self, answer: &Answer) -> Option<Open> {
+        let open = Open::parse(answer)?;
+        self.opened().push(open.clone());
+        Some(open)
+    }
+
+    /// Does not close the session any more.
+    pub(super) fn forget(&self, open: &Open) {
+        self.opened().retain(|other| other.sid != open.sid);
+    }
+
+    /// Closes the sessions, as far as the server answers in time. The server may have ended some.
+    pub(super) async fn close(&self) {
+        let opened = std::mem::take(&mut *self.opened());
+        let mut closing = JoinSet::new();
+        for open in opened {
+            closing.spawn(send(self.post(&open, "1".to_owned())));
+        }
+        let _ = timeout(CLOSING, closing.join_all()).await;
+    }
+
+    fn opened(&self) -> MutexGuard<'_, Vec<Open>> {
+        self.opened.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -6,7 +6,7 @@ use std::io;
 
 use reqwest::StatusCode;
 
-use super::probe::{CONNECT_LIMIT, LARGEST_BODY, LIMIT};
+use super::probe::LARGEST_BODY;
 use crate::failure::with_causes;
 
 /// A request without an answer, or without the whole of it.
@@ -88,18 +88,12 @@ impl Display for Trouble {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NoConnection(text) | Self::Tls(text) | Self::NotHttp(text) => f.write_str(text),
-            Self::NoConnectionInTime => {
-                write!(f, "no connection within {} s", CONNECT_LIMIT.as_secs())
-            }
-            // The time differs: a poll may wait for longer.
+            // The times differ: the options may name one, and a poll may wait for longer.
+            Self::NoConnectionInTime => f.write_str("no connection in time"),
             Self::NoAnswer => f.write_str("connected, but no answer came in time"),
             Self::Cut(status, text) => write!(f, "{status}, and the body breaks off: {text}"),
             Self::Endless(status) => {
-                write!(
-                    f,
-                    "{status}, and the body did not end within {} s",
-                    LIMIT.as_secs()
-                )
+                write!(f, "{status}, and the body did not end in time")
             }
             Self::TooLarge(status) => {
                 write!(

@@ -2,17 +2,15 @@
 
 use std::time::Duration;
 
-use engineio_client::{Client, Error, Transport};
+use engineio_client::{Client, Error, ErrorKind, Transport};
 use reqwest::StatusCode;
 use tokio::time::{Instant, timeout};
 
+use super::polling::Works;
 use super::probe::Open;
 use super::report::Report;
 use crate::arguments::Connection;
 use crate::failure::with_causes;
-
-/// The time that an upgrade may take.
-const UPGRADE: Duration = Duration::from_secs(15);
 
 const NO_UPGRADE: &str = "\
 A proxy in between does not pass WebSocket handshakes on. In nginx:
@@ -71,7 +69,7 @@ fn advice(error: &Error) -> &'static str {
 pub(super) async fn upgrade(
     connection: &Connection,
     open: &Open,
-    has_websocket: bool,
+    works: Works,
     report: &mut Report,
 ) {
     const CHECK: &str = "upgrade";
@@ -91,21 +89,49 @@ pub(super) async fn upgrade(
             return;
         }
     };
-    let settled = timeout(UPGRADE, client.settled()).await;
-    match settled {
-        Ok(Transport::WebSocket) => {
+    // The client has a time limit for it.
+    let settled = client.settled().await;
+    let error = client.upgrade_error().or_else(|| client.disconnect_error());
+    match (settled, error) {
+        (Transport::WebSocket, _) => {
             let took = began.elapsed().as_secs_f64() * 1e3;
             report.good(CHECK, format!("from polling to WebSocket in {took:.0} ms"));
         }
-        _ if has_websocket => report.fault(
+        (_, Some(error)) if works.websocket => {
+            report.fault(
+                CHECK,
+                with_causes(&error),
+                not_upgraded(Some(&error), works),
+            );
+        }
+        _ if works.websocket => report.fault(
             CHECK,
             "a session that was opened by polling stays there",
-            "WebSockets work, so the upgrade reaches a process that does not know the session: the load balancer\n\
-             is not sticky, or treats WebSockets and polls differently.",
+            not_upgraded(None, works),
         ),
         _ => report.note(CHECK, "none, because WebSockets do not work"),
     }
     client.close().await;
+}
+
+/// Says why a session may not be upgraded where WebSockets work.
+fn not_upgraded(error: Option<&Error>, works: Works) -> &'static str {
+    // The code of a session that is not known.
+    let is_unknown = error.is_some_and(|error| error.code() == Some(1));
+    if !works.polling || is_unknown {
+        return "WebSockets work, so the upgrade reaches a process that does not know the session: the load balancer\n\
+                is not sticky, or treats WebSockets and polls differently.";
+    }
+    match error.map(Error::kind) {
+        Some(ErrorKind::Timeout | ErrorKind::Protocol) => {
+            "WebSockets work, and all requests reach the session: the server does not answer the probe of the upgrade,\n\
+             `2probe`, with `3probe` as it should. See its log."
+        }
+        _ => {
+            "WebSockets work, and all requests reach the session: the server, or a proxy, refuses the WebSocket of a\n\
+             session that was opened by polling. See their logs."
+        }
+    }
 }
 
 /// Opens a WebSocket and checks that it stays open for a time.

@@ -376,3 +376,71 @@ async fn a_page_is_one_fault_and_a_secret_in_the_url_is_not_shown() {
     assert!(stdout(&output).ends_with("1 fault found\n"));
     assert!(!stdout(&output).contains("secret"), "{}", stdout(&output));
 }
+
+#[tokio::test]
+async fn a_post_that_is_never_answered_is_waited_for_once() {
+    let server = serve(echo()).await;
+    let posts = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&posts);
+    let url = proxy(move |mut client, head| {
+        let (server, posts) = (server.clone(), Arc::clone(&counted));
+        async move {
+            if !head.starts_with(b"POST") {
+                return forward(client, &head, &server).await;
+            }
+            posts.fetch_add(1, Ordering::Relaxed);
+            // Until the client gives up.
+            let _ = tokio::io::copy(&mut client, &mut tokio::io::sink()).await;
+        }
+    });
+    let options = [
+        "doctor",
+        "--quick",
+        "--timeout",
+        "0.3",
+        "--transports",
+        "polling",
+    ];
+    let output = eio(b"", &[&options[..], &[&url.await]].concat()).await;
+    assert_fault(&output, "stickiness", "1 of 1 POSTs failed");
+}
+
+#[tokio::test]
+async fn a_probe_that_is_not_answered_is_not_a_balancer_that_is_not_sticky() {
+    let server = serve(echo()).await;
+    let url = proxy(move |client, head| {
+        let server = server.clone();
+        async move {
+            let text = String::from_utf8_lossy(&head);
+            if !(text.contains("transport=websocket") && text.contains("sid=")) {
+                return forward(client, &head, &server).await;
+            }
+            // Takes the WebSocket of the upgrade, and says nothing on it.
+            let mut upstream = TcpStream::connect(server.trim_start_matches("http://"))
+                .await
+                .unwrap();
+            upstream.write_all(&head).await.unwrap();
+            let (mut client_in, mut client_out) = client.into_split();
+            let (mut server_in, _server_out) = upstream.into_split();
+            let answer = async {
+                let _ = tokio::io::copy(&mut server_in, &mut client_out).await;
+            };
+            let silence = async {
+                let _ = tokio::io::copy(&mut client_in, &mut tokio::io::sink()).await;
+            };
+            tokio::select! { () = answer => {}, () = silence => {} }
+        }
+    });
+    let options = ["doctor", "--quick", "--timeout", "1"];
+    let output = eio(b"", &[&options[..], &[&url.await]].concat()).await;
+    assert_fault(&output, "upgrade", "was not complete");
+    assert!(line(&output, "stickiness").starts_with("good"));
+    for (part, is_there) in [("`3probe`", true), ("not sticky", false)] {
+        assert_eq!(
+            stdout(&output).contains(part),
+            is_there,
+            "{}",
+            stdout(&output)
+        );
+    }
+}

@@ -3,6 +3,7 @@
 mod bench;
 mod doctor;
 mod output;
+mod sessions;
 mod talk;
 mod tls;
 
