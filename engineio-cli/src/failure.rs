@@ -99,12 +99,13 @@ pub(crate) fn with_causes(error: &(dyn StdError + 'static)) -> String {
 }
 
 /// Options that errors of the library advise, and those of `eio` for the same.
-const OPTIONS: [(&str, Option<&str>); 9] = [
+const OPTIONS: [(&str, Option<&str>); 10] = [
     ("`connect_timeout`", Some("`--timeout`")),
     ("`request_timeout`", Some("`--timeout`")),
     ("`upgrade_timeout`", Some("`--timeout`")),
     ("`root_certificate`", Some("`--ca-file`")),
     ("`revision`", Some("`--eio`")),
+    ("by `query`", Some("in the URL")),
     ("`max_response`", None),
     ("`platform_verifier`", None),
     ("`redirects`", None),
@@ -158,6 +159,14 @@ mod tests {
             (
                 "more than 9 bytes; raise `max_response` if the server may send that much",
                 "more than 9 bytes",
+            ),
+            (
+                "`a?b` is not a path; percent-encode what is not allowed in one, and give a query by `query`",
+                "`a?b` is not a path; percent-encode what is not allowed in one, and give a query in the URL",
+            ),
+            (
+                "the server speaks another revision of the protocol: choose it by `revision`",
+                "the server speaks another revision of the protocol: choose it by `--eio`",
             ),
             ("other than `3probe`", "other than `3probe`"),
         ] {

@@ -80,3 +80,34 @@ async fn a_certificate_of_nobody_is_refused_with_advice() {
         assert!(stdout(&output).contains(part), "{}", stdout(&output));
     }
 }
+
+#[tokio::test]
+async fn what_is_missing_on_one_side_is_said() {
+    let (secure, _) = serve_tls().await;
+    let plain = serve(echo()).await;
+    for (url, parts) in [
+        (
+            secure.clone(),
+            &[
+                "certificate is that of an authority",
+                "give it by `--ca-file`",
+            ][..],
+        ),
+        (
+            plain.replace("http://", "https://"),
+            &["does not speak TLS", "use http or ws"],
+        ),
+        (
+            secure.replace("https://", "http://"),
+            &["something other than HTTP", "use https or wss"],
+        ),
+    ] {
+        for transports in ["polling", "websocket"] {
+            let output = eio(b"", &["--transports", transports, &url]).await;
+            for part in parts {
+                assert!(stderr(&output).contains(part), "{part}: {output:?}");
+            }
+            assert_eq!(output.status.code(), Some(1), "{output:?}");
+        }
+    }
+}
