@@ -7,7 +7,7 @@ use futures_util::FutureExt;
 use h2::client::SendRequest;
 use h2::ext::Protocol;
 use h2::{RecvStream, SendStream};
-use http::header::{ORIGIN, SEC_WEBSOCKET_EXTENSIONS};
+use http::header::{CONTENT_LENGTH, ORIGIN, SEC_WEBSOCKET_EXTENSIONS};
 use http::{Method, Request, StatusCode};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
@@ -91,6 +91,21 @@ impl Http2 {
         self.get("/").await;
         let answered = responses.into_iter().filter_map(FutureExt::now_or_never);
         answered.map(|head| head.unwrap().status()).collect()
+    }
+
+    /// A POST that announces so many bytes, and is reset without an error after others.
+    pub async fn post_and_reset(&mut self, target: &str, announced: usize, body: &str) {
+        let mut request = self.request(Method::POST, target);
+        request
+            .headers_mut()
+            .insert(CONTENT_LENGTH, announced.into());
+        let mut requests = self.requests.clone().ready().await.unwrap();
+        let (response, mut stream) = requests.send_request(request, false).unwrap();
+        stream.send_data(body.to_owned().into(), false).unwrap();
+        // Data that has not left would be dropped.
+        self.get("/").await;
+        stream.send_reset(h2::Reason::NO_ERROR);
+        let _ = within("the end of a POST", response).await;
     }
 
     async fn send(&mut self, request: Request<()>, body: Option<Bytes>) -> (StatusCode, String) {

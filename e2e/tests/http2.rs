@@ -78,6 +78,20 @@ async fn reset_poll<H: Host>() {
     assert_eq!(reason, DisconnectReason::TransportError);
 }
 
+/// A part of a body is not taken for the whole.
+async fn reset_post<H: Host>() {
+    let (server, mut events) = app::echo(|builder| builder);
+    let host = H::start(server).await;
+    let mut client = connect(&host).await;
+    let (_, open) = client.get(POLLING).await;
+    let target = format!("{POLLING}&sid={}", sid(&open));
+    client.post_and_reset(&target, 10, "4ab").await;
+    assert_eq!(
+        events.disconnected().await,
+        DisconnectReason::TransportError
+    );
+}
+
 async fn websocket<H: Host>() {
     let (server, mut events) = app::echo(|builder| builder);
     let host = H::start(server).await;
@@ -239,11 +253,11 @@ macro_rules! hosts {
 }
 
 hosts! {
-    axum: Axum: polling origins reset_poll websocket compression upgrade refused reset reset_handshakes;
-    axum_routes: AxumRoutes: polling origins reset_poll websocket compression upgrade refused reset;
-    axum_wrap: AxumWrap: polling origins reset_poll websocket compression upgrade refused reset;
-    hyper: Hyper: polling origins reset_poll websocket compression upgrade refused reset neighbour reset_handshakes;
-    warp_layer: WarpLayer: polling origins reset_poll websocket compression upgrade refused reset neighbour reset_handshakes;
-    warp_filter: WarpFilter: polling origins reset_poll not_offered reset_handshakes;
-    actix: ActixHttp2: polling origins reset_poll not_offered reset_handshakes;
+    axum: Axum: polling origins reset_poll reset_post websocket compression upgrade refused reset reset_handshakes;
+    axum_routes: AxumRoutes: polling origins reset_poll reset_post websocket compression upgrade refused reset;
+    axum_wrap: AxumWrap: polling origins reset_poll reset_post websocket compression upgrade refused reset;
+    hyper: Hyper: polling origins reset_poll reset_post websocket compression upgrade refused reset neighbour reset_handshakes;
+    warp_layer: WarpLayer: polling origins reset_poll reset_post websocket compression upgrade refused reset neighbour reset_handshakes;
+    warp_filter: WarpFilter: polling origins reset_poll reset_post not_offered reset_handshakes;
+    actix: ActixHttp2: polling origins reset_poll reset_post not_offered reset_handshakes;
 }

@@ -5,7 +5,6 @@ use std::future::poll_fn;
 use std::sync::{Arc, PoisonError};
 
 use http::Response;
-use hyper::upgrade::Upgraded;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::forward::Tunnel;
@@ -97,8 +96,7 @@ impl Driver {
     /// Runs the WebSocket over a connection of hyper, to which the server may write while the task sleeps.
     ///
     /// As [`run`](Self::run), this is not an async function, whose future would hold the connection twice.
-    pub(crate) fn run_upgraded(self, upgraded: Upgraded) -> impl Future<Output = ()> {
-        let mut io = HyperIo::from(upgraded);
+    pub(crate) fn run_upgraded(self, mut io: HyperIo) -> impl Future<Output = ()> {
         if let Kind::Link(_) = self.kind {
             io.closes_with_shutdown();
         }

@@ -18,6 +18,10 @@ use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use crate::hosting::heads::Heads;
 use crate::session::direct::TryWrite;
 
+/// The number of bytes that a stream of HTTP/2 gets at a time. hyper copies them, and keeps up to three copies until the peer
+/// opens a window, even after the stream has been dropped.
+const PIECE: usize = 16 * 1024;
+
 /// The plain TCP stream where it can be had, which saves two virtual calls an operation and lets Nagle's algorithm be
 /// switched off: with it, the second of two small frames waits for the peer's delayed acknowledgement, some 40 ms.
 #[derive(Debug)]
@@ -31,6 +35,8 @@ pub(crate) enum HyperIo {
         /// Whoever shuts it down closes it with that, and reads nothing more.
         closes: bool,
     },
+    /// A stream of HTTP/2.
+    Stream(TokioIo<Upgraded>),
     Any(TokioIo<Upgraded>),
 }
 
@@ -58,6 +64,11 @@ impl From<Upgraded> for HyperIo {
 }
 
 impl HyperIo {
+    /// Takes a stream of HTTP/2.
+    pub(crate) fn stream(upgraded: Upgraded) -> Self {
+        Self::Stream(TokioIo::new(upgraded))
+    }
+
     fn tcp(stream: TcpStream, early: Bytes) -> Self {
         // A connection that is broken already shows that at the first read.
         let _ = stream.set_nodelay(true);
@@ -90,7 +101,7 @@ impl HyperIo {
                 let write = write.clone()?;
                 Some(write)
             }
-            Self::Any(_) => None,
+            Self::Stream(_) | Self::Any(_) => None,
         }
     }
 }
@@ -133,7 +144,7 @@ impl AsyncRead for HyperIo {
                 Poll::Ready(Ok(()))
             }
             Self::Tcp { read, .. } => Pin::new(read).poll_read(cx, buf),
-            Self::Any(io) => Pin::new(io).poll_read(cx, buf),
+            Self::Stream(io) | Self::Any(io) => Pin::new(io).poll_read(cx, buf),
         }
     }
 }
@@ -148,6 +159,7 @@ impl AsyncWrite for HyperIo {
             Self::Tcp { write, .. } => {
                 poll_write_with(write.as_deref(), cx, |write| write.try_write(buf))
             }
+            Self::Stream(io) => Pin::new(io).poll_write(cx, &buf[..buf.len().min(PIECE)]),
             Self::Any(io) => Pin::new(io).poll_write(cx, buf),
         }
     }
@@ -161,6 +173,11 @@ impl AsyncWrite for HyperIo {
             Self::Tcp { write, .. } => {
                 poll_write_with(write.as_deref(), cx, |write| write.try_write_vectored(bufs))
             }
+            Self::Stream(io) => {
+                let first = bufs.iter().find(|buf| !buf.is_empty());
+                let first = first.map_or(&[][..], |buf| &buf[..buf.len().min(PIECE)]);
+                Pin::new(io).poll_write(cx, first)
+            }
             Self::Any(io) => Pin::new(io).poll_write_vectored(cx, bufs),
         }
     }
@@ -168,6 +185,8 @@ impl AsyncWrite for HyperIo {
     fn is_write_vectored(&self) -> bool {
         match self {
             Self::Tcp { .. } => true,
+            // As one write after the other, which spares a copy of the payload.
+            Self::Stream(_) => true,
             Self::Any(io) => io.is_write_vectored(),
         }
     }
@@ -176,7 +195,7 @@ impl AsyncWrite for HyperIo {
         match self.get_mut() {
             // TCP holds nothing back.
             Self::Tcp { .. } => Poll::Ready(Ok(())),
-            Self::Any(io) => Pin::new(io).poll_flush(cx),
+            Self::Stream(io) | Self::Any(io) => Pin::new(io).poll_flush(cx),
         }
     }
 
@@ -201,7 +220,7 @@ impl AsyncWrite for HyperIo {
                 }
                 Poll::Ready(Ok(()))
             }
-            Self::Any(io) => Pin::new(io).poll_shutdown(cx),
+            Self::Stream(io) | Self::Any(io) => Pin::new(io).poll_shutdown(cx),
         }
     }
 }

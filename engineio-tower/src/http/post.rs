@@ -23,6 +23,8 @@ pin_project! {
     pub(crate) struct PostFuture<B> {
         #[pin]
         body: B,
+        // The length that the request has announced.
+        announced: Option<u64>,
         collected: Collected,
         read: bool,
         more: bool,
@@ -83,6 +85,7 @@ impl<B: Body> PostFuture<B> {
     pub(crate) fn open(session: Arc<Session>, form: Form, body: B) -> Self {
         let id = session.open_post();
         Self {
+            announced: body.size_hint().exact(),
             body,
             collected: Collected::default(),
             read: false,
@@ -118,6 +121,11 @@ where
             let limit = session.server.config.max_payload;
             let outcome = ready!(poll_body(this.body.as_mut(), this.collected, limit, cx));
             *this.read = true;
+            // To hyper, a stream of HTTP/2 that is reset without an error has ended.
+            let outcome = outcome.and_then(|body| match *this.announced {
+                Some(announced) if announced != body.len() as u64 => Err(Failure::Broken),
+                _ => Ok(body),
+            });
             let broken = matches!(outcome, Err(Failure::Broken));
             let input = match outcome {
                 Ok(body) => match this.form {

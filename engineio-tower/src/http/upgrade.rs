@@ -16,6 +16,7 @@ use smallvec::SmallVec;
 
 use crate::forward::Tunnel;
 use crate::http::driver::Driver;
+use crate::http::io::HyperIo;
 use crate::http::response::EngineResponse;
 use crate::policy::options::Options;
 use crate::session::driver::LinkDriver;
@@ -158,6 +159,7 @@ impl Handshake {
 
     /// Completes the response that accepts the handshake, after which the driver gets the bytes.
     fn switch(self, mut response: EngineResponse, driver: Driver) -> EngineResponse {
+        let is_stream = self.accept.is_none();
         match self.accept {
             Some(accept) => {
                 *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
@@ -175,7 +177,11 @@ impl Handshake {
                 tokio::spawn(async move {
                     // The driver tells the session when it is dropped.
                     if let Some(upgraded) = handed_over(on_upgrade).await {
-                        driver.run_upgraded(upgraded).await;
+                        let io = match is_stream {
+                            true => HyperIo::stream(upgraded),
+                            false => HyperIo::from(upgraded),
+                        };
+                        driver.run_upgraded(io).await;
                     }
                 });
             }
