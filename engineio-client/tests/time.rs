@@ -408,3 +408,24 @@ async fn a_sink_that_waits_for_room_hears_at_once_of_a_close() {
     ));
     assert!(start.elapsed() < Duration::from_secs(1));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_that_was_kept_for_too_long_gets_no_request() {
+    let service = Memory::new(|number, request| match *request.method() {
+        Method::POST => Some("ok"),
+        _ => (number == 0).then_some(OPEN),
+    });
+    let mut client = builder(service.clone()).connect().await.unwrap();
+    client.send("a").await.unwrap();
+    client.flush().await.unwrap();
+    let connections = || service.connections.load(Ordering::Relaxed);
+    let before = connections();
+    client.send("b").await.unwrap();
+    client.flush().await.unwrap();
+    assert_eq!(connections(), before);
+    // As after a pause of the thread: the message is there, and the time is over.
+    client.handle().try_send("c").unwrap();
+    tokio::time::advance(Duration::from_secs(5)).await;
+    client.flush().await.unwrap();
+    assert_eq!(connections(), before + 1);
+}

@@ -81,9 +81,10 @@ impl<'a> Connection<'a> {
 
     /// Makes as much progress as it can; ready when the session is over and the WebSocket has been closed.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let mut rounds = Budget::for_rounds();
-        let mut frames = Budget::for_frames();
+        let (mut rounds, mut frames) = (Budget::for_rounds(), Budget::for_frames());
         if self.shared.lock().clock.look() {
+            self.polls.close_kept();
+            self.posts.close_kept();
             // After a sleep nothing is sent before it is known whether the server is still there.
             let _ =
                 self.poll_requests(cx) | self.poll_socket(cx, &mut frames) | self.poll_timer(cx);
@@ -438,12 +439,9 @@ fn ready<I: Copy, T>(
     cx: &mut Context<'_>,
 ) -> Option<(I, T)> {
     let (id, future) = slot.as_mut()?;
-    let id = *id;
-    match future.as_mut().poll(cx) {
-        Poll::Ready(output) => {
-            *slot = None;
-            Some((id, output))
-        }
-        Poll::Pending => None,
-    }
+    let (id, Poll::Ready(output)) = (*id, future.as_mut().poll(cx)) else {
+        return None;
+    };
+    *slot = None;
+    Some((id, output))
 }

@@ -24,15 +24,18 @@ pub(super) struct Requests {
 }
 
 impl Requests {
-    /// Starts a request, which `send` makes for the connection that was kept.
+    /// Starts a request, which `send` makes for the connection that was kept, unless its time is over: while the thread did
+    /// something else, or the process was stopped, nobody has noticed that the server has closed it.
     pub(super) fn start(
         &mut self,
         id: RequestId,
         limit: Option<Duration>,
         send: impl FnOnce(Option<Box<Kept>>) -> BoxFuture<'static, Outcome>,
     ) {
-        self.pending = Some((id, send(self.kept.take())));
-        self.deadline = limit.map(|limit| now() + limit);
+        let now = now();
+        let is_fresh = self.deadline.is_some_and(|deadline| now < deadline);
+        self.pending = Some((id, send(self.kept.take().filter(|_| is_fresh))));
+        self.deadline = limit.map(|limit| now + limit);
     }
 
     /// Returns the answer to the request once it is there. Without a request, notices when the server closes the
@@ -59,6 +62,13 @@ impl Requests {
         let cancelled = self.pending.take_if(|(pending, _)| *pending == id)?;
         self.deadline = None;
         Some(cancelled)
+    }
+
+    /// Closes the connection that is kept, if there is one.
+    pub(super) fn close_kept(&mut self) {
+        if self.kept.take().is_some() {
+            self.deadline = None;
+        }
     }
 
     pub(super) const fn deadline(&self) -> Option<Instant> {

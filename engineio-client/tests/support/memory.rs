@@ -5,6 +5,7 @@
 use std::convert::Infallible;
 use std::future::{Future, pending};
 use std::pin::Pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 
@@ -24,6 +25,8 @@ type Script = dyn Fn(usize, &Request<Full<Bytes>>) -> Option<Response<Full<Bytes
 pub(crate) struct Memory {
     answer: Arc<Script>,
     pub(crate) seen: Arc<Mutex<Vec<(Method, Instant)>>>,
+    /// The number of connections so far.
+    pub(crate) connections: Arc<AtomicUsize>,
 }
 
 impl Memory {
@@ -45,6 +48,7 @@ impl Memory {
         Self {
             answer: Arc::new(answer),
             seen: Arc::default(),
+            connections: Arc::default(),
         }
     }
 
@@ -67,6 +71,7 @@ impl Memory {
 
     /// Starts to serve one connection, and returns the client's end of it.
     pub(crate) fn connect(&self) -> DuplexStream {
+        self.connections.fetch_add(1, Ordering::Relaxed);
         let (near, far) = tokio::io::duplex(64 * 1024);
         let this = self.clone();
         let service = service_fn(move |request| {
