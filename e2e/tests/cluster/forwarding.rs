@@ -2,8 +2,9 @@
 
 use engineio_e2e::app::{Event, MAX_PAYLOAD};
 use engineio_e2e::host::Host;
+use engineio_e2e::puppet::Puppet;
 use engineio_e2e::within;
-use engineio_tower::DisconnectReason;
+use engineio_tower::{DisconnectReason, Socket};
 
 use crate::support::{Node, nodes, nodes_with, upgrade_target};
 
@@ -122,26 +123,22 @@ async fn a_client_that_gives_up_its_poll_at_another_node_ends_its_session() {
     );
 }
 
-#[tokio::test]
-async fn a_websocket_that_is_not_read_holds_up_no_other_of_its_connection() {
-    let [mut owner, entry] = nodes().await;
-    let stalled_target = owner.poller().await;
-    let lively_target = owner.poller().await;
-    let mut sockets = Vec::new();
-    for target in [&stalled_target, &lively_target] {
-        let mut socket = entry.connect().await;
-        socket.upgrade(&upgrade_target(target)).await;
-        socket.say("2probe").await;
-        assert_eq!(socket.hear().await, "3probe");
-        socket.say("5").await;
-        assert!(matches!(owner.events.next().await, Event::Upgraded(_)));
-        sockets.push(socket);
-    }
-    let [stalled, lively] = &mut sockets[..] else {
-        unreachable!()
-    };
-    // Far more than all buffers on the way hold, from the owner to a client that reads nothing of it.
-    let sid = stalled_target.rsplit_once('=').unwrap().1.parse().unwrap();
+/// A client of the owner that has moved to a WebSocket at the entry.
+async fn upgraded(owner: &mut Node, entry: &Node, target: &str) -> Puppet {
+    let mut socket = entry.connect().await;
+    socket.upgrade(&upgrade_target(target)).await;
+    socket.say("2probe").await;
+    assert_eq!(socket.hear().await, "3probe");
+    socket.say("5").await;
+    assert!(matches!(owner.events.next().await, Event::Upgraded(_)));
+    socket
+}
+
+/// Such a client, which reads nothing of far more than all buffers on the way hold.
+async fn stalled(owner: &mut Node, entry: &Node) -> (Puppet, Socket) {
+    let target = owner.poller().await;
+    let stalled = upgraded(owner, entry, &target).await;
+    let sid = target.rsplit_once('=').unwrap().1.parse().unwrap();
     let flooded = owner.server.socket(&sid).unwrap();
     let chunk = "x".repeat(100_000);
     let flood = async {
@@ -156,6 +153,26 @@ async fn a_websocket_that_is_not_read_holds_up_no_other_of_its_connection() {
         }
     };
     within("a full outbox", flood).await;
+    (stalled, flooded)
+}
+
+#[tokio::test]
+async fn a_client_that_reads_nothing_is_dropped_after_its_session_at_another_node() {
+    let [mut owner, entry] = nodes().await;
+    let (mut stalled, flooded) = stalled(&mut owner, &entry).await;
+    flooded.abort();
+    owner.events.disconnected().await;
+    // It does not read the end either, but cannot write any more.
+    let dropped = async { while stalled.try_write([0]).await {} };
+    within("the end of the connection", dropped).await;
+}
+
+#[tokio::test]
+async fn a_websocket_that_is_not_read_holds_up_no_other_of_its_connection() {
+    let [mut owner, entry] = nodes().await;
+    let (mut stalled, _) = stalled(&mut owner, &entry).await;
+    let target = owner.poller().await;
+    let mut lively = upgraded(&mut owner, &entry, &target).await;
     lively.say("4there?").await;
     assert_eq!(lively.hear().await, "4there?");
     stalled.say("4there?").await;

@@ -4,16 +4,22 @@ use std::cell::Cell;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::{Buf, Bytes};
 use engineio_tower::forward::{ByteStream, Tunnel};
 use h2::{RecvStream, SendStream};
 use tokio::io::ReadBuf;
+use tokio::time::{Instant, Sleep, sleep};
 
 use super::relays::Relay;
 use crate::link::Ticket;
 use crate::link::buffers::{self, LARGE};
 use crate::link::stream::poll_send;
+
+/// The time without progress after which a client is dropped that has yet to take what an owner had sent before it dropped the
+/// WebSocket. As for a client of its own.
+const STALL: Duration = Duration::from_secs(2);
 
 thread_local! {
     /// The buffer into which clients are read, so that an idle WebSocket holds none.
@@ -51,6 +57,8 @@ pub(super) struct StreamTunnel {
     up_done: bool,
     /// The client's connection has to be flushed.
     unflushed: bool,
+    /// The end of the time for the client, once the owner has dropped the WebSocket.
+    dropped: Option<Pin<Box<Sleep>>>,
     _relay: Option<Relay>,
     _ticket: Option<Ticket>,
 }
@@ -72,6 +80,7 @@ impl StreamTunnel {
             down: Bytes::new(),
             up_done: false,
             unflushed: false,
+            dropped: None,
             _relay: relay,
             _ticket: ticket,
         }
@@ -107,6 +116,9 @@ impl StreamTunnel {
                     Ok(written) => {
                         self.down.advance(written);
                         self.unflushed = true;
+                        if let Some(end) = &mut self.dropped {
+                            end.as_mut().reset(Instant::now() + STALL);
+                        }
                         // Not before: the window is what holds an owner back whose client reads slowly.
                         let _ = self.from_owner.flow_control().release_capacity(written);
                     }
@@ -140,6 +152,13 @@ impl Tunnel for StreamTunnel {
         if self.poll_up(io, cx).is_ready() || self.poll_down(io, cx).is_ready() {
             return Poll::Ready(());
         }
-        Poll::Pending
+        // While the client takes nothing, what comes from the owner is not looked at.
+        if self.dropped.is_none() && self.to_owner.poll_reset(cx).is_ready() {
+            self.dropped = Some(Box::pin(sleep(STALL)));
+        }
+        match &mut self.dropped {
+            Some(end) => end.as_mut().poll(cx),
+            None => Poll::Pending,
+        }
     }
 }
