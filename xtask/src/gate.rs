@@ -38,14 +38,14 @@ pub(crate) fn check(workspace: &Workspace) -> Result<()> {
     Ok(())
 }
 
-/// Runs every step. The builds that no suite waits for take the processor time that the suites leave.
+/// Runs every step. What keeps the processors busy comes first or beside what mostly waits.
 pub(crate) fn test(workspace: &Workspace) -> Result<()> {
     let began = Instant::now();
     let tasks = Tasks::new(workspace)?;
     // Fetching waits for the network, and the lints do not need what it brings.
     let fetch = Lane::new().then("fetch the peers", tasks.xtask("fetch"));
     let lints = Lane::new().then("format, lints", tasks.xtask("lints"));
-    lanes::run(workspace, vec![vec![fetch, lints]], None)?;
+    lanes::run(workspace, vec![fetch, lints])?;
     // The lock file is part of what is tested, so no step may resolve other versions.
     cargo_step(workspace, "test --workspace --locked --no-run")?;
     cargo_step(
@@ -53,7 +53,14 @@ pub(crate) fn test(workspace: &Workspace) -> Result<()> {
         "test --workspace --locked --test interop --test proxies --no-run",
     )?;
     cargo_step(workspace, &format!("{} --no-run", cluster::TESTS))?;
-    lanes::run(workspace, phases(&tasks), Some(background(&tasks)))?;
+    // Alone: many of its tests keep both processors busy, and others measure time.
+    cargo_step(workspace, "test --workspace --locked")?;
+    // Alone too: these have heartbeats of a second and less, and gaps that must stay below half a second.
+    let timed = Lane::new()
+        .then("interop js", tasks.xtask("interop --only js --host all"))
+        .then("cluster", tasks.xtask("cluster --part bounded"));
+    lanes::run(workspace, vec![timed])?;
+    lanes::run(workspace, side_by_side(&tasks))?;
     soak::run(workspace, HOSTS, soak::SECONDS)?;
     passed(began);
     Ok(())
@@ -67,33 +74,25 @@ pub(crate) fn lints(workspace: &Workspace) -> Result<()> {
         .try_for_each(|clippy| cargo_step(workspace, clippy))
 }
 
-/// The suites, in the order in which they may run.
-fn phases(tasks: &Tasks<'_>) -> Vec<Vec<Lane>> {
+/// Two lanes of suites that mostly wait, for heartbeats and for pages, and one of work for the processors, which leaves the
+/// suites all the time that they want.
+fn side_by_side(tasks: &Tasks<'_>) -> Vec<Lane> {
     let interop = |lane: Lane, suite: &str| {
         let command = tasks.xtask(&format!("interop --only {suite} --host all"));
         lane.then(format!("interop {suite}"), command)
     };
-    // Alone: many tests of the workspace keep both processors busy, others measure time, and the next two have heartbeats of
-    // a second and less, and gaps that must stay below half a second.
-    let timed = Lane::new().then("cargo test", tasks.cargo("test --workspace --locked"));
-    let timed = interop(timed, "js").then("cluster", tasks.xtask("cluster --part bounded"));
-    // Side by side, since these mostly wait, for heartbeats and for pages.
-    let side_by_side = [&["python", "proxies"][..], &["client"], &["browser"]];
-    let side_by_side = side_by_side.map(|suites| suites.iter().copied().fold(Lane::new(), interop));
-    vec![vec![timed], side_by_side.into()]
-}
-
-/// Work for the processors, beside the suites.
-fn background(tasks: &Tasks<'_>) -> Lane {
+    let suites = ["python", "client", "proxies"];
+    let suites = suites.into_iter().fold(Lane::new(), interop);
+    let browser = interop(Lane::new(), "browser");
     // The example brings in the development dependencies, so that dependencies have the features that clippy has checked.
     let mut doc =
         tasks.cargo("doc --workspace --no-deps --locked --lib --bins --example custom_driver");
     doc.env("RUSTDOCFLAGS", "-Dwarnings");
     // The documentation comes last: it locks the target directory, in which the suites look for their programs.
-    Lane::in_background()
+    let builds = Lane::with_low_priority()
         .then(
             "build the programs of the soak",
-            tasks.cargo("build --locked --profile soak -p engineio-examples --bins"),
+            tasks.cargo("build --locked --profile soak -p engineio-examples --bin echo --bin soak"),
         )
         .then("trial", tasks.xtask("trial"))
         .then(
@@ -102,7 +101,8 @@ fn background(tasks: &Tasks<'_>) -> Lane {
         )
         .then("races", tasks.xtask("races"))
         .then("fuzz", tasks.xtask("fuzz"))
-        .then("cargo doc, without warnings", doc)
+        .then("cargo doc, without warnings", doc);
+    vec![suites, browser, builds]
 }
 
 fn passed(began: Instant) {

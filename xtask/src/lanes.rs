@@ -19,21 +19,21 @@ const LIMIT: Duration = Duration::from_secs(40 * 60);
 /// Tasks that run one after the other, beside those of other lanes.
 pub(crate) struct Lane {
     tasks: Vec<(String, Command)>,
-    is_in_background: bool,
+    has_low_priority: bool,
 }
 
 impl Lane {
     pub(crate) fn new() -> Self {
         Self {
             tasks: Vec::new(),
-            is_in_background: false,
+            has_low_priority: false,
         }
     }
 
     /// A lane that only gets the processor time that the others leave: for builds beside tests that measure time.
-    pub(crate) fn in_background() -> Self {
+    pub(crate) fn with_low_priority() -> Self {
         Self {
-            is_in_background: true,
+            has_low_priority: true,
             ..Self::new()
         }
     }
@@ -45,13 +45,8 @@ impl Lane {
     }
 }
 
-/// Runs the phases one after the other, the lanes of a phase side by side, and one more lane beside all phases. After a failure
-/// no further task starts, and the first failure is the error.
-pub(crate) fn run(
-    workspace: &Workspace,
-    phases: Vec<Vec<Lane>>,
-    beside: Option<Lane>,
-) -> Result<()> {
+/// Runs all lanes to their end. After a failure no further task starts, and the first failure is the error.
+pub(crate) fn run(workspace: &Workspace, lanes: Vec<Lane>) -> Result<()> {
     let run = Run {
         workspace,
         failed: AtomicBool::new(false),
@@ -59,15 +54,8 @@ pub(crate) fn run(
     };
     fs::create_dir_all(run.workspace.target.join("gate"))?;
     thread::scope(|scope| {
-        if let Some(lane) = beside {
+        for lane in lanes {
             scope.spawn(|| run.lane(lane));
-        }
-        for lanes in phases {
-            thread::scope(|phase| {
-                for lane in lanes {
-                    phase.spawn(|| run.lane(lane));
-                }
-            });
         }
     });
     let error = run.first_error.into_inner();
@@ -89,7 +77,7 @@ impl Run<'_> {
             if self.failed.load(Ordering::Relaxed) {
                 return;
             }
-            let result = self.task(&heading, command, lane.is_in_background);
+            let result = self.task(&heading, command, lane.has_low_priority);
             if let Err(error) = result.with_context(|| failure(&heading)) {
                 self.failed.store(true, Ordering::Relaxed);
                 if let Ok(mut first) = self.first_error.lock() {
@@ -99,7 +87,7 @@ impl Run<'_> {
         }
     }
 
-    fn task(&self, heading: &str, command: Command, is_in_background: bool) -> Result<()> {
+    fn task(&self, heading: &str, command: Command, has_low_priority: bool) -> Result<()> {
         let name: String = heading
             .chars()
             .map(|letter| {
@@ -112,7 +100,7 @@ impl Run<'_> {
             .collect();
         let log = self.workspace.target.join(format!("gate/{name}.log"));
         let output = File::create(&log)?;
-        let mut command = match is_in_background {
+        let mut command = match has_low_priority {
             true => nice(&command),
             false => command,
         };
@@ -131,7 +119,7 @@ impl Run<'_> {
     }
 }
 
-/// Wraps a command in `nice`. Not in `chrt --idle`, with which the servers of a trial would not answer in time.
+/// Wraps a command in `nice`.
 fn nice(command: &Command) -> Command {
     let mut nice = Command::new("nice");
     nice.args(["-n", "19"])

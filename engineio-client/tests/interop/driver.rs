@@ -126,7 +126,7 @@ async fn nothing_that_listens_is_said_so() {
     let refused = Error::to_string(&refused);
     let advice = "found no connection; check that the server runs and that the host, the port, the proxy and the \
                   certificates are right";
-    let polling = format!("GET {url}/engine.io/ {advice}: client error (Connect): {refused}");
+    let polling = format!("GET {url}/engine.io/ {advice}: {refused}");
     let websocket = format!("the WebSocket handshake of GET {url}/engine.io/ {advice}: {refused}");
     fails(&url, "polling", &polling).await;
     fails(&url, "polling,websocket", &polling).await;

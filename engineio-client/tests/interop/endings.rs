@@ -77,7 +77,8 @@ async fn a_close_by_the_server_comes_behind_its_messages() {
 #[tokio::test]
 async fn a_server_that_stands_still_is_a_ping_timeout() {
     for peer in peers() {
-        let heartbeat = ["--ping-interval-ms", "300", "--ping-timeout-ms", "200"];
+        // Long enough for three clients to connect beside other work.
+        let heartbeat = ["--ping-interval-ms", "500", "--ping-timeout-ms", "1500"];
         let server = peer.start(&heartbeat).await;
         let mut clients = Vec::new();
         for mode in MODES {
