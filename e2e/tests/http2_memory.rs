@@ -34,7 +34,7 @@ async fn unread<H: Host>() {
         socket.send(vec![1; MESSAGE]).await.unwrap();
         socket.flush().await;
         socket.abort();
-        // What is being written gets 2 s more.
+        // The client gets 2 s more for data that is being written.
         time::pause();
         time::advance(Duration::from_secs(3)).await;
         time::resume();

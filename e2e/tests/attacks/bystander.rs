@@ -35,7 +35,7 @@ pub(crate) struct Bystander {
     demand: watch::Sender<Demand>,
 }
 
-/// What an attack wants of a bystander.
+/// The progress that an attack must leave to a bystander.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Demand {
     /// Messages at its own pace, which leaves the processors to the attack.

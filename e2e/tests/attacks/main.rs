@@ -86,32 +86,29 @@ fn quick(cases: &mut Vec<Case>) {
     ] }
 }
 
-/// These take their time: a crowd has to be gathered, or the heartbeat has to come.
+/// Adds the attacks that take their time to a list: a crowd has to be gathered, or the heartbeat has to come.
+macro_rules! attacks_at_length {
+    ($hosts:ident [$($list:tt)*]) => {
+        engineio_e2e::$hosts! { attacks! [$($list)*
+            bodies: ten_gigabytes_announced;
+            frames: pings;
+            slow: fifty_bodies body_beside_a_websocket frame_of_bytes heads;
+            stalled: echo_over_websocket echo_over_polling broadcast_over_websocket broadcast_over_polling answers
+                handshakes;
+            crowds: handshaken_reset handshaken_half_closed waiting_reset waiting_half_closed posting_reset
+                posting_half_closed websockets_reset websockets_half_closed opening_reset opening_half_closed
+                upgrading_reset upgrading_half_closed half_closed_requests;
+        ] }
+    };
+}
+
 fn at_length(cases: &mut Vec<Case>) {
-    engineio_e2e::on_one_host_of_each_kind! { attacks! [cases "at_length::" false
-        bodies: ten_gigabytes_announced;
-        frames: pings;
-        slow: fifty_bodies body_beside_a_websocket frame_of_bytes heads;
-        stalled: echo_over_websocket echo_over_polling broadcast_over_websocket broadcast_over_polling answers
-            handshakes;
-        crowds: handshaken_reset handshaken_half_closed waiting_reset waiting_half_closed posting_reset
-            posting_half_closed websockets_reset websockets_half_closed opening_reset opening_half_closed
-            upgrading_reset upgrading_half_closed half_closed_requests;
-    ] }
+    attacks_at_length! { on_one_host_of_each_kind [cases "at_length::" false] }
 }
 
 /// The same on clusters, where each costs three servers: `cargo xtask cluster` names them.
 fn at_length_on_clusters(cases: &mut Vec<Case>) {
-    engineio_e2e::on_a_cluster_of_each_kind! { attacks! [cases "on_clusters::at_length::" true
-        bodies: ten_gigabytes_announced;
-        frames: pings;
-        slow: fifty_bodies body_beside_a_websocket frame_of_bytes heads;
-        stalled: echo_over_websocket echo_over_polling broadcast_over_websocket broadcast_over_polling answers
-            handshakes;
-        crowds: handshaken_reset handshaken_half_closed waiting_reset waiting_half_closed posting_reset
-            posting_half_closed websockets_reset websockets_half_closed opening_reset opening_half_closed
-            upgrading_reset upgrading_half_closed half_closed_requests;
-    ] }
+    attacks_at_length! { on_a_cluster_of_each_kind [cases "on_clusters::at_length::" true] }
 }
 
 /// And these need a process of their own, whose memory and descriptors are counted.

@@ -108,7 +108,7 @@ fn requests() -> Vec<String> {
     requests
 }
 
-/// What a client sees of an answer.
+/// The parts of an answer that a client sees.
 #[derive(Debug, PartialEq)]
 struct Seen {
     status: u16,

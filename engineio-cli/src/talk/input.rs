@@ -67,8 +67,8 @@ pub(super) fn open(options: &Talk, handle: Handle) -> Result<Input, Failure> {
         is_binary: options.binary,
         is_json: options.json,
     };
-    // The thread reads the next batch while one is sent, and no further. An editor never waits: whoever prints above its line
-    // waits until it has taken the text, and may be the one who sends.
+    // The thread reads the next batch while one is sent, and no further. An editor never waits: printing above its line
+    // waits until it has taken the text, and the task that prints may be the one that sends.
     let is_edited = is_typed && is_editable();
     let most = if is_edited { Semaphore::MAX_PERMITS } else { 1 };
     let (sender, batches) = mpsc::channel(most);

@@ -18,7 +18,7 @@ const PAUSE: Duration = Duration::from_secs(1);
 pub(super) struct Sender {
     handle: Handle,
     batches: mpsc::Receiver<Batch>,
-    /// What each session has not sent when it ended, if another one follows.
+    /// The messages that each session had not sent when it ended, if another one follows.
     unsent: mpsc::UnboundedReceiver<Vec<Message>>,
     remarks: mpsc::Sender<String>,
     /// The messages to queue next.
@@ -53,7 +53,7 @@ pub(super) struct Tally {
     pub(super) is_complete: bool,
 }
 
-/// What became of the messages that were to be sent.
+/// The numbers of messages that were read, were not sent, and may have arrived.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Account {
     pub(super) read: u64,

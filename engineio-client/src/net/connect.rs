@@ -165,7 +165,7 @@ impl Connector {
 #[error("no connection within {0:?}")]
 pub(crate) struct ConnectTimeout(Duration);
 
-/// There is no connection to the proxy.
+/// The failure to connect to the proxy.
 #[derive(Debug, thiserror::Error)]
 #[error("the proxy {proxy} cannot be reached")]
 struct NoProxy {
@@ -199,7 +199,7 @@ impl Conn {
 /// skips as many interim answers (1xx) as a server sends, without a pause.
 const MAX_READ: usize = 2 * 1024 * 1024;
 
-/// What has been read of the answer to a request; shared by a connection and its owner.
+/// The part of an answer that has been read; shared by a connection and its owner.
 #[derive(Debug, Default)]
 pub(super) struct Answer {
     bytes: AtomicUsize,

@@ -198,7 +198,7 @@ impl Kept {
     }
 }
 
-/// Returns the context for a future that only the progress of a connection completes: whoever drives the connection polls it
+/// Returns the context for a future that only the progress of a connection completes: the driver of the connection polls it
 /// right after that, and would otherwise be woken to do it again. The future must be unconstrained, because the runtime could
 /// ask it to wait for the next turn, and rely on the waker.
 pub(super) const fn quiet() -> Context<'static> {

@@ -35,7 +35,7 @@ use crate::sync::Mutex;
 #[must_use = "the session ends if it is dropped"]
 pub struct Delivery(Option<Owner>);
 
-/// Who must hear of packets that are lost.
+/// The session or node that is notified of lost packets.
 enum Owner {
     /// The session, which is one of this process.
     Here(Arc<Session>),

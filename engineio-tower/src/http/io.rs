@@ -32,7 +32,7 @@ pub(crate) enum HyperIo {
         write: Option<Arc<OwnedWriteHalf>>,
         /// The bytes that were read beyond the request head.
         early: Bytes,
-        /// Whoever shuts it down closes it with that, and reads nothing more.
+        /// A shutdown closes the connection: nothing is read after it.
         closes: bool,
     },
     /// A stream of HTTP/2.
