@@ -11,13 +11,17 @@ use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{HeaderValue, Method, Request, StatusCode, Uri, Version};
 use quinn::{Connecting, VarInt};
+use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout, timeout_at};
 use web_transport_quinn::{Request as SessionRequest, Session};
 
 use crate::stream::Stream;
 
-/// The time for a refusal to reach the client.
+/// The time for a refusal to reach the client, beside that of [`TRIPS`] round trips. It is at most [`FAREWELL`].
 const REFUSAL: Duration = Duration::from_secs(1);
+
+/// The round trips that a refusal may take: one that was lost is sent again after about three.
+const TRIPS: u32 = 6;
 
 /// The time for a client to hear that its session is closed. The session's own limit grows with the round trips that the
 /// client lets the server measure.
@@ -30,15 +34,20 @@ const MAX_REASON: usize = 1_024;
 pub(crate) const NO_ERROR: VarInt = VarInt::from_u32(0x100);
 const REQUEST_REJECTED: VarInt = VarInt::from_u32(0x10b);
 
+/// Held while a connection has no session, so that the listener can wait for the answer to its request.
+pub(crate) type Beginning = mpsc::Sender<()>;
+
 /// Serves a connection to its end.
 pub(crate) async fn serve(
     listener: Arc<Listener>,
     connecting: Connecting,
     peer: SocketAddr,
     newcomer: Newcomer,
+    beginning: Beginning,
 ) {
     // The beginning and the end have memory of their own, which is free while the session lives.
     let begun = Box::pin(begin(&listener, connecting, peer)).await;
+    drop(beginning);
     let Some((head, mut stream, deadline)) = begun else {
         return;
     };
@@ -115,12 +124,15 @@ async fn accept(
             }
         }
         Err(status) => {
-            let refuse = async {
-                if request.reject(status).await.is_ok() {
-                    connection.closed().await;
-                }
-            };
-            let _ = timeout(REFUSAL, refuse).await;
+            // Not `reject`, which ends the control streams. The client has to treat that as an error of the connection
+            // (RFC 9114 § 6.2.1), and would not read the status.
+            if let Ok(Ok(refused)) = timeout_at(deadline, request.respond(status)).await {
+                let time = (REFUSAL + TRIPS * connection.rtt()).min(FAREWELL);
+                let _ = timeout(time, connection.closed()).await;
+                connection.close(NO_ERROR, b"");
+                drop(refused);
+                return None;
+            }
         }
     }
     connection.close(REQUEST_REJECTED, b"");
@@ -169,7 +181,7 @@ mod tests {
     use super::*;
 
     /// Returns the size of the futures of a function, in bytes.
-    fn size<A, B, C, D, F: Future>(_: fn(A, B, C, D) -> F) -> usize {
+    fn size<A, B, C, D, E, F: Future>(_: fn(A, B, C, D, E) -> F) -> usize {
         size_of::<F>()
     }
 

@@ -12,9 +12,10 @@ use quinn::crypto::rustls::QuicServerConfig;
 use quinn::{Endpoint, EndpointConfig, IdleTimeout, Incoming, TokioRuntime, TransportConfig};
 use rustls::crypto::ring;
 use tokio::net::{ToSocketAddrs, UdpSocket};
+use tokio::sync::mpsc;
 use web_transport_quinn::ALPN;
 
-use crate::connection::{self, NO_ERROR};
+use crate::connection::{self, Beginning, NO_ERROR};
 use crate::identity::{CurrentIdentity, Identity};
 
 /// The streams that a client may have open: those of the request and of the session, and one more, so that it is seen.
@@ -45,7 +46,7 @@ const KEEP_ALIVE: Duration = Duration::from_secs(25);
 const INCOMING: u64 = 64 * 1024;
 const INCOMING_TOTAL: u64 = 16 * 1024 * 1024;
 
-/// The time for the last connections to close.
+/// The time for the last requests to be answered, and that for the last connections to close.
 const FAREWELL: Duration = Duration::from_secs(1);
 
 /// A UDP socket for WebTransport sessions, beside the host that serves HTTP.
@@ -137,16 +138,20 @@ impl WebTransport {
     async fn run(self, listener: Arc<Listener>, _announcement: Announcement) {
         let endpoint = &self.endpoint;
         endpoint.set_server_config(Some(self.config(&listener)));
-        let _open = CloseOnDrop(endpoint);
+        let open = CloseOnDrop(endpoint);
+        let (beginning, mut begun) = mpsc::channel(1);
         let accept = async {
             while let Some(incoming) = endpoint.accept().await {
-                begin(&listener, incoming);
+                begin(&listener, incoming, &beginning);
             }
         };
         tokio::select! {
             () = listener.shut_down() => {}
             () = accept => {}
         }
+        drop((open, beginning));
+        // Those that have requested a session hear that they are refused.
+        let _ = tokio::time::timeout(FAREWELL, begun.recv()).await;
         endpoint.close(NO_ERROR, b"");
         let _ = tokio::time::timeout(FAREWELL, endpoint.wait_idle()).await;
     }
@@ -176,7 +181,7 @@ impl WebTransport {
 }
 
 /// Begins to serve a connection, or asks the client to prove its address, or refuses it.
-fn begin(listener: &Arc<Listener>, incoming: Incoming) {
+fn begin(listener: &Arc<Listener>, incoming: Incoming, beginning: &Beginning) {
     let address = incoming.remote_address();
     let peer = SocketAddr::new(address.ip().to_canonical(), address.port());
     let validated = incoming.remote_address_validated();
@@ -191,7 +196,9 @@ fn begin(listener: &Arc<Listener>, incoming: Incoming) {
     match incoming.accept() {
         Ok(connecting) => {
             let listener = Arc::clone(listener);
-            tokio::spawn(connection::serve(listener, connecting, peer, newcomer));
+            let beginning = beginning.clone();
+            let serve = connection::serve(listener, connecting, peer, newcomer, beginning);
+            tokio::spawn(serve);
         }
         Err(error) => {
             tracing::debug!(target: "engineio::webtransport", %error, "a connection was not accepted");

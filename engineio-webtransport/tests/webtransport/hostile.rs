@@ -8,13 +8,10 @@ use tokio::time::{Instant, interval, timeout};
 use web_transport_quinn::quinn::TransportConfig;
 
 use crate::raw::{self, RawSession, SETTINGS, connect, connect_with, endpoint};
-use crate::support::{echo, start, within};
+use crate::support::{PLACES, echo, start, within};
 
 /// The default time to the first packet, from the connection and again from the session.
 const UPGRADE_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// The places for newcomers of one address: those that have not proved it, and those that have.
-const PLACES: usize = 4 + 16;
 
 /// The handshakes of the test that lets them fail; `HANDSHAKES` in the environment sets another number.
 const HANDSHAKES: usize = 200;

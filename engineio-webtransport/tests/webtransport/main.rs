@@ -7,6 +7,7 @@ mod identity;
 mod opening;
 mod raw;
 mod reference;
+mod refusing;
 mod support;
 mod upgrading;
 mod websocket;

@@ -30,6 +30,9 @@ pub(crate) const ALL: [Transport; 3] = [
 /// No single thing takes this long.
 pub(crate) const LIMIT: Duration = Duration::from_secs(60);
 
+/// The places for newcomers of one address: those that have not proved it, and those that have.
+pub(crate) const PLACES: usize = 4 + 16;
+
 /// Waits for something that must happen.
 pub(crate) async fn within<F: Future>(what: F) -> F::Output {
     tokio::time::timeout(LIMIT, what).await.expect("in time")
