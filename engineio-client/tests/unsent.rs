@@ -203,22 +203,44 @@ async fn a_flush_in_the_next_session_fails_for_what_the_last_one_lost() {
 }
 
 #[tokio::test]
-async fn a_flush_succeeds_if_the_server_closes_after_what_it_was_sent() {
-    let (open, gate) = watch::channel(false);
-    let server = Server::start(move |_, request| match request.method.as_str() {
-        _ if request.is_handshake() => ok(OPEN_POLLING),
-        "POST" => Reply::Never,
-        _ => Reply::Later(gate.clone(), "1"),
-    })
-    .await;
-    let mut client = polling(&server).await;
-    client.send("bye").await.unwrap();
-    while server.posts().is_empty() {
-        tokio::task::yield_now().await;
+async fn the_answer_to_a_post_tells_whether_a_server_that_closes_has_its_messages() {
+    for status in [Some(200), Some(400), None] {
+        let (close, closing) = watch::channel(false);
+        let (answer, answering) = watch::channel(false);
+        let server = Server::start(move |_, request| match request.method.as_str() {
+            _ if request.is_handshake() => ok(OPEN_POLLING),
+            "POST" => match status {
+                Some(status) => Reply::LaterWith(answering.clone(), status, "ok"),
+                None => Reply::Never,
+            },
+            _ => Reply::Later(closing.clone(), "1"),
+        })
+        .await;
+        let builder = Client::builder(&server.url()).transports([Transport::Polling]);
+        let builder = match status {
+            Some(_) => builder,
+            None => builder.close_timeout(Duration::from_millis(50)),
+        };
+        let mut client = in_time(builder.connect()).await.unwrap();
+        client.send("bye").await.unwrap();
+        while server.posts().is_empty() {
+            tokio::task::yield_now().await;
+        }
+        close.send_replace(true);
+        while client.is_open() {
+            tokio::task::yield_now().await;
+        }
+        if status.is_some() {
+            assert_eq!(client.disconnect_reason(), None);
+        }
+        answer.send_replace(true);
+        let flushed = in_time(client.flush()).await;
+        assert_eq!(flushed.is_ok(), status == Some(200), "{status:?}");
+        in_time(client.wait()).await;
+        assert_eq!(client.disconnect_reason(), Some(DisconnectReason::Server));
+        // The refusal of a POST is no cause of an end that had come before.
+        assert!(client.disconnect_error().is_none());
     }
-    open.send_replace(true);
-    in_time(client.flush()).await.unwrap();
-    assert_eq!(client.disconnect_reason(), Some(DisconnectReason::Server));
 }
 
 #[tokio::test]

@@ -140,8 +140,9 @@ impl Client {
     ///
     /// Fails if messages of any handle were lost since the last flush of this client, before or during the call: they were
     /// still queued when a session ended, or the server may not have them. Each loss fails one flush.
-    /// [`take_unsent`](Self::take_unsent) returns those that the server has certainly not seen. It does not fail for
-    /// the messages of a POST that was on its way when the server closed the session.
+    /// [`take_unsent`](Self::take_unsent) returns those that the server has certainly not seen. If the server closes the
+    /// session while a POST is on its way, the end waits for the answer, which tells whether the server has the messages,
+    /// at most for [`close_timeout`](ClientBuilder::close_timeout).
     ///
     /// The flush of a [`Handle`] fails for the messages that were sent with that handle.
     pub async fn flush(&mut self) -> Result<(), FlushError> {

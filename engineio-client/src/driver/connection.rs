@@ -308,7 +308,8 @@ impl<'a> Connection<'a> {
                 self.input(Input::PostAnswered(id));
             }
             Err(error) => {
-                let reason = self.verdict.failed(error);
+                let is_open = self.shared.lock().session.is_open();
+                let reason = self.verdict.post_failed(error, is_open);
                 self.input(Input::PostFailed(id, reason));
             }
         }

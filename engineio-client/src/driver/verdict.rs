@@ -29,6 +29,15 @@ impl Verdict {
         reason
     }
 
+    /// Remembers the failure of a POST, and returns its reason for the session. One that the server has closed, and that is
+    /// no longer open, does not end because of it.
+    pub(super) fn post_failed(&mut self, error: Error, is_open: bool) -> DisconnectReason {
+        match is_open || error.kind() == ErrorKind::Panicked {
+            true => self.failed(error),
+            false => error.reason(),
+        }
+    }
+
     /// Returns the error to report for an ended session, or `None` if one of the sides closed it gracefully.
     pub(super) fn into_error(
         self,

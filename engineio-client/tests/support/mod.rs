@@ -84,6 +84,8 @@ pub(crate) enum Reply {
     Endless(Vec<u8>, Vec<u8>),
     /// Answers with this body once the gate is set.
     Later(tokio::sync::watch::Receiver<bool>, &'static str),
+    /// Answers with this status and body once the gate is set.
+    LaterWith(tokio::sync::watch::Receiver<bool>, u16, &'static str),
     /// Does not answer, until the client goes away.
     Never,
     /// Accepts the WebSocket.
@@ -234,10 +236,8 @@ async fn serve(
                 }
                 None
             }
-            Reply::Later(mut gate, body) => {
-                let _ = gate.wait_for(|is_open| *is_open).await;
-                answer(&mut io, 200, "", body.as_bytes()).await
-            }
+            Reply::Later(gate, body) => later(&mut io, gate, 200, body).await,
+            Reply::LaterWith(gate, status, body) => later(&mut io, gate, status, body).await,
             Reply::Never => {
                 let _ = io.read_u8().await;
                 None
@@ -263,6 +263,16 @@ async fn serve(
             return;
         }
     }
+}
+
+async fn later(
+    io: &mut BufReader<Box<dyn Io>>,
+    mut gate: tokio::sync::watch::Receiver<bool>,
+    status: u16,
+    body: &str,
+) -> Option<()> {
+    let _ = gate.wait_for(|is_open| *is_open).await;
+    answer(io, status, "", body.as_bytes()).await
 }
 
 async fn answer(

@@ -324,7 +324,7 @@ impl Link {
         self.fall_back(ProbeFailure::Closed(reason), machine)
     }
 
-    const fn polling_mut(&mut self) -> Option<&mut Polling> {
+    pub(super) const fn polling_mut(&mut self) -> Option<&mut Polling> {
         match self {
             Self::Polling(polling) => Some(polling),
             Self::Probing(probing) => Some(&mut probing.polling),

@@ -322,16 +322,16 @@ impl Machine {
         Ok(())
     }
 
-    /// Clears the queues and timers, and queues the last event of the application.
-    pub(super) fn close(&mut self, reason: DisconnectReason) {
+    pub(super) fn stop_timers(&mut self) {
         self.silence.stop(&mut self.timers);
         self.timers.clear();
+    }
+
+    /// Clears the queues and timers, and queues the last event of the application.
+    pub(super) fn close(&mut self, reason: DisconnectReason) {
+        self.stop_timers();
         self.unsent = self.outbox.take_messages();
         self.dropped = self.unsent.len();
-        if reason == DisconnectReason::Server {
-            // The server has closed in good order, after what it was sent.
-            self.posted = 0;
-        }
         self.pong = None;
         self.outputs.notify_senders();
         self.inbox.close(Event::Closed(reason));

@@ -89,13 +89,14 @@ use crate::{DisconnectReason, Frame, LinkId, Message, Payload, SendError, Transp
 /// | 32 | any open, inbox full | ping timeout | same | it is paused until there is room, because the server is not read |
 /// | 32a | any open, inbox full | ping timeout, nothing was taken out of a full outbox since it was set | Closed (ping timeout) | everything released |
 /// | 33 | Polling | `1` | Closed (server) | packets after it are dropped |
+/// | 33a | Polling (POST with messages) | `1` | Ending | the answer to the POST, or the close timer, leads to Closed (server) |
 /// | 34 | WebSocket | `1` | Closed (server) | WebSocket closed |
 /// | 35 | Polling | `close` | Closing | queued messages, then `1`, in POSTs |
 /// | 36 | Closing (POST with `1`) | `PostAnswered` | Closed (client) | poll cancelled |
 /// | 37 | Probing, Pausing | `close` | Closing (polling) | WebSocket closed, the rest by POSTs |
 /// | 38 | WebSocket | `close` | Closed (client) | queued messages, `1`, WebSocket closed |
 /// | 39 | Closing | messages of the server | Closing | dropped; the next poll begins if messages are still to be taken |
-/// | 40 | Closing | link breaks, close timer | Closed (client) | the first reason stays |
+/// | 40 | Closing | link breaks, close timer | Closed (client) | the first reason stays; a POST with messages is waited for as in 33a |
 /// | 41 | any | `abort` | Closed (its reason) | everything released, queue dropped |
 /// | 42 | Closed | anything | Closed | nothing; no second event |
 ///
@@ -166,7 +167,7 @@ impl Session {
         Ok(())
     }
 
-    /// Closes the session gracefully: the server gets the queued messages, then the close packet. New messages are ///
+    /// Closes the session gracefully: the server gets the queued messages, then the close packet. New messages are
     /// refused from now on, and messages from the server are dropped.
     ///
     /// The session is closed once the server has taken the close packet, or after [`Config::close_timeout`]; at once if
@@ -314,7 +315,7 @@ impl Session {
     }
 
     /// Returns the number of messages in the POST that is in progress. After the session has ended, these are the
-    /// messages that the server may or may not have received; there are none if the server closed the session.
+    /// messages that the server may or may not have received: those of a POST that it has not answered.
     #[must_use]
     pub const fn messages_in_flight(&self) -> usize {
         self.machine.posted

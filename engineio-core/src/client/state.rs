@@ -5,7 +5,7 @@ use std::time::Instant;
 use super::input::{Fault, Input, Output, RequestId};
 use super::link::{Link, Next};
 use super::machine::Machine;
-use super::polling::Polling;
+use super::polling::{Polling, Post};
 use crate::codec::{Frame, Payload};
 use crate::timer::Timer;
 use crate::{DisconnectReason, LinkId, Packet, Transport};
@@ -17,6 +17,8 @@ pub(super) enum State {
     Open(Link),
     /// Being closed by the application; closed once the server has the queued messages and the close packet.
     Closing(Link),
+    /// Over, except for the answer to a POST, which tells whether the server has its messages.
+    Ending(Ending),
     /// Closed for this reason; the last transport stays known.
     Closed(DisconnectReason, Transport),
 }
@@ -26,6 +28,12 @@ pub(super) enum State {
 pub(super) enum Opening {
     Polling(RequestId),
     Link(LinkId, Transport),
+}
+
+#[derive(Debug)]
+pub(super) struct Ending {
+    post: RequestId,
+    reason: DisconnectReason,
 }
 
 impl Opening {
@@ -53,6 +61,7 @@ impl State {
         match self {
             Self::Opening(opening) => opening.transport(),
             Self::Open(link) | Self::Closing(link) => link.transport(),
+            Self::Ending(_) => Transport::Polling,
             Self::Closed(_, transport) => *transport,
         }
     }
@@ -77,8 +86,11 @@ impl State {
     pub(super) fn step(self, now: Instant, input: Input, machine: &mut Machine) -> Self {
         match self {
             Self::Opening(opening) => opening.step(now, input, machine),
-            Self::Open(link) => Self::open_or_end(link.step(now, input, machine), machine),
-            Self::Closing(link) => Self::closing_or_end(link.step(now, input, machine), machine),
+            Self::Open(link) => Self::open_or_end(now, link.step(now, input, machine), machine),
+            Self::Closing(link) => {
+                Self::closing_or_end(now, link.step(now, input, machine), machine)
+            }
+            Self::Ending(ending) => ending.step(&input, machine),
             closed @ Self::Closed(..) => closed,
         }
     }
@@ -90,30 +102,56 @@ impl State {
                 let reason = machine.at_fault(Fault::OpenTimeout, reason);
                 opening.end(reason, machine)
             }
-            Self::Open(link) => Self::open_or_end(link.on_timer(now, timer, machine), machine),
+            Self::Open(link) => Self::open_or_end(now, link.on_timer(now, timer, machine), machine),
             Self::Closing(link) if timer == Timer::Close => {
                 Self::end(link, DisconnectReason::Client, machine)
             }
             Self::Closing(link) => {
-                Self::closing_or_end(link.on_timer(now, timer, machine), machine)
+                Self::closing_or_end(now, link.on_timer(now, timer, machine), machine)
             }
+            // The one timer of this state.
+            Self::Ending(ending) => ending.give_up(machine),
             closed @ Self::Closed(..) => closed,
         }
     }
 
-    fn open_or_end(next: Next, machine: &mut Machine) -> Self {
+    fn open_or_end(now: Instant, next: Next, machine: &mut Machine) -> Self {
         match next {
             Ok(link) => Self::Open(link),
+            Err((link, DisconnectReason::Server)) => {
+                Self::settle(now, link, DisconnectReason::Server, machine)
+            }
             Err((link, reason)) => Self::end(link, reason, machine),
         }
     }
 
     /// Returns the reason with which a session ends when its connection breaks: that of the close if it was closing.
-    fn closing_or_end(next: Next, machine: &mut Machine) -> Self {
+    fn closing_or_end(now: Instant, next: Next, machine: &mut Machine) -> Self {
         match next {
             Ok(link) => Self::Closing(link),
-            Err((link, _)) => Self::end(link, DisconnectReason::Client, machine),
+            Err((link, _)) => Self::settle(now, link, DisconnectReason::Client, machine),
         }
+    }
+
+    /// Ends the session as soon as the server has answered a POST with messages, if one is in progress.
+    fn settle(
+        now: Instant,
+        mut link: Link,
+        reason: DisconnectReason,
+        machine: &mut Machine,
+    ) -> Self {
+        let polling = link.polling_mut().filter(|_| machine.posted > 0);
+        let Some(Post { id: post, .. }) = polling.and_then(|polling| polling.post.take()) else {
+            return Self::end(link, reason, machine);
+        };
+        link.release(reason, machine);
+        let timeout = now + machine.config.close_timeout;
+        let until = machine.timers.at(Timer::Close).unwrap_or(timeout);
+        machine.stop_timers();
+        machine.timers.set(Timer::Close, until);
+        // Waiting senders will never get room now.
+        machine.outputs.notify_senders();
+        Self::Ending(Ending { post, reason })
     }
 
     /// Begins a graceful close: the queued messages first, then the close packet.
@@ -127,8 +165,7 @@ impl State {
                 machine.inbox.discard_input();
                 // Waiting senders will never get room now. Wake them at once rather than at the next take.
                 machine.outputs.notify_senders();
-                machine.silence.stop(&mut machine.timers);
-                machine.timers.clear();
+                machine.stop_timers();
                 let timeout = machine.config.close_timeout;
                 machine.timers.set(Timer::Close, now + timeout);
                 Self::Closing(link.abandon_upgrade(machine))
@@ -143,6 +180,7 @@ impl State {
         match self {
             Self::Opening(opening) => opening.end(reason, machine),
             Self::Open(link) | Self::Closing(link) => Self::end(link, reason, machine),
+            Self::Ending(ending) => ending.give_up(machine),
             closed @ Self::Closed(..) => closed,
         }
     }
@@ -160,6 +198,33 @@ impl State {
             Self::Closing(link) => Self::Closing(link.flush(true, machine)),
             state => state,
         }
+    }
+}
+
+impl Ending {
+    fn step(mut self, input: &Input, machine: &mut Machine) -> State {
+        match *input {
+            Input::PostAnswered(id) if id == self.post => machine.posted = 0,
+            Input::PostFailed(id, reason) if id == self.post => {
+                // After a panic of the application's code there is no next session.
+                if reason == DisconnectReason::HandlerPanic {
+                    self.reason = reason;
+                }
+            }
+            _ => return State::Ending(self),
+        }
+        self.ended(machine)
+    }
+
+    /// Waits no longer.
+    fn give_up(self, machine: &mut Machine) -> State {
+        machine.output(Output::Cancel(self.post));
+        self.ended(machine)
+    }
+
+    fn ended(self, machine: &mut Machine) -> State {
+        machine.close(self.reason);
+        State::Closed(self.reason, Transport::Polling)
     }
 }
 
