@@ -7,7 +7,7 @@
 //! socket.io-client 4 and 2 connect to it. It shows how to build on this API; it is not a library. A packet is `type
 //! [attachments "-"] [namespace ","] [id] [json]`, followed by its attachments (socket.io-protocol 5 and 4).
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Mutex;
 
 use engineio_tower::{
@@ -15,7 +15,6 @@ use engineio_tower::{
     Server, Sid, Socket,
 };
 use serde_json::{Value, json};
-use tokio::signal::unix::{SignalKind, signal};
 
 /// The types of packets. An event or acknowledgement with attachments has a number that is higher by 3.
 const CONNECT: u8 = 0;
@@ -23,6 +22,12 @@ const DISCONNECT: u8 = 1;
 const EVENT: u8 = 2;
 const ACK: u8 = 3;
 const CONNECT_ERROR: u8 = 4;
+
+/// The id of the question that the server asks.
+const QUESTION: u64 = 7;
+
+/// Names that the clients use for their own events.
+const RESERVED: &str = "connect connect_error disconnect disconnecting newListener removeListener";
 
 struct Packet {
     kind: u8,
@@ -43,8 +48,8 @@ impl Packet {
         }
     }
 
-    /// Parses the text of a packet. Returns how many attachments follow it, too.
-    fn parse(text: &str) -> Option<(Self, usize)> {
+    /// Parses the text of a packet. Returns how many attachments follow it, too, or `None` if it is malformed.
+    fn parse(text: &str) -> Option<(Self, u64)> {
         let kind = text.bytes().next()?.checked_sub(b'0')?;
         let mut rest = text.get(1..)?;
         let (mut base, mut attachments) = (kind, 0);
@@ -56,15 +61,23 @@ impl Packet {
         if rest.starts_with('/') {
             (namespace, rest) = rest.split_once(',').unwrap_or((rest, ""));
         }
-        let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
-        let data = match &rest[digits..] {
+        let (id, json) = rest.split_at(rest.bytes().take_while(u8::is_ascii_digit).count());
+        let id = (!id.is_empty()).then(|| id.parse()).transpose().ok()?;
+        let data = match json {
             "" => Value::Null,
             json => serde_json::from_str(json).ok()?,
         };
+        let is_valid = match base {
+            CONNECT => data.is_null() || data.is_object(),
+            DISCONNECT => data.is_null(),
+            EVENT => data[0].is_string() && !RESERVED.split(' ').any(|name| data[0] == name),
+            ACK => data.is_array() && id.is_some(),
+            _ => false,
+        };
+        let are_attached = kind == base || attachments <= 10 && fits(&data, attachments);
         // socket.io-client 2 puts a query behind the namespace.
-        let namespace = namespace.split('?').next()?;
-        let packet = Self::new(base, namespace, rest[..digits].parse().ok(), data);
-        (kind <= 6 && attachments <= 10).then_some((packet, attachments))
+        let packet = Self::new(base, namespace.split('?').next()?, id, data);
+        (is_valid && are_attached).then_some((packet, attachments))
     }
 
     /// Returns the messages of the packet, between which no other may come.
@@ -87,12 +100,23 @@ impl Packet {
     }
 }
 
+/// Returns whether each placeholder in the data stands for one of so many attachments.
+fn fits(data: &Value, count: u64) -> bool {
+    match data {
+        _ if data["_placeholder"] == true => data["num"].as_u64().is_some_and(|num| num < count),
+        Value::Array(values) => values.iter().all(|value| fits(value, count)),
+        Value::Object(map) => map.values().all(|value| fits(value, count)),
+        _ => true,
+    }
+}
+
 /// The state of a client, attached to its socket.
 #[derive(Default)]
 struct Client {
-    namespaces: HashSet<String>,
+    /// The namespaces it is in, and whether it owes an acknowledgement in each.
+    namespaces: HashMap<String, bool>,
     /// A packet whose attachments are still to come, and how many they are.
-    incomplete: Option<(Packet, usize)>,
+    incomplete: Option<(Packet, u64)>,
 }
 
 async fn send(socket: &Socket, kind: u8, namespace: &str, id: Option<u64>, data: Value) {
@@ -127,10 +151,11 @@ struct SocketIo {
 
 impl Handler for SocketIo {
     async fn connect(&self, socket: &Socket, _: &ConnectRequest) -> Result<(), Rejection> {
-        socket.set(Mutex::new(Client::default()));
+        let client = Mutex::new(Client::default());
         if socket.revision() == Revision::V3 {
-            self.enter(socket, "/").await;
+            self.enter(socket, &client, "/").await;
         }
+        socket.set(client);
         Ok(())
     }
 
@@ -152,33 +177,39 @@ impl Handler for SocketIo {
 impl SocketIo {
     async fn handle(&self, socket: &Socket, client: &Mutex<Client>, mut packet: Packet) {
         let namespace = &packet.namespace.clone();
-        let is_in = client.lock().unwrap().namespaces.contains(namespace);
-        match packet.kind {
-            CONNECT if namespace != "/admin" || packet.data["token"] == "secret" => {
-                self.enter(socket, namespace).await;
-            }
-            CONNECT => {
-                let data = json!({ "message": "not allowed" });
-                send(socket, CONNECT_ERROR, namespace, None, data).await;
-            }
-            DISCONNECT => {
+        let asked = client.lock().unwrap().namespaces.get(namespace).copied();
+        let refuse = async |message| {
+            let data = json!({ "message": message });
+            send(socket, CONNECT_ERROR, namespace, None, data).await;
+        };
+        match (packet.kind, asked) {
+            (CONNECT, None) => match namespace.as_str() {
+                "/admin" if packet.data["token"] != "secret" => refuse("not allowed").await,
+                "/" | "/chat" | "/admin" => self.enter(socket, client, namespace).await,
+                _ => refuse("Invalid namespace").await,
+            },
+            (DISCONNECT, Some(_)) => {
                 client.lock().unwrap().namespaces.remove(namespace);
                 self.leave_rooms(socket, Some(namespace));
             }
-            EVENT if is_in => self.on_event(socket, packet).await,
-            ACK if is_in => {
+            (EVENT, Some(_)) => self.on_event(socket, client, packet).await,
+            (ACK, Some(true)) if packet.id == Some(QUESTION) => {
+                let name = namespace.clone();
+                client.lock().unwrap().namespaces.insert(name, false);
                 if let Value::Array(data) = &mut packet.data {
                     data.insert(0, json!("answered"));
                 }
                 (packet.kind, packet.id) = (EVENT, None);
                 let _ = socket.send_many(packet.messages()).await;
             }
+            // Nobody waits for it.
+            (ACK, Some(_)) => {}
             _ => socket.close(),
         }
     }
 
     /// The application: `join` a room, `say` something to its members, be asked a `question`, and an echo of all else.
-    async fn on_event(&self, socket: &Socket, mut packet: Packet) {
+    async fn on_event(&self, socket: &Socket, client: &Mutex<Client>, mut packet: Packet) {
         let text = |index: usize| packet.data[index].as_str().unwrap_or_default().to_owned();
         let room = (packet.namespace.clone(), text(1));
         match text(0).as_str() {
@@ -196,8 +227,9 @@ impl SocketIo {
                 }
             }
             "ask me" => {
+                client.lock().unwrap().namespaces.insert(room.0, true);
                 let data = json!(["question"]);
-                send(socket, EVENT, &packet.namespace, Some(7), data).await;
+                send(socket, EVENT, &packet.namespace, Some(QUESTION), data).await;
             }
             _ if packet.id.is_none() => drop(socket.send_many(packet.messages()).await),
             _ => {}
@@ -210,10 +242,9 @@ impl SocketIo {
         }
     }
 
-    async fn enter(&self, socket: &Socket, namespace: &str) {
-        let client = socket.get::<Mutex<Client>>().unwrap_or_default();
+    async fn enter(&self, socket: &Socket, client: &Mutex<Client>, namespace: &str) {
         let name = namespace.to_owned();
-        client.lock().unwrap().namespaces.insert(name);
+        client.lock().unwrap().namespaces.insert(name, false);
         let is_old = socket.revision() == Revision::V3;
         let sid = json!({ "sid": format!("{namespace}#{}", socket.sid()) });
         let data = if is_old { Value::Null } else { sid };
@@ -234,17 +265,11 @@ impl SocketIo {
 
 #[tokio::main]
 async fn main() -> std::io::Result<()> {
-    let address = std::env::args().nth(1);
     let server = Server::builder().path("/socket.io").allow_eio3(true);
     let server = server.handler(SocketIo::default()).build();
-    let listener =
-        tokio::net::TcpListener::bind(address.as_deref().unwrap_or("127.0.0.1:5000")).await?;
+    let address = std::env::args().nth(1);
+    let address = address.as_deref().unwrap_or("127.0.0.1:5000");
+    let listener = tokio::net::TcpListener::bind(address).await?;
     println!("listening on http://{}", listener.local_addr()?);
-    let mut terminate = signal(SignalKind::terminate())?;
-    engineio_tower::serve(listener, EngineIoService::new(server.clone()))
-        .with_graceful_shutdown(async move {
-            terminate.recv().await;
-            server.shutdown(std::time::Duration::from_secs(5)).await;
-        })
-        .await
+    engineio_tower::serve(listener, EngineIoService::new(server)).await
 }

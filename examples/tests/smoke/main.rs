@@ -1,5 +1,6 @@
 //! Every example of one file is started and does what its first lines promise.
 
+mod socketio;
 mod support;
 
 use std::process::Command;
@@ -394,48 +395,4 @@ async fn a_server_and_a_client_talk_over_a_unix_socket() {
     assert!(status.success(), "{status}, {lines:?}");
     assert_eq!(lines, ["hello", "on websocket"]);
     assert!(!path.exists());
-}
-
-#[tokio::test]
-async fn socketio_carries_events_acknowledgements_rooms_and_attachments() {
-    let program = Program::example("socketio").await;
-    let url = format!("{}/socket.io/", program.url);
-    let mut clients = Vec::new();
-    for transport in [Transport::Polling, Transport::WebSocket] {
-        let client = Client::builder(&url).transports([transport]).connect();
-        let mut client = soon("the client", client).await.unwrap();
-        for (connect, answer) in [
-            ("0", "0{\"sid\":"),
-            ("0/chat,", "0/chat,{\"sid\":"),
-            ("0/admin,", "4/admin,{\"message\":"),
-            ("0/admin,{\"token\":\"secret\"}", "0/admin,{\"sid\":"),
-        ] {
-            client.send(connect).await.unwrap();
-            assert!(text(&mut client).await.starts_with(answer));
-        }
-        echo(&mut client, r#"2["hello",1]"#).await;
-        client.send(r#"2/chat,12["sum",1,2]"#).await.unwrap();
-        assert_eq!(text(&mut client).await, "3/chat,12[1,2]");
-        client.send(r#"2["ask me"]"#).await.unwrap();
-        assert_eq!(text(&mut client).await, r#"27["question"]"#);
-        client.send("37[42]").await.unwrap();
-        assert_eq!(text(&mut client).await, r#"2["answered",42]"#);
-        let packet = r#"51-["file",{"_placeholder":true,"num":0}]"#;
-        client.send(packet).await.unwrap();
-        client.send(vec![1, 2, 3]).await.unwrap();
-        assert_eq!(text(&mut client).await, packet);
-        let attachment = soon("the attachment", client.next()).await;
-        assert_eq!(attachment.unwrap().as_bytes(), [1, 2, 3]);
-        client.send(r#"2/chat,1["join","red"]"#).await.unwrap();
-        assert_eq!(text(&mut client).await, r#"3/chat,1["red"]"#);
-        clients.push(client);
-    }
-    let said = r#"2/chat,["say","red","hi"]"#;
-    clients[0].send(said).await.unwrap();
-    for client in &mut clients {
-        assert_eq!(text(client).await, r#"2/chat,["said","hi"]"#);
-    }
-    // An attachment that belongs to no packet ends the client.
-    clients[1].send(vec![0]).await.unwrap();
-    assert!(soon("the end", clients[1].next()).await.is_none());
 }
