@@ -106,7 +106,7 @@
 //! | a poll, and a silent WebSocket | the server's ping interval and ping timeout together, at most a day | – |
 //! | the upgrade to WebSocket | 10 s; the session stays on polling | [`upgrade_timeout`](ClientBuilder::upgrade_timeout) |
 //! | connections after the end of their session | 1 s | – |
-//! | a graceful close | 5 s | [`close_timeout`](ClientBuilder::close_timeout) |
+//! | a graceful close, by either side | 5 s | [`close_timeout`](ClientBuilder::close_timeout) |
 //! | the closing handshake of a WebSocket | 1 s | – |
 //! | the application's [`Reconnect::renew`] | 20 s | [`request_timeout`](ClientBuilder::request_timeout) |
 //! | a `Retry-After`, with [`Reconnect`] | 5 min | [`max_retry_after`](Reconnect::max_retry_after) |

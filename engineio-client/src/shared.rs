@@ -249,8 +249,14 @@ impl Shared {
     pub(crate) fn stop(&self, at_once: Option<DisconnectReason>) {
         let mut state = self.lock();
         state.stopping = true;
+        let mut before = None;
         match at_once {
-            Some(reason) => state.session.abort(reason),
+            Some(reason) => {
+                state.session.abort(reason);
+                if state.session.closed() == Some(DisconnectReason::Client) {
+                    before = state.note_end(None);
+                }
+            }
             None => {
                 let now = state.clock.now();
                 state.session.close(now);
@@ -258,6 +264,7 @@ impl Shared {
         }
         state.wake_driver();
         drop(state);
+        drop(before);
         self.wake(Interest::Outbox);
     }
 

@@ -74,6 +74,8 @@ pub(crate) struct State {
     unsent: Vec<Message>,
     /// Those that the sink had taken, for which there was no room before the session ended.
     pub(crate) left_over: Vec<Message>,
+    /// The end of the current session has been noted, with its error.
+    is_noted: bool,
     /// The reason why the last session that was open ended, or why none could be opened.
     pub(crate) reason: Option<DisconnectReason>,
     pub(crate) error: Option<Error>,
@@ -100,6 +102,7 @@ impl State {
             is_written: true,
             unsent: Vec::new(),
             left_over: Vec::new(),
+            is_noted: false,
             reason: None,
             error: None,
         }
@@ -136,7 +139,7 @@ impl State {
     /// Returns whether the messages before this position have left for the server: its answer to their POST is here, or
     /// their frames are written. So they have if they never will, which [`lost`](Self::lost) counts.
     pub(crate) fn has_sent(&self, position: u64) -> bool {
-        if self.phase.is_over() || self.session.closed().is_some() {
+        if self.phase.is_over() || self.is_noted {
             return true;
         }
         let waiting = self.session.queued_messages() + self.session.messages_in_flight();
@@ -208,6 +211,16 @@ impl State {
         }
     }
 
+    /// Notes that the current session has ended, with the error to report, and returns the error of the one before. What is
+    /// told of the end is told from now on.
+    pub(crate) fn note_end(&mut self, error: Option<Error>) -> Option<Error> {
+        self.is_noted = true;
+        // A failed attempt to come back says nothing about the end of the last session.
+        self.open_since?;
+        self.reason = self.session.closed();
+        std::mem::replace(&mut self.error, error)
+    }
+
     /// Records the end of a session that was open, behind its last message.
     pub(crate) fn record_end(&mut self, reason: DisconnectReason) {
         self.delivery.carry_over(&mut self.session, &self.clock);
@@ -238,6 +251,7 @@ impl State {
     pub(crate) fn replace(&mut self, session: Session) {
         self.lost = self.lost();
         self.session = session;
+        self.is_noted = false;
         self.is_written = true;
         self.upgraded = false;
         self.upgrade_error = None;

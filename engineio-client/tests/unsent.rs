@@ -9,7 +9,7 @@ use std::task::{Context, Wake, Waker};
 use std::time::Duration;
 
 use engineio_client::{
-    Client, DisconnectReason, FlushError, Handle, Message, Reconnect, Transport,
+    Client, DisconnectReason, ErrorKind, FlushError, Handle, Message, Reconnect, Transport,
 };
 use futures_util::SinkExt;
 use support::{OPEN_POLLING, Reply, Server, echo, in_time, ok, text, websocket};
@@ -291,6 +291,42 @@ async fn a_websocket_that_breaks_while_frames_are_written_fails_the_flush() {
     // Its frame was on the way, and part of it may have arrived.
     in_time(client.wait()).await;
     assert_eq!(client.take_unsent(), []);
+}
+
+#[tokio::test]
+async fn the_error_of_an_end_is_there_as_soon_as_a_flush_fails_for_it() {
+    let (send, sending) = watch::channel(false);
+    let server = Server::start(move |_, _| {
+        let mut sending = sending.clone();
+        websocket(|mut socket| async move {
+            socket.send(WsMessage::text(OPEN_POLLING)).await.unwrap();
+            sending.wait_for(|go| *go).await.unwrap();
+            socket.send(WsMessage::text("no packet")).await.unwrap();
+            // Does not answer the close frame, for which the client waits after the end.
+            std::future::pending::<()>().await;
+        })
+    })
+    .await;
+    let builder = Client::builder(&server.url()).transports([Transport::WebSocket]);
+    let builder = builder.outbox_limit(64 << 20);
+    let mut client = in_time(builder.connect()).await.unwrap();
+    client.send(vec![0; 12 << 20]).await.unwrap();
+    send.send_replace(true);
+    is_lost(in_time(client.flush()).await);
+    assert_eq!(
+        client.disconnect_reason(),
+        Some(DisconnectReason::ParseError)
+    );
+    let error = client.disconnect_error().unwrap();
+    assert_eq!(error.kind(), ErrorKind::Protocol);
+    // It stays what it is.
+    client.abort();
+    in_time(client.wait()).await;
+    assert_eq!(
+        client.disconnect_reason(),
+        Some(DisconnectReason::ParseError)
+    );
+    assert!(client.disconnect_error().is_some());
 }
 
 #[tokio::test]

@@ -144,11 +144,7 @@ impl Handle {
     /// [`Client::disconnect_reason`](super::Client::disconnect_reason) does.
     #[must_use]
     pub fn disconnect_reason(&self) -> Option<DisconnectReason> {
-        let state = self.shared.lock();
-        // An attempt to come back that fails is not the end of a session.
-        let is_attempt = state.session.opened().is_none() && state.reason.is_some();
-        let closed = state.session.closed().filter(|_| !is_attempt);
-        closed.or(state.reason)
+        self.shared.lock().reason
     }
 
     /// Returns the error that ended the last session, as [`Client::disconnect_error`](super::Client::disconnect_error)

@@ -10,7 +10,7 @@ use engineio_core::{DisconnectReason, LinkId, Transport};
 use futures_core::future::BoxFuture;
 
 use super::alarm::Alarm;
-use super::requests::{Pending, Requests};
+use super::requests::{Pending, Requests, ready};
 use super::socket::{CloseHandshake, Frames, Socket};
 use super::verdict::{Verdict, upgrade_failure};
 use crate::clock::now;
@@ -73,10 +73,10 @@ impl<'a> Connection<'a> {
     }
 
     /// Returns the error to report for the session that has ended, or `None` if one of the sides closed it gracefully.
-    pub(super) fn into_error(self, session: &Session, was_open: bool) -> Option<Error> {
+    pub(super) fn error(&self, session: &Session) -> Option<Error> {
         let secrets = self.route.secrets(Some(session));
         let place = self.route.place(&secrets);
-        self.verdict.into_error(session, was_open, &place, &secrets)
+        self.verdict.error(session, self.was_open, &place, &secrets)
     }
 
     /// Makes as much progress as it can; ready when the session is over and the WebSocket has been closed.
@@ -126,12 +126,12 @@ impl<'a> Connection<'a> {
         let mut state = shared.lock();
         state.set_driver(cx.waker());
         let mut has_acted = false;
-        let (mut has_events, mut has_room) = (false, false);
+        let (mut has_events, mut has_room, mut has_ended) = (false, false, false);
         while let Some(output) = state.session.poll_output() {
             match output {
                 Output::Events => has_events = true,
                 Output::Room => has_room = true,
-                Output::Finished => self.finished = true,
+                Output::Finished => has_ended = true,
                 output => {
                     has_acted = true;
                     self.act(output, &mut state.session);
@@ -174,8 +174,14 @@ impl<'a> Connection<'a> {
             let end = state.wakers.next_key();
             has_more = state.wakers.take(Interest::Events, end, &mut readers);
         }
+        self.finished |= has_ended;
+        // Before anybody is woken, because they may ask for it.
+        let before = has_ended
+            .then(|| self.error(&state.session))
+            .and_then(|error| state.note_end(error));
         drop(state);
         // Without the lock, which the application's code may need in turn.
+        drop(before);
         readers.into_iter().flatten().for_each(Waker::wake);
         self.given_up.0.clear();
         self.given_up.1 = None;
@@ -432,17 +438,4 @@ impl<'a> Connection<'a> {
         }
         true
     }
-}
-
-/// Polls the future, and takes it out when it is done.
-fn ready<I: Copy, T>(
-    slot: &mut Option<(I, BoxFuture<'static, T>)>,
-    cx: &mut Context<'_>,
-) -> Option<(I, T)> {
-    let (id, future) = slot.as_mut()?;
-    let (id, Poll::Ready(output)) = (*id, future.as_mut().poll(cx)) else {
-        return None;
-    };
-    *slot = None;
-    Some((id, output))
 }

@@ -165,22 +165,18 @@ async fn session(shared: &Arc<Shared>, settings: &Settings) -> Outcome {
     let mut state = shared.lock();
     let open_since = state.open_since.take();
     let was_open = open_since.is_some();
-    let error = connection.into_error(&state.session, was_open);
+    let error = connection.error(&state.session);
     let reason = state
         .session
         .closed()
         .unwrap_or(DisconnectReason::TransportError);
     let transport = state.session.transport();
-    let mut before = None;
     // A failed attempt to come back says nothing about the end of the last session.
     if was_open {
-        state.reason = Some(reason);
-        before = std::mem::replace(&mut state.error, error.clone());
         state.record_end(reason);
     }
     // The rest without the lock, which the application's code may need in turn.
     drop(state);
-    drop(before);
     match &error {
         Some(error) => tracing::debug!(target: TARGET, %reason, %error, "session closed"),
         None => tracing::debug!(target: TARGET, %reason, "session closed"),

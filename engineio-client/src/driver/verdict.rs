@@ -39,8 +39,8 @@ impl Verdict {
     }
 
     /// Returns the error to report for an ended session, or `None` if one of the sides closed it gracefully.
-    pub(super) fn into_error(
-        self,
+    pub(super) fn error(
+        &self,
         session: &Session,
         was_open: bool,
         target: &str,
@@ -80,7 +80,7 @@ impl Verdict {
             // The close packet of the server may arrive before its answer to the POST, which says less.
             Some(DisconnectReason::Server) if was_open => {
                 let Some((len, limit)) = self.oversized else {
-                    return self.error;
+                    return self.error.clone();
                 };
                 let message = format!(
                     "{target} closed the session while a message in {len} bytes was being sent, and accepts {limit} at most; \
@@ -91,12 +91,12 @@ impl Verdict {
             Some(DisconnectReason::Client) if was_open => None,
             Some(DisconnectReason::HandlerPanic) => {
                 let panic = |error: &Error| error.kind() == ErrorKind::Panicked;
-                Some(self.error.filter(panic).unwrap_or_else(|| {
+                Some(self.error.clone().filter(panic).unwrap_or_else(|| {
                     let message = "a handler of the application panicked; the client was closed";
                     Error::new(ErrorKind::Panicked, message)
                 }))
             }
-            _ => self.error,
+            _ => self.error.clone(),
         }
     }
 
@@ -207,7 +207,7 @@ mod tests {
         for (kind, message) in failures {
             verdict.failed(Error::new(*kind, *message));
         }
-        let error = verdict.into_error(&session, true, "http://h/", &Secrets::default());
+        let error = verdict.error(&session, true, "http://h/", &Secrets::default());
         error.map(|error| error.to_string())
     }
 
