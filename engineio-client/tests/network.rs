@@ -8,7 +8,7 @@ use std::io;
 use engineio_client::{Client, ErrorKind, Transport};
 use futures_util::SinkExt;
 use support::{OPEN, OPEN_POLLING, Reply, Request, Server, echo, in_time, ok, websocket};
-use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, copy_bidirectional};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_tungstenite::tungstenite::Message as WsMessage;
 
@@ -105,6 +105,68 @@ async fn a_proxy_that_asks_for_credentials() {
             error.to_string().contains("put them into the proxy's URL"),
             "{error}"
         );
+    }
+}
+
+/// A proxy that answers `CONNECT` with this, and connects to this port.
+async fn tunnel(answer: &'static str, to: u16) -> u16 {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        while let Ok((io, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                let mut io = BufReader::new(io);
+                let mut line = String::new();
+                while line != "\r\n" {
+                    line.clear();
+                    io.read_line(&mut line).await.unwrap();
+                }
+                io.write_all(answer.as_bytes()).await.unwrap();
+                let mut server = TcpStream::connect(("127.0.0.1", to)).await.unwrap();
+                let _ = copy_bidirectional(&mut io, &mut server).await;
+            });
+        }
+    });
+    port
+}
+
+#[tokio::test]
+async fn every_success_of_connect_opens_a_tunnel() {
+    let server = Server::start(|_, request| either(request)).await;
+    for answer in [
+        "HTTP/1.1 200 OK\r\n\r\n",
+        "HTTP/1.0 200 Connection established\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n",
+        // Neither header has a meaning there (RFC 9110 § 9.3.6).
+        "HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\n",
+        "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n",
+        "HTTP/1.1 201 Created\r\n\r\n",
+        "HTTP/1.1 204 No Content\r\n\r\n",
+        "HTTP/1.0 204 No Content\r\n\r\n",
+        "HTTP/1.1 204 No Content\r\nconnection: close\r\n\r\n",
+        "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 204 No Content\r\n\r\n",
+        "HTTP/1.1 299 Whatever\r\n\r\n",
+    ] {
+        let port = tunnel(answer, server.port).await;
+        let builder = Client::builder("http://engine.example")
+            .proxy(&format!("http://127.0.0.1:{port}"))
+            .transports([Transport::WebSocket]);
+        let client = in_time(builder.connect()).await;
+        in_time(
+            client
+                .unwrap_or_else(|error| panic!("{answer}: {error}"))
+                .close(),
+        )
+        .await;
+    }
+    for early in ["200 OK", "204 No Content"] {
+        let answer = format!("HTTP/1.1 {early}\r\n\r\nearly");
+        let port = tunnel(answer.leak(), server.port).await;
+        let builder = Client::builder("http://engine.example")
+            .proxy(&format!("http://127.0.0.1:{port}"))
+            .transports([Transport::WebSocket]);
+        let error = in_time(builder.connect()).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Connect, "{early}: {error}");
     }
 }
 

@@ -1,6 +1,6 @@
 //! One request on a connection of its own, which its answer may turn into something else: a WebSocket or a tunnel.
 
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::sync::Arc;
 
@@ -12,44 +12,37 @@ use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 
 use super::connect::Conn;
-use crate::error::BoxError;
 
 /// Sends a request and hands the answer to `answered`. The connection is driven until that is done.
+///
+/// Returns what `answered` returns, and the connection with the bytes that were read behind the head of the answer. It can be
+/// used for something else if the answer ends HTTP on it, and has no body. The HTTP library takes a 204 to `CONNECT` for an
+/// answer like any other, and would not give the connection back by its own interface for upgrades.
 pub(super) async fn exchange<F, Fut, T>(
     conn: Conn,
     request: Request<Empty<Bytes>>,
     answered: F,
-) -> Result<T, hyper::Error>
+) -> Result<(T, Conn, Bytes), hyper::Error>
 where
     F: FnOnce(Response<Incoming>) -> Fut,
     Fut: Future<Output = T>,
 {
     let answer = Arc::clone(&conn.answer);
-    let (mut sender, connection) = http1::Builder::new()
+    let (mut sender, mut connection) = http1::Builder::new()
         .title_case_headers(true)
         .handshake(TokioIo::new(conn))
         .await?;
-    let mut connection = pin!(connection.with_upgrades());
     let mut exchange = pin!(async {
         let response = sender.send_request(request).await?;
         answer.has_come();
         Ok(answered(response).await)
     });
-    // The connection ends with the upgrade.
-    tokio::select! {
+    let progress = poll_fn(|cx| connection.poll_without_shutdown(cx));
+    let outcome: Result<T, hyper::Error> = tokio::select! {
         biased;
-        outcome = &mut exchange => return outcome,
-        _ = &mut connection => {}
-    }
-    exchange.await
-}
-
-/// Takes the connection back after an answer that ends HTTP on it: the stream, and the bytes that were read behind the
-/// answer.
-pub(super) async fn upgraded(response: Response<Incoming>) -> Result<(Conn, Bytes), BoxError> {
-    let upgraded = hyper::upgrade::on(response).await?;
-    let parts = upgraded.downcast::<TokioIo<Conn>>();
-    // It is the type that was put in above.
-    let parts = parts.map_err(|_| "the connection was lost")?;
-    Ok((parts.io.into_inner(), parts.read_buf))
+        outcome = &mut exchange => outcome,
+        _ = progress => exchange.await,
+    };
+    let parts = connection.into_parts();
+    Ok((outcome?, parts.io.into_inner(), parts.read_buf))
 }

@@ -17,7 +17,7 @@ use tower_service::Service;
 use super::attempt::Attempt;
 use super::connect::{Conn, Connector};
 use super::dial::{self, first_connected};
-use super::exchange::{exchange, upgraded};
+use super::exchange::exchange;
 use super::http::{MAX_REFUSAL, first_bytes};
 use super::proxy::{Proxy, ProxyKind};
 use super::stream::Stream;
@@ -105,18 +105,19 @@ async fn connect(proxy: &Proxy, io: Stream, authority: String) -> Result<Stream,
     *request.method_mut() = Method::CONNECT;
     *request.uri_mut() = Uri::try_from(&authority)?;
     *request.headers_mut() = headers.clone();
-    let answered = async |response: Response<Incoming>| -> Result<Stream, BoxError> {
+    let answered = async |response: Response<Incoming>| {
         let (head, body) = response.into_parts();
-        if !head.status.is_success() {
-            let attempt = Attempt::tunnel(&proxy.uri, headers);
-            let body = first_bytes(body, MAX_REFUSAL).await;
-            return Err(Error::refused_by_proxy(&attempt, &authority, head, body).into());
+        if head.status.is_success() {
+            return Ok(());
         }
-        let (conn, early) = upgraded(Response::from_parts(head, body)).await?;
-        if !early.is_empty() {
-            return Err("the proxy sent data before the server can have sent any".into());
-        }
-        Ok(Conn::into_stream(conn))
+        let attempt = Attempt::tunnel(&proxy.uri, headers);
+        let body = first_bytes(body, MAX_REFUSAL).await;
+        Err(Error::refused_by_proxy(&attempt, &authority, head, body))
     };
-    exchange(Conn::new(io), request, answered).await?
+    let (outcome, conn, early) = exchange(Conn::new(io), request, answered).await?;
+    outcome?;
+    if !early.is_empty() {
+        return Err("the proxy sent data before the server can have sent any".into());
+    }
+    Ok(conn.into_stream())
 }

@@ -13,7 +13,7 @@ use hyper::body::Incoming;
 
 use super::attempt::Attempt;
 use super::connect::{Conn, Connector};
-use super::exchange::{exchange, upgraded};
+use super::exchange::exchange;
 use super::failure;
 use super::form::{host, origin_form};
 use super::headers::Headers;
@@ -52,36 +52,12 @@ impl WebSockets {
                 attempt = attempt.with_headers(sent);
             }
             headers.store(&uri, response.headers());
-            self.on_response(response, &handshake, attempt)
+            accepted(response, &handshake, attempt)
         };
-        let opened = exchange(conn, request, answered).await;
-        opened.map_err(|error| failure::of_request(&attempt, error.into()))?
-    }
-
-    async fn on_response(
-        &self,
-        response: Response<Incoming>,
-        handshake: &ClientHandshake,
-        attempt: Attempt,
-    ) -> Result<WebSocket, Error> {
-        let status = response.status();
-        if status != StatusCode::SWITCHING_PROTOCOLS {
-            let (head, body) = response.into_parts();
-            if status.is_redirection() {
-                return Err(Error::redirect(&attempt, head));
-            }
-            let body = first_bytes(body, MAX_REFUSAL).await;
-            return Err(Error::refused(&attempt, head, body));
-        }
-        let deflate = handshake.check(response.headers()).map_err(|error| {
-            let message = format!(
-                "{attempt} was answered by something that is not a proper WebSocket server: {error}; check the URL, and \
-                 that no proxy on the way changes the headers"
-            );
-            Error::new(ErrorKind::Protocol, message)
-        })?;
-        let upgraded = upgraded(response).await;
-        let (io, early) = upgraded.map_err(|error| failure::of_request(&attempt, error))?;
+        let answer = exchange(conn, request, answered).await;
+        let (accepted, io, early) =
+            answer.map_err(|error| failure::of_request(&attempt, error.into()))?;
+        let deflate = accepted?;
         let frames = codec::WebSocket::new(io, Role::Client, self.max_message, deflate);
         // The bytes that follow the head are copied, so that the buffer of the HTTP library is released.
         Ok(WebSocket {
@@ -90,6 +66,29 @@ impl WebSockets {
             owes_answer: false,
         })
     }
+}
+
+/// Checks the answer to the handshake. Returns whether messages may be compressed.
+async fn accepted(
+    response: Response<Incoming>,
+    handshake: &ClientHandshake,
+    attempt: Attempt,
+) -> Result<bool, Error> {
+    let (head, body) = response.into_parts();
+    if head.status != StatusCode::SWITCHING_PROTOCOLS {
+        if head.status.is_redirection() {
+            return Err(Error::redirect(&attempt, head));
+        }
+        let body = first_bytes(body, MAX_REFUSAL).await;
+        return Err(Error::refused(&attempt, head, body));
+    }
+    handshake.check(&head.headers).map_err(|error| {
+        let message = format!(
+            "{attempt} was answered by something that is not a proper WebSocket server: {error}; check the URL, and \
+             that no proxy on the way changes the headers"
+        );
+        Error::new(ErrorKind::Protocol, message)
+    })
 }
 
 /// Builds the request of the opening handshake.
