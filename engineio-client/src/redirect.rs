@@ -1,5 +1,6 @@
 //! The targets to which redirects lead.
 
+use http::StatusCode;
 use http::uri::PathAndQuery;
 
 use crate::target::{Target, own_parameters};
@@ -10,6 +11,12 @@ pub(crate) enum Move {
     /// To an origin to which the secrets of the first one may go; see [`Origin::includes`](crate::origin::Origin::includes).
     Within,
     Away,
+}
+
+/// Returns whether a status redirects the client to its `Location` (RFC 9110 § 15.4). 300 leaves the choice to the user, and
+/// 304, 305 and 306 name no other place for the resource.
+pub(crate) const fn is_redirect(status: StatusCode) -> bool {
+    matches!(status.as_u16(), 301 | 302 | 303 | 307 | 308)
 }
 
 /// Returns the scheme of a URL reference, if it has one, and the rest behind the colon (RFC 3986 § 3.1).

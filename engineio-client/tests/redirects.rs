@@ -50,6 +50,31 @@ async fn works(mut client: Client) {
 }
 
 #[tokio::test]
+async fn a_status_that_names_no_other_place_is_an_error_like_any_other() {
+    for status in [300, 304, 305, 306, 399] {
+        let server = Server::start(move |number, request| match number {
+            0 => to(status, "/moved/"),
+            _ => upgrading(request),
+        });
+        let server = server.await;
+        for transport in TRANSPORTS {
+            server.requests.lock().unwrap().clear();
+            let builder = Client::builder(&server.url())
+                .redirects(Redirects::Any)
+                .transports([transport]);
+            let error = in_time(builder.connect()).await.unwrap_err();
+            assert_eq!(
+                (error.kind(), error.status()),
+                (ErrorKind::Refused, Some(status)),
+                "{error}"
+            );
+            assert!(error.to_string().contains(&status.to_string()), "{error}");
+            assert_eq!(server.seen().len(), 1);
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_handshake_is_redirected_and_its_session_stays_there() {
     for (status, location) in [
         (301, "/moved/"),

@@ -24,6 +24,7 @@ use super::form::{host, origin_form};
 use super::headers::Headers;
 use super::kept::{Failed, Kept, quiet};
 use crate::error::BoxError;
+use crate::redirect::is_redirect;
 use crate::{Error, ErrorKind};
 
 /// The content type of a payload of bytes, which only revision 3 has.
@@ -144,7 +145,7 @@ impl Http {
         if !status.is_success() {
             let attempt = attempt.with_headers(sent);
             let (head, body) = response.into_parts();
-            if status.is_redirection() {
+            if is_redirect(status) {
                 return Err(Error::redirect(&attempt, head));
             }
             let body = first_bytes(body, MAX_REFUSAL).await;

@@ -18,6 +18,7 @@ use super::failure;
 use super::form::{host, origin_form};
 use super::headers::Headers;
 use super::http::{MAX_REFUSAL, first_bytes};
+use crate::redirect::is_redirect;
 use crate::secrets::Secrets;
 use crate::{Error, ErrorKind};
 
@@ -76,7 +77,7 @@ async fn accepted(
 ) -> Result<bool, Error> {
     let (head, body) = response.into_parts();
     if head.status != StatusCode::SWITCHING_PROTOCOLS {
-        if head.status.is_redirection() {
+        if is_redirect(head.status) {
             return Err(Error::redirect(&attempt, head));
         }
         let body = first_bytes(body, MAX_REFUSAL).await;
