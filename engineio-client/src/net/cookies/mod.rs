@@ -74,12 +74,16 @@ impl CookieJar {
         self.header_for(&url.parse().ok()?)
     }
 
-    /// Returns all cookies that have not expired, including those without an expiry, so that the jar can be saved. Each
-    /// is a URL and the value of a `Set-Cookie` header, which [`store`](Self::store) accepts.
+    /// Returns all cookies of servers that have not expired, including those without an expiry, so that the jar can be
+    /// saved. Each is a URL and the value of a `Set-Cookie` header, which [`store`](Self::store) accepts.
+    ///
+    /// Those that the application gave to a builder are left out: a `Set-Cookie` cannot say to which port they may be sent,
+    /// and the application has them.
     #[must_use]
     pub fn set_cookies(&self) -> Vec<(String, HeaderValue)> {
         let jar = self.lock();
-        let kept = jar.iter().filter(|cookie| !cookie.is_over());
+        let of_servers = jar.iter().filter(|cookie| cookie.owner.is_none());
+        let kept = of_servers.filter(|cookie| !cookie.is_over());
         let lines = kept.filter_map(|cookie| {
             let scheme = if cookie.secure { "https" } else { "http" };
             let url = format!("{scheme}://{}/", cookie.host);

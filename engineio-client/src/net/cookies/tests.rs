@@ -231,6 +231,23 @@ fn cookies_go_to_the_host_that_set_them_only() {
 }
 
 #[test]
+fn a_saved_jar_takes_no_cookie_of_the_application_to_other_ports() {
+    let jar = CookieJar::new();
+    let mut own = HeaderMap::new();
+    own.insert(COOKIE, HeaderValue::from_static("mine=1; replaced=1"));
+    jar.seed(&"http://h:81/".parse().unwrap(), &own, &HeaderMap::new());
+    assert!(jar.store("http://h:81/", "replaced=2"));
+    assert_eq!(jar.header("http://h:81/").unwrap(), "mine=1; replaced=2");
+    let again = CookieJar::new();
+    for (url, line) in jar.set_cookies() {
+        assert!(again.store(&url, line));
+    }
+    // The server's cookies are for all ports of its host, as in browsers.
+    assert_eq!(jar.header("http://h/").unwrap(), "replaced=2");
+    assert_eq!(again.header("http://h/").unwrap(), "replaced=2");
+}
+
+#[test]
 fn a_jar_can_be_saved_and_read_again() {
     let jar = CookieJar::new();
     jar.store("http://a:5000/x/y", "plain=1");
