@@ -110,6 +110,19 @@ impl Delivery {
         }
     }
 
+    /// Returns the unsent messages of the ends that no handler has got, and from now on those to come go to none either:
+    /// the handlers are no longer called.
+    pub(crate) fn take_back_unsent(&mut self) -> Vec<Message> {
+        self.consumers.has_end_handler = false;
+        let mut unsent = Vec::new();
+        for event in self.queue.iter_mut().chain(&mut self.lifecycle) {
+            if let Event::Closed(end) = event {
+                unsent.append(&mut end.unsent);
+            }
+        }
+        unsent
+    }
+
     fn push(&mut self, event: Event) {
         self.bytes += cost(&event);
         self.queue.push_back(event);

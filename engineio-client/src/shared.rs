@@ -10,6 +10,7 @@ use engineio_core::driver::Ticket;
 use engineio_core::{DisconnectReason, Message};
 
 use crate::account::Account;
+use crate::clock::now;
 use crate::delivery::{Delivery, Event};
 use crate::settings::Settings;
 use crate::state::{Phase, State};
@@ -266,6 +267,20 @@ impl Shared {
         drop(state);
         drop(before);
         self.wake(Interest::Outbox);
+    }
+
+    /// Lets the driver begin a graceful close once the time for that is over, if the session is open. Returns whether it
+    /// is.
+    ///
+    /// The driver does so because a sink may be closed outside of the runtime, which has the timers.
+    pub(crate) fn stop_in_time(&self) -> bool {
+        let mut state = self.lock();
+        let is_open = state.session.is_open();
+        if is_open && state.stop_at.is_none() {
+            state.stop_at = now().checked_add(self.close_timeout);
+            state.wake_driver();
+        }
+        is_open
     }
 
     /// Returns the next event for the stream. If handlers take the messages, the end is its only event.

@@ -3,11 +3,11 @@
 use std::task::Waker;
 use std::time::Instant;
 
-use engineio_core::client::Session;
+use engineio_core::client::{Input, Session};
 use engineio_core::driver::SendQueue;
 use engineio_core::{DisconnectReason, Message, Transport};
 
-use crate::clock::SessionClock;
+use crate::clock::{SessionClock, now};
 use crate::delivery::{Delivery, Event};
 use crate::disconnect::Disconnect;
 use crate::wakers::Wakers;
@@ -54,6 +54,8 @@ pub(crate) struct State {
     driver: Option<Waker>,
     /// The application ends the client: close, abort or drop.
     pub(crate) stopping: bool,
+    /// The time of the runtime at which a graceful close begins.
+    pub(crate) stop_at: Option<Instant>,
     /// Another session is opened after one that ended.
     may_return: bool,
     /// The time at which the current session was opened; `None` before the driver has noticed, and after its end.
@@ -92,6 +94,7 @@ impl State {
             senders: SendQueue::default(),
             driver: None,
             stopping: false,
+            stop_at: None,
             may_return,
             open_since: None,
             upgraded: false,
@@ -128,6 +131,23 @@ impl State {
     pub(crate) fn wake_driver(&self) {
         if let Some(driver) = &self.driver {
             driver.wake_by_ref();
+        }
+    }
+
+    /// Returns the time of the runtime at which [`on_timeout`](Self::on_timeout) is due.
+    pub(crate) fn timeout(&self) -> Option<Instant> {
+        let at = self.session.poll_timeout();
+        let at = at.map(|at| self.clock.in_runtime(at));
+        at.into_iter().chain(self.stop_at).min()
+    }
+
+    /// Does what is due.
+    pub(crate) fn on_timeout(&mut self) {
+        let session_now = self.clock.now();
+        self.session.handle_input(session_now, Input::Timeout);
+        if self.stop_at.take_if(|at| *at <= now()).is_some() {
+            self.stopping = true;
+            self.session.close(session_now);
         }
     }
 
@@ -233,6 +253,11 @@ impl State {
             self.unsent = std::mem::take(&mut end.unsent);
         }
         self.delivery.record(Event::Closed(end));
+    }
+
+    /// Keeps the messages for the application that a handler was to get, after the handlers' end.
+    pub(crate) fn take_back_unsent(&mut self) {
+        self.unsent.append(&mut self.delivery.take_back_unsent());
     }
 
     /// Takes the messages that the last session has not sent, unless a handler gets them.

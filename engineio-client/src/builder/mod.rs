@@ -9,6 +9,7 @@ mod session;
 mod tls;
 
 use std::marker::PhantomData;
+use std::panic::catch_unwind;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -202,11 +203,12 @@ impl<M> ClientBuilder<M> {
 }
 
 impl ClientBuilder {
-    /// Connects. Must be called inside a tokio runtime with time and IO enabled.
+    /// Connects. Must be called inside a tokio runtime with time enabled, and IO unless there is a
+    /// [`connector`](Self::connector).
     ///
     /// # Errors
     ///
-    /// Fails if an option cannot be used, there is no runtime, the server cannot be reached or refuses the client, or the
+    /// Fails if an option cannot be used, there is no such runtime, the server cannot be reached or refuses the client, or the
     /// answer is not that of an Engine.IO server. The handshake takes at most
     /// [`request_timeout`](Self::request_timeout), for each transport that is tried.
     ///
@@ -217,6 +219,12 @@ impl ClientBuilder {
         if tokio::runtime::Handle::try_current().is_err() {
             let message = "`connect` was called outside of a tokio runtime, which it needs: use `#[tokio::main]`, or \
                            the blocking client";
+            return Err(Error::invalid(message));
+        }
+        // There is no other way to ask.
+        if catch_unwind(|| tokio::time::sleep(Duration::ZERO)).is_err() {
+            let message = "`connect` was called in a tokio runtime without time, which it needs: call `enable_time` or \
+                           `enable_all` of its `Builder`";
             return Err(Error::invalid(message));
         }
         self.start(None).await

@@ -14,7 +14,6 @@ use engineio_core::{DisconnectReason, Message, Transport};
 use futures_core::Stream;
 use futures_sink::Sink as _;
 use tokio::task::JoinHandle;
-use tokio::time::Sleep;
 
 use crate::shared::Shared;
 use crate::wakers::Key;
@@ -59,8 +58,6 @@ pub struct Client {
     reader: Option<Key>,
     /// The waker of the sink.
     sink: Option<Key>,
-    /// The time limit of a closing sink that still waits for room.
-    closing: Option<Pin<Box<Sleep>>>,
 }
 
 impl Client {
@@ -70,7 +67,6 @@ impl Client {
             unsent: None,
             reader: None,
             sink: None,
-            closing: None,
         }
     }
 
@@ -191,7 +187,8 @@ impl Client {
     /// Takes the messages that were still queued when the last session ended, in their order. The server has not seen them.
     ///
     /// Empty while the first session lasts, the second time, and if [`on_disconnect`](ClientBuilder::on_disconnect) is
-    /// set: its handler gets them. The end of the next session replaces them.
+    /// set: its handler gets them, unless the runtime ends before the handler is called. The end of the next session
+    /// replaces them.
     ///
     /// # Examples
     ///

@@ -6,7 +6,6 @@ use std::task::{Context, Poll, ready};
 use engineio_core::Message;
 use futures_core::Stream;
 use futures_sink::Sink;
-use tokio::time::sleep;
 
 use super::Client;
 use crate::wakers::Interest;
@@ -154,14 +153,12 @@ impl Sink<Message> for Client {
     fn poll_close(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), SinkError>> {
         let this = self.get_mut();
         let queued = this.poll_unsent(cx);
-        // A server that is away is not waited for.
-        if queued.is_pending() && this.handle.is_open() {
-            let timeout = this.handle.shared.close_timeout;
-            let patience = this.closing.get_or_insert_with(|| Box::pin(sleep(timeout)));
-            ready!(patience.as_mut().poll(cx));
-        }
         let shared = &this.handle.shared;
         if !shared.lock().stopping {
+            // A server that is away is not waited for.
+            if queued.is_pending() && shared.stop_in_time() {
+                return Poll::Pending;
+            }
             shared.stop(None);
         }
         // A message that cannot be queued does not keep the client from closing.

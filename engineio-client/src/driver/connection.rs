@@ -414,11 +414,7 @@ impl<'a> Connection<'a> {
 
     /// Returns whether a timer was due.
     fn poll_timer(&mut self, cx: &mut Context<'_>) -> bool {
-        let of_session = {
-            let state = self.shared.lock();
-            let at = state.session.poll_timeout();
-            at.map(|at| state.clock.in_runtime(at))
-        };
+        let of_session = self.shared.lock().timeout();
         let deadlines = [of_session, self.polls.deadline(), self.posts.deadline()];
         let deadline = deadlines.into_iter().flatten().min();
         if self.alarm.poll(deadline, cx).is_pending() {
@@ -434,7 +430,7 @@ impl<'a> Connection<'a> {
             self.posted(id, Err(Error::new(ErrorKind::Timeout, message)));
         }
         if of_session.is_some_and(|at| at <= now) {
-            self.input(Input::Timeout);
+            self.shared.lock().on_timeout();
         }
         true
     }

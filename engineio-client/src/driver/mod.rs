@@ -99,6 +99,10 @@ impl Drop for TaskGuard {
     fn drop(&mut self) {
         let message = "the task of the client was stopped by the end of its runtime; connect again, in a runtime that lasts";
         give_up(&self.shared, Error::new(ErrorKind::Transport, message));
+        if self.last_phase == Phase::Done {
+            // The handlers ran in this task.
+            self.shared.lock().take_back_unsent();
+        }
         self.shared.enter(self.last_phase);
     }
 }

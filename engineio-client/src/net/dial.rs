@@ -3,10 +3,11 @@
 use std::future::Future;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
-use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt, StreamExt};
 use http::Uri;
 use tokio::net::{TcpSocket, TcpStream};
 
@@ -32,6 +33,11 @@ pub(crate) struct TcpOptions {
     /// The address of this machine from which connections are made.
     pub(crate) local: Option<IpAddr>,
 }
+
+/// The runtime can make no connection.
+#[derive(Debug, thiserror::Error)]
+#[error("the runtime has no IO")]
+pub(super) struct NoIo;
 
 impl Dialer {
     /// Connects to the host and port of a URL.
@@ -80,6 +86,13 @@ impl TcpOptions {
     }
 
     async fn connect(&self, address: SocketAddr) -> io::Result<TcpStream> {
+        // Without IO, the runtime panics, and there is no other way to ask it.
+        let connecting = AssertUnwindSafe(self.connect_to(address)).catch_unwind();
+        let outcome = connecting.await;
+        outcome.unwrap_or_else(|_| Err(io::Error::other(NoIo)))
+    }
+
+    async fn connect_to(&self, address: SocketAddr) -> io::Result<TcpStream> {
         let Some(local) = self.local else {
             return TcpStream::connect(address).await;
         };

@@ -5,6 +5,7 @@ use std::error::Error as StdError;
 use super::attempt::Attempt;
 use super::connect::ConnectTimeout;
 use super::custom::Panicked;
+use super::dial::NoIo;
 use crate::error::BoxError;
 use crate::{Error, ErrorKind};
 
@@ -40,11 +41,16 @@ fn is_not_http(error: &(dyn StdError + 'static)) -> bool {
 
 /// Returns whether an error began with a panic of the application's code.
 pub(super) fn is_panic(error: &(dyn StdError + 'static)) -> bool {
+    is::<Panicked>(error)
+}
+
+/// Returns whether the error or one of its causes is of this type.
+fn is<T: StdError + 'static>(error: &(dyn StdError + 'static)) -> bool {
     causes(error).any(|cause| {
         let io = cause.downcast_ref::<std::io::Error>();
         // The source of an IO error is not the error in it, but that error's own source.
         let inner = io.and_then(std::io::Error::get_ref);
-        cause.is::<Panicked>() || inner.is_some_and(|inner| is_panic(inner))
+        cause.is::<T>() || inner.is_some_and(|inner| is::<T>(inner))
     })
 }
 
@@ -64,6 +70,11 @@ pub(super) fn of_connection(attempt: &Attempt, error: BoxError) -> Error {
     }
     if is_panic(&*error) {
         return panicked(attempt, error);
+    }
+    if is::<NoIo>(&*error) {
+        let message = "`connect` was called in a tokio runtime without IO, which it needs: call `enable_io` or `enable_all` \
+                       of its `Builder`";
+        return Error::invalid(message);
     }
     if causes(&*error).any(|cause| cause.is::<ConnectTimeout>()) {
         let message = format!(
