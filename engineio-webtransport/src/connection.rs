@@ -51,9 +51,12 @@ pub(crate) async fn serve(
     let Some((head, mut stream, deadline)) = begun else {
         return;
     };
-    let closed = listener
-        .serve(*head, peer, &mut *stream, deadline, newcomer)
-        .await;
+    let serving = {
+        // Frees the memory of the head's box.
+        let head = head;
+        listener.serve(*head, peer, &mut *stream, deadline, newcomer)
+    };
+    let closed = serving.await;
     Box::pin(end(stream, closed)).await;
 }
 

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::pin::{Pin, pin};
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -20,7 +21,8 @@ const DISCARD: usize = 4_096;
 
 /// The stream that the client has opened.
 pub(crate) struct Stream {
-    session: Session,
+    /// Shared with `intruder`, because a clone of a session has its own copies of the request and the response.
+    session: Arc<Session>,
     send: SendStream,
     recv: RecvStream,
     /// Completes when the client opens another stream. It is in a set so that it is polled only when it was itself
@@ -30,8 +32,9 @@ pub(crate) struct Stream {
 
 impl Stream {
     pub(crate) fn new(session: Session, send: SendStream, recv: RecvStream) -> Self {
+        let session = Arc::new(session);
         let intruder = FuturesUnordered::new();
-        intruder.push(intrusion(session.clone()).boxed());
+        intruder.push(intrusion(Arc::clone(&session)).boxed());
         Self {
             session,
             send,
@@ -40,7 +43,7 @@ impl Stream {
         }
     }
 
-    pub(crate) const fn session(&self) -> &Session {
+    pub(crate) fn session(&self) -> &Session {
         &self.session
     }
 
@@ -80,7 +83,7 @@ impl Stream {
 }
 
 /// Waits for a stream that the client must not open.
-async fn intrusion(session: Session) {
+async fn intrusion(session: Arc<Session>) {
     let opened = {
         let bidirectional = pin!(session.accept_bi());
         let unidirectional = pin!(session.accept_uni());
