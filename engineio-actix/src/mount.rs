@@ -116,9 +116,10 @@ async fn respond(server: Server, uri: Option<String>, request: ServiceRequest) -
 ///
 /// Over HTTP/2, actix-web keeps the future of a request whose stream was reset, and drops its response.
 fn sized(rest: Rc<RefCell<Payload>>, answer: &mut http::Response<Bytes>) -> BoxBody {
-    let packets = (std::mem::take(answer.body_mut()), Delivery::take(answer));
-    let len = packets.0.len() as u64;
-    let held = stream::iter([packets])
-        .map(move |(bytes, delivery)| (Ok::<_, Error>(bytes), delivery.confirm(), &rest).0);
+    let mut delivery = Delivery::take(answer);
+    let mut bytes = std::mem::take(answer.body_mut());
+    let len = bytes.len() as u64;
+    let parts = std::iter::from_fn(move || delivery.next_part(&mut bytes));
+    let held = stream::iter(parts).map(move |part| (Ok::<_, Error>(part), &rest).0);
     BoxBody::new(SizedStream::new(len, held))
 }

@@ -93,7 +93,7 @@ impl fmt::Debug for Forwarded {
 /// The packets of a forwarded response, which have left the queue of their session. Dropping them unconfirmed tells the owner
 /// that the client did not get them.
 pub trait Packets: Send + Sync {
-    /// Tells the owner that the host has begun to write them.
+    /// Tells the owner that the host has taken all of them, to write them.
     fn confirm(self: Box<Self>);
 }
 

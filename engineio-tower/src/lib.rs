@@ -160,12 +160,14 @@
 //!
 //! A host drops the service's future when the client has gone away. Dropping the future of a poll ends its session, so
 //! that the packets that the poll would have carried are not lost silently; so does dropping that of a POST while its
-//! body is being read, and dropping the response of a poll unread ([`ResponseBody`], [`Delivery`]). A connect handler is
+//! body is being read, and dropping the response of a poll before its end ([`ResponseBody`], [`Delivery`]). A connect handler is
 //! never cancelled: if its request is dropped, a separate task completes it.
 //!
 //! A host can only report what it notices. hyper does not look at a connection while unread bytes wait on it: if a client
 //! begins another request behind a poll (pipelining) and then closes the connection, the next message goes into that
-//! connection and is lost, and the session goes on. No known client does so.
+//! connection and is lost, and the session goes on. No known client does so. Nor does a host notice that a connection
+//! breaks off once the whole response is in its buffers and those of the system, up to some hundred kilobytes: the messages
+//! of a poll whose client vanishes at that moment are lost, and the session goes on if the client comes back.
 
 // On docs.rs, each item says which feature it needs.
 #![cfg_attr(docsrs, feature(doc_cfg))]

@@ -3,6 +3,8 @@
 use bytes::Bytes;
 use engineio_tower::{Delivery, DisconnectReason, EngineIoService, Server};
 use http::StatusCode;
+use http_body::Body;
+use http_body_util::BodyExt;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tower::ServiceExt;
 
@@ -37,6 +39,34 @@ async fn the_session_ends_whose_packets_a_host_drops_with_their_response() {
     assert_eq!(reason, Some(DisconnectReason::TransportError));
     let response = poll(&server, &sid).await;
     assert_eq!(response.status(), StatusCode::BAD_REQUEST);
+}
+
+#[tokio::test]
+async fn the_session_ends_whose_packets_a_host_takes_in_part() {
+    let (server, mut leaving, sid) = one_message().await;
+    let socket = server.socket(&sid.parse().unwrap()).unwrap();
+    let service = EngineIoService::new(server.clone());
+    for is_whole in [true, false] {
+        socket.try_send("x".repeat(200_000)).unwrap();
+        let request = get_request(&poll_query(&sid));
+        let response = service.clone().oneshot(request).await.unwrap();
+        let mut body = response.into_body();
+        let mut len = body.size_hint().exact().unwrap();
+        while let Some(part) = body.frame().await {
+            let part = part.unwrap().into_data().unwrap();
+            assert!(part.len() <= 64 * 1024);
+            len -= part.len() as u64;
+            assert_eq!(body.size_hint().exact(), Some(len));
+            if !is_whole && len < 64 * 1024 {
+                break;
+            }
+        }
+        assert_eq!(len == 0, is_whole);
+        drop(body);
+        assert_eq!(socket.disconnect_reason().is_none(), is_whole);
+    }
+    let reason = leaving.recv().await;
+    assert_eq!(reason, Some(DisconnectReason::TransportError));
 }
 
 #[tokio::test]

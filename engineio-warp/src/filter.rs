@@ -1,15 +1,17 @@
 //! The server as a filter.
 
+use std::convert::Infallible;
 use std::pin::Pin;
+use std::task::{Context, Poll};
 
 use bytes::{Buf, Bytes};
-use engineio_tower::{DiscardUnread, HostBody, PeerAddr, Server};
+use engineio_tower::{Delivery, DiscardUnread, HostBody, PeerAddr, Server};
 use futures_core::Stream;
-use http::header::HOST;
+use http::header::{CONTENT_LENGTH, HOST};
 use http::uri::Authority;
 use http::{HeaderMap, HeaderValue, Method, Request, Response};
 use hyper::upgrade::OnUpgrade;
-use warp::{Filter, Rejection};
+use warp::{Filter, Rejection, Reply};
 
 /// Returns the server as a filter, for `warp::serve`. Put it before the routes.
 ///
@@ -41,8 +43,12 @@ use warp::{Filter, Rejection};
 /// ```
 pub fn filter(
     server: &Server,
-) -> impl Filter<Extract = (Response<Bytes>,), Error = Rejection> + Clone + Send + Sync + 'static + use<>
-{
+) -> impl Filter<Extract = (warp::reply::Response,), Error = Rejection>
++ Clone
++ Send
++ Sync
++ 'static
++ use<> {
     let claimed = server.clone();
     let server = server.clone();
     // First of all the path: the body of a request can be taken only once.
@@ -64,14 +70,12 @@ pub fn filter(
                 let server = server.clone();
                 async move {
                     let Some(mut request) = request else {
-                        let mut response = Response::new(Bytes::new());
-                        *response.status_mut() = http::StatusCode::BAD_REQUEST;
-                        return response;
+                        return http::StatusCode::BAD_REQUEST.into_response();
                     };
                     let extensions = request.extensions_mut();
                     peer.map(|peer| extensions.insert(PeerAddr(peer)));
                     upgrade.map(|upgrade: OnUpgrade| extensions.insert(upgrade));
-                    server.respond(request).await
+                    respond(server.respond(request).await)
                 }
             },
         )
@@ -87,6 +91,33 @@ fn headers() -> impl Filter<Extract = (HeaderMap,), Error = Rejection> + Copy {
         }
         headers
     })
+}
+
+/// Makes a response that is taken part by part, so that the session ends if the client goes away before the last one.
+fn respond(mut response: Response<Bytes>) -> warp::reply::Response {
+    if response.body().is_empty() {
+        return response.into_response();
+    }
+    let delivery = Delivery::take(&mut response);
+    let (mut head, bytes) = response.into_parts();
+    head.headers.insert(CONTENT_LENGTH, bytes.len().into());
+    let parts = warp::reply::stream(Parts { bytes, delivery });
+    Response::from_parts(head, parts.into_response().into_body())
+}
+
+/// The parts of the body of a response.
+struct Parts {
+    bytes: Bytes,
+    delivery: Delivery,
+}
+
+impl Stream for Parts {
+    type Item = Result<Bytes, Infallible>;
+
+    fn poll_next(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let this = &mut *self;
+        Poll::Ready(this.delivery.next_part(&mut this.bytes).map(Ok))
+    }
 }
 
 /// The body of a request whose frames come from `S`.

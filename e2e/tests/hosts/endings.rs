@@ -76,6 +76,20 @@ pub(crate) async fn poll_with_half_a_body_reset<H: Host>() {
     assert_eq!(scene.events.disconnected().await, TransportError);
 }
 
+/// What the host has not written of a response is lost with its connection, and the session does not go on without it.
+pub(crate) async fn half_a_response_reset<H: Host>() {
+    let mut scene = scene::<H>().await;
+    let (sid, target, _) = scene.site.poller().await;
+    let socket = scene.site.socket(&sid).unwrap();
+    // More than the buffers on the way hold.
+    socket.try_send("x".repeat(12_000_000)).unwrap();
+    let mut poll = scene.site.connect_narrow().await;
+    poll.send_get(&target).await;
+    assert_eq!(poll.status().await, 200);
+    poll.reset();
+    assert_eq!(scene.events.disconnected().await, TransportError);
+}
+
 /// A client that polls is not its connection: between two requests it may close it.
 pub(crate) async fn idle_poller_lives<H: Host>() {
     let mut scene = scene::<H>().await;

@@ -100,7 +100,7 @@ async fn send(
     Ok(())
 }
 
-/// Waits until the other node ends its half of the stream of a poll: its host has begun to write the packets. Returns `false`
+/// Waits until the other node ends its half of the stream of a poll: its host has taken all packets, to write them. Returns `false`
 /// if it resets the stream instead, or is gone.
 async fn is_ended(mut from_node: RecvStream) -> bool {
     while let Some(data) = from_node.data().await {

@@ -11,11 +11,11 @@ use crate::http::delivery::Delivery;
 
 pin_project! {
     /// The body of a response of [`EngineIoService`](crate::EngineIoService): that of the inner service, or that of the
-    /// Engine.IO server, which is one buffer of known length.
+    /// Engine.IO server, whose length is known and which is handed out in parts of at most 64 KiB.
     ///
-    /// If it carries packets and is dropped unread, because the client has reset the stream of HTTP/2 meanwhile for example, their
-    /// session ends with [`DisconnectReason::TransportError`](crate::DisconnectReason::TransportError): it would go on without
-    /// them.
+    /// If it carries packets and is dropped before its last part was taken, because the connection has broken off meanwhile for
+    /// example, their session ends with
+    /// [`DisconnectReason::TransportError`](crate::DisconnectReason::TransportError): it would go on without them.
     ///
     /// ```
     /// use engineio_tower::ResponseBody;
@@ -87,10 +87,8 @@ impl<B: Body<Data = Bytes>> Body for ResponseBody<B> {
     ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
         match self.project().kind.project() {
             KindProjection::Inner { body } => body.poll_frame(cx),
-            KindProjection::Engine { bytes, .. } if bytes.is_empty() => Poll::Ready(None),
             KindProjection::Engine { bytes, delivery } => {
-                std::mem::take(delivery).confirm();
-                Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes)))))
+                Poll::Ready(delivery.next_part(bytes).map(|part| Ok(Frame::data(part))))
             }
         }
     }

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::{Arc, PoisonError};
 
+use bytes::Bytes;
 use engineio_core::DisconnectReason;
 use http::Response;
 
@@ -10,10 +11,14 @@ use crate::forward::Packets;
 use crate::session::{Session, now};
 use crate::sync::Mutex;
 
+/// The most that a host takes of a body at once, in bytes. Hosts write what they have taken before they take more, and so
+/// the rest shows whether the client has received it.
+const PART: usize = 64 * 1024;
+
 /// The packets of one response on their way to the client, for hosts that do not use [`ResponseBody`](crate::ResponseBody).
 ///
-/// The packets of a poll have left the queue of their session when the response is there. A host that drops the response
-/// unsent, because the client has reset the stream of HTTP/2 meanwhile for example, loses them, and the session would go on
+/// The packets of a poll have left the queue of their session when the response is there. A host that does not send all of
+/// the response, because the connection has broken off meanwhile for example, loses them, and the session would go on
 /// without them. If this is dropped before [`confirm`](Self::confirm), the session ends with
 /// [`DisconnectReason::TransportError`], as with a poll that is aborted while it waits.
 ///
@@ -109,7 +114,36 @@ impl Delivery {
         Self(owner)
     }
 
-    /// States that the host has begun to write the body.
+    /// Takes the next part of a body that is written piece by piece, of at most 64 KiB. The last one
+    /// [confirms](Self::confirm) the delivery. Returns `None` at the end.
+    ///
+    /// ```
+    /// use bytes::Bytes;
+    /// use engineio_tower::Delivery;
+    /// use http::Response;
+    /// use tokio::io::{AsyncWrite, AsyncWriteExt};
+    ///
+    /// async fn write<W: AsyncWrite + Unpin>(mut response: Response<Bytes>, io: &mut W) -> std::io::Result<()> {
+    ///     let mut delivery = Delivery::take(&mut response);
+    ///     while let Some(part) = delivery.next_part(response.body_mut()) {
+    ///         io.write_all(&part).await?; // The session ends if this fails before the last part.
+    ///     }
+    ///     Ok(())
+    /// }
+    /// # let _ = write::<Vec<u8>>;
+    /// ```
+    pub fn next_part(&mut self, body: &mut Bytes) -> Option<Bytes> {
+        if body.is_empty() {
+            return None;
+        }
+        let part = body.split_to(body.len().min(PART));
+        if body.is_empty() {
+            std::mem::take(self).confirm();
+        }
+        Some(part)
+    }
+
+    /// States that the host has taken the whole body, to write it.
     pub fn confirm(mut self) {
         if let Some(Owner::Elsewhere(packets)) = self.0.take() {
             packets.confirm();
