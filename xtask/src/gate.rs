@@ -10,7 +10,7 @@ use anyhow::{Context, Result};
 
 use crate::cluster;
 use crate::lanes::{self, Lane};
-use crate::programs::{Build, HOSTS};
+use crate::programs::Build;
 use crate::soak;
 use crate::step::{cargo_step, step};
 use crate::workspace::{Workspace, cargo};
@@ -61,7 +61,7 @@ pub(crate) fn test(workspace: &Workspace) -> Result<()> {
         .then("cluster", tasks.xtask("cluster --part bounded"));
     lanes::run(workspace, vec![timed])?;
     lanes::run(workspace, side_by_side(&tasks))?;
-    soak::run(workspace, HOSTS, soak::SECONDS)?;
+    soak::with_debug_programs(workspace)?;
     passed(began);
     Ok(())
 }
@@ -90,10 +90,6 @@ fn side_by_side(tasks: &Tasks<'_>) -> Vec<Lane> {
     doc.env("RUSTDOCFLAGS", "-Dwarnings");
     // The documentation comes last: it locks the target directory, in which the suites look for their programs.
     let builds = Lane::with_low_priority()
-        .then(
-            "build the programs of the soak",
-            tasks.cargo("build --locked --profile soak -p engineio-examples --bin echo --bin soak"),
-        )
         .then("trial", tasks.xtask("trial"))
         .then(
             "trial of frameworks",
