@@ -51,6 +51,8 @@ pub(super) struct Tally {
     pub(super) fault: Option<String>,
     /// Whether the input was read to its end.
     pub(super) is_complete: bool,
+    /// It could not be read further.
+    pub(super) is_broken: bool,
 }
 
 /// The numbers of messages that were read, were not sent, and may have arrived.
@@ -156,10 +158,6 @@ impl Sender {
             match entry {
                 Entry::Message(message, place) => {
                     self.tally.read += 1;
-                    if let Some(fault) = self.too_large(&message, &place) {
-                        self.complain(fault).await;
-                        continue;
-                    }
                     self.waiting.push_back((message, place));
                     goes_on &= self.queue().await;
                 }
@@ -169,6 +167,7 @@ impl Sender {
                 }
                 Entry::Broken(why) => {
                     goes_on = false;
+                    self.tally.is_broken = true;
                     self.complain(why).await;
                 }
                 Entry::Remark(remark) => self.remark(remark).await,
@@ -177,10 +176,17 @@ impl Sender {
         self.flush().await && goes_on
     }
 
-    fn too_large(&self, message: &Message, place: &Place) -> Option<String> {
+    /// Returns why a message cannot be sent that is too large for the server. Waits until the upgrade has succeeded or
+    /// failed if that decides.
+    async fn too_large(&self, message: &Message, place: &Place) -> Option<String> {
         let limit = limit(&self.handle);
-        // A text has one byte more than its characters: the type of the packet.
-        let length = message.len() + usize::from(!message.is_binary());
+        let mut length = message.len();
+        if !message.is_binary() {
+            // The type of the packet.
+            length += 1;
+        } else if 1 + base64(length) > limit && self.handle.settled().await == Transport::Polling {
+            length = 1 + base64(length);
+        }
         (length > limit)
             .then(|| format!("not sent: {place}{length} bytes, and the server accepts {limit}"))
     }
@@ -188,6 +194,11 @@ impl Sender {
     /// Queues what waits. Returns `false` if the session is over and no other one follows.
     async fn queue(&mut self) -> bool {
         while let Some((message, place)) = self.waiting.front() {
+            if let Some(fault) = self.too_large(message, place).await {
+                self.complain(fault).await;
+                self.waiting.pop_front();
+                continue;
+            }
             let outcome = tokio::select! {
                 biased;
                 // It was read earlier than what waits.
@@ -295,6 +306,11 @@ impl Sender {
         // Nobody shows it any more.
         let _ = self.remarks.send(remark).await;
     }
+}
+
+/// Returns the length of this many bytes in base64, as polling carries them.
+const fn base64(length: usize) -> usize {
+    length.div_ceil(3) * 4
 }
 
 fn messages(count: u64) -> String {

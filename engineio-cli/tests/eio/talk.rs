@@ -114,6 +114,26 @@ async fn a_file_that_the_server_does_not_accept_is_not_sent() {
 }
 
 #[tokio::test]
+async fn bytes_count_as_polling_carries_them_unless_there_is_a_websocket() {
+    let url = serve(echo().max_payload(1_000)).await;
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    file.write_all(&[b'x'; 900]).unwrap();
+    let path = file.path().to_str().unwrap();
+    let options = ["-q", "--binary", "--send-file", path];
+    for (more, arrives) in [(&["--no-upgrade"][..], false), (&[], true)] {
+        let output = eio(b"after\n", &[&options, more, &[&url]].concat()).await;
+        let sent = match arrives {
+            true => "x".repeat(900) + "after",
+            false => "after".to_owned(),
+        };
+        assert_eq!(stdout(&output), sent, "{output:?}");
+        let told = format!("not sent: {path}: 1201 bytes, and the server accepts 1000");
+        assert_eq!(stderr(&output).contains(&told), !arrives, "{output:?}");
+        assert_eq!(output.status.code(), Some(i32::from(!arrives)));
+    }
+}
+
+#[tokio::test]
 async fn a_line_without_end_ends_the_input() {
     let url = serve(echo().max_payload(1_000)).await;
     let mut child = command(&[&url]).stdin(Stdio::piped()).spawn().unwrap();
