@@ -101,7 +101,7 @@ pub(super) fn open(options: &Talk, handle: Handle) -> Result<Input, Failure> {
     let mut printer = editor.create_external_printer().map_err(failed)?;
     let terminal = Terminal::save();
     let history = history().filter(|_| !options.no_history);
-    thread::spawn(move || edit(editor, history, format, &sender, interrupted));
+    thread::spawn(move || edit(editor, history, format, sender, interrupted));
     opened.editor = Some((Box::new(move |text| printer.print(text)), terminal));
     Ok(opened)
 }
@@ -211,13 +211,32 @@ fn next_line(
     Ok((length > 0).then_some(Ok(line)))
 }
 
+/// Reads lines until the user ends the input, and then leaves the terminal to the editor, which goes on to print what comes
+/// above its line. It would drop a text that it is given while it ends.
 fn edit(
     mut editor: DefaultEditor,
     history: Option<PathBuf>,
     format: Format,
-    sender: &mpsc::Sender<Batch>,
+    sender: mpsc::Sender<Batch>,
     interrupted: oneshot::Sender<()>,
 ) {
+    let mut outcome = read_edited(&mut editor, history, format, &sender);
+    drop(sender);
+    while outcome.is_ok() {
+        outcome = editor.readline("").map(drop);
+    }
+    if let Err(ReadlineError::Interrupted) = outcome {
+        // Nobody waits for it if the session is over.
+        let _ = interrupted.send(());
+    }
+}
+
+fn read_edited(
+    editor: &mut DefaultEditor,
+    history: Option<PathBuf>,
+    format: Format,
+    sender: &mpsc::Sender<Batch>,
+) -> Result<(), ReadlineError> {
     let send = |entry| sender.blocking_send(vec![entry]).is_ok();
     if let Some(history) = &history {
         // There is none before the first conversation.
@@ -237,18 +256,21 @@ fn edit(
                 }
                 // Pasted text may have several.
                 if !lines(&line).all(|line| act(format.typed(line.into()), sender)) {
-                    return;
+                    return Ok(());
                 }
             }
-            Err(ReadlineError::Eof) => return,
-            Err(ReadlineError::Interrupted) => {
-                // Nobody waits for it if the session is over.
-                let _ = interrupted.send(());
-                return;
-            }
+            Err(ReadlineError::Eof) => return Ok(()),
+            Err(ReadlineError::Interrupted) => return Err(ReadlineError::Interrupted),
             Err(error) => {
-                send(Entry::Broken(format!("cannot read the terminal: {error}")));
-                return;
+                // The editor has lost what it had read, up to an unknown place: going on might send half a line.
+                let why = match &error {
+                    ReadlineError::Io(error) if error.kind() == io::ErrorKind::InvalidData => {
+                        "what was typed or pasted has a byte that is not UTF-8".to_owned()
+                    }
+                    error => error.to_string(),
+                };
+                send(Entry::Broken(format!("cannot read the terminal: {why}")));
+                return Err(error);
             }
         }
     }

@@ -55,7 +55,7 @@ pub(crate) async fn run(options: Talk) -> Result<(), Failure> {
         interrupt,
     )
     .await;
-    screen.leave_editor();
+    screen.leave_editor().await;
     if let Some(terminal) = terminal {
         terminal.restore();
     }
@@ -158,8 +158,7 @@ async fn stop(client: &Client, signals: &mut Signals) -> Result<(), Failure> {
     }
 }
 
-/// Returns what is wrong with the end of a conversation: an error, or input that was not sent or may not have arrived. Who
-/// types has seen that already.
+/// Returns what is wrong with the end of a conversation: an error, or input that was not sent or may not have arrived.
 fn complaint(
     client: &Client,
     sender: &mut Sender,
@@ -173,7 +172,9 @@ fn complaint(
     let tally = &sender.tally;
     let has_arrived = account.unsent == 0 && account.doubtful == 0;
     let is_all_sent = has_arrived && tally.fault.is_none() && tally.is_complete;
-    if error.is_none() && (is_typed || is_all_sent) {
+    // Who types has seen what was not sent.
+    let is_told = is_typed && !tally.is_broken;
+    if error.is_none() && (is_told || is_all_sent) {
         return None;
     }
     let mut parts = Vec::new();
@@ -194,7 +195,7 @@ fn complaint(
             parts.push(format!("{count} of {read} messages {what}"));
         }
     }
-    if !tally.is_complete && !is_typed {
+    if !tally.is_complete && !is_told {
         parts.push("the input was not read to its end".to_owned());
     }
     Some(parts.join("; "))

@@ -2,9 +2,13 @@
 
 use std::borrow::Cow;
 use std::io::{self, IsTerminal, Write};
+use std::thread;
+use std::time::Duration;
 
 use anstyle::{AnsiColor, Style};
 use engineio_client::Message;
+use tokio::sync::oneshot;
+use tokio::time::timeout;
 
 use super::input::Printer;
 use crate::arguments::Talk;
@@ -13,6 +17,10 @@ use crate::output::{printable, tell};
 
 const REMARK: Style = Style::new().dimmed();
 const BINARY: Style = AnsiColor::Cyan.on_default();
+/// A text that changes nothing on the terminal. It has a line feed, which the editor would add.
+const NOTHING: &str = "\x1b[A\n";
+/// The time that the editor has to print what it was given.
+const PATIENCE: Duration = Duration::from_secs(1);
 /// The number of bytes of a binary message that are shown.
 const SHOWN: usize = 64;
 
@@ -49,17 +57,22 @@ impl Screen {
     }
 
     fn write(&mut self, bytes: Vec<u8>) -> io::Result<()> {
-        match &mut self.printer {
-            Some(print) => {
-                let text = String::from_utf8_lossy(&bytes).into_owned();
-                print(text).map_err(io::Error::other)
-            }
-            None => {
-                let mut out = io::stdout().lock();
-                out.write_all(&bytes)?;
-                out.flush()
-            }
+        if self.print(|| String::from_utf8_lossy(&bytes).into_owned()) {
+            return Ok(());
         }
+        let mut out = io::stdout().lock();
+        out.write_all(&bytes)?;
+        out.flush()
+    }
+
+    /// Prints above the line that is being typed. Returns `false` if there is no editor, or none any more.
+    fn print(&mut self, text: impl FnOnce() -> String) -> bool {
+        let is_printed = |print: &mut Printer| print(text()).is_ok();
+        if self.printer.as_mut().is_some_and(is_printed) {
+            return true;
+        }
+        self.printer = None;
+        false
     }
 
     fn line(&self, message: &Message) -> String {
@@ -86,22 +99,28 @@ impl Screen {
         if self.is_quiet {
             return;
         }
-        match &mut self.printer {
-            Some(print) => {
-                let line = match self.has_colour {
-                    true => format!("{REMARK}eio: {text}{REMARK:#}\n"),
-                    false => format!("eio: {text}\n"),
-                };
-                // The session goes on without the remark.
-                let _ = print(line);
-            }
-            None => tell(format_args!("{REMARK}eio: {text}{REMARK:#}")),
+        let line = match self.has_colour {
+            true => format!("{REMARK}eio: {text}{REMARK:#}\n"),
+            false => format!("eio: {text}\n"),
+        };
+        if !self.print(|| line) {
+            tell(format_args!("{REMARK}eio: {text}{REMARK:#}"));
         }
     }
 
-    /// Prints without the editor from now on.
-    pub(super) fn leave_editor(&mut self) {
-        self.printer = None;
+    /// Waits until the editor has printed everything, and prints without it from now on.
+    pub(super) async fn leave_editor(&mut self) {
+        let Some(mut print) = self.printer.take() else {
+            return;
+        };
+        let (printed, is_printed) = oneshot::channel();
+        // It may wait for the rest of a pasted text.
+        thread::spawn(move || {
+            // The editor holds one text, so it has shown what came before once it has taken the first of these.
+            let _ = print(NOTHING.to_owned()).and_then(|()| print(NOTHING.to_owned()));
+            let _ = printed.send(());
+        });
+        let _ = timeout(PATIENCE, is_printed).await;
     }
 
     fn paint(&self, style: Style, text: &str) -> String {

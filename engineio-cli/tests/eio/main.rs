@@ -5,6 +5,8 @@ mod doctor;
 mod output;
 mod sessions;
 mod talk;
+#[cfg(unix)]
+mod terminal;
 mod tls;
 
 use std::net::SocketAddr;
