@@ -15,7 +15,8 @@ use axum::routing::get;
 use engineio_axum::{ConnectRequest, DisconnectReason, EngineIoLayer, Message, Server, Socket};
 use tokio::signal::unix::{SignalKind, signal};
 
-/// The grace period for clients to fetch queued messages. A service manager must wait longer before it kills.
+/// The grace period for clients to fetch queued messages. A service manager must wait longer before it kills: for the 30 s, too,
+/// that `serve` then gives to requests in progress.
 const GRACE: Duration = Duration::from_secs(10);
 
 async fn stopped() -> std::io::Result<()> {
@@ -49,11 +50,11 @@ async fn main() -> std::io::Result<()> {
         .layer(EngineIoLayer::new(server.clone()));
     let listener = tokio::net::TcpListener::bind(address).await?;
     println!("listening on http://{}", listener.local_addr()?);
-    axum::serve(listener, app)
+    engineio_axum::serve(listener, app)
         .with_graceful_shutdown(async move {
             let _ = stopped().await;
             let began = Instant::now();
-            // In the signal's future: axum still serves, so that the polls can be answered, and then finds none waiting.
+            // In the signal's future: the host still serves, so that the polls can be answered, and then finds none waiting.
             server.shutdown(GRACE).await;
             println!("all clients are gone after {:?}", began.elapsed());
         })

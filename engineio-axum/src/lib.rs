@@ -88,12 +88,13 @@
 //! # Shutdown
 //!
 //! A waiting poll is a request in progress, so `with_graceful_shutdown` waits for it. Disconnect the clients in the
-//! future that you pass as the signal, so that they are gone before axum starts to wait:
+//! future that you pass as the signal, so that they are gone before the host starts to wait. [`serve`] then waits 30 s at most
+//! ([`shutdown_timeout`](Serve::shutdown_timeout)); `axum::serve` waits without a limit, also for half a request head:
 //!
 //! ```no_run
 //! # use std::time::Duration;
 //! # async fn run(listener: tokio::net::TcpListener, app: axum::Router, server: engineio_axum::Server) -> std::io::Result<()> {
-//! axum::serve(listener, app)
+//! engineio_axum::serve(listener, app)
 //!     .with_graceful_shutdown(async move {
 //!         let _ = tokio::signal::ctrl_c().await;
 //!         server.shutdown(Duration::from_secs(10)).await; // Sends queued messages and closes.

@@ -19,7 +19,7 @@ use hyper_util::server::graceful::Watcher;
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use tower_service::Service;
 
 use super::heads::heads;
@@ -28,6 +28,9 @@ use crate::session::request::PeerAddr;
 
 /// hyper adds its timeouts to the time of day, for which some are too long.
 const LONGEST: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+
+/// The time for the first head of a connection once the server shuts down.
+const LAST_HEAD: Duration = Duration::from_secs(1);
 
 /// The maximum number of concurrent HTTP/2 requests of one connection, WebSockets included.
 const STREAMS: u32 = 200;
@@ -78,6 +81,7 @@ impl<S> Connection<S> {
         let (peer, scheme) = (self.peer, self.options.scheme);
         let asked = Arc::new(AtomicBool::new(false));
         let heard = Arc::clone(&asked);
+        let mut serving = self.serving.clone();
         let service = hyper::service::service_fn(move |mut request: Request<Incoming>| {
             heard.store(true, Ordering::Relaxed);
             let extensions = request.extensions_mut();
@@ -102,14 +106,23 @@ impl<S> Connection<S> {
             }
         };
         let mut connection = pin!(connection);
-        // hyper's own timeout begins only when it knows the version of HTTP, and allows an idle connection more.
-        let first = timeout(self.options.header_read_timeout, connection.as_mut()).await;
-        if first.is_err() {
-            if !asked.load(Ordering::Relaxed) {
-                tracing::debug!(target: "engineio::serve", %peer, "a client connected but sent no request");
-                return;
+        // hyper's own timeout begins only when it knows the version of HTTP, and allows an idle connection more. At a
+        // shutdown, hyper waits for a first head that has begun, too.
+        let expired = async {
+            let limit = self.options.header_read_timeout;
+            if timeout(limit, serving.changed()).await.is_ok() {
+                sleep(limit.min(LAST_HEAD)).await;
             }
+        };
+        tokio::select! {
+            biased;
+            () = connection.as_mut() => return,
+            () = expired => {}
+        }
+        if asked.load(Ordering::Relaxed) {
             connection.await;
+        } else {
+            tracing::debug!(target: "engineio::serve", %peer, "a client connected but sent no request");
         }
     }
 }
@@ -143,21 +156,35 @@ mod tests {
 
     const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nhost: a\r\n\r\n";
 
-    /// A client of a connection with the default limits, which lasts as long as what shuts it down does.
-    fn connect() -> (DuplexStream, GracefulShutdown) {
+    /// What shuts a connection down, which lasts as long as this does.
+    struct Running {
+        graceful: GracefulShutdown,
+        serving: watch::Sender<()>,
+    }
+
+    impl Running {
+        async fn shut_down(self) {
+            drop(self.serving);
+            self.graceful.shutdown().await;
+        }
+    }
+
+    /// A client of a connection with the default limits.
+    fn connect() -> (DuplexStream, Running) {
         let (client, server) = duplex(4096);
         let options = Options::default();
         let graceful = GracefulShutdown::new();
+        let (serving, is_serving) = watch::channel(());
         let connection = Connection {
             http: Arc::new(http(options)),
             service: EngineIoService::new(Server::builder().build()),
             peer: ([127, 0, 0, 1], 1).into(),
             options,
-            serving: watch::channel(()).1,
+            serving: is_serving,
             watcher: graceful.watcher(),
         };
         tokio::spawn(connection.serve(std::future::ready(Ok(server))));
-        (client, graceful)
+        (client, Running { graceful, serving })
     }
 
     async fn request(client: &mut DuplexStream) {
@@ -200,5 +227,36 @@ mod tests {
         tokio::time::sleep_until(Instant::now() + Duration::from_secs(14)).await;
         client.write_all(&REQUEST[10..20]).await.unwrap();
         assert_eq!(end(&mut client).await, 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_shutdown_waits_a_second_for_a_first_head_and_no_longer() {
+        for (begun, seconds) in [(0, 0), (10, 1)] {
+            let (mut client, running) = connect();
+            client.write_all(&REQUEST[..begun]).await.unwrap();
+            tokio::task::yield_now().await;
+            let ((), ended) = tokio::join!(running.shut_down(), end(&mut client));
+            assert_eq!(ended, seconds, "{begun}");
+        }
+        // One that arrives in time is answered.
+        let (mut client, running) = connect();
+        client.write_all(&REQUEST[..10]).await.unwrap();
+        tokio::task::yield_now().await;
+        let late = async {
+            tokio::time::sleep_until(Instant::now() + LAST_HEAD / 2).await;
+            client.write_all(&REQUEST[10..]).await.unwrap();
+            let mut answer = String::new();
+            client.read_to_string(&mut answer).await.unwrap();
+            answer
+        };
+        let ((), answer) = tokio::join!(running.shut_down(), late);
+        assert!(answer.starts_with("HTTP/1.1 404 "), "{answer}");
+        // Of a later one nothing is waited for.
+        let (mut client, running) = connect();
+        request(&mut client).await;
+        client.write_all(&REQUEST[..10]).await.unwrap();
+        tokio::task::yield_now().await;
+        let ((), ended) = tokio::join!(running.shut_down(), end(&mut client));
+        assert_eq!(ended, 0);
     }
 }

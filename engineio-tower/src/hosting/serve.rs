@@ -144,7 +144,7 @@ impl<S, H, F> Serve<S, H, F> {
     }
 
     /// Sets the time limit for requests in progress after the signal to shut down. Default 30 s. TLS handshakes in
-    /// progress are abandoned at once.
+    /// progress are abandoned at once, and connections without a complete request after a second.
     pub const fn shutdown_timeout(mut self, timeout: Duration) -> Self {
         self.options.shutdown_timeout = timeout;
         self
