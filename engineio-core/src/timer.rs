@@ -31,8 +31,8 @@ pub enum Timer {
     PingTimeout,
     /// When due, an unfinished upgrade is abandoned.
     Upgrade,
-    /// When due, a poll that waits during an upgrade is answered with a noop.
-    Noop,
+    /// When due, an upgrade goes on: a server answers the waiting poll with a noop, a client tries the next transport.
+    UpgradeStep,
     /// When due, a graceful close is abandoned.
     Close,
     /// When due, a session that its peer has ended no longer waits for the last poll.
@@ -55,7 +55,7 @@ impl Timers {
         Timer::Ping,
         Timer::PingTimeout,
         Timer::Upgrade,
-        Timer::Noop,
+        Timer::UpgradeStep,
         Timer::Close,
         Timer::Linger,
         Timer::Poll,

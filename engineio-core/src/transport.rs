@@ -18,7 +18,7 @@ pub enum Transport {
     /// One WebSocket.
     WebSocket,
     /// One bidirectional stream of a WebTransport session, over HTTP/3. Not among the default transports: a server
-    /// needs `engineio-webtransport` for it, and the client does not support it.
+    /// needs `engineio-webtransport` for it, and a client the feature `webtransport` of `engineio-client`.
     WebTransport,
 }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use client_support::{Client, OPEN, OPEN_UPGRADABLE, message, secs, text};
 use engineio_core::client::{Config, Event, Fault, Input, Opened, Output};
-use engineio_core::{DisconnectReason, Message, Payload, SendError, Transport};
+use engineio_core::{DisconnectReason, Message, Payload, SendError, Transport, Transports};
 
 #[test]
 fn row_1_an_open_packet_starts_polling() {
@@ -37,7 +37,7 @@ fn row_2_an_offer_to_upgrade_is_taken() {
 #[test]
 fn row_2_unless_upgrades_are_switched_off() {
     let config = Config {
-        upgrade: false,
+        upgrades: Transports::from_iter([]),
         ..Config::default()
     };
     let mut client = Client::with(config, Transport::Polling);

@@ -2,9 +2,9 @@
 
 mod client_support;
 
-use client_support::{Client, OPEN_UPGRADABLE, message, secs, text};
+use client_support::{Client, OPEN_UPGRADABLE, message, ms, secs, text};
 use engineio_core::client::{Config, Event, Input, Output, ProbeFailure};
-use engineio_core::{DisconnectReason, Frame, Message, Revision, SendError, Transport};
+use engineio_core::{DisconnectReason, Frame, LinkId, Message, Revision, SendError, Transport};
 
 #[test]
 fn row_18_an_open_websocket_is_probed() {
@@ -235,4 +235,170 @@ fn a_text_with_a_separator_is_sent_where_it_separates_nothing_or_is_allowed() {
     assert!(queues(Config::default(), Transport::WebSocket));
     assert!(queues(revision_3, Transport::Polling));
     assert!(queues(allowing, Transport::Polling));
+}
+
+/// A client that has been offered both transports, and its WebTransport link, which is not open yet.
+fn offered_both() -> (Client, LinkId) {
+    let config = Config {
+        upgrades: [Transport::WebSocket, Transport::WebTransport]
+            .into_iter()
+            .collect(),
+        ..Config::default()
+    };
+    let mut client = Client::with(config, Transport::Polling);
+    client.answer_poll(OPEN_UPGRADABLE.replace(
+        r#"["websocket"]"#,
+        r#"["websocket","webtransport","carrier pigeon"]"#,
+    ));
+    assert_eq!(client.events(), [Event::Opened]);
+    let webtransport = client.webtransport();
+    (client, webtransport)
+}
+
+/// Both links were asked; a poll is under way.
+fn asked_both() -> (Client, LinkId, LinkId) {
+    let (mut client, webtransport) = offered_both();
+    client.advance(ms(200));
+    let websocket = client.websocket();
+    for link in [webtransport, websocket] {
+        client.input(Input::LinkOpened(link));
+        assert_eq!(client.frames(link), [text("2probe")]);
+    }
+    (client, webtransport, websocket)
+}
+
+#[test]
+fn row_2a_webtransport_is_tried_first_and_websocket_after_200_ms() {
+    let (mut client, _) = offered_both();
+    assert!(client.poll().is_some());
+    client.advance(ms(199));
+    assert_eq!(client.outputs(), []);
+    client.advance(ms(1));
+    client.websocket();
+    client.advance(secs(5));
+    assert_eq!(client.outputs(), []);
+    assert!(client.session.is_upgrading());
+}
+
+#[test]
+fn row_2a_a_transport_that_the_client_was_not_told_to_use_is_not_tried() {
+    let mut client = Client::new(Transport::Polling);
+    client.answer_poll(OPEN_UPGRADABLE.replace("websocket", "webtransport"));
+    assert!(client.poll().is_some());
+    assert_eq!(client.outputs(), []);
+    assert!(!client.session.is_upgrading());
+}
+
+#[test]
+fn row_20a_the_first_answered_probe_wins_and_closes_the_other_link() {
+    for websocket_wins in [false, true] {
+        let (mut client, webtransport, websocket) = asked_both();
+        let (winner, loser, transport) = match websocket_wins {
+            true => (websocket, webtransport, Transport::WebSocket),
+            false => (webtransport, websocket, Transport::WebTransport),
+        };
+        client.frame(winner, "3probe");
+        let reason = DisconnectReason::TransportClose;
+        assert!(client.outputs.contains(&Output::CloseLink(loser, reason)));
+        // It may have been answered too, or end.
+        client.frame(loser, "3probe");
+        client.input(Input::LinkClosed(loser, reason));
+        client.send("after");
+        assert_eq!(client.session.transport(), Transport::Polling);
+        client.answer_poll("6");
+        assert_eq!(client.frames(winner), [text("5"), text("4after")]);
+        assert_eq!(client.session.transport(), transport);
+        assert_eq!(client.events(), [Event::Upgraded]);
+    }
+}
+
+#[test]
+fn row_20a_websocket_is_not_tried_once_webtransport_has_answered() {
+    let (mut client, webtransport) = offered_both();
+    client.input(Input::LinkOpened(webtransport));
+    assert_eq!(client.frames(webtransport), [text("2probe")]);
+    client.frame(webtransport, "3probe");
+    client.outputs();
+    client.advance(ms(300));
+    assert_eq!(client.outputs(), []);
+    assert!(client.session.is_upgrading());
+}
+
+#[test]
+fn row_23a_websocket_is_tried_as_soon_as_webtransport_has_failed() {
+    for answer in [false, true] {
+        let (mut client, webtransport) = offered_both();
+        if answer {
+            client.input(Input::LinkOpened(webtransport));
+            assert_eq!(client.frames(webtransport), [text("2probe")]);
+            client.frame(webtransport, "3nope");
+        } else {
+            let reason = DisconnectReason::TransportError;
+            client.input(Input::LinkClosed(webtransport, reason));
+        }
+        assert_eq!(client.events(), []);
+        let websocket = client.websocket();
+        client.outputs();
+        client.advance(ms(200));
+        assert_eq!(client.outputs(), []);
+        let reason = DisconnectReason::Refused;
+        client.input(Input::LinkClosed(websocket, reason));
+        let failed = Event::UpgradeFailed(ProbeFailure::Closed(reason));
+        assert_eq!(client.events(), [failed]);
+        client.send("kept");
+        assert_eq!(client.answer_post(), "4kept");
+    }
+}
+
+#[test]
+fn row_23a_one_of_two_links_may_fail() {
+    for websocket_fails in [false, true] {
+        let (mut client, webtransport, websocket) = asked_both();
+        let (fails, other) = match websocket_fails {
+            true => (websocket, webtransport),
+            false => (webtransport, websocket),
+        };
+        let reason = DisconnectReason::TransportClose;
+        client.input(Input::LinkClosed(fails, reason));
+        assert_eq!(client.events(), []);
+        assert!(client.session.is_upgrading());
+        client.frame(other, "3probe");
+        client.answer_poll("6");
+        assert_eq!(client.frames(other), [text("5")]);
+        assert_eq!(client.events(), [Event::Upgraded]);
+    }
+}
+
+#[test]
+fn row_25_and_37_the_end_of_an_upgrade_closes_both_links() {
+    for stage in 0..2 {
+        let (mut client, webtransport, websocket) = asked_both();
+        client.outputs();
+        let reason = match stage {
+            0 => {
+                client.advance(secs(10));
+                DisconnectReason::TransportClose
+            }
+            _ => {
+                client.close();
+                DisconnectReason::Client
+            }
+        };
+        let outputs = client.outputs();
+        for link in [webtransport, websocket] {
+            assert!(outputs.contains(&Output::CloseLink(link, reason)));
+        }
+        assert!(!client.session.is_upgrading());
+    }
+    let (mut client, webtransport) = offered_both();
+    client.outputs();
+    client.abort();
+    let reason = DisconnectReason::Client;
+    assert!(
+        client
+            .outputs()
+            .contains(&Output::CloseLink(webtransport, reason))
+    );
+    client.advance(secs(1));
+    assert_eq!(client.outputs(), []);
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use engineio_core::client::{self, ProbeFailure};
 use engineio_core::server;
-use engineio_core::{Config, DisconnectReason, Revision, Transport};
+use engineio_core::{Config, DisconnectReason, Revision, Transport, Transports};
 use pair_support::Pair;
 
 const fn ms(ms: u64) -> Duration {
@@ -28,6 +28,14 @@ fn transports(pair: &Pair) -> (Transport, Transport) {
     (pair.client.transport(), server.transport())
 }
 
+/// The transports to which a session may be upgraded.
+fn if_any(upgrade: bool) -> Transports {
+    match upgrade {
+        true => Transports::ALL,
+        false => Transports::from_iter([]),
+    }
+}
+
 #[test]
 fn a_session_upgrades_and_stays_alive() {
     let mut pair = Pair::open(Transport::Polling);
@@ -44,7 +52,7 @@ fn a_session_upgrades_and_stays_alive() {
 #[test]
 fn a_session_on_polling_stays_alive() {
     let config = client::Config {
-        upgrade: false,
+        upgrades: if_any(false),
         ..client::Config::default()
     };
     let mut pair = Pair::with(config, Config::default(), Transport::Polling);
@@ -120,11 +128,53 @@ fn a_websocket_that_breaks_at_any_moment_of_the_upgrade_loses_nothing_before_it_
 }
 
 #[test]
+fn two_transports_are_tried_and_messages_arrive_once_and_in_order() {
+    use Transport::{WebSocket, WebTransport};
+
+    // WebSocket is tried after 200 ms, and the one that answers first wins.
+    for (latency, webtransport, expected) in [
+        (1, 0, WebTransport),
+        (40, 0, WebTransport),
+        (1, 150, WebTransport),
+        (40, 190, WebTransport),
+        (1, 300, WebSocket),
+        (7, 5_000, WebSocket),
+        (150, 20_000, WebSocket),
+    ] {
+        let all: Transports = [Transport::Polling, WebSocket, WebTransport]
+            .into_iter()
+            .collect();
+        let client = client::Config {
+            upgrades: all,
+            ..client::Config::default()
+        };
+        let server = Config {
+            transports: all,
+            ..Config::default()
+        };
+        let mut pair = Pair::with(client, server, Transport::Polling);
+        pair.latency = ms(latency);
+        pair.webtransport_delay = ms(webtransport);
+        for _ in 0..200 {
+            pair.server_send();
+            pair.client_send();
+            pair.advance(ms(7));
+            pair.check();
+        }
+        pair.advance(secs(30));
+        assert_eq!(transports(&pair), (expected, expected), "{webtransport}");
+        assert_eq!(pair.texts_of_server(), pair.client_sent);
+        assert_eq!(pair.texts_of_client(), pair.server_sent);
+        pair.check();
+    }
+}
+
+#[test]
 fn a_session_of_revision_3_upgrades_and_stays_alive() {
     for upgrade in [true, false] {
         let config = client::Config {
             revision: Revision::V3,
-            upgrade,
+            upgrades: if_any(upgrade),
             ..client::Config::default()
         };
         let mut pair = Pair::with(config, Config::default(), Transport::Polling);
@@ -180,7 +230,7 @@ fn an_orderly_close_of_the_client_brings_everything_out() {
     ] {
         for moment in 0..12 {
             let config = client::Config {
-                upgrade,
+                upgrades: if_any(upgrade),
                 ..client::Config::default()
             };
             let mut pair = Pair::with(config, Config::default(), transport);

@@ -65,6 +65,7 @@ pub struct ClientBuilder<M = Async> {
     strip_slash: bool,
     transports: Vec<Transport>,
     try_all: bool,
+    upgrade: bool,
     headers: HeaderMap,
     cookies: bool,
     jar: CookieJar,
@@ -99,6 +100,7 @@ impl<M> ClientBuilder<M> {
             strip_slash: false,
             transports: vec![Transport::Polling, Transport::WebSocket],
             try_all: false,
+            upgrade: true,
             headers,
             cookies: true,
             jar: CookieJar::new(),
@@ -173,7 +175,9 @@ impl<M> ClientBuilder<M> {
         target.set_revision(self.session.revision);
         let mut session = self.session;
         session.open_timeout = self.request_timeout;
-        session.upgrade &= self.transports.contains(&Transport::WebSocket);
+        let upgrades = self.transports.iter().copied();
+        let upgrades = upgrades.filter(|to| self.upgrade && *to == Transport::WebSocket);
+        session.upgrades = upgrades.collect();
         let connector = self.network.connector(&target)?;
         check(&self.headers)?;
         let jar = self.cookies.then_some(self.jar);

@@ -22,7 +22,7 @@ impl<M> ClientBuilder<M> {
 
     /// Sets whether a session that began by polling is upgraded to WebSocket. Default: yes.
     pub const fn upgrade(mut self, upgrade: bool) -> Self {
-        self.session.upgrade = upgrade;
+        self.upgrade = upgrade;
         self
     }
 

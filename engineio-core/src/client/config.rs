@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::Revision;
+use crate::{Revision, Transports};
 
 /// The rules of a client's session. Every field is public; start from [`Config::default`]. A timeout of more than a
 /// day is a day.
@@ -12,7 +12,7 @@ use crate::Revision;
 /// use engineio_core::client::Config;
 ///
 /// let config = Config {
-///     upgrade: false,
+///     max_post_packets: 1,
 ///     ..Config::default()
 /// };
 /// assert_eq!(config.open_timeout, Duration::from_secs(20));
@@ -22,12 +22,14 @@ pub struct Config {
     /// The revision of the protocol. Default: 4. Servers from before 2021 speak only 3; today's servers speak 4, and
     /// optionally 3.
     pub revision: Revision,
-    /// Lets a session that began by polling move to WebSocket if the server offers it. Default `true`.
-    pub upgrade: bool,
+    /// The transports to which a session that began by polling moves if the server offers them. Default:
+    /// [`Transports::ALL`], which is WebSocket, as polling does not count here. If both are offered, WebTransport is tried
+    /// first, and WebSocket too after 200 ms, or as soon as WebTransport has failed.
+    pub upgrades: Transports,
     /// The time limit of the handshake, from the first request to the open packet. Default 20 s.
     pub open_timeout: Duration,
     /// The time limit of an upgrade, from the start of the probe to the `5` packet. Default 10 s. After that, the
-    /// WebSocket is closed and the session goes on polling.
+    /// link is closed and the session goes on polling.
     pub upgrade_timeout: Duration,
     /// The time limit for a graceful close to send the queued messages. Default 5 s.
     pub close_timeout: Duration,
@@ -56,7 +58,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             revision: Revision::V4,
-            upgrade: true,
+            upgrades: Transports::ALL,
             open_timeout: Duration::from_secs(20),
             upgrade_timeout: Duration::from_secs(10),
             close_timeout: Duration::from_secs(5),

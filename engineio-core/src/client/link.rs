@@ -9,6 +9,7 @@ use std::time::Instant;
 use super::input::{Event, Input, Output, ProbeFailure, RequestId};
 use super::machine::Machine;
 use super::polling::{Polling, Post};
+use super::upgrade::{Pausing, Probing, fall_back};
 use crate::codec::{Frame, Payload};
 use crate::timer::Timer;
 use crate::{DisconnectReason, LinkId, Packet, Transport};
@@ -21,42 +22,12 @@ const LINGER: std::time::Duration = std::time::Duration::from_secs(1);
 pub(super) enum Link {
     /// Polling alone.
     Polling(Polling),
-    /// Polling, while a WebSocket is tried.
+    /// Polling, while links are tried.
     Probing(Probing),
-    /// None: the WebSocket works, and the request in flight has to come back first.
+    /// None: a link works, and the request in flight has to come back first.
     Pausing(Pausing),
     /// Frames, over a WebSocket or another duplex connection.
     Framed(Framed),
-}
-
-#[derive(Debug)]
-pub(super) struct Probing {
-    polling: Polling,
-    to: LinkId,
-    transport: Transport,
-    stage: Stage,
-}
-
-#[derive(Debug)]
-enum Stage {
-    Connecting,
-    Asked {
-        /// `2probe` is still to be sent.
-        probe: bool,
-    },
-}
-
-/// The server has answered the probe.
-///
-/// No poll and no POST begins here. Those in progress are completed: the poll ends, because the server answers it with
-/// a noop at the latest, and so does the POST. Then `5` is the first frame. Until then nothing has left by the
-/// WebSocket, so that a failure leads back to polling; from then on nothing leaves by polling. That is the whole
-/// argument why nothing is lost, doubled or reordered.
-#[derive(Debug)]
-pub(super) struct Pausing {
-    polling: Polling,
-    to: LinkId,
-    transport: Transport,
 }
 
 #[derive(Debug)]
@@ -90,23 +61,6 @@ impl Link {
         }
     }
 
-    /// Begins to try another transport.
-    pub(super) fn probe(self, now: Instant, transport: Transport, machine: &mut Machine) -> Self {
-        let Self::Polling(polling) = self else {
-            return self;
-        };
-        let to = machine.next_link();
-        machine.output(Output::OpenLink(to, transport));
-        let timeout = machine.config.upgrade_timeout;
-        machine.timers.set(Timer::Upgrade, now + timeout);
-        Self::Probing(Probing {
-            polling,
-            to,
-            transport,
-            stage: Stage::Connecting,
-        })
-    }
-
     pub(super) fn step(self, now: Instant, input: Input, machine: &mut Machine) -> Next {
         match input {
             Input::PollAnswered(id, body) => self.on_poll_answered(now, id, body, machine),
@@ -134,12 +88,14 @@ impl Link {
                 Err((self, reason))
             }
             Timer::Upgrade => {
-                let closing = self.candidate();
-                if let Some(id) = closing {
-                    let reason = DisconnectReason::TransportClose;
-                    machine.output(Output::CloseLink(id, reason));
-                }
+                self.close_candidates(DisconnectReason::TransportClose, machine);
                 Ok(self.fall_back(ProbeFailure::Timeout, machine))
+            }
+            Timer::UpgradeStep => {
+                if let Self::Probing(probing) = &mut self {
+                    probing.try_next(machine);
+                }
+                Ok(self)
             }
             Timer::Linger => match self.post_refused() {
                 Some(reason) => Err((self, reason)),
@@ -149,8 +105,8 @@ impl Link {
                 machine.on_ping_due(now);
                 Ok(self)
             }
-            // The server's timer, and those of other states.
-            Timer::Noop | Timer::Open | Timer::Close
+            // Those of other states.
+            Timer::Open | Timer::Close
             // The poll begins with the flush that follows.
             | Timer::Poll => Ok(self),
         }
@@ -245,12 +201,8 @@ impl Link {
     }
 
     fn on_link_opened(mut self, id: LinkId, machine: &mut Machine) -> Self {
-        if let Self::Probing(probing) = &mut self
-            && probing.to == id
-            && matches!(probing.stage, Stage::Connecting)
-        {
-            probing.stage = Stage::Asked { probe: true };
-            machine.output(Output::SendFrames(id));
+        if let Self::Probing(probing) = &mut self {
+            probing.on_link_opened(id, machine);
         }
         self
     }
@@ -258,8 +210,12 @@ impl Link {
     fn on_link_closed(self, id: LinkId, reason: DisconnectReason, machine: &mut Machine) -> Next {
         match self {
             Self::Framed(framed) if framed.id == id => Err((Self::Framed(framed), reason)),
-            link if link.candidate() == Some(id) => {
-                Ok(link.fall_back(ProbeFailure::Closed(reason), machine))
+            Self::Probing(probing) => {
+                Ok(probing.without(id, ProbeFailure::Closed(reason), machine))
+            }
+            Self::Pausing(pausing) if pausing.to == id => {
+                let failure = ProbeFailure::Closed(reason);
+                Ok(Self::Pausing(pausing).fall_back(failure, machine))
             }
             link => Ok(link),
         }
@@ -276,51 +232,39 @@ impl Link {
                     Err(reason) => Err((Self::Framed(framed), reason)),
                 }
             }
-            Self::Probing(probing) if probing.to == id && probing.answered_by(&frame) => {
-                Ok(Self::Pausing(Pausing {
-                    polling: probing.polling,
-                    to: probing.to,
-                    transport: probing.transport,
-                }))
-            }
-            link if link.candidate() == Some(id) => {
+            Self::Probing(probing) => Ok(probing.on_frame(id, &frame, machine)),
+            Self::Pausing(pausing) if pausing.to == id => {
                 let reason = DisconnectReason::TransportError;
                 machine.output(Output::CloseLink(id, reason));
-                Ok(link.fall_back(ProbeFailure::WrongAnswer, machine))
+                Ok(Self::Pausing(pausing).fall_back(ProbeFailure::WrongAnswer, machine))
             }
             link => Ok(link),
         }
     }
 
-    /// Returns the link that is being tried.
-    const fn candidate(&self) -> Option<LinkId> {
+    /// Closes the links that are being tried, before the upgrade is given up.
+    fn close_candidates(&mut self, reason: DisconnectReason, machine: &mut Machine) {
         match self {
-            Self::Probing(probing) => Some(probing.to),
-            Self::Pausing(pausing) => Some(pausing.to),
-            Self::Polling(_) | Self::Framed(_) => None,
+            Self::Probing(probing) => probing.close_candidates(reason, machine),
+            Self::Pausing(pausing) => machine.output(Output::CloseLink(pausing.to, reason)),
+            Self::Polling(_) | Self::Framed(_) => {}
         }
     }
 
-    /// Goes on by polling; nothing is lost, because nothing but the probe left by the WebSocket.
+    /// Goes on by polling, if a link was being tried.
     fn fall_back(self, failure: ProbeFailure, machine: &mut Machine) -> Self {
-        let polling = match self {
-            Self::Probing(probing) => probing.polling,
-            Self::Pausing(pausing) => pausing.polling,
-            link => return link,
-        };
-        machine.timers.stop(Timer::Upgrade);
-        machine.probe_failure = Some(failure);
-        machine.inbox.push(Event::UpgradeFailed(failure));
-        Self::Polling(polling)
+        match self {
+            Self::Probing(Probing { polling, .. }) | Self::Pausing(Pausing { polling, .. }) => {
+                Self::Polling(fall_back(polling, failure, machine))
+            }
+            link => link,
+        }
     }
 
     /// Gives an upgrade up that is not complete: the session is closing, by the transport that it has.
-    pub(super) fn abandon_upgrade(self, machine: &mut Machine) -> Self {
-        let Some(id) = self.candidate() else {
-            return self;
-        };
+    pub(super) fn abandon_upgrade(mut self, machine: &mut Machine) -> Self {
         let reason = DisconnectReason::Client;
-        machine.output(Output::CloseLink(id, reason));
+        self.close_candidates(reason, machine);
         self.fall_back(ProbeFailure::Closed(reason), machine)
     }
 
@@ -398,14 +342,7 @@ impl Link {
                 framed.announced = false;
                 closing.then_some((Packet::Close, true))
             }
-            Self::Probing(Probing {
-                to,
-                stage: Stage::Asked { probe },
-                ..
-            }) if *to == id => {
-                let data = bytes::Bytes::from_static(Packet::PROBE);
-                std::mem::take(probe).then_some((Packet::Ping(data), false))
-            }
+            Self::Probing(probing) => probing.take_packet(id).map(|packet| (packet, false)),
             _ => None,
         }
     }
@@ -418,21 +355,10 @@ impl Link {
                 machine.output(Output::Cancel(id));
             }
         }
-        let link = match &self {
-            Self::Framed(framed) => Some(framed.id),
-            link => link.candidate(),
-        };
-        if let Some(id) = link {
-            machine.output(Output::CloseLink(id, reason));
+        self.close_candidates(reason, machine);
+        if let Self::Framed(framed) = &self {
+            machine.output(Output::CloseLink(framed.id, reason));
         }
-    }
-}
-
-impl Probing {
-    fn answered_by(&self, frame: &Frame) -> bool {
-        let asked = matches!(self.stage, Stage::Asked { probe: false });
-        // The same in both revisions.
-        asked && *frame == Frame::text("3probe")
     }
 }
 

@@ -7,6 +7,7 @@ mod machine;
 mod opened;
 mod polling;
 mod state;
+mod upgrade;
 
 use std::time::Instant;
 
@@ -47,12 +48,14 @@ use crate::{DisconnectReason, Frame, LinkId, Message, Payload, SendError, Transp
 ///
 /// # Transitions
 ///
-/// Each row has a scenario of its own in `tests/client_*.rs`.
+/// Each row has a scenario of its own in `tests/client_*.rs`. What a row says about a WebSocket is true of a WebTransport
+/// link as well.
 ///
 /// | # | from | input | to | outputs |
 /// |---|---|---|---|---|
 /// | 1 | Opening (polling) | open packet | Polling | `Opened`; a poll begins |
 /// | 2 | Opening (polling) | open packet that offers WebSocket | Probing | `Opened`; a poll and a WebSocket begin |
+/// | 2a | Opening (polling) | open packet that offers WebTransport too, which the client may use | Probing | `Opened`; a poll and a WebTransport link begin; a WebSocket after 200 ms |
 /// | 3 | Opening (polling) | open packet and messages | as 1 or 2 | `Opened`, then the messages |
 /// | 4 | Opening (WebSocket) | open packet | WebSocket | `Opened`; the messages sent before are frames |
 /// | 5 | Opening | anything but an open packet | Closed (parse error) | WebSocket closed |
@@ -72,11 +75,13 @@ use crate::{DisconnectReason, Frame, LinkId, Message, Payload, SendError, Transp
 /// | 18 | Probing | `LinkOpened` | Probing (asked) | `2probe` |
 /// | 19 | Probing | `send`, `PollAnswered` | Probing | by polling, as before |
 /// | 20 | Probing (asked) | `3probe` | Pausing | no poll or POST begins any more |
+/// | 20a | Probing (two links) | `3probe` on one of them | Pausing | the other is closed |
 /// | 21 | Pausing | poll and POST are back | WebSocket | `Upgraded`; `5`, then the queued messages |
 /// | 22 | Pausing | `send` | Pausing | leaves after `5` |
 /// | 23 | Probing, Pausing | `LinkClosed` | Polling | `UpgradeFailed`; nothing lost |
+/// | 23a | Probing | a link fails, by row 23 or 24, and another one is tried or waits to be | Probing | the one that waits is opened at once |
 /// | 24 | Probing, Pausing | another frame | Polling | `UpgradeFailed`; WebSocket closed |
-/// | 25 | Probing, Pausing | upgrade timer | Polling | `UpgradeFailed`; WebSocket closed |
+/// | 25 | Probing, Pausing | upgrade timer | Polling | `UpgradeFailed`; links closed |
 /// | 26 | Pausing | poll or POST fails | Closed (its reason) | WebSocket closed |
 /// | 27 | WebSocket | message frame | WebSocket | event |
 /// | 28 | WebSocket | frame that is no packet | Closed (parse error) | WebSocket closed |
@@ -93,7 +98,7 @@ use crate::{DisconnectReason, Frame, LinkId, Message, Payload, SendError, Transp
 /// | 34 | WebSocket | `1` | Closed (server) | WebSocket closed |
 /// | 35 | Polling | `close` | Closing | queued messages, then `1`, in POSTs |
 /// | 36 | Closing (POST with `1`) | `PostAnswered` | Closed (client) | poll cancelled |
-/// | 37 | Probing, Pausing | `close` | Closing (polling) | WebSocket closed, the rest by POSTs |
+/// | 37 | Probing, Pausing | `close` | Closing (polling) | links closed, the rest by POSTs |
 /// | 38 | WebSocket | `close` | Closed (client) | queued messages, `1`, WebSocket closed |
 /// | 39 | Closing | messages of the server | Closing | dropped; the next poll begins if messages are still to be taken |
 /// | 40 | Closing | link breaks, close timer | Closed (client) | the first reason stays; a POST with messages is waited for as in 33a |
@@ -247,7 +252,7 @@ impl Session {
         self.state.transport()
     }
 
-    /// Returns whether an upgrade from polling to WebSocket is in progress.
+    /// Returns whether an upgrade from polling to a link is in progress.
     #[must_use]
     pub const fn is_upgrading(&self) -> bool {
         matches!(self.state, State::Open(Link::Probing(_) | Link::Pausing(_)))
@@ -275,7 +280,7 @@ impl Session {
     }
 
     /// Returns whether the driver should read frames: `false` while the inbox is full, except during an upgrade, when
-    /// the WebSocket carries no messages yet: an upgrade must not fail because the application is slow.
+    /// links carry no messages yet: an upgrade must not fail because the application is slow.
     #[must_use]
     pub const fn wants_input(&self) -> bool {
         self.is_upgrading() || self.machine.inbox_has_room()

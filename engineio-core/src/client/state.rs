@@ -6,6 +6,7 @@ use super::input::{Fault, Input, Output, RequestId};
 use super::link::{Link, Next};
 use super::machine::Machine;
 use super::polling::{Polling, Post};
+use super::upgrade::Probing;
 use crate::codec::{Frame, Payload};
 use crate::timer::Timer;
 use crate::{DisconnectReason, LinkId, Packet, Transport};
@@ -274,14 +275,7 @@ impl Opening {
         if let Err(reason) = outcome.and_then(|()| machine.on_packets(now, packets)) {
             return self.ended(reason, machine);
         }
-        let link = Link::Polling(Polling::default());
-        let opened = machine.opened.as_ref();
-        let offered = opened.is_some_and(|opened| opened.offers(Transport::WebSocket));
-        State::Open(if offered && machine.config.upgrade {
-            link.probe(now, Transport::WebSocket, machine)
-        } else {
-            link
-        })
+        State::Open(Probing::start(now, Polling::default(), machine))
     }
 }
 

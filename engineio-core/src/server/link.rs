@@ -112,7 +112,7 @@ impl Link {
                 Self::Upgrading(upgrading) => Ok(Self::Polling(upgrading.give_up(machine))),
                 link => Ok(link),
             },
-            Timer::Noop => {
+            Timer::UpgradeStep => {
                 if let Self::Upgrading(upgrading) = &mut self {
                     upgrading.offer_noop(now, machine);
                 }

@@ -152,7 +152,7 @@ impl Machine {
 
     pub(super) fn stop_upgrade_timers(&mut self) {
         self.timers.stop(Timer::Upgrade);
-        self.timers.stop(Timer::Noop);
+        self.timers.stop(Timer::UpgradeStep);
     }
 
     /// Takes the next control packet that is due, ahead of every message.

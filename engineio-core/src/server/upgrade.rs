@@ -173,10 +173,12 @@ impl Upgrading {
         let mut candidates = self.candidates.iter().flatten();
         if candidates.any(|candidate| matches!(candidate.stage, Stage::Probed { .. }))
             && let Some(poll) = &mut self.polling.poll
-            && !machine.timers.is_set(Timer::Noop)
+            && !machine.timers.is_set(Timer::UpgradeStep)
         {
             poll.noop = true;
-            machine.timers.set(Timer::Noop, after(now, NOOP_PACE));
+            machine
+                .timers
+                .set(Timer::UpgradeStep, after(now, NOOP_PACE));
         }
     }
 }

@@ -147,11 +147,21 @@ impl Client {
 
     #[track_caller]
     pub(crate) fn websocket(&mut self) -> LinkId {
+        self.link(Transport::WebSocket)
+    }
+
+    #[track_caller]
+    pub(crate) fn webtransport(&mut self) -> LinkId {
+        self.link(Transport::WebTransport)
+    }
+
+    #[track_caller]
+    fn link(&mut self, by: Transport) -> LinkId {
         self.find(|output| match output {
-            Output::OpenLink(id, Transport::WebSocket) => Some(*id),
+            Output::OpenLink(id, transport) if *transport == by => Some(*id),
             _ => None,
         })
-        .expect("no WebSocket was asked for")
+        .unwrap_or_else(|| panic!("no {by} was asked for"))
     }
 
     fn find<T>(&mut self, pick: impl Fn(&Output) -> Option<T>) -> Option<T> {

@@ -67,7 +67,7 @@ impl Pair {
                     self.client.handle_input(self.now, input);
                 }
             }
-            Parcel::Connect(id) => self.deliver_connect(id),
+            Parcel::Connect(id, transport) => self.deliver_connect(id, transport),
             Parcel::Connected(id, outcome) => {
                 let input = match outcome {
                     Ok(()) => client::Input::LinkOpened(id),
@@ -120,24 +120,24 @@ impl Pair {
         self.server = Some(server);
     }
 
-    fn deliver_connect(&mut self, id: LinkId) {
+    fn deliver_connect(&mut self, id: LinkId, transport: Transport) {
         if std::mem::take(&mut self.refuse_websocket) {
             self.frame(Parcel::Connected(id, Err(DisconnectReason::Refused)));
             return;
         }
         let first = self.server.is_none();
         let mut server = self.server.take().unwrap_or_else(|| self.new_server());
-        let allowed = first || server.may_upgrade(Transport::WebSocket).is_ok();
+        let allowed = first || server.may_upgrade(transport).is_ok();
         if allowed {
             let to = server.next_link();
             self.websockets.insert(id, to);
             self.frame(Parcel::Connected(id, Ok(())));
             let input = if first {
-                server::Input::Accepted(First::Link(to, Transport::WebSocket))
+                server::Input::Accepted(First::Link(to, transport))
             } else {
                 server::Input::LinkOpened {
                     id: to,
-                    transport: Transport::WebSocket,
+                    transport,
                     base64: false,
                 }
             };
@@ -185,7 +185,7 @@ impl Pair {
                 self.arrived(id);
                 self.post(Parcel::Aborted(id));
             }
-            client::Output::OpenLink(id, Transport::WebSocket) => self.frame(Parcel::Connect(id)),
+            client::Output::OpenLink(id, transport) => self.connect(id, transport),
             client::Output::SendFrames(id) => {
                 while let Some(frame) = self.client.take_frame(id) {
                     self.frame(Parcel::ToServer(id, Some(frame)));

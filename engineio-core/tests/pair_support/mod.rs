@@ -26,7 +26,7 @@ enum Parcel {
     PollAnswer(RequestId, Result<Payload, DisconnectReason>),
     PostAnswer(RequestId, Result<(), DisconnectReason>),
     Aborted(RequestId),
-    Connect(LinkId),
+    Connect(LinkId, Transport),
     Connected(LinkId, Result<(), DisconnectReason>),
     ToServer(LinkId, Option<Frame>),
     ToClient(LinkId, Option<Frame>),
@@ -47,6 +47,8 @@ pub(crate) struct Pair {
     pub(crate) latency: Duration,
     /// Payload vanish and nothing is closed.
     pub(crate) is_cut: bool,
+    /// The time that it takes to open a WebTransport session, beyond the latency.
+    pub(crate) webtransport_delay: Duration,
     /// The next WebSocket is refused, as by a proxy.
     pub(crate) refuse_websocket: bool,
     wire: Vec<(Instant, Parcel)>,
@@ -85,6 +87,7 @@ impl Pair {
             now,
             latency: Duration::from_millis(10),
             is_cut: false,
+            webtransport_delay: Duration::ZERO,
             refuse_websocket: false,
             wire: Vec::new(),
             steps: 0,
@@ -234,6 +237,17 @@ impl Pair {
     fn post(&mut self, parcel: Parcel) {
         if !self.is_cut {
             self.wire.push((self.now + self.latency, parcel));
+        }
+    }
+
+    fn connect(&mut self, id: LinkId, transport: Transport) {
+        let parcel = Parcel::Connect(id, transport);
+        match transport {
+            Transport::WebTransport if !self.is_cut => {
+                let at = self.now + self.latency + self.webtransport_delay;
+                self.wire.push((at, parcel));
+            }
+            _ => self.frame(parcel),
         }
     }
 
