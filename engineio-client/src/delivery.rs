@@ -15,7 +15,7 @@ pub(crate) enum Event {
     /// A session was opened.
     Opened,
     Message(Message),
-    /// The upgrade to WebSocket has succeeded or failed.
+    /// The upgrade has succeeded or failed.
     Upgrade(Result<(), Error>),
     /// A session that was open is over.
     Closed(Disconnect),

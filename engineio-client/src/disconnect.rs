@@ -37,7 +37,7 @@ pub struct Disconnect {
     /// The error that ended the session, or `None` if one side ended the session on purpose.
     pub error: Option<Error>,
     /// The messages that were queued and never handed to the transport, in their order: the server has not seen them.
-    /// Those of a POST that was not answered, or of a WebSocket's last frames, are not among them, because the client
+    /// Those of a POST that was not answered, or of the last frames of a WebSocket or WebTransport session, are not among them, because the client
     /// cannot know whether the server has them.
     pub unsent: Vec<Message>,
 }

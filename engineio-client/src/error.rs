@@ -115,13 +115,22 @@ impl Error {
 
     /// Creates the error for an error status in the response to `attempt`.
     pub(crate) fn refused(attempt: &Attempt, head: response::Parts, body: Bytes) -> Self {
-        let secrets = attempt.secrets();
-        let code = refusal_code(&body, &secrets);
+        Self::refused_with(attempt, &attempt.secrets(), head, body)
+    }
+
+    /// Creates the same for a request that is described otherwise.
+    pub(crate) fn refused_with(
+        attempt: &dyn fmt::Display,
+        secrets: &Secrets,
+        head: response::Parts,
+        body: Bytes,
+    ) -> Self {
+        let code = refusal_code(&body, secrets);
         let status = head.status;
         let answer = match &code {
             Some((code, Some(message))) => format!("{status} and code {code}, {message}"),
             Some((code, None)) => format!("{status} and code {code}"),
-            None => answer(status, &body, &secrets),
+            None => answer(status, &body, secrets),
         };
         let code = code.map(|(code, _)| code);
         let advice = match (status.as_u16(), code) {

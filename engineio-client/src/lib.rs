@@ -1,4 +1,5 @@
-//! A client for any Engine.IO server: HTTP long-polling and WebSocket, with the upgrade from one to the other.
+//! A client for any Engine.IO server: HTTP long-polling and WebSocket, with the upgrade from one to the other, and
+//! WebTransport as an option.
 //!
 //! ```no_run
 //! use engineio_client::Client;
@@ -94,20 +95,21 @@
 //! **Without async**, `blocking::Client` (feature `blocking`) has the same methods, and is an iterator.
 //!
 //! **The network** between the client and the server: proxies, TLS, cookies, addresses and streams of your own are options
-//! of the [`ClientBuilder`], and apply to both transports.
+//! of the [`ClientBuilder`], and apply to both transports; for the third one, see [WebTransport](#webtransport).
 //!
 //! # Every wait has a time limit
 //!
 //! | wait | ends after | option |
 //! |---|---|---|
-//! | one connection: name resolution, TCP, proxy, TLS | 10 s | [`connect_timeout`](ClientBuilder::connect_timeout) |
+//! | one connection: name resolution, TCP, proxy, TLS, QUIC | 10 s | [`connect_timeout`](ClientBuilder::connect_timeout) |
 //! | the handshake, for each transport tried | 20 s | [`request_timeout`](ClientBuilder::request_timeout) |
 //! | a POST | 20 s | [`request_timeout`](ClientBuilder::request_timeout) |
-//! | a poll, and a silent WebSocket | the server's ping interval and ping timeout together, at most a day | – |
-//! | the upgrade to WebSocket | 10 s; the session stays on polling | [`upgrade_timeout`](ClientBuilder::upgrade_timeout) |
+//! | a poll, and a silent WebSocket or WebTransport session | the server's ping interval and ping timeout together, at most a day | – |
+//! | the upgrade | 10 s; the session stays on polling | [`upgrade_timeout`](ClientBuilder::upgrade_timeout) |
 //! | connections after the end of their session | 1 s | – |
 //! | a graceful close, by either side | 5 s | [`close_timeout`](ClientBuilder::close_timeout) |
 //! | the closing handshake of a WebSocket | 1 s | – |
+//! | the same by WebTransport | 1 s, or [`close_timeout`](ClientBuilder::close_timeout) while the server takes data | – |
 //! | the application's [`Reconnect::renew`] | 20 s | [`request_timeout`](ClientBuilder::request_timeout) |
 //! | a `Retry-After`, with [`Reconnect`] | 5 min | [`max_retry_after`](Reconnect::max_retry_after) |
 //!
@@ -121,7 +123,7 @@
 //! | messages that wait to be sent | 1 MiB, then `send` waits (back pressure) | [`outbox_limit`](ClientBuilder::outbox_limit) |
 //! | messages that were not sent when the last session ended | as many as the queue held | – |
 //! | messages that wait to be read | 1 MiB, then the client stops reading from the server | [`inbox_limit`](ClientBuilder::inbox_limit) |
-//! | a poll response, plain or compressed, and a WebSocket message | 32 MiB | [`max_response`](ClientBuilder::max_response) |
+//! | a poll response, plain or compressed, and a message on a WebSocket or by WebTransport | 32 MiB | [`max_response`](ClientBuilder::max_response) |
 //! | packets in a poll response | 100,000 | – |
 //! | the kept part of a refusal's body | 64 KiB | – |
 //! | cookies | 50 of 4 KiB for each host, 500 in all | [`cookies`](ClientBuilder::cookies) |
@@ -138,11 +140,11 @@
 //! |---|---|---|
 //! | [`Client`](DisconnectReason::Client) | `close`, `abort`, or the client was dropped | – |
 //! | [`Server`](DisconnectReason::Server) | the server closed the session | only if a message larger than its limit was being sent |
-//! | [`TransportClose`](DisconnectReason::TransportClose) | the WebSocket was closed, or its connection ended without a close frame | in the second case, or with an unusual close code |
+//! | [`TransportClose`](DisconnectReason::TransportClose) | the WebSocket or WebTransport session was closed, or the connection of a WebSocket ended without a close frame | in the last case, or with an unusual close code |
 //! | [`Refused`](DisconnectReason::Refused) | the server answered with an error status, often with code 1 after it was restarted | with status, code and body |
 //! | [`TransportError`](DisconnectReason::TransportError) | the network failed, or a request timed out | yes |
 //! | [`PingTimeout`](DisconnectReason::PingTimeout) | no heartbeat came in time | yes |
-//! | [`SlowConsumer`](DisconnectReason::SlowConsumer) | the server kept sending on a WebSocket but did not read: a ping or pong could not be written in time | yes |
+//! | [`SlowConsumer`](DisconnectReason::SlowConsumer) | the server kept sending as frames but did not read: a ping or pong could not be written in time | yes |
 //! | [`ParseError`](DisconnectReason::ParseError) | the server sent something that is not Engine.IO | yes |
 //! | [`PayloadTooLarge`](DisconnectReason::PayloadTooLarge) | the server sent more than the client accepts | yes |
 //! | [`HandlerPanic`](DisconnectReason::HandlerPanic) | a handler panicked, or other code of the application that the client calls, such as a connector | yes |
@@ -184,7 +186,9 @@
 //! | `ca`, `cert`, `key`, `pfx`, `passphrase`, `rejectUnauthorized` | [`root_certificate`](ClientBuilder::root_certificate), [`client_identity`](ClientBuilder::client_identity) (PEM, without a passphrase), [`danger_accept_invalid_certificates`](ClientBuilder::danger_accept_invalid_certificates); for other formats [`tls_config`](ClientBuilder::tls_config) |
 //! | `ciphers` | [`tls_config`](ClientBuilder::tls_config) |
 //! | `protocols` | [`header`](ClientBuilder::header) with `sec-websocket-protocol`; an answer that selects another one is refused |
-//! | `forceBase64`, `transportImplementations`, `webtransport` | not offered; see [below](#what-is-not-offered) |
+//! | `webtransport` | the feature `webtransport`, and [`transports`](ClientBuilder::transports) |
+//! | `transportOptions.webtransport.serverCertificateHashes` | `ClientBuilder::server_certificate_hashes` |
+//! | `forceBase64`, `transportImplementations` | not offered; see [below](#what-is-not-offered) |
 //! | `packet`, `packetCreate`, `ping`, `pong` events | not offered: the application has no use for packets; [`flush`](Client::flush) and the log show what happens |
 //! | `perMessageDeflate` | [`websocket_compression_threshold`](ClientBuilder::websocket_compression_threshold), off by default |
 //! | `closeOnBeforeunload`, `useNativeTimers`, `autoUnref` | not needed outside browsers and Node |
@@ -213,11 +217,47 @@
 //! kept-alive connection within a second, without passing on a byte, the messages in that answer are lost unnoticed. When a server asks the client to wait or to authenticate, [`Error::retry_after`] and
 //! [`Error::challenges`] have the details.
 //!
+//! # WebTransport
+//!
+//! With the feature `webtransport`, a session can use one stream over HTTP/3 and QUIC, which is UDP, to servers that offer
+//! it, such as those with `engineio-webtransport`. It is used only if [`transports`](ClientBuilder::transports) names it:
+//!
+//! ```no_run
+//! # #[cfg(feature = "webtransport")]
+//! # async fn run() -> Result<(), engineio_client::Error> {
+//! use engineio_client::{Client, Transport};
+//!
+//! let client = Client::builder("https://example.com")
+//!     .transports([Transport::Polling, Transport::WebSocket, Transport::WebTransport])
+//!     .connect()
+//!     .await?;
+//! println!("by {}", client.settled().await);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! - **Upgrade.** If the server offers both, WebTransport is tried at once, and WebSocket too after 200 ms or as soon as
+//!   WebTransport has failed, whatever their order in the list. The first one that works wins. A network without UDP
+//!   therefore delays an upgrade by 200 ms at most.
+//! - **Directly**, if it is the first in the list. A network without UDP is noticed after
+//!   [`connect_timeout`](ClientBuilder::connect_timeout); with [`try_all_transports`](ClientBuilder::try_all_transports) the
+//!   next transport follows.
+//! - **Address.** The host and port of the URL, with UDP. It is always encrypted: for an `http` URL without a port, the port
+//!   is 443. [`resolve`](ClientBuilder::resolve) and [`local_address`](ClientBuilder::local_address) apply.
+//! - **Certificates.** The options for TLS apply. For a development certificate, name its hash by
+//!   [`server_certificate_hashes`](https://docs.rs/engineio-client/latest/engineio_client/struct.ClientBuilder.html#method.server_certificate_hashes).
+//! - **Requests.** The server gets the headers, cookies and query parameters of the application. The values of a header are
+//!   joined to one line, of ASCII. Cookies that the server sets in its answer are not kept, and redirects are not followed.
+//! - **Proxies** and [connectors](ClientBuilder::connector) carry no UDP, and nothing goes past them: with one of them, an
+//!   upgrade leaves WebTransport out, and a direct connection fails with [`ErrorKind::Invalid`].
+//! - **What has left.** QUIC lives in the process, so [`flush`](Client::flush) waits until a message is handed to it, and it
+//!   holds up to 256 KiB that the server has not acknowledged. [`close`](Client::close) waits until the server has them.
+//! - **Revision 4** only, as the protocol has it.
+//!
 //! # What is not offered
 //!
 //! | feature | reason |
 //! |---|---|
-//! | WebTransport | needs HTTP/3; few servers offer it, and those offer WebSocket too |
 //! | HTTP/2 for polling | a session has one poll and one POST at a time, which HTTP/2 makes no faster, and its WebSocket needs HTTP/1.1 in most servers |
 //! | `forceBase64` | binary messages leave as frames on a WebSocket, which every server of revision 4 accepts |
 //! | codecs other than `serde_json` | text and bytes are sent as they are: encode them before |
@@ -232,6 +272,7 @@
 //!   [`platform_verifier`](https://docs.rs/engineio-client/latest/engineio_client/struct.ClientBuilder.html#method.platform_verifier),
 //!   for the trust store of the operating system.
 //! - `blocking`: the module `blocking`, a client without async.
+//! - `webtransport`: the transport [WebTransport](#webtransport), with quinn. Includes `rustls`.
 //! - `metrics`: records counters, gauges and histograms with the `metrics` facade.
 //!
 //! # Metrics
@@ -243,7 +284,7 @@
 //! | `engineio_client_sessions` | gauge | `transport` | open sessions |
 //! | `engineio_client_handshakes_total` | counter | `transport` | sessions that were opened |
 //! | `engineio_client_failures_total` | counter | `reason` | sessions that could not be opened |
-//! | `engineio_client_upgrades_total` | counter | | upgrades from polling to WebSocket |
+//! | `engineio_client_upgrades_total` | counter | | upgrades from polling to another transport |
 //! | `engineio_client_disconnects_total` | counter | `reason` | sessions that ended |
 //! | `engineio_client_session_seconds` | histogram | | duration of sessions |
 //! | `engineio_client_messages_total` | counter | `direction`: `in`, `out` | messages handed to the application, and queued for the server |

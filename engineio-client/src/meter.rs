@@ -29,11 +29,11 @@ meters! {
         metrics::counter!("engineio_client_failures_total", "reason" => reason.as_str()).increment(1);
     }
 
-    /// Counts a session that moved from polling to WebSocket.
-    fn upgraded() {
+    /// Counts a session that moved from polling to this transport.
+    fn upgraded(transport: Transport) {
         metrics::counter!("engineio_client_upgrades_total").increment(1);
         metrics::gauge!("engineio_client_sessions", "transport" => "polling").decrement(1);
-        metrics::gauge!("engineio_client_sessions", "transport" => "websocket").increment(1);
+        metrics::gauge!("engineio_client_sessions", "transport" => transport.name()).increment(1);
     }
 
     /// Counts a session that has ended.

@@ -27,17 +27,17 @@ impl Settings {
         Session::new(now, self.session.clone(), transport)
     }
 
-    /// Returns the transports that an attempt tries in turn. The WebSocket goes first if it is `remembered`.
-    pub(crate) fn transports(&self, remembered: bool) -> Vec<Transport> {
+    /// Returns the transports that an attempt tries in turn: first the one that is `remembered`.
+    pub(crate) fn transports(&self, remembered: Option<Transport>) -> Vec<Transport> {
         let count = if self.try_all {
             self.transports.len()
         } else {
             1
         };
         let mut transports: Vec<_> = self.transports.iter().copied().take(count).collect();
-        if remembered {
-            transports.retain(|transport| *transport != Transport::WebSocket);
-            transports.insert(0, Transport::WebSocket);
+        if let Some(remembered) = remembered {
+            transports.retain(|transport| *transport != remembered);
+            transports.insert(0, remembered);
         }
         transports
     }

@@ -60,7 +60,7 @@ pub(crate) struct State {
     may_return: bool,
     /// The time at which the current session was opened; `None` before the driver has noticed, and after its end.
     pub(crate) open_since: Option<Instant>,
-    /// The current session has moved to WebSocket.
+    /// The current session has moved away from polling.
     pub(crate) upgraded: bool,
     /// The error of the current session's upgrade, if that failed.
     pub(crate) upgrade_error: Option<Error>,
@@ -173,8 +173,8 @@ impl State {
         if self.session.closed().is_none() {
             return self.lost;
         }
-        let is_websocket = self.session.transport() == Transport::WebSocket;
-        let in_doubt = match is_websocket && !self.is_written {
+        let is_framed = self.session.transport() != Transport::Polling;
+        let in_doubt = match is_framed && !self.is_written {
             true => 1,
             false => self.session.messages_in_flight(),
         };

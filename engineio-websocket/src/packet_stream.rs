@@ -15,7 +15,7 @@ use crate::output::{Output, WRITE_BUFFER};
 use crate::parser::{frame, own};
 use crate::{End, Received, Role, Violation};
 
-/// The server's side of the stream of a WebTransport session: packets behind headers ([`stream`]) over the bytes of `IO`.
+/// One side, either one, of the stream of a WebTransport session: packets behind headers ([`stream`]) over the bytes of `IO`.
 ///
 /// It has the interface of a [`WebSocket`](crate::WebSocket) without compression, and the same buffers, which belong to
 /// the thread. The end of the stream takes the place of the close frame: [`close`](Self::close) queues it, and
@@ -83,6 +83,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> PacketStream<IO> {
             max_payload,
             input: Input::new(),
             header: None,
+            // Neither side masks what it sends.
             output: Output::new(Role::Server),
             unflushed: false,
             closing: false,

@@ -36,10 +36,10 @@ impl ClientBuilder {
         self
     }
 
-    /// Calls `handler` once for each attempt to upgrade to WebSocket: with `Ok` when the session has moved there, or
+    /// Calls `handler` once for each attempt to upgrade to another transport: with `Ok` when the session has moved there, or
     /// with the error. After an error, the session goes on by polling and has lost nothing.
     ///
-    /// Not called for a session that began on a WebSocket. Messages that came before it may be handled after it.
+    /// Not called for a session that did not begin by polling. Messages that came before it may be handled after it.
     pub fn on_upgrade<F, Fut>(mut self, mut handler: F) -> Self
     where
         F: FnMut(Handle, Result<(), Error>) -> Fut + Send + 'static,

@@ -8,7 +8,7 @@ use crate::net::cookies::CookieJar;
 use crate::net::proxy::{basic, secret};
 
 impl<M> ClientBuilder<M> {
-    /// Adds a header to every request and to the WebSocket handshake. `user-agent`, `authorization`, `host` and `origin` are
+    /// Adds a header to every request and to the handshakes of other transports. `user-agent`, `authorization`, `host` and `origin` are
     /// replaced, since there is only one of each.
     ///
     /// `connect` fails with [`ErrorKind::Invalid`](crate::ErrorKind::Invalid) if the name is one of those by which requests
@@ -37,7 +37,7 @@ impl<M> ClientBuilder<M> {
         self
     }
 
-    /// Adds headers to every request and to the WebSocket handshake, in place of those given before with the same names.
+    /// Adds headers to every request and to the handshakes of other transports, in place of those given before with the same names.
     /// Names that [`header`](Self::header) refuses are refused here too.
     pub fn headers(mut self, mut headers: HeaderMap) -> Self {
         hide(&mut headers);

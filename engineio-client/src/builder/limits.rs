@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::ClientBuilder;
 
 impl<M> ClientBuilder<M> {
-    /// Sets the time limit for one connection: name resolution, TCP, proxy and TLS. Default: 10 s.
+    /// Sets the time limit for one connection: name resolution, TCP, proxy and TLS, or QUIC. Default: 10 s.
     pub const fn connect_timeout(mut self, timeout: Duration) -> Self {
         self.network.connect_timeout = timeout;
         self
@@ -17,7 +17,7 @@ impl<M> ClientBuilder<M> {
         self
     }
 
-    /// Sets the time limit for the upgrade to WebSocket, after which the session stays on polling. Default: 10 s.
+    /// Sets the time limit for the upgrade, after which the session stays on polling. Default: 10 s.
     pub const fn upgrade_timeout(mut self, timeout: Duration) -> Self {
         self.session.upgrade_timeout = timeout;
         self
@@ -30,7 +30,8 @@ impl<M> ClientBuilder<M> {
         self
     }
 
-    /// Sets the largest poll response and the largest WebSocket message to accept, in bytes after decompression.
+    /// Sets the largest poll response and the largest message on a WebSocket or by WebTransport to accept, in bytes after
+    /// decompression.
     /// Default: 32 MiB. Servers put all queued messages into one response.
     pub const fn max_response(mut self, bytes: usize) -> Self {
         self.max_response = bytes;

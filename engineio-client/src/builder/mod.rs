@@ -13,8 +13,8 @@ use std::panic::catch_unwind;
 use std::sync::Arc;
 use std::time::Duration;
 
-use engineio_core::Transport;
 use engineio_core::client::Config;
+use engineio_core::{Revision, Transport};
 use http::header::{HeaderMap, HeaderValue, USER_AGENT};
 
 use self::network::NetworkOptions;
@@ -26,6 +26,8 @@ use crate::net::headers::{Headers, check};
 use crate::net::http::Http;
 use crate::net::route::{Redirects, Route};
 use crate::net::websocket::WebSockets;
+#[cfg(feature = "webtransport")]
+use crate::net::webtransport::WebTransports;
 use crate::settings::Settings;
 use crate::shared::Shared;
 use crate::state::Phase;
@@ -75,6 +77,8 @@ pub struct ClientBuilder<M = Async> {
     request_timeout: Duration,
     max_response: usize,
     websocket_compression: Option<usize>,
+    #[cfg(feature = "webtransport")]
+    certificate_hashes: Vec<crate::net::webtransport::CertificateHash>,
     session: Config,
     reconnect: Option<Reconnect>,
     pub(crate) handlers: Handlers,
@@ -110,6 +114,8 @@ impl<M> ClientBuilder<M> {
             request_timeout: Duration::from_secs(20),
             max_response: 32 << 20,
             websocket_compression: None,
+            #[cfg(feature = "webtransport")]
+            certificate_hashes: Vec::new(),
             session: Config::default(),
             reconnect: None,
             handlers: Handlers::default(),
@@ -175,17 +181,41 @@ impl<M> ClientBuilder<M> {
         target.set_revision(self.session.revision);
         let mut session = self.session;
         session.open_timeout = self.request_timeout;
+        let has_webtransport = self.transports.contains(&Transport::WebTransport);
+        if has_webtransport && cfg!(not(feature = "webtransport")) {
+            let message = "WebTransport is not part of this build; enable the feature `webtransport` of engineio-client";
+            return Err(Error::invalid(message));
+        }
+        if has_webtransport && session.revision != Revision::V4 {
+            let message = "WebTransport is part of revision 4 only; leave it out of `transports`";
+            return Err(Error::invalid(message));
+        }
+        let is_secure = target.is_secure() || has_webtransport;
+        let connector = self.network.connector(&target, is_secure)?;
+        let address = target.address()?;
+        let can_upgrade = |to: &Transport| match to {
+            Transport::WebSocket => true,
+            #[cfg(feature = "webtransport")]
+            Transport::WebTransport => connector.datagrams(&address).is_ok(),
+            _ => false,
+        };
         let upgrades = self.transports.iter().copied();
-        let upgrades = upgrades.filter(|to| self.upgrade && *to == Transport::WebSocket);
-        session.upgrades = upgrades.collect();
-        let connector = self.network.connector(&target)?;
+        session.upgrades = upgrades
+            .filter(|to| self.upgrade && can_upgrade(to))
+            .collect();
         check(&self.headers)?;
         let jar = self.cookies.then_some(self.jar);
-        let headers = Headers::new(self.headers, jar, &target.address()?);
+        let headers = Headers::new(self.headers, jar, &address);
         let websockets = WebSockets {
             connector: connector.clone(),
             max_message: self.max_response,
             compression: self.websocket_compression,
+        };
+        #[cfg(feature = "webtransport")]
+        let webtransports = WebTransports {
+            connector: connector.clone(),
+            max_message: self.max_response,
+            hashes: self.certificate_hashes.into(),
         };
         Ok(Settings {
             route: Route {
@@ -193,6 +223,8 @@ impl<M> ClientBuilder<M> {
                 headers,
                 http: Http::new(connector, self.max_response),
                 websockets,
+                #[cfg(feature = "webtransport")]
+                webtransports,
                 stamp: self.stamp,
                 redirects: self.redirects,
                 followed: 0,

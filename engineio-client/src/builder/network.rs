@@ -49,7 +49,7 @@ impl Default for NetworkOptions {
 
 impl NetworkOptions {
     /// Checks the options and makes the connector for both transports.
-    pub(super) fn connector(self, target: &Target) -> Result<Connector, Error> {
+    pub(super) fn connector(self, target: &Target, is_secure: bool) -> Result<Connector, Error> {
         if self.custom.is_some() {
             let unused = [
                 ("resolve", !self.tcp.addresses.is_empty()),
@@ -66,7 +66,7 @@ impl NetworkOptions {
                 return Err(Error::invalid(message));
             }
         }
-        let needs_tls = (target.is_secure() && !self.is_secured) || self.proxies.is_secure();
+        let needs_tls = (is_secure && !self.is_secured) || self.proxies.is_secure();
         #[cfg(feature = "rustls-no-provider")]
         let security = {
             let tls = Tls::new(self.tls);

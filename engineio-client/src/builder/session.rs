@@ -8,8 +8,11 @@ use crate::Reconnect;
 impl<M> ClientBuilder<M> {
     /// Sets the transports to use, in the order in which they are tried. Default: polling, then WebSocket.
     ///
-    /// The first one opens the session. A session that began by polling is upgraded to WebSocket if that is in the list and the
-    /// server offers it.
+    /// The first one opens the session. A session that began by polling is upgraded to WebSocket or WebTransport if that is in
+    /// the list and the server offers it. Of both, WebTransport is tried first, and WebSocket too after 200 ms, or as soon as
+    /// WebTransport has failed.
+    ///
+    /// [`Transport::WebTransport`] needs the feature `webtransport`; see [WebTransport](crate#webtransport).
     pub fn transports(mut self, transports: impl IntoIterator<Item = Transport>) -> Self {
         self.transports.clear();
         for transport in transports {
@@ -20,7 +23,7 @@ impl<M> ClientBuilder<M> {
         self
     }
 
-    /// Sets whether a session that began by polling is upgraded to WebSocket. Default: yes.
+    /// Sets whether a session that began by polling is upgraded to another transport. Default: yes.
     pub const fn upgrade(mut self, upgrade: bool) -> Self {
         self.upgrade = upgrade;
         self

@@ -98,4 +98,32 @@ impl<M> ClientBuilder<M> {
         self.network.tls.accept_any_name = accept;
         self
     }
+
+    /// Accepts, for WebTransport, the server certificates with these SHA-256 hashes, and no others: for development, where
+    /// no authority has signed the certificate. Default: none; the other options decide, as for `https`.
+    ///
+    /// The hash is that of the whole certificate in DER, as a page gives it in `serverCertificateHashes` and
+    /// `engineio_webtransport::Identity::sha256` returns it. Neither the name in the certificate nor its time is checked.
+    /// Polling and WebSocket are not affected.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # async fn example(hash: [u8; 32]) -> Result<(), engineio_client::Error> {
+    /// use engineio_client::{Client, Transport};
+    ///
+    /// let client = Client::builder("http://localhost:3000")
+    ///     .transports([Transport::Polling, Transport::WebTransport])
+    ///     .server_certificate_hashes([hash])
+    ///     .connect()
+    ///     .await?;
+    /// # client.close().await;
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[cfg(feature = "webtransport")]
+    pub fn server_certificate_hashes(mut self, hashes: impl IntoIterator<Item = [u8; 32]>) -> Self {
+        self.certificate_hashes = hashes.into_iter().collect();
+        self
+    }
 }

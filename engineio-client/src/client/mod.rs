@@ -124,7 +124,7 @@ impl Client {
     }
 
     /// Waits until the messages that were queued before the call have left for the server: with polling, until it has
-    /// answered their POST; on a WebSocket, until they are handed to the operating system. Neither shows that the
+    /// answered their POST; on a WebSocket, until they are handed to the operating system, and by WebTransport, to QUIC. Neither shows that the
     /// application at the other end has handled them.
     ///
     /// With [`SinkExt`](https://docs.rs/futures-util/latest/futures_util/sink/trait.SinkExt.html) in scope this method, and
@@ -225,20 +225,20 @@ impl Client {
         self.handle.transport()
     }
 
-    /// Returns whether the session began by polling and was upgraded to WebSocket.
+    /// Returns whether the session began by polling and was upgraded to another transport.
     #[must_use]
     pub fn upgraded(&self) -> bool {
         self.handle.upgraded()
     }
 
-    /// Returns the reason why the upgrade of the current session to WebSocket failed, or `None` if it has not failed.
+    /// Returns the reason why the upgrade of the current session failed, or `None` if it has not failed.
     /// After a failure, the session goes on by polling.
     #[must_use]
     pub fn upgrade_error(&self) -> Option<Error> {
         self.handle.upgrade_error()
     }
 
-    /// Waits until the upgrade to WebSocket has succeeded or failed, and returns the transport of the session. Takes at
+    /// Waits until the upgrade has succeeded or failed, and returns the transport of the session. Takes at
     /// most [`upgrade_timeout`](ClientBuilder::upgrade_timeout), and returns at once if the session will not be
     /// upgraded.
     pub async fn settled(&self) -> Transport {

@@ -7,23 +7,19 @@ use bytes::Bytes;
 use engineio_core::client::{Input, Output, RequestId, Session};
 use engineio_core::driver::Budget;
 use engineio_core::{DisconnectReason, LinkId, Transport};
-use futures_core::future::BoxFuture;
 
 use super::alarm::Alarm;
-use super::requests::{Pending, Requests, ready};
-use super::socket::{CloseHandshake, Frames, Socket};
+use super::links::Links;
+use super::requests::{Pending, Requests};
 use super::verdict::{Verdict, upgrade_failure};
 use crate::clock::now;
 use crate::delivery::Event;
 use crate::net::route::Route;
-use crate::net::websocket::WebSocket;
 use crate::settings::Settings;
 use crate::shared::Shared;
 use crate::state::Phase;
 use crate::wakers::{BATCH, Interest};
 use crate::{Error, ErrorKind, TARGET, meter};
-
-type Opening = (LinkId, BoxFuture<'static, Result<WebSocket, Error>>);
 
 pub(super) struct Connection<'a> {
     shared: &'a Arc<Shared>,
@@ -31,19 +27,17 @@ pub(super) struct Connection<'a> {
     route: Route,
     polls: Requests,
     posts: Requests,
-    opening: Option<Opening>,
-    /// Abandoned futures that must still be dropped: they may be those of the application's connector, whose code must
-    /// not run under the lock.
-    given_up: (Vec<Pending>, Option<Opening>),
-    socket: Option<Socket>,
-    /// WebSockets in their closing handshake.
-    closing: Vec<CloseHandshake>,
+    links: Links,
+    /// Abandoned requests that must still be dropped, like the openings in `links`.
+    given_up: Vec<Pending>,
     alarm: Alarm,
     /// The transport that opens the session.
     opened_by: Transport,
     was_open: bool,
     /// The session was upgrading when it was last looked at.
     was_upgrading: bool,
+    /// The transport by which a link was asked for last.
+    tried: Transport,
     /// The error of the upgrade, if an error caused its failure.
     upgrade_error: Option<Error>,
     verdict: Verdict,
@@ -58,14 +52,13 @@ impl<'a> Connection<'a> {
             route: settings.route.for_session(),
             polls: Requests::default(),
             posts: Requests::default(),
-            opening: None,
-            given_up: (Vec::new(), None),
-            socket: None,
-            closing: Vec::new(),
+            links: Links::default(),
+            given_up: Vec::new(),
             alarm: Alarm::new(),
             opened_by: shared.lock().session.transport(),
             was_open: false,
             was_upgrading: false,
+            tried: Transport::WebSocket,
             upgrade_error: None,
             verdict: Verdict::default(),
             finished: false,
@@ -79,7 +72,7 @@ impl<'a> Connection<'a> {
         self.verdict.error(session, self.was_open, &place, &secrets)
     }
 
-    /// Makes as much progress as it can; ready when the session is over and the WebSocket has been closed.
+    /// Makes as much progress as it can; ready when the session is over and its links have been closed.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let (mut rounds, mut frames) = (Budget::for_rounds(), Budget::for_frames());
         if self.shared.lock().clock.look() {
@@ -87,7 +80,7 @@ impl<'a> Connection<'a> {
             self.posts.close_kept();
             // After a sleep nothing is sent before it is known whether the server is still there.
             let _ =
-                self.poll_requests(cx) | self.poll_socket(cx, &mut frames) | self.poll_timer(cx);
+                self.poll_requests(cx) | self.poll_sockets(cx, &mut frames) | self.poll_timer(cx);
         }
         let mut more = true;
         self.follow(cx);
@@ -95,16 +88,14 @@ impl<'a> Connection<'a> {
             rounds.charge_round();
             more = self.poll_requests(cx)
                 | self.poll_opening(cx)
-                | self.poll_socket(cx, &mut frames)
+                | self.poll_sockets(cx, &mut frames)
                 | self.poll_timer(cx);
             more |= self.follow(cx);
         }
         if more || frames.is_spent() {
             cx.waker().wake_by_ref();
         }
-        self.closing
-            .retain_mut(|websocket| websocket.poll(cx).is_pending());
-        if self.finished && self.closing.is_empty() {
+        if self.links.poll_closing(cx).is_ready() && self.finished {
             // Here and not with the rest, which is dropped under the lock.
             (self.polls, self.posts) = Default::default();
             Poll::Ready(())
@@ -149,7 +140,8 @@ impl<'a> Connection<'a> {
         }
         let is_upgrading = state.session.is_upgrading();
         let has_settled = std::mem::replace(&mut self.was_upgrading, is_upgrading) && !is_upgrading;
-        let has_moved = state.session.transport() != self.opened_by && !state.upgraded;
+        let transport = state.session.transport();
+        let has_moved = transport != self.opened_by && !state.upgraded;
         state.upgraded |= has_moved;
         let mut upgrade_error = None;
         if has_moved {
@@ -160,7 +152,8 @@ impl<'a> Connection<'a> {
             state.delivery.record(Event::Upgrade(Err(error.clone())));
             upgrade_error = Some(error);
         }
-        let socket = self.socket.as_ref();
+        // Of two, neither carries messages yet.
+        let socket = self.links.sockets.first();
         if let Some(socket) = socket.filter(|_| state.session.closed().is_none()) {
             has_room |=
                 !state.is_written && socket.is_written && state.wakers.wait_for(Interest::Outbox);
@@ -183,18 +176,18 @@ impl<'a> Connection<'a> {
         // Without the lock, which the application's code may need in turn.
         drop(before);
         readers.into_iter().flatten().for_each(Waker::wake);
-        self.given_up.0.clear();
-        self.given_up.1 = None;
+        self.given_up.clear();
+        self.links.given_up.clear();
         if let Some(opened) = opened {
             meter::connected(self.opened_by);
             tracing::debug!(target: TARGET, sid = opened.short_sid(), transport = %self.opened_by, "session opened");
         }
         if has_moved {
-            meter::upgraded();
-            tracing::debug!(target: TARGET, "upgraded to websocket");
+            meter::upgraded(transport);
+            tracing::debug!(target: TARGET, to = %transport, "upgraded");
         }
         if let Some(error) = upgrade_error {
-            tracing::warn!(target: TARGET, %error, "the upgrade to websocket failed; going on by polling");
+            tracing::warn!(target: TARGET, %error, "the upgrade failed; going on by polling");
         }
         if is_news {
             shared.wake(Interest::Phase);
@@ -215,7 +208,7 @@ impl<'a> Connection<'a> {
         error.unwrap_or_else(|| {
             let place = self.route.place(&self.route.secrets(Some(session)));
             let limit = self.settings.session.upgrade_timeout;
-            upgrade_failure(session.probe_failure(), &place, limit)
+            upgrade_failure(session.probe_failure(), self.tried, &place, limit)
         })
     }
 
@@ -234,23 +227,17 @@ impl<'a> Connection<'a> {
                 }
             }
             Output::Cancel(id) => {
-                self.given_up.0.extend(self.polls.cancel(id));
-                self.given_up.0.extend(self.posts.cancel(id));
+                self.given_up.extend(self.polls.cancel(id));
+                self.given_up.extend(self.posts.cancel(id));
             }
-            Output::OpenLink(id, Transport::WebSocket) => {
-                self.opening = Some((id, self.open_websocket(session)));
+            Output::OpenLink(id, transport) => {
+                self.tried = transport;
+                self.open_link(id, transport, session);
             }
-            Output::SendFrames(id) => {
-                if let Some(socket) = self.socket.as_mut().filter(|socket| socket.id == id) {
-                    socket.has_frames = true;
-                }
-            }
+            Output::SendFrames(id) => self.links.announce(id),
             Output::CloseLink(id, reason) => {
-                let opening = self.opening.take_if(|(opening, _)| *opening == id);
-                self.given_up.1 = opening.or_else(|| self.given_up.1.take());
-                if let Some(socket) = self.socket.take_if(|socket| socket.id == id) {
-                    self.closing.push(socket.close(reason));
-                }
+                let patience = self.settings.session.close_timeout;
+                self.links.close(id, reason, patience);
             }
             _ => {}
         }
@@ -263,10 +250,11 @@ impl<'a> Connection<'a> {
         self.polls.start(id, None, send);
     }
 
-    /// Opens a WebSocket, of a session that is open or with the handshake of a new one.
-    fn open_websocket(&self, session: &Session) -> BoxFuture<'static, Result<WebSocket, Error>> {
+    /// Opens a link, of a session that is open or with the handshake of a new one.
+    fn open_link(&mut self, id: LinkId, transport: Transport, session: &Session) {
         let sid = session.opened().map(|opened| opened.sid());
-        self.route.open_websocket(sid)
+        let opening = self.route.open_link(transport, sid);
+        self.links.open(id, transport, opening);
     }
 
     /// Follows a redirect of the handshake, or returns the error.
@@ -322,93 +310,66 @@ impl<'a> Connection<'a> {
     }
 
     fn poll_opening(&mut self, cx: &mut Context<'_>) -> bool {
-        let Some((id, websocket)) = ready(&mut self.opening, cx) else {
+        let Some((id, transport, opened)) = self.links.poll_opening(cx) else {
             return false;
         };
-        match websocket {
-            Ok(websocket) => {
-                self.socket = Some(Socket::new(id, websocket));
+        match opened {
+            Ok(link) => {
+                self.links.opened(id, link);
                 self.input(Input::LinkOpened(id));
             }
             Err(error) => match self.follow_redirect(error) {
                 Ok(()) => {
-                    let again = self.open_websocket(&self.shared.lock().session);
-                    self.opening = Some((id, again));
+                    let shared = self.shared;
+                    self.open_link(id, transport, &shared.lock().session);
                 }
-                Err(error) => self.websocket_closed(id, error.reason(), Some(error)),
+                Err(error) => self.link_closed(id, error.reason(), Some(error)),
             },
         }
         true
     }
 
-    /// Reads and writes frames. Returns whether the socket is to be polled again, or gone.
-    fn poll_socket(&mut self, cx: &mut Context<'_>, budget: &mut Budget) -> bool {
-        let shared = self.shared;
-        let Some(socket) = &mut self.socket else {
-            return false;
-        };
-        let id = socket.id;
-        // What comes while it is closing is dropped, and a server that waits for it to be read would not read.
-        let look = |session: &Session| {
-            let is_closing = !session.is_open();
-            let reads = (session.wants_input() || is_closing) && session.closed().is_none();
-            (reads, is_closing)
-        };
-        let (mut reads, mut is_closing) = look(&shared.lock().session);
-        // Of the first of the frames that came together.
-        let mut arrived = None;
-        let mut ended = None;
-        while reads && !budget.is_spent() {
-            match socket.poll_frame(cx) {
-                Poll::Ready(Ok(None)) => budget.charge_empty_read(),
-                Poll::Ready(Ok(Some(frame))) => {
-                    budget.charge_frame(socket.cost_of(&frame));
-                    let mut state = shared.lock();
-                    let now = *arrived.get_or_insert_with(|| state.clock.now());
-                    state.session.handle_input(now, Input::LinkFrame(id, frame));
-                    (reads, is_closing) = look(&state.session);
+    /// Reads and writes frames. Returns whether a link is to be polled again, or gone.
+    fn poll_sockets(&mut self, cx: &mut Context<'_>, budget: &mut Budget) -> bool {
+        let mut more = false;
+        let mut at = 0;
+        while let Some(socket) = self.links.sockets.get_mut(at) {
+            match socket.poll(self.shared, &self.route, cx, budget) {
+                Ok(again) => {
+                    more |= again;
+                    at += 1;
                 }
-                Poll::Ready(Err(end)) => {
-                    let route = &self.route;
-                    ended = Some(end.describe(|| route.secrets(Some(&shared.lock().session))));
-                    break;
+                Err((reason, error)) => {
+                    let patience = self.settings.session.close_timeout;
+                    let id = self.links.end(at, reason, patience);
+                    self.link_closed(id, reason, error);
+                    more = true;
                 }
-                Poll::Pending => break,
             }
         }
-        if ended.is_none() {
-            let next = |id, frames: &mut Frames| {
-                let mut state = shared.lock();
-                // The frames before one that is taken while it is closing are written; the last is the close packet.
-                state.is_written |= is_closing;
-                frames.fill(|| state.session.take_frame(id));
-                state.is_written &= frames.is_empty() || state.session.closed().is_some();
-            };
-            match socket.poll_send(cx, is_closing, next) {
-                Ok(again) => return again,
-                Err(end) => ended = Some(end),
-            }
-        }
-        let Some((reason, error)) = ended else {
-            return false;
-        };
-        let answer = self.socket.take().and_then(|socket| socket.answer(reason));
-        self.closing.extend(answer);
-        self.websocket_closed(id, reason, error);
-        true
+        more
     }
 
-    fn websocket_closed(&mut self, id: LinkId, reason: DisconnectReason, error: Option<Error>) {
+    fn link_closed(&mut self, id: LinkId, reason: DisconnectReason, error: Option<Error>) {
         self.input(Input::LinkClosed(id, reason));
         if reason == DisconnectReason::HandlerPanic {
             // Code that has panicked is not called again, by polling either.
             self.shared.lock().session.abort(reason);
         }
-        // An upgrade that failed is not why the session ends later.
-        if self.shared.lock().session.closed().is_none() {
-            self.upgrade_error = error;
-        } else if let Some(error) = error {
-            self.verdict.failed(error);
+        let (is_over, goes_on) = {
+            let session = &self.shared.lock().session;
+            (session.closed().is_some(), session.is_upgrading())
+        };
+        match error {
+            Some(error) if is_over => {
+                self.verdict.failed(error);
+            }
+            Some(error) if goes_on => {
+                tracing::debug!(target: TARGET, %error, "one of two transports failed in the upgrade");
+            }
+            // An upgrade that failed is not why the session ends later.
+            error if !is_over => self.upgrade_error = error,
+            _ => {}
         }
     }
 

@@ -2,6 +2,7 @@
 
 mod alarm;
 mod connection;
+mod links;
 mod requests;
 mod sessions;
 mod socket;

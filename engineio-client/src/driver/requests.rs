@@ -82,16 +82,3 @@ impl Requests {
         self.pending.take().map(|(id, _)| id)
     }
 }
-
-/// Polls the future, and takes it out when it is done.
-pub(super) fn ready<I: Copy, T>(
-    slot: &mut Option<(I, BoxFuture<'static, T>)>,
-    cx: &mut Context<'_>,
-) -> Option<(I, T)> {
-    let (id, future) = slot.as_mut()?;
-    let (id, Poll::Ready(output)) = (*id, future.as_mut().poll(cx)) else {
-        return None;
-    };
-    *slot = None;
-    Some((id, output))
-}

@@ -21,19 +21,19 @@ pub(super) async fn sessions(shared: &Arc<Shared>, settings: &mut Settings) {
     // 0 for the first connection; then those in a row of which none brought a session that lasted.
     let mut attempt = 0_u32;
     let mut renewed: Result<Renewal, Error> = Ok(Renewal::new());
-    let mut remembers_upgrade = false;
+    let mut remembered = None;
     loop {
         let outcome = match renewed {
             Ok(renewal) => {
                 settings.renew(renewal);
-                let transports = settings.transports(remembers_upgrade);
+                let transports = settings.transports(remembered);
                 connect(shared, settings, transports, attempt).await
             }
             Err(error) => Outcome {
                 lasted: None,
                 reason: error.reason(),
                 error: Some(error),
-                by_websocket: false,
+                link: None,
             },
         };
         if shared.lock().stopping {
@@ -66,7 +66,7 @@ pub(super) async fn sessions(shared: &Arc<Shared>, settings: &mut Settings) {
             break;
         };
         attempt = attempt.saturating_add(1);
-        remembers_upgrade = policy.remember_upgrade && outcome.by_websocket;
+        remembered = outcome.link.filter(|_| policy.remember_upgrade);
         tracing::debug!(target: TARGET, %reason, attempt, ?delay, "connecting again");
         if !is_first {
             shared.enter(Phase::BetweenSessions);
@@ -191,6 +191,6 @@ async fn session(shared: &Arc<Shared>, settings: &Settings) -> Outcome {
         lasted,
         reason,
         error,
-        by_websocket: was_open && transport == Transport::WebSocket,
+        link: Some(transport).filter(|by| was_open && *by != Transport::Polling),
     }
 }

@@ -1,15 +1,18 @@
-//! A WebSocket of a session, from its opening to its closing handshake.
+//! An open link of a session, up to the end of its closing handshake.
 
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use engineio_core::client::{Input, Session};
 use engineio_core::driver::Budget;
 use engineio_core::{DisconnectReason, Frame, LinkId};
-use tokio::time::{Instant, Sleep};
+use tokio::time::{Instant, Sleep, sleep};
 
-use crate::net::websocket::{Closed, Ended, WebSocket};
+use crate::net::link::{Ended, Link};
+use crate::net::route::Route;
+use crate::shared::Shared;
 
 /// The time limit for the server's part of the closing handshake.
 const CLOSE_HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(1);
@@ -20,8 +23,8 @@ const BATCH: usize = 16;
 /// The bytes of frames after which no further one is taken under the same lock.
 const BATCH_BYTES: usize = 32 * 1024;
 
-/// Frames on their way from the session to the WebSocket, which encodes them without the lock.
-pub(super) struct Frames {
+/// Frames on their way from the session to the link, which encodes them without the lock.
+struct Frames {
     slots: [Option<Frame>; BATCH],
     len: usize,
     most: usize,
@@ -40,7 +43,7 @@ impl Frames {
     }
 
     /// Takes frames until there is no more, or enough.
-    pub(super) fn fill(&mut self, mut take: impl FnMut() -> Option<Frame>) {
+    fn fill(&mut self, mut take: impl FnMut() -> Option<Frame>) {
         let mut bytes = 0;
         while self.len < self.most && bytes < BATCH_BYTES {
             let Some(frame) = take() else {
@@ -53,7 +56,7 @@ impl Frames {
         }
     }
 
-    pub(super) const fn is_empty(&self) -> bool {
+    const fn is_empty(&self) -> bool {
         self.len == 0
     }
 
@@ -66,37 +69,72 @@ impl Frames {
 #[derive(Debug)]
 pub(super) struct Socket {
     pub(super) id: LinkId,
-    websocket: WebSocket,
+    link: Link,
     /// The session has announced frames.
     pub(super) has_frames: bool,
     /// Everything that was sent has been written to the network.
     pub(super) is_written: bool,
-    /// Set once nothing can be written any more: the error with which the WebSocket will end, unless the server's own
+    /// Set once nothing can be written any more: the error with which the link will end, unless the server's own
     /// reason arrives within a short time.
     broken: Option<(Ended, Pin<Box<Sleep>>)>,
 }
 
 impl Socket {
-    pub(super) const fn new(id: LinkId, websocket: WebSocket) -> Self {
+    pub(super) const fn new(id: LinkId, link: Link) -> Self {
         Self {
             id,
-            websocket,
+            link,
             has_frames: false,
             is_written: true,
             broken: None,
         }
     }
 
-    /// Returns the part of a turn, in bytes, that a frame takes that was just read.
-    pub(super) fn cost_of(&mut self, frame: &Frame) -> usize {
-        self.websocket.cost_of(frame)
-    }
-
-    pub(super) fn poll_frame(
+    /// Reads and writes frames. Returns whether to call this again at once.
+    ///
+    /// # Errors
+    ///
+    /// Returns why the link has ended.
+    pub(super) fn poll(
         &mut self,
+        shared: &Shared,
+        route: &Route,
         cx: &mut Context<'_>,
-    ) -> Poll<Result<Option<Frame>, Closed>> {
-        self.websocket.poll_frame(cx)
+        budget: &mut Budget,
+    ) -> Result<bool, Ended> {
+        let id = self.id;
+        // What comes while it is closing is dropped, and a server that waits for it to be read would not read.
+        let look = |session: &Session| {
+            let is_closing = !session.is_open();
+            let reads = (session.wants_input() || is_closing) && session.closed().is_none();
+            (reads, is_closing)
+        };
+        let (mut reads, mut is_closing) = look(&shared.lock().session);
+        // Of the first of the frames that came together.
+        let mut arrived = None;
+        while reads && !budget.is_spent() {
+            match self.link.poll_frame(cx) {
+                Poll::Ready(Ok(None)) => budget.charge_empty_read(),
+                Poll::Ready(Ok(Some(frame))) => {
+                    budget.charge_frame(self.link.cost_of(&frame));
+                    let mut state = shared.lock();
+                    let now = *arrived.get_or_insert_with(|| state.clock.now());
+                    state.session.handle_input(now, Input::LinkFrame(id, frame));
+                    (reads, is_closing) = look(&state.session);
+                }
+                Poll::Ready(Err(end)) => {
+                    return Err(end.describe(|| route.secrets(Some(&shared.lock().session))));
+                }
+                Poll::Pending => break,
+            }
+        }
+        self.poll_send(cx, is_closing, |frames: &mut Frames| {
+            let mut state = shared.lock();
+            // The frames before one that is taken while it is closing are written; the last is the close packet.
+            state.is_written |= is_closing;
+            frames.fill(|| state.session.take_frame(id));
+            state.is_written &= frames.is_empty() || state.session.closed().is_some();
+        })
     }
 
     /// Sends the frames that `next` returns, as fast as the server takes them. Returns whether to call this again at
@@ -104,11 +142,11 @@ impl Socket {
     ///
     /// While the session is closing, each frame is written before the next one is taken, because the last one ends the
     /// session and with it the time that a slow server has.
-    pub(super) fn poll_send(
+    fn poll_send(
         &mut self,
         cx: &mut Context<'_>,
         is_closing: bool,
-        next: impl FnMut(LinkId, &mut Frames),
+        next: impl FnMut(&mut Frames),
     ) -> Result<bool, Ended> {
         if let Some((end, mut deadline)) = self.broken.take() {
             if deadline.as_mut().poll(cx).is_ready() || Instant::now() >= deadline.deadline() {
@@ -120,7 +158,7 @@ impl Socket {
         Ok(match self.poll_write(cx, is_closing, next) {
             Ok(()) => false,
             Err(end) => {
-                let deadline = tokio::time::sleep(CLOSE_HANDSHAKE_TIMEOUT);
+                let deadline = sleep(CLOSE_HANDSHAKE_TIMEOUT);
                 self.broken = Some((end, Box::pin(deadline)));
                 true
             }
@@ -131,63 +169,76 @@ impl Socket {
         &mut self,
         cx: &mut Context<'_>,
         is_closing: bool,
-        mut next: impl FnMut(LinkId, &mut Frames),
+        mut next: impl FnMut(&mut Frames),
     ) -> Result<(), Ended> {
         let mut frames = Frames::new(if is_closing { 1 } else { BATCH });
         while self.has_frames {
             let ready = match is_closing {
-                true => self.websocket.poll_flush(cx),
-                false => self.websocket.poll_ready(cx),
+                true => self.link.poll_flush(cx),
+                false => self.link.poll_ready(cx),
             };
             match ready? {
                 Poll::Ready(()) => {}
                 Poll::Pending => return Ok(()),
             }
-            next(self.id, &mut frames);
+            next(&mut frames);
             self.has_frames = !frames.is_last;
             self.is_written &= frames.is_empty();
-            frames
-                .drain()
-                .for_each(|frame| self.websocket.start_send(frame));
+            frames.drain().for_each(|frame| self.link.start_send(frame));
         }
         // Even without a frame there may be a ping to answer.
-        self.is_written = self.websocket.poll_flush(cx)?.is_ready();
+        self.is_written = self.link.poll_flush(cx)?.is_ready();
         Ok(())
     }
 
     /// Begins to close, behind the frames that were sent.
-    pub(super) fn close(mut self, reason: DisconnectReason) -> CloseHandshake {
-        self.websocket.start_close(reason);
+    pub(super) fn close(mut self, reason: DisconnectReason, patience: Duration) -> CloseHandshake {
+        self.link.start_close(reason);
         CloseHandshake {
-            websocket: self.websocket,
+            link: self.link,
             heard: false,
-            deadline: Box::pin(tokio::time::sleep(CLOSE_HANDSHAKE_TIMEOUT)),
+            deadline: Box::pin(sleep(CLOSE_HANDSHAKE_TIMEOUT)),
+            end: Instant::now() + patience,
         }
     }
 
-    /// Answers the close frame or the violation that ended the WebSocket, or returns `None` if nothing can be sent.
-    pub(super) fn answer(self, reason: DisconnectReason) -> Option<CloseHandshake> {
-        self.websocket.owes_answer().then(|| self.close(reason))
+    /// Answers the end of a link that the server has begun, or returns `None` if nothing can be sent.
+    pub(super) fn answer(
+        self,
+        reason: DisconnectReason,
+        patience: Duration,
+    ) -> Option<CloseHandshake> {
+        self.link
+            .owes_answer()
+            .then(|| self.close(reason, patience))
     }
 }
 
-/// A WebSocket that sends its last frames and waits for the server's close frame.
+/// A link that sends its last frames and waits for the server's part of the end.
 #[derive(Debug)]
 pub(super) struct CloseHandshake {
-    websocket: WebSocket,
+    link: Link,
     /// The server sends no more data.
     heard: bool,
     deadline: Pin<Box<Sleep>>,
+    /// The end of the time for a server that still takes what was sent.
+    end: Instant,
 }
 
 impl CloseHandshake {
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let is_over = self.deadline.as_mut().poll(cx).is_ready();
         // A server that sends without a pause must not put the end off; see `Connection::poll_timer`.
-        if is_over || Instant::now() >= self.deadline.deadline() {
-            return Poll::Ready(());
+        while self.deadline.as_mut().poll(cx).is_ready()
+            || Instant::now() >= self.deadline.deadline()
+        {
+            let now = Instant::now();
+            if now >= self.end || !self.link.is_still_sending() {
+                return Poll::Ready(());
+            }
+            let next = self.end.min(now + CLOSE_HANDSHAKE_TIMEOUT);
+            self.deadline.as_mut().reset(next);
         }
-        let flushed = match self.websocket.poll_flush(cx) {
+        let flushed = match self.link.poll_flush(cx) {
             Poll::Ready(Err(_)) => return Poll::Ready(()),
             flushed => flushed.is_ready(),
         };
@@ -197,17 +248,16 @@ impl CloseHandshake {
                 cx.waker().wake_by_ref();
                 return Poll::Pending;
             }
-            match self.websocket.poll_frame(cx) {
-                Poll::Ready(Ok(Some(frame))) => budget.charge_frame(self.websocket.cost_of(&frame)),
+            match self.link.poll_frame(cx) {
+                Poll::Ready(Ok(Some(frame))) => budget.charge_frame(self.link.cost_of(&frame)),
                 Poll::Ready(Ok(None)) => budget.charge_empty_read(),
                 Poll::Ready(Err(_)) => self.heard = true,
                 Poll::Pending => return Poll::Pending,
             }
         }
-        if !flushed {
-            return Poll::Pending;
+        match flushed {
+            true => self.link.poll_shut_down(cx),
+            false => Poll::Pending,
         }
-        self.websocket.shut_down(cx);
-        Poll::Ready(())
     }
 }

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use engineio_core::DisconnectReason;
 use engineio_core::client::{Fault, ProbeFailure, Session};
+use engineio_core::{DisconnectReason, Transport};
 use serde_json::{Deserializer, Map, Value};
 
 use crate::secrets::Secrets;
@@ -71,8 +71,9 @@ impl Verdict {
                 Some(Error::new(ErrorKind::PingTimeout, message))
             }
             Some(DisconnectReason::TransportClose) if !was_open && self.error.is_none() => {
+                let link = link_name(session.transport());
                 let message = format!(
-                    "{target} closed the WebSocket before it opened a session; check that the URL and the path are \
+                    "{target} closed the {link} before it opened a session; check that the URL and the path are \
                      those of an Engine.IO server, or see its log"
                 );
                 Some(Error::new(ErrorKind::Transport, message))
@@ -135,14 +136,20 @@ impl Verdict {
 /// Returns the error for an upgrade that failed without one of the network.
 pub(super) fn upgrade_failure(
     failure: Option<ProbeFailure>,
+    tried: Transport,
     target: &str,
     limit: Duration,
 ) -> Error {
     match failure {
         Some(ProbeFailure::Timeout) => {
+            let advice = match tried {
+                Transport::WebTransport => "UDP packets reach the server",
+                _ => "the proxies in between pass WebSockets on",
+            };
+            let to = link_name(tried);
             let message = format!(
-                "the upgrade to WebSocket at {target} was not complete after {limit:?}; check that the proxies in between \
-                 pass WebSockets on, or raise `upgrade_timeout`"
+                "the upgrade to {to} at {target} was not complete after {limit:?}; check that {advice}, or raise \
+                 `upgrade_timeout`"
             );
             Error::new(ErrorKind::Timeout, message)
         }
@@ -153,11 +160,19 @@ pub(super) fn upgrade_failure(
             Error::new(ErrorKind::Protocol, message)
         }
         _ => {
-            let message = format!(
-                "{target} closed the WebSocket before the upgrade was complete; see its log"
-            );
+            let link = link_name(tried);
+            let message =
+                format!("{target} closed the {link} before the upgrade was complete; see its log");
             Error::new(ErrorKind::Transport, message)
         }
+    }
+}
+
+/// Returns what an error calls a link of this transport.
+const fn link_name(transport: Transport) -> &'static str {
+    match transport {
+        Transport::WebTransport => "WebTransport session",
+        _ => "WebSocket",
     }
 }
 
@@ -193,7 +208,6 @@ fn without_sid(answer: &[u8]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use engineio_core::Transport;
     use engineio_core::client::Config;
 
     use super::*;

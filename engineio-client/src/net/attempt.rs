@@ -13,7 +13,8 @@ use crate::secrets::Secrets;
 pub(crate) struct Attempt {
     method: Method,
     uri: Uri,
-    is_websocket: bool,
+    /// What the request is for, if that is not polling.
+    purpose: &'static str,
     headers: Arc<HeaderMap>,
     /// Those of earlier requests, which a redirect or a cookie may repeat.
     former: Arc<Secrets>,
@@ -24,7 +25,7 @@ impl Attempt {
         Self {
             method,
             uri: uri.clone(),
-            is_websocket: false,
+            purpose: "",
             headers: Arc::clone(headers.own()),
             former: Arc::clone(headers.former()),
         }
@@ -32,8 +33,16 @@ impl Attempt {
 
     pub(crate) fn websocket(uri: &Uri, headers: &Headers) -> Self {
         Self {
-            is_websocket: true,
+            purpose: "the WebSocket handshake of ",
             ..Self::new(Method::GET, uri, headers)
+        }
+    }
+
+    #[cfg(feature = "webtransport")]
+    pub(crate) fn webtransport(uri: &Uri, headers: &Headers) -> Self {
+        Self {
+            purpose: "the WebTransport handshake of ",
+            ..Self::new(Method::CONNECT, uri, headers)
         }
     }
 
@@ -42,7 +51,7 @@ impl Attempt {
         Self {
             method: Method::CONNECT,
             uri: proxy.clone(),
-            is_websocket: false,
+            purpose: "",
             headers: headers.into(),
             former: Arc::default(),
         }
@@ -74,9 +83,7 @@ impl Attempt {
 /// Omits the query, which contains the session id and secrets of the application.
 impl fmt::Display for Attempt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.is_websocket {
-            f.write_str("the WebSocket handshake of ")?;
-        }
+        f.write_str(self.purpose)?;
         let scheme = self.uri.scheme_str().unwrap_or("http");
         let authority = self
             .uri

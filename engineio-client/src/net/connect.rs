@@ -13,6 +13,8 @@ use super::dial::Dialer;
 use super::environment::Environment;
 use super::proxy::{Proxy, ProxyKind};
 use super::stream::Stream;
+#[cfg(feature = "webtransport")]
+use crate::Error;
 use crate::error::BoxError;
 use crate::origin::Origin;
 
@@ -46,6 +48,15 @@ impl Proxies {
             Self::One(proxy) => Some(proxy),
             Self::Environment(environment) => environment.proxy(uri),
         }
+    }
+
+    /// Returns whether requests to this host go through a proxy, with `https` or as the URL is.
+    #[cfg(feature = "webtransport")]
+    fn is_for(&self, uri: &Uri) -> bool {
+        let mut secure = uri.clone().into_parts();
+        secure.scheme = Some(http::uri::Scheme::HTTPS);
+        let secure = Uri::from_parts(secure).ok();
+        self.proxy(uri).is_some() || secure.is_none_or(|secure| self.proxy(&secure).is_some())
     }
 
     /// Returns whether the connection to a proxy uses TLS.
@@ -113,6 +124,32 @@ impl Connector {
         self.within_timeout(connecting, false).await
     }
 
+    /// Returns what a connection over UDP to the server with this URL needs.
+    ///
+    /// # Errors
+    ///
+    /// Fails if there is a proxy or a connector of the application, since neither carries UDP, and nothing may go past
+    /// them.
+    #[cfg(feature = "webtransport")]
+    pub(crate) fn datagrams(&self, uri: &Uri) -> Result<Datagrams<'_>, Error> {
+        if self.0.proxies.is_for(uri) {
+            return Err(Error::invalid(
+                "WebTransport cannot be used through a proxy, which does not carry UDP; leave it out of `transports`",
+            ));
+        }
+        match (&self.0.dialer, &self.0.security) {
+            (Dialer::Tcp(tcp), Security::Tls(tls)) => Ok(Datagrams {
+                tcp,
+                tls,
+                is_home: self.0.home.includes(&Origin::of(uri)),
+                timeout: self.0.timeout,
+            }),
+            _ => Err(Error::invalid(
+                "WebTransport cannot be used with a `connector`, which does not carry UDP; leave it out of `transports`",
+            )),
+        }
+    }
+
     /// Connects to a proxy.
     pub(super) async fn to_proxy(&self, proxy: &Proxy) -> Result<Stream, BoxError> {
         let connecting = async {
@@ -160,10 +197,20 @@ impl Connector {
     }
 }
 
+/// The part of the options that concerns connections over UDP.
+#[cfg(feature = "webtransport")]
+pub(crate) struct Datagrams<'a> {
+    pub(super) tcp: &'a super::dial::TcpOptions,
+    pub(super) tls: &'a super::tls::Tls,
+    /// The server may ask for the client's certificate.
+    pub(super) is_home: bool,
+    pub(super) timeout: Duration,
+}
+
 /// No connection within the time that the client was given.
 #[derive(Debug, thiserror::Error)]
 #[error("no connection within {0:?}")]
-pub(crate) struct ConnectTimeout(Duration);
+pub(crate) struct ConnectTimeout(pub(super) Duration);
 
 /// The failure to connect to the proxy.
 #[derive(Debug, thiserror::Error)]

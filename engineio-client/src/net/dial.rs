@@ -46,16 +46,7 @@ impl Dialer {
             Self::Tcp(options) => options,
             Self::Custom(connector) => return connector.connect(uri).await,
         };
-        let mut addresses = options.resolve(uri).await?;
-        if let Some(local) = options.local {
-            addresses.retain(|address| address.is_ipv4() == local.is_ipv4());
-            if addresses.is_empty() {
-                let family = if local.is_ipv4() { "IPv4" } else { "IPv6" };
-                return Err(
-                    format!("the name has no {family} address to go with `local_address`").into(),
-                );
-            }
-        }
+        let addresses = options.addresses(uri).await?;
         let tcp = first_connected(addresses, |address| options.connect(address)).await?;
         tcp.set_nodelay(true)?;
         Ok(Stream::Tcp(tcp))
@@ -71,6 +62,21 @@ impl Dialer {
 }
 
 impl TcpOptions {
+    /// Looks up the addresses to which connections can be made.
+    pub(super) async fn addresses(&self, uri: &Uri) -> Result<Vec<SocketAddr>, BoxError> {
+        let mut addresses = self.resolve(uri).await?;
+        if let Some(local) = self.local {
+            addresses.retain(|address| address.is_ipv4() == local.is_ipv4());
+            if addresses.is_empty() {
+                let family = if local.is_ipv4() { "IPv4" } else { "IPv6" };
+                return Err(
+                    format!("the name has no {family} address to go with `local_address`").into(),
+                );
+            }
+        }
+        Ok(addresses)
+    }
+
     async fn resolve(&self, uri: &Uri) -> io::Result<Vec<SocketAddr>> {
         let (host, port) = (host(uri), port(uri));
         let known = self.addresses.iter();

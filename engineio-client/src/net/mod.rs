@@ -14,6 +14,7 @@ mod form;
 pub(crate) mod headers;
 pub(crate) mod http;
 pub(crate) mod kept;
+pub(crate) mod link;
 pub(crate) mod proxy;
 pub(crate) mod route;
 mod signal;
@@ -24,3 +25,5 @@ mod tunnel;
 #[cfg(feature = "rustls-no-provider")]
 mod verifier;
 pub(crate) mod websocket;
+#[cfg(feature = "webtransport")]
+pub(crate) mod webtransport;

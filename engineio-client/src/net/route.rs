@@ -7,7 +7,10 @@ use futures_core::future::BoxFuture;
 use super::headers::Headers;
 use super::http::{Http, Outcome};
 use super::kept::Kept;
-use super::websocket::{WebSocket, WebSockets};
+use super::link::Link;
+use super::websocket::WebSockets;
+#[cfg(feature = "webtransport")]
+use super::webtransport::WebTransports;
 use crate::redirect::Move;
 use crate::secrets::Secrets;
 use crate::target::Target;
@@ -38,6 +41,8 @@ pub(crate) struct Route {
     pub(crate) headers: Headers,
     pub(crate) http: Http,
     pub(crate) websockets: WebSockets,
+    #[cfg(feature = "webtransport")]
+    pub(crate) webtransports: WebTransports,
     /// The name of the query parameter that makes polling requests unique.
     pub(crate) stamp: Option<String>,
     pub(crate) redirects: Redirects,
@@ -91,14 +96,25 @@ impl Route {
         })
     }
 
-    /// Opens a WebSocket.
-    pub(crate) fn open_websocket(
+    /// Opens a link, of the session with this id or of a new one.
+    pub(crate) fn open_link(
         &self,
+        transport: Transport,
         sid: Option<&str>,
-    ) -> BoxFuture<'static, Result<WebSocket, Error>> {
-        let uri = self.target.uri(Transport::WebSocket, sid, None);
-        let (websockets, headers) = (self.websockets.clone(), self.headers.clone());
-        Box::pin(async move { websockets.open(uri?, headers).await })
+    ) -> BoxFuture<'static, Result<Link, Error>> {
+        let headers = self.headers.clone();
+        #[cfg(feature = "webtransport")]
+        if transport == Transport::WebTransport {
+            let (uri, sid) = (self.target.address(), sid.map(str::to_owned));
+            let webtransports = self.webtransports.clone();
+            return Box::pin(async move {
+                let opened = webtransports.open(uri?, headers, sid).await;
+                opened.map(|link| Link::WebTransport(Box::new(link)))
+            });
+        }
+        let uri = self.target.uri(transport, sid, None);
+        let websockets = self.websockets.clone();
+        Box::pin(async move { websockets.open(uri?, headers).await.map(Link::WebSocket) })
     }
 
     /// Changes the route to the location of a redirect of the handshake.

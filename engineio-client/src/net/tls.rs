@@ -105,6 +105,17 @@ impl Tls {
         connectors.as_ref().map_err(Clone::clone)
     }
 
+    /// Returns the configuration for connections to a server, which gets the client's certificate if it `is_identified`.
+    #[cfg(feature = "webtransport")]
+    pub(super) fn config(&self, is_identified: bool) -> Result<ClientConfig, Error> {
+        let connectors = self.connectors()?;
+        let connector = match is_identified {
+            true => &connectors.server,
+            false => &connectors.anonymous,
+        };
+        Ok(ClientConfig::clone(connector.config()))
+    }
+
     /// Encrypts a connection to this host. The client's certificate is sent only to the server for which it is meant,
     /// which is neither a proxy nor the target of a redirect.
     pub(super) async fn connect(

@@ -18,6 +18,7 @@ use super::failure;
 use super::form::{host, origin_form};
 use super::headers::Headers;
 use super::http::{MAX_REFUSAL, first_bytes};
+use super::link::Ended;
 use crate::redirect::is_redirect;
 use crate::secrets::Secrets;
 use crate::{Error, ErrorKind};
@@ -117,9 +118,6 @@ pub(crate) struct WebSocket {
     owes_answer: bool,
 }
 
-/// The reason for which a WebSocket ended, and its first cause if that is an error.
-pub(crate) type Ended = (DisconnectReason, Option<Error>);
-
 /// The end of a WebSocket, as it was read.
 #[derive(Debug)]
 pub(crate) struct Closed {
@@ -129,7 +127,7 @@ pub(crate) struct Closed {
 
 impl Closed {
     /// Describes the end. The server's words may repeat the secrets, which are removed.
-    pub(crate) fn describe(self, secrets: impl FnOnce() -> Secrets) -> Ended {
+    pub(super) fn describe(self, secrets: impl FnOnce() -> Secrets) -> Ended {
         match self.end {
             Some(end) => ended(end, secrets),
             None => (self.reason, None),

@@ -8,7 +8,7 @@ use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::Arc;
 use std::time::Duration;
 
-use engineio_core::DisconnectReason;
+use engineio_core::{DisconnectReason, Transport};
 use futures_core::future::BoxFuture;
 
 pub use self::renewal::Renewal;
@@ -91,8 +91,8 @@ pub(crate) struct Outcome {
     pub(crate) lasted: Option<Duration>,
     pub(crate) reason: DisconnectReason,
     pub(crate) error: Option<Error>,
-    /// The session was on a WebSocket when it ended.
-    pub(crate) by_websocket: bool,
+    /// The transport of the session when it ended, if that was not polling.
+    pub(crate) link: Option<Transport>,
 }
 
 impl fmt::Debug for Reconnect {
@@ -200,9 +200,9 @@ impl Reconnect {
         self
     }
 
-    /// Sets whether a session begins on a WebSocket if the previous one was on a WebSocket when it ended. Default: no.
+    /// Sets whether a session begins by WebSocket or WebTransport if the previous one was on it when it ended. Default: no.
     ///
-    /// This saves the upgrade. If the WebSocket fails, the same attempt goes on with the configured transports. The option
+    /// This saves the upgrade. If it fails, the same attempt goes on with the configured transports. The option
     /// is `rememberUpgrade` of engine.io-client.
     #[must_use]
     pub const fn remember_upgrade(mut self, remember: bool) -> Self {

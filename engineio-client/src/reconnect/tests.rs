@@ -7,7 +7,7 @@ fn ended(reason: DisconnectReason, error: Option<Error>) -> Outcome {
         lasted: None,
         reason,
         error,
-        by_websocket: false,
+        link: None,
     }
 }
 

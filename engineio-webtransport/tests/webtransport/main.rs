@@ -1,6 +1,7 @@
-//! WebTransport over loopback, against a client that is not ours.
+//! WebTransport over loopback, against a client that is not ours, and against ours in `client`.
 #![cfg(feature = "self-signed")]
 
+mod client;
 mod closing;
 mod hostile;
 mod identity;

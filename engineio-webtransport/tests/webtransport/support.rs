@@ -54,6 +54,13 @@ pub(crate) fn echo() -> ServerBuilder {
 }
 
 pub(crate) async fn start(builder: ServerBuilder) -> Harness {
+    start_on(builder, 0).await.unwrap()
+}
+
+/// Starts a server with this UDP port, if it is free.
+pub(crate) async fn start_on(builder: ServerBuilder, port: u16) -> std::io::Result<Harness> {
+    let identity = Identity::self_signed(["localhost", "127.0.0.1"]).unwrap();
+    let udp = WebTransport::bind(("127.0.0.1", port), identity).await?;
     let (tell, ends) = mpsc::unbounded_channel();
     let server = builder
         .transports(ALL)
@@ -61,15 +68,13 @@ pub(crate) async fn start(builder: ServerBuilder) -> Harness {
             let _ = tell.send((reason, socket.transport()));
         })
         .build();
-    let identity = Identity::self_signed(["localhost", "127.0.0.1"]).unwrap();
-    let udp = WebTransport::bind("127.0.0.1:0", identity).await.unwrap();
-    Harness {
-        address: udp.local_addr().unwrap(),
+    Ok(Harness {
+        address: udp.local_addr()?,
         identity: udp.identity(),
         serving: tokio::spawn(udp.serve(&server)),
         server,
         ends,
-    }
+    })
 }
 
 impl Harness {

@@ -1,0 +1,123 @@
+//! The connection of a session that carries frames, whichever transport it is.
+
+use std::task::{Context, Poll};
+
+use engineio_core::{DisconnectReason, Frame};
+
+use super::websocket::{self, WebSocket};
+#[cfg(feature = "webtransport")]
+use super::webtransport::{self, WebTransport};
+use crate::Error;
+use crate::secrets::Secrets;
+
+/// An open link.
+#[derive(Debug)]
+#[cfg_attr(
+    feature = "webtransport",
+    expect(
+        clippy::large_enum_variant,
+        reason = "a WebSocket takes no other memory for the sake of the rarer transport"
+    )
+)]
+pub(crate) enum Link {
+    WebSocket(WebSocket),
+    #[cfg(feature = "webtransport")]
+    WebTransport(Box<WebTransport>),
+}
+
+/// The reason for which a link ended, and its first cause if that is an error.
+pub(crate) type Ended = (DisconnectReason, Option<Error>);
+
+/// The end of a link, as it was read.
+#[derive(Debug)]
+pub(crate) enum Closed {
+    WebSocket(websocket::Closed),
+    #[cfg(feature = "webtransport")]
+    WebTransport(webtransport::Closed),
+}
+
+impl Closed {
+    /// Describes the end. The server's words may repeat the secrets, which are removed.
+    pub(crate) fn describe(self, secrets: impl FnOnce() -> Secrets) -> Ended {
+        match self {
+            Self::WebSocket(closed) => closed.describe(secrets),
+            #[cfg(feature = "webtransport")]
+            Self::WebTransport(closed) => closed.describe(secrets),
+        }
+    }
+}
+
+/// Calls a method of the link inside.
+macro_rules! inner {
+    ($this:expr, $method:ident $(, $argument:expr)*) => {
+        match $this {
+            Self::WebSocket(link) => link.$method($($argument),*),
+            #[cfg(feature = "webtransport")]
+            Self::WebTransport(link) => link.$method($($argument),*),
+        }
+    };
+}
+
+impl Link {
+    /// Returns the part of a turn, in bytes, that a frame takes that was just read.
+    pub(crate) fn cost_of(&mut self, frame: &Frame) -> usize {
+        inner!(self, cost_of, frame)
+    }
+
+    /// Reads the next frame; `None` if much was read that completed none.
+    pub(crate) fn poll_frame(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Option<Frame>, Closed>> {
+        match self {
+            Self::WebSocket(link) => link.poll_frame(cx).map_err(Closed::WebSocket),
+            #[cfg(feature = "webtransport")]
+            Self::WebTransport(link) => link.poll_frame(cx).map_err(Closed::WebTransport),
+        }
+    }
+
+    /// Waits for room in the write buffer.
+    pub(crate) fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Ended>> {
+        inner!(self, poll_ready, cx)
+    }
+
+    pub(crate) fn start_send(&mut self, frame: Frame) {
+        inner!(self, start_send, frame);
+    }
+
+    pub(crate) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Ended>> {
+        inner!(self, poll_flush, cx)
+    }
+
+    /// Begins to close, behind all frames that were sent.
+    pub(crate) fn start_close(&mut self, reason: DisconnectReason) {
+        inner!(self, start_close, reason);
+    }
+
+    /// Returns whether the server must be told of the end before the connection is dropped.
+    pub(crate) const fn owes_answer(&self) -> bool {
+        inner!(self, owes_answer)
+    }
+
+    /// Returns whether the server has taken more of the frames since the last call, and has not taken all of them. A
+    /// WebSocket leaves them to the operating system, which goes on without it.
+    pub(crate) fn is_still_sending(&mut self) -> bool {
+        match self {
+            Self::WebSocket(_) => false,
+            #[cfg(feature = "webtransport")]
+            Self::WebTransport(link) => link.is_still_sending(),
+        }
+    }
+
+    /// Ends the connection in an orderly way, after everything was written.
+    pub(crate) fn poll_shut_down(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        match self {
+            Self::WebSocket(link) => {
+                link.shut_down(cx);
+                Poll::Ready(())
+            }
+            #[cfg(feature = "webtransport")]
+            Self::WebTransport(link) => link.poll_shut_down(cx),
+        }
+    }
+}

@@ -1,0 +1,134 @@
+//! Networks without UDP, and servers that stop answering at some point.
+
+use std::time::Duration;
+
+use engineio_client::{ErrorKind, Message};
+use engineio_tower::Transport::{Polling, WebSocket, WebTransport};
+use tokio::net::TcpListener;
+use tokio::time::Instant;
+
+use super::{RawServer, client, connected, serve, site_without_udp};
+use crate::raw;
+use crate::support::{echo, start, within};
+
+const SHORT: Duration = Duration::from_millis(300);
+/// Far below the default limits, and far above the given ones.
+const SOON: Duration = Duration::from_secs(5);
+
+#[tokio::test]
+async fn without_udp_an_upgrade_goes_to_websocket() {
+    let (harness, _udp) = site_without_udp(echo()).await;
+    let began = Instant::now();
+    let mut client = connected(client(&harness, [Polling, WebSocket, WebTransport])).await;
+    assert_eq!(within(client.settled()).await, WebSocket);
+    assert!(began.elapsed() < SOON);
+    client.send("a").await.unwrap();
+    assert_eq!(within(client.next()).await, Some(Message::from("a")));
+    within(client.close()).await;
+}
+
+#[tokio::test]
+async fn without_udp_and_websocket_a_session_stays_on_polling() {
+    let (harness, _udp) = site_without_udp(echo()).await;
+    let builder = client(&harness, [Polling, WebTransport]).upgrade_timeout(SHORT);
+    let mut client = connected(builder).await;
+    assert_eq!(within(client.settled()).await, Polling);
+    let error = client.upgrade_error().unwrap();
+    assert_eq!(error.kind(), ErrorKind::Timeout);
+    assert!(error.to_string().contains("UDP"), "{error}");
+    client.send("a").await.unwrap();
+    assert_eq!(within(client.next()).await, Some(Message::from("a")));
+}
+
+#[tokio::test]
+async fn without_udp_a_direct_connection_fails_in_time_or_takes_the_next_transport() {
+    let (harness, _udp) = site_without_udp(echo()).await;
+    let began = Instant::now();
+    let direct = client(&harness, [WebTransport]).connect_timeout(SHORT);
+    let error = within(direct.connect()).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Timeout);
+    assert!(
+        error.to_string().contains("no firewall stops UDP"),
+        "{error}"
+    );
+    for next in [WebSocket, Polling] {
+        let builder = client(&harness, [WebTransport, next]);
+        let builder = builder.connect_timeout(SHORT).try_all_transports(true);
+        let client = connected(builder).await;
+        assert_eq!(client.transport(), next);
+        within(client.close()).await;
+    }
+    assert!(began.elapsed() < SOON);
+}
+
+/// A server that goes this far, and then stops.
+async fn stop_at(stage: usize, server: RawServer) {
+    match stage {
+        0 => {
+            let _connection = server.accept().await;
+            std::future::pending().await
+        }
+        1 => {
+            let connection = server.accept().await;
+            let _control = raw::settings(&connection).await;
+            std::future::pending().await
+        }
+        2 => {
+            let _session = server.session().await;
+            std::future::pending().await
+        }
+        _ => {
+            let session = server.session().await;
+            let _stream = within(session.accept_bi()).await.unwrap();
+            std::future::pending().await
+        }
+    }
+}
+
+#[tokio::test]
+async fn each_wait_for_a_server_has_an_end() {
+    for stage in 0..4 {
+        let (server, builder) = RawServer::start();
+        let stopped = tokio::spawn(stop_at(stage, server));
+        let began = Instant::now();
+        let error = within(builder.request_timeout(SHORT).connect()).await;
+        assert_eq!(error.unwrap_err().kind(), ErrorKind::Timeout, "{stage}");
+        assert!(began.elapsed() < SOON, "{stage}");
+        stopped.abort();
+    }
+}
+
+#[tokio::test]
+async fn each_wait_of_an_upgrade_has_an_end() {
+    for stage in 0..4 {
+        let (harness, udp) = site_without_udp(echo()).await;
+        let (server, _) = RawServer::new(udp);
+        let stopped = tokio::spawn(stop_at(stage, server));
+        for (transports, expected) in [
+            (&[Polling, WebTransport][..], Polling),
+            (&[Polling, WebSocket, WebTransport], WebSocket),
+        ] {
+            let builder = client(&harness, transports.iter().copied())
+                .server_certificate_hashes([])
+                .danger_accept_invalid_certificates(true);
+            let mut client = connected(builder.upgrade_timeout(SOON / 10)).await;
+            assert_eq!(within(client.settled()).await, expected, "{stage}");
+            client.send("a").await.unwrap();
+            assert_eq!(within(client.next()).await, Some(Message::from("a")));
+            within(client.close()).await;
+        }
+        stopped.abort();
+    }
+}
+
+#[tokio::test]
+async fn a_slow_webtransport_loses_against_websocket() {
+    let harness = start(echo()).await.behind(SHORT).await;
+    // HTTP at the port of the long way.
+    let listener = TcpListener::bind(harness.address).await.unwrap();
+    serve(&harness, listener);
+    let mut client = connected(client(&harness, [Polling, WebSocket, WebTransport])).await;
+    assert_eq!(within(client.settled()).await, WebSocket);
+    client.send("a").await.unwrap();
+    assert_eq!(within(client.next()).await, Some(Message::from("a")));
+}
