@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::io::{Error, ErrorKind, Result};
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll, Waker, ready};
+use std::task::{Context, Poll, Waker};
 
 use actix_web::body::{BodyStream, BoxBody};
 use actix_web::dev::Payload;
@@ -25,6 +25,8 @@ struct Shared {
     out: BytesMut,
     /// One of the ends is gone: the WebSocket has ended, or the connection.
     closed: bool,
+    /// The input has been read to its end.
+    drained: bool,
     /// The task of the WebSocket, which reads and writes.
     task: Option<Waker>,
     /// The task of the connection, which sends the body of the response.
@@ -47,6 +49,7 @@ pub(crate) fn bridge(payload: Payload) -> (End, BoxBody) {
         chunk: Bytes::new(),
         out: BytesMut::new(),
         closed: false,
+        drained: false,
         task: None,
         body: None,
     }));
@@ -91,15 +94,19 @@ impl AsyncRead for End {
     ) -> Poll<Result<()>> {
         let shared = &mut *self.0.borrow_mut();
         while shared.chunk.is_empty() {
-            if shared.closed {
-                return Poll::Ready(Ok(()));
-            }
             shared.task = Some(cx.waker().clone());
-            shared.chunk = match ready!(shared.payload.poll_next_unpin(cx)) {
-                Some(Ok(chunk)) => chunk,
+            shared.chunk = match shared.payload.poll_next_unpin(cx) {
+                Poll::Ready(Some(Ok(chunk))) => chunk,
+                Poll::Pending if !shared.closed => return Poll::Pending,
+                Poll::Ready(Some(Err(error))) if !matches!(error, PayloadError::Incomplete(_)) => {
+                    shared.drained = true;
+                    return Poll::Ready(Err(Error::other(error.to_string())));
+                }
                 // A WebSocket has no length that could be missed: the peer closed the connection.
-                None | Some(Err(PayloadError::Incomplete(_))) => return Poll::Ready(Ok(())),
-                Some(Err(error)) => return Poll::Ready(Err(Error::other(error.to_string()))),
+                _ => {
+                    shared.drained = true;
+                    return Poll::Ready(Ok(()));
+                }
             };
         }
         let len = shared.chunk.len().min(buf.remaining());
@@ -113,7 +120,12 @@ impl AsyncWrite for End {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<Result<usize>> {
         let mut shared = self.0.borrow_mut();
         if shared.closed {
-            return Poll::Ready(Err(ErrorKind::BrokenPipe.into()));
+            // The answers to what had arrived before the end go nowhere, as with a socket whose peer is gone: an error
+            // would end the session before it is handled.
+            return match shared.drained {
+                true => Poll::Ready(Err(ErrorKind::BrokenPipe.into())),
+                false => Poll::Ready(Ok(buf.len())),
+            };
         }
         let room = HIGH_WATER.saturating_sub(shared.out.len());
         if room == 0 {

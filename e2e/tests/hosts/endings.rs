@@ -1,5 +1,7 @@
 //! Connections that end, by a FIN or an RST, in every state of a session.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use engineio_e2e::frame::{self, Frame};
@@ -7,6 +9,7 @@ use engineio_e2e::host::Host;
 use engineio_e2e::puppet::Puppet;
 use engineio_e2e::within;
 use engineio_tower::DisconnectReason::{PingTimeout, TransportClose, TransportError};
+use engineio_tower::{Message, Socket};
 use http::HeaderMap;
 use http::request::Parts;
 use tokio::sync::mpsc::unbounded_channel;
@@ -135,6 +138,28 @@ pub(crate) async fn websocket_fin<H: Host>() {
     let mut client = scene.websocket().await;
     client.finish().await;
     assert_eq!(scene.events.disconnected().await, TransportClose);
+    client.ended().await;
+}
+
+/// What has arrived before the end is handled, although the answers may find nobody.
+pub(crate) async fn websocket_fin_after_messages<H: Host>() {
+    const COUNT: usize = 300;
+    let handled = Arc::new(AtomicUsize::new(0));
+    let mut scene = scene_with::<H>(|builder| {
+        let handled = Arc::clone(&handled);
+        builder.on_message(move |socket: Socket, message: Message| {
+            handled.fetch_add(1, Ordering::Relaxed);
+            async move {
+                let _ = socket.send(message).await;
+            }
+        })
+    })
+    .await;
+    let mut client = scene.websocket().await;
+    client.write(frame::text("4some text").repeat(COUNT)).await;
+    client.finish().await;
+    assert_eq!(scene.events.disconnected().await, TransportClose);
+    assert_eq!(handled.load(Ordering::Relaxed), COUNT);
     client.ended().await;
 }
 
