@@ -114,10 +114,13 @@ impl<S> Connection<S> {
                 sleep(limit.min(LAST_HEAD)).await;
             }
         };
-        tokio::select! {
-            biased;
-            () = connection.as_mut() => return,
-            () = expired => {}
+        let mut expired = pin!(expired);
+        let has_ended = poll_fn(|cx| match connection.as_mut().poll(cx) {
+            Poll::Pending => expired.as_mut().poll(cx).map(|()| false),
+            Poll::Ready(()) => Poll::Ready(true),
+        });
+        if has_ended.await {
+            return;
         }
         if asked.load(Ordering::Relaxed) {
             connection.await;
