@@ -171,7 +171,7 @@ impl Driver {
             && self.websockets.contains(&(id, WebSocket::Open))
             && self.session.wants_input()
         {
-            if self.session.transport() == Transport::WebSocket {
+            if self.session.transport() != Transport::Polling {
                 self.owe_pong(self.peer.decode(frame.clone()));
             }
             self.input(Input::LinkFrame(id, frame));
@@ -347,9 +347,7 @@ impl Driver {
                     || self.set(id, Request::Announced, Request::Cancelled);
                 assert!(is_known, "{id:?} is given up though it is over");
             }
-            Output::OpenLink(id, Transport::WebSocket) => {
-                self.websockets.push((id, WebSocket::Opening))
-            }
+            Output::OpenLink(id, _) => self.websockets.push((id, WebSocket::Opening)),
             Output::SendFrames(id) => {
                 let is_open = self.websockets.contains(&(id, WebSocket::Open));
                 assert!(is_open, "frames for a WebSocket that is not open");
@@ -444,7 +442,12 @@ fn open_packet(script: &mut Script<'_>) -> String {
     let interval = script.pick(&[25_000_u64, 100, 0, u64::MAX]);
     let timeout = script.pick(&[20_000_u64, 100, 0, u64::MAX]);
     let limit = script.pick(&[ServerConfig::default().max_payload, 40, 0]);
-    let upgrades = script.pick(&[r#"["websocket"]"#, "[]"]);
+    let upgrades = script.pick(&[
+        r#"["websocket"]"#,
+        "[]",
+        r#"["websocket","webtransport"]"#,
+        "[]",
+    ]);
     format!(
         r#"0{{"sid":"abc","upgrades":{upgrades},"pingInterval":{interval},"pingTimeout":{timeout},"maxPayload":{limit}}}"#
     )

@@ -31,11 +31,15 @@ fuzz_target!(|data: &[u8]| {
 
 fn config(script: &mut Script<'_>) -> Config {
     let revision = script.pick(&[Revision::V4, Revision::V3]);
-    let upgrade = script.byte() & 1 == 0;
+    let upgrades: &[Transport] = match script.byte() & 3 {
+        0 => &[Transport::WebSocket],
+        2 => &[Transport::WebSocket, Transport::WebTransport],
+        _ => &[],
+    };
     let mut millis = || Duration::from_millis(script.pick(&[1_000, 100, 0, 25_000, u64::MAX]));
     Config {
         revision,
-        upgrade,
+        upgrades: upgrades.iter().copied().collect(),
         open_timeout: millis(),
         upgrade_timeout: millis(),
         close_timeout: millis(),
