@@ -15,7 +15,7 @@ const USAGE: u8 = 2;
 /// `doctor` found faults, or `bench` did not get back what it sent.
 const FINDINGS: u8 = 3;
 /// What shells add to the number of a signal that ended a program.
-const SIGNAL: u8 = 128;
+pub(crate) const SIGNAL: u8 = 128;
 const SIGPIPE: u8 = 13;
 
 /// The reason for which `eio` ends with an exit code other than 0.

@@ -1,5 +1,14 @@
 //! The signals that end a task, so that its sessions can be closed and the terminal restored.
 
+use std::time::Duration;
+
+use tokio::time::sleep;
+
+use crate::failure::SIGNAL;
+
+/// The time that the program has to end after a second signal.
+const PATIENCE: Duration = Duration::from_secs(1);
+
 /// The numbers that POSIX gives them.
 pub(crate) const SIGINT: u8 = 2;
 
@@ -18,7 +27,7 @@ mod unix {
     }
 
     impl Signals {
-        pub(crate) fn listen() -> std::io::Result<Self> {
+        pub(super) fn new() -> std::io::Result<Self> {
             Ok(Self {
                 interrupt: signal(SignalKind::interrupt())?,
                 terminate: signal(SignalKind::terminate())?,
@@ -43,7 +52,7 @@ mod other {
     pub(crate) struct Signals;
 
     impl Signals {
-        pub(crate) fn listen() -> std::io::Result<Self> {
+        pub(super) fn new() -> std::io::Result<Self> {
             Ok(Self)
         }
 
@@ -53,6 +62,22 @@ mod other {
                 Err(_) => std::future::pending().await,
             }
         }
+    }
+}
+
+impl Signals {
+    /// Starts to listen. A second after the second signal, the process ends however the program hangs, after `last`: the
+    /// thread that is to take the signals may be writing to an output that nobody reads.
+    pub(crate) fn listen(last: impl FnOnce() + Send + 'static) -> std::io::Result<Self> {
+        let mut signals = Self::new()?;
+        tokio::spawn(async move {
+            signals.next().await;
+            let signal = signals.next().await;
+            sleep(PATIENCE).await;
+            last();
+            std::process::exit(i32::from(SIGNAL + signal));
+        });
+        Self::new()
     }
 }
 

@@ -30,7 +30,7 @@ pub(crate) async fn run(options: Bench) -> Result<(), Failure> {
     let places = Arc::new(Semaphore::new(options.connecting as usize));
     let (start, started) = watch::channel(None);
     let (connected_sender, mut connected) = mpsc::channel(64);
-    let mut signals = Signals::listen()
+    let mut signals = Signals::listen(|| {})
         .map_err(|error| Failure::session(format!("cannot wait for signals: {error}")))?;
     let mut clients = JoinSet::new();
     for _ in 0..options.clients {

@@ -18,7 +18,7 @@ use crate::signals::Signals;
 pub(crate) async fn run(options: Doctor) -> Result<(), Failure> {
     options.connection.check().await?;
     let probe = Probe::new(&options.connection)?;
-    let mut signals = Signals::listen()
+    let mut signals = Signals::listen(|| {})
         .map_err(|error| Failure::session(format!("cannot wait for signals: {error}")))?;
     let result = tokio::select! {
         result = check(&options, &probe) => result,

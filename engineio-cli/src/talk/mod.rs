@@ -95,7 +95,7 @@ async fn exchange(
     mut remarks: mpsc::Receiver<String>,
     mut interrupt: oneshot::Receiver<()>,
 ) -> Result<(), Failure> {
-    let listen = Signals::listen();
+    let listen = Signals::listen(terminal::restore_mode);
     let mut signals =
         listen.map_err(|error| Failure::session(format!("cannot wait for signals: {error}")))?;
     let mut sending = pin!(sending);

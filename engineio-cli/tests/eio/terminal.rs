@@ -4,15 +4,20 @@ use std::ffi::OsStr;
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Write};
 use std::os::unix::ffi::OsStrExt;
+use std::process::Stdio;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use engineio_tower::{Message, Server, Socket};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+#[cfg(target_os = "linux")]
+use rustix::{io::ioctl_fionread, pipe::fcntl_getpipe_size};
+use tokio::io::AsyncWriteExt;
 use tokio::process::Child;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
-use super::{LIMIT, command, echo, serve};
+use super::{LIMIT, command, echo, kill, serve};
 
 /// The program on a terminal of its own.
 struct Typed {
@@ -130,6 +135,45 @@ async fn every_line_that_is_pasted_arrives_once_and_in_order() {
         answers.sort_unstable();
         assert_eq!(answers, Vec::from_iter(0..LINES), "{shown}");
     }
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_second_signal_ends_a_program_whose_output_nobody_reads() {
+    let server = Server::builder().on_message(|socket: Socket, message: Message| async move {
+        while socket.send(message.clone()).await.is_ok() {}
+    });
+    let url = serve(server).await;
+    let mut child = command(&["-q", &url])
+        .stdin(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // A page of the pipe.
+    let line = "x".repeat(4_095) + "\n";
+    let mut input = child.stdin.take().unwrap();
+    input.write_all(line.as_bytes()).await.unwrap();
+    let output = child.stdout.take().unwrap();
+    // There is no room for another line: the program waits for it.
+    let size = fcntl_getpipe_size(&output).unwrap() as u64;
+    let filling = async {
+        while ioctl_fionread(&output).unwrap() < size {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(LIMIT, filling).await.unwrap();
+    // Two that come together count as one.
+    let ending = async {
+        let step = Duration::from_millis(100);
+        loop {
+            kill(&child, "TERM").await;
+            if let Ok(status) = timeout(step, child.wait()).await {
+                return status.unwrap();
+            }
+        }
+    };
+    let status = timeout(LIMIT, ending).await.unwrap();
+    assert_eq!(status.code(), Some(143));
+    drop((input, output));
 }
 
 #[tokio::test]
