@@ -81,7 +81,8 @@ impl Cluster {
     /// A client that reconnects must reach another node, so take this one out of the load balancer's rotation while
     /// [`status`](Self::status) says that it drains. WebSockets that reach this node but belong to sessions of other
     /// nodes are closed gracefully by those nodes, and no more are accepted once new clients are refused. Other requests
-    /// are served and forwarded until the end.
+    /// are served and forwarded until the end; polls that wait for sessions of other nodes are answered then, so that they do
+    /// not hold up the host.
     ///
     /// Call it before the host's own shutdown, or as its signal, as [`Server::shutdown`](engineio_tower::Server::shutdown).
     ///

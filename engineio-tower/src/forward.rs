@@ -54,6 +54,9 @@ pub trait Forwarding: Send {
         body: &mut RequestBody<'_>,
         cx: &mut Context<'_>,
     ) -> Poll<Result<Forwarded, Refusal>>;
+
+    /// Asks the owner to answer a poll at once, because this process is going away. Does nothing for other requests.
+    fn release(&mut self);
 }
 
 /// The body of a request while it is being forwarded.

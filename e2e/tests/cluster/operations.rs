@@ -191,6 +191,31 @@ async fn a_node_has_not_drained_before_the_owners_have_closed_what_enters_it() {
 }
 
 #[tokio::test]
+async fn a_poll_that_waits_at_a_node_that_goes_away_is_answered_and_its_session_goes_on() {
+    let [mut owner, draining, ending] = nodes().await;
+    let target = owner.poller().await;
+    let pace = Drain::new().announce(Duration::ZERO).spread(Duration::ZERO);
+    for (entry, drains) in [(&draining, true), (&ending, false)] {
+        let mut poll = entry.connect().await;
+        poll.send_get(&target).await;
+        // A pong, which nothing answers, goes the same way behind the poll.
+        assert_eq!(entry.connect().await.post(&target, "3").await.status, 200);
+        if drains {
+            within("the drain", entry.cluster.drain(pace)).await;
+        } else {
+            entry.server.shutdown(Duration::from_secs(10)).await;
+        }
+        assert_eq!(poll.response().await.text(), "6");
+        // As does the next one, if the host goes on serving.
+        assert_eq!(poll.get(&target).await.text(), "6");
+    }
+    let mut client = owner.connect().await;
+    assert_eq!(client.post(&target, "4still here").await.text(), "ok");
+    assert_eq!(client.get(&target).await.text(), "4still here");
+    assert!(owner.events.is_empty());
+}
+
+#[tokio::test]
 async fn a_session_that_would_upgrade_at_a_node_that_drains_goes_on_by_polling() {
     let [mut a, b] = nodes().await;
     let target = a.poller().await;

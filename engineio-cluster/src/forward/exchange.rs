@@ -24,6 +24,9 @@ use crate::{Member, meter};
 
 type Connecting = Pin<Box<dyn Future<Output = Result<Lane, Failure>> + Send>>;
 
+/// Asks the owner to answer a poll at once. A poll has no other bytes on its stream.
+const RELEASE: Bytes = Bytes::from_static(b"r");
+
 /// The kind of a request, and with it the use of its stream to the owner.
 #[derive(Clone, Copy)]
 pub(super) enum Kind {
@@ -49,6 +52,8 @@ pub(super) struct Exchange {
     /// The place of the request on its connection.
     ticket: Option<Ticket>,
     span: Span,
+    /// This node is going away, and a poll is to be answered at once.
+    is_released: bool,
     stage: Stage,
 }
 
@@ -109,6 +114,7 @@ impl Exchange {
             patience,
             ticket: None,
             span,
+            is_released: false,
             stage: Stage::Begun(request),
         }
     }
@@ -124,8 +130,11 @@ impl Exchange {
     }
 
     fn send(&mut self, lane: Lane, request: Request<()>) -> Result<Stage, h2::Error> {
-        let (response, to_owner, ticket) = lane.send(request, false)?;
+        let (response, mut to_owner, ticket) = lane.send(request, false)?;
         self.ticket = Some(ticket);
+        if self.is_released {
+            to_owner.send_data(RELEASE, false)?;
+        }
         Ok(Stage::Sent(Sent {
             response,
             to_owner,
@@ -277,9 +286,25 @@ impl Forwarding for Exchange {
             };
         }
     }
+
+    fn release(&mut self) {
+        self.ask_for_release();
+    }
 }
 
 impl Exchange {
+    /// Asks the owner for the answer to a poll.
+    fn ask_for_release(&mut self) {
+        if !matches!(self.kind, Kind::Poll { .. }) || std::mem::replace(&mut self.is_released, true)
+        {
+            return;
+        }
+        if let Stage::Sent(sent) = &mut self.stage {
+            // If the owner is gone, the response tells so.
+            let _ = sent.to_owner.send_data(RELEASE, false);
+        }
+    }
+
     /// Ends a request that HTTP/2 cannot carry. Nothing has been sent.
     fn malformed(&self, error: &h2::Error) -> Refusal {
         tracing::debug!(target: "engineio::cluster", %error, "a request cannot be forwarded");

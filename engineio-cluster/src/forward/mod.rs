@@ -116,4 +116,6 @@ impl Forwarding for Refused {
     ) -> Poll<Result<Forwarded, Refusal>> {
         Poll::Ready(Err(self.0))
     }
+
+    fn release(&mut self) {}
 }

@@ -38,12 +38,26 @@ pub(super) async fn answer(
     {
         body = RequestBody::new(stream, &head.headers);
     }
+    let (uri, is_poll) = (head.uri.clone(), head.method == Method::GET);
     let request = Request::from_parts(head, body);
-    let answer = tokio::select! {
-        biased;
-        answer = serve(&node, request) => answer,
-        // The client of the other node has gone away.
-        _ = poll_fn(|cx| respond.poll_reset(cx)) => return,
+    let answer = {
+        let releases = async {
+            if let Some(stream) = stream.as_mut().filter(|_| is_poll) {
+                while let Some(Ok(data)) = stream.data().await {
+                    let _ = stream.flow_control().release_capacity(data.len());
+                    node.server.release_poll(uri.query().unwrap_or_default());
+                }
+            }
+            std::future::pending::<()>().await;
+        };
+        tokio::select! {
+            biased;
+            answer = serve(&node, request) => answer,
+            // The client of the other node has gone away.
+            _ = poll_fn(|cx| respond.poll_reset(cx)) => return,
+            // The other node is going away, and its client is to poll at another one.
+            () = releases => return,
+        }
     };
     if let Err(error) = send(&node, answer, stream, respond).await {
         tracing::debug!(target: "engineio::cluster", %error, "an answer to another node was not taken");

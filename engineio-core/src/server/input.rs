@@ -28,6 +28,9 @@ pub enum Input {
     PollOpened(ExchangeId),
     /// The client abandoned a poll that was not answered yet.
     PollAborted(ExchangeId),
+    /// The poll that waits, if there is one, is to be answered now, with a noop if there is nothing to send: the process
+    /// through which it came goes away, and the client is to poll again.
+    PollReleased,
     /// A POST arrived, whose body has not been read yet. Overlapping POSTs are refused at this point.
     PostOpened(ExchangeId),
     /// The body of a POST is complete. Its kind follows from the content type of the request: binary for exactly

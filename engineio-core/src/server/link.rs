@@ -52,6 +52,13 @@ impl Link {
                 Some(_) => Err((self, DisconnectReason::TransportError)),
                 None => Ok(self),
             },
+            Input::PollReleased => {
+                let polling = self.polling_mut();
+                if let Some(poll) = polling.and_then(|polling| polling.poll.as_mut()) {
+                    poll.noop = true;
+                }
+                Ok(self)
+            }
             Input::PostReceived(id, payload) => self.on_payload(now, id, payload, machine),
             Input::PostWithoutPayload(id) => {
                 if self.is_coming(id) {

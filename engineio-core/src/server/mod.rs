@@ -132,6 +132,8 @@ use crate::{Config, DisconnectReason, LinkId, Refusal, Revision, Sid, Transport,
 /// | 71 | Upgrading | `5` by a link that sent no probe | that link | as 18 |
 /// | 72 | Upgrading (probed, `3probe` not taken) | `5` | that link | `3probe` goes before every other frame |
 /// | 73 | any open (post) | 1,024 packets that are not messages, or that a closing session drops, and there are more | same | `ContinuePost`; `PostContinued` decodes as many again, a taken event four |
+/// | 74 | Polling, Upgrading (poll) | `PollReleased` | same | poll gets what is queued, or a noop |
+/// | 75 | Polling, no poll | `PollReleased` | same | – ; the next poll waits |
 ///
 /// # Examples
 ///

@@ -90,6 +90,34 @@ fn a_poll_given_up_by_the_client_closes_the_session() {
     );
 }
 
+// row 74
+#[test]
+fn a_poll_that_is_released_gets_a_noop_and_the_session_goes_on() {
+    let mut rig = Rig::polling();
+    let poll = rig.poll();
+    rig.input(Input::PollReleased);
+    assert_eq!(rig.seen(), [payload(poll, "6")]);
+    let poll = rig.poll();
+    rig.client_is_slow = true;
+    rig.send("a");
+    rig.input(Input::PollReleased);
+    rig.client_is_slow = false;
+    rig.drive();
+    assert_eq!(rig.seen(), [payload(poll, "4a")]);
+    assert!(rig.session.is_open());
+}
+
+// row 75
+#[test]
+fn without_a_poll_there_is_nothing_to_release() {
+    let mut rig = Rig::polling();
+    rig.input(Input::PollReleased);
+    let poll = rig.poll();
+    assert_eq!(rig.seen(), []);
+    rig.send("a");
+    assert_eq!(rig.seen(), [payload(poll, "4a")]);
+}
+
 #[test]
 fn giving_up_a_poll_refuses_the_post_under_way() {
     let mut rig = Rig::polling();

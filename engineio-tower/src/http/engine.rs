@@ -16,7 +16,7 @@ use pin_project_lite::pin_project;
 use crate::forward::{Arrived, BorrowedBody, Forwarding};
 use crate::http::connect::ConnectFuture;
 use crate::http::delivery::Delivery;
-use crate::http::over::Over;
+use crate::http::over::{Leaving, Over};
 use crate::http::poll::PollFuture;
 use crate::http::post::{Form, PostFuture};
 use crate::http::response::{Answer, EngineResponse, Reply};
@@ -54,7 +54,12 @@ pin_project! {
         Post { #[pin] future: PostFuture<B> },
         Connect { #[pin] future: ConnectFuture },
         /// Another process owns the session.
-        Forward { #[pin] body: B, forwarding: Box<dyn Forwarding>, handshake: Option<Box<upgrade::Handshake>> },
+        Forward {
+            #[pin] body: B,
+            forwarding: Box<dyn Forwarding>,
+            handshake: Option<Box<upgrade::Handshake>>,
+            leaving: Leaving,
+        },
         /// The application decides on the origin. This is rare and large: boxed, so that a waiting poll is small.
         Origin { check: Box<OriginCheck<B>> },
     }
@@ -128,9 +133,14 @@ where
                     body,
                     forwarding,
                     handshake,
+                    leaving,
                 } => {
                     let mut body = BorrowedBody::new(body);
-                    let forwarded = ready!(forwarding.poll_response(&mut body, cx));
+                    let Poll::Ready(forwarded) = forwarding.poll_response(&mut body, cx) else {
+                        ready!(leaving.poll(this.server, cx));
+                        forwarding.release();
+                        return Poll::Pending;
+                    };
                     match forwarded.map(|forwarded| forwarded.accept(handshake.take())) {
                         // The owner has written all of it.
                         Ok(answered) => return Poll::Ready(answered),
@@ -398,7 +408,9 @@ impl ServerInner {
             true => Some(upgrade::Handshake::check(&mut head, &self.options)?),
             false => None,
         };
+        let waits = head.method == http::Method::GET && !upgrade;
         Ok(Work::Forward {
+            leaving: Leaving::new(waits),
             forwarding: forward.forward(sid, head, peer, upgrade),
             body,
             handshake: handshake.map(Box::new),

@@ -16,7 +16,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use engineio_core::{Config, DisconnectReason, Message, SendError, SendOptions, Sid};
+use engineio_core::{
+    Config, DisconnectReason, Message, Query, SendError, SendOptions, Sid, SidParameter,
+};
 use http::{Request, Response};
 use http_body::Body;
 use tokio::task::JoinHandle;
@@ -161,6 +163,16 @@ impl Server {
     pub fn socket(&self, sid: &Sid) -> Option<Socket> {
         let socket = Socket::new(self.inner.registry.get(sid)?);
         socket.is_connected().then_some(socket)
+    }
+
+    /// Has a waiting poll answered at once, with a noop if there is nothing to send, after which its client polls again.
+    /// For `engineio-cluster`, when the process through which the request of this query came goes away.
+    pub fn release_poll(&self, query: &str) {
+        if let SidParameter::Given(sid) = Query::parse(query).sid
+            && let Some(session) = self.inner.registry.get(&sid)
+        {
+            session.release_poll();
+        }
     }
 
     /// Returns all clients that are connected at this moment, without those that are being disconnected.

@@ -31,6 +31,11 @@ impl Session {
         })
     }
 
+    /// Has the GET that waits answered now, if there is one.
+    pub(crate) fn release_poll(self: &Arc<Self>) {
+        self.update(|machine| machine.handle_input(now(), Input::PollReleased));
+    }
+
     /// Registers a POST whose body is about to be read.
     pub(crate) fn open_post(self: &Arc<Self>) -> ExchangeId {
         self.change(|state| state.enter_exchange(Input::PostOpened))
