@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
+use crate::support::{
+    get, open, open_websocket, parked, pass, post, receive_text, send, socket, text,
+};
 use engineio_tower::Server;
-use support::{get, open, open_websocket, parked, pass, post, receive_text, send, socket, text};
-
-mod support;
 
 fn server() -> Server {
     let interval = Duration::from_secs(1);
@@ -46,7 +46,7 @@ async fn the_round_trip_of_a_poll_begins_when_the_ping_leaves() {
     let (sid, _) = open(&server).await;
     let socket = socket(&server, &sid);
     pass(1_500).await;
-    assert_eq!(text(&support::poll(&server, &sid).await), "2");
+    assert_eq!(text(&crate::support::poll(&server, &sid).await), "2");
     pass(100).await;
     post(&server, &sid, "3").await;
     assert_eq!(socket.rtt(), Some(Duration::from_millis(100)));
@@ -65,9 +65,9 @@ async fn a_client_of_revision_3_pings_itself_and_has_no_round_trip() {
     let socket = server.sockets().remove(0);
     let sid = socket.sid();
     let query = format!("EIO=3&transport=polling&sid={sid}");
-    let mut request = support::post_request("", "1:2");
+    let mut request = crate::support::post_request("", "1:2");
     *request.uri_mut() = format!("/engine.io/?{query}").parse().unwrap();
-    assert_eq!(text(&support::call(&server, request).await), "ok");
+    assert_eq!(text(&crate::support::call(&server, request).await), "ok");
     assert_eq!(text(&get(&server, &query).await), "1:3");
     assert_eq!(socket.rtt(), None);
 }

@@ -6,14 +6,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, Waker};
 
+use crate::support::{open, poll, post, socket, text};
 use bytes::Bytes;
 use engineio_tower::{Message, SendError, Server, Socket};
 use http::{Method, Request};
 use http_body::{Body, Frame};
-use support::{open, poll, post, socket, text};
 use tokio::task::{JoinHandle, JoinSet, yield_now};
-
-mod support;
 
 /// What a message of one byte takes of the outbox.
 const SMALL: usize = 65;

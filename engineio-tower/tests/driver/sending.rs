@@ -3,21 +3,19 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::support::{
+    WEBSOCKET, get, get_request, open, poll, post, receive, receive_text, send, text, websocket,
+    websocket_request,
+};
 use engineio_tower::{
     DisconnectReason, Driver, EngineIoService, Message, Rejection, SendError, SendOptions, Server,
     ServerBuilder, Socket, WhenFull,
 };
 use http::StatusCode;
-use support::{
-    WEBSOCKET, get, get_request, open, poll, post, receive, receive_text, send, text, websocket,
-    websocket_request,
-};
 use tokio::io::AsyncReadExt;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::time::Instant;
 use tower::ServiceExt;
-
-mod support;
 
 fn small(when_full: WhenFull) -> ServerBuilder {
     Server::builder().outbox_limit(200).when_full(when_full)
@@ -161,7 +159,7 @@ async fn a_message_may_ask_not_to_be_compressed() {
         let mut request = get_request(&format!("EIO=4&transport=polling&sid={sid}"));
         let headers = request.headers_mut();
         headers.insert("accept-encoding", "gzip".parse().unwrap());
-        let response = support::call(&server, request).await;
+        let response = crate::support::call(&server, request).await;
         assert_eq!(response.headers()["content-encoding"], encoding);
     }
 }

@@ -15,8 +15,6 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::time::Instant;
 use tower::ServiceExt;
 
-mod support;
-
 /// A body whose chunks arrive while it is read.
 struct Upload(UnboundedReceiver<Bytes>);
 
@@ -64,7 +62,7 @@ async fn sent(sender: UnboundedSender<Bytes>, chunk: Bytes, most: usize) -> (usi
 #[tokio::test(start_paused = true)]
 async fn the_rest_of_a_body_is_read_after_each_refusal() {
     let server = Server::builder().max_payload(1000).build();
-    let (sid, _) = support::open(&server).await;
+    let (sid, _) = crate::support::open(&server).await;
     let foreign = post("").header("host", "a.example");
     for (head, refusal) in [
         (post("&sid=unknown"), StatusCode::BAD_REQUEST),

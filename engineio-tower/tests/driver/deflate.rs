@@ -2,19 +2,17 @@
 
 use std::time::Duration;
 
+use crate::support::{
+    Body, WEBSOCKET, call, echo, open, parked, upgrade_query, watched, websocket_request, with,
+};
 use bytes::{Buf, BytesMut};
 use engineio_tower::{
     DisconnectReason, Driver, EngineIoService, Message, SendOptions, Server, ServerBuilder, Socket,
 };
 use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress};
 use http::{Method, Request, Response};
-use support::{
-    Body, WEBSOCKET, call, echo, open, parked, upgrade_query, watched, websocket_request, with,
-};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use tower::ServiceExt;
-
-mod support;
 
 const AGREED: &str = "permessage-deflate; server_no_context_takeover; client_no_context_takeover";
 
@@ -280,7 +278,7 @@ async fn everyone_gets_a_broadcast_as_it_was_agreed_on() {
         Raw::open(&server).await,
         Raw::open(&server).await,
     ];
-    let mut plain = support::open_websocket(&server).await;
+    let mut plain = crate::support::open_websocket(&server).await;
     for round in 0..10 {
         let news = format!("{round}: {}", "news ".repeat(1_000));
         assert_eq!(server.broadcast(news.clone()), 4);
@@ -288,7 +286,10 @@ async fn everyone_gets_a_broadcast_as_it_was_agreed_on() {
             let (first, heard, _) = client.hear_packed().await;
             assert_eq!((first, heard), (TEXT, format!("4{news}").into_bytes()));
         }
-        assert_eq!(support::receive_text(&mut plain).await, format!("4{news}"));
+        assert_eq!(
+            crate::support::receive_text(&mut plain).await,
+            format!("4{news}")
+        );
     }
 }
 
@@ -300,7 +301,7 @@ async fn an_upgrade_agrees_on_it_for_what_follows() {
     let mut client = Raw::begin(&server, &upgrade_query(&sid)).await;
     client.say(TEXT | PACKED, &packed(b"2probe")).await;
     assert_eq!(client.hear().await, (TEXT, b"3probe".to_vec()));
-    assert_eq!(support::text(&waiting.await.unwrap()), "6");
+    assert_eq!(crate::support::text(&waiting.await.unwrap()), "6");
     client.say(TEXT, b"5").await;
     let long = [b"4", "x".repeat(2_000).as_bytes()].concat();
     client.say(TEXT | PACKED, &packed(&long)).await;

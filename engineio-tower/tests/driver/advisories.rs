@@ -7,9 +7,7 @@ use http::{HeaderName, HeaderValue, StatusCode};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use tower::ServiceExt;
 
-use support::{WEBSOCKET, code, echo, get, open, seen, watched, websocket_request, with};
-
-mod support;
+use crate::support::{WEBSOCKET, code, echo, get, open, seen, watched, websocket_request, with};
 
 /// Opens a session by WebSocket; gives the bare stream behind the open packet.
 async fn open_stream(server: &Server, buffer: usize) -> DuplexStream {
@@ -158,21 +156,21 @@ async fn pongs_start_no_second_heartbeat() {
     for _ in 0..50 {
         let pongs = ["3"; 20].join("\x1e");
         assert_eq!(
-            support::post(&server, &sid, pongs).await.status(),
+            crate::support::post(&server, &sid, pongs).await.status(),
             StatusCode::OK
         );
     }
     let begun = tokio::time::Instant::now();
     assert_eq!(
-        seen(&support::poll(&server, &sid).await),
+        seen(&crate::support::poll(&server, &sid).await),
         (200, "2".to_owned())
     );
     let waited = begun.elapsed();
     assert!(waited > Duration::from_secs(9), "{waited:?}");
     // The one that was asked for, among others that were not.
-    support::post(&server, &sid, ["3"; 20].join("\x1e")).await;
+    crate::support::post(&server, &sid, ["3"; 20].join("\x1e")).await;
     assert_eq!(
-        seen(&support::poll(&server, &sid).await),
+        seen(&crate::support::poll(&server, &sid).await),
         (200, "2".to_owned())
     );
     assert!(begun.elapsed() > waited + Duration::from_secs(9));

@@ -1,13 +1,11 @@
 //! Messages that are sent together: all or none, in order, with back pressure.
 
+use crate::support::{HANDSHAKE, get, open, poll, socket, text};
 use engineio_tower::{
     DisconnectReason, Message, Rejection, SendError, Server, Sid, Socket, WhenFull,
 };
 use futures_util::FutureExt;
 use http::StatusCode;
-use support::{HANDSHAKE, get, open, poll, socket, text};
-
-mod support;
 
 fn texts(texts: &[&str]) -> Vec<Message> {
     texts.iter().map(|&text| Message::from(text)).collect()
@@ -128,7 +126,7 @@ async fn in_a_connect_handler_many_messages_do_not_wait_for_a_client_that_is_not
 
 #[tokio::test]
 async fn a_slow_consumer_is_disconnected_for_many_messages_as_for_one() {
-    let (server, mut left) = support::watched(small().when_full(WhenFull::Disconnect));
+    let (server, mut left) = crate::support::watched(small().when_full(WhenFull::Disconnect));
     open(&server).await;
     let socket = server.sockets().remove(0);
     socket.send_many(["a", "b"]).await.unwrap();

@@ -6,15 +6,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
+use crate::support::{open, open_websocket, parked, pass, poll, socket};
 use bytes::Bytes;
 use engineio_tower::{DisconnectReason, EngineIoService, Server, Socket};
 use http::{Request, StatusCode};
 use http_body_util::Empty;
-use support::{open, open_websocket, parked, pass, poll, socket};
 use tokio::time::Instant;
 use tower::ServiceExt;
-
-mod support;
 
 #[derive(Default)]
 struct Count(AtomicUsize);
@@ -95,7 +93,7 @@ async fn the_last_waker_of_a_wait_is_the_one_that_is_woken() {
 
 #[tokio::test(start_paused = true)]
 async fn a_websocket_that_reads_nothing_costs_a_close_its_time_limit_once() {
-    let (server, mut left) = support::watched(
+    let (server, mut left) = crate::support::watched(
         Server::builder()
             .close_timeout(Duration::from_secs(10))
             .ping_interval(Duration::from_secs(1_000)),
@@ -128,7 +126,10 @@ async fn a_client_that_polls_gets_what_was_queued_before_the_close() {
     socket.try_send("last").unwrap();
     socket.close();
     let waiting = parked(&server, &sid).await;
-    assert_eq!(support::text(&waiting.await.unwrap()), "4last\u{1e}1");
+    assert_eq!(
+        crate::support::text(&waiting.await.unwrap()),
+        "4last\u{1e}1"
+    );
 }
 
 fn handshake() -> Request<Empty<Bytes>> {

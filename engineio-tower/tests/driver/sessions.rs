@@ -3,18 +3,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::support::{
+    get, open, pass, poll, post, probed, receive, receive_text, send, text, try_websocket,
+    websocket,
+};
 use bytes::Bytes;
 use engineio_tower::{
     DisconnectReason, Message, SendError, Server, ServerBuilder, Socket, Transport,
 };
 use http::StatusCode;
-use support::{
-    get, open, pass, poll, post, probed, receive, receive_text, send, text, try_websocket,
-    websocket,
-};
 use tokio::sync::{Semaphore, mpsc};
-
-mod support;
 
 fn echo() -> ServerBuilder {
     Server::builder().on_message(|socket: Socket, message: Message| async move {
@@ -279,9 +277,9 @@ async fn requests_that_break_the_rules_are_refused_and_nobody_notices() {
         let refused = try_websocket(&server, query).await.unwrap_err();
         assert_eq!(refused.status(), StatusCode::BAD_REQUEST, "{query}");
     }
-    let mut put = support::post_request(&bystander, "4x");
+    let mut put = crate::support::post_request(&bystander, "4x");
     *put.method_mut() = http::Method::PUT;
-    let refused = support::call(&server, put).await;
+    let refused = crate::support::call(&server, put).await;
     assert_eq!(refused.status(), StatusCode::METHOD_NOT_ALLOWED);
     assert_eq!(refused.headers()["allow"], "GET, POST");
     post(&server, &bystander, "4still here").await;

@@ -15,8 +15,6 @@ use http_body::{Body, Frame};
 use http_body_util::{BodyExt, Full};
 use tower::{Layer, ServiceExt};
 
-mod support;
-
 /// A body that holds an `Rc`, as actix's payload does.
 struct LocalBody(Rc<std::cell::Cell<Option<Bytes>>>);
 
@@ -44,7 +42,7 @@ fn echo() -> Server {
 async fn a_body_that_is_not_send_goes_through_the_same_service() {
     let server = echo();
     let service = EngineIoService::new(server.clone());
-    let (sid, _) = support::open(&server).await;
+    let (sid, _) = crate::support::open(&server).await;
     let body = LocalBody(Rc::new(std::cell::Cell::new(Some("4local".into()))));
     let request = Request::post(format!("/engine.io/?EIO=4&transport=polling&sid={sid}"))
         .body(body)
@@ -52,14 +50,17 @@ async fn a_body_that_is_not_send_goes_through_the_same_service() {
     let response = service.oneshot(request).await.unwrap();
     assert_eq!(response.status(), StatusCode::OK);
     assert_eq!(response.collect().await.unwrap().to_bytes(), "ok");
-    assert_eq!(support::text(&support::poll(&server, &sid).await), "4local");
+    assert_eq!(
+        crate::support::text(&crate::support::poll(&server, &sid).await),
+        "4local"
+    );
 }
 
 #[test]
 fn the_future_is_send_when_the_body_is() {
     const fn assert_send<T: Send>(_: &T) {}
     let mut service = EngineIoService::new(echo());
-    let request = support::get_request("EIO=9");
+    let request = crate::support::get_request("EIO=9");
     let future = tower::Service::call(&mut service, request);
     assert_send(&future);
 }
@@ -99,8 +100,8 @@ async fn the_body_of_another_path_reaches_the_host_unchanged() {
 #[derive(Clone)]
 struct Saturated;
 
-impl tower::Service<Request<support::Body>> for Saturated {
-    type Response = Response<support::Body>;
+impl tower::Service<Request<crate::support::Body>> for Saturated {
+    type Response = Response<crate::support::Body>;
     type Error = std::convert::Infallible;
     type Future = std::future::Ready<Result<Self::Response, Self::Error>>;
 
@@ -108,7 +109,7 @@ impl tower::Service<Request<support::Body>> for Saturated {
         Poll::Pending
     }
 
-    fn call(&mut self, _: Request<support::Body>) -> Self::Future {
+    fn call(&mut self, _: Request<crate::support::Body>) -> Self::Future {
         panic!("the host app was called although it is not ready")
     }
 }
@@ -117,13 +118,13 @@ impl tower::Service<Request<support::Body>> for Saturated {
 async fn a_saturated_host_app_does_not_hold_up_the_server() {
     let server = echo();
     let service = EngineIoLayer::new(server.clone()).layer(Saturated);
-    let (sid, _) = support::open(&server).await;
+    let (sid, _) = crate::support::open(&server).await;
     let post = service
         .clone()
-        .oneshot(support::post_request(&sid, "4hello"));
+        .oneshot(crate::support::post_request(&sid, "4hello"));
     let posted = tokio::time::timeout(std::time::Duration::from_secs(1), post).await;
     assert_eq!(posted.expect("an answer").unwrap().status(), StatusCode::OK);
-    let poll = support::get_request(&format!("EIO=4&transport=polling&sid={sid}"));
+    let poll = crate::support::get_request(&format!("EIO=4&transport=polling&sid={sid}"));
     let poll = tokio::time::timeout(
         std::time::Duration::from_secs(1),
         service.clone().oneshot(poll),
@@ -138,7 +139,7 @@ async fn a_saturated_host_app_does_not_hold_up_the_server() {
     assert_eq!(body.to_bytes(), "4hello");
     // A request of the host app waits until that is ready.
     let request = Request::get("/page")
-        .body(support::Body::default())
+        .body(crate::support::Body::default())
         .unwrap();
     let page = tokio::time::timeout(std::time::Duration::from_secs(1), service.oneshot(request));
     assert!(page.await.is_err());
@@ -148,7 +149,7 @@ async fn a_saturated_host_app_does_not_hold_up_the_server() {
 async fn a_driver_runs_over_a_stream_that_is_not_send() {
     let server = echo();
     let service = EngineIoService::new(server);
-    let request = support::websocket_request("EIO=4&transport=websocket");
+    let request = crate::support::websocket_request("EIO=4&transport=websocket");
     let mut response = service.oneshot(request).await.unwrap();
     let driver = Driver::take(&mut response).unwrap();
     assert!(Driver::take(&mut response).is_none(), "it is taken once");
@@ -189,10 +190,14 @@ async fn a_driver_runs_over_a_stream_that_is_not_send() {
         let role = tokio_tungstenite::tungstenite::protocol::Role::Client;
         let mut client =
             tokio_tungstenite::WebSocketStream::from_raw_socket(ours, role, None).await;
-        assert!(support::receive_text(&mut client).await.starts_with("0{"));
-        support::send(&mut client, "4over a local stream").await;
+        assert!(
+            crate::support::receive_text(&mut client)
+                .await
+                .starts_with("0{")
+        );
+        crate::support::send(&mut client, "4over a local stream").await;
         assert_eq!(
-            support::receive_text(&mut client).await,
+            crate::support::receive_text(&mut client).await,
             "4over a local stream"
         );
         client.close(None).await.unwrap();
@@ -212,14 +217,14 @@ async fn respond(server: &Server, method: &str, query: &str, body: &[u8]) -> Hos
 #[tokio::test]
 async fn a_host_with_types_of_its_own_passes_the_parts_of_a_request() {
     let server = echo();
-    let opened = respond(&server, "GET", support::HANDSHAKE, b"").await;
+    let opened = respond(&server, "GET", crate::support::HANDSHAKE, b"").await;
     assert_eq!(opened.status, 200);
     assert!(opened.driver.is_none());
     let kind = ("content-type".into(), "text/plain; charset=UTF-8".into());
     assert!(opened.headers.contains(&kind), "{:?}", opened.headers);
     let socket = server.sockets().remove(0);
     assert_eq!(socket.peer_addr(), Some(([10, 0, 0, 1], 5_000).into()));
-    let query = format!("{}&sid={}", support::HANDSHAKE, socket.sid());
+    let query = format!("{}&sid={}", crate::support::HANDSHAKE, socket.sid());
     // Longer than what is read at a time.
     let message = [b"4".as_slice(), &[b'x'; 100_000]].concat();
     let posted = respond(&server, "POST", &query, &message).await;
@@ -257,7 +262,7 @@ async fn the_server_limits_the_body_that_a_host_passes_unlimited() {
         }
     }
     let server = echo();
-    let (sid, _) = support::open(&server).await;
+    let (sid, _) = crate::support::open(&server).await;
     let uri = format!("/engine.io/?EIO=4&transport=polling&sid={sid}");
     let request = HostRequest::new("POST", uri, [("a", "b")], None);
     let response = request.respond(&server, Endless).await;
@@ -267,7 +272,7 @@ async fn the_server_limits_the_body_that_a_host_passes_unlimited() {
 #[tokio::test]
 async fn the_host_is_told_of_a_websocket_and_gives_its_bytes() {
     let server = echo();
-    let request = support::websocket_request(support::WEBSOCKET);
+    let request = crate::support::websocket_request(crate::support::WEBSOCKET);
     let (uri, headers) = (request.uri(), request.headers());
     let request = HostRequest::new(request.method(), uri, headers, None).extension(Scheme::Https);
     let response = request.respond(&server, tokio::io::empty()).await;
@@ -277,17 +282,21 @@ async fn the_host_is_told_of_a_websocket_and_gives_its_bytes() {
     response.driver.unwrap().spawn(upgrade);
     let role = tokio_tungstenite::tungstenite::protocol::Role::Client;
     let mut client = tokio_tungstenite::WebSocketStream::from_raw_socket(ours, role, None).await;
-    assert!(support::receive_text(&mut client).await.starts_with("0{"));
-    support::send(&mut client, "4hello").await;
-    assert_eq!(support::receive_text(&mut client).await, "4hello");
+    assert!(
+        crate::support::receive_text(&mut client)
+            .await
+            .starts_with("0{")
+    );
+    crate::support::send(&mut client, "4hello").await;
+    assert_eq!(crate::support::receive_text(&mut client).await, "4hello");
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_websocket_whose_bytes_do_not_come_ends() {
     for (never, limit) in [(false, 0), (true, 30)] {
-        let (server, mut leaving) = support::watched(Server::builder());
+        let (server, mut leaving) = crate::support::watched(Server::builder());
         let service = EngineIoService::new(server.clone());
-        let request = support::websocket_request(support::WEBSOCKET);
+        let request = crate::support::websocket_request(crate::support::WEBSOCKET);
         let mut response = service.oneshot(request).await.unwrap();
         let begun = tokio::time::Instant::now();
         Driver::take(&mut response).unwrap().spawn(async move {
@@ -322,7 +331,7 @@ impl Body for BrokenBody {
 #[tokio::test(start_paused = true)]
 async fn a_post_whose_body_breaks_is_answered_and_ends_the_session() {
     let server = echo();
-    let (sid, _) = support::open(&server).await;
+    let (sid, _) = crate::support::open(&server).await;
     let request = Request::post(format!("/engine.io/?EIO=4&transport=polling&sid={sid}"))
         .body(BrokenBody)
         .unwrap();

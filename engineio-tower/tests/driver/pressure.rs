@@ -7,15 +7,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, Waker};
 
+use crate::support::{WEBSOCKET, open, post, receive_text, send, websocket_request, with};
 use engineio_tower::{Driver, EngineIoService, Message, Server, Socket};
-use support::{WEBSOCKET, open, post, receive_text, send, websocket_request, with};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, DuplexStream, ReadBuf};
 use tokio::sync::{Notify, mpsc};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::Role;
 use tower::ServiceExt;
-
-mod support;
 
 /// A stream that lets something else happen at each write, as another thread may at any moment.
 struct Meanwhile<F>(DuplexStream, F);

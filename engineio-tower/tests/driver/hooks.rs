@@ -3,16 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::support::{call, get, get_request, open, poll, text};
 use engineio_tower::{
     Config, ConnectRequest, DisconnectReason, Message, Origins, Rejection, Server, ServerBuilder,
     Sid, SidCookie, Socket, Transports,
 };
 use http::{HeaderMap, StatusCode};
-use support::{call, get, get_request, open, poll, text};
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
-
-mod support;
 
 const HANDSHAKE: &str = "EIO=4&transport=polling";
 
@@ -230,18 +228,21 @@ async fn a_second_websocket_does_not_keep_the_first_from_being_read_on() {
             })
     };
     let server = server.build();
-    let mut first = support::websocket(&server, "EIO=4&transport=websocket").await;
-    let opened = support::receive_text(&mut first).await;
+    let mut first = crate::support::websocket(&server, "EIO=4&transport=websocket").await;
+    let opened = crate::support::receive_text(&mut first).await;
     for n in 0..10 {
-        support::send(&mut first, &format!("4{n}")).await;
+        crate::support::send(&mut first, &format!("4{n}")).await;
     }
-    let second = support::upgrade_query(&opened[9..29]);
-    let mut second = support::websocket(&server, &second).await;
-    support::send(&mut second, "4not mine").await;
-    assert_eq!(support::receive(&mut second).await, None);
+    let second = crate::support::upgrade_query(&opened[9..29]);
+    let mut second = crate::support::websocket(&server, &second).await;
+    crate::support::send(&mut second, "4not mine").await;
+    assert_eq!(crate::support::receive(&mut second).await, None);
     permits.add_permits(10);
     for n in 0..10 {
-        assert_eq!(support::receive_text(&mut first).await, format!("4{n}"));
+        assert_eq!(
+            crate::support::receive_text(&mut first).await,
+            format!("4{n}")
+        );
     }
 }
 
@@ -274,14 +275,14 @@ async fn the_headers_hook_is_called_for_a_session_that_exists_only() {
         })
         .build();
     let (sid, _) = open(&server).await;
-    support::socket(&server, &sid).try_send("a").unwrap();
+    crate::support::socket(&server, &sid).try_send("a").unwrap();
     for (request, expected) in [
-        (support::post_request(&sid, "4x"), 2),
+        (crate::support::post_request(&sid, "4x"), 2),
         (get_request(&format!("{HANDSHAKE}&sid={sid}")), 3),
         (get_request(&format!("{HANDSHAKE}&sid=nobody")), 3),
-        (support::post_request("nobody", "4x"), 3),
+        (crate::support::post_request("nobody", "4x"), 3),
         (
-            support::websocket_request(&support::upgrade_query("nobody")),
+            crate::support::websocket_request(&crate::support::upgrade_query("nobody")),
             3,
         ),
         (get_request("EIO=4&transport=carrier-pigeon"), 3),
@@ -298,8 +299,8 @@ async fn the_headers_hook_is_called_for_a_session_that_exists_only() {
 #[derive(Clone)]
 struct Saturated(Arc<Semaphore>);
 
-impl tower::Service<http::Request<support::Body>> for Saturated {
-    type Response = http::Response<support::Body>;
+impl tower::Service<http::Request<crate::support::Body>> for Saturated {
+    type Response = http::Response<crate::support::Body>;
     type Error = std::convert::Infallible;
     type Future = std::future::Ready<Result<Self::Response, Self::Error>>;
 
@@ -314,7 +315,7 @@ impl tower::Service<http::Request<support::Body>> for Saturated {
         })
     }
 
-    fn call(&mut self, _: http::Request<support::Body>) -> Self::Future {
+    fn call(&mut self, _: http::Request<crate::support::Body>) -> Self::Future {
         std::future::ready(Ok(http::Response::new("app".into())))
     }
 }
@@ -328,7 +329,7 @@ async fn a_host_app_that_takes_no_more_requests_keeps_no_client_from_its_polls()
     let server = Server::builder().build();
     let app = Saturated(Arc::clone(&permits));
     let service = engineio_tower::EngineIoService::with_inner(server.clone(), app);
-    let ask = |request: http::Request<support::Body>| {
+    let ask = |request: http::Request<crate::support::Body>| {
         let service = service.clone();
         async move {
             let response = service.oneshot(request).await.unwrap();
@@ -337,7 +338,7 @@ async fn a_host_app_that_takes_no_more_requests_keeps_no_client_from_its_polls()
     };
     let foreign = || {
         http::Request::get("/")
-            .body(support::Body::default())
+            .body(crate::support::Body::default())
             .unwrap()
     };
     let within = |future| tokio::time::timeout(Duration::from_secs(1), future);
@@ -355,7 +356,7 @@ async fn a_host_app_that_takes_no_more_requests_keeps_no_client_from_its_polls()
     assert_eq!(polled.unwrap(), "4a");
     // A request for the app waits until it is ready, and an Engine.IO request takes no permit of it.
     permits.add_permits(1);
-    ask(support::post_request(sid.as_ref(), "4x")).await;
+    ask(crate::support::post_request(sid.as_ref(), "4x")).await;
     assert_eq!(within(ask(foreign())).await.unwrap(), "app");
     assert!(within(ask(foreign())).await.is_err());
 }

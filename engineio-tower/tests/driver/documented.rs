@@ -4,20 +4,18 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use crate::support::{
+    HANDSHAKE, WEBSOCKET, get, get_request, open, pass, post, receive, try_websocket, watched,
+    websocket, websocket_request, with,
+};
 use engineio_tower::{
     ConnectRequest, DisconnectReason, EngineIoService, Message, SendError, Server, SidCookie,
     Socket, Transport, WhenFull,
 };
 use http::{HeaderValue, StatusCode};
-use support::{
-    HANDSHAKE, WEBSOCKET, get, get_request, open, pass, post, receive, try_websocket, watched,
-    websocket, websocket_request, with,
-};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout};
 use tower_service::Service;
-
-mod support;
 
 #[tokio::test]
 async fn a_cookie_of_the_application_and_that_of_the_server_are_both_set() {
@@ -49,7 +47,7 @@ async fn the_hook_for_headers_is_for_posts_too() {
 async fn a_handshake_of_another_version_is_told_what_to_upgrade_to() {
     let server = Server::builder().build();
     let request = with("sec-websocket-version", "8", websocket_request(WEBSOCKET));
-    let response = support::call(&server, request).await;
+    let response = crate::support::call(&server, request).await;
     assert_eq!(response.status(), StatusCode::UPGRADE_REQUIRED);
     // RFC 9110 § 15.5.22 and § 7.8.
     assert_eq!(response.headers()["upgrade"], "websocket");
@@ -130,8 +128,8 @@ async fn a_shutdown_waits_for_handlers_that_run_concurrently() {
         .build();
     let mut client = websocket(&server, WEBSOCKET).await;
     receive(&mut client).await;
-    support::send(&mut client, "4a").await;
-    support::send(&mut client, "4b").await;
+    crate::support::send(&mut client, "4a").await;
+    crate::support::send(&mut client, "4b").await;
     tokio::task::yield_now().await;
     drop(client);
     tokio::task::yield_now().await;
@@ -171,11 +169,11 @@ fn concurrent() -> (Server, mpsc::UnboundedReceiver<String>) {
 #[tokio::test(start_paused = true)]
 async fn the_end_of_a_client_comes_after_its_handlers_that_run_concurrently() {
     let (server, mut told) = concurrent();
-    let mut client = support::open_websocket(&server).await;
+    let mut client = crate::support::open_websocket(&server).await;
     for text in ["42", "41", "43"] {
-        support::send(&mut client, text).await;
+        crate::support::send(&mut client, text).await;
     }
-    support::send(&mut client, "1").await;
+    crate::support::send(&mut client, "1").await;
     let (sid, _) = open(&server).await;
     post(&server, &sid, "45\x1e44\x1e1").await;
     for expected in [
@@ -239,7 +237,7 @@ async fn a_client_that_is_too_slow_for_many_messages_is_disconnected_as_for_one(
             .when_full(WhenFull::Disconnect),
     );
     let (sid, _) = open(&server).await;
-    let socket = support::socket(&server, &sid);
+    let socket = crate::support::socket(&server, &sid);
     socket.try_send_many(["one"]).unwrap();
     let error = socket.try_send_many(["two", "three"]).unwrap_err();
     assert!(matches!(error, SendError::Closed(messages) if messages.len() == 2));
@@ -250,7 +248,7 @@ async fn a_client_that_is_too_slow_for_many_messages_is_disconnected_as_for_one(
 async fn what_is_attached_to_a_client_that_is_gone_is_dropped() {
     let (server, mut leaving) = watched(Server::builder());
     let (sid, _) = open(&server).await;
-    let socket = support::socket(&server, &sid);
+    let socket = crate::support::socket(&server, &sid);
     post(&server, &sid, "1").await;
     leaving.recv().await.unwrap();
     let value = Arc::new(());

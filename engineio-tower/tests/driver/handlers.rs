@@ -4,18 +4,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use crate::support::{
+    HANDSHAKE, call, get, get_request, open, poll, post, receive, receive_text, send, text,
+    try_websocket, websocket, with,
+};
 use engineio_tower::{
     ConnectRequest, DisconnectReason, Handler, Message, Origins, Rejection, Server, ServerBuilder,
     Socket,
 };
 use http::StatusCode;
-use support::{
-    HANDSHAKE, call, get, get_request, open, poll, post, receive, receive_text, send, text,
-    try_websocket, websocket, with,
-};
 use tokio::sync::mpsc;
-
-mod support;
 
 fn echo() -> ServerBuilder {
     Server::builder().on_message(|socket: Socket, message: Message| async move {
@@ -125,7 +123,7 @@ async fn one_type_may_be_shared_with_the_host_app() {
     let book = Arc::new(Book(tells));
     let server = Server::with_handler(Arc::clone(&book));
     let (sid, _) = open(&server).await;
-    let mut client = support::probed(&server, &sid).await;
+    let mut client = crate::support::probed(&server, &sid).await;
     for packet in ["5", "4hi", "1"] {
         send(&mut client, packet).await;
     }

@@ -6,17 +6,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use crate::support::{Body, HANDSHAKE, by, call, get, get_request, open, pass, post_request, with};
 use engineio_tower::{
     ConnectRequest, EngineIoService, Origins, PeerAddr, Server, ServerBuilder, Socket,
 };
 use futures_util::FutureExt;
 use http::{Request, StatusCode};
-use support::{Body, HANDSHAKE, by, call, get, get_request, open, pass, post_request, with};
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use tower::ServiceExt;
-
-mod support;
 
 /// Handlers that wait for a permit, and how many do.
 #[derive(Clone)]
@@ -149,8 +147,11 @@ async fn requests_at_an_origin_predicate_that_never_answers_are_limited_in_numbe
         assert!(waits.iter().all(|wait| *wait < Duration::from_millis(300)));
     }
     // The session whose requests were refused is still there for those that nobody has to be asked about.
-    support::socket(&server, &sid).try_send("x").unwrap();
-    assert_eq!(support::text(&support::poll(&server, &sid).await), "4x");
+    crate::support::socket(&server, &sid).try_send("x").unwrap();
+    assert_eq!(
+        crate::support::text(&crate::support::poll(&server, &sid).await),
+        "4x"
+    );
 }
 
 #[tokio::test(start_paused = true)]

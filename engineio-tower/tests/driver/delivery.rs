@@ -8,9 +8,7 @@ use http_body_util::BodyExt;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tower::ServiceExt;
 
-mod support;
-
-use support::{get_request, open, poll, text, watched};
+use crate::support::{get_request, open, poll, text, watched};
 
 const HANDSHAKE: &str = "EIO=4&transport=polling";
 

@@ -5,15 +5,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use crate::support::{
+    call, code, get, get_request, open, poll, post, receive_text, send, text, watched,
+};
 use bytes::Bytes;
 use engineio_tower::{
     ConnectRequest, Message, Origins, PeerAddr, Rejection, Server, ServerBuilder, Sid, SidCookie,
     Socket, WhenFull,
 };
 use http::{Method, Response, StatusCode};
-use support::{call, code, get, get_request, open, poll, post, receive_text, send, text, watched};
-
-mod support;
 
 fn echo() -> ServerBuilder {
     Server::builder().on_message(|socket: Socket, message: Message| {
@@ -50,7 +50,7 @@ async fn another_origin_is_refused_at_the_handshake_and_on_a_live_session() {
         assert!(!evil.headers().contains_key("access-control-allow-origin"));
         assert_eq!(evil.headers()["vary"], "Origin");
     }
-    let mut hijack = support::websocket_request("EIO=4&transport=websocket");
+    let mut hijack = crate::support::websocket_request("EIO=4&transport=websocket");
     hijack
         .headers_mut()
         .insert("origin", "https://evil.example.com".parse().unwrap());
@@ -177,7 +177,7 @@ async fn the_cookie_is_set_when_a_session_opens_and_not_when_it_is_refused() {
     assert!(!poll_headers(&server, sid).await.contains_key("set-cookie"));
     let websocket = call(
         &server,
-        support::websocket_request("EIO=4&transport=websocket"),
+        crate::support::websocket_request("EIO=4&transport=websocket"),
     )
     .await;
     assert!(websocket.headers().contains_key("set-cookie"));
@@ -335,7 +335,7 @@ async fn the_initial_message_follows_the_open_packet() {
     let server = echo().initial_message("hello").build();
     let (_, packets) = open(&server).await;
     assert_eq!(packets, ["4hello"]);
-    let mut client = support::websocket(&server, "EIO=4&transport=websocket").await;
+    let mut client = crate::support::websocket(&server, "EIO=4&transport=websocket").await;
     receive_text(&mut client).await;
     assert_eq!(receive_text(&mut client).await, "4hello");
 }
@@ -386,7 +386,9 @@ async fn a_rejection_carries_headers_and_a_401_a_challenge() {
         let polling = get(&server, &format!("{HANDSHAKE}&how={how}")).await;
         assert_eq!(polling.headers()[name], value);
         let query = format!("EIO=4&transport=websocket&how={how}");
-        let websocket = support::try_websocket(&server, &query).await.unwrap_err();
+        let websocket = crate::support::try_websocket(&server, &query)
+            .await
+            .unwrap_err();
         assert_eq!(websocket.headers()[name], value);
     }
 }
@@ -396,8 +398,11 @@ async fn a_websocket_gets_the_first_subprotocol_that_it_offers_or_the_one_that_i
     let chosen = async |server: &Server, offered: &str| {
         let (sid, _) = open(server).await;
         let mut answers = Vec::new();
-        for query in ["EIO=4&transport=websocket", &support::upgrade_query(&sid)] {
-            let mut request = support::websocket_request(query);
+        for query in [
+            "EIO=4&transport=websocket",
+            &crate::support::upgrade_query(&sid),
+        ] {
+            let mut request = crate::support::websocket_request(query);
             if !offered.is_empty() {
                 let headers = request.headers_mut();
                 headers.insert("sec-websocket-protocol", offered.parse().unwrap());
@@ -530,7 +535,7 @@ async fn clients_of_both_revisions_are_served_at_once() {
     let (new, _) = open(&server).await;
     post(&server, &new, "4hello").await;
     assert_eq!(text(&poll(&server, &new).await), "4hello");
-    let mut client = support::websocket(&server, "EIO=3&transport=websocket").await;
+    let mut client = crate::support::websocket(&server, "EIO=3&transport=websocket").await;
     receive_text(&mut client).await;
     send(&mut client, "2").await;
     assert_eq!(receive_text(&mut client).await, "3");
