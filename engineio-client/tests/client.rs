@@ -2,6 +2,8 @@
 
 mod support;
 
+use std::time::Duration;
+
 use engineio_client::{
     Client, DisconnectReason, ErrorKind, Message, Reconnect, SendError, Transport,
 };
@@ -404,7 +406,7 @@ async fn a_client_comes_back_if_that_is_asked_for() {
         false => Reply::Never,
     })
     .await;
-    let policy = Reconnect::new().initial_delay(std::time::Duration::from_millis(1));
+    let policy = Reconnect::new().initial_delay(Duration::from_millis(1));
     let builder = Client::builder(&server.url()).reconnect(policy);
     let mut client = in_time(builder.connect()).await.unwrap();
     assert_eq!(in_time(client.next()).await, Some(Message::from("hello 0")));
@@ -423,7 +425,7 @@ async fn a_client_that_gives_up_says_why() {
     })
     .await;
     let policy = Reconnect::new()
-        .initial_delay(std::time::Duration::from_millis(1))
+        .initial_delay(Duration::from_millis(1))
         .max_attempts(3);
     let builder = Client::builder(&server.url()).reconnect(policy);
     let mut client = in_time(builder.connect()).await.unwrap();
@@ -502,4 +504,39 @@ async fn nobody_at_home() {
         .unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Connect);
     assert!(std::error::Error::source(&error).is_some());
+}
+
+#[tokio::test]
+async fn the_longest_duration_is_no_limit() {
+    let server = Server::start(|_, request| match request.method.as_str() {
+        _ if request.is_handshake() => ok(OPEN_POLLING),
+        _ if request.is_websocket() => websocket(|mut socket| async move {
+            let open = WsMessage::text(OPEN_POLLING);
+            socket.send(open).await.unwrap();
+            echo(socket).await;
+        }),
+        "POST" => ok("ok"),
+        _ => Reply::Never,
+    })
+    .await;
+    for transport in [Transport::Polling, Transport::WebSocket] {
+        let policy = Reconnect::new()
+            .initial_delay(Duration::MAX)
+            .max_delay(Duration::MAX)
+            .reset_after(Duration::MAX)
+            .max_retry_after(Duration::MAX);
+        let builder = Client::builder(&server.url())
+            .transports([transport])
+            .connect_timeout(Duration::MAX)
+            .request_timeout(Duration::MAX)
+            .upgrade_timeout(Duration::MAX)
+            .close_timeout(Duration::MAX)
+            .reconnect(policy);
+        let mut client = in_time(builder.connect()).await.unwrap();
+        client.send("a").await.unwrap();
+        in_time(client.flush()).await.unwrap();
+        in_time(client.close()).await;
+        assert!(client.disconnect_error().is_none(), "{client:?}");
+        in_time(client.flush()).await.unwrap();
+    }
 }

@@ -35,7 +35,7 @@ impl Requests {
         let now = now();
         let is_fresh = self.deadline.is_some_and(|deadline| now < deadline);
         self.pending = Some((id, send(self.kept.take().filter(|_| is_fresh))));
-        self.deadline = limit.map(|limit| now + limit);
+        self.deadline = limit.and_then(|limit| now.checked_add(limit));
     }
 
     /// Returns the answer to the request once it is there. Without a request, notices when the server closes the
