@@ -6,7 +6,7 @@ use std::sync::Arc;
 use engineio_client::{Client, Message, Transport};
 use hdrhistogram::Histogram;
 use tokio::sync::{Semaphore, mpsc, watch};
-use tokio::time::{Duration, Instant, timeout_at};
+use tokio::time::{Duration, Instant, sleep, timeout_at};
 
 use super::result;
 use crate::arguments::Bench;
@@ -14,6 +14,8 @@ use crate::failure::{Failure, with_causes};
 
 /// The length of the number at the beginning of each message.
 const NUMBER: usize = 16;
+/// The time that a session has to close after a second signal.
+const LAST_MOMENT: Duration = Duration::from_millis(200);
 
 /// The condition for the end of the measurement.
 #[derive(Clone, Copy, Debug)]
@@ -22,6 +24,8 @@ pub(super) struct Plan {
     pub(super) stop: Instant,
     /// Messages that have not come back are lost.
     pub(super) give_up: Instant,
+    /// Nothing is waited for any more.
+    pub(super) is_cut: bool,
 }
 
 impl Plan {
@@ -31,6 +35,7 @@ impl Plan {
         Self {
             stop: now,
             give_up: now,
+            is_cut: true,
         }
     }
 }
@@ -108,12 +113,21 @@ async fn measure(
     let mut measured = Measured::default();
     let mut under_way = VecDeque::with_capacity(options.in_flight as usize);
     let mut is_planned = true;
-    loop {
+    'planned: loop {
         let plan = plans.borrow_and_update().unwrap_or_else(Plan::ended);
         while under_way.len() < options.in_flight as usize && Instant::now() < plan.stop {
             let message = message(measured.sent, options);
-            under_way.push_back((measured.sent, Instant::now()));
-            if client.send(message).await.is_err() {
+            let began = Instant::now();
+            let sent = tokio::select! {
+                sent = client.send(message) => sent,
+                // A signal has changed it.
+                changed = plans.changed(), if is_planned => {
+                    is_planned = changed.is_ok();
+                    continue 'planned;
+                }
+            };
+            under_way.push_back((measured.sent, began));
+            if sent.is_err() {
                 break;
             }
             measured.sent += 1;
@@ -140,7 +154,17 @@ async fn measure(
             Err(_) => break,
         }
     }
-    client.close().await;
+    let cut = async {
+        let cut = plans.wait_for(|plan| plan.is_some_and(|plan| plan.is_cut));
+        if cut.await.is_err() {
+            std::future::pending::<()>().await;
+        }
+        sleep(LAST_MOMENT).await;
+    };
+    tokio::select! {
+        () = client.close() => {}
+        () = cut => client.abort(),
+    }
     // A server that sends a message twice may have done so with the last one.
     while let Some(message) = client.next().await {
         measured.came(&message, options, &mut under_way);

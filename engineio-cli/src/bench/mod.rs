@@ -9,7 +9,7 @@ use std::time::Duration;
 use indicatif::{ProgressBar, ProgressStyle};
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
-use tokio::time::{Instant, interval, sleep_until, timeout_at};
+use tokio::time::{Instant, interval, sleep_until, timeout, timeout_at};
 
 use self::client::{Measured, Plan};
 use self::result::Totals;
@@ -21,6 +21,9 @@ use crate::signals::Signals;
 const LAST_MESSAGES: Duration = Duration::from_secs(5);
 /// The time for the sessions to close after a signal.
 const CLOSING: Duration = Duration::from_secs(5);
+
+/// The time for the results of the clients after a second signal.
+const LAST_RESULTS: Duration = Duration::from_millis(500);
 
 /// Connects the clients, measures, and prints the result. A signal ends the measurement early, and another one at once.
 pub(crate) async fn run(options: Bench) -> Result<(), Failure> {
@@ -67,6 +70,7 @@ pub(crate) async fn run(options: Bench) -> Result<(), Failure> {
     let plan = Plan {
         stop: begin + options.seconds,
         give_up: begin + options.seconds + LAST_MESSAGES,
+        is_cut: false,
     };
     start.send_replace(Some(plan));
     let cut = tokio::select! {
@@ -77,11 +81,19 @@ pub(crate) async fn run(options: Bench) -> Result<(), Failure> {
     if cut.is_some() {
         let stop = Instant::now();
         let give_up = stop + LAST_MESSAGES;
-        start.send_replace(Some(Plan { stop, give_up }));
+        start.send_replace(Some(Plan {
+            stop,
+            give_up,
+            is_cut: false,
+        }));
     }
     let measured = collect(&mut clients, &mut totals);
     let cut = match unless(signals.next(), measured).await {
-        Some(signal) => Some(signal),
+        Some(signal) => {
+            start.send_replace(Some(Plan::ended()));
+            let _ = timeout(LAST_RESULTS, collect(&mut clients, &mut totals)).await;
+            Some(signal)
+        }
         None => cut,
     };
     totals.print(&options, time)?;

@@ -1,9 +1,12 @@
 //! Measurements.
 
+use std::time::Duration;
+
 use engineio_tower::{ConnectRequest, DisconnectReason, Message, Server, Socket};
 use serde_json::Value;
+use tokio::time::timeout;
 
-use super::{command, echo, eio, kill, output, serve, stderr, stdout};
+use super::{LIMIT, command, echo, eio, kill, output, serve, stderr, stdout};
 
 #[tokio::test]
 async fn every_message_that_comes_back_is_counted() {
@@ -112,6 +115,43 @@ async fn a_signal_ends_a_measurement_with_its_result_and_closes_the_sessions() {
         }
         while echoed.try_recv().is_ok() {}
     }
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn a_second_signal_ends_the_wait_for_messages_and_counts_them_as_lost() {
+    let (messages, mut arrived) = tokio::sync::mpsc::unbounded_channel();
+    let server = Server::builder().on_message(move |socket: Socket, message: Message| {
+        let _ = messages.send(());
+        let is_first = message.as_bytes().starts_with(&[b'0'; 16]);
+        async move {
+            if is_first {
+                let _ = socket.send(message).await;
+            }
+        }
+    });
+    let url = serve(server).await;
+    let options = ["bench", "--json", "--clients", "2", "--seconds", "600"];
+    let mut child = command(&[&options[..], &[&url]].concat()).spawn().unwrap();
+    for _ in 0..4 {
+        timeout(LIMIT, arrived.recv()).await.unwrap();
+    }
+    // Two that come together count as one.
+    let ending = async {
+        let step = Duration::from_millis(100);
+        while timeout(step, child.wait()).await.is_err() {
+            kill(&child, "INT").await;
+        }
+    };
+    timeout(LIMIT, ending).await.unwrap();
+    let output = output(child).await;
+    assert_eq!(output.status.code(), Some(130), "{output:?}");
+    let result: Value = serde_json::from_str(stdout(&output)).unwrap();
+    assert_eq!(
+        (&result["sent"], &result["received"]),
+        (&4.into(), &2.into()),
+        "{result}"
+    );
 }
 
 #[cfg(unix)]
