@@ -124,8 +124,15 @@ impl RawServer {
 
     /// Accepts an Engine.IO session.
     async fn open(&self) -> (Session, SendStream, RecvStream) {
+        self.open_with(25_000).await
+    }
+
+    /// Accepts an Engine.IO session with this ping interval in milliseconds, and a ping timeout of the same length.
+    async fn open_with(&self, interval: u32) -> (Session, SendStream, RecvStream) {
         let (session, mut send, recv) = self.stream().await;
-        let open = r#"0{"sid":"abcdefgh","upgrades":[],"pingInterval":25000,"pingTimeout":20000}"#;
+        let open = format!(
+            r#"0{{"sid":"abcdefgh","upgrades":[],"pingInterval":{interval},"pingTimeout":{interval}}}"#
+        );
         let head = [open.len() as u8];
         within(send.write_all(&[&head, open.as_bytes()].concat()))
             .await

@@ -6,11 +6,12 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use engineio_client::blocking;
-use engineio_client::{Client, CookieJar, ErrorKind, Message, Reconnect, Revision};
+use engineio_client::{Client, CookieJar, ErrorKind, Message, Reconnect, Redirects, Revision};
 use engineio_tower::Transport::{Polling, WebSocket, WebTransport};
 use engineio_tower::{ConnectRequest, Rejection, Socket};
 use http::{HeaderMap, HeaderValue};
-use tokio::net::TcpStream;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
 
 use super::{client, client_at, connected, site, site_without_udp};
 use crate::support::{echo, one_origin, within};
@@ -163,6 +164,30 @@ async fn what_cannot_be_used_is_said_before_anything_is_sent() {
         assert!(!error.to_string().contains("secret"));
     }
     socket.recv_from(&mut [0]).unwrap_err();
+}
+
+#[tokio::test]
+async fn an_upgrade_goes_to_the_server_that_the_handshake_was_redirected_to() {
+    let harness = site(echo).await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let from = listener.local_addr().unwrap();
+    let to = harness.address;
+    tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        stream.read(&mut [0; 4_000]).await.unwrap();
+        let head = format!(
+            "HTTP/1.1 307 Moved\r\nLocation: http://{to}/engine.io/\r\nContent-Length: 0\r\n\r\n"
+        );
+        stream.write_all(head.as_bytes()).await.unwrap();
+        stream.shutdown().await.unwrap();
+    });
+    let builder = client_at(from, [Polling, WebTransport])
+        .server_certificate_hashes([harness.identity.get().sha256()])
+        .redirects(Redirects::Any);
+    let mut client = connected(builder).await;
+    assert_eq!(within(client.settled()).await, WebTransport);
+    client.send("a").await.unwrap();
+    assert_eq!(within(client.next()).await, Some(Message::from("a")));
 }
 
 #[tokio::test]

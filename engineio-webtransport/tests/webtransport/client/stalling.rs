@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use engineio_client::{ErrorKind, Message};
+use engineio_client::{DisconnectReason, ErrorKind, Message};
 use engineio_tower::Transport::{Polling, WebSocket, WebTransport};
 use tokio::net::TcpListener;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
-use super::{RawServer, client, connected, serve, site_without_udp};
+use super::{RawServer, client, connected, serve, site, site_without_udp};
 use crate::raw;
 use crate::support::{echo, start, within};
 
@@ -111,7 +111,7 @@ async fn each_wait_of_an_upgrade_has_an_end() {
             let builder = client(&harness, transports.iter().copied())
                 .server_certificate_hashes([])
                 .danger_accept_invalid_certificates(true);
-            let mut client = connected(builder.upgrade_timeout(SOON / 10)).await;
+            let mut client = connected(builder.upgrade_timeout(SHORT)).await;
             assert_eq!(within(client.settled()).await, expected, "{stage}");
             client.send("a").await.unwrap();
             assert_eq!(within(client.next()).await, Some(Message::from("a")));
@@ -119,6 +119,29 @@ async fn each_wait_of_an_upgrade_has_an_end() {
         }
         stopped.abort();
     }
+}
+
+#[tokio::test]
+async fn a_heartbeat_keeps_a_session_and_its_absence_ends_it() {
+    let beats = Duration::from_millis(50);
+    let harness = site(|| echo().ping_interval(beats).ping_timeout(SHORT)).await;
+    let mut client = connected(client(&harness, [WebTransport])).await;
+    timeout(20 * beats, client.next()).await.unwrap_err();
+    client.send("a").await.unwrap();
+    assert_eq!(within(client.next()).await, Some(Message::from("a")));
+
+    let (server, builder) = RawServer::start();
+    let silent = async {
+        let (session, _send, _recv) = server.open_with(50).await;
+        within(session.closed()).await;
+    };
+    let waiting = async {
+        let mut client = connected(builder).await;
+        assert_eq!(within(client.next()).await, None);
+        let reason = client.disconnect_reason();
+        assert_eq!(reason, Some(DisconnectReason::PingTimeout));
+    };
+    tokio::join!(silent, waiting);
 }
 
 #[tokio::test]
