@@ -180,6 +180,8 @@ pub(crate) struct Connection {
 enum TransportName {
     Polling,
     Websocket,
+    #[cfg(feature = "webtransport")]
+    Webtransport,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -201,6 +203,8 @@ impl Connection {
             builder = builder.transports(self.transports.iter().map(|name| match name {
                 TransportName::Polling => Transport::Polling,
                 TransportName::Websocket => Transport::WebSocket,
+                #[cfg(feature = "webtransport")]
+                TransportName::Webtransport => Transport::WebTransport,
             }));
         }
         for (name, value) in &self.header {

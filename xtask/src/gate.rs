@@ -18,7 +18,7 @@ use crate::workspace::{Workspace, cargo};
 const CLIPPY: [&str; 2] = [
     "clippy --workspace --all-targets --locked -- -D warnings",
     // A plain `cargo test` does not run these targets, so `--all-targets` does not have them.
-    "clippy --workspace --test interop --test proxies --test brokers --features engineio-cluster/nats,engineio-cluster/redis-tls \
+    "clippy --workspace --test interop --test proxies --test brokers --features engineio-cli/webtransport,engineio-cluster/nats,engineio-cluster/redis-tls \
      --locked -- -D warnings",
 ];
 

@@ -31,7 +31,7 @@ pub(super) struct Sender {
     has_ended: bool,
     /// The number of messages that a session took with it when it ended, if no other one follows.
     lost: u64,
-    /// The number of messages that have left on the WebSocket of this session, which confirms none.
+    /// The number of messages that have left by another transport than polling in this session, which confirms none.
     unconfirmed: u64,
     /// The number of those that have left since the input last paused.
     burst: u64,
@@ -239,7 +239,7 @@ impl Sender {
             if outcome.is_ok() {
                 let sent = self.queued + self.doubtful;
                 self.tally.sent += sent;
-                if [before, self.handle.transport()].contains(&Transport::WebSocket) {
+                if [before, self.handle.transport()] != [Transport::Polling; 2] {
                     self.unconfirmed += sent;
                     self.burst += sent;
                 }
