@@ -1,7 +1,7 @@
 //! The bytes of a WebSocket: they come as the body of a request and leave as the body of its response.
 
 use std::cell::RefCell;
-use std::io::{Error, ErrorKind, Result};
+use std::io::{Error, Result};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
@@ -25,8 +25,6 @@ struct Shared {
     out: BytesMut,
     /// One of the ends is gone: the WebSocket has ended, or the connection.
     closed: bool,
-    /// The input has been read to its end.
-    drained: bool,
     /// The task of the WebSocket, which reads and writes.
     task: Option<Waker>,
     /// The task of the connection, which sends the body of the response.
@@ -49,7 +47,6 @@ pub(crate) fn bridge(payload: Payload) -> (End, BoxBody) {
         chunk: Bytes::new(),
         out: BytesMut::new(),
         closed: false,
-        drained: false,
         task: None,
         body: None,
     }));
@@ -95,22 +92,22 @@ impl AsyncRead for End {
         let shared = &mut *self.0.borrow_mut();
         while shared.chunk.is_empty() {
             shared.task = Some(cx.waker().clone());
-            shared.chunk = match shared.payload.poll_next_unpin(cx) {
-                Poll::Ready(Some(Ok(chunk))) => chunk,
+            let end = match shared.payload.poll_next_unpin(cx) {
                 Poll::Pending if !shared.closed => return Poll::Pending,
-                Poll::Ready(Some(Err(error))) if !matches!(error, PayloadError::Incomplete(_)) => {
-                    shared.drained = true;
-                    return Poll::Ready(Err(Error::other(error.to_string())));
+                Poll::Ready(Some(Ok(chunk))) => {
+                    shared.chunk = chunk;
+                    continue;
                 }
                 // A WebSocket has no length that could be missed: the peer closed the connection.
-                _ => {
-                    shared.drained = true;
-                    return Poll::Ready(Ok(()));
+                Poll::Ready(None | Some(Err(PayloadError::Incomplete(_)))) | Poll::Pending => {
+                    Ok(())
                 }
+                Poll::Ready(Some(Err(error))) => Err(Error::other(error.to_string())),
             };
+            return Poll::Ready(end);
         }
-        let len = shared.chunk.len().min(buf.remaining());
         // Splitting off a whole chunk leaves no reference to its buffer, so an idle client keeps none.
+        let len = shared.chunk.len().min(buf.remaining());
         buf.put_slice(&shared.chunk.split_to(len));
         Poll::Ready(Ok(()))
     }
@@ -121,11 +118,8 @@ impl AsyncWrite for End {
         let mut shared = self.0.borrow_mut();
         if shared.closed {
             // The answers to what had arrived before the end go nowhere, as with a socket whose peer is gone: an error
-            // would end the session before it is handled.
-            return match shared.drained {
-                true => Poll::Ready(Err(ErrorKind::BrokenPipe.into())),
-                false => Poll::Ready(Ok(buf.len())),
-            };
+            // would end the session before it is handled. The end itself is read.
+            return Poll::Ready(Ok(buf.len()));
         }
         let room = HIGH_WATER.saturating_sub(shared.out.len());
         if room == 0 {

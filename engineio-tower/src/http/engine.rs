@@ -54,12 +54,7 @@ pin_project! {
         Post { #[pin] future: PostFuture<B> },
         Connect { #[pin] future: ConnectFuture },
         /// Another process owns the session.
-        Forward {
-            #[pin] body: B,
-            forwarding: Box<dyn Forwarding>,
-            handshake: Option<Box<upgrade::Handshake>>,
-            leaving: Leaving,
-        },
+        Forward { #[pin] body: B, forwarding: Box<dyn Forwarding>, handshake: Option<Box<upgrade::Handshake>>, leaving: Leaving },
         /// The application decides on the origin. This is rare and large: boxed, so that a waiting poll is small.
         Origin { check: Box<OriginCheck<B>> },
     }
@@ -136,11 +131,11 @@ where
                     leaving,
                 } => {
                     let mut body = BorrowedBody::new(body);
-                    let Poll::Ready(forwarded) = forwarding.poll_response(&mut body, cx) else {
-                        ready!(leaving.poll(this.server, cx));
+                    let response = forwarding.poll_response(&mut body, cx);
+                    if response.is_pending() && leaving.poll(this.server, cx).is_ready() {
                         forwarding.release();
-                        return Poll::Pending;
-                    };
+                    }
+                    let forwarded = ready!(response);
                     match forwarded.map(|forwarded| forwarded.accept(handshake.take())) {
                         // The owner has written all of it.
                         Ok(answered) => return Poll::Ready(answered),
@@ -408,9 +403,8 @@ impl ServerInner {
             true => Some(upgrade::Handshake::check(&mut head, &self.options)?),
             false => None,
         };
-        let waits = head.method == http::Method::GET && !upgrade;
         Ok(Work::Forward {
-            leaving: Leaving::new(waits),
+            leaving: Leaving::new(head.method == http::Method::GET && !upgrade),
             forwarding: forward.forward(sid, head, peer, upgrade),
             body,
             handshake: handshake.map(Box::new),
