@@ -5,6 +5,7 @@ mod client;
 mod closing;
 mod hostile;
 mod identity;
+mod loss;
 mod opening;
 mod raw;
 mod reference;

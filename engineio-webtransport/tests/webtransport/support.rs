@@ -1,6 +1,8 @@
 //! A server with a UDP socket on loopback, and clients that speak WebTransport by another crate.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -78,8 +80,13 @@ pub(crate) async fn start_on(builder: ServerBuilder, port: u16) -> std::io::Resu
 }
 
 impl Harness {
-    /// Puts a way between the server and one client on which each datagram takes this long.
-    pub(crate) async fn behind(mut self, delay: Duration) -> Self {
+    /// Puts a path between the server and one client on which each datagram takes this long.
+    pub(crate) async fn behind(self, delay: Duration) -> Self {
+        self.behind_path(delay, Loss::default()).await
+    }
+
+    /// Puts a path between the server and one client on which each datagram takes this long, if it arrives.
+    pub(crate) async fn behind_path(mut self, delay: Duration, loss: Loss) -> Self {
         let front = UdpSocket::bind("127.0.0.1:0").await.unwrap();
         let back = UdpSocket::bind("127.0.0.1:0").await.unwrap();
         back.connect(self.address).await.unwrap();
@@ -87,7 +94,10 @@ impl Harness {
         tokio::spawn(async move {
             let (_, client) = front.peek_from(&mut [0]).await.unwrap();
             front.connect(client).await.unwrap();
-            tokio::join!(carry(&front, &back, delay), carry(&back, &front, delay))
+            tokio::join!(
+                carry(&front, &back, delay, &loss),
+                carry(&back, &front, delay, &loss)
+            )
         });
         self
     }
@@ -142,13 +152,37 @@ impl Harness {
     }
 }
 
+/// The datagrams that a path loses.
+#[derive(Clone, Default)]
+pub(crate) struct Loss(Arc<AtomicU64>);
+
+impl Loss {
+    /// Loses one of so many datagrams, at random; with 1 all, with 0 none.
+    pub(crate) fn set(&self, one_of: u64) {
+        self.0.store(one_of, Ordering::Relaxed);
+    }
+
+    /// Returns whether the next datagram is lost, by the state of a generator of pseudo-random numbers (xorshift).
+    fn is_lost(&self, random: &mut u64) -> bool {
+        *random ^= *random << 13;
+        *random ^= *random >> 7;
+        *random ^= *random << 17;
+        random
+            .checked_rem(self.0.load(Ordering::Relaxed))
+            .is_some_and(|rest| rest == 0)
+    }
+}
+
 /// Carries datagrams in one direction.
-async fn carry(from: &UdpSocket, to: &UdpSocket, delay: Duration) {
+async fn carry(from: &UdpSocket, to: &UdpSocket, delay: Duration, loss: &Loss) {
+    let mut random = 0x9e37_79b9_7f4a_7c15;
     let (enter, mut leave) = mpsc::unbounded_channel();
     let enters = async {
         let mut datagram = [0; 2_048];
         while let Ok(len) = from.recv(&mut datagram).await {
-            let _ = enter.send((Instant::now() + delay, datagram[..len].to_vec()));
+            if !loss.is_lost(&mut random) {
+                let _ = enter.send((Instant::now() + delay, datagram[..len].to_vec()));
+            }
         }
     };
     let leaves = async {

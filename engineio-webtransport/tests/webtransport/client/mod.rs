@@ -55,7 +55,10 @@ fn serve(harness: &Harness, listener: TcpListener) {
 }
 
 /// Returns the builder of a client for these transports, which trusts the server.
-fn client(harness: &Harness, transports: impl IntoIterator<Item = Transport>) -> ClientBuilder {
+pub(crate) fn client(
+    harness: &Harness,
+    transports: impl IntoIterator<Item = Transport>,
+) -> ClientBuilder {
     client_at(harness.address, transports)
         .server_certificate_hashes([harness.identity.get().sha256()])
 }
@@ -67,7 +70,7 @@ fn client_at(
     Client::builder(&format!("http://{address}")).transports(transports)
 }
 
-async fn connected(builder: ClientBuilder) -> Client {
+pub(crate) async fn connected(builder: ClientBuilder) -> Client {
     within(builder.connect()).await.unwrap()
 }
 
