@@ -174,7 +174,7 @@ async fn an_upgrade_goes_to_the_server_that_the_handshake_was_redirected_to() {
     let to = harness.address;
     tokio::spawn(async move {
         let (mut stream, _) = listener.accept().await.unwrap();
-        stream.read(&mut [0; 4_000]).await.unwrap();
+        assert!(stream.read(&mut [0; 4_000]).await.unwrap() > 0);
         let head = format!(
             "HTTP/1.1 307 Moved\r\nLocation: http://{to}/engine.io/\r\nContent-Length: 0\r\n\r\n"
         );
