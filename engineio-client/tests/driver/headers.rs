@@ -1,13 +1,11 @@
 //! The headers of the application: which of them are sent, and which are refused.
 
-mod support;
-
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use crate::support::{OPEN_POLLING, Reply, Server, in_time, ok};
 use engineio_client::{Client, ErrorKind, Reconnect, Renewal, Transport};
 use http::{HeaderMap, HeaderName, HeaderValue};
-use support::{OPEN_POLLING, Reply, Server, in_time, ok};
 
 /// Those that decide where a message ends, or belong to one connection.
 const REFUSED: [(&str, &str); 17] = [

@@ -1,18 +1,16 @@
 //! Messages that were not sent: noticed by a flush, and handed back.
 
-mod support;
-
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 use std::task::{Context, Wake, Waker};
 use std::time::Duration;
 
+use crate::support::{OPEN_POLLING, Reply, Server, echo, in_time, ok, text, websocket};
 use engineio_client::{
     Client, DisconnectReason, ErrorKind, FlushError, Handle, Message, Reconnect, Transport,
 };
 use futures_util::SinkExt;
-use support::{OPEN_POLLING, Reply, Server, echo, in_time, ok, text, websocket};
 use tokio::sync::watch;
 use tokio_tungstenite::tungstenite::Message as WsMessage;
 
@@ -446,14 +444,17 @@ async fn a_session_begins_on_the_websocket_that_the_one_before_was_upgraded_to()
             true if is_new && !first.swap(false, Ordering::Relaxed) => Reply::Body(503, Vec::new()),
             true => websocket(move |mut socket| async move {
                 if is_new {
-                    socket.send(WsMessage::text(support::OPEN)).await.unwrap();
+                    socket
+                        .send(WsMessage::text(crate::support::OPEN))
+                        .await
+                        .unwrap();
                 } else {
-                    support::accept_probe(&mut socket).await;
+                    crate::support::accept_probe(&mut socket).await;
                 }
                 socket.send(WsMessage::text("4x")).await.unwrap();
                 assert_eq!(text(&mut socket).await, "4y");
             }),
-            false if request.is_handshake() => ok(support::OPEN),
+            false if request.is_handshake() => ok(crate::support::OPEN),
             false if number < 4 => ok("6"),
             false => Reply::Never,
         }
@@ -468,8 +469,9 @@ async fn a_session_begins_on_the_websocket_that_the_one_before_was_upgraded_to()
         assert_eq!(in_time(client.next()).await, Some(Message::from("x")));
         client.send("y").await.unwrap();
     }
-    let by_polling =
-        |seen: &[support::Request]| seen.iter().filter(|request| request.is_handshake()).count();
+    let by_polling = |seen: &[crate::support::Request]| {
+        seen.iter().filter(|request| request.is_handshake()).count()
+    };
     while by_polling(&server.seen()) < 2 {
         tokio::task::yield_now().await;
     }
@@ -477,7 +479,7 @@ async fn a_session_begins_on_the_websocket_that_the_one_before_was_upgraded_to()
     let handshakes: Vec<bool> = seen
         .iter()
         .filter(|request| !request.target.contains("sid="))
-        .map(support::Request::is_websocket)
+        .map(crate::support::Request::is_websocket)
         .collect();
     assert_eq!(handshakes, [false, true, true, false]);
 }

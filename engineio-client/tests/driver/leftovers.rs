@@ -1,7 +1,5 @@
 //! What belongs to a session ends with it: connections, tasks and messages, even if the server reads nothing any more.
 
-mod support;
-
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -9,8 +7,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use crate::support::{Io, OPEN_POLLING};
 use engineio_client::{Client, ClientBuilder, DisconnectReason, Reconnect};
-use support::{Io, OPEN_POLLING};
 use tokio::io::{
     AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader, DuplexStream, ReadBuf,
 };

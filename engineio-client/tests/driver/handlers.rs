@@ -1,15 +1,13 @@
 //! Handlers: in order, beside the driver, and without harm when they panic.
 
-mod support;
-
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use crate::support::{OPEN_POLLING, Reply, Request, Server, in_time, ok};
 use engineio_client::{Client, DisconnectReason, ErrorKind, Message, Transport};
 use futures_util::SinkExt;
-use support::{OPEN_POLLING, Reply, Request, Server, in_time, ok};
 use tokio_tungstenite::tungstenite::Message as WsMessage;
 
 fn polling(request: &Request) -> Reply {
@@ -235,7 +233,7 @@ async fn upgrade(
 ) -> (Client, Upgrades) {
     let server = Server::start(move |number, request| match request.is_websocket() {
         true => treat(),
-        false if request.is_handshake() => ok(support::OPEN),
+        false if request.is_handshake() => ok(crate::support::OPEN),
         false if number < 4 => ok("6"),
         false => Reply::Never,
     })
@@ -259,10 +257,10 @@ async fn upgrade(
 
 #[tokio::test]
 async fn an_upgrade_that_succeeds_is_told_once() {
-    let (client, upgrades) = upgrade(support::LONG, || {
-        support::websocket(|mut socket| async move {
-            support::accept_probe(&mut socket).await;
-            support::echo(socket).await;
+    let (client, upgrades) = upgrade(crate::support::LONG, || {
+        crate::support::websocket(|mut socket| async move {
+            crate::support::accept_probe(&mut socket).await;
+            crate::support::echo(socket).await;
         })
     })
     .await;
@@ -275,27 +273,32 @@ async fn an_upgrade_that_succeeds_is_told_once() {
 #[tokio::test]
 async fn an_upgrade_that_fails_is_told_with_its_error_and_the_session_goes_on() {
     let cases: [Failure; 4] = [
-        (ErrorKind::Refused, "418", support::LONG, || {
+        (ErrorKind::Refused, "418", crate::support::LONG, || {
             Reply::Body(418, Vec::new())
         }),
-        (ErrorKind::Protocol, "`3probe`", support::LONG, || {
-            support::websocket(|mut socket| async move {
-                socket.send(WsMessage::text("3nonsense")).await.unwrap();
-                support::echo(socket).await;
-            })
-        }),
+        (
+            ErrorKind::Protocol,
+            "`3probe`",
+            crate::support::LONG,
+            || {
+                crate::support::websocket(|mut socket| async move {
+                    socket.send(WsMessage::text("3nonsense")).await.unwrap();
+                    crate::support::echo(socket).await;
+                })
+            },
+        ),
         (
             ErrorKind::Timeout,
             "`upgrade_timeout`",
             Duration::from_millis(50),
-            || support::websocket(support::echo),
+            || crate::support::websocket(crate::support::echo),
         ),
         (
             ErrorKind::Transport,
             "closed the WebSocket",
-            support::LONG,
+            crate::support::LONG,
             || {
-                support::websocket(|mut socket| async move {
+                crate::support::websocket(|mut socket| async move {
                     socket.close(None).await.unwrap();
                 })
             },

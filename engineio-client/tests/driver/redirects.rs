@@ -1,18 +1,16 @@
 //! Redirects of the handshake, and requests that are sent again.
 
-mod support;
-
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use crate::support::{
+    OPEN, OPEN_POLLING, Reply, Request, Server, accept_probe, echo, in_time, ok, websocket,
+};
 use engineio_client::{
     Client, CookieJar, DisconnectReason, ErrorKind, Message, Reconnect, Redirects, Transport,
 };
 use futures_util::SinkExt;
-use support::{
-    OPEN, OPEN_POLLING, Reply, Request, Server, accept_probe, echo, in_time, ok, websocket,
-};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio_tungstenite::tungstenite::Message as WsMessage;
 

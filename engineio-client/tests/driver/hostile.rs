@@ -1,13 +1,11 @@
 //! Servers that are broken, odd or malicious: whatever they do, the client ends in time, in words, and in bounds.
 
-mod support;
-
 use std::io::Write;
 use std::time::Duration;
 
+use crate::support::{OPEN, OPEN_POLLING, Reply, Server, accept_probe, in_time, ok, websocket};
 use engineio_client::{Client, DisconnectReason, Error, ErrorKind, Redirects, Transport};
 use futures_util::{SinkExt, StreamExt};
-use support::{OPEN, OPEN_POLLING, Reply, Server, accept_probe, in_time, ok, websocket};
 use tokio::io::AsyncWriteExt;
 use tokio_tungstenite::tungstenite::Message as WsMessage;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
@@ -47,7 +45,7 @@ where
 /// A client on a WebSocket that the server runs like this after the open packet.
 async fn on_websocket<F, Fut>(run: F) -> (Client, Server)
 where
-    F: Fn(support::Socket) -> Fut + Clone + Send + Sync + 'static,
+    F: Fn(crate::support::Socket) -> Fut + Clone + Send + Sync + 'static,
     Fut: Future<Output = ()> + Send + 'static,
 {
     let server = Server::start(move |_, _| {
@@ -492,7 +490,7 @@ async fn frames_that_break_the_rules() {
     for (bytes, reason) in cases {
         let (mut client, _server) = on_websocket(move |mut socket| async move {
             socket.get_mut().write_all(bytes).await.unwrap();
-            support::echo(socket).await;
+            crate::support::echo(socket).await;
         })
         .await;
         assert_eq!(in_time(client.next()).await, None);
@@ -506,7 +504,7 @@ async fn frames_that_are_no_packets() {
     for frame in ["", "x", "9", "b!"] {
         let (mut client, _server) = on_websocket(move |mut socket| async move {
             socket.send(WsMessage::text(frame)).await.unwrap();
-            support::echo(socket).await;
+            crate::support::echo(socket).await;
         })
         .await;
         assert_eq!(in_time(client.next()).await, None);

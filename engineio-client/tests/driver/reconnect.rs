@@ -1,14 +1,12 @@
 //! The policy for connecting again, on a clock that the test holds, with a server in memory.
 
-#[path = "support/memory.rs"]
-mod memory;
-
 use std::future::pending;
 use std::io;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use crate::support::memory::{Memory, refusal};
 use bytes::Bytes;
 use engineio_client::{
     Client, ClientBuilder, DisconnectReason, ErrorKind, FailedAttempt, Reconnect, Renewal,
@@ -16,7 +14,6 @@ use engineio_client::{
 };
 use http::{HeaderMap, Request, Response};
 use http_body_util::Full;
-use memory::{Memory, refusal};
 use tokio::time::Instant;
 
 const OPEN: &str = r#"0{"sid":"abc","upgrades":[],"pingInterval":25000,"pingTimeout":20000}"#;

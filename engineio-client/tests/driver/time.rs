@@ -1,18 +1,15 @@
 //! Waits and their ends, on a clock that the test holds, with a server in memory.
 
-#[path = "support/memory.rs"]
-mod memory;
-
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use crate::support::memory::Memory;
 use bytes::Bytes;
 use engineio_client::{Client, DisconnectReason, ErrorKind, SendError, SinkError, Transport};
 use futures_util::FutureExt;
 use http::{Method, Request};
 use http_body_util::{BodyExt, Full};
-use memory::Memory;
 use tokio::time::Instant;
 
 const OPEN: &str = r#"0{"sid":"abc","upgrades":[],"pingInterval":25000,"pingTimeout":20000}"#;

@@ -1,12 +1,12 @@
 //! Back pressure: a slow reader slows the other side down, and loses nothing.
 
-mod support;
-
 use std::time::Duration;
 
+use crate::support::{
+    OPEN, OPEN_POLLING, Reply, Server, accept_probe, echo, in_time, ok, websocket,
+};
 use engineio_client::{Client, DisconnectReason, Transport};
 use futures_util::{SinkExt, StreamExt};
-use support::{OPEN, OPEN_POLLING, Reply, Server, accept_probe, echo, in_time, ok, websocket};
 use tokio::io::AsyncWriteExt;
 use tokio_tungstenite::tungstenite::Message as WsMessage;
 

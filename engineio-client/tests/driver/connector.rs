@@ -1,20 +1,18 @@
 //! The way to the server: the connector of the application, given addresses, the address of this machine.
 
-mod support;
-
 use std::convert::Infallible;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use crate::support::memory::Memory;
+use crate::support::{
+    OPEN, OPEN_POLLING, Reply, Request, Server, accept_probe, echo, in_time, ok, websocket,
+};
 use engineio_client::{Client, ErrorKind, Message, Transport};
 use futures_util::SinkExt;
 use http::Uri;
-use support::memory::Memory;
-use support::{
-    OPEN, OPEN_POLLING, Reply, Request, Server, accept_probe, echo, in_time, ok, websocket,
-};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, DuplexStream};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
@@ -151,7 +149,7 @@ async fn connections_come_from_the_given_address() {
         |_, request| upgrading(request),
         move |tcp| {
             seen.lock().unwrap().push(tcp.peer_addr().unwrap().ip());
-            Box::pin(async move { Some(Box::new(tcp) as Box<dyn support::Io>) })
+            Box::pin(async move { Some(Box::new(tcp) as Box<dyn crate::support::Io>) })
         },
     )
     .await;

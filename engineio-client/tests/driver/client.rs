@@ -1,16 +1,14 @@
 //! The behaviour of a client with a server that keeps to the protocol.
 
-mod support;
-
 use std::time::Duration;
 
+use crate::support::{
+    OPEN, OPEN_POLLING, Reply, Request, Server, accept_probe, echo, in_time, ok, websocket,
+};
 use engineio_client::{
     Client, DisconnectReason, ErrorKind, Message, Reconnect, SendError, Transport,
 };
 use futures_util::{SinkExt, StreamExt};
-use support::{
-    OPEN, OPEN_POLLING, Reply, Request, Server, accept_probe, echo, in_time, ok, websocket,
-};
 use tokio_tungstenite::tungstenite::Message as WsMessage;
 
 /// Answers the first poll when the WebSocket is probed, and echoes what comes by WebSocket.

@@ -1,13 +1,11 @@
 //! Turns: waiting senders in the order in which they came, and a thread that a busy client shares with other tasks.
 
-mod support;
-
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use crate::support::{OPEN_POLLING, Reply, Server, in_time, ok};
 use engineio_client::{Client, SendError};
 use futures_util::{FutureExt, SinkExt};
-use support::{OPEN_POLLING, Reply, Server, in_time, ok};
 use tokio::task::yield_now;
 
 /// A server whose handshake brings many messages.

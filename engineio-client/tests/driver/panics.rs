@@ -1,7 +1,5 @@
 //! A panic of the application's code closes the client in good order, wherever the client had called it.
 
-mod support;
-
 use std::io;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -9,14 +7,14 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use crate::support::memory::Memory;
+use crate::support::{OPEN_POLLING, Reply, Server, in_time, ok, websocket};
 use engineio_client::{
     Client, ClientBuilder, Disconnect, DisconnectReason, Error, ErrorKind, Message, Reconnect,
     Renewal, Transport,
 };
 use futures_util::SinkExt;
 use http::Uri;
-use support::memory::Memory;
-use support::{OPEN_POLLING, Reply, Server, in_time, ok, websocket};
 use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::Message as WsMessage;
@@ -130,7 +128,7 @@ async fn server() -> Server {
     Server::start(|_, request| match request.method.as_str() {
         _ if request.is_websocket() => websocket(|mut socket| async move {
             socket.send(WsMessage::text(OPEN_POLLING)).await.unwrap();
-            support::echo(socket).await;
+            crate::support::echo(socket).await;
         }),
         _ if request.is_handshake() => ok(OPEN_POLLING),
         _ => Reply::Never,
@@ -388,7 +386,7 @@ fn a_blocking_client_is_closed_in_good_order_too() {
         .on_disconnect(move |_, end| hears.lock().unwrap().push(end))
         .connect()
         .unwrap();
-    assert!(client.wait_timeout(support::LONG).unwrap());
+    assert!(client.wait_timeout(crate::support::LONG).unwrap());
     assert_eq!(ends.lock().unwrap().len(), 1);
     says_so(client.disconnect_error().as_ref());
 }
