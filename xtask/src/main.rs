@@ -5,6 +5,7 @@
 
 mod arguments;
 mod cluster;
+mod compiler;
 mod fences;
 mod fuzz;
 mod gate;

@@ -31,7 +31,7 @@ pub(super) fn unit(workspace: &Workspace, server: &Project) -> Result<()> {
     if !unit.contains(INSTALLED) {
         bail!("the unit does not start {INSTALLED}");
     }
-    let program = server.target.join("release/my-server");
+    let program = server.target.join("debug/my-server");
     let file = workspace.target.join("trial/my-server.service");
     fs::write(&file, unit.replace(INSTALLED, &program.to_string_lossy()))?;
     let said = verify(&analyze, &file)?;
@@ -134,16 +134,18 @@ pub(super) fn container(workspace: &Workspace, server: &Project, client: &Projec
     }
     server.lock()?;
     let mut build = Command::new("sh");
-    build.args(["-c", container.build.context("no RUN")?]);
+    let typed = container.build.context("no RUN")?;
+    // Not optimised, because it would be built from the first dependency.
+    build.args(["-c", &typed.replace(" --release ", " ")]);
     server.prepare(&mut build);
     process::run(&mut build, Reach::Group, BUILD_LIMIT)?;
 
     let (from, to) = container.copy.context("no COPY from the build")?;
     let built = from
-        .strip_prefix("/src/target/")
-        .context("the program is not built in /src")?;
+        .strip_prefix("/src/target/release/")
+        .context("the program is not an optimised one, built in /src")?;
     let root = Root::new()?;
-    let directory = root.install(&server.target.join(built), to)?;
+    let directory = root.install(&server.target.join("debug").join(built), to)?;
     let program = container.program.context("no CMD in exec form")?;
     let mut command = Command::new(directory.join(program));
     command

@@ -3,11 +3,12 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
+use crate::compiler;
 use crate::fences::{fences, of_language};
 use crate::process::{self, BUILD_LIMIT, Reach};
 use crate::running::{Running, lasting_port};
@@ -104,6 +105,9 @@ const HOSTS: &str = "docs/HOSTS.md";
 /// The directory of the package whose lock file has the versions of the frameworks.
 const FRAMEWORK_LOCK: &str = "xtask/frameworks";
 
+/// The profile `dev` of this workspace, so that cargo finds what was compiled with it.
+const PROFILE: &str = "[profile.dev]\ndebug = \"line-tables-only\"\n";
+
 const fn framework(
     name: &'static str,
     block: usize,
@@ -131,6 +135,8 @@ pub(super) struct Project {
     pub(super) address: SocketAddr,
     pub(super) programs: Vec<Program>,
     pub(super) directory: PathBuf,
+    /// The program that cargo runs in front of the compiler.
+    compiler: PathBuf,
     /// The target directory, the same for all projects, so that shared dependencies are built once.
     pub(super) target: PathBuf,
 }
@@ -160,12 +166,36 @@ pub(super) fn projects(workspace: &Workspace, blueprints: &[Blueprint]) -> Resul
     // projects themselves are as users have them.
     fs::create_dir_all(here.join(".cargo"))?;
     fs::write(here.join(".cargo/config.toml"), settings(workspace)?)?;
+    compiler::with_flags(&here, "-Dwarnings")?;
+    take_over(&workspace.target.join("debug"), &here.join("target"))?;
     Ok(projects)
 }
 
+/// Starts a target directory with what the workspace has compiled. Cargo uses those dependencies for which a project asks with
+/// the same features. It is not the same directory, because cargo locks that one while it builds.
+fn take_over(compiled: &Path, target: &Path) -> Result<()> {
+    let start = target.join("debug");
+    if start.exists() {
+        return Ok(());
+    }
+    fs::create_dir_all(&start)?;
+    // Cargo writes into existing files of the first two. What it replaces in the third are whole files.
+    for (part, option) in [
+        (".fingerprint", "--archive"),
+        ("build", "--archive"),
+        ("deps", "--archive --link"),
+    ] {
+        let mut copy = Command::new("cp");
+        copy.args(option.split(' '))
+            .arg(compiled.join(part))
+            .arg(&start);
+        process::run(&mut copy, Reach::Program, BUILD_LIMIT)?;
+    }
+    Ok(())
+}
+
 fn settings(workspace: &Workspace) -> Result<String> {
-    // Not optimised: only the container's command needs the release profile, and speed does not matter.
-    let mut text = "[profile.release]\nopt-level = 0\n\n[patch.crates-io]\n".to_owned();
+    let mut text = format!("{PROFILE}\n[patch.crates-io]\n");
     for member in workspace.members()? {
         if member.is_published()? {
             let path = member.directory.display();
@@ -205,6 +235,7 @@ impl Project {
             address,
             programs,
             directory: here.join(blueprint.name),
+            compiler: here.join("rustc"),
             target: here.join("target"),
         })
     }
@@ -241,7 +272,7 @@ impl Project {
     pub(super) fn build(&self) -> Result<()> {
         self.lock()?;
         let mut build = cargo();
-        build.args(["build", "--release", "--locked"]);
+        build.args(["build", "--locked"]);
         self.prepare(&mut build);
         process::run(&mut build, Reach::Program, BUILD_LIMIT)
     }
@@ -272,7 +303,7 @@ impl Project {
             .current_dir(&self.directory)
             .env("CARGO_TARGET_DIR", &self.target)
             .env("CARGO_TERM_QUIET", "true")
-            .env("RUSTFLAGS", "-Dwarnings");
+            .env("RUSTC_WRAPPER", &self.compiler);
     }
 
     /// Starts one of its programs.
@@ -289,7 +320,7 @@ impl Project {
 
     /// Returns the command that runs one of its programs, in its directory.
     fn command(&self, program: &str) -> Command {
-        let mut command = Command::new(self.target.join("release").join(program));
+        let mut command = Command::new(self.target.join("debug").join(program));
         command.current_dir(&self.directory);
         command
     }
