@@ -2,6 +2,7 @@
 //! processors, because most of them mostly wait. `cargo test` has no setting for this that would be of one target only.
 
 use std::collections::VecDeque;
+use std::pin::{Pin, pin};
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -148,6 +149,11 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 
 /// Runs the future of an attack.
 pub(crate) fn block_on(attack: impl Future<Output = ()>) {
+    run_on_a_runtime(pin!(attack));
+}
+
+/// Takes any future, because tokio would be compiled once for each of the hundreds otherwise.
+fn run_on_a_runtime(attack: Pin<&mut dyn Future<Output = ()>>) {
     tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()

@@ -33,35 +33,43 @@ pub(crate) async fn withstand<H: Host>(
     rules: impl Fn(ServerBuilder) -> ServerBuilder,
     attack: impl AsyncFnOnce(&mut Siege),
 ) {
+    // The compiler makes one copy of this for each attack on each host, but only one of what it calls.
     let machine = Machine::watch();
     let (site, events) = Site::start::<H>(rules).await;
-    let (_, target, poll) = site.poller().await;
-    let over_polling = Bystander::over_polling(target, poll, site.connect().await);
-    let mut socket = site.connect().await;
-    site.open_websocket(&mut socket, "").await;
-    let mut siege = Siege {
-        site,
-        events,
-        ended: HashMap::new(),
-        bystanders: [over_polling, Bystander::over_websocket(socket)],
-        news: 0,
-    };
-    siege.bystanders_are_well().await;
-
+    let mut siege = Siege::begin(site, events).await;
     attack(&mut siege).await;
-
-    siege.bystanders_are_well().await;
-    for (bystander, transport) in siege.bystanders.into_iter().zip(["polling", "websocket"]) {
-        let progress = bystander.leave(&machine).await;
-        assert_eq!(progress.news, siege.news, "news over {transport}");
-    }
-    let begun = Instant::now();
-    within("the shutdown", siege.site.shutdown(GRACE)).await;
-    assert!(begun.elapsed() < GRACE + LATE, "{:?}", begun.elapsed());
-    assert!(siege.site.is_empty(), "{} are left", siege.site.len());
+    siege.end(&machine).await;
 }
 
 impl Siege {
+    async fn begin(site: Site, events: Events) -> Self {
+        let (_, target, poll) = site.poller().await;
+        let over_polling = Bystander::over_polling(target, poll, site.connect().await);
+        let mut socket = site.connect().await;
+        site.open_websocket(&mut socket, "").await;
+        let mut siege = Self {
+            site,
+            events,
+            ended: HashMap::new(),
+            bystanders: [over_polling, Bystander::over_websocket(socket)],
+            news: 0,
+        };
+        siege.bystanders_are_well().await;
+        siege
+    }
+
+    async fn end(mut self, machine: &Machine) {
+        self.bystanders_are_well().await;
+        for (bystander, transport) in self.bystanders.into_iter().zip(["polling", "websocket"]) {
+            let progress = bystander.leave(machine).await;
+            assert_eq!(progress.news, self.news, "news over {transport}");
+        }
+        let begun = Instant::now();
+        within("the shutdown", self.site.shutdown(GRACE)).await;
+        assert!(begun.elapsed() < GRACE + LATE, "{:?}", begun.elapsed());
+        assert!(self.site.is_empty(), "{} are left", self.site.len());
+    }
+
     async fn bystanders_are_well(&mut self) {
         for bystander in &mut self.bystanders {
             bystander.is_well().await;
