@@ -5,13 +5,16 @@ use std::time::Duration;
 
 use engineio_client::{Handle, Message, SendError, Transport};
 use tokio::sync::mpsc;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
 use super::input::{Batch, Entry, Place};
 use super::limit;
 
 /// The time without input after which a server that ends the session is taken to have read what was sent before.
 const PAUSE: Duration = Duration::from_secs(1);
+
+/// The time between two looks whether another session is open.
+const STEP: Duration = Duration::from_millis(10);
 
 /// Sends messages and counts them.
 #[derive(Debug)]
@@ -27,8 +30,6 @@ pub(super) struct Sender {
     queued: u64,
     /// The same for those that may have arrived before their session ended.
     doubtful: u64,
-    /// A session has ended since the last flush.
-    has_ended: bool,
     /// The number of messages that a session took with it when it ended, if no other one follows.
     lost: u64,
     /// The number of messages that have left by another transport than polling in this session, which confirms none.
@@ -80,7 +81,6 @@ impl Sender {
             waiting: VecDeque::new(),
             queued: 0,
             doubtful: 0,
-            has_ended: false,
             lost: 0,
             unconfirmed: 0,
             burst: 0,
@@ -113,7 +113,7 @@ impl Sender {
         } = self.tally;
         Account {
             read,
-            unsent: read - sent - doubtful,
+            unsent: read.saturating_sub(sent + doubtful),
             doubtful,
         }
     }
@@ -144,7 +144,6 @@ impl Sender {
                     return batch;
                 }
             }
-            self.has_ended = false;
             if !self.waiting.is_empty() {
                 return Some(Batch::new());
             }
@@ -243,30 +242,45 @@ impl Sender {
                     self.unconfirmed += sent;
                     self.burst += sent;
                 }
-                (self.queued, self.doubtful, self.has_ended) = (0, 0, false);
+                (self.queued, self.doubtful) = (0, 0);
                 return true;
             }
-            // The flush may know of the end before it is told.
-            if !self.has_ended {
-                let Some(unsent) = self.unsent.recv().await else {
-                    self.lost += std::mem::take(&mut self.queued);
-                    return true;
-                };
-                self.take_back(unsent).await;
-            }
-            self.has_ended = false;
+            let goes_on = self.hear_ends().await;
             let doubtful = std::mem::take(&mut self.doubtful);
             self.tally.doubtful += doubtful;
             self.remark_doubt(doubtful).await;
+            if !goes_on && self.waiting.is_empty() {
+                self.lost += std::mem::take(&mut self.queued);
+                return true;
+            }
         }
         false
+    }
+
+    /// Takes back what the sessions have not sent whose end a flush has noticed, of one or of several: it knows of an end
+    /// before that is told. All have been told once a session is open. Returns `false` if none follows.
+    async fn hear_ends(&mut self) -> bool {
+        loop {
+            if self.handle.is_open() && self.unsent.is_empty() {
+                return true;
+            }
+            tokio::select! {
+                biased;
+                unsent = self.unsent.recv() => match unsent {
+                    Some(unsent) => self.take_back(unsent).await,
+                    None => return false,
+                },
+                () = self.handle.wait() => return false,
+                () = sleep(STEP) => {}
+            }
+        }
     }
 
     /// Lets the messages that a session has not sent wait again, before all others.
     async fn take_back(&mut self, unsent: Vec<Message>) {
         let count = unsent.len() as u64;
         self.doubtful += self.queued.saturating_sub(count);
-        (self.queued, self.has_ended) = (0, true);
+        self.queued = 0;
         if self.burst > 1 {
             let doubtful = self.doubt_unconfirmed();
             self.remark_doubt(doubtful).await;

@@ -2,6 +2,7 @@
 
 mod bench;
 mod doctor;
+mod losses;
 mod output;
 mod sessions;
 mod talk;

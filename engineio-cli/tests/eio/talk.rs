@@ -205,7 +205,7 @@ async fn a_session_that_the_server_closes_after_the_last_line_is_a_success() {
 }
 
 /// The account of messages at the end of a conversation: how many were not sent, and how many may not have arrived.
-fn account(output: &std::process::Output, read: usize) -> (usize, usize) {
+pub(super) fn account(output: &std::process::Output, read: usize) -> (usize, usize) {
     let told = stderr(output).lines().last().unwrap_or_default();
     let number = |what: &str| {
         let (before, _) = told.split_once(&format!(" of {read} messages {what}"))?;
