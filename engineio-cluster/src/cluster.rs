@@ -179,13 +179,25 @@ impl Cluster {
     /// Sends a message to every client of every node. Returns the number of clients of this node for which it was
     /// queued.
     ///
-    /// It goes over the bus if there is one; otherwise, and if it is too large for the bus, it goes to each node over
-    /// HTTP/2. As with [`Server::broadcast`](engineio_tower::Server::broadcast), a client whose outbox is full does not
-    /// get it. Every node gets it at most once.
+    /// It goes over the bus if there is one, and completes once it has come back from the broker, which takes one round
+    /// trip. Without a bus, and if it is too large for it, it goes to each node over HTTP/2. As with
+    /// [`Server::broadcast`](engineio_tower::Server::broadcast), a client whose outbox is full does not get it. Every node
+    /// gets it at most once; the clients of this one at once, whatever becomes of the rest.
     ///
     /// # Errors
     ///
-    /// Fails if a node may not have got it. All other nodes, including this one, have got it.
+    /// Fails if a node may not have got it:
+    ///
+    /// - at once, if there is no connection to the broker, or if nothing has come back on it for 4 s;
+    /// - within 3 s with [`Nats`](crate::Nats) and [`Redis`](crate::Redis), if the broker does not take it, or it does not
+    ///   come back within 2 s;
+    /// - after the round trip, if a node has not been heard since the connection to the broker came back: the node's own
+    ///   may still be broken. A node announces itself once a second;
+    /// - within 5 s, if it goes over HTTP/2 and a node does not answer.
+    ///
+    /// What it does not notice with a bus: a node that has vanished, or has lost its own connection to the broker, while
+    /// that of this node is sound. After 4.5 s of silence such a node no longer counts. A node that gets messages faster
+    /// than it can hand them to its clients drops some, and counts them in its metrics.
     ///
     /// # Cancel safety
     ///
@@ -195,7 +207,10 @@ impl Cluster {
         let here = self.inner.node.server.broadcast(message.clone());
         if let Some(membership) = &self.inner.membership {
             match membership.broadcast(message.clone()).await {
-                Ok(()) => return Ok(here),
+                Ok(unheard) => {
+                    let unreachable = unheard.into_iter().map(Unreachable::unheard).collect();
+                    return outcome(here, unreachable);
+                }
                 // It has not been published.
                 Err(PublishError::TooLarge { .. }) => {}
                 Err(error) => {
@@ -207,15 +222,7 @@ impl Cluster {
                 }
             }
         }
-        let unreachable = self.broadcast_to_each(message).await;
-        match unreachable.is_empty() {
-            true => Ok(here),
-            false => Err(BroadcastError {
-                here,
-                unreachable,
-                bus: None,
-            }),
-        }
+        outcome(here, self.broadcast_to_each(message).await)
     }
 
     /// Sends a broadcast to each other node over HTTP/2: without a bus, or if it is too large for it.
@@ -321,15 +328,29 @@ impl Cluster {
     }
 }
 
+/// Returns the outcome of a broadcast that the bus has carried, or that was sent to each node.
+fn outcome(here: usize, unreachable: Vec<Unreachable>) -> Result<usize, BroadcastError> {
+    match unreachable.is_empty() {
+        true => Ok(here),
+        false => Err(BroadcastError {
+            here,
+            unreachable,
+            bus: None,
+        }),
+    }
+}
+
 /// A broadcast did not reach every node, or may not have.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub struct BroadcastError {
     /// The number of clients of this node for which the message was queued.
     pub here: usize,
-    /// The nodes that did not answer, if the message was sent to each.
+    /// The nodes that did not answer, if the message was sent to each; those that have not been heard since the connection
+    /// to the broker came back, if it went over the bus. The other nodes have got it.
     pub unreachable: Vec<Unreachable>,
-    /// The failure of the bus. The clients of all other nodes may have missed the message.
+    /// The failure of the bus. The clients of all other nodes have missed the message, or may have; see
+    /// [`PublishError::may_have_arrived`].
     pub bus: Option<PublishError>,
 }
 

@@ -9,7 +9,7 @@
 //! | `engineio_cluster_bus_up` | gauge | 1 while the broker delivers, 0 while it does not |
 //! | `engineio_cluster_departures_total` | counter | nodes that are gone, by `reason`: `farewell`, `silence`, `refusal`, `replaced` |
 //! | `engineio_cluster_bus_ignored_total` | counter | messages of the bus that were ignored, by `reason`: `malformed`, `version`, `duplicate`, `missed`, `full`, `too_many_nodes`, `id_conflict` |
-//! | `engineio_cluster_unpublished_total` | counter | broadcasts that did not reach the bus, by `reason`: `disconnected`, `unconfirmed`, `too_large` |
+//! | `engineio_cluster_unpublished_total` | counter | broadcasts of this node that the bus may not have carried to every node, by `reason`: `disconnected`, `unconfirmed`; `unheard`: a node has not been heard since the connection to the broker came back; `too_large`: sent to each node instead |
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod builder;

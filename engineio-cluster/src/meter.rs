@@ -37,5 +37,6 @@ pub(crate) const DEPARTURES: &str = "engineio_cluster_departures_total";
 /// Counter by `reason`: messages of the bus that were ignored (`malformed`, `version`, `duplicate`, `missed`, `full`,
 /// `too_many_nodes`, `id_conflict`).
 pub(crate) const IGNORED: &str = "engineio_cluster_bus_ignored_total";
-/// Counter by `reason`: broadcasts that did not reach the bus (`disconnected`, `unconfirmed`, `too_large`).
+/// Counter by `reason`: broadcasts of this node that the bus may not have carried to every node (`disconnected`,
+/// `unconfirmed`, `unheard`, `too_large`).
 pub(crate) const UNPUBLISHED: &str = "engineio_cluster_unpublished_total";

@@ -1,16 +1,17 @@
 //! Reaches the clients of a cluster from a process that serves none.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use engineio_tower::{Message, Sid};
 use thiserror::Error;
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep};
 
+use super::awaited::{Awaited, ECHO_LIMIT};
 use super::wire::{BROADCAST_OVERHEAD, BusMessage, Outcome, Request, Stamp};
 use super::{Bus, BusEvent, PublishError};
 use crate::membership::announcement::{Announcement, Presence};
@@ -63,14 +64,25 @@ struct Inner {
 #[derive(Debug, Default)]
 struct Shared {
     state: Mutex<State>,
+    /// The replies of owners, and the own broadcasts that come back, which are always done.
+    pending: Awaited<Outcome>,
 }
 
 #[derive(Debug, Default)]
 struct State {
-    nodes: BTreeMap<NodeId, (Instant, Member)>,
-    pending: HashMap<u64, oneshot::Sender<Outcome>>,
+    nodes: BTreeMap<NodeId, Known>,
     /// The connection is lost, so the known nodes are kept.
     lost: bool,
+}
+
+/// A node that has announced itself.
+#[derive(Debug)]
+struct Known {
+    member: Member,
+    /// When it was heard last. The time without a connection does not count.
+    heard: Instant,
+    /// It has not been heard since the connection to the broker came back, and its own may still be broken.
+    is_unheard: bool,
 }
 
 /// An operation of an [`Emitter`] failed.
@@ -92,6 +104,12 @@ pub enum EmitError {
     /// The message was not published, or may not have been.
     #[error(transparent)]
     Publish(#[from] PublishError),
+    /// The broadcast was published, but these nodes may have missed it: they have not announced themselves since the
+    /// connection of this process to the broker came back, so that their own may still be broken.
+    #[error(
+        "the broadcast was published, but some nodes have not been heard since the connection to the broker came back"
+    )]
+    Unheard(Vec<NodeId>),
     /// The node that owns the session did not reply within five seconds, or the bus was lost meanwhile. The operation may
     /// have been carried out.
     #[error("the owner of the session did not reply; the operation may have been carried out")]
@@ -103,7 +121,7 @@ impl EmitError {
     #[must_use]
     pub const fn may_have_arrived(&self) -> bool {
         match self {
-            Self::Unanswered => true,
+            Self::Unanswered | Self::Unheard(_) => true,
             Self::Publish(error) => error.may_have_arrived(),
             _ => false,
         }
@@ -117,7 +135,10 @@ impl Emitter {
     ///
     /// Panics outside a tokio runtime, and if the system has no source of randomness.
     pub async fn connect(bus: impl Bus) -> Self {
-        let bus: Arc<dyn Bus> = Arc::new(bus);
+        Self::listen_on(Arc::new(bus)).await
+    }
+
+    pub(super) async fn listen_on(bus: Arc<dyn Bus>) -> Self {
         let mut sender = [0; 8];
         getrandom::fill(&mut sender).expect("the system has a source of randomness");
         let sender = u64::from_ne_bytes(sender);
@@ -139,26 +160,46 @@ impl Emitter {
 
     /// Sends a message to every client of every node. Returns the number of nodes to which it was published.
     ///
-    /// A node hands it to its clients once. A client whose queue is full does not get it.
+    /// A node hands it to its clients once. A client whose queue is full does not get it. It completes once the message
+    /// has come back from the broker, which takes one round trip.
     ///
     /// # Errors
     ///
-    /// Fails if no node is known, if the message is too large, and if the bus does not take it.
+    /// Fails if no node is known, if the message is too large, if the bus does not take it, if it does not come back
+    /// within 2 s, and if a node has not been heard since the connection came back; see [`EmitError::may_have_arrived`].
+    ///
+    /// It does not notice a node that has vanished, or has lost its own connection to the broker, while that of this
+    /// process is sound. After 4.5 s of silence such a node no longer counts.
     ///
     /// # Cancel safety
     ///
     /// If the future is dropped, the message may or may not be sent.
     pub async fn broadcast(&self, message: impl Into<Message>) -> Result<usize, EmitError> {
         let message = message.into();
-        let nodes = self.nodes().len();
-        if nodes == 0 {
-            return Err(EmitError::NoNodes);
-        }
         self.check_size(&message)?;
         let stamp = self.stamp();
         let message = BusMessage::Broadcast { stamp, message };
+        let shared = &self.inner.shared;
+        let echo = shared.pending.expect(stamp.number);
+        // Looked up between `expect` and `publish`: a loss before is seen here, one after it ends the wait, and a node
+        // that is heard only later may have subscribed too late.
+        let (is_lost, nodes, unheard) = {
+            let state = shared.lock();
+            let unheard = state.alive().filter(|node| node.is_unheard);
+            let unheard: Vec<_> = unheard.map(|node| node.member.id).collect();
+            (state.lost, state.alive().count(), unheard)
+        };
+        if nodes == 0 {
+            return Err(EmitError::NoNodes);
+        }
         self.inner.bus.publish(message.encode()).await?;
-        Ok(nodes)
+        if is_lost || echo.within(ECHO_LIMIT).await.is_none() {
+            return Err(PublishError::Unconfirmed.into());
+        }
+        match unheard.is_empty() {
+            true => Ok(nodes),
+            false => Err(EmitError::Unheard(unheard)),
+        }
     }
 
     /// Sends a message to one client, on any node.
@@ -206,11 +247,7 @@ impl Emitter {
     #[must_use]
     pub fn nodes(&self) -> Vec<Member> {
         let state = self.inner.shared.lock();
-        let nodes = state.nodes.values();
-        nodes
-            .filter(|(heard, _)| state.lost || heard.elapsed() < SILENCE)
-            .map(|(_, member)| member.clone())
-            .collect()
+        state.alive().map(|node| node.member.clone()).collect()
     }
 
     async fn request(&self, sid: &Sid, request: Request) -> Result<Outcome, EmitError> {
@@ -222,8 +259,7 @@ impl Emitter {
         // The semaphore is never closed.
         let _turn = self.inner.turns.acquire().await;
         let stamp = self.stamp();
-        let (sender, reply) = oneshot::channel();
-        let pending = Pending::new(&self.inner.shared, stamp.number, sender);
+        let reply = self.inner.shared.pending.expect(stamp.number);
         let sid = *sid;
         let message = BusMessage::Request {
             stamp,
@@ -231,13 +267,9 @@ impl Emitter {
             request,
         };
         self.inner.bus.publish(message.encode()).await?;
-        let outcome = timeout(REPLY_LIMIT, reply).await;
-        drop(pending);
-        match outcome {
-            Ok(Ok(outcome)) => Ok(outcome),
-            // The bus was lost, and with it the reply; or there was none.
-            Ok(Err(_)) | Err(_) => Err(EmitError::Unanswered),
-        }
+        // The bus was lost, and with it the reply; or there was none.
+        let outcome = reply.within(REPLY_LIMIT).await;
+        outcome.ok_or(EmitError::Unanswered)
     }
 
     fn check_size(&self, message: &Message) -> Result<(), PublishError> {
@@ -270,25 +302,6 @@ impl Shared {
     }
 }
 
-/// A reply that is waited for. Dropping it forgets it.
-struct Pending<'a> {
-    shared: &'a Shared,
-    number: u64,
-}
-
-impl<'a> Pending<'a> {
-    fn new(shared: &'a Shared, number: u64, reply: oneshot::Sender<Outcome>) -> Self {
-        shared.lock().pending.insert(number, reply);
-        Self { shared, number }
-    }
-}
-
-impl Drop for Pending<'_> {
-    fn drop(&mut self) {
-        self.shared.lock().pending.remove(&self.number);
-    }
-}
-
 async fn listen(bus: Arc<dyn Bus>, shared: Arc<Shared>, sender: u64) {
     loop {
         match bus.next_event().await {
@@ -297,9 +310,10 @@ async fn listen(bus: Arc<dyn Bus>, shared: Arc<Shared>, sender: u64) {
                     shared.lock().on_announcement(&announcement);
                 }
                 Ok(BusMessage::Reply { stamp, outcome }) if stamp.sender == sender => {
-                    if let Some(reply) = shared.lock().pending.remove(&stamp.number) {
-                        let _ = reply.send(outcome);
-                    }
+                    shared.pending.arrived(stamp.number, outcome);
+                }
+                Ok(BusMessage::Broadcast { stamp, .. }) if stamp.sender == sender => {
+                    shared.pending.arrived(stamp.number, Outcome::Done);
                 }
                 _ => {}
             },
@@ -308,34 +322,55 @@ async fn listen(bus: Arc<dyn Bus>, shared: Arc<Shared>, sender: u64) {
             }
             BusEvent::Lost => {
                 let mut state = shared.lock();
+                // Else nodes that had been silent long before would count as alive when the connection is back.
+                if !state.lost {
+                    state.forget_silent();
+                }
                 state.lost = true;
+                drop(state);
                 // A reply that was published meanwhile never comes.
-                state.pending.clear();
+                shared.pending.end();
             }
             BusEvent::Back => {
                 let mut state = shared.lock();
                 state.lost = false;
                 let now = Instant::now();
-                state.nodes.values_mut().for_each(|(heard, _)| *heard = now);
+                for node in state.nodes.values_mut() {
+                    node.heard = now;
+                    node.is_unheard = true;
+                }
             }
         }
     }
 }
 
 impl State {
+    fn alive(&self) -> impl Iterator<Item = &Known> {
+        let nodes = self.nodes.values();
+        nodes.filter(|node| self.lost || node.heard.elapsed() < SILENCE)
+    }
+
+    fn forget_silent(&mut self) {
+        self.nodes.retain(|_, node| node.heard.elapsed() < SILENCE);
+    }
+
     fn on_announcement(&mut self, announcement: &Announcement) {
-        let now = Instant::now();
         if announcement.presence == Presence::Left {
             self.nodes.remove(&announcement.id);
         } else if let Some(member) = announcement.member() {
             if !self.nodes.contains_key(&member.id) && self.nodes.len() >= MAX_NODES {
-                self.nodes
-                    .retain(|_, (heard, _)| now.duration_since(*heard) < SILENCE);
+                self.forget_silent();
                 if self.nodes.len() >= MAX_NODES {
                     return;
                 }
             }
-            self.nodes.insert(member.id, (now, member));
+            let id = member.id;
+            let known = Known {
+                member,
+                heard: Instant::now(),
+                is_unheard: false,
+            };
+            self.nodes.insert(id, known);
         }
     }
 }

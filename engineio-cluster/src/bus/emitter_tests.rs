@@ -203,6 +203,59 @@ async fn a_lost_bus_is_told_to_the_caller_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn broadcasts_that_the_broker_swallows_are_unconfirmed_after_two_seconds_all_at_the_same_time()
+ {
+    let broker = MemoryBroker::new();
+    let _a = join(&broker, "a").await;
+    let bus = Arc::new(broker.connect());
+    let emitter = Emitter::listen_on(bus.clone()).await;
+    bus.set_loses_published(true);
+    let began = Instant::now();
+    let outcomes = tokio::join!(emitter.broadcast("one"), emitter.broadcast("two"));
+    let unconfirmed = Err(EmitError::Publish(PublishError::Unconfirmed));
+    assert_eq!(outcomes, (unconfirmed.clone(), unconfirmed));
+    assert_eq!(began.elapsed(), Duration::from_secs(2));
+    bus.set_loses_published(false);
+    assert_eq!(emitter.broadcast("three").await, Ok(1));
+    assert_eq!(began.elapsed(), Duration::from_secs(2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_that_has_not_been_heard_since_the_bus_came_back_is_named_until_it_is() {
+    let broker = MemoryBroker::new();
+    let (_a, b) = (join(&broker, "a").await, join(&broker, "b").await);
+    let emitter = Emitter::connect(broker.connect()).await;
+    // It is not connected again when the others are.
+    b.bus.set_loses_published(true);
+    broker.stop();
+    broker.start();
+    settle().await;
+    let error = emitter.broadcast("hello").await.unwrap_err();
+    assert_eq!(error, EmitError::Unheard(vec!["b".parse().unwrap()]));
+    assert!(error.may_have_arrived());
+    b.bus.set_loses_published(false);
+    pass(Duration::from_secs(1)).await;
+    assert_eq!(emitter.broadcast("hello").await, Ok(2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_that_died_before_the_bus_was_lost_is_not_alive_when_it_is_back() {
+    let broker = MemoryBroker::new();
+    let (_a, b) = (join(&broker, "a").await, join(&broker, "b").await);
+    let emitter = Emitter::connect(broker.connect()).await;
+    drop(b);
+    pass(Duration::from_secs(5)).await;
+    assert_eq!(emitter.nodes().len(), 1);
+    broker.stop();
+    settle().await;
+    assert_eq!(emitter.nodes().len(), 1);
+    broker.start();
+    settle().await;
+    assert_eq!(emitter.nodes().len(), 1);
+    assert_eq!(emitter.broadcast("hello").await, Ok(1));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_broadcast_to_nobody_is_an_error() {
     let broker = MemoryBroker::new();
     let emitter = Emitter::connect(broker.connect()).await;

@@ -1,5 +1,6 @@
 //! The bus: a channel of a broker on which the nodes announce themselves and broadcast.
 
+pub(crate) mod awaited;
 pub(crate) mod delivery;
 pub(crate) mod duplicates;
 mod emitter;
@@ -61,7 +62,8 @@ pub trait Bus: fmt::Debug + Send + Sync + 'static {
     /// Publishes a message to every process on the channel.
     ///
     /// Completes once the broker, or the connection to it, has accepted the message, and within two seconds in any
-    /// case.
+    /// case. That the broker has taken it is certain only once it comes back by [`next_event`](Self::next_event), for
+    /// which the cluster waits where it matters.
     ///
     /// # Errors
     ///

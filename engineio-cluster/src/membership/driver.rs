@@ -98,6 +98,8 @@ impl Driver {
                 }
             }
         }
+        self.shared.lock().over = true;
+        self.shared.echoes.end();
         if let Some(left) = self.left.take() {
             let _ = left.send(());
         }
@@ -128,20 +130,27 @@ impl Driver {
                 self.detector.handle_missed();
             }
             BusEvent::Lost => self.detector.handle_bus_lost(now()),
-            BusEvent::Back => self.detector.handle_bus_back(now()),
+            BusEvent::Back => {
+                let others = self.members.all();
+                self.shared.lock().unheard = others.iter().map(|node| node.id).collect();
+                self.detector.handle_bus_back(now());
+            }
         }
     }
 
     fn on_message(&mut self, message: BusMessage) {
         match message {
             BusMessage::Announcement(announcement) => {
+                self.shared.lock().unheard.remove(&announcement.id);
                 self.detector.handle_announcement(now(), &announcement);
             }
             BusMessage::Query { id, incarnation } => {
                 self.detector.handle_query(now(), &id, incarnation);
             }
             // Its clients had the node's own broadcast at once.
-            BusMessage::Broadcast { stamp, .. } if stamp.sender == self.local.incarnation => {}
+            BusMessage::Broadcast { stamp, .. } if stamp.sender == self.local.incarnation => {
+                self.shared.echoes.arrived(stamp.number, ());
+            }
             BusMessage::Broadcast { stamp, message } => {
                 if self.is_new(stamp) {
                     self.delivery.push(Parcel::Broadcast(message));
@@ -214,6 +223,7 @@ impl Driver {
                 tracing::info!(target: "engineio::cluster", node = %id, reason, "a node is gone");
                 meter::count(meter::DEPARTURES, reason, 1);
                 self.members.remove(&id);
+                self.shared.lock().unheard.remove(&id);
                 self.count_nodes();
             }
             Output::Joined => {
@@ -259,6 +269,7 @@ impl Driver {
             Output::Deaf(since) => {
                 meter::set(meter::BUS_UP, 0);
                 self.shared.lock().bus_lost_since = Some(Instant::from_std(since));
+                self.shared.echoes.end();
                 tracing::error!(
                     target: "engineio::cluster",
                     "nothing comes back from the broker: broadcasts reach this node only, and the table of nodes is not updated"

@@ -16,6 +16,7 @@ mod status;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -29,6 +30,7 @@ use tokio::time::{Instant, timeout};
 pub(crate) use detector::{MAX_NODES, SILENCE};
 pub use status::Status;
 
+use crate::bus::awaited::{Awaited, ECHO_LIMIT};
 use crate::bus::wire::{BROADCAST_OVERHEAD, BusMessage, Stamp};
 use crate::bus::{Bus, PublishError};
 use crate::members::Members;
@@ -77,6 +79,8 @@ enum News {
 #[derive(Debug, Default)]
 struct Shared {
     state: Mutex<State>,
+    /// The own broadcasts that have not come back yet.
+    echoes: Awaited<()>,
 }
 
 #[derive(Debug, Default)]
@@ -84,6 +88,10 @@ struct State {
     bus_lost_since: Option<Instant>,
     draining: bool,
     conflict_seen: Option<Instant>,
+    /// The nodes that have not been heard since the connection to the broker came back. Theirs may still be broken.
+    unheard: BTreeSet<NodeId>,
+    /// The driver has ended: nothing comes back any more.
+    over: bool,
 }
 
 impl Shared {
@@ -164,39 +172,50 @@ impl Membership {
         }
     }
 
-    /// Publishes a message for the clients of all other nodes.
+    /// Publishes a message for the clients of all other nodes, and waits until it comes back. Returns the nodes that may
+    /// have missed it, because they have not been heard since the connection to the broker came back.
     ///
-    /// Fails as [`Bus::publish`] does; and with [`PublishError::Unconfirmed`] while nothing comes back from the bus. A
-    /// message that is too large for the bus has to go to each node over HTTP/2.
-    pub(crate) async fn broadcast(&self, message: Message) -> Result<(), PublishError> {
+    /// Fails as [`Bus::publish`] does; and with [`PublishError::Unconfirmed`] if the message does not come back within
+    /// [`ECHO_LIMIT`], and at once while nothing does. A message that is too large for the bus has to go to each node
+    /// over HTTP/2.
+    pub(crate) async fn broadcast(&self, message: Message) -> Result<Vec<NodeId>, PublishError> {
         let outcome = self.publish_broadcast(message).await;
-        if let Err(error) = &outcome {
-            let reason = match error {
-                PublishError::Disconnected => "disconnected",
-                PublishError::Unconfirmed => "unconfirmed",
-                PublishError::TooLarge { .. } => "too_large",
-            };
-            meter::count(meter::UNPUBLISHED, reason, 1);
-        }
+        let reason = match &outcome {
+            Ok(unheard) if unheard.is_empty() => return outcome,
+            Ok(_) => "unheard",
+            Err(PublishError::Disconnected) => "disconnected",
+            Err(PublishError::Unconfirmed) => "unconfirmed",
+            Err(PublishError::TooLarge { .. }) => "too_large",
+        };
+        meter::count(meter::UNPUBLISHED, reason, 1);
         outcome
     }
 
-    async fn publish_broadcast(&self, message: Message) -> Result<(), PublishError> {
+    async fn publish_broadcast(&self, message: Message) -> Result<Vec<NodeId>, PublishError> {
         // Before it is copied.
         let (len, limit) = (message.len() + BROADCAST_OVERHEAD, self.bus.max_message());
         if len > limit {
             return Err(PublishError::TooLarge { len, limit });
         }
+        let number = self.next_number.fetch_add(1, Ordering::Relaxed);
         let stamp = Stamp {
             sender: self.incarnation,
-            number: self.next_number.fetch_add(1, Ordering::Relaxed),
+            number,
         };
         let message = BusMessage::Broadcast { stamp, message };
+        let echo = self.shared.echoes.expect(number);
+        // Looked up between `expect` and `publish`: a loss before is seen here, one after it ends the wait, and a node
+        // that is heard only later may have subscribed too late.
+        let (is_lost, unheard) = {
+            let state = self.shared.lock();
+            let unheard = state.unheard.iter().copied().collect();
+            (state.bus_lost_since.is_some() || state.over, unheard)
+        };
         self.bus.publish(message.encode()).await?;
-        if self.shared.lock().bus_lost_since.is_some() {
+        if is_lost || echo.within(ECHO_LIMIT).await.is_none() {
             return Err(PublishError::Unconfirmed);
         }
-        Ok(())
+        Ok(unheard)
     }
 
     /// Reports that the internal address of a node refused a connection.

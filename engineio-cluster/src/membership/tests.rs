@@ -160,7 +160,7 @@ async fn a_stopped_broker_costs_broadcasts_and_nothing_else() {
     assert_eq!(a.membership.status().bus_lost_since, None);
     assert_eq!(
         a.membership.broadcast(Message::from("arrives")).await,
-        Ok(())
+        Ok(vec![])
     );
 }
 
@@ -228,7 +228,7 @@ async fn a_broadcast_above_the_limit_of_the_bus_is_handed_back_unpublished() {
     assert!(matches!(outcome, Err(PublishError::TooLarge { .. })));
     let largest = crate::MAX_MESSAGE - crate::bus::wire::BROADCAST_OVERHEAD;
     let largest = Message::binary(vec![0; largest]);
-    assert_eq!(a.membership.broadcast(largest).await, Ok(()));
+    assert_eq!(a.membership.broadcast(largest).await, Ok(vec![]));
     let BusEvent::Message(published) = listener.next_event().await else {
         panic!("nothing was published");
     };
@@ -251,4 +251,74 @@ async fn two_running_nodes_with_one_id_show_it_in_their_status() {
     drop(second);
     seconds(6).await;
     assert!(!a.membership.status().id_conflict);
+}
+
+#[tokio::test(start_paused = true)]
+async fn broadcasts_that_the_broker_swallows_are_unconfirmed_after_two_seconds_all_at_the_same_time()
+ {
+    let broker = MemoryBroker::new();
+    let a = join(&broker, "a").await;
+    let _b = join(&broker, "b").await;
+    a.bus.set_loses_published(true);
+    let began = Instant::now();
+    let broadcast = |text| a.membership.broadcast(Message::from(text));
+    let outcomes = tokio::join!(broadcast("one"), broadcast("two"), broadcast("three"));
+    let unconfirmed = Err(PublishError::Unconfirmed);
+    let expected = (unconfirmed.clone(), unconfirmed.clone(), unconfirmed);
+    assert_eq!(outcomes, expected);
+    assert_eq!(began.elapsed(), Duration::from_secs(2));
+    a.bus.set_loses_published(false);
+    let began = Instant::now();
+    assert_eq!(a.membership.broadcast("four".into()).await, Ok(vec![]));
+    assert_eq!(began.elapsed(), Duration::ZERO);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_broadcast_that_waits_for_the_broker_fails_at_once_when_the_bus_is_lost() {
+    let broker = MemoryBroker::new();
+    let a = join(&broker, "a").await;
+    a.bus.set_loses_published(true);
+    let began = Instant::now();
+    let stop = async {
+        pass(Duration::from_millis(300)).await;
+        broker.stop();
+    };
+    let (outcome, ()) = tokio::join!(a.membership.broadcast("lost".into()), stop);
+    assert_eq!(outcome, Err(PublishError::Unconfirmed));
+    assert_eq!(began.elapsed(), Duration::from_millis(300));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_that_has_not_been_heard_since_the_bus_came_back_may_have_missed_a_broadcast() {
+    let broker = MemoryBroker::new();
+    let a = join(&broker, "a").await;
+    let b = join(&broker, "b").await;
+    let c = join(&broker, "c").await;
+    seconds(1).await;
+    // Neither is connected again when `a` is.
+    b.bus.set_loses_published(true);
+    c.bus.set_loses_published(true);
+    broker.stop();
+    broker.start();
+    pass(Duration::from_millis(10)).await;
+    let broadcast = async || a.membership.broadcast(Message::from("news")).await;
+    assert_eq!(broadcast().await, Ok(vec![id("b"), id("c")]));
+    b.bus.set_loses_published(false);
+    seconds(1).await;
+    assert_eq!(broadcast().await, Ok(vec![id("c")]));
+    drop(c);
+    seconds(6).await;
+    assert!(!a.knows("c"));
+    assert_eq!(broadcast().await, Ok(vec![]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_broadcast_of_a_node_that_has_left_is_unconfirmed_at_once() {
+    let broker = MemoryBroker::new();
+    let a = join(&broker, "a").await;
+    a.membership.leave().await;
+    let began = Instant::now();
+    let outcome = a.membership.broadcast("late".into()).await;
+    assert_eq!(outcome, Err(PublishError::Unconfirmed));
+    assert_eq!(began.elapsed(), Duration::ZERO);
 }

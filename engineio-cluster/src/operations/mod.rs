@@ -70,7 +70,7 @@ impl From<SendError> for ClusterSendError {
     }
 }
 
-/// A node did not answer.
+/// A node did not answer, or may not have been reached.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("the node {node} did not answer: {reason}")]
 #[non_exhaustive]
@@ -80,6 +80,17 @@ pub struct Unreachable {
     /// Whether the node may have carried out the operation.
     pub may_have_arrived: bool,
     reason: String,
+}
+
+impl Unreachable {
+    /// A node that may have missed what was published on the bus.
+    pub(crate) fn unheard(node: NodeId) -> Self {
+        Self {
+            node,
+            may_have_arrived: true,
+            reason: "it has not been heard since the connection to the broker came back".to_owned(),
+        }
+    }
 }
 
 /// Sends a message to a client of this process, waiting no longer than `limit` while its outbox is full.

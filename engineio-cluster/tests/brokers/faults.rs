@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use engineio_cluster::{Emitter, Nats, Redis};
+use engineio_cluster::{Cluster, EmitError, Emitter, Nats, PublishError, Redis};
+use engineio_tower::Server;
 use tokio::time::{Instant, interval, timeout};
 
 use crate::broker::{Broker, Kind, LIMIT};
@@ -126,6 +127,33 @@ pub(crate) async fn a_killed_broker_costs_broadcasts_and_no_session(kind: Kind) 
     all_more(&talkers, 20).await;
     assert_eq!(emitter.broadcast("again").await, Ok(3));
     assert_untouched(&reports(talkers).await);
+}
+
+/// A system's buffers take what a broker does not. Nobody is told that a broadcast has left that never does.
+pub(crate) async fn a_broadcast_that_a_frozen_broker_does_not_take_is_an_error(kind: Kind) {
+    let broker = Broker::start(kind);
+    let (url, server) = (broker.url(), Server::builder().build());
+    let node = match kind {
+        Kind::Nats => Cluster::builder().bus(Nats::connect(&url).await.unwrap()),
+        Kind::Redis => Cluster::builder().bus(Redis::connect(&url).await.unwrap()),
+    };
+    let cluster = node.start(&server).await.unwrap();
+    let emitter = emitter(&broker).await;
+    assert_eq!(cluster.broadcast("before").await, Ok(0));
+    assert_eq!(emitter.broadcast("before").await, Ok(1));
+    broker.freeze();
+    let began = Instant::now();
+    let (by_node, by_emitter) =
+        tokio::join!(cluster.broadcast("frozen"), emitter.broadcast("frozen"));
+    let unconfirmed = PublishError::Unconfirmed;
+    assert_eq!(by_node.unwrap_err().bus, Some(unconfirmed));
+    assert_eq!(by_emitter, Err(EmitError::Publish(unconfirmed)));
+    assert!(
+        began.elapsed() < Duration::from_secs(5),
+        "{:?}",
+        began.elapsed()
+    );
+    broker.thaw();
 }
 
 /// A bus that accepts and delivers nothing: nobody is declared dead.

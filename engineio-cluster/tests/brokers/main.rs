@@ -43,6 +43,7 @@ for_each_broker!(bus: buses, [
 for_each_broker!(cluster: faults, [
     broadcasts_reach_every_client_once,
     a_killed_broker_costs_broadcasts_and_no_session,
+    a_broadcast_that_a_frozen_broker_does_not_take_is_an_error,
     a_deaf_bus_costs_no_session,
     a_node_that_stands_still_for_three_seconds_loses_nothing,
     a_node_that_stands_still_for_eight_seconds_is_given_up_and_comes_back,
