@@ -179,6 +179,7 @@ impl Link {
             Self::Upgrading(_) => true,
             // They would overtake a POST that the client began before it moved.
             Self::Framed(Framed { post: Some(_), .. }) => false,
+            Self::Framed(_) if machine.backlog.is_some() => false,
             Self::Polling(_) | Self::Framed(_) => machine.inbox_has_room(),
         }
     }
@@ -236,6 +237,7 @@ impl Link {
         reason: DisconnectReason,
         machine: &mut Machine,
     ) -> Option<ExchangeId> {
+        machine.backlog = None;
         if let Some(post) = self.post_slot().take() {
             machine.output(Output::AnswerPost(post.id, post.last_answer()));
         }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::input::{Event, ExchangeId, Output};
+use super::post::Backlog;
 use crate::codec::Coding;
 use crate::heartbeat::{self, Beat, Heartbeat};
 use crate::inbox::{Inbox, Outputs};
@@ -32,6 +33,8 @@ pub(super) struct Machine {
     pub(super) outputs: Outputs<Output>,
     /// The poll that the upgrade has ended with a noop, which is still to be taken. A session is upgraded once.
     noop: Option<ExchangeId>,
+    /// What is left of POSTs that were answered before all their packets had found room.
+    pub(super) backlog: Option<Box<Backlog>>,
     /// The deadline of a graceful close, once one has begun.
     pub(super) close_deadline: Option<Instant>,
     /// Messages that were sent or discarded, and must still be dropped.
@@ -53,6 +56,7 @@ impl Machine {
             inbox: Inbox::new(),
             outputs: Outputs::new(),
             noop: None,
+            backlog: None,
             close_deadline: None,
             discarded: Discarded::default(),
         }

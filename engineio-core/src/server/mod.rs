@@ -134,6 +134,8 @@ use crate::{Config, DisconnectReason, LinkId, Refusal, Revision, Sid, Transport,
 /// | 73 | any open (post) | 1,024 packets that are not messages, or that a closing session drops, and there are more | same | `ContinuePost`; `PostContinued` decodes as many again, a taken event four |
 /// | 74 | Polling, Upgrading (poll) | `PollReleased` | same | poll gets what is queued, or a noop |
 /// | 75 | Polling, no poll | `PollReleased` | same | – ; the next poll waits |
+/// | 76 | Upgrading (probed, post, packets wait for room) | – | same | POST accepted at once, because the client waits for that before it sends `5`; two POSTs at most |
+/// | 77 | any open, packets of an accepted POST wait | event taken | same | as 55 and 56; later POSTs and frames wait |
 ///
 /// # Examples
 ///

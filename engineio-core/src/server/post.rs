@@ -5,6 +5,7 @@
 //! messages take no room: of these, one call decodes a limited number, and the driver asks for more after other tasks
 //! have run.
 
+use std::collections::VecDeque;
 use std::time::Instant;
 
 use super::input::{ExchangeId, Output};
@@ -33,6 +34,23 @@ impl Post {
         self.id == id && self.rest.is_none()
     }
 
+    /// Answers the POST of a client that is about to move, if it waits for room.
+    ///
+    /// Such a client waits for the answer and does not poll. So the application, which may wait for room in the outbox,
+    /// would never make room.
+    pub(super) fn answer_early(slot: &mut Option<Self>, machine: &mut Machine) {
+        let waits = !machine.inbox_has_room() || machine.backlog.is_some();
+        let bodies = machine.backlog.as_ref().map_or(0, |backlog| backlog.len());
+        if !waits || bodies >= ANSWERED {
+            return;
+        }
+        if let Some(post) = slot.take_if(|post| post.rest.is_some()) {
+            let backlog = machine.backlog.get_or_insert_default();
+            backlog.extend(post.rest.map(|rest| *rest));
+            machine.output(Output::AnswerPost(post.id, Ok(())));
+        }
+    }
+
     /// Returns the answer if the session ends now. The decoded packets count, even if there was no room for more.
     pub(super) fn last_answer(&self) -> Result<(), Refusal> {
         match &self.rest {
@@ -41,6 +59,13 @@ impl Post {
         }
     }
 }
+
+/// The packets of POSTs that were answered before they were decoded, in the order of their arrival.
+pub(super) type Backlog = VecDeque<Packets>;
+
+/// The POSTs that are answered in advance: that of a client that learns that it may move, and one that it has begun
+/// before it has learned it. It could begin more without waiting for room, so further ones wait.
+const ANSWERED: usize = 2;
 
 /// The part of a POST that one call has decoded.
 enum Progress {
@@ -94,7 +119,10 @@ impl Link {
             return self.end_post(DisconnectReason::TransportError, machine);
         }
         let mut packets = machine.coding.decode_payload(payload);
-        let progress = take_in(now, &mut packets, Budget::for_packets(), machine);
+        let progress = match machine.backlog {
+            Some(_) => Ok(Progress::Full),
+            None => take_in(now, &mut packets, Budget::for_packets(), machine),
+        };
         self.settle_post(progress, || Box::new(packets), machine)
     }
 
@@ -105,6 +133,17 @@ impl Link {
         budget: Budget,
         machine: &mut Machine,
     ) -> Next {
+        if machine.backlog.is_some() {
+            match take_in_backlog(now, machine) {
+                Ok(Progress::Done) if self.post_slot().is_none() => {
+                    self.resume_frames(machine);
+                    return Ok(self);
+                }
+                Ok(Progress::Done) => {}
+                Ok(_) => return Ok(self),
+                Err(reason) => return self.end_post(reason, machine),
+            }
+        }
         let post = self.post_slot().as_mut();
         let Some(mut packets) = post.and_then(|post| post.rest.take()) else {
             return Ok(self);
@@ -128,6 +167,9 @@ impl Link {
                         machine.output(Output::ContinuePost(post.id));
                     }
                 }
+                if let Self::Upgrading(upgrading) = &mut self {
+                    upgrading.answer_early(machine);
+                }
             }
             Err(reason) => return self.end_post(reason, machine),
         }
@@ -138,8 +180,12 @@ impl Link {
         if let Some(post) = self.post_slot().take() {
             machine.output(Output::AnswerPost(post.id, Ok(())));
         }
+        self.resume_frames(machine);
+    }
+
+    /// Wakes a driver that held frames back for a POST.
+    fn resume_frames(&mut self, machine: &mut Machine) {
         if let Self::Framed(framed) = self {
-            // Wakes a driver that held frames back for this POST.
             framed.announce(machine);
         }
     }
@@ -163,6 +209,25 @@ impl Link {
             Self::Framed(framed) => &mut framed.post,
         }
     }
+}
+
+/// Takes in what is left of POSTs that were answered, while there is room. There is no driver to continue it, so that it lasts
+/// as long as it takes: the bodies are few, and bounded.
+fn take_in_backlog(now: Instant, machine: &mut Machine) -> Result<Progress, DisconnectReason> {
+    let Some(mut backlog) = machine.backlog.take() else {
+        return Ok(Progress::Done);
+    };
+    while let Some(packets) = backlog.front_mut() {
+        match take_in(now, packets, Budget::for_packets(), machine)? {
+            Progress::Done => drop(backlog.pop_front()),
+            Progress::Turn => {}
+            Progress::Full => {
+                machine.backlog = Some(backlog);
+                return Ok(Progress::Full);
+            }
+        }
+    }
+    Ok(Progress::Done)
 }
 
 /// Takes packets in while there is room and the turn lasts, up to the first that ends the session.

@@ -7,6 +7,7 @@ use super::input::{Event, Output};
 use super::link::Link;
 use super::machine::Machine;
 use super::polling::Polling;
+use super::post::Post;
 use crate::timer::{Timer, after};
 use crate::{DisconnectReason, Frame, LinkId, Packet, Transport};
 
@@ -94,6 +95,7 @@ impl Upgrading {
                 candidate.stage = Stage::Probed { pong: true };
                 machine.output(Output::SendFrames(id));
                 self.offer_noop(now, machine);
+                self.answer_early(machine);
                 Link::Upgrading(self)
             }
             // The probe may be missing: some clients take the open connection for the whole upgrade (elephant.io), and the
@@ -168,10 +170,22 @@ impl Upgrading {
         }
     }
 
+    /// Returns whether the client knows, or will soon know, that it may move.
+    fn is_probed(&self) -> bool {
+        let mut candidates = self.candidates.iter().flatten();
+        candidates.any(|candidate| matches!(candidate.stage, Stage::Probed { .. }))
+    }
+
+    /// Answers the POST of a client that waits for it before it moves.
+    pub(super) fn answer_early(&mut self, machine: &mut Machine) {
+        if self.is_probed() {
+            Post::answer_early(&mut self.polling.post, machine);
+        }
+    }
+
     /// Ends the parked poll of a client that waits for it before it moves, at the pace of the reference.
     pub(super) fn offer_noop(&mut self, now: Instant, machine: &mut Machine) {
-        let mut candidates = self.candidates.iter().flatten();
-        if candidates.any(|candidate| matches!(candidate.stage, Stage::Probed { .. }))
+        if self.is_probed()
             && let Some(poll) = &mut self.polling.poll
             && !machine.timers.is_set(Timer::UpgradeStep)
         {

@@ -58,6 +58,86 @@ fn a_handler_that_asks_for_messages_one_by_one_gets_those_that_wait_too() {
     assert_eq!(rig.seen(), [Seen::PostOk(post)]);
 }
 
+/// Takes all events. Returns the messages among what was seen, and the rest.
+fn take_all(rig: &mut Rig) -> (Vec<Seen>, Vec<Seen>) {
+    let mut seen = Vec::new();
+    loop {
+        rig.take_event();
+        let more = rig.seen();
+        if more.is_empty() {
+            break;
+        }
+        seen.extend(more);
+    }
+    let is_message = |seen: &Seen| matches!(seen, Seen::Message(..));
+    seen.into_iter().partition(is_message)
+}
+
+// row 76
+#[test]
+fn a_client_that_may_move_gets_the_answer_to_its_post_before_there_is_room() {
+    for probe_first in [true, false] {
+        let mut rig = narrow();
+        let websocket = rig.open_websocket();
+        if probe_first {
+            rig.frame(websocket, "2probe");
+            assert_eq!(rig.seen(), [text(websocket, "3probe")]);
+        }
+        let post = rig.post("4a\u{1e}4b\u{1e}4c\u{1e}4d");
+        let mut expected = vec![Seen::PostOk(post)];
+        if !probe_first {
+            assert_eq!(rig.seen(), []);
+            rig.frame(websocket, "2probe");
+            expected.insert(0, text(websocket, "3probe"));
+        }
+        assert_eq!(rig.seen(), expected);
+        // It may have begun another one before it learned that it may move. A third one waits.
+        let second = rig.post("4e\u{1e}4f");
+        assert_eq!(rig.seen(), [Seen::PostOk(second)]);
+        let third = rig.post("4g\u{1e}4h");
+        assert_eq!(rig.seen(), []);
+
+        rig.frame(websocket, "5");
+        assert!(!rig.session.wants_input(), "frames would overtake");
+        let (taken, rest) = take_all(&mut rig);
+        let all = ["a", "b", "c", "d", "e", "f", "g", "h"];
+        assert_eq!(taken, messages(&all));
+        assert_eq!(rest, [Seen::Upgraded, Seen::PostOk(third)]);
+        assert!(rig.session.wants_input());
+        rig.frame(websocket, "4i");
+        rig.take_event();
+        assert_eq!(rig.seen(), [message("i")]);
+    }
+}
+
+// row 77
+#[test]
+fn what_is_left_of_an_answered_post_survives_a_failed_upgrade() {
+    let mut rig = narrow();
+    let websocket = rig.open_websocket();
+    rig.frame(websocket, "2probe");
+    let post = rig.post("4a\u{1e}4b\u{1e}4c\u{1e}4d");
+    rig.frame(websocket, "x");
+    let failed = Seen::WebSocketClosed(websocket, DisconnectReason::TransportError);
+    let expected = [text(websocket, "3probe"), Seen::PostOk(post), failed];
+    assert_eq!(rig.seen(), expected);
+    let next = rig.post("4e");
+    assert_eq!(rig.seen(), [], "there is no upgrade");
+    let (taken, rest) = take_all(&mut rig);
+    assert_eq!(taken, messages(&["a", "b", "c", "d", "e"]));
+    assert_eq!(rest, [Seen::PostOk(next)]);
+
+    // A malformed packet ends the session when its turn comes, though nobody is there to hear that.
+    let websocket = rig.open_websocket();
+    rig.frame(websocket, "2probe");
+    let post = rig.post("4a\u{1e}4b\u{1e}4c\u{1e}x");
+    assert_eq!(rig.seen(), [text(websocket, "3probe"), Seen::PostOk(post)]);
+    let (taken, rest) = take_all(&mut rig);
+    assert_eq!(taken, messages(&["a", "b", "c"]));
+    let closed = Seen::Closed(DisconnectReason::ParseError);
+    assert_eq!(rest.last(), Some(&closed));
+}
+
 // row 56
 #[test]
 fn a_malformed_packet_ends_the_session_when_its_turn_comes() {
@@ -316,8 +396,7 @@ fn frames_after_an_upgrade_do_not_overtake_a_post_that_waits() {
     let websocket = rig.open_websocket();
     rig.frame(websocket, "2probe");
     rig.frame(websocket, "5");
-    assert_eq!(rig.seen(), [text(websocket, "3probe")]);
-    let mut seen = Vec::new();
+    let mut seen = rig.seen();
     while !rig.session.wants_input() {
         rig.take_event();
         seen.extend(rig.seen());
@@ -342,7 +421,7 @@ fn a_websocket_that_ends_releases_a_post_that_waits() {
     let mut rig = narrow();
     let post = rig.post("4a\u{1e}4b\u{1e}4c");
     let websocket = rig.open_websocket();
-    rig.frame(websocket, "2probe");
+    // Without a probe, which would have had the POST answered.
     rig.frame(websocket, "5");
     rig.seen();
     rig.input(Input::LinkClosed(

@@ -345,9 +345,9 @@ fn a_post_that_waits_for_room_is_answered_after_the_upgrade_too() {
     rig.app_is_busy = true;
     let post = rig.post("4a");
     let websocket = rig.open_websocket();
-    rig.frame(websocket, "2probe");
+    // Without a probe, which would have had it answered before.
     rig.frame(websocket, "5");
-    assert_eq!(rig.seen(), [text(websocket, "3probe")]);
+    assert_eq!(rig.seen(), []);
     rig.take_event();
     assert_eq!(rig.seen(), [message("a"), Seen::PostOk(post)]);
     rig.take_event();
