@@ -14,7 +14,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::keep_alive::keep_alive;
-use super::{Failure, Lane, Paced, State};
+use super::{Arrivals, Failure, Lane, Paced, State};
 use crate::listener::{MAX_FRAME, MAX_HEADERS, SEND_BUFFER, STREAM_WINDOW, STREAMS};
 use crate::{Member, MemberState, NodeId};
 
@@ -24,7 +24,8 @@ const CONNECT: Duration = Duration::from_secs(1);
 /// The time between two pings.
 const PING: Duration = Duration::from_secs(1);
 
-/// The time limit for the answer to a ping, that of the announcements of a node.
+/// The time without an answer to a ping, and without anything else, after which the node does not answer any more. That
+/// of the announcements of a node.
 const PONG: Duration = Duration::from_secs(4);
 
 /// The path of the first request of a connection, by which the nodes identify themselves to each other. Its number is
@@ -136,11 +137,12 @@ async fn talk<IO: AsyncRead + AsyncWrite + Unpin>(
         Ok(Ok(Greeting {
             requests,
             connection,
+            arrivals,
             ..
         })) => {
             tracing::debug!(target: "engineio::cluster", node = %member.id, address = %member.address, "connected to a node");
             state.send_replace(State::Up(Lane::new(requests)));
-            serve(connection).await
+            serve(connection, arrivals).await
         }
     }
 }
@@ -175,6 +177,7 @@ pub(crate) async fn is_another(
 struct Greeting<IO: AsyncRead + AsyncWrite + Unpin> {
     requests: SendRequest<Bytes>,
     connection: Connection<Paced<IO>, Bytes>,
+    arrivals: Arrivals,
     incarnation: Option<u64>,
 }
 
@@ -185,6 +188,8 @@ async fn greet<IO: AsyncRead + AsyncWrite + Unpin>(
     credentials: &Credentials,
     io: IO,
 ) -> Result<Greeting<IO>, Failure> {
+    let io = Paced::new(io);
+    let arrivals = io.arrivals();
     let (requests, mut connection) = client::Builder::new()
         .initial_window_size(STREAM_WINDOW)
         // Those of all streams together, so that a client that does not read holds up no other.
@@ -197,7 +202,7 @@ async fn greet<IO: AsyncRead + AsyncWrite + Unpin>(
         .max_concurrent_reset_streams(STREAMS as usize)
         .max_local_error_reset_streams(None)
         .enable_push(false)
-        .handshake(Paced::new(io))
+        .handshake(io)
         .await
         .map_err(|_| Failure::Broken)?;
     let mut request = Request::post(format!("http://cluster{HELLO}"));
@@ -232,6 +237,7 @@ async fn greet<IO: AsyncRead + AsyncWrite + Unpin>(
     Ok(Greeting {
         requests,
         connection,
+        arrivals,
         incarnation: incarnation.and_then(|number| number.to_str().ok()?.parse().ok()),
     })
 }
@@ -239,9 +245,10 @@ async fn greet<IO: AsyncRead + AsyncWrite + Unpin>(
 /// Serves a connection until it ends or the node does not answer any more.
 async fn serve<IO: AsyncRead + AsyncWrite + Unpin>(
     mut connection: Connection<Paced<IO>, Bytes>,
+    arrivals: Arrivals,
 ) -> Failure {
     let pings = connection.ping_pong();
-    let mut alive = pin!(keep_alive(pings, PING, PONG));
+    let mut alive = pin!(keep_alive(pings, arrivals, PING, PONG));
     tokio::select! {
         _ = &mut connection => Failure::Broken,
         () = &mut alive => Failure::TimedOut,

@@ -1,22 +1,93 @@
 //! Notices that the other end of a connection has vanished: nothing else would notice a network that fails silently.
 
+use std::pin::pin;
 use std::time::Duration;
 
 use h2::{Ping, PingPong};
 use tokio::time::{Instant, sleep_until, timeout};
 
-/// Sends a ping in each interval. Returns when one has not been answered within the limit.
-pub(crate) async fn keep_alive(pings: Option<PingPong>, interval: Duration, limit: Duration) {
+use super::paced::Arrivals;
+
+/// The parts of the time limit. This process may have stood still for any part, which counts once.
+const PARTS: u32 = 8;
+
+/// Sends a ping in each interval. Returns when one has not been answered, and nothing else has arrived, for the limit.
+///
+/// The answer to a ping stands behind all that the other end has sent before, which takes its time on a slow network or
+/// a busy machine.
+pub(crate) async fn keep_alive(
+    pings: Option<PingPong>,
+    arrivals: Arrivals,
+    interval: Duration,
+    limit: Duration,
+) {
     let Some(mut pings) = pings else {
         return std::future::pending().await;
     };
     loop {
         let next = Instant::now() + interval;
-        match timeout(limit, pings.ping(Ping::opaque())).await {
-            Err(_) => return,
+        let mut pong = pin!(pings.ping(Ping::opaque()));
+        let (mut silent, mut arrived) = (0, arrivals.count());
+        let answered = loop {
+            if let Ok(answered) = timeout(limit / PARTS, &mut pong).await {
+                break answered;
+            }
+            let before = std::mem::replace(&mut arrived, arrivals.count());
+            silent = if arrived == before { silent + 1 } else { 0 };
+            if silent == PARTS {
+                return;
+            }
+        };
+        if answered.is_err() {
             // The connection has ended, which its own future tells.
-            Ok(Err(_)) => return std::future::pending().await,
-            Ok(Ok(_)) => sleep_until(next).await,
+            return std::future::pending().await;
         }
+        sleep_until(next).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    use super::*;
+    use crate::link::Paced;
+
+    const SETTINGS: &[u8] = &[0, 0, 0, 4, 0, 0, 0, 0, 0];
+    const SETTINGS_ACK: &[u8] = &[0, 0, 0, 4, 1, 0, 0, 0, 0];
+    const WINDOW_UPDATE: &[u8] = &[0, 0, 4, 8, 0, 0, 0, 0, 0, 0, 0, 0, 1];
+
+    #[tokio::test(start_paused = true)]
+    async fn a_node_is_alive_while_anything_arrives_even_if_no_ping_is_answered() {
+        let (near, far) = tokio::io::duplex(1024 * 1024);
+        let (mut sent, mut peer) = tokio::io::split(far);
+        // What it is sent is taken and not answered.
+        tokio::spawn(async move { while sent.read_u8().await.is_ok() {} });
+        peer.write_all(&[SETTINGS, SETTINGS_ACK].concat())
+            .await
+            .unwrap();
+        let paced = Paced::new(near);
+        let arrivals = paced.arrivals();
+        let (_requests, mut connection) = h2::client::Builder::new()
+            .handshake::<_, Bytes>(paced)
+            .await
+            .unwrap();
+        let (second, limit) = (Duration::from_secs(1), Duration::from_secs(4));
+        let pings = connection.ping_pong();
+        tokio::spawn(connection);
+        let mut alive = pin!(keep_alive(pings, arrivals, second, limit));
+        for _ in 0..10 {
+            let gone = timeout(Duration::from_millis(3400), &mut alive).await;
+            assert!(gone.is_err(), "something has arrived");
+            peer.write_all(WINDOW_UPDATE).await.unwrap();
+        }
+        let silent_since = Instant::now();
+        alive.await;
+        let silence = silent_since.elapsed();
+        assert!(
+            silence >= limit && silence <= limit + limit / PARTS,
+            "{silence:?}"
+        );
     }
 }

@@ -25,7 +25,7 @@ use crate::{Member, NodeId};
 pub(crate) use dial::{Credentials, HELLO, INCARNATION, NODE, SECRET, TARGET, is_another};
 pub(crate) use keep_alive::keep_alive;
 pub(crate) use lane::{Lane, Ticket};
-pub(crate) use paced::Paced;
+pub(crate) use paced::{Arrivals, Paced};
 
 /// The maximum number of connections to one node.
 const MAX_LINKS: usize = 8;

@@ -2,6 +2,8 @@
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -15,11 +17,30 @@ const TURN: usize = 64 * 1024;
 pub(crate) struct Paced<IO> {
     io: IO,
     read: usize,
+    arrivals: Arrivals,
+}
+
+/// The reads of a connection that have returned something, which prove that the other end is alive.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Arrivals(Arc<AtomicU64>);
+
+impl Arrivals {
+    pub(super) fn count(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
 }
 
 impl<IO> Paced<IO> {
-    pub(crate) const fn new(io: IO) -> Self {
-        Self { io, read: 0 }
+    pub(crate) fn new(io: IO) -> Self {
+        Self {
+            io,
+            read: 0,
+            arrivals: Arrivals::default(),
+        }
+    }
+
+    pub(crate) fn arrivals(&self) -> Arrivals {
+        self.arrivals.clone()
     }
 }
 
@@ -38,6 +59,7 @@ impl<IO: AsyncRead + Unpin> AsyncRead for Paced<IO> {
         let before = buf.filled().len();
         ready!(Pin::new(&mut this.io).poll_read(cx, buf))?;
         this.read = turn + buf.filled().len() - before;
+        this.arrivals.0.fetch_add(1, Ordering::Relaxed);
         Poll::Ready(Ok(()))
     }
 }

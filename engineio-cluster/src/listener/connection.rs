@@ -12,7 +12,7 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 
 use super::{Node, service};
-use crate::link::{Paced, keep_alive};
+use crate::link::{Arrivals, Paced, keep_alive};
 
 /// The time limit for the first request of a connection, by which a node identifies itself.
 pub(super) const GREETING: Duration = Duration::from_secs(5);
@@ -20,7 +20,7 @@ pub(super) const GREETING: Duration = Duration::from_secs(5);
 /// The time limit for the answers that are still to be written on a connection that is rejected, or when the listener ends.
 const FAREWELL: Duration = Duration::from_secs(1);
 
-/// The time between pings, and the time limit for their answers.
+/// The time between pings, and the time without an answer or anything else after which the node does not answer.
 const PING: Duration = Duration::from_secs(5);
 
 /// Serves a connection until it ends or the sender of `stop` is dropped, and then writes the answers that are due.
@@ -38,8 +38,8 @@ pub(super) async fn serve<IO: AsyncRead + AsyncWrite + Unpin>(
         tracing::debug!(target: "engineio::cluster", "a connection to the internal listener did not identify itself in time");
         return;
     };
-    let mut connection = match greeted {
-        Ok(Some(Greeted { connection, known })) if known => connection,
+    let (mut connection, arrivals) = match greeted {
+        Ok(Some(greeted)) if greeted.known => (greeted.connection, greeted.arrivals),
         Ok(Some(Greeted { mut connection, .. })) => {
             connection.graceful_shutdown();
             // Further requests are dropped, which resets them.
@@ -50,7 +50,7 @@ pub(super) async fn serve<IO: AsyncRead + AsyncWrite + Unpin>(
         Ok(None) => return,
         Err(error) => return log(&error),
     };
-    let mut alive = pin!(keep_alive(connection.ping_pong(), PING, PING));
+    let mut alive = pin!(keep_alive(connection.ping_pong(), arrivals, PING, PING));
     tokio::select! {
         () = answer_all(&mut connection, node) => return,
         () = &mut alive => {
@@ -67,6 +67,7 @@ pub(super) async fn serve<IO: AsyncRead + AsyncWrite + Unpin>(
 /// A connection whose first request has its answer.
 struct Greeted<IO> {
     connection: Connection<Paced<IO>, Bytes>,
+    arrivals: Arrivals,
     /// The other end is a node of this cluster.
     known: bool,
 }
@@ -77,7 +78,9 @@ async fn greet<IO: AsyncRead + AsyncWrite + Unpin>(
     http: &Builder,
     node: &Node,
 ) -> Result<Option<Greeted<IO>>, h2::Error> {
-    let mut connection = http.handshake(Paced::new(io)).await?;
+    let io = Paced::new(io);
+    let arrivals = io.arrivals();
+    let mut connection = http.handshake(io).await?;
     let Some(first) = connection.accept().await else {
         return Ok(None);
     };
@@ -85,7 +88,11 @@ async fn greet<IO: AsyncRead + AsyncWrite + Unpin>(
     let answer = node.greet(request.headers(), request.uri().path());
     let known = answer.status() == StatusCode::OK;
     respond.send_response(answer, true)?;
-    Ok(Some(Greeted { connection, known }))
+    Ok(Some(Greeted {
+        connection,
+        arrivals,
+        known,
+    }))
 }
 
 /// Answers requests until the connection ends.
