@@ -9,7 +9,7 @@ use tokio::time::{Instant, timeout};
 
 use super::{RawServer, client, connected, serve, site, site_without_udp};
 use crate::raw;
-use crate::support::{echo, start, within};
+use crate::support::{LIMIT, echo, start, within};
 
 const SHORT: Duration = Duration::from_millis(300);
 /// Far below the default limits, and far above the given ones.
@@ -104,14 +104,14 @@ async fn each_wait_of_an_upgrade_has_an_end() {
         let (harness, udp) = site_without_udp(echo()).await;
         let (server, _) = RawServer::new(udp);
         let stopped = tokio::spawn(stop_at(stage, server));
-        for (transports, expected) in [
-            (&[Polling, WebTransport][..], Polling),
-            (&[Polling, WebSocket, WebTransport], WebSocket),
+        for (transports, limit, expected) in [
+            (&[Polling, WebTransport][..], SHORT, Polling),
+            (&[Polling, WebSocket, WebTransport], LIMIT, WebSocket),
         ] {
             let builder = client(&harness, transports.iter().copied())
                 .server_certificate_hashes([])
                 .danger_accept_invalid_certificates(true);
-            let mut client = connected(builder.upgrade_timeout(SHORT)).await;
+            let mut client = connected(builder.upgrade_timeout(limit)).await;
             assert_eq!(within(client.settled()).await, expected, "{stage}");
             client.send("a").await.unwrap();
             assert_eq!(within(client.next()).await, Some(Message::from("a")));
@@ -124,9 +124,11 @@ async fn each_wait_of_an_upgrade_has_an_end() {
 #[tokio::test]
 async fn a_heartbeat_keeps_a_session_and_its_absence_ends_it() {
     let beats = Duration::from_millis(50);
-    let harness = site(|| echo().ping_interval(beats).ping_timeout(SHORT)).await;
+    let patience = Duration::from_secs(1);
+    let harness = site(|| echo().ping_interval(beats).ping_timeout(patience)).await;
     let mut client = connected(client(&harness, [WebTransport])).await;
-    timeout(20 * beats, client.next()).await.unwrap_err();
+    let longer = 2 * (beats + patience);
+    timeout(longer, client.next()).await.unwrap_err();
     client.send("a").await.unwrap();
     assert_eq!(within(client.next()).await, Some(Message::from("a")));
 
@@ -146,9 +148,13 @@ async fn a_heartbeat_keeps_a_session_and_its_absence_ends_it() {
 
 #[tokio::test]
 async fn a_slow_webtransport_loses_against_websocket() {
-    let harness = start(echo()).await.behind(SHORT).await;
-    // HTTP at the port of the long way.
-    let listener = TcpListener::bind(harness.address).await.unwrap();
+    // HTTP at the port of the long way, unless that is the port of another test.
+    let (harness, listener) = loop {
+        let harness = start(echo()).await.behind(SHORT).await;
+        if let Ok(listener) = TcpListener::bind(harness.address).await {
+            break (harness, listener);
+        }
+    };
     serve(&harness, listener);
     let mut client = connected(client(&harness, [Polling, WebSocket, WebTransport])).await;
     assert_eq!(within(client.settled()).await, WebSocket);
