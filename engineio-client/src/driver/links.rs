@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use engineio_core::{DisconnectReason, LinkId, Transport};
 use futures_core::future::BoxFuture;
+use smallvec::SmallVec;
 
 use super::socket::{CloseHandshake, Socket};
 use crate::Error;
@@ -21,7 +22,8 @@ pub(super) struct Links {
     /// Abandoned futures that must still be dropped: they may be those of the application's connector, whose code must
     /// not run under the lock.
     pub(super) given_up: Vec<Opening>,
-    pub(super) sockets: Vec<Socket>,
+    /// The first one has its memory here, as there is one as a rule.
+    pub(super) sockets: SmallVec<[Socket; 1]>,
     /// Those in their closing handshake.
     closing: Vec<CloseHandshake>,
 }
@@ -48,7 +50,6 @@ impl Links {
     }
 
     pub(super) fn opened(&mut self, id: LinkId, link: Link) {
-        self.sockets.reserve_exact(1);
         self.sockets.push(Socket::new(id, link));
     }
 

@@ -79,7 +79,13 @@ pub(super) struct Socket {
     pub(super) is_written: bool,
     /// Set once nothing can be written any more: the error with which the link will end, unless the server's own
     /// reason arrives within a short time.
-    broken: Option<(Ended, Pin<Box<Sleep>>)>,
+    broken: Option<Box<Broken>>,
+}
+
+#[derive(Debug)]
+struct Broken {
+    end: Ended,
+    deadline: Pin<Box<Sleep>>,
 }
 
 impl Socket {
@@ -151,18 +157,20 @@ impl Socket {
         is_closing: bool,
         next: impl FnMut(&mut Frames),
     ) -> Result<bool, Ended> {
-        if let Some((end, mut deadline)) = self.broken.take() {
+        if let Some(mut broken) = self.broken.take() {
+            let deadline = &mut broken.deadline;
             if deadline.as_mut().poll(cx).is_ready() || Instant::now() >= deadline.deadline() {
-                return Err(end);
+                return Err(broken.end);
             }
-            self.broken = Some((end, deadline));
+            self.broken = Some(broken);
             return Ok(false);
         }
         Ok(match self.poll_write(cx, is_closing, next) {
             Ok(()) => false,
             Err(end) => {
                 let deadline = sleep(CLOSE_HANDSHAKE_TIMEOUT);
-                self.broken = Some((end, Box::pin(deadline)));
+                let deadline = Box::pin(deadline);
+                self.broken = Some(Box::new(Broken { end, deadline }));
                 true
             }
         })

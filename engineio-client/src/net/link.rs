@@ -101,7 +101,7 @@ impl Link {
 
     /// Returns whether the server has taken more of the frames since the last call, and has not taken all of them. A
     /// WebSocket leaves them to the operating system, which goes on without it.
-    pub(crate) fn is_still_sending(&mut self) -> bool {
+    pub(crate) fn is_still_sending(&self) -> bool {
         match self {
             Self::WebSocket(_) => false,
             #[cfg(feature = "webtransport")]

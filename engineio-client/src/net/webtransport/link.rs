@@ -1,5 +1,6 @@
 //! The stream of a WebTransport session, and the errors for the ways in which one ends.
 
+use std::cell::Cell;
 use std::fmt;
 use std::io;
 use std::pin::Pin;
@@ -33,7 +34,7 @@ pub(crate) struct WebTransport {
     end: FuturesUnordered<BoxFuture<'static, SessionEnd>>,
     is_over: bool,
     /// The number of acknowledgements that had come when this was last looked at.
-    acknowledged: u64,
+    acknowledged: Cell<u64>,
     /// The server has ended its side, or broke a rule, and is to hear that the session is over.
     owes_answer: bool,
     /// The reason for which the client closes the session.
@@ -71,7 +72,7 @@ impl WebTransport {
             session,
             end,
             is_over: false,
-            acknowledged: 0,
+            acknowledged: Cell::new(0),
             owes_answer: false,
             reason: DisconnectReason::Client,
             closing: None,
@@ -136,16 +137,16 @@ impl WebTransport {
     pub(crate) fn start_close(&mut self, reason: DisconnectReason) {
         self.packets.close();
         self.reason = reason;
-        self.acknowledged = self.acknowledgements();
+        self.acknowledged.set(self.acknowledgements());
     }
 
     pub(crate) const fn owes_answer(&self) -> bool {
         self.owes_answer
     }
 
-    pub(crate) fn is_still_sending(&mut self) -> bool {
+    pub(crate) fn is_still_sending(&self) -> bool {
         let now = self.acknowledgements();
-        std::mem::replace(&mut self.acknowledged, now) != now
+        self.acknowledged.replace(now) != now
     }
 
     /// Returns the number of packets of acknowledgements, which come as long as the server takes data.
