@@ -83,11 +83,19 @@ pub fn filter(
 
 /// Returns the headers, including the host, which HTTP/2 has in the URI and which no filter passes on.
 fn headers() -> impl Filter<Extract = (HeaderMap,), Error = Rejection> + Copy {
-    let host = warp::host::optional().or_else(|_| async { Ok::<_, Rejection>((None,)) });
+    let host = warp::host::optional().map(Some);
+    let host = host.or_else(|_| async { Ok::<_, Rejection>((None,)) });
     let headers = warp::header::headers_cloned().and(host);
-    headers.map(|mut headers: HeaderMap, host: Option<Authority>| {
-        if let Some(host) = host.and_then(|host| HeaderValue::try_from(host.as_str()).ok()) {
-            headers.entry(HOST).or_insert(host);
+    headers.map(|mut headers: HeaderMap, host: Option<Option<Authority>>| {
+        match host {
+            Some(host) => {
+                if let Some(host) = host.and_then(|host| HeaderValue::try_from(host.as_str()).ok())
+                {
+                    headers.entry(HOST).or_insert(host);
+                }
+            }
+            // It is none, or the URI has another one, which counts (RFC 9112 § 3.2.2) and which warp does not tell.
+            None => drop(headers.remove(HOST)),
         }
         headers
     })

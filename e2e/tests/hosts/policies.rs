@@ -20,6 +20,19 @@ pub(crate) async fn own_origin<H: Host>() {
     client.accepted().await;
 }
 
+/// The authority of the URI counts, and not what `Host` says beside it (RFC 9112, section 3.2.2).
+pub(crate) async fn absolute_form<H: Host>() {
+    let scene = scene::<H>().await;
+    let mut client = scene.connect().await;
+    let host = client.host().to_string();
+    let origin = format!("origin: http://{host}\r\n");
+    for (authority, status) in [(&*host, 200), ("other.example", 403)] {
+        let target = format!("http://{authority}{POLLING}");
+        let response = client.request("GET", &target, &origin).await;
+        assert_eq!(response.status, status, "{authority}");
+    }
+}
+
 pub(crate) async fn foreign_origin<H: Host>() {
     let scene = scene::<H>().await;
     let mut client = scene.connect().await;
