@@ -1,6 +1,6 @@
 //! The address of the server: the URL that the user wrote, and the URIs of the requests.
 
-use std::fmt::Write;
+use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::SystemTime;
 
@@ -282,11 +282,18 @@ fn percent_decode(text: &str) -> String {
 /// Adds a text that no earlier request of this process has used, so that no cache answers instead of the server.
 fn push_unique(query: &mut String) {
     static COUNT: AtomicU64 = AtomicU64::new(0);
+    /// The time of the first one, for other processes.
+    static BEGAN: LazyLock<String> = LazyLock::new(|| {
+        let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+        format!("{:x}.", since.unwrap_or_default().as_nanos())
+    });
+    query.push_str(&BEGAN);
     let count = COUNT.fetch_add(1, Ordering::Relaxed);
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-    let millis = since.unwrap_or_default().as_millis();
-    // Writing to a string does not fail.
-    let _ = write!(query, "{millis:x}.{count:x}");
+    let digits = (u64::BITS - count.leading_zeros()).div_ceil(4).max(1);
+    for at in (0..digits).rev() {
+        let digit = (count >> (4 * at)) & 0xf;
+        query.extend(char::from_digit(digit as u32, 16));
+    }
 }
 
 #[cfg(test)]

@@ -129,17 +129,23 @@ impl Headers {
 
     /// Puts the headers on a request to this URL.
     pub(super) fn apply(&self, uri: &Uri, headers: &mut HeaderMap) {
-        for name in self.own.keys() {
-            headers.remove(name);
-            for value in self.own.get_all(name) {
-                headers.append(name, value.clone());
+        let mut last = None;
+        // Those of one name come one after the other, and replace what is there.
+        for (name, value) in &*self.own {
+            if *name == COOKIE {
+                continue;
             }
+            if last == Some(name) {
+                headers.append(name, value.clone());
+            } else {
+                headers.insert(name, value.clone());
+            }
+            last = Some(name);
         }
         let cookie = match &self.jar {
             Some(jar) => jar.header_for(uri),
             None => super::cookies::joined(&self.own),
         };
-        headers.remove(COOKIE);
         if let Some(cookie) = cookie {
             headers.insert(COOKIE, cookie);
         }

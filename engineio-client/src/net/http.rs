@@ -1,8 +1,8 @@
 //! The requests of the polling transport.
 
 use std::future::{Future, poll_fn};
-use std::io::{self, Read};
 use std::pin::pin;
+use std::task::Poll;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -19,6 +19,7 @@ use tokio::time::Instant;
 
 use super::attempt::Attempt;
 use super::connect::Connector;
+use super::content::{decompress, unpack};
 use super::failure;
 use super::form::{host, origin_form};
 use super::headers::Headers;
@@ -103,8 +104,11 @@ impl Http {
                     .await
                     .map_err(|error| failure::of_connection(attempt, error))?,
             };
-            let mut request = self.prepare(uri, headers, body)?;
-            if !connection.is_forwarded() {
+            let mut request = self.prepare(uri, headers, connection.host().clone(), body);
+            if connection.is_forwarded() {
+                *request.uri_mut() = uri.clone();
+                request.headers_mut().extend(self.proxy_headers(uri));
+            } else {
                 *request.uri_mut() = origin_form(uri);
             }
             let was_kept = connection.has_served();
@@ -134,10 +138,12 @@ impl Http {
     ) -> Result<Payload, Error> {
         let status = response.status();
         // The answer may repeat them, and may change those of the jar.
-        let sent = match status.is_success() {
-            true => HeaderMap::new(),
-            false => std::mem::take(self.prepare(uri, headers, None)?.headers_mut()),
-        };
+        let mut sent = HeaderMap::new();
+        if !status.is_success() {
+            let mut request = self.prepare(uri, headers, host(uri)?, None);
+            sent = std::mem::take(request.headers_mut());
+            sent.extend(self.proxy_headers(uri));
+        }
         // A proxy that asks for credentials is not the server, whose cookies these are.
         if status != StatusCode::PROXY_AUTHENTICATION_REQUIRED {
             headers.store(uri, response.headers());
@@ -160,7 +166,7 @@ impl Http {
         }
         if is_post {
             // Nothing in the answer to a POST matters, but reading it lets the connection be used again.
-            first_bytes(response.into_body(), MAX_REFUSAL).await;
+            discard(response.into_body(), MAX_REFUSAL).await;
             return Ok(Payload::text(Bytes::new()));
         }
         let kind = response.headers().get(CONTENT_TYPE);
@@ -190,12 +196,14 @@ impl Http {
         header.into_iter().collect()
     }
 
+    /// Returns a request without its URL, and without what only a proxy gets.
     fn prepare(
         &self,
         uri: &http::Uri,
         own: &Headers,
+        host: HeaderValue,
         body: Option<&Payload>,
-    ) -> Result<Request<Full<Bytes>>, Error> {
+    ) -> Request<Full<Bytes>> {
         let bytes = body.map(|body| body.body.clone());
         let mut request = Request::new(Full::new(bytes.unwrap_or_default()));
         let headers = request.headers_mut();
@@ -209,14 +217,10 @@ impl Http {
             };
             headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
         }
+        headers.insert(HOST, host);
         own.apply(uri, headers);
-        headers.extend(self.proxy_headers(uri));
-        if !headers.contains_key(HOST) {
-            headers.insert(HOST, host(uri)?);
-        }
         *request.method_mut() = method(body);
-        *request.uri_mut() = uri.clone();
-        Ok(request)
+        request
     }
 }
 
@@ -289,85 +293,34 @@ where
             }
         }
     };
-    let _ = tokio::time::timeout(PATIENCE, reading).await;
+    within_patience(reading).await;
     bytes.freeze()
 }
 
-/// Decodes a content coding, up to a number of bytes. Returns the result, and whether it is incomplete because of an
-/// error; `None` for a coding that was not asked for.
-fn unpack(
-    encoding: &HeaderValue,
-    body: &[u8],
-    limit: usize,
-) -> Option<(Vec<u8>, io::Result<usize>)> {
-    let limit = limit as u64;
-    let mut plain = Vec::new();
-    let outcome = match encoding.as_bytes().to_ascii_lowercase().as_slice() {
-        b"identity" => Read::take(body, limit).read_to_end(&mut plain),
-        b"gzip" | b"x-gzip" => gunzip(body, limit, &mut plain),
-        // Some servers leave out the wrapper of RFC 1950, and every browser and curl read that.
-        b"deflate" if !has_zlib_header(body) => {
-            let decoder = flate2::read::DeflateDecoder::new(body);
-            decoder.take(limit).read_to_end(&mut plain)
+/// Reads at most `limit` bytes, if they arrive in time, and forgets them.
+async fn discard<B>(mut body: B, limit: usize)
+where
+    B: Body<Data = Bytes> + Unpin,
+{
+    let reading = async {
+        let mut read = 0;
+        while let Some(Ok(frame)) = body.frame().await {
+            read += frame.data_ref().map_or(0, Bytes::len);
+            if read >= limit {
+                break;
+            }
         }
-        b"deflate" => {
-            let decoder = flate2::read::ZlibDecoder::new(body);
-            decoder.take(limit).read_to_end(&mut plain)
-        }
-        _ => return None,
     };
-    Some((plain, outcome))
+    within_patience(reading).await;
 }
 
-/// The maximum number of members that a gzip body may have (RFC 1952 § 2.2). Encoders write one, and an empty one costs time
-/// but adds nothing to the size, which is limited too.
-const MAX_MEMBERS: usize = 1_000;
-
-fn gunzip(mut body: &[u8], limit: u64, plain: &mut Vec<u8>) -> io::Result<usize> {
-    for _ in 0..MAX_MEMBERS {
-        let mut member = flate2::bufread::GzDecoder::new(body);
-        let room = limit - plain.len() as u64;
-        member.by_ref().take(room).read_to_end(plain)?;
-        body = member.into_inner();
-        if body.is_empty() || plain.len() as u64 == limit {
-            return Ok(plain.len());
-        }
+/// Waits for the reading of a body, which as a rule is there with its head and needs no timer.
+async fn within_patience(reading: impl Future<Output = ()>) {
+    let mut reading = pin!(reading);
+    let first = poll_fn(|cx| Poll::Ready(reading.as_mut().poll(cx))).await;
+    if first.is_pending() {
+        let _ = tokio::time::timeout(PATIENCE, reading).await;
     }
-    let message = format!("the data has more than {MAX_MEMBERS} members");
-    Err(io::Error::new(io::ErrorKind::InvalidData, message))
-}
-
-/// Returns whether the data begins as RFC 1950 § 2.2 says. A deflate stream that does would be a stored block with bits
-/// set in its padding, which no encoder writes.
-fn has_zlib_header(body: &[u8]) -> bool {
-    matches!(body, &[cmf, flags, ..] if cmf & 0x0f == 8 && u16::from_be_bytes([cmf, flags]) % 31 == 0)
-}
-
-fn decompress(
-    encoding: &HeaderValue,
-    body: Bytes,
-    limit: usize,
-    attempt: &Attempt,
-) -> Result<Bytes, Error> {
-    let Some((plain, outcome)) = unpack(encoding, &body, limit.saturating_add(1)) else {
-        let message = format!(
-            "{attempt} was answered in the encoding {}, which was not requested; switch it off in the server",
-            attempt.secrets().excerpt(encoding.as_bytes())
-        );
-        return Err(Error::new(ErrorKind::Protocol, message));
-    };
-    if let Err(error) = outcome {
-        let message = format!("{attempt} was answered with invalid compressed data");
-        return Err(Error::new(ErrorKind::Protocol, message).with_source(error));
-    }
-    if plain.len() > limit {
-        let message = format!(
-            "{attempt} was answered with compressed data of more than {limit} bytes; raise `max_response` if the \
-             server may send that much"
-        );
-        return Err(Error::new(ErrorKind::TooLarge, message));
-    }
-    Ok(plain.into())
 }
 
 #[cfg(test)]
@@ -409,23 +362,6 @@ mod tests {
             assert_eq!(body.unwrap().len(), 63);
             assert!(alive.upgrade().is_none());
         }
-    }
-
-    #[test]
-    fn gzip_may_have_several_members() {
-        let member = |text: &[u8]| {
-            let mut encoder =
-                flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
-            io::Write::write_all(&mut encoder, text).unwrap();
-            encoder.finish().unwrap()
-        };
-        let body = [member(b"one"), member(b""), member(b"two")].concat();
-        for (limit, expected) in [(6, "onetwo"), (4, "onet"), (3, "one")] {
-            let mut plain = Vec::new();
-            gunzip(&body, limit, &mut plain).unwrap();
-            assert_eq!(plain, expected.as_bytes());
-        }
-        gunzip(&body[..body.len() - 1], 100, &mut Vec::new()).unwrap_err();
     }
 
     #[tokio::test(start_paused = true)]

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::uri::{Authority, Scheme};
-use http::{Request, Response, Uri};
+use http::{HeaderValue, Request, Response, Uri};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{Connection, SendRequest, handshake};
@@ -19,6 +19,7 @@ use tokio::task::unconstrained;
 use tokio::time::timeout;
 
 use super::connect::{Answer, Conn, Connector};
+use super::form::host;
 use super::signal::Signal;
 use crate::error::BoxError;
 
@@ -39,6 +40,8 @@ const ROUNDS: usize = 16;
 pub(crate) struct Kept {
     scheme: Option<Scheme>,
     authority: Option<Authority>,
+    /// The value of `Host`.
+    host: HeaderValue,
     /// It leads to a proxy, which must be told the whole URL.
     is_forwarded: bool,
     /// To the last request.
@@ -64,6 +67,7 @@ pub(super) enum Failed {
 impl Kept {
     /// Connects to the server of a URL, or to the proxy that forwards requests to it.
     pub(super) async fn open(connector: &Connector, uri: &Uri) -> Result<Box<Self>, BoxError> {
+        let host = host(uri)?;
         let conn = connector.for_requests(uri).await?;
         let (is_forwarded, answer) = (conn.is_forwarded, Arc::clone(&conn.answer));
         let open = handshake(TokioIo::new(conn)).await?;
@@ -71,6 +75,7 @@ impl Kept {
         Ok(Box::new(Self {
             scheme: uri.scheme().cloned(),
             authority: uri.authority().cloned(),
+            host,
             is_forwarded,
             answer,
             has_served: false,
@@ -84,6 +89,11 @@ impl Kept {
     /// Returns whether requests for this URL may use the connection.
     pub(super) fn leads_to(&self, uri: &Uri) -> bool {
         self.scheme.as_ref() == uri.scheme() && self.authority.as_ref() == uri.authority()
+    }
+
+    /// Returns the value of `Host` for its requests.
+    pub(super) const fn host(&self) -> &HeaderValue {
+        &self.host
     }
 
     /// Returns whether it leads to a proxy, which must be told the whole URL.

@@ -2,6 +2,7 @@
 
 pub(crate) mod attempt;
 pub(crate) mod connect;
+mod content;
 mod cookie;
 pub(crate) mod cookies;
 pub(crate) mod custom;
