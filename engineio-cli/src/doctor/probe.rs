@@ -245,12 +245,13 @@ fn url(connection: &Connection) -> Result<Url, Failure> {
 
 fn headers(connection: &Connection) -> Result<HeaderMap, Failure> {
     let mut headers = HeaderMap::new();
-    for (name, value) in &connection.header {
+    for (name, value) in connection.headers()? {
         let pair = HeaderName::from_bytes(name.as_bytes())
             .ok()
             .zip(HeaderValue::from_str(value).ok());
-        let (name, mut value) =
-            pair.ok_or_else(|| Failure::usage(format!("`{name}` is not a header")))?;
+        // The name may hold a secret too, if the colon is in the wrong place.
+        let wrong = || Failure::usage("a header has a name or a value that cannot be sent");
+        let (name, mut value) = pair.ok_or_else(wrong)?;
         value.set_sensitive(true);
         headers.append(name, value);
     }

@@ -405,11 +405,14 @@ async fn wrong_usage_has_a_code_of_its_own() {
             &["--ca-file", "/nowhere/at/all", &url],
             &["--ca-file", "/dev/null", &url.replace("http", "https")],
             &["-H", "a b: c", &url],
+            &["-H", "authorization Bearer secret", &url],
+            &["-H", "authorization Bearer secret:", &url],
         ] {
             let arguments = [task, wrong].concat();
             let output = eio(b"", &arguments).await;
             assert_eq!(output.status.code(), Some(2), "{arguments:?}: {output:?}");
             assert_eq!(stderr(&output).lines().count(), 1, "{output:?}");
+            assert!(!stderr(&output).contains("secret"), "{output:?}");
         }
     }
 }
