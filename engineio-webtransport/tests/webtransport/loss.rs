@@ -102,7 +102,8 @@ async fn a_session_outlives_a_path_that_is_interrupted_for_less_than_a_heartbeat
     for message in messages() {
         client.send(message).await.unwrap();
     }
-    tokio::time::sleep(Duration::from_millis(500)).await;
+    // More than leave before the first is missed.
+    loss.lose(15).await;
     loss.set(0);
     for message in messages() {
         assert_eq!(within(client.next()).await, Some(message));

@@ -15,7 +15,7 @@ use engineio_webtransport::{CurrentIdentity, Identity, WebTransport};
 use http::{Request, Response};
 use http_body_util::Full;
 use tokio::net::UdpSocket;
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until};
 use web_transport_quinn::proto::ConnectRequest;
@@ -153,13 +153,34 @@ impl Harness {
 }
 
 /// The datagrams that a path loses.
-#[derive(Clone, Default)]
-pub(crate) struct Loss(Arc<AtomicU64>);
+#[derive(Clone)]
+pub(crate) struct Loss {
+    one_of: Arc<AtomicU64>,
+    /// Has a permit for each of them.
+    lost: Arc<Semaphore>,
+}
+
+impl Default for Loss {
+    fn default() -> Self {
+        Self {
+            one_of: Arc::default(),
+            lost: Semaphore::new(0).into(),
+        }
+    }
+}
 
 impl Loss {
     /// Loses one of so many datagrams, at random; with 1 all, with 0 none.
     pub(crate) fn set(&self, one_of: u64) {
-        self.0.store(one_of, Ordering::Relaxed);
+        self.one_of.store(one_of, Ordering::Relaxed);
+    }
+
+    /// Waits until so many more datagrams were lost.
+    pub(crate) async fn lose(&self, datagrams: u32) {
+        within(self.lost.acquire_many(datagrams))
+            .await
+            .unwrap()
+            .forget();
     }
 
     /// Returns whether the next datagram is lost, by the state of a generator of pseudo-random numbers (xorshift).
@@ -167,9 +188,12 @@ impl Loss {
         *random ^= *random << 13;
         *random ^= *random >> 7;
         *random ^= *random << 17;
-        random
-            .checked_rem(self.0.load(Ordering::Relaxed))
-            .is_some_and(|rest| rest == 0)
+        let rest = random.checked_rem(self.one_of.load(Ordering::Relaxed));
+        let is_lost = rest == Some(0);
+        if is_lost {
+            self.lost.add_permits(1);
+        }
+        is_lost
     }
 }
 
