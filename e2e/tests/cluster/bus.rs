@@ -1,8 +1,12 @@
 //! Nodes that find each other over a bus, here one in memory.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use engineio_cluster::{Cluster, Drain, JoinError, MemoryBroker, StartError};
+use engineio_cluster::{
+    Bus, BusEvent, BusFuture, Cluster, Drain, JoinError, MemoryBroker, MemoryBus, PublishError,
+    StartError,
+};
 use engineio_e2e::host::Hyper;
 use engineio_e2e::{app, within};
 use tokio::net::TcpListener;
@@ -78,6 +82,44 @@ async fn a_node_whose_address_rejects_connections_is_unavailable_while_it_lives(
     assert_eq!(a.connect().await.get(&target).await.status, 503);
     assert_eq!(b.connect().await.post(&target, "4lives").await.status, 200);
     assert_eq!(a.cluster.nodes().len(), 2);
+}
+
+/// A bus whose faults the test controls.
+#[derive(Debug)]
+struct Shared(Arc<MemoryBus>);
+
+impl Bus for Shared {
+    fn publish(&self, message: bytes::Bytes) -> BusFuture<'_, Result<(), PublishError>> {
+        self.0.publish(message)
+    }
+
+    fn next_event(&self) -> BusFuture<'_, BusEvent> {
+        self.0.next_event()
+    }
+
+    fn reconnect(&self) {
+        self.0.reconnect();
+    }
+}
+
+/// The connections of a process that is being killed break, before its address refuses others.
+#[tokio::test]
+async fn a_killed_owner_whose_address_breaks_connections_is_declared_dead_as_one_that_refuses_them()
+{
+    let broker = MemoryBroker::new();
+    let breaking = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = breaking.local_addr().unwrap().to_string();
+    tokio::spawn(async move { while breaking.accept().await.is_ok() {} });
+    let bus = Arc::new(broker.connect());
+    let builder = Cluster::builder().name("b").bus(Shared(Arc::clone(&bus)));
+    let killed = node::<Hyper>(builder.advertise(address), app::echo(|builder| builder));
+    let (a, mut b) = tokio::join!(joined(&broker, "a"), killed);
+    known(&a, &b).await;
+    let target = b.poller().await;
+    assert_eq!(a.connect().await.get(&target).await.status, 503);
+    bus.set_loses_published(true);
+    assert_eq!(a.connect().await.get(&target).await.status, 400);
+    assert!(a.cluster.status().is_alone());
 }
 
 #[tokio::test]

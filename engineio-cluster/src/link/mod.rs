@@ -30,7 +30,7 @@ pub(crate) use paced::{Arrivals, Paced};
 /// The maximum number of connections to one node.
 const MAX_LINKS: usize = 8;
 
-/// The time in which the bus shows whether a node lives whose address refuses connections: the node has 200 ms to
+/// The time in which the bus shows whether a node lives whose address refuses or resets connections: the node has 200 ms to
 /// announce itself, and the messages about it take some time.
 const VERDICT: Duration = Duration::from_millis(400);
 
@@ -181,7 +181,9 @@ impl Links {
             match seen {
                 State::Up(mut lane) => match poll_fn(|cx| lane.poll_ready(cx)).await {
                     Ok(()) => return Ok(lane),
-                    Err(_) if begun_again => return Err(Failure::Broken),
+                    Err(_) if begun_again => {
+                        return Err(self.verdict(member, Failure::Broken).await);
+                    }
                     // Nothing has been sent over it, so another one may be tried as soon as its task sees that it is broken.
                     Err(_) => {
                         let _ = state.wait_for(|state| !matches!(state, State::Up(_))).await;
@@ -189,18 +191,21 @@ impl Links {
                         state = self.attempt(member);
                     }
                 },
-                State::Down(Failure::Refused) => return Err(self.verdict(member).await),
+                // The connections of a process that ends break, and those that wait to be accepted are reset.
+                State::Down(failure @ (Failure::Refused | Failure::Broken)) => {
+                    return Err(self.verdict(member, failure).await);
+                }
                 State::Down(failure) => return Err(failure),
                 State::Connecting => {}
             }
         }
     }
 
-    /// Waits until the bus has shown whether a node lives whose address refuses connections. No node of a fixed list is
-    /// ever declared dead.
-    async fn verdict(&self, member: &Member) -> Failure {
+    /// Waits until the bus has shown whether a node lives to which no connection is possible, and returns the failure if
+    /// it does. No node of a fixed list is ever declared dead.
+    async fn verdict(&self, member: &Member, failure: Failure) -> Failure {
         let Some(membership) = &self.membership else {
-            return Failure::Refused;
+            return failure;
         };
         let mut changes = self.members.changes();
         membership.report_refused_connection(member.id);
@@ -210,7 +215,7 @@ impl Links {
         });
         match timeout(VERDICT, gone).await {
             Ok(_) => Failure::Gone,
-            Err(_) => Failure::Refused,
+            Err(_) => failure,
         }
     }
 
