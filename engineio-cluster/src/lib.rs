@@ -5,8 +5,10 @@
 //!
 //! | name | kind | meaning |
 //! |---|---|---|
-//! | `engineio_cluster_nodes` | gauge | other nodes that are alive |
-//! | `engineio_cluster_bus_up` | gauge | 1 while the broker delivers, 0 while it does not |
+//! | `engineio_cluster_forwarded_total` | counter | requests that were forwarded, by `kind`: `poll`, `post`, `websocket` |
+//! | `engineio_cluster_forward_failures_total` | counter | requests that got no response of the owner, by `reason`: `refused`, `gone`, `timed_out`, `rejected`, `broken`; `broken` also counts WebSockets that ended because the connection between the nodes did |
+//! | `engineio_cluster_nodes` | gauge | other nodes that are alive; with a bus |
+//! | `engineio_cluster_bus_up` | gauge | 1 while the broker delivers, 0 while it does not; with a bus |
 //! | `engineio_cluster_departures_total` | counter | nodes that are gone, by `reason`: `farewell`, `silence`, `refusal`, `replaced` |
 //! | `engineio_cluster_bus_ignored_total` | counter | messages of the bus that were ignored, by `reason`: `malformed`, `version`, `duplicate`, `missed`, `full`, `too_many_nodes`, `id_conflict` |
 //! | `engineio_cluster_unpublished_total` | counter | broadcasts of this node that the bus may not have carried to every node, by `reason`: `disconnected`, `unconfirmed`; `unheard`: a node has not been heard since the connection to the broker came back; `too_large`: sent to each node instead |

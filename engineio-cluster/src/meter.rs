@@ -26,7 +26,8 @@ pub(crate) fn set(name: &'static str, value: u32) {
 
 /// Counter by `kind`: requests that were forwarded (`poll`, `post`, `websocket`).
 pub(crate) const FORWARDED: &str = "engineio_cluster_forwarded_total";
-/// Counter by `reason`: requests that got no response of the owner (`refused`, `gone`, `timed_out`, `rejected`, `broken`).
+/// Counter by `reason`: requests that got no response of the owner (`refused`, `gone`, `timed_out`, `rejected`, `broken`),
+/// and WebSockets that ended because the connection between the nodes did (`broken`).
 pub(crate) const FORWARD_FAILURES: &str = "engineio_cluster_forward_failures_total";
 /// Gauge: other nodes that are alive.
 pub(crate) const NODES: &str = "engineio_cluster_nodes";

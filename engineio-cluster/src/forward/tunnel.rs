@@ -16,6 +16,7 @@ use super::relays::Relay;
 use crate::link::Ticket;
 use crate::link::buffers::{self, LARGE};
 use crate::link::stream::poll_send;
+use crate::meter;
 
 /// The time without progress after which a client is dropped that has yet to take what an owner had sent before it dropped the
 /// WebSocket. As for a client of its own.
@@ -126,7 +127,13 @@ impl StreamTunnel {
             }
             match self.from_owner.poll_data(cx) {
                 Poll::Ready(Some(Ok(bytes))) => self.down = bytes,
-                Poll::Ready(Some(Err(_))) => return Poll::Ready(Over),
+                Poll::Ready(Some(Err(error))) => {
+                    // The owner resets the stream of a WebSocket that it drops.
+                    if !error.is_reset() {
+                        meter::count(meter::FORWARD_FAILURES, "broken", 1);
+                    }
+                    return Poll::Ready(Over);
+                }
                 Poll::Ready(None) => {
                     let _ = ready!(Pin::new(&mut *io).poll_shutdown(cx));
                     return Poll::Ready(Over);
