@@ -193,7 +193,8 @@ impl Cluster {
     ///   come back within 2 s;
     /// - after the round trip, if a node has not been heard since the connection to the broker came back: the node's own
     ///   may still be broken. A node announces itself once a second;
-    /// - within 5 s, if it goes over HTTP/2 and a node does not answer.
+    /// - within 5 s, if it goes over HTTP/2 and a node does not answer. A node of a fixed list that has been taken down
+    ///   counts, too.
     ///
     /// What it does not notice with a bus: a node that has vanished, or has lost its own connection to the broker, while
     /// that of this node is sound. After 4.5 s of silence such a node no longer counts. A node that gets messages faster

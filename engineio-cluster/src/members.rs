@@ -13,23 +13,24 @@ use crate::NodeId;
 pub struct Member {
     /// The id of the node.
     pub id: NodeId,
-    /// A random number drawn when the node started: it distinguishes a node from its successor of the same name.
+    /// A random number drawn when the node started: it distinguishes a node from its successor of the same name. It is 0
+    /// for another node of a fixed list.
     pub incarnation: u64,
     /// The address at which the node listens for other nodes, as `host:port`.
     pub address: Arc<str>,
-    /// Whether the node takes new sessions.
+    /// Whether the node takes new sessions. A node of a fixed list that does not answer keeps its last state.
     pub state: MemberState,
     /// The number of sessions that the node owns.
     pub sessions: u64,
 }
 
-/// Whether a node takes new sessions.
+/// Whether a load balancer should give a node new sessions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum MemberState {
     /// The node takes new sessions.
     Up,
-    /// The node serves the sessions that it has and takes no new ones.
+    /// The node is leaving. It refuses new sessions once the time of [`Drain::announce`](crate::Drain::announce) is over.
     Draining,
 }
 

@@ -6,14 +6,15 @@ use std::time::Instant;
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Status {
-    /// The number of other nodes that are alive.
+    /// The number of other nodes that are alive; with a fixed list, of all others in the list, since none is ever declared
+    /// dead.
     pub others: usize,
     /// The time since which nothing has come back from the broker, or `None` while it delivers, and with a fixed list
     /// of nodes.
     ///
     /// Requests are still served and forwarded, to the nodes that were alive then. Broadcasts reach this node only.
     pub bus_lost_since: Option<Instant>,
-    /// Whether this node takes no new sessions, because it is being replaced.
+    /// Whether this node is leaving; see [`Cluster::drain`](crate::Cluster::drain).
     pub draining: bool,
     /// Whether another running node has the id of this one. One of the two must be stopped, because requests for
     /// sessions of both go to one of them.
