@@ -81,10 +81,14 @@ impl NodeOptions {
     ///
     /// # Errors
     ///
-    /// Fails if the broker cannot be reached or the node cannot start.
+    /// Fails if the options contradict each other, the broker cannot be reached, or the node cannot start.
     pub async fn start(&self, server: &Server) -> io::Result<Option<Cluster>> {
         if !self.is_set() {
-            return Ok(None);
+            if self.secret.is_none() {
+                return Ok(None);
+            }
+            let message = "--cluster-secret needs one of --node, --node-listen, --peers and --bus";
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
         }
         let mut builder = Cluster::builder();
         if let Some(name) = &self.name {

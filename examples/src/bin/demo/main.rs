@@ -114,7 +114,8 @@ fn options() -> Result<Options, String> {
             "--host" => options.host = value()?,
             "--listen" => options.listen = value()?,
             "--webtransport" => options.webtransport = true,
-            option => options.node.set(option, value()?)?,
+            option if NodeOptions::knows(option) => options.node.set(option, value()?)?,
+            _ => return Err(format!("unknown option {name}")),
         }
     }
     Ok(options)
