@@ -156,6 +156,11 @@ impl WebTransport {
 
     /// Closes the session, and waits until the server has heard of it or had the time to.
     pub(crate) fn poll_shut_down(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        // The server may close it at the same time, and would wait for the connection to end, as the client does.
+        self.is_over |= self.end.poll_next_unpin(cx).is_ready();
+        if self.is_over {
+            return Poll::Ready(());
+        }
         let reason = self.reason;
         let closing = self.closing.get_or_insert_with(|| {
             let (code, text) = (reason.webtransport_code(), reason.as_str());
