@@ -99,7 +99,7 @@ pub(crate) fn with_causes(error: &(dyn StdError + 'static)) -> String {
 }
 
 /// Options that errors of the library advise, and those of `eio` for the same.
-const OPTIONS: [(&str, Option<&str>); 10] = [
+const OPTIONS: [(&str, Option<&str>); 11] = [
     ("`connect_timeout`", Some("`--timeout`")),
     ("`request_timeout`", Some("`--timeout`")),
     ("`upgrade_timeout`", Some("`--timeout`")),
@@ -109,6 +109,7 @@ const OPTIONS: [(&str, Option<&str>); 10] = [
     ("`max_response`", None),
     ("`platform_verifier`", None),
     ("`redirects`", None),
+    ("`server_certificate_hashes`", None),
     ("`resolve`", None),
 ];
 
@@ -150,6 +151,10 @@ mod tests {
             ),
             (
                 "give that of its issuer by `root_certificate`, or let the operating system verify it by `platform_verifier`",
+                "give that of its issuer by `--ca-file`",
+            ),
+            (
+                "give that of its issuer by `root_certificate`, or its hash by `server_certificate_hashes`",
                 "give that of its issuer by `--ca-file`",
             ),
             (
