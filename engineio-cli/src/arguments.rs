@@ -1,6 +1,5 @@
 //! The options of the command line.
 
-use std::fs;
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -10,6 +9,7 @@ use engineio_client::{Client, ClientBuilder, ErrorKind, Revision, Transport};
 use tokio::time::timeout;
 
 use crate::failure::Failure;
+use crate::files;
 
 /// Talk to an Engine.IO server.
 ///
@@ -30,6 +30,9 @@ pub(crate) struct Arguments {
     #[command(flatten)]
     pub(crate) talk: Talk,
 }
+
+/// The largest file of certificates, in bytes: a hundred times the size of a system's.
+const MOST_CERTIFICATES: usize = 32 << 20;
 
 /// The longest time that an option takes.
 const LONGEST: Duration = Duration::from_secs(365 * 24 * 60 * 60);
@@ -289,10 +292,7 @@ impl Connection {
 
     /// Reads the certificates to trust.
     pub(crate) fn ca_pem(&self) -> Result<Option<Vec<u8>>, Failure> {
-        let read = |path: &PathBuf| {
-            fs::read(path)
-                .map_err(|error| Failure::usage(format!("cannot read {}: {error}", path.display())))
-        };
+        let read = |path: &PathBuf| files::read(path, MOST_CERTIFICATES).map_err(Failure::usage);
         self.ca_file.as_ref().map(read).transpose()
     }
 }

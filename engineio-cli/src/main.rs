@@ -4,6 +4,7 @@ mod arguments;
 mod bench;
 mod doctor;
 mod failure;
+mod files;
 mod output;
 mod signals;
 mod talk;

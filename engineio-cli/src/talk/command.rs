@@ -1,12 +1,11 @@
 //! The meaning of a line of input.
 
-use std::fs::File;
-use std::io::Read;
 use std::path::Path;
 
 use engineio_client::Message;
 
 use super::MOST;
+use crate::files;
 
 /// The rules by which lines become messages.
 #[derive(Clone, Copy, Debug)]
@@ -63,26 +62,13 @@ impl Format {
     }
 }
 
-/// Reads a file that is to be one message.
-pub(super) fn read_file(path: &Path) -> Result<Vec<u8>, String> {
-    let failed = |error| format!("cannot read {}: {error}", path.display());
-    let mut content = Vec::new();
-    let file = File::open(path).map_err(failed)?;
-    // One byte more shows that there is more.
-    let length = file.take(MOST as u64 + 1).read_to_end(&mut content);
-    match length.map_err(failed)? {
-        length if length > MOST => Err(format!("{} is larger than {MOST} bytes", path.display())),
-        _ => Ok(content),
-    }
-}
-
 fn command(text: &str) -> Line {
     let (name, argument) = text.split_once(' ').unwrap_or((text, ""));
     let argument = argument.trim();
     match (name, argument) {
         ("quit", "") => Line::Quit,
         ("help", "") => Line::Remark(HELP.to_owned()),
-        ("file", path) if !path.is_empty() => match read_file(Path::new(path)) {
+        ("file", path) if !path.is_empty() => match files::read(Path::new(path), MOST) {
             Ok(content) => Line::Send(Message::from(content)),
             Err(why) => Line::Remark(format!("not sent: {why}")),
         },
@@ -174,7 +160,7 @@ mod tests {
     #[cfg(unix)]
     #[test]
     fn a_file_without_end_is_refused() {
-        let error = read_file(Path::new("/dev/zero")).unwrap_err();
+        let error = files::read(Path::new("/dev/zero"), MOST).unwrap_err();
         assert!(error.contains("larger than"), "{error}");
     }
 }

@@ -19,6 +19,7 @@ use self::screen::Screen;
 use self::sender::Sender;
 use crate::arguments::Talk;
 use crate::failure::{Failure, with_causes};
+use crate::files;
 use crate::signals::{SIGINT, Signals};
 
 /// The largest message that is sent, in bytes, even if the server accepts more or does not say.
@@ -71,7 +72,7 @@ pub(crate) async fn run(options: Talk) -> Result<(), Failure> {
 
 /// Reads the files to send, before anything is sent: a name that is wrong loses no message.
 fn read_files(options: &Talk) -> Result<Batch, Failure> {
-    let read = |path: &std::path::PathBuf| match command::read_file(path) {
+    let read = |path: &std::path::PathBuf| match files::read(path, MOST) {
         Ok(content) => Ok(Entry::Message(
             Message::from(content),
             Place::File(path.clone()),

@@ -404,6 +404,7 @@ async fn wrong_usage_has_a_code_of_its_own() {
             &["--proxy", "gopher://localhost", &url],
             &["--ca-file", "/nowhere/at/all", &url],
             &["--ca-file", "/dev/null", &url.replace("http", "https")],
+            &["--ca-file", "/dev/zero", &url],
             &["-H", "a b: c", &url],
             &["-H", "authorization Bearer secret", &url],
             &["-H", "authorization Bearer secret:", &url],
