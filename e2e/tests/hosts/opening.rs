@@ -4,7 +4,7 @@ use engineio_e2e::app::Event;
 use engineio_e2e::frame::{self, Frame};
 use engineio_e2e::host::Host;
 
-use crate::support::{POLLING, Scene, WEBSOCKET, scene, sid, upgrade_target};
+use crate::support::{POLLING, Scene, WEBSOCKET, scene, scene_with, sid, upgrade_target};
 
 pub(crate) async fn handshake<H: Host>() {
     let Scene { site, mut events } = scene::<H>().await;
@@ -179,4 +179,43 @@ pub(crate) async fn upgrade_under_load<H: Host>() {
         .map(|number| number.to_string())
         .collect();
     assert_eq!(received, expected);
+}
+
+/// The client sends more than the inbox holds and upgrades before the answer. As the official client does, it starts no
+/// poll after `3probe`, and waits for the answer to its POST before it sends `5`.
+pub(crate) async fn upgrade_under_a_large_post<H: Host>() {
+    const LIMIT: usize = 16_384;
+    const COUNT: usize = 10_000;
+    let mut scene = scene_with::<H>(|builder| {
+        // The outbox too, so that the handler has to wait.
+        builder.inbox_limit(LIMIT).outbox_limit(LIMIT)
+    })
+    .await;
+    let (target, mut poll) = scene.poller().await;
+    poll.send_get(&target).await;
+    let packets: Vec<_> = (0..COUNT).map(|number| format!("4{number}")).collect();
+    let body = packets.join("\x1e");
+    let mut post = scene.connect().await;
+    let length = format!("content-length: {}\r\n", body.len());
+    post.send_post(&target, &length).await;
+    post.write(&body).await;
+
+    let mut socket = scene.connect().await;
+    socket.upgrade(&upgrade_target(&target)).await;
+    socket.say("2probe").await;
+    assert_eq!(socket.hear().await, "3probe");
+    let payload = poll.response().await;
+    let posted = post.response().await;
+    assert_eq!((posted.status, posted.text()), (200, "ok"));
+    socket.say("5").await;
+
+    let polled = payload.text().split('\x1e').filter(|packet| *packet != "6");
+    let mut received: Vec<_> = polled.map(str::to_owned).collect();
+    while received.len() < COUNT {
+        received.push(socket.hear().await);
+    }
+    assert!(received == packets, "lost, repeated or out of order");
+    // Nothing follows them.
+    socket.say("4end").await;
+    assert_eq!(socket.hear().await, "4end");
 }
