@@ -9,7 +9,7 @@ use engineio_tower::{Message, Sid};
 use thiserror::Error;
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::awaited::{Awaited, ECHO_LIMIT};
 use super::wire::{BROADCAST_OVERHEAD, BusMessage, Outcome, Request, Stamp};
@@ -23,6 +23,11 @@ const LISTEN: Duration = Duration::from_millis(1500);
 
 /// The time within which the owner of a session has to reply.
 const REPLY_LIMIT: Duration = Duration::from_secs(5);
+
+/// The time without any message after which the connection is replaced if nodes are known, which announce themselves each
+/// second: an emitter that only listens would not notice that it is broken. Longer than [`SILENCE`], so that the nodes do
+/// not count as alive when it is back.
+const DEAF_AFTER: Duration = Duration::from_secs(5);
 
 /// The maximum number of operations in progress at the same time. More wait for their turn.
 const MAX_PENDING: usize = 1024;
@@ -304,7 +309,17 @@ impl Shared {
 
 async fn listen(bus: Arc<dyn Bus>, shared: Arc<Shared>, sender: u64) {
     loop {
-        match bus.next_event().await {
+        let Ok(event) = timeout(DEAF_AFTER, bus.next_event()).await else {
+            let is_deaf = {
+                let state = shared.lock();
+                !state.lost && !state.nodes.is_empty()
+            };
+            if is_deaf {
+                bus.reconnect();
+            }
+            continue;
+        };
+        match event {
             BusEvent::Message(bytes) => match BusMessage::decode(bytes) {
                 Ok(BusMessage::Announcement(announcement)) => {
                     shared.lock().on_announcement(&announcement);

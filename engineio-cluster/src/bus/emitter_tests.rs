@@ -256,6 +256,25 @@ async fn a_node_that_died_before_the_bus_was_lost_is_not_alive_when_it_is_back()
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_emitter_that_hears_nothing_any_more_asks_for_one_new_connection() {
+    let broker = MemoryBroker::new();
+    let a = join(&broker, "a").await;
+    let bus = Arc::new(broker.connect());
+    let emitter = Emitter::listen_on(bus.clone()).await;
+    bus.set_deaf(true);
+    pass(Duration::from_secs(6)).await;
+    assert_eq!(bus.reconnects(), 1);
+    assert_eq!(emitter.broadcast("hello").await, Err(EmitError::NoNodes));
+    bus.set_deaf(false);
+    pass(Duration::from_secs(1)).await;
+    assert_eq!(emitter.broadcast("hello").await, Ok(1));
+    // That no node runs is no reason to reconnect for ever.
+    drop(a);
+    pass(Duration::from_secs(60)).await;
+    assert_eq!(bus.reconnects(), 2);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_broadcast_to_nobody_is_an_error() {
     let broker = MemoryBroker::new();
     let emitter = Emitter::connect(broker.connect()).await;
