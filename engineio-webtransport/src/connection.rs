@@ -13,6 +13,8 @@ use http::{HeaderValue, Method, Request, StatusCode, Uri, Version};
 use quinn::{Connecting, VarInt};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout, timeout_at};
+use tracing::instrument::WithSubscriber;
+use tracing::subscriber::NoSubscriber;
 use web_transport_quinn::{Request as SessionRequest, Session};
 
 use crate::stream::Stream;
@@ -103,7 +105,9 @@ async fn accept(
     peer: SocketAddr,
     deadline: Instant,
 ) -> Option<(Session, Parts)> {
-    let request = match timeout_at(deadline, SessionRequest::accept(connection.clone())).await {
+    // The crate would log the request with its headers, among them cookies and tokens.
+    let request = SessionRequest::accept(connection.clone()).with_subscriber(NoSubscriber::new());
+    let request = match timeout_at(deadline, request).await {
         Ok(Ok(request)) => request,
         Ok(Err(error)) => {
             tracing::debug!(target: "engineio::webtransport", %error, "no session was requested");

@@ -1,14 +1,15 @@
-//! What the client sends is in no log line, of any crate, and in no error.
+//! The secrets of a request are in no log line of either side, of any crate, and in no error.
 
 use std::fmt::Write as _;
 use std::sync::{Arc, Mutex};
 
+use engineio_tower::Transport;
 use tracing::field::{Field, Visit};
 use tracing::span;
 use tracing::{Event, Metadata, Subscriber};
 
-use super::RawServer;
-use crate::support::within;
+use super::{RawServer, client, connected};
+use crate::support::{echo, start, within};
 
 /// Collects every log line at every level.
 #[derive(Clone, Default)]
@@ -85,5 +86,21 @@ async fn secrets_are_in_no_log_and_in_no_error() {
     }
     assert!(!text.contains("SECRET"), "{text}");
     let lines = lines.of_client.lock().unwrap();
+    assert!(!lines.contains("SECRET"), "{lines}");
+}
+
+#[tokio::test]
+async fn a_server_logs_no_secrets_of_a_request() {
+    let lines = Lines::default();
+    let _guard = tracing::subscriber::set_default(lines.clone());
+    let harness = start(echo()).await;
+    let builder = client(&harness, [Transport::WebTransport])
+        .query("token", "querySECRETvalue")
+        .bearer_auth("bearerSECRETtoken")
+        .cookie("session", "cookieSECRETvalue");
+    let client = connected(builder).await;
+    within(client.close()).await;
+    let lines = lines.of_all.lock().unwrap();
+    assert!(lines.contains("127.0.0.1"), "the connection is logged");
     assert!(!lines.contains("SECRET"), "{lines}");
 }
