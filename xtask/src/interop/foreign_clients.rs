@@ -79,8 +79,8 @@ fn with_echo(workspace: &Workspace, host: &str, suite: &str, tests: &mut Command
         Ok((variable.to_owned(), server))
     };
     let heartbeat = match suite {
-        "js" => QUICK,
-        _ => PATIENT,
+        "python" => PATIENT,
+        _ => QUICK,
     };
     let mut servers = vec![
         start("ECHO_URL", &["--max-payload", MAX_PAYLOAD])?,
