@@ -34,8 +34,8 @@ pub type StaticBody = tower_http::services::fs::ServeFileSystemResponseBody;
 /// - Only `GET` and `HEAD` are served. A directory without its final `/` is not, and neither is a path with `..`,
 ///   `.`, an empty segment, a backslash, a NUL or an encoded slash.
 ///
-/// Ranges, `ETag`, `Last-Modified` and the conditional headers work, except that a request with `If-Range` gets the whole
-/// file, and one for more last bytes than the file has gets 416. The content type comes from the extension of the
+/// Ranges, `ETag`, `Last-Modified` and the conditional headers work, except that a request with `If-Range` or for several
+/// ranges gets the whole file, and one for more last bytes than the file has gets 416. The content type comes from the extension of the
 /// file (`application/octet-stream` if that says nothing); texts are announced as UTF-8. Relative paths start at the
 /// current directory of the process. Symbolic links are followed, and hidden files are served: keep private files
 /// outside the directory.
@@ -222,9 +222,7 @@ impl StaticFiles {
         let mut probe = Request::new(());
         *probe.method_mut() = head.method.clone();
         *probe.headers_mut() = head.headers.clone();
-        // tower-http does not know If-Range. Without the range the client gets the whole file, which is always right
-        // (RFC 9110 § 14.2); with it, it might join the pieces of two versions.
-        if head.headers.contains_key(IF_RANGE) {
+        if !has_usable_range(head) {
             probe.headers_mut().remove(RANGE);
         }
         Some(Lookup {
@@ -306,6 +304,26 @@ impl From<PathBuf> for StaticTarget {
     fn from(path: PathBuf) -> Self {
         Self::new(path)
     }
+}
+
+/// Returns whether the answer may be a part of the file. Without the range the client gets the whole file, which is always
+/// right (RFC 9110 § 14.2).
+///
+/// tower-http refuses unknown units and several ranges with 416, and counts a range of HEAD. It does not know If-Range, so
+/// that the client might join the pieces of two versions.
+fn has_usable_range(head: &Parts) -> bool {
+    let mut ranges = head
+        .headers
+        .get_all(RANGE)
+        .iter()
+        .map(HeaderValue::as_bytes);
+    let is_single = ranges
+        .next()
+        .is_some_and(|range| range.starts_with(b"bytes=") && !range.contains(&b','));
+    is_single
+        && ranges.next().is_none()
+        && head.method == Method::GET
+        && !head.headers.contains_key(IF_RANGE)
 }
 
 fn assert_is_path(url: &str) {

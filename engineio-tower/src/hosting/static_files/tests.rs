@@ -282,6 +282,31 @@ async fn ranges_and_validators_work() {
     assert_eq!((status, &*body), (StatusCode::OK, "css"));
 }
 
+/// RFC 9110, section 14.2: only GET has ranges, and a unit that the server does not know does not count.
+#[tokio::test]
+async fn a_range_that_does_not_count_gets_the_whole_file() {
+    let site = site();
+    let files = public(&site);
+    let get = |headers: &[(&'static str, &str)]| request(Method::GET, "/static/a.css", headers);
+    for ranges in [
+        &["lines=1-"][..],
+        &["none"],
+        &[""],
+        &["bytes=0-0,2-2"],
+        &["bytes=0-0, 9-"],
+        &["bytes=1-", "bytes=0-"],
+    ] {
+        let headers: Vec<_> = ranges.iter().map(|range| ("range", *range)).collect();
+        let (status, headers, body) = ask(&files, get(&headers)).await.unwrap();
+        assert_eq!((status, &*body), (StatusCode::OK, "css"), "{ranges:?}");
+        assert!(!headers.contains_key("content-range"), "{ranges:?}");
+    }
+    let head = request(Method::HEAD, "/static/a.css", &[("range", "bytes=1-")]);
+    let (status, headers, _) = ask(&files, head).await.unwrap();
+    assert_eq!(status, StatusCode::OK);
+    assert_eq!(headers["content-length"], "3");
+}
+
 #[test]
 fn mistakes_are_refused_when_built() {
     let panics = |build: fn() -> StaticFiles| std::panic::catch_unwind(build).is_err();
