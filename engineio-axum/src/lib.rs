@@ -232,8 +232,8 @@ pub trait RouterExt {
 
 impl<S: Clone + Send + Sync + 'static> RouterExt for Router<S> {
     fn engine_io(self, server: Server) -> Self {
-        // axum gives braces a meaning; the server's path is literal.
-        let path = server.path().replace('{', "{{").replace('}', "}}");
+        // It holds none of the characters to which axum gives a meaning.
+        let path = server.path().to_owned();
         let service = EngineIoService::new(server).peer_addr_from(peer);
         let service = service.discard_unread::<Body>();
         let router = match path.as_str() {

@@ -264,6 +264,46 @@ fn an_initial_message_that_not_every_client_can_get_is_refused_at_the_start() {
     assert!(!builds(message(&large).max_payload(1_063)));
 }
 
+#[test]
+fn a_path_that_no_request_can_have_is_refused_at_the_start() {
+    let builds = |path: &str| {
+        let build = std::panic::AssertUnwindSafe(|| Server::builder().path(path).build());
+        std::panic::catch_unwind(build).is_ok()
+    };
+    for path in [
+        "",
+        "/",
+        "/a/b",
+        "a/b/",
+        "/a%20b",
+        "/~a.b-c_d",
+        "/a@b",
+        "/a..b",
+    ] {
+        assert!(builds(path), "{path}");
+    }
+    for path in [
+        "/a b",
+        "/a?q",
+        "/engine.io/?q",
+        "#",
+        "/a#b",
+        "/ä",
+        "/a\\b",
+        "/a\0",
+        "/a\"b",
+        "/a//b",
+        "/.",
+        "/a/../b",
+    ] {
+        assert!(!builds(path), "{path}");
+    }
+    // The routers of the hosts would take these for patterns.
+    for path in ["/{id}", "/{rest}*", "/*x", "/*", "/:id", "/a/:id", "/a:b"] {
+        assert!(!builds(path), "{path}");
+    }
+}
+
 #[tokio::test]
 async fn the_headers_hook_is_called_for_a_session_that_exists_only() {
     let calls = Arc::new(std::sync::atomic::AtomicUsize::new(0));

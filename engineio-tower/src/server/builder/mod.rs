@@ -52,8 +52,11 @@ impl ServerBuilder {
 
     /// Sets the path of the server. Default `/engine.io`. Leading and trailing slashes do not matter.
     ///
-    /// Use characters that need no percent-encoding. The path is compared with the raw path of a request, so others
-    /// must be given percent-encoded; actix-web decodes paths first, so there such a server cannot be reached.
+    /// Letters, digits and `-._~!$&'()+,;=@` are allowed. The path is compared with the raw path of a request, so other
+    /// characters must be given percent-encoded; actix-web decodes paths first, so there such a server cannot be reached.
+    ///
+    /// [`build`](Self::build) panics for any other character, such as `?`, `#` and those of the patterns of routers
+    /// (`{`, `}`, `*`, `:`), and if a segment is empty, `.` or `..`: clients could not request the path.
     pub fn path(mut self, path: &str) -> Self {
         self.path = format!("/{}", path.trim_matches('/'));
         if self.path == "/" {
@@ -350,8 +353,8 @@ impl ServerBuilder {
     ///
     /// # Panics
     ///
-    /// Panics if [`config`](Self::config) gave no transport, since nobody could connect; if the
-    /// [`initial_message`](Self::initial_message) is larger than [`outbox_limit`](Self::outbox_limit) or
+    /// Panics if [`config`](Self::config) gave no transport, since nobody could connect; if the [`path`](Self::path) has
+    /// characters or segments that it must not have; if the [`initial_message`](Self::initial_message) is larger than [`outbox_limit`](Self::outbox_limit) or
     /// [`max_payload`](Self::max_payload), and would not leave with the handshake; or if it is a text with U+001E, clients may
     /// poll and [`allow_separator`](Self::allow_separator) is off.
     #[must_use]
@@ -360,12 +363,25 @@ impl ServerBuilder {
             !self.config.transports.is_empty(),
             "a server needs at least one transport"
         );
+        check_path(&self.path);
         if let Some(message) = &self.options.initial_message {
             check_initial_message(message, &self.config);
         }
         self.config.drain_events = self.handlers.drained.is_some();
         Server::new(self.config, self.options, self.path, self.handlers)
     }
+}
+
+/// Panics if clients cannot request the path, or if the router of a host would take it for a pattern.
+fn check_path(path: &str) {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~!$&'()+,;=@%".contains(&byte);
+    let is_segment =
+        |segment: &str| !matches!(segment, "" | "." | "..") && segment.bytes().all(is_plain);
+    assert!(
+        path.is_empty() || path.split('/').skip(1).all(is_segment),
+        "clients cannot request the path {path:?}: percent-encode special characters, and leave out queries, patterns, \
+         `.` and `..`"
+    );
 }
 
 /// Panics if the message could not be sent to every client, rather than that each handshake fails to.
