@@ -188,7 +188,8 @@ impl Cluster {
     ///
     /// Fails if a node may not have got it:
     ///
-    /// - at once, if there is no connection to the broker, or if nothing has come back on it for 4 s;
+    /// - at once, if there is no connection to the broker, if nothing has come back on it for 4 s, or if this node has left
+    ///   (see [`drain`](Self::drain)), in which case the others get it if the broker takes it;
     /// - within 3 s with [`Nats`](crate::Nats) and [`Redis`](crate::Redis), if the broker does not take it, or it does not
     ///   come back within 2 s;
     /// - after the round trip, if a node has not been heard since the connection to the broker came back: the node's own
