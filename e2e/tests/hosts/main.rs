@@ -29,6 +29,7 @@ engineio_e2e::on_every_host_and_cluster! { scenarios! [
     endings: poll_fin poll_reset poll_with_a_body_reset poll_with_half_a_body_reset half_a_response_reset idle_poller_lives post_fin post_reset
         websocket_fin websocket_fin_after_messages websocket_reset websocket_close probe_fin probe_reset;
     neighbours: host_page host_post host_websocket host_not_found host_neighbour;
-    policies: own_origin absolute_form foreign_origin preflight cookie compression websocket_compression;
+    policies: own_origin absolute_form foreign_origin preflight cookie compression websocket_compression
+        headers_of_the_connection;
     mixed: pushed_without_delay slow_reader given_up_while_reading shutdown;
 ] }

@@ -2,7 +2,8 @@
 
 use engineio_e2e::frame::{self, Frame};
 use engineio_e2e::host::Host;
-use engineio_tower::SidCookie;
+use engineio_tower::{ConnectRequest, Rejection, SidCookie, Socket};
+use http::header::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::support::{POLLING, WEBSOCKET, scene, scene_with, sid, upgrade_target};
 
@@ -147,4 +148,63 @@ pub(crate) async fn websocket_compression<H: Host>() {
     let text = format!("4{}", "x".repeat(2_000));
     client.say(&text).await;
     assert_eq!(client.hear().await, text);
+}
+
+/// The headers that say how a response travels are those of the host, whatever the application sets.
+pub(crate) async fn headers_of_the_connection<H: Host>() {
+    const HEADERS: [(&str, &str); 4] = [
+        ("connection", "close"),
+        ("content-length", "1"),
+        ("transfer-encoding", "chunked"),
+        ("upgrade", "h2c"),
+    ];
+    fn set(headers: &mut HeaderMap) {
+        for (name, value) in HEADERS {
+            headers.insert(name, HeaderValue::from_static(value));
+        }
+        headers.insert("x-app", HeaderValue::from_static("1"));
+    }
+    let scene = scene_with::<H>(|builder| {
+        let builder = builder
+            .initial_headers(|_, headers| set(headers))
+            .headers(|_, headers| set(headers));
+        builder.on_connect(|_: Socket, request: ConnectRequest| {
+            let mut rejection = Rejection::forbidden();
+            for (name, value) in HEADERS {
+                let (name, value) = (
+                    HeaderName::from_static(name),
+                    HeaderValue::from_static(value),
+                );
+                rejection = rejection.header(name, value);
+            }
+            match request.query("reject") {
+                Some(_) => Err(rejection),
+                None => Ok(()),
+            }
+        })
+    })
+    .await;
+
+    let mut client = scene.connect().await;
+    let origin = format!("origin: http://{}\r\n", client.host());
+    let preflight = format!("{origin}access-control-request-method: POST\r\n");
+    let answer = client.request("OPTIONS", POLLING, &preflight).await;
+    assert!(matches!(answer.status, 200 | 204), "{answer:?}");
+    assert_eq!(answer.header("x-app"), "1");
+    let refused = client.get(&format!("{POLLING}&reject=1")).await;
+    assert_eq!(refused.status, 403);
+    assert!(refused.text().contains("Forbidden"), "{refused:?}");
+    let open = client.get(POLLING).await;
+    assert_eq!((open.status, open.header("x-app")), (200, "1"));
+    let target = format!("{POLLING}&sid={}", sid(open.text()));
+    let posted = client.post(&target, "4hello").await;
+    assert_eq!((posted.text(), posted.header("x-app")), ("ok", "1"));
+    let payload = client.get(&target).await;
+    assert_eq!((payload.text(), payload.header("x-app")), ("4hello", "1"));
+
+    let mut socket = scene.connect().await;
+    let handshake = socket.handshake(WEBSOCKET);
+    socket.write(handshake).await;
+    assert_eq!(socket.accepted().await.header("x-app"), "1");
+    assert!(socket.hear().await.starts_with("0{"));
 }

@@ -19,7 +19,7 @@ use crate::http::delivery::Delivery;
 use crate::http::over::{Leaving, Over};
 use crate::http::poll::PollFuture;
 use crate::http::post::{Form, PostFuture};
-use crate::http::response::{Answer, EngineResponse, Reply};
+use crate::http::response::{Answer, EngineResponse, Reply, remove_connection_headers};
 use crate::http::time_limit::TimeLimit;
 use crate::http::upgrade;
 use crate::policy::admission::PendingRequest;
@@ -298,6 +298,7 @@ impl ServerInner {
             let mut response = reply.preflight(preflight);
             if let Some(hook) = &self.options.headers {
                 hook(&head, response.headers_mut());
+                remove_connection_headers(response.headers_mut());
             }
             return Work::Written {
                 response: Some(response),

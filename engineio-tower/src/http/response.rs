@@ -3,8 +3,8 @@
 use bytes::Bytes;
 use engineio_core::{Refusal, jsonp};
 use http::header::{
-    ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_ENCODING, CONTENT_TYPE, SEC_WEBSOCKET_VERSION,
-    SET_COOKIE, UPGRADE, VARY, X_CONTENT_TYPE_OPTIONS,
+    ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE,
+    SEC_WEBSOCKET_VERSION, SET_COOKIE, TRANSFER_ENCODING, UPGRADE, VARY, X_CONTENT_TYPE_OPTIONS,
 };
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
@@ -170,7 +170,8 @@ impl Reply {
             Answer::Refusal(refusal) => refused(refusal),
             Answer::Refused(rejection) => {
                 meter::turned_away();
-                let (status, body, headers) = rejection.into_parts();
+                let (status, body, mut headers) = rejection.into_parts();
+                remove_connection_headers(&mut headers);
                 let mut response = response(status, JSON, body);
                 response.headers_mut().extend(headers);
                 response
@@ -191,7 +192,8 @@ impl Reply {
             }
         }
         // A refusal opens no session, so it sets no cookie.
-        if let Some(more) = self.headers.take().filter(|_| accepted) {
+        if let Some(mut more) = self.headers.take().filter(|_| accepted) {
+            remove_connection_headers(&mut more);
             // The application's headers replace those of the same name, except where both are meant.
             let vary = headers.remove(VARY);
             let cookie = headers.remove(SET_COOKIE);
@@ -245,6 +247,14 @@ impl Reply {
             headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
         }
         response
+    }
+}
+
+/// Removes what the application must not say: how a response travels is up to the host, and hyper closes the connection
+/// without an answer if it is told otherwise.
+pub(crate) fn remove_connection_headers(headers: &mut HeaderMap) {
+    for name in [CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING, UPGRADE] {
+        headers.remove(name);
     }
 }
 

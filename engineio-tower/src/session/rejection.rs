@@ -91,6 +91,8 @@ impl Rejection {
 
     /// Sets a header, such as `WWW-Authenticate` on a 401 or `Retry-After` on a 429 or 503; replaces one of that name.
     ///
+    /// `Connection`, `Content-Length`, `Transfer-Encoding` and `Upgrade` are ignored: the host sets them.
+    ///
     /// ```
     /// use engineio_tower::Rejection;
     /// use http::header::{HeaderValue, WWW_AUTHENTICATE};

@@ -298,6 +298,8 @@ impl ServerBuilder {
 
     /// Adds headers to the response that opens a session, the 101 included: a closure that takes the head of the
     /// request and adds to the headers of the response.
+    ///
+    /// `Connection`, `Content-Length`, `Transfer-Encoding` and `Upgrade` are ignored: the host sets them.
     pub fn initial_headers<F>(mut self, hook: F) -> Self
     where
         F: Fn(&Parts, &mut HeaderMap) + Send + Sync + 'static,
@@ -335,6 +337,8 @@ impl ServerBuilder {
     ///
     /// It is called after the origin was checked and the session found, so that requests for sessions that do not exist cost
     /// nothing. It may be called for a request that is refused later, such as a handshake beyond a limit.
+    ///
+    /// `Connection`, `Content-Length`, `Transfer-Encoding` and `Upgrade` are ignored: the host sets them.
     pub fn headers<F>(mut self, hook: F) -> Self
     where
         F: Fn(&Parts, &mut HeaderMap) + Send + Sync + 'static,
