@@ -72,13 +72,15 @@ impl Http {
         headers: Headers,
         body: Option<Payload>,
     ) -> Outcome {
-        let attempt = Attempt::new(method(body.as_ref()), &uri, &headers);
+        let is_post = body.is_some();
+        // Made only for an error.
+        let attempt = || Attempt::new(method(is_post), &uri, &headers);
         let sent = self.send(kept, &attempt, &uri, &headers, body.as_ref());
         let (mut connection, response) = match sent.await {
             Ok(sent) => sent,
             Err(error) => return (Err(error), None),
         };
-        let mut answer = pin!(self.read(response, attempt, &uri, &headers, body.is_some()));
+        let mut answer = pin!(self.read(response, &attempt, &uri, &headers, is_post));
         let answer = connection.drive(|cx| answer.as_mut().poll(cx)).await;
         (answer, Some(connection).filter(|kept| !kept.is_over()))
     }
@@ -90,7 +92,7 @@ impl Http {
     async fn send(
         &self,
         mut kept: Option<Box<Kept>>,
-        attempt: &Attempt,
+        attempt: &(impl Fn() -> Attempt + Sync),
         uri: &http::Uri,
         headers: &Headers,
         body: Option<&Payload>,
@@ -102,7 +104,7 @@ impl Http {
                 // In a box, because it is large and rare.
                 None => Box::pin(Kept::open(&self.connector, uri))
                     .await
-                    .map_err(|error| failure::of_connection(attempt, error))?,
+                    .map_err(|error| failure::of_connection(&attempt(), error))?,
             };
             let mut request = self.prepare(uri, headers, connection.host().clone(), body);
             if connection.is_forwarded() {
@@ -122,7 +124,7 @@ impl Http {
                 }
             };
             if !was_kept || !was_stale || failure::is_panic(&*error) {
-                return Err(failure::of_request(attempt, error));
+                return Err(failure::of_request(&attempt(), error));
             }
         }
     }
@@ -131,7 +133,7 @@ impl Http {
     async fn read(
         &self,
         response: Response<Incoming>,
-        attempt: Attempt,
+        attempt: &(impl Fn() -> Attempt + Sync),
         uri: &http::Uri,
         headers: &Headers,
         is_post: bool,
@@ -149,7 +151,7 @@ impl Http {
             headers.store(uri, response.headers());
         }
         if !status.is_success() {
-            let attempt = attempt.with_headers(sent);
+            let attempt = attempt().with_headers(sent);
             let (head, body) = response.into_parts();
             if is_redirect(status) {
                 return Err(Error::redirect(&attempt, head));
@@ -172,14 +174,10 @@ impl Http {
         let kind = response.headers().get(CONTENT_TYPE);
         let is_binary = kind.is_some_and(|kind| kind.as_bytes().starts_with(BINARY.as_bytes()));
         let encoding = response.headers().get(CONTENT_ENCODING).cloned();
-        let mut body = pin!(whole_body(
-            response.into_body(),
-            self.max_response,
-            &attempt
-        ));
+        let mut body = pin!(whole_body(response.into_body(), self.max_response, attempt));
         let body = poll_fn(|_| body.as_mut().poll(&mut quiet())).await?;
         let body = match encoding {
-            Some(encoding) => decompress(&encoding, body, self.max_response, &attempt)?,
+            Some(encoding) => decompress(&encoding, body, self.max_response, &attempt())?,
             None => body,
         };
         Ok(if is_binary {
@@ -219,15 +217,15 @@ impl Http {
         }
         headers.insert(HOST, host);
         own.apply(uri, headers);
-        *request.method_mut() = method(body);
+        *request.method_mut() = method(body.is_some());
         request
     }
 }
 
-const fn method(body: Option<&Payload>) -> Method {
-    match body {
-        Some(_) => Method::POST,
-        None => Method::GET,
+const fn method(is_post: bool) -> Method {
+    match is_post {
+        true => Method::POST,
+        false => Method::GET,
     }
 }
 
@@ -235,13 +233,18 @@ const fn method(body: Option<&Payload>) -> Method {
 const READ_BUFFER: usize = 512 * 1024;
 
 /// Reads a body that must not be larger than `limit`, and refuses one that is as soon as that is known.
-async fn whole_body<B>(mut body: B, limit: usize, attempt: &Attempt) -> Result<Bytes, Error>
+async fn whole_body<B>(
+    mut body: B,
+    limit: usize,
+    attempt: &(impl Fn() -> Attempt + Sync),
+) -> Result<Bytes, Error>
 where
     B: Body<Data = Bytes, Error: Into<BoxError>> + Unpin,
 {
     let too_large = || {
         let message = format!(
-            "{attempt} was answered with more than {limit} bytes; raise `max_response` if the server may send that much"
+            "{} was answered with more than {limit} bytes; raise `max_response` if the server may send that much",
+            attempt()
         );
         Error::new(ErrorKind::TooLarge, message)
     };
@@ -251,7 +254,7 @@ where
     let mut first = Bytes::new();
     let mut rest = BytesMut::new();
     while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|error| failure::of_request(attempt, error.into()))?;
+        let frame = frame.map_err(|error| failure::of_request(&attempt(), error.into()))?;
         let Ok(data) = frame.into_data() else {
             continue;
         };
@@ -346,7 +349,7 @@ mod tests {
         }
         let uri = http::Uri::from_static("http://h/");
         let headers = Headers::new(HeaderMap::new(), None, &uri);
-        let attempt = Attempt::new(Method::GET, &uri, &headers);
+        let attempt = || Attempt::new(Method::GET, &uri, &headers);
         // In one piece, and in several.
         for parts in [&[(0, 63)][..], &[(0, 1), (1, 63)]] {
             let buffer = Arc::new(vec![b'x'; 200_063]);

@@ -1,5 +1,7 @@
 //! The target and the connections of a session's requests, which a redirect of the handshake may change.
 
+use std::future::ready;
+
 use engineio_core::client::Session;
 use engineio_core::{Payload, Transport};
 use futures_core::future::BoxFuture;
@@ -87,13 +89,15 @@ impl Route {
         let uri = self
             .target
             .uri(Transport::Polling, sid, self.stamp.as_deref());
-        let (http, headers) = (self.http.clone(), self.headers.clone());
-        Box::pin(async move {
-            match uri {
-                Ok(uri) => http.request(kept, uri, headers, body).await,
-                Err(error) => (Err(error), kept),
-            }
-        })
+        // Without a future around it, which would hold all of this twice.
+        match uri {
+            Ok(uri) => Box::pin(
+                self.http
+                    .clone()
+                    .request(kept, uri, self.headers.clone(), body),
+            ),
+            Err(error) => Box::pin(ready((Err(error), kept))),
+        }
     }
 
     /// Opens a link, of the session with this id or of a new one.
