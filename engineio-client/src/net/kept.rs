@@ -123,11 +123,12 @@ impl Kept {
     ) -> Result<Response<Incoming>, Failed> {
         let is_ready = |open: &(Sender, Http1)| open.0.is_ready();
         if self.has_served && !self.open.as_ref().is_some_and(is_ready) {
-            let _ = poll_fn(|cx| Poll::Ready(self.poll(cx))).await;
-            if self.open.as_ref().is_some_and(|open| !is_ready(open)) {
-                // The server has answered the request before without taking the rest of it, which it may never do.
-                return Err(Failed::NotBegun("the connection is not free".into()));
-            }
+            // The server has not taken the rest of the request before. On another connection, the next one would overtake it.
+            poll_fn(|cx| match (self.poll(cx), &mut self.open) {
+                (Poll::Pending, Some((sender, _))) => sender.poll_ready(cx).map(|_| ()),
+                _ => Poll::Ready(()),
+            })
+            .await;
         }
         let Some((sender, _)) = &mut self.open else {
             return Err(Failed::NotBegun(match self.failure.take() {

@@ -1,10 +1,7 @@
 //! The way to the server: the connector of the application, given addresses, the address of this machine.
 
-use std::convert::Infallible;
 use std::net::{IpAddr, Ipv4Addr};
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use crate::support::memory::Memory;
 use crate::support::{
@@ -12,10 +9,7 @@ use crate::support::{
 };
 use engineio_client::{Client, ErrorKind, Message, Transport};
 use futures_util::SinkExt;
-use http::Uri;
-use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, DuplexStream};
 use tokio::net::TcpStream;
-use tokio::time::Instant;
 use tokio_tungstenite::tungstenite::Message as WsMessage;
 
 fn upgrading(request: &Request) -> Reply {
@@ -38,7 +32,7 @@ async fn both_transports_use_the_connector_which_is_told_no_secrets() {
     let told = Arc::clone(&asked);
     // Holds a `Cell`, so it is not `Sync`.
     let calls = std::cell::Cell::new(0);
-    let connector = tower::service_fn(move |uri: Uri| {
+    let connector = tower::service_fn(move |uri: http::Uri| {
         calls.set(calls.get() + 1);
         told.lock().unwrap().push(uri.to_string());
         TcpStream::connect(("127.0.0.1", port))
@@ -84,7 +78,7 @@ async fn a_connector_that_does_not_answer_is_given_up() {
         let connector =
             tower::service_fn(|_| std::future::pending::<Result<TcpStream, std::io::Error>>());
         let builder = Client::builder("http://h").transports([transport]);
-        let start = Instant::now();
+        let start = tokio::time::Instant::now();
         let error = builder.connector(connector).connect().await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Timeout);
         assert_eq!(start.elapsed().as_secs(), 10);
@@ -223,61 +217,6 @@ async fn an_empty_answer_to_a_poll_is_a_poll_without_packets() {
     let mut client = in_time(Client::connect(&server.url())).await.unwrap();
     assert_eq!(in_time(client.next()).await, Some(Message::from("a")));
     assert_eq!(in_time(client.next()).await, None);
-}
-
-/// Reads the head of a request, and returns its first line; `None` at the end of the connection.
-async fn head(io: &mut BufReader<DuplexStream>) -> Option<String> {
-    let mut head = String::new();
-    while !head.ends_with("\r\n\r\n") {
-        io.read_line(&mut head)
-            .await
-            .ok()
-            .filter(|&read| read > 0)?;
-    }
-    head.lines().next().map(str::to_owned)
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_post_does_not_wait_for_a_server_that_has_answered_without_reading_the_one_before() {
-    let posts = Arc::new(AtomicUsize::new(0));
-    let counter = Arc::clone(&posts);
-    let connector = tower::service_fn(move |_: Uri| {
-        let posts = Arc::clone(&counter);
-        let (near, far) = tokio::io::duplex(1024);
-        tokio::spawn(async move {
-            let mut io = BufReader::new(far);
-            while let Some(line) = head(&mut io).await {
-                let body = match &*line {
-                    line if line.starts_with("POST") => {
-                        posts.fetch_add(1, Ordering::Relaxed);
-                        "ok"
-                    }
-                    line if line.contains("sid=") => std::future::pending().await,
-                    _ => OPEN_POLLING,
-                };
-                let answer = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", body.len());
-                io.write_all((answer + body).as_bytes()).await.unwrap();
-                if line.starts_with("POST") {
-                    // Never reads the rest.
-                    std::future::pending::<()>().await;
-                }
-            }
-        });
-        async move { Ok::<_, Infallible>(near) }
-    });
-    let builder = Client::builder("http://h").transports([Transport::Polling]);
-    let mut client = builder.connector(connector).connect().await.unwrap();
-    let start = Instant::now();
-    for count in 1..=3 {
-        client.send("x".repeat(10_000)).await.unwrap();
-        client.flush().await.unwrap();
-        assert_eq!(posts.load(Ordering::Relaxed), count);
-    }
-    assert!(
-        start.elapsed() < Duration::from_secs(1),
-        "{:?}",
-        start.elapsed()
-    );
 }
 
 #[tokio::test]
