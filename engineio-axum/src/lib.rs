@@ -59,6 +59,12 @@
 //! the requests without a route; and in `outer.nest("/api", inner.layer(…))`, unless `inner` has a fallback of its own.
 //! In the last two cases, add routes instead.
 //!
+//! `nest_service("/engine.io", service)` does not work: it strips the prefix, and the server answers 404, because `/` is
+//! not its path. Use [`RouterExt::engine_io`], also to serve it below a prefix.
+//!
+//! Layers around the server's requests change its responses too. The server has its own rules for origins: use
+//! [`Origins`] for them, and no `CorsLayer`.
+//!
 //! # The peer's address
 //!
 //! [`ConnectRequest::peer_addr`] and [`Socket::peer_addr`] return it if the app is served with

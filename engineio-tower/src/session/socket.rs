@@ -148,6 +148,8 @@ impl Socket {
 
     /// Sends a message if it can leave at once, and drops it otherwise: for data that is worthless when late, such as a
     /// position that the next one replaces. Returns whether it was sent.
+    ///
+    /// In a connect handler nothing leaves at once, so it drops the message and returns `false`.
     pub fn send_volatile(&self, message: impl Into<Message>) -> bool {
         self.session.send_volatile(message.into())
     }
@@ -232,7 +234,10 @@ impl Socket {
         self.session.closed().await
     }
 
-    /// Returns whether messages can be sent: the client is connected and not being disconnected.
+    /// Returns whether the client is connected: it was accepted, and is not being disconnected.
+    ///
+    /// In a connect handler it returns `false`, although messages can be sent there: they leave with the handshake once the
+    /// handler has accepted the client.
     #[must_use]
     pub fn is_connected(&self) -> bool {
         self.session.ask(proto::server::Session::is_open)

@@ -45,6 +45,9 @@ type AsyncPredicate = dyn Fn(&str, &Parts) -> Answer + Send + Sync;
 /// `Origin` is refused is answered with 403, on polling and WebSocket alike, before any other check; an allowed one
 /// gets `Access-Control-Allow-Origin` with its own origin, never with `*`.
 ///
+/// Put no CORS layer around the server: `CorsLayer::permissive()` of tower-http replaces the origin by `*`, beside
+/// `Access-Control-Allow-Credentials: true`, which browsers refuse for requests with credentials.
+///
 /// Origins are compared as browsers compare them: without regard to the case of the host, and with a default port
 /// equal to a missing one. `ws` and `wss` count as `http` and `https`.
 ///
