@@ -55,6 +55,11 @@ impl Failure {
         Self::silent(SIGNAL + number)
     }
 
+    /// Returns whether a signal of the user ended the program, and not that nobody reads the output.
+    pub(crate) const fn is_asked_for(&self) -> bool {
+        self.code > SIGNAL && self.code != SIGNAL + SIGPIPE
+    }
+
     fn new(code: u8, message: impl Into<String>) -> Self {
         Self {
             code,

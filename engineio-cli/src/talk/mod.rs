@@ -20,6 +20,7 @@ use self::sender::Sender;
 use crate::arguments::Talk;
 use crate::failure::{Failure, with_causes};
 use crate::files;
+use crate::output::tell;
 use crate::signals::{SIGINT, Signals};
 
 /// The largest message that is sent, in bytes, even if the server accepts more or does not say.
@@ -60,8 +61,14 @@ pub(crate) async fn run(options: Talk) -> Result<(), Failure> {
     if let Some(terminal) = terminal {
         terminal.restore();
     }
-    result?;
-    if let Some(text) = complaint(&client, &mut sender, &options, is_typed) {
+    let complaint = complaint(&client, &mut sender, &options, is_typed);
+    if let Err(failure) = result {
+        if let Some(text) = complaint.filter(|_| failure.is_asked_for()) {
+            tell(format_args!("eio: {text}"));
+        }
+        return Err(failure);
+    }
+    if let Some(text) = complaint {
         return Err(Failure::session(text));
     }
     if let Some(reason) = client.disconnect_reason() {

@@ -3,11 +3,17 @@
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+#[cfg(unix)]
+use std::{process::Stdio, time::Duration};
 
 use engineio_tower::{ConnectRequest, Message, Server, Socket};
 use tokio::task::JoinSet;
+#[cfg(unix)]
+use tokio::{io::AsyncWriteExt, time::timeout};
 
 use super::talk::account;
+#[cfg(unix)]
+use super::{LIMIT, command, kill, output};
 use super::{eio, serve};
 
 const LINES: usize = 1_500;
@@ -17,6 +23,39 @@ async fn every_line_that_several_lost_sessions_had_is_sent_or_counted() {
     // At the same time, because each waits before it connects again.
     let conversations: JoinSet<()> = (0..8).map(|_| conversation()).collect();
     conversations.join_all().await;
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn what_a_signal_leaves_unsent_is_counted() {
+    let (messages, mut arrived) = tokio::sync::mpsc::unbounded_channel();
+    // The POST is answered when all of it is in the inbox.
+    let server = Server::builder()
+        .inbox_limit(1)
+        .on_message(move |_: Socket, _: Message| {
+            let _ = messages.send(());
+            std::future::pending::<()>()
+        });
+    let url = serve(server).await;
+    let mut child = command(&["--no-upgrade", &url])
+        .stdin(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut input = child.stdin.take().unwrap();
+    input.write_all(b"1\n2\n3\n").await.unwrap();
+    timeout(LIMIT, arrived.recv()).await.unwrap();
+    // Two that come together count as one.
+    let ending = async {
+        let step = Duration::from_millis(100);
+        while timeout(step, child.wait()).await.is_err() {
+            kill(&child, "TERM").await;
+        }
+    };
+    timeout(LIMIT, ending).await.unwrap();
+    let output = output(child).await;
+    assert_eq!(output.status.code(), Some(143), "{output:?}");
+    let (unsent, doubtful) = account(&output, 3);
+    assert_eq!(unsent + doubtful, 3, "{output:?}");
 }
 
 /// Sends lines to a server that ends the first sessions while they are sent to.
