@@ -118,7 +118,8 @@ mod tests {
         for (n, slot) in slots.iter_mut().enumerate() {
             let interest = [Interest::Events, Interest::Outbox][n % 2];
             for _ in 0..2 {
-                assert!(wakers.register(slot, interest, Waker::noop()).is_none());
+                // The second time it may be replaced by itself: `will_wake` is only a best effort.
+                drop(wakers.register(slot, interest, Waker::noop()));
             }
         }
         assert_eq!(taken(&mut wakers, Interest::Events), 10);

@@ -246,11 +246,14 @@ impl Conn {
 /// skips as many interim answers (1xx) as a server sends, without a pause.
 const MAX_READ: usize = 2 * 1024 * 1024;
 
-/// The part of an answer that has been read; shared by a connection and its owner.
+/// The progress of a request and its answer; shared by a connection and its owner.
 #[derive(Debug, Default)]
 pub(super) struct Answer {
     bytes: AtomicUsize,
     has_head: AtomicBool,
+    /// Some of the request was written, and all of it.
+    is_request_begun: AtomicBool,
+    is_request_written: AtomicBool,
 }
 
 impl Answer {
@@ -258,6 +261,8 @@ impl Answer {
     pub(super) fn expect(&self) {
         self.bytes.store(0, Ordering::Relaxed);
         self.has_head.store(false, Ordering::Relaxed);
+        self.is_request_begun.store(false, Ordering::Relaxed);
+        self.is_request_written.store(false, Ordering::Relaxed);
     }
 
     /// Records that the head has come, after which other limits hold.
@@ -268,6 +273,23 @@ impl Answer {
     /// Returns whether anything has come.
     pub(super) fn is_begun(&self) -> bool {
         self.bytes.load(Ordering::Relaxed) > 0
+    }
+
+    /// Returns whether all of the request has been written.
+    pub(super) fn is_request_written(&self) -> bool {
+        self.is_request_written.load(Ordering::Relaxed)
+    }
+
+    /// Records that some of the request was written.
+    fn written(&self) {
+        self.is_request_begun.store(true, Ordering::Relaxed);
+    }
+
+    /// Records that the connection was flushed: hyper does that when it has written all that it has.
+    fn flushed(&self) {
+        if self.is_request_begun.load(Ordering::Relaxed) {
+            self.is_request_written.store(true, Ordering::Relaxed);
+        }
     }
 
     fn read(&self, bytes: usize) -> std::io::Result<()> {
@@ -307,7 +329,11 @@ impl AsyncWrite for Conn {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<std::io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, buf)
+        let written = Pin::new(&mut self.stream).poll_write(cx, buf);
+        if written.is_ready() {
+            self.answer.written();
+        }
+        written
     }
 
     fn poll_write_vectored(
@@ -315,7 +341,11 @@ impl AsyncWrite for Conn {
         cx: &mut Context<'_>,
         bufs: &[std::io::IoSlice<'_>],
     ) -> Poll<std::io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
+        let written = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
+        if written.is_ready() {
+            self.answer.written();
+        }
+        written
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -323,7 +353,11 @@ impl AsyncWrite for Conn {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
+        let flushed = Pin::new(&mut self.stream).poll_flush(cx);
+        if matches!(flushed, Poll::Ready(Ok(()))) {
+            self.answer.flushed();
+        }
+        flushed
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {

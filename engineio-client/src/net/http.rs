@@ -80,8 +80,16 @@ impl Http {
             Ok(sent) => sent,
             Err(error) => return (Err(error), None),
         };
-        let mut answer = pin!(self.read(response, &attempt, &uri, &headers, is_post));
-        let answer = connection.drive(|cx| answer.as_mut().poll(cx)).await;
+        let answer = {
+            let mut answer = pin!(self.read(response, &attempt, &uri, &headers, is_post));
+            connection.drive(|cx| answer.as_mut().poll(cx)).await
+        };
+        if answer.is_ok()
+            && let Err(error) = connection.finish().await
+        {
+            // The server has not received what it has acknowledged.
+            return (Err(failure::of_request(&attempt(), error)), None);
+        }
         (answer, Some(connection).filter(|kept| !kept.is_over()))
     }
 

@@ -123,7 +123,8 @@ impl Kept {
     ) -> Result<Response<Incoming>, Failed> {
         let is_ready = |open: &(Sender, Http1)| open.0.is_ready();
         if self.has_served && !self.open.as_ref().is_some_and(is_ready) {
-            // The server has not taken the rest of the request before. On another connection, the next one would overtake it.
+            // It has all of the request before. hyper notices that it is free for the next one when it is polled again.
+            self.progress();
             poll_fn(|cx| match (self.poll(cx), &mut self.open) {
                 (Poll::Pending, Some((sender, _))) => sender.poll_ready(cx).map(|_| ()),
                 _ => Poll::Ready(()),
@@ -151,6 +152,24 @@ impl Kept {
                 None => Failed::Broken(error.into_error().into()),
             }),
         }
+    }
+
+    /// Waits until all of the request has been written, although the answer is there.
+    ///
+    /// Fails if the connection ends before.
+    pub(super) async fn finish(&mut self) -> Result<(), BoxError> {
+        poll_fn(|cx| {
+            let over = !self.answer.is_request_written() && self.poll(cx).is_ready();
+            match (self.answer.is_request_written(), over) {
+                (true, _) => Poll::Ready(Ok(())),
+                (false, false) => Poll::Pending,
+                (false, true) => Poll::Ready(Err(match self.failure.take() {
+                    Some(error) => error.into(),
+                    None => "the connection was closed before all of the request was sent".into(),
+                })),
+            }
+        })
+        .await
     }
 
     /// Polls something that arrives by the connection, and lets that make progress, until it is there.

@@ -1,15 +1,20 @@
 //! The way to the server: the connector of the application, given addresses, the address of this machine.
 
+use std::convert::Infallible;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use crate::support::memory::Memory;
 use crate::support::{
     OPEN, OPEN_POLLING, Reply, Request, Server, accept_probe, echo, in_time, ok, websocket,
 };
-use engineio_client::{Client, ErrorKind, Message, Transport};
+use engineio_client::{Client, DisconnectReason, ErrorKind, Message, Transport};
 use futures_util::SinkExt;
+use http::Uri;
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, DuplexStream};
 use tokio::net::TcpStream;
+use tokio::time::Instant;
 use tokio_tungstenite::tungstenite::Message as WsMessage;
 
 fn upgrading(request: &Request) -> Reply {
@@ -32,7 +37,7 @@ async fn both_transports_use_the_connector_which_is_told_no_secrets() {
     let told = Arc::clone(&asked);
     // Holds a `Cell`, so it is not `Sync`.
     let calls = std::cell::Cell::new(0);
-    let connector = tower::service_fn(move |uri: http::Uri| {
+    let connector = tower::service_fn(move |uri: Uri| {
         calls.set(calls.get() + 1);
         told.lock().unwrap().push(uri.to_string());
         TcpStream::connect(("127.0.0.1", port))
@@ -78,7 +83,7 @@ async fn a_connector_that_does_not_answer_is_given_up() {
         let connector =
             tower::service_fn(|_| std::future::pending::<Result<TcpStream, std::io::Error>>());
         let builder = Client::builder("http://h").transports([transport]);
-        let start = tokio::time::Instant::now();
+        let start = Instant::now();
         let error = builder.connector(connector).connect().await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Timeout);
         assert_eq!(start.elapsed().as_secs(), 10);
@@ -217,6 +222,117 @@ async fn an_empty_answer_to_a_poll_is_a_poll_without_packets() {
     let mut client = in_time(Client::connect(&server.url())).await.unwrap();
     assert_eq!(in_time(client.next()).await, Some(Message::from("a")));
     assert_eq!(in_time(client.next()).await, None);
+}
+
+/// Reads the head of a request; `None` at the end of the connection.
+async fn head(io: &mut BufReader<DuplexStream>) -> Option<String> {
+    let mut head = String::new();
+    while !head.ends_with("\r\n\r\n") {
+        io.read_line(&mut head)
+            .await
+            .ok()
+            .filter(|&read| read > 0)?;
+    }
+    Some(head)
+}
+
+/// What a server does after it has answered a POST by its head.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Then {
+    ReadsSlowly,
+    Nothing,
+    Closes,
+}
+
+/// Returns a client of a server that answers each POST before it has read the body, and the requests that it has read whole.
+async fn answered_early(
+    then: Then,
+    head_of_answer: &'static str,
+) -> (Client, Arc<Mutex<Vec<String>>>) {
+    let bodies = Arc::<Mutex<Vec<String>>>::default();
+    let seen = Arc::clone(&bodies);
+    let connector = tower::service_fn(move |_: Uri| {
+        let seen = Arc::clone(&seen);
+        let (near, far) = tokio::io::duplex(1024);
+        tokio::spawn(async move {
+            let mut io = BufReader::new(far);
+            while let Some(head) = head(&mut io).await {
+                let line = head.lines().next().unwrap();
+                let is_post = line.starts_with("POST");
+                let body = match line {
+                    _ if is_post => "ok",
+                    line if line.contains("sid=") => std::future::pending().await,
+                    _ => OPEN_POLLING,
+                };
+                let more = if is_post { head_of_answer } else { "" };
+                let len = body.len();
+                let answer =
+                    format!("HTTP/1.1 200 OK\r\ncontent-length: {len}\r\n{more}\r\n{body}");
+                io.write_all(answer.as_bytes()).await.unwrap();
+                match then {
+                    _ if !is_post => continue,
+                    Then::Nothing => std::future::pending().await,
+                    Then::Closes => return,
+                    Then::ReadsSlowly => {}
+                }
+                let len = head
+                    .lines()
+                    .find_map(|line| line.strip_prefix("content-length: "))
+                    .unwrap();
+                let mut body = vec![0; len.parse().unwrap()];
+                for part in body.chunks_mut(1_000) {
+                    tokio::time::sleep(Duration::from_millis(500)).await;
+                    io.read_exact(part).await.unwrap();
+                }
+                seen.lock().unwrap().push(String::from_utf8(body).unwrap());
+            }
+        });
+        async move { Ok::<_, Infallible>(near) }
+    });
+    let builder = Client::builder("http://h").transports([Transport::Polling]);
+    let client = builder.connector(connector).connect().await.unwrap();
+    (client, bodies)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_post_that_is_answered_early_is_written_to_its_end_before_the_next_one() {
+    let (mut client, bodies) = answered_early(Then::ReadsSlowly, "").await;
+    let large = "x".repeat(8_000);
+    client.send(large.clone()).await.unwrap();
+    client.flush().await.unwrap();
+    client.send("b").await.unwrap();
+    client.send("c").await.unwrap();
+    let flushed = client.flush().await;
+    assert!(flushed.is_ok(), "{:?}", client.disconnect_error());
+    let bodies = bodies.lock().unwrap().concat().replace('\u{1e}', "");
+    assert_eq!(bodies, format!("4{large}4b4c")[..bodies.len()]);
+    // The last of it may still be in the pipe.
+    assert!(bodies.len() > large.len());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_post_that_is_answered_and_not_taken_has_failed() {
+    for (then, more, limit) in [
+        (Then::Nothing, "", 20),
+        (Then::Closes, "", 0),
+        // The rest is not sent any more.
+        (Then::Nothing, "connection: close\r\n", 20),
+    ] {
+        let (mut client, _) = answered_early(then, more).await;
+        let start = Instant::now();
+        client.send("x".repeat(8_000)).await.unwrap();
+        let flushed = client.flush().await;
+        assert!(flushed.is_err(), "{then:?}");
+        assert!(
+            start.elapsed() <= Duration::from_secs(limit + 1),
+            "{then:?}"
+        );
+        assert_eq!(in_time(client.next()).await, None);
+        assert_eq!(
+            client.disconnect_reason(),
+            Some(DisconnectReason::TransportError)
+        );
+    }
 }
 
 #[tokio::test]
