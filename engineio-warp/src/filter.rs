@@ -101,12 +101,16 @@ fn headers() -> impl Filter<Extract = (HeaderMap,), Error = Rejection> + Copy {
     })
 }
 
-/// Makes a response that is taken part by part, so that the session ends if the client goes away before the last one.
+/// Makes a response that is taken part by part if it carries packets, so that the session ends if the client goes away before
+/// the last one.
+///
+/// Over HTTP/2 the end of such a body is a frame of its own. Clients may take many of them on streams that they have reset,
+/// which is what refusals get in a flood, for an attack.
 fn respond(mut response: Response<Bytes>) -> warp::reply::Response {
-    if response.body().is_empty() {
+    let delivery = Delivery::take(&mut response);
+    if delivery.is_empty() {
         return response.into_response();
     }
-    let delivery = Delivery::take(&mut response);
     let (mut head, bytes) = response.into_parts();
     head.headers.insert(CONTENT_LENGTH, bytes.len().into());
     let parts = warp::reply::stream(Parts { bytes, delivery });

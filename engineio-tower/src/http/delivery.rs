@@ -114,6 +114,12 @@ impl Delivery {
         Self(owner)
     }
 
+    /// Returns whether the response carries no packets, so that it does not matter whether it is sent.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.0.is_none()
+    }
+
     /// Takes the next part of a body that is written piece by piece, of at most 64 KiB. The last one
     /// [confirms](Self::confirm) the delivery. Returns `None` at the end.
     ///
