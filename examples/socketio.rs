@@ -9,12 +9,14 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Mutex;
+use std::time::Duration;
 
 use engineio_tower::{
     ConnectRequest, DisconnectReason, EngineIoService, Handler, Message, Rejection, Revision,
     Server, Sid, Socket,
 };
 use serde_json::{Value, json};
+use tokio::signal::unix::{SignalKind, signal};
 
 /// The types of packets. An event or acknowledgement with attachments has a number that is higher by 3.
 const CONNECT: u8 = 0;
@@ -271,5 +273,11 @@ async fn main() -> std::io::Result<()> {
     let address = address.as_deref().unwrap_or("127.0.0.1:5000");
     let listener = tokio::net::TcpListener::bind(address).await?;
     println!("listening on http://{}", listener.local_addr()?);
-    engineio_tower::serve(listener, EngineIoService::new(server)).await
+    let mut terminate = signal(SignalKind::terminate())?;
+    engineio_tower::serve(listener, EngineIoService::new(server.clone()))
+        .with_graceful_shutdown(async move {
+            terminate.recv().await;
+            server.shutdown(Duration::from_secs(5)).await;
+        })
+        .await
 }
