@@ -52,6 +52,14 @@ impl<E: Event> Inbox<E> {
         }
     }
 
+    /// Adds a message that was accepted before the peer's input was discarded. It comes before the last event, if that `has_last`.
+    pub(crate) fn push_accepted(&mut self, message: Message, has_last: bool) {
+        let last = self.events.pop_back_if(|_| has_last);
+        self.bytes += outbox::cost(&message);
+        self.events.push_back(message.into());
+        self.events.extend(last);
+    }
+
     /// Takes the next event.
     pub(crate) fn take(&mut self) -> Option<E> {
         let event = self.events.pop_front();

@@ -237,7 +237,6 @@ impl Link {
         reason: DisconnectReason,
         machine: &mut Machine,
     ) -> Option<ExchangeId> {
-        machine.backlog = None;
         if let Some(post) = self.post_slot().take() {
             machine.output(Output::AnswerPost(post.id, post.last_answer()));
         }

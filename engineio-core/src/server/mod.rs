@@ -136,6 +136,7 @@ use crate::{Config, DisconnectReason, LinkId, Refusal, Revision, Sid, Transport,
 /// | 75 | Polling, no poll | `PollReleased` | same | – ; the next poll waits |
 /// | 76 | Upgrading (probed, post, packets wait for room) | – | same | POST accepted at once, because the client waits for that before it sends `5`; two POSTs at most |
 /// | 77 | any open, packets of an accepted POST wait | event taken | same | as 55 and 56; later POSTs and frames wait |
+/// | 78 | any that ends or has ended, packets of an accepted POST wait | event taken | same | its messages come before `Closed` |
 ///
 /// # Examples
 ///
@@ -257,6 +258,7 @@ impl Session {
         };
         if drops_inbox {
             self.machine.inbox.discard_messages();
+            self.machine.backlog = None;
         }
         self.transition(|state, machine| state.abort(now, reason, machine));
     }

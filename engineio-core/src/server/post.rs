@@ -214,20 +214,50 @@ impl Link {
 /// Takes in what is left of POSTs that were answered, while there is room. There is no driver to continue it, so that it lasts
 /// as long as it takes: the bodies are few, and bounded.
 fn take_in_backlog(now: Instant, machine: &mut Machine) -> Result<Progress, DisconnectReason> {
+    if machine.inbox.discards_input() {
+        machine.take_in_accepted(false);
+    }
     let Some(mut backlog) = machine.backlog.take() else {
         return Ok(Progress::Done);
     };
     while let Some(packets) = backlog.front_mut() {
-        match take_in(now, packets, Budget::for_packets(), machine)? {
-            Progress::Done => drop(backlog.pop_front()),
-            Progress::Turn => {}
-            Progress::Full => {
+        match take_in(now, packets, Budget::for_packets(), machine) {
+            Ok(Progress::Done) => drop(backlog.pop_front()),
+            Ok(Progress::Turn) => {}
+            Ok(Progress::Full) => {
                 machine.backlog = Some(backlog);
                 return Ok(Progress::Full);
+            }
+            Err(reason) => {
+                // The session ends, and what was accepted after this one counts.
+                backlog.pop_front();
+                machine.backlog = Some(backlog);
+                return Err(reason);
             }
         }
     }
     Ok(Progress::Done)
+}
+
+impl Machine {
+    /// Takes in the messages of POSTs that were answered, while there is room, for a session that takes in nothing else.
+    pub(super) fn take_in_accepted(&mut self, is_closed: bool) {
+        let Some(mut backlog) = self.backlog.take_if(|_| self.inbox.discards_input()) else {
+            return;
+        };
+        while self.inbox_has_room() {
+            let Some(packets) = backlog.front_mut() else {
+                return;
+            };
+            match packets.next() {
+                Some(Ok(Packet::Message(message))) => self.inbox.push_accepted(message, is_closed),
+                // It would change the session.
+                Some(Ok(_)) => {}
+                Some(Err(_)) | None => drop(backlog.pop_front()),
+            }
+        }
+        self.backlog = Some(backlog);
+    }
 }
 
 /// Takes packets in while there is room and the turn lasts, up to the first that ends the session.

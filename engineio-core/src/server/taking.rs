@@ -86,6 +86,10 @@ impl Session {
         if self.machine.may_resume() {
             self.resume(now());
         }
+        if self.machine.backlog.is_some() {
+            let is_closed = matches!(self.state, State::Closed(_));
+            self.machine.take_in_accepted(is_closed);
+        }
     }
 
     fn resume(&mut self, now: Instant) {

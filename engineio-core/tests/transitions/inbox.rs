@@ -138,6 +138,41 @@ fn what_is_left_of_an_answered_post_survives_a_failed_upgrade() {
     assert_eq!(rest.last(), Some(&closed));
 }
 
+// row 78
+#[test]
+fn what_is_left_of_an_answered_post_survives_the_end_of_the_session() {
+    for graceful in [true, false] {
+        let mut rig = narrow();
+        let websocket = rig.open_websocket();
+        rig.frame(websocket, "2probe");
+        rig.post("4a\u{1e}4b\u{1e}4c\u{1e}2\u{1e}4d");
+        rig.post("4e\u{1e}4f\u{1e}x\u{1e}4g");
+        rig.seen();
+        let now = rig.now;
+        match graceful {
+            true => rig.session.close(now, DisconnectReason::Server),
+            false => rig.session.abort(now, DisconnectReason::TransportError),
+        }
+        let late = rig.post("4late");
+        rig.seen();
+        let (taken, rest) = take_all(&mut rig);
+        assert_eq!(taken, messages(&["a", "b", "c", "d", "e", "f"]), "{late:?}");
+        if !graceful {
+            let closed = Seen::Closed(DisconnectReason::TransportError);
+            assert_eq!(rest, [closed]);
+        }
+    }
+    // The application that aborts wants nothing more.
+    let mut rig = narrow();
+    let websocket = rig.open_websocket();
+    rig.frame(websocket, "2probe");
+    rig.post("4a\u{1e}4b\u{1e}4c");
+    let now = rig.now;
+    rig.session.abort(now, DisconnectReason::Server);
+    rig.seen();
+    assert_eq!(take_all(&mut rig).0, []);
+}
+
 // row 56
 #[test]
 fn a_malformed_packet_ends_the_session_when_its_turn_comes() {
