@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use engineio_core::server::{Event, ExchangeId, First, Input, Output, Session};
-use engineio_core::{Config, DisconnectReason, Frame, LinkId, Message, Revision, Sid};
+use engineio_core::{Config, DisconnectReason, Frame, LinkId, Message, Packet, Revision, Sid};
 use engineio_fuzz::Script;
 
 use crate::peer::{Peer, in_order};
@@ -125,9 +125,24 @@ impl Driver {
     pub fn receive_post(&mut self, id: ExchangeId, script: &mut Script<'_>) {
         let before = self.peer.sent();
         let payload = self.peer.payload(script);
-        let numbers = before + 1..=self.peer.sent();
-        self.bodies.entry(id).or_insert(numbers);
-        for packet in self.peer.packets(payload.clone()) {
+        let packets = self.peer.packets(payload.clone());
+        // What comes after a packet that ends the session does not count, even if the POST was answered before its turn.
+        let is_v3 = self.session.revision() == Revision::V3;
+        let goes_on = |packet: &&Packet| match packet {
+            Packet::Close => false,
+            // In the wrong direction.
+            Packet::Ping(_) => is_v3,
+            Packet::Pong(_) => !is_v3,
+            _ => true,
+        };
+        let mut last = before;
+        for packet in packets.iter().take_while(goes_on) {
+            if let Packet::Message(message) = packet {
+                in_order(message, &mut last);
+            }
+        }
+        self.bodies.entry(id).or_insert(before + 1..=last);
+        for packet in packets {
             self.vigil.on_packet(self.now, &packet);
         }
         self.input(Input::PostReceived(id, payload));
@@ -330,7 +345,8 @@ impl Driver {
             }
             Output::ContinuePost(id) => {
                 assert!(self.posts.contains(&id));
-                self.session.handle_input(self.now, Input::PostContinued(id));
+                self.session
+                    .handle_input(self.now, Input::PostContinued(id));
             }
             Output::SendFrames(id) => {
                 assert!(self.is_open(id), "frames for a WebSocket that is gone");
