@@ -55,6 +55,7 @@ pub(crate) fn test(workspace: &Workspace) -> Result<()> {
     cargo_step(workspace, &format!("{} --no-run", cluster::TESTS))?;
     // Alone: many of its tests keep both processors busy, and others measure time.
     cargo_step(workspace, "test --workspace --locked")?;
+    lanes::run(workspace, timed(&tasks))?;
     lanes::run(workspace, side_by_side(&tasks))?;
     soak::with_debug_programs(workspace)?;
     passed(began);
@@ -69,17 +70,31 @@ pub(crate) fn lints(workspace: &Workspace) -> Result<()> {
         .try_for_each(|clippy| cargo_step(workspace, clippy))
 }
 
-/// Suites that mostly wait, for heartbeats and for pages, one after the other, because some have heartbeats of a second and
-/// less. Beside them work for the processors, which leaves the suites all the time that they want.
+/// The suites with heartbeats of a second and less, and gaps that must stay below half a second, one after the other. Beside
+/// them work for the processors, which leaves the suites all the time that they want.
+fn timed(tasks: &Tasks<'_>) -> Vec<Lane> {
+    let suites = Lane::new()
+        .then("interop js", tasks.xtask("interop --only js --host all"))
+        .then("cluster", tasks.xtask("cluster --part bounded"));
+    let builds = Lane::with_low_priority()
+        .then("trial", tasks.xtask("trial"))
+        .then(
+            "trial of frameworks",
+            tasks.xtask("trial --part some-frameworks"),
+        )
+        .then("races", tasks.xtask("races"));
+    vec![suites, builds]
+}
+
+/// Two lanes of suites that mostly wait, for heartbeats and for pages, and one of work for the processors.
 fn side_by_side(tasks: &Tasks<'_>) -> Vec<Lane> {
     let interop = |lane: Lane, suite: &str| {
         let command = tasks.xtask(&format!("interop --only {suite} --host all"));
         lane.then(format!("interop {suite}"), command)
     };
-    let suites = interop(Lane::new(), "js");
-    let suites = suites.then("cluster", tasks.xtask("cluster --part bounded"));
-    let rest = ["python", "client", "proxies", "browser"];
-    let suites = rest.into_iter().fold(suites, interop);
+    let suites = ["python", "client", "proxies"];
+    let suites = suites.into_iter().fold(Lane::new(), interop);
+    let browser = interop(Lane::new(), "browser");
     // The example brings in the development dependencies, so that dependencies have the features that clippy has checked.
     let mut doc =
         tasks.cargo("doc --workspace --no-deps --locked --lib --bins --example custom_driver");
@@ -90,15 +105,9 @@ fn side_by_side(tasks: &Tasks<'_>) -> Vec<Lane> {
         .env("CARGO_PROFILE_RELEASE_DEBUG", "0");
     // The documentation comes last: it locks the target directory, in which the suites look for their programs.
     let builds = Lane::with_low_priority()
-        .then("trial", tasks.xtask("trial"))
-        .then(
-            "trial of frameworks",
-            tasks.xtask("trial --part some-frameworks"),
-        )
-        .then("races", tasks.xtask("races"))
         .then("fuzz", fuzz)
         .then("cargo doc, without warnings", doc);
-    vec![suites, builds]
+    vec![suites, browser, builds]
 }
 
 fn passed(began: Instant) {
