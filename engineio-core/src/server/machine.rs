@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::backlog::Backlog;
 use super::input::{Event, ExchangeId, Output};
-use super::post::Backlog;
 use crate::codec::Coding;
 use crate::heartbeat::{self, Beat, Heartbeat};
 use crate::inbox::{Inbox, Outputs};

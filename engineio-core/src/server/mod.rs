@@ -1,5 +1,6 @@
 //! The server's side of one session, as a machine without IO and without a clock.
 
+mod backlog;
 mod framed;
 mod input;
 mod link;
@@ -137,6 +138,7 @@ use crate::{Config, DisconnectReason, LinkId, Refusal, Revision, Sid, Transport,
 /// | 76 | Upgrading (probed, post, packets wait for room) | – | same | POST accepted at once, because the client waits for that before it sends `5`; two POSTs at most |
 /// | 77 | any open, packets of an accepted POST wait | event taken | same | as 55 and 56; later POSTs and frames wait |
 /// | 78 | any that ends or has ended, packets of an accepted POST wait | event taken | same | its messages come before `Closed` |
+/// | 79 | any open, packets of an accepted POST wait | event taken, and 1,024 of them were no messages | Closed (parse error) | no request is left that could continue in turns |
 ///
 /// # Examples
 ///

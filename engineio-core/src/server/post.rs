@@ -5,7 +5,6 @@
 //! messages take no room: of these, one call decodes a limited number, and the driver asks for more after other tasks
 //! have run.
 
-use std::collections::VecDeque;
 use std::time::Instant;
 
 use super::input::{ExchangeId, Output};
@@ -39,15 +38,17 @@ impl Post {
     /// Such a client waits for the answer and does not poll. So the application, which may wait for room in the outbox,
     /// would never make room.
     pub(super) fn answer_early(slot: &mut Option<Self>, machine: &mut Machine) {
-        let waits = !machine.inbox_has_room() || machine.backlog.is_some();
-        let bodies = machine.backlog.as_ref().map_or(0, |backlog| backlog.len());
-        if !waits || bodies >= ANSWERED {
-            return;
-        }
-        if let Some(post) = slot.take_if(|post| post.rest.is_some()) {
-            let backlog = machine.backlog.get_or_insert_default();
-            backlog.extend(post.rest.map(|rest| *rest));
+        let may_answer = match &machine.backlog {
+            Some(backlog) => !backlog.is_full(),
+            None => !machine.inbox_has_room(),
+        };
+        if may_answer
+            && let Some(post) = slot.as_mut()
+            && let Some(rest) = post.rest.take()
+        {
             machine.output(Output::AnswerPost(post.id, Ok(())));
+            machine.backlog.get_or_insert_default().push(*rest);
+            *slot = None;
         }
     }
 
@@ -60,15 +61,8 @@ impl Post {
     }
 }
 
-/// The packets of POSTs that were answered before they were decoded, in the order of their arrival.
-pub(super) type Backlog = VecDeque<Packets>;
-
-/// The POSTs that are answered in advance: that of a client that learns that it may move, and one that it has begun
-/// before it has learned it. It could begin more without waiting for room, so further ones wait.
-const ANSWERED: usize = 2;
-
 /// The part of a POST that one call has decoded.
-enum Progress {
+pub(super) enum Progress {
     /// All of it.
     Done,
     /// The packets for which the inbox has room.
@@ -121,7 +115,7 @@ impl Link {
         let mut packets = machine.coding.decode_payload(payload);
         let progress = match machine.backlog {
             Some(_) => Ok(Progress::Full),
-            None => take_in(now, &mut packets, Budget::for_packets(), machine),
+            None => take_in(now, &mut packets, &mut Budget::for_packets(), machine),
         };
         self.settle_post(progress, || Box::new(packets), machine)
     }
@@ -130,17 +124,17 @@ impl Link {
     pub(super) fn resume_post(
         mut self,
         now: Instant,
-        budget: Budget,
+        mut budget: Budget,
         machine: &mut Machine,
     ) -> Next {
         if machine.backlog.is_some() {
-            match take_in_backlog(now, machine) {
-                Ok(Progress::Done) if self.post_slot().is_none() => {
+            match machine.take_in_backlog(now) {
+                Ok(true) if self.post_slot().is_none() => {
                     self.resume_frames(machine);
                     return Ok(self);
                 }
-                Ok(Progress::Done) => {}
-                Ok(_) => return Ok(self),
+                Ok(true) => {}
+                Ok(false) => return Ok(self),
                 Err(reason) => return self.end_post(reason, machine),
             }
         }
@@ -148,7 +142,7 @@ impl Link {
         let Some(mut packets) = post.and_then(|post| post.rest.take()) else {
             return Ok(self);
         };
-        let progress = take_in(now, &mut packets, budget, machine);
+        let progress = take_in(now, &mut packets, &mut budget, machine);
         self.settle_post(progress, || packets, machine)
     }
 
@@ -211,60 +205,11 @@ impl Link {
     }
 }
 
-/// Takes in what is left of POSTs that were answered, while there is room. There is no driver to continue it, so that it lasts
-/// as long as it takes: the bodies are few, and bounded.
-fn take_in_backlog(now: Instant, machine: &mut Machine) -> Result<Progress, DisconnectReason> {
-    if machine.inbox.discards_input() {
-        machine.take_in_accepted(false);
-    }
-    let Some(mut backlog) = machine.backlog.take() else {
-        return Ok(Progress::Done);
-    };
-    while let Some(packets) = backlog.front_mut() {
-        match take_in(now, packets, Budget::for_packets(), machine) {
-            Ok(Progress::Done) => drop(backlog.pop_front()),
-            Ok(Progress::Turn) => {}
-            Ok(Progress::Full) => {
-                machine.backlog = Some(backlog);
-                return Ok(Progress::Full);
-            }
-            Err(reason) => {
-                // The session ends, and what was accepted after this one counts.
-                backlog.pop_front();
-                machine.backlog = Some(backlog);
-                return Err(reason);
-            }
-        }
-    }
-    Ok(Progress::Done)
-}
-
-impl Machine {
-    /// Takes in the messages of POSTs that were answered, while there is room, for a session that takes in nothing else.
-    pub(super) fn take_in_accepted(&mut self, is_closed: bool) {
-        let Some(mut backlog) = self.backlog.take_if(|_| self.inbox.discards_input()) else {
-            return;
-        };
-        while self.inbox_has_room() {
-            let Some(packets) = backlog.front_mut() else {
-                return;
-            };
-            match packets.next() {
-                Some(Ok(Packet::Message(message))) => self.inbox.push_accepted(message, is_closed),
-                // It would change the session.
-                Some(Ok(_)) => {}
-                Some(Err(_)) | None => drop(backlog.pop_front()),
-            }
-        }
-        self.backlog = Some(backlog);
-    }
-}
-
 /// Takes packets in while there is room and the turn lasts, up to the first that ends the session.
-fn take_in(
+pub(super) fn take_in(
     now: Instant,
     packets: &mut Packets,
-    mut budget: Budget,
+    budget: &mut Budget,
     machine: &mut Machine,
 ) -> Result<Progress, DisconnectReason> {
     while machine.inbox_has_room() {

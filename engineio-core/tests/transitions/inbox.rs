@@ -138,6 +138,33 @@ fn what_is_left_of_an_answered_post_survives_a_failed_upgrade() {
     assert_eq!(rest.last(), Some(&closed));
 }
 
+// row 79
+#[test]
+fn an_answered_post_may_have_as_many_packets_that_are_no_messages_as_one_turn() {
+    let noops = "6\u{1e}".repeat(1_000);
+    for (more, closed) in [("", None), (&*noops, Some(DisconnectReason::ParseError))] {
+        let mut rig = narrow();
+        let websocket = rig.open_websocket();
+        rig.frame(websocket, "2probe");
+        let post = rig.post(&format!("4a\u{1e}4b\u{1e}4c\u{1e}{noops}{more}4d"));
+        assert_eq!(rig.seen(), [text(websocket, "3probe"), Seen::PostOk(post)]);
+        let (taken, rest) = take_all(&mut rig);
+        assert_eq!(rest.last(), closed.map(Seen::Closed).as_ref());
+        assert_eq!(taken.len(), if closed.is_some() { 3 } else { 4 });
+    }
+    // A session that has ended skips as many.
+    for (more, count) in [("", 4), (&*noops, 3)] {
+        let mut rig = narrow();
+        let websocket = rig.open_websocket();
+        rig.frame(websocket, "2probe");
+        rig.post(&format!("4a\u{1e}4b\u{1e}4c\u{1e}{noops}{more}4d"));
+        let now = rig.now;
+        rig.session.abort(now, DisconnectReason::TransportError);
+        rig.seen();
+        assert_eq!(take_all(&mut rig).0.len(), count);
+    }
+}
+
 // row 78
 #[test]
 fn what_is_left_of_an_answered_post_survives_the_end_of_the_session() {
