@@ -231,8 +231,8 @@ impl State {
         }
     }
 
-    /// Notes that the current session has ended, with the error to report, and returns the error of the one before. What is
-    /// told of the end is told from now on.
+    /// Notes that the current session has ended, with the error to report, and returns the error of the one before. From now
+    /// on, `disconnect_reason` and `disconnect_error` describe this end.
     pub(crate) fn note_end(&mut self, error: Option<Error>) -> Option<Error> {
         self.is_noted = true;
         // A failed attempt to come back says nothing about the end of the last session.

@@ -197,7 +197,7 @@ impl Cluster {
     /// - within 5 s, if it goes over HTTP/2 and a node does not answer. A node of a fixed list that has been taken down
     ///   counts, too.
     ///
-    /// What it does not notice with a bus: a node that has vanished, or has lost its own connection to the broker, while
+    /// With a bus, it does not notice a node that has vanished, or has lost its own connection to the broker, while
     /// that of this node is sound. After 4.5 s of silence such a node no longer counts. A node that gets messages faster
     /// than it can hand them to its clients drops some, and counts them in its metrics.
     ///

@@ -104,8 +104,8 @@ fn headers() -> impl Filter<Extract = (HeaderMap,), Error = Rejection> + Copy {
 /// Makes a response that is taken part by part if it carries packets, so that the session ends if the client goes away before
 /// the last one.
 ///
-/// Over HTTP/2 the end of such a body is a frame of its own. Clients may take many of them on streams that they have reset,
-/// which is what refusals get in a flood, for an attack.
+/// Over HTTP/2, such a body ends with an empty frame. A client that resets its requests in a flood gets many of them with the
+/// refusals, and h2 closes the connection then.
 fn respond(mut response: Response<Bytes>) -> warp::reply::Response {
     let delivery = Delivery::take(&mut response);
     if delivery.is_empty() {

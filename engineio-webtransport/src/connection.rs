@@ -105,7 +105,7 @@ async fn accept(
     peer: SocketAddr,
     deadline: Instant,
 ) -> Option<(Session, Parts)> {
-    // The crate would log the request with its headers, among them cookies and tokens.
+    // web-transport-quinn logs the request with its headers, which may be cookies and tokens.
     let request = SessionRequest::accept(connection.clone()).with_subscriber(NoSubscriber::new());
     let request = match timeout_at(deadline, request).await {
         Ok(Ok(request)) => request,

@@ -180,7 +180,7 @@ fn complaint(
     let tally = &sender.tally;
     let has_arrived = account.unsent == 0 && account.doubtful == 0;
     let is_all_sent = has_arrived && tally.fault.is_none() && tally.is_complete;
-    // Who types has seen what was not sent.
+    // A user at a terminal has seen which lines were not sent.
     let is_told = is_typed && !tally.is_broken;
     if error.is_none() && (is_told || is_all_sent) {
         return None;

@@ -257,8 +257,9 @@ impl Sender {
         false
     }
 
-    /// Takes back what the sessions have not sent whose end a flush has noticed, of one or of several: it knows of an end
-    /// before that is told. All have been told once a session is open. Returns `false` if none follows.
+    /// Takes back the unsent messages of the sessions whose end a flush has noticed, of one or of several: a flush fails
+    /// before they are given back. Once a session is open, those of all earlier ones have been given back. Returns `false` if
+    /// no session follows.
     async fn hear_ends(&mut self) -> bool {
         loop {
             if self.handle.is_open() && self.unsent.is_empty() {

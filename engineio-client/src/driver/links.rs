@@ -35,7 +35,7 @@ impl Links {
         self.openings.push((id, transport, opening));
     }
 
-    /// Returns what has come of an opening.
+    /// Returns the outcome of an opening that has completed.
     pub(super) fn poll_opening(
         &mut self,
         cx: &mut Context<'_>,
@@ -53,7 +53,7 @@ impl Links {
         self.sockets.push(Socket::new(id, link));
     }
 
-    /// Takes in that the session has frames for a link.
+    /// Notes that the session has frames for a link.
     pub(super) fn announce(&mut self, id: LinkId) {
         let mut sockets = self.sockets.iter_mut();
         if let Some(socket) = sockets.find(|socket| socket.id == id) {

@@ -225,7 +225,7 @@ struct NoProxy {
 pub(crate) struct Conn {
     stream: Stream,
     pub(super) is_forwarded: bool,
-    pub(super) answer: Arc<Answer>,
+    pub(super) exchange: Arc<Exchange>,
 }
 
 impl Conn {
@@ -233,7 +233,7 @@ impl Conn {
         Self {
             stream,
             is_forwarded: false,
-            answer: Arc::default(),
+            exchange: Arc::default(),
         }
     }
 
@@ -248,7 +248,7 @@ const MAX_READ: usize = 2 * 1024 * 1024;
 
 /// The progress of a request and its answer; shared by a connection and its owner.
 #[derive(Debug, Default)]
-pub(super) struct Answer {
+pub(super) struct Exchange {
     bytes: AtomicUsize,
     has_head: AtomicBool,
     /// Some of the request was written, and all of it.
@@ -256,7 +256,7 @@ pub(super) struct Answer {
     is_request_written: AtomicBool,
 }
 
-impl Answer {
+impl Exchange {
     /// Starts over with another request.
     pub(super) fn expect(&self) {
         self.bytes.store(0, Ordering::Relaxed);
@@ -317,7 +317,7 @@ impl AsyncRead for Conn {
         let read = Pin::new(&mut self.stream).poll_read(cx, buf);
         let bytes = buf.filled().len() - before;
         if bytes > 0 {
-            self.answer.read(bytes)?;
+            self.exchange.read(bytes)?;
         }
         read
     }
@@ -331,7 +331,7 @@ impl AsyncWrite for Conn {
     ) -> Poll<std::io::Result<usize>> {
         let written = Pin::new(&mut self.stream).poll_write(cx, buf);
         if written.is_ready() {
-            self.answer.written();
+            self.exchange.written();
         }
         written
     }
@@ -343,7 +343,7 @@ impl AsyncWrite for Conn {
     ) -> Poll<std::io::Result<usize>> {
         let written = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
         if written.is_ready() {
-            self.answer.written();
+            self.exchange.written();
         }
         written
     }
@@ -355,7 +355,7 @@ impl AsyncWrite for Conn {
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
         let flushed = Pin::new(&mut self.stream).poll_flush(cx);
         if matches!(flushed, Poll::Ready(Ok(()))) {
-            self.answer.flushed();
+            self.exchange.flushed();
         }
         flushed
     }

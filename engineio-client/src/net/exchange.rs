@@ -27,7 +27,7 @@ where
     F: FnOnce(Response<Incoming>) -> Fut,
     Fut: Future<Output = T>,
 {
-    let answer = Arc::clone(&conn.answer);
+    let answer = Arc::clone(&conn.exchange);
     let (mut sender, mut connection) = http1::Builder::new()
         .title_case_headers(true)
         .handshake(TokioIo::new(conn))

@@ -18,7 +18,7 @@ use tokio::runtime::Handle;
 use tokio::task::unconstrained;
 use tokio::time::timeout;
 
-use super::connect::{Answer, Conn, Connector};
+use super::connect::{Conn, Connector, Exchange};
 use super::form::host;
 use super::signal::Signal;
 use crate::error::BoxError;
@@ -44,8 +44,8 @@ pub(crate) struct Kept {
     host: HeaderValue,
     /// It leads to a proxy, which must be told the whole URL.
     is_forwarded: bool,
-    /// To the last request.
-    answer: Arc<Answer>,
+    /// That of the last request.
+    exchange: Arc<Exchange>,
     has_served: bool,
     signal: Arc<Signal>,
     /// That of `signal`, with which the connection is polled.
@@ -69,7 +69,7 @@ impl Kept {
     pub(super) async fn open(connector: &Connector, uri: &Uri) -> Result<Box<Self>, BoxError> {
         let host = host(uri)?;
         let conn = connector.for_requests(uri).await?;
-        let (is_forwarded, answer) = (conn.is_forwarded, Arc::clone(&conn.answer));
+        let (is_forwarded, exchange) = (conn.is_forwarded, Arc::clone(&conn.exchange));
         let open = handshake(TokioIo::new(conn)).await?;
         let signal = Signal::new();
         Ok(Box::new(Self {
@@ -77,7 +77,7 @@ impl Kept {
             authority: uri.authority().cloned(),
             host,
             is_forwarded,
-            answer,
+            exchange,
             has_served: false,
             waker: Arc::clone(&signal).into(),
             signal,
@@ -108,7 +108,7 @@ impl Kept {
 
     /// Returns whether anything has come since the last request was begun.
     pub(super) fn is_answered(&self) -> bool {
-        self.answer.is_begun()
+        self.exchange.is_begun()
     }
 
     /// Returns whether it can serve no further request.
@@ -137,13 +137,13 @@ impl Kept {
                 None => "the connection was closed".into(),
             }));
         };
-        self.answer.expect();
+        self.exchange.expect();
         // The connection is polled next.
         self.signal.watch();
         let mut answer = pin!(unconstrained(sender.try_send_request(request)));
         match self.drive(|_| answer.as_mut().poll(&mut quiet())).await {
             Ok(response) => {
-                self.answer.has_come();
+                self.exchange.has_come();
                 self.has_served = true;
                 Ok(response)
             }
@@ -159,15 +159,17 @@ impl Kept {
     /// Fails if the connection ends before.
     pub(super) async fn finish(&mut self) -> Result<(), BoxError> {
         poll_fn(|cx| {
-            let over = !self.answer.is_request_written() && self.poll(cx).is_ready();
-            match (self.answer.is_request_written(), over) {
-                (true, _) => Poll::Ready(Ok(())),
-                (false, false) => Poll::Pending,
-                (false, true) => Poll::Ready(Err(match self.failure.take() {
-                    Some(error) => error.into(),
-                    None => "the connection was closed before all of the request was sent".into(),
-                })),
+            let is_over = !self.exchange.is_request_written() && self.poll(cx).is_ready();
+            if self.exchange.is_request_written() {
+                return Poll::Ready(Ok(()));
             }
+            if !is_over {
+                return Poll::Pending;
+            }
+            Poll::Ready(Err(match self.failure.take() {
+                Some(error) => error.into(),
+                None => "the connection was closed before all of the request was sent".into(),
+            }))
         })
         .await
     }

@@ -268,7 +268,7 @@ async fn an_emitter_that_hears_nothing_any_more_asks_for_one_new_connection() {
     bus.set_deaf(false);
     pass(Duration::from_secs(1)).await;
     assert_eq!(emitter.broadcast("hello").await, Ok(1));
-    // That no node runs is no reason to reconnect for ever.
+    // It does not reconnect for ever while no node runs.
     drop(a);
     pass(Duration::from_secs(60)).await;
     assert_eq!(bus.reconnects(), 2);

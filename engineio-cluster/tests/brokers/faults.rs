@@ -129,7 +129,7 @@ pub(crate) async fn a_killed_broker_costs_broadcasts_and_no_session(kind: Kind) 
     assert_untouched(&reports(talkers).await);
 }
 
-/// A system's buffers take what a broker does not. Nobody is told that a broadcast has left that never does.
+/// The buffers of the system take messages that a broker does not read. Such a broadcast must not be reported as sent.
 pub(crate) async fn a_broadcast_that_a_frozen_broker_does_not_take_is_an_error(kind: Kind) {
     let broker = Broker::start(kind);
     let (url, server) = (broker.url(), Server::builder().build());

@@ -159,7 +159,7 @@ mod tests {
 
     const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nhost: a\r\n\r\n";
 
-    /// What shuts a connection down, which lasts as long as this does.
+    /// Keeps a connection running until it is told to shut down.
     struct Running {
         graceful: GracefulShutdown,
         serving: watch::Sender<()>,
@@ -254,7 +254,7 @@ mod tests {
         };
         let ((), answer) = tokio::join!(running.shut_down(), late);
         assert!(answer.starts_with("HTTP/1.1 404 "), "{answer}");
-        // Of a later one nothing is waited for.
+        // The head of a later request is not waited for.
         let (mut client, running) = connect();
         request(&mut client).await;
         client.write_all(&REQUEST[..10]).await.unwrap();

@@ -250,8 +250,8 @@ impl Reply {
     }
 }
 
-/// Removes what the application must not say: how a response travels is up to the host, and hyper closes the connection
-/// without an answer if it is told otherwise.
+/// Removes the headers that only the host may set. hyper closes the connection without an answer if those of the application
+/// contradict the body.
 pub(crate) fn remove_connection_headers(headers: &mut HeaderMap) {
     for name in [CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING, UPGRADE] {
         headers.remove(name);

@@ -251,7 +251,7 @@ fn ended(end: SessionEnd, secrets: impl FnOnce() -> Secrets) -> Ended {
     let secrets = secrets();
     let status = u16::try_from(code).ok();
     let status = status.and_then(|status| StatusCode::from_u16(status).ok());
-    // Our own server closes a session that its connect handler refuses with the status of the refusal.
+    // engineio-webtransport closes a session that the connect handler refuses with the status of the refusal.
     if let Some(status) = status.filter(|status| !status.is_success()) {
         let what = "the request for a WebTransport session";
         let error = Error::refused_with(&what, &secrets, head(status), reason);
