@@ -253,6 +253,10 @@ impl Client {
 
     /// Returns the reason for the end of the last session, or `None` while the first one lasts. Attempts to reconnect
     /// that fail do not change it.
+    ///
+    /// A session lasts until the last of its POSTs is answered, because the answer is part of how it ended. So if the server
+    /// has closed it, [`send`](Self::send) may already fail while this is still `None`, at most for
+    /// [`close_timeout`](ClientBuilder::close_timeout); [`wait`](Self::wait) waits for the reason.
     #[must_use]
     pub fn disconnect_reason(&self) -> Option<DisconnectReason> {
         self.handle.disconnect_reason()
