@@ -187,8 +187,8 @@ async fn a_proxy_is_told_the_port_of_the_scheme() {
     }
 }
 
-/// A SOCKS 5 proxy that asks for a user name and password and connects to this port, whatever name it is told.
-async fn socks(to: u16) -> u16 {
+/// A SOCKS 5 proxy that chooses this method and connects to this port, whatever name it is told.
+async fn socks(to: u16, method: u8) -> u16 {
     let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
     let port = listener.local_addr().unwrap().port();
     tokio::spawn(async move {
@@ -198,12 +198,17 @@ async fn socks(to: u16) -> u16 {
                 io.read_exact(&mut greeting).await.unwrap();
                 let mut methods = vec![0; greeting[1].into()];
                 io.read_exact(&mut methods).await.unwrap();
-                assert!(methods.contains(&2));
-                io.write_all(&[5, 2]).await.unwrap();
-                let mut login = [0; 9];
-                io.read_exact(&mut login).await.unwrap();
-                assert_eq!(&login, b"\x01\x04user\x02pw");
-                io.write_all(&[1, 0]).await.unwrap();
+                if !methods.contains(&method) {
+                    io.write_all(&[5, 0xff]).await.unwrap();
+                    return;
+                }
+                io.write_all(&[5, method]).await.unwrap();
+                if method == 2 {
+                    let mut login = [0; 9];
+                    io.read_exact(&mut login).await.unwrap();
+                    assert_eq!(&login, b"\x01\x04user\x02pw");
+                    io.write_all(&[1, 0]).await.unwrap();
+                }
                 let mut request = [0; 5];
                 io.read_exact(&mut request).await.unwrap();
                 assert_eq!(
@@ -229,16 +234,19 @@ async fn socks(to: u16) -> u16 {
 #[tokio::test]
 async fn both_transports_go_through_a_socks_proxy() {
     let server = Server::start(|_, request| either(request)).await;
-    let port = socks(server.port).await;
-    for transport in [Transport::Polling, Transport::WebSocket] {
-        let builder = Client::builder("http://engine.example")
-            .proxy(&format!("socks5h://user:pw@127.0.0.1:{port}"))
-            .transports([transport]);
-        let client = in_time(builder.connect()).await.unwrap();
-        client.send("a").await.unwrap();
-        in_time(client.close()).await;
+    // A proxy that needs no password does not get it; the request would be read as one.
+    for (user, method) in [("user:pw@", 2), ("user:pw@", 0), ("", 0)] {
+        let port = socks(server.port, method).await;
+        for transport in [Transport::Polling, Transport::WebSocket] {
+            let builder = Client::builder("http://engine.example")
+                .proxy(&format!("socks5h://{user}127.0.0.1:{port}"))
+                .transports([transport]);
+            let client = in_time(builder.connect()).await.unwrap();
+            client.send("a").await.unwrap();
+            in_time(client.close()).await;
+        }
     }
-    assert_eq!(server.posts(), ["4a\u{1e}1"]);
+    assert_eq!(server.posts(), ["4a\u{1e}1"; 3]);
     // The credentials are the proxy's.
     for request in server.seen() {
         assert_eq!(request.header("proxy-authorization"), None);

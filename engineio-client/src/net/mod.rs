@@ -19,6 +19,7 @@ pub(crate) mod link;
 pub(crate) mod proxy;
 pub(crate) mod route;
 mod signal;
+mod socks;
 mod stream;
 #[cfg(feature = "rustls-no-provider")]
 pub(crate) mod tls;
