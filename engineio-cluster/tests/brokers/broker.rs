@@ -92,7 +92,7 @@ impl Broker {
 
     /// Lets the process stand still, as a machine does that is overloaded: it accepts connections and answers nothing.
     pub(crate) fn freeze(&self) {
-        signal(&self.child, "STOP");
+        freeze(&self.child);
     }
 
     pub(crate) fn thaw(&self) {
@@ -180,7 +180,8 @@ fn spawn(
     let began = Instant::now();
     while TcpStream::connect(address).is_err() {
         assert!(began.elapsed() < LIMIT, "the broker does not start");
-        thread::yield_now();
+        // It needs the processor to start.
+        thread::sleep(Duration::from_millis(5));
     }
     child
 }
@@ -211,4 +212,25 @@ pub(crate) fn signal(child: &Child, signal: &str) {
         .args([format!("-{signal}"), child.id().to_string()])
         .status();
     assert!(status.unwrap().success());
+}
+
+/// Stops a process, and waits until it has stopped: its threads may run on after the signal was sent.
+pub(crate) fn freeze(child: &Child) {
+    signal(child, "STOP");
+    let began = Instant::now();
+    while !is_stopped(child.id()) {
+        assert!(began.elapsed() < LIMIT, "the process does not stop");
+        thread::yield_now();
+    }
+}
+
+/// Returns whether all threads of a process are stopped.
+fn is_stopped(process: u32) -> bool {
+    let threads = std::fs::read_dir(format!("/proc/{process}/task")).unwrap();
+    threads.map(|thread| thread.unwrap().path()).all(|thread| {
+        // A thread that has ended is none.
+        let stat = std::fs::read_to_string(thread.join("stat")).unwrap_or_default();
+        // The state follows the name of the program, in parentheses.
+        stat.is_empty() || stat.rsplit(')').next().unwrap().starts_with(" T")
+    })
 }

@@ -139,6 +139,7 @@ pub(crate) async fn a_broadcast_that_a_frozen_broker_does_not_take_is_an_error(k
     };
     let cluster = node.start(&server).await.unwrap();
     let emitter = emitter(&broker).await;
+    until_nodes(&emitter, 1).await;
     assert_eq!(cluster.broadcast("before").await, Ok(0));
     assert_eq!(emitter.broadcast("before").await, Ok(1));
     broker.freeze();

@@ -14,7 +14,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
 
-use crate::broker::{Broker, LIMIT, signal};
+use crate::broker::{Broker, LIMIT, freeze, signal};
 
 /// The secret of the clusters.
 const SECRET: &str = "correct horse battery staple";
@@ -119,7 +119,7 @@ impl Node {
 
     /// Lets the process stand still.
     pub(crate) fn freeze(&self) {
-        signal(&self.child, "STOP");
+        freeze(&self.child);
     }
 
     pub(crate) fn thaw(&self) {
