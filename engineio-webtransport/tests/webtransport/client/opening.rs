@@ -204,6 +204,21 @@ async fn an_upgrade_does_not_go_past_a_connector() {
 }
 
 #[tokio::test]
+async fn an_upgrade_does_not_go_past_a_proxy() {
+    let (harness, udp) = site_without_udp(echo()).await;
+    udp.set_nonblocking(true).unwrap();
+    // The server takes the requests for a proxy, too, which name its host.
+    let proxy = format!("http://{}", harness.address);
+    let builder = client(&harness, [Polling, WebTransport]).proxy(&proxy);
+    let mut client = connected(builder).await;
+    assert_eq!(within(client.settled()).await, Polling);
+    client.send("by the proxy").await.unwrap();
+    assert_eq!(within(client.next()).await, Some("by the proxy".into()));
+    within(client.close()).await;
+    udp.recv_from(&mut [0]).unwrap_err();
+}
+
+#[tokio::test]
 async fn a_client_comes_back_by_webtransport_if_it_remembers() {
     let say_how = |socket: Socket, request: ConnectRequest| {
         let sent = socket.try_send(request.transport().name());
