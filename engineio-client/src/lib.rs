@@ -251,7 +251,8 @@
 //! - **Proxies** and [connectors](ClientBuilder::connector) carry no UDP, and nothing goes past them: with one of them, an
 //!   upgrade leaves WebTransport out, and a direct connection fails with [`ErrorKind::Invalid`].
 //! - **What has left.** QUIC lives in the process, so [`flush`](Client::flush) waits until a message is handed to it, and it
-//!   holds up to 256 KiB that the server has not acknowledged. [`close`](Client::close) waits until the server has them.
+//!   holds up to 256 KiB that the server has not acknowledged. [`close`](Client::close) waits until the server has them, as
+//!   long as it takes them; if it has not, the next [`flush`](Client::flush) fails.
 //! - **Revision 4** only, as the protocol has it.
 //!
 //! # What is not offered

@@ -70,7 +70,8 @@ pub(crate) struct State {
     queued: u64,
     /// The number of those that sessions before the current one have not sent, or may not have sent.
     lost: u64,
-    /// All frames that were taken from the session have been written to the network.
+    /// All frames that were taken from the session have been written to the network, or with WebTransport, once the session is
+    /// over, the server has them.
     pub(crate) is_written: bool,
     /// The messages that the last session has not sent, unless a handler gets them.
     unsent: Vec<Message>,

@@ -93,6 +93,11 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> PacketStream<IO> {
         }
     }
 
+    /// Returns the stream.
+    pub const fn get_ref(&self) -> &IO {
+        &self.io
+    }
+
     /// Changes the limit for the packets whose header has not been read yet.
     pub const fn set_max_payload(&mut self, max_payload: usize) {
         self.max_payload = max_payload;

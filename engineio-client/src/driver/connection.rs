@@ -98,6 +98,9 @@ impl<'a> Connection<'a> {
         if self.links.poll_closing(cx).is_ready() && self.finished {
             // Here and not with the rest, which is dropped under the lock.
             (self.polls, self.posts) = Default::default();
+            if self.links.is_in_doubt {
+                self.shared.lock().is_written = false;
+            }
             Poll::Ready(())
         } else {
             Poll::Pending

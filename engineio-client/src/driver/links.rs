@@ -26,6 +26,8 @@ pub(super) struct Links {
     pub(super) sockets: SmallVec<[Socket; 1]>,
     /// Those in their closing handshake.
     closing: Vec<CloseHandshake>,
+    /// A link has ended whose messages the server may not have.
+    pub(super) is_in_doubt: bool,
 }
 
 impl Links {
@@ -88,7 +90,11 @@ impl Links {
 
     /// Ready when no link is closing any more.
     pub(super) fn poll_closing(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        self.closing.retain_mut(|link| link.poll(cx).is_pending());
+        self.closing.retain_mut(|link| {
+            let is_over = link.poll(cx).is_ready();
+            self.is_in_doubt |= is_over && link.is_in_doubt();
+            !is_over
+        });
         match self.closing.is_empty() {
             true => Poll::Ready(()),
             false => Poll::Pending,

@@ -237,6 +237,11 @@ pub(super) struct CloseHandshake {
 }
 
 impl CloseHandshake {
+    /// Returns whether the server may not have all messages, now that the handshake is over.
+    pub(super) fn is_in_doubt(&self) -> bool {
+        self.link.is_in_doubt()
+    }
+
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         // A server that sends without a pause must not put the end off; see `Connection::poll_timer`.
         while self.deadline.as_mut().poll(cx).is_ready()

@@ -109,6 +109,16 @@ impl Link {
         }
     }
 
+    /// Returns whether the server may not have all messages, once the link was closed. A WebSocket leaves them to the
+    /// operating system, which goes on without it.
+    pub(crate) fn is_in_doubt(&self) -> bool {
+        match self {
+            Self::WebSocket(_) => false,
+            #[cfg(feature = "webtransport")]
+            Self::WebTransport(link) => link.is_in_doubt(),
+        }
+    }
+
     /// Ends the connection in an orderly way, after everything was written.
     pub(crate) fn poll_shut_down(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         match self {

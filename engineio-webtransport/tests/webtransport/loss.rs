@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use engineio_client::Message;
+use engineio_client::{FlushError, Message};
 use engineio_tower::Transport::WebTransport;
 use engineio_tower::{DisconnectReason, Server, Socket};
 
@@ -91,6 +91,31 @@ async fn a_path_that_ends_is_noticed_by_both_sides_in_the_time_of_a_heartbeat() 
     let reason = DisconnectReason::PingTimeout;
     assert_eq!(client.disconnect_reason(), Some(reason));
     assert_eq!(harness.end().await, (reason, WebTransport));
+}
+
+#[tokio::test]
+async fn a_close_on_a_path_that_has_ended_says_that_the_server_may_not_have_the_messages() {
+    for is_silent in [false, true] {
+        let loss = Loss::default();
+        let harness = start(echo()).await.behind_path(DELAY, loss.clone()).await;
+        let mut client = connected(client(&harness, [WebTransport])).await;
+        loss.set(1);
+        if !is_silent {
+            client.send("lost").await.unwrap();
+            within(client.flush()).await.unwrap();
+        }
+        within(client.close()).await;
+        let reason = DisconnectReason::Client;
+        assert_eq!(client.disconnect_reason(), Some(reason));
+        let flushed = within(client.flush()).await;
+        match is_silent {
+            true => flushed.unwrap(),
+            false => assert!(matches!(flushed, Err(FlushError::Lost)), "{flushed:?}"),
+        }
+        // It may have arrived, so it is not handed back.
+        assert_eq!(client.take_unsent(), []);
+        within(client.flush()).await.unwrap();
+    }
 }
 
 #[tokio::test]

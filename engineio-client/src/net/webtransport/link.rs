@@ -33,6 +33,8 @@ pub(crate) struct WebTransport {
     /// with each packet.
     end: FuturesUnordered<BoxFuture<'static, SessionEnd>>,
     is_over: bool,
+    /// A message was sent.
+    has_messages: bool,
     /// The number of acknowledgements that had come when this was last looked at.
     acknowledged: Cell<u64>,
     /// The server has ended its side, or broke a rule, and is to hear that the session is over.
@@ -72,6 +74,7 @@ impl WebTransport {
             session,
             end,
             is_over: false,
+            has_messages: false,
             acknowledged: Cell::new(0),
             owes_answer: false,
             reason: DisconnectReason::Client,
@@ -125,6 +128,11 @@ impl WebTransport {
     }
 
     pub(crate) fn start_send(&mut self, frame: Frame) {
+        // Those of the other packets that are text have other first characters.
+        self.has_messages |= match &frame {
+            Frame::Text(text) => text.as_bytes().starts_with(b"4"),
+            Frame::Binary(_) => true,
+        };
         self.packets.write(frame);
     }
 
@@ -147,6 +155,13 @@ impl WebTransport {
     pub(crate) fn is_still_sending(&self) -> bool {
         let now = self.acknowledgements();
         self.acknowledged.replace(now) != now
+    }
+
+    /// Returns whether messages were sent of which the server, that has not ended the session, has not acknowledged all.
+    pub(crate) fn is_in_doubt(&self) -> bool {
+        let has_ended = self.owes_answer || self.is_over;
+        let acknowledged = || self.packets.get_ref().send.stopped().now_or_never();
+        self.has_messages && !has_ended && !matches!(acknowledged(), Some(Ok(_)))
     }
 
     /// Returns the number of packets of acknowledgements, which come as long as the server takes data.

@@ -24,11 +24,12 @@ async fn everything_that_was_sent_before_a_close_arrives() {
         };
         let harness = start(Server::builder().on_message(on_message)).await;
         let mut harness = harness.behind(Duration::from_millis(delay)).await;
-        let client = connected(client(&harness, [WebTransport])).await;
+        let mut client = connected(client(&harness, [WebTransport])).await;
         for len in 0..100 {
             client.send(vec![7; 10_000 + len]).await.unwrap();
         }
         within(client.close()).await;
+        within(client.flush()).await.unwrap();
         assert_eq!(
             harness.end().await,
             (DisconnectReason::Client, WebTransport)
@@ -45,12 +46,14 @@ async fn a_server_that_does_not_answer_a_close_is_given_up() {
         let open = server.open().await;
         (server, open)
     });
-    let client = connected(builder).await;
+    let mut client = connected(builder).await;
     let (_server, (session, _send, mut recv)) = within(accept).await.unwrap();
     client.send("last").await.unwrap();
     let began = Instant::now();
     within(client.close()).await;
     assert!(began.elapsed() < Duration::from_secs(5));
+    // QUIC has its acknowledgement.
+    within(client.flush()).await.unwrap();
     let mut all = [0; 8];
     within(recv.read_exact(&mut all)).await.unwrap();
     assert_eq!(&all, b"\x054last\x011");
