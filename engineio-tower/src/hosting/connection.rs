@@ -4,9 +4,8 @@ use std::error::Error;
 use std::future::{Future, poll_fn};
 use std::io;
 use std::net::SocketAddr;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Poll;
 use std::time::Duration;
 
@@ -22,6 +21,7 @@ use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 use tower_service::Service;
 
+use super::activity::Activity;
 use super::heads::heads;
 use super::serve::Options;
 use crate::session::request::PeerAddr;
@@ -79,20 +79,23 @@ impl<S> Connection<S> {
         IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let (peer, scheme) = (self.peer, self.options.scheme);
-        let asked = Arc::new(AtomicBool::new(false));
-        let heard = Arc::clone(&asked);
+        let activity = Arc::new(Activity::default());
+        let requests = Arc::clone(&activity);
         let mut serving = self.serving.clone();
         let service = hyper::service::service_fn(move |mut request: Request<Incoming>| {
-            heard.store(true, Ordering::Relaxed);
+            let in_progress = requests.begin_request();
             let extensions = request.extensions_mut();
             extensions.insert(PeerAddr(peer));
             scheme.map(|scheme| extensions.insert(scheme));
-            hyper::service::Service::call(&TowerToHyperService::new(self.service.clone()), request)
+            let service = TowerToHyperService::new(self.service.clone());
+            let response = hyper::service::Service::call(&service, request);
+            async move { Ok::<_, S::Error>(response.await?.map(|body| in_progress.until_sent(body))) }
         });
         let connection = async {
             match unless_over(handshake, self.serving).await {
                 Ok(io) => {
-                    let (io, timer) = heads(io, self.options.header_read_timeout.min(LONGEST));
+                    let limit = self.options.header_read_timeout.min(LONGEST);
+                    let (io, timer) = heads(io, limit, &activity);
                     let mut http = (*self.http).clone();
                     http.http1().timer(timer);
                     let connection = http.serve_connection_with_upgrades(TokioIo::new(io), service);
@@ -108,26 +111,45 @@ impl<S> Connection<S> {
         let mut connection = pin!(connection);
         // hyper's own timeout begins only when it knows the version of HTTP, and allows an idle connection more. At a
         // shutdown, hyper waits for a first head that has begun, too.
-        let expired = async {
+        let first_head = async {
             let limit = self.options.header_read_timeout;
-            if timeout(limit, serving.changed()).await.is_ok() {
+            if timeout(limit, serving.changed()).await.is_ok() && !activity.was_asked() {
                 sleep(limit.min(LAST_HEAD)).await;
             }
         };
-        let mut expired = pin!(expired);
-        let has_ended = poll_fn(|cx| match connection.as_mut().poll(cx) {
-            Poll::Pending => expired.as_mut().poll(cx).map(|()| false),
-            Poll::Ready(()) => Poll::Ready(true),
-        });
-        if has_ended.await {
+        if ends_before(connection.as_mut(), first_head).await {
             return;
         }
-        if asked.load(Ordering::Relaxed) {
-            connection.await;
-        } else {
+        if !activity.was_asked() {
             tracing::debug!(target: "engineio::serve", %peer, "a client connected but sent no request");
+            return;
+        }
+        // The watcher of the connection wakes this task at a shutdown.
+        let is_over = poll_fn(|_| match serving.has_changed() {
+            Ok(_) => Poll::Pending,
+            Err(_) => Poll::Ready(()),
+        });
+        // hyper closes an idle connection of HTTP/2 once the peer has acknowledged that, and one of HTTP/1 once the body of
+        // the last request has come, although it is only discarded.
+        if !ends_before(connection.as_mut(), is_over).await
+            && !ends_before(connection, activity.ceased()).await
+        {
+            tracing::debug!(target: "engineio::serve", %peer, "a client did not close its idle connection");
         }
     }
+}
+
+/// Runs the connection until `limit` has come. Returns whether it has ended before.
+async fn ends_before(
+    mut connection: Pin<&mut impl Future<Output = ()>>,
+    limit: impl Future<Output = ()>,
+) -> bool {
+    let mut limit = pin!(limit);
+    poll_fn(|cx| match connection.as_mut().poll(cx) {
+        Poll::Pending => limit.as_mut().poll(cx).map(|()| false),
+        Poll::Ready(()) => Poll::Ready(true),
+    })
+    .await
 }
 
 /// Performs the handshake, unless the server shuts down meanwhile: no client is connected by it yet, so there is
@@ -150,14 +172,24 @@ async fn unless_over<IO>(
 
 #[cfg(test)]
 mod tests {
+    use std::convert::Infallible;
+
+    use bytes::Bytes;
+    use http_body_util::Full;
     use hyper_util::server::graceful::GracefulShutdown;
     use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+    use tokio::sync::Notify;
     use tokio::time::Instant;
 
+    use super::super::activity::QUIET;
     use super::*;
     use crate::{EngineIoService, Server};
 
     const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nhost: a\r\n\r\n";
+
+    /// The preface and the settings of an HTTP/2 client, and a request without a body.
+    const REQUEST_2: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0\
+        \0\0\x06\x01\x05\0\0\0\x01\x82\x86\x84\x41\x01a";
 
     /// Keeps a connection running until it is told to shut down.
     struct Running {
@@ -174,13 +206,24 @@ mod tests {
 
     /// A client of a connection with the default limits.
     fn connect() -> (DuplexStream, Running) {
+        connect_to(EngineIoService::new(Server::builder().build()))
+    }
+
+    /// A client of a connection to this service.
+    fn connect_to<S, B>(service: S) -> (DuplexStream, Running)
+    where
+        S: Service<Request<Incoming>, Response = Response<B>> + Clone + Send + 'static,
+        S::Error: Into<Box<dyn Error + Send + Sync>>,
+        S::Future: Send,
+        B: Body<Data: Send, Error: Into<Box<dyn Error + Send + Sync>>> + Send + 'static,
+    {
         let (client, server) = duplex(4096);
         let options = Options::default();
         let graceful = GracefulShutdown::new();
         let (serving, is_serving) = watch::channel(());
         let connection = Connection {
             http: Arc::new(http(options)),
-            service: EngineIoService::new(Server::builder().build()),
+            service,
             peer: ([127, 0, 0, 1], 1).into(),
             options,
             serving: is_serving,
@@ -261,5 +304,92 @@ mod tests {
         tokio::task::yield_now().await;
         let ((), ended) = tokio::join!(running.shut_down(), end(&mut client));
         assert_eq!(ended, 0);
+    }
+
+    /// Reads frames of HTTP/2 up to the end of the first response. Returns the bytes of its body.
+    async fn response_2(client: &mut DuplexStream) -> usize {
+        let mut body = 0;
+        loop {
+            let mut head = [0; 9];
+            client.read_exact(&mut head).await.unwrap();
+            let len = u32::from_be_bytes([0, head[0], head[1], head[2]]) as usize;
+            client.read_exact(&mut vec![0; len]).await.unwrap();
+            let (is_data, is_headers) = (head[3] == 0, head[3] == 1);
+            body += if is_data { len } else { 0 };
+            if (is_data || is_headers) && head[4] & 1 == 1 {
+                return body;
+            }
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_shutdown_waits_two_seconds_for_a_connection_without_requests() {
+        // A client of HTTP/2 that acknowledges nothing.
+        let (mut client, running) = connect();
+        client.write_all(REQUEST_2).await.unwrap();
+        response_2(&mut client).await;
+        let ((), ended) = tokio::join!(running.shut_down(), end(&mut client));
+        assert_eq!(ended, 2);
+        // A refused request whose body goes on.
+        let (mut client, running) = connect();
+        let post = b"POST /engine.io/ HTTP/1.1\r\nhost: a\r\ncontent-length: 100\r\n\r\n";
+        client.write_all(post).await.unwrap();
+        let len = client.read(&mut [0; 1024]).await.unwrap();
+        assert!(len > 0);
+        let (mut reader, mut writer) = tokio::io::split(client);
+        let drip = async {
+            while writer.write_all(b"4").await.is_ok() {
+                sleep(QUIET / 4).await;
+            }
+        };
+        let ended = async {
+            let begun = Instant::now();
+            let _ = reader.read_to_end(&mut Vec::new()).await;
+            begun.elapsed().as_secs()
+        };
+        let ((), (), ended) = tokio::join!(running.shut_down(), drip, ended);
+        assert_eq!(ended, 2);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_shutdown_waits_for_requests_and_for_responses_that_are_being_read() {
+        const LEN: usize = 60_000;
+        static BEGUN: Notify = Notify::const_new();
+        let service = tower::service_fn(|_| async {
+            BEGUN.notify_one();
+            sleep(QUIET * 10).await;
+            Ok::<_, Infallible>(Response::new(Full::new(Bytes::from(vec![b'x'; LEN]))))
+        });
+        let (mut client, running) = connect_to(service);
+        client.write_all(REQUEST_2).await.unwrap();
+        BEGUN.notified().await;
+        let read = async {
+            let (slow, mut received) = duplex(1);
+            let slowly = async {
+                let mut slow = slow;
+                let mut part = [0; 1024];
+                while let Ok(len @ 1..) = client.read(&mut part).await {
+                    slow.write_all(&part[..len]).await.unwrap();
+                    sleep(QUIET / 4).await;
+                }
+            };
+            tokio::join!(slowly, response_2(&mut received)).1
+        };
+        let ((), body) = tokio::join!(running.shut_down(), read);
+        assert_eq!(body, LEN);
+        // The same over HTTP/1.
+        let (mut client, running) = connect_to(service);
+        client.write_all(REQUEST).await.unwrap();
+        BEGUN.notified().await;
+        let read = async {
+            let (mut total, mut part) = (Vec::new(), [0; 1024]);
+            while let Ok(len @ 1..) = client.read(&mut part).await {
+                total.extend_from_slice(&part[..len]);
+                sleep(QUIET / 4).await;
+            }
+            total
+        };
+        let ((), total) = tokio::join!(running.shut_down(), read);
+        assert!(total.ends_with(&[b'x'; LEN]));
     }
 }

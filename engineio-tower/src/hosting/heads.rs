@@ -7,7 +7,6 @@ use std::future::Future;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
@@ -15,21 +14,27 @@ use hyper::rt::{Sleep, Timer};
 use pin_project_lite::pin_project;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use super::activity::Activity;
+
 /// Returns the stream of a connection and the timer for its heads, which may take this long.
-pub(super) fn heads<IO>(io: IO, limit: Duration) -> (Heads<IO>, HeadTimer) {
-    let begun = Arc::new(AtomicBool::new(false));
+pub(super) fn heads<IO>(
+    io: IO,
+    limit: Duration,
+    activity: &Arc<Activity>,
+) -> (Heads<IO>, HeadTimer) {
     let io = Heads {
         io,
-        begun: Arc::clone(&begun),
+        activity: Arc::clone(activity),
     };
-    (io, HeadTimer { begun, limit })
+    let activity = Arc::clone(activity);
+    (io, HeadTimer { activity, limit })
 }
 
-/// A stream that tells its timer when bytes arrive.
+/// A stream that tells the timer and the task of its connection when bytes come and go.
 #[derive(Debug)]
 pub(crate) struct Heads<IO> {
     io: IO,
-    begun: Arc<AtomicBool>,
+    activity: Arc<Activity>,
 }
 
 impl<IO> Heads<IO> {
@@ -46,7 +51,7 @@ impl<IO: AsyncRead + Unpin> AsyncRead for Heads<IO> {
     ) -> Poll<io::Result<()>> {
         let read = Pin::new(&mut self.io).poll_read(cx, buf);
         if !buf.filled().is_empty() {
-            self.begun.store(true, Ordering::Relaxed);
+            self.activity.note_read();
         }
         read
     }
@@ -58,7 +63,11 @@ impl<IO: AsyncWrite + Unpin> AsyncWrite for Heads<IO> {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.io).poll_write(cx, buf)
+        let written = Pin::new(&mut self.io).poll_write(cx, buf);
+        if written.is_ready() {
+            self.activity.note_written();
+        }
+        written
     }
 
     fn poll_write_vectored(
@@ -66,7 +75,11 @@ impl<IO: AsyncWrite + Unpin> AsyncWrite for Heads<IO> {
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.io).poll_write_vectored(cx, bufs)
+        let written = Pin::new(&mut self.io).poll_write_vectored(cx, bufs);
+        if written.is_ready() {
+            self.activity.note_written();
+        }
+        written
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -85,7 +98,7 @@ impl<IO: AsyncWrite + Unpin> AsyncWrite for Heads<IO> {
 /// The timer of one HTTP/1 connection, which hyper uses for nothing but heads.
 #[derive(Debug)]
 pub(super) struct HeadTimer {
-    begun: Arc<AtomicBool>,
+    activity: Arc<Activity>,
     limit: Duration,
 }
 
@@ -95,10 +108,10 @@ impl Timer for HeadTimer {
     }
 
     fn sleep_until(&self, deadline: Instant) -> Pin<Box<dyn Sleep>> {
-        self.begun.store(false, Ordering::Relaxed);
+        self.activity.await_read();
         Box::pin(Wait {
             sleep: tokio::time::sleep_until(deadline.into()),
-            begun: Arc::clone(&self.begun),
+            activity: Arc::clone(&self.activity),
             limit: Some(self.limit),
         })
     }
@@ -113,7 +126,7 @@ pin_project! {
     struct Wait {
         #[pin]
         sleep: tokio::time::Sleep,
-        begun: Arc<AtomicBool>,
+        activity: Arc<Activity>,
         // `None` once the head has begun and the limit applies.
         limit: Option<Duration>,
     }
@@ -125,7 +138,7 @@ impl Future for Wait {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let mut this = self.project();
         // hyper polls it after each read that did not complete the head.
-        if this.begun.load(Ordering::Relaxed)
+        if this.activity.has_read()
             && let Some(limit) = this.limit.take()
         {
             let deadline = tokio::time::Instant::now() + limit;

@@ -1,6 +1,8 @@
 //! Serving without a framework: listeners, plain threads, and files from the disk.
 
 #[cfg(feature = "server")]
+mod activity;
+#[cfg(feature = "server")]
 pub mod blocking;
 #[cfg(feature = "server")]
 mod connection;

@@ -144,7 +144,9 @@ impl<S, H, F> Serve<S, H, F> {
     }
 
     /// Sets the time limit for requests in progress after the signal to shut down. Default 30 s. TLS handshakes in
-    /// progress are abandoned at once, and connections without a complete request after a second.
+    /// progress are abandoned at once, and connections without a complete request after a second. A connection without a
+    /// request in progress that the client does not close is dropped once the client has taken no byte of the last
+    /// responses for 2 s. This ends HTTP/2 connections whose client is gone, and WebSockets over HTTP/2.
     pub const fn shutdown_timeout(mut self, timeout: Duration) -> Self {
         self.options.shutdown_timeout = timeout;
         self
