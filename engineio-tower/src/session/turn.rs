@@ -14,12 +14,16 @@ use super::state::State;
 use super::{Session, now};
 use crate::server::meter;
 
+/// The maximum number of message handlers of one client that run concurrently. Further messages wait in the inbox, so
+/// that its limit paces the client.
+const MAX_CONCURRENT: usize = 1_000;
+
 /// The next step of the task that runs the handlers.
 pub(crate) enum Next {
     Event(Event),
     /// There are more events, but other tasks run first.
     Yield,
-    /// There are no more events; the right to run the handlers has been given back.
+    /// There are no more events, or too many handlers run concurrently; the right to run the handlers has been given back.
     Idle,
 }
 
@@ -66,7 +70,7 @@ impl Session {
     /// Takes the right to run the handlers, if no task has it and there is something to do.
     pub(crate) fn claim_events(&self) -> bool {
         let mut state = self.lock();
-        let claim = !state.pumping && state.machine.has_events();
+        let claim = !state.pumping && state.has_events();
         state.pumping |= claim;
         claim
     }
@@ -75,7 +79,7 @@ impl Session {
     /// something to do.
     pub(crate) fn claim_event(self: &Arc<Self>) -> Option<Event> {
         self.change(|state| {
-            if state.pumping || !state.machine.has_events() {
+            if state.pumping || !state.has_events() {
                 return None;
             }
             state.first_event()
@@ -88,7 +92,7 @@ impl Session {
         self.change(|state| {
             let event = if first {
                 state.first_event()
-            } else if state.events.is_spent() && state.machine.has_events() {
+            } else if state.events.is_spent() && state.has_events() {
                 return Next::Yield;
             } else {
                 state.next_event()
@@ -119,12 +123,15 @@ impl Session {
         self.lock().concurrent += 1;
     }
 
-    /// Counts a concurrent message handler as finished, and runs `on_disconnect` if it has waited for this one.
+    /// Counts a concurrent message handler as finished, and runs what has waited for it: the next message, or
+    /// `on_disconnect`.
     pub(crate) fn end_concurrent(self: &Arc<Self>) {
         let mut state = self.lock();
+        let was_full = state.concurrent == MAX_CONCURRENT;
         state.concurrent -= 1;
         let last = state.concurrent == 0 && state.pending_close.is_some();
-        let claimed = last && !std::mem::replace(&mut state.pumping, true);
+        let waited = last || (was_full && state.machine.has_events());
+        let claimed = waited && !std::mem::replace(&mut state.pumping, true);
         drop(state);
         if claimed {
             self.pump_on(Pump::default());
@@ -143,6 +150,11 @@ impl Session {
 }
 
 impl State {
+    /// Returns whether there are events whose handlers may run now.
+    pub(super) fn has_events(&self) -> bool {
+        self.concurrent < MAX_CONCURRENT && self.machine.has_events()
+    }
+
     /// Begins a turn of the handlers, and takes its first event.
     fn first_event(&mut self) -> Option<Event> {
         self.events = Budget::for_events();
@@ -153,6 +165,10 @@ impl State {
     /// none. The close waits for the concurrent handlers.
     fn next_event(&mut self) -> Option<Event> {
         self.events.charge_event();
+        if self.concurrent == MAX_CONCURRENT {
+            self.pumping = false;
+            return None;
+        }
         let event = match self.machine.take_event(now) {
             Some(Event::Closed(reason)) if self.concurrent > 0 => {
                 self.pending_close = Some(reason);

@@ -136,7 +136,7 @@ impl Session {
     /// Lets the task of a link sleep until there is more to do, unless something has come up meanwhile.
     pub(crate) fn park(&self, id: LinkId, progress: Progress, cx: &Context<'_>) -> Park {
         let mut state = self.lock();
-        let events = !progress.pumping && !state.pumping && state.machine.has_events();
+        let events = !progress.pumping && !state.pumping && state.has_events();
         let waiting_for_inbox = !progress.wants_input && !state.machine.wants_input();
         let Some(waiter) = state.waiter(WaiterId::Link(id)) else {
             return Park::Asleep;

@@ -13,7 +13,7 @@ use engineio_tower::{
     Socket, Transport, WhenFull,
 };
 use http::{HeaderValue, StatusCode};
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 use tokio::time::{Instant, timeout};
 use tower_service::Service;
 
@@ -213,6 +213,54 @@ async fn a_handler_that_hangs_beside_keeps_its_client_from_nothing_but_the_farew
     server.shutdown(Duration::from_secs(10)).await;
     assert_eq!(start.elapsed().as_secs(), 10);
     assert!(told.try_recv().is_err());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_thousand_handlers_of_a_client_run_concurrently_and_further_messages_wait() {
+    const ALL: usize = 1_200;
+    for by_websocket in [false, true] {
+        let gate = Arc::new(Semaphore::new(0));
+        let started = Arc::new(AtomicUsize::new(0));
+        let (tell, mut told) = mpsc::unbounded_channel();
+        let server = Server::builder()
+            .concurrent_messages()
+            .inbox_limit(100 * 65)
+            .on_message({
+                let (gate, started) = (Arc::clone(&gate), Arc::clone(&started));
+                move |_: Socket, _: Message| {
+                    started.fetch_add(1, Ordering::Relaxed);
+                    let gate = Arc::clone(&gate);
+                    async move { gate.acquire().await.unwrap().forget() }
+                }
+            })
+            .on_disconnect(move |_: Socket, reason| tell.send(reason).unwrap())
+            .build();
+        let sent = if by_websocket {
+            let mut client = crate::support::open_websocket(&server).await;
+            tokio::spawn(async move {
+                for _ in 0..ALL {
+                    crate::support::send(&mut client, "4x").await;
+                }
+                crate::support::send(&mut client, "1").await;
+            })
+        } else {
+            let (sid, _) = open(&server).await;
+            let (server, body) = (server.clone(), "4x\x1e".repeat(ALL) + "1");
+            tokio::spawn(async move { assert_eq!(post(&server, &sid, body).await.status(), 200) })
+        };
+        pass(100).await;
+        assert_eq!(started.load(Ordering::Relaxed), 1_000);
+        assert!(by_websocket || !sent.is_finished());
+        for finished in [50, 100] {
+            gate.add_permits(50);
+            pass(100).await;
+            assert_eq!(started.load(Ordering::Relaxed), 1_000 + finished);
+        }
+        gate.add_permits(ALL - 100);
+        sent.await.unwrap();
+        assert_eq!(told.recv().await, Some(DisconnectReason::Client));
+        assert_eq!(started.load(Ordering::Relaxed), ALL);
+    }
 }
 
 #[tokio::test(start_paused = true)]
