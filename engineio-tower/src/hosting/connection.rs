@@ -306,6 +306,11 @@ mod tests {
         assert_eq!(ended, 0);
     }
 
+    /// Lets time pass, with everything that is due in between.
+    async fn pass(time: Duration) {
+        tokio::time::sleep_until(Instant::now() + time).await;
+    }
+
     /// Reads frames of HTTP/2 up to the end of the first response. Returns the bytes of its body.
     async fn response_2(client: &mut DuplexStream) -> usize {
         let mut body = 0;
@@ -339,7 +344,7 @@ mod tests {
         let (mut reader, mut writer) = tokio::io::split(client);
         let drip = async {
             while writer.write_all(b"4").await.is_ok() {
-                sleep(QUIET / 4).await;
+                pass(QUIET / 4).await;
             }
         };
         let ended = async {
@@ -357,7 +362,7 @@ mod tests {
         static BEGUN: Notify = Notify::const_new();
         let service = tower::service_fn(|_| async {
             BEGUN.notify_one();
-            sleep(QUIET * 10).await;
+            pass(QUIET * 10).await;
             Ok::<_, Infallible>(Response::new(Full::new(Bytes::from(vec![b'x'; LEN]))))
         });
         let (mut client, running) = connect_to(service);
@@ -370,7 +375,7 @@ mod tests {
                 let mut part = [0; 1024];
                 while let Ok(len @ 1..) = client.read(&mut part).await {
                     slow.write_all(&part[..len]).await.unwrap();
-                    sleep(QUIET / 4).await;
+                    pass(QUIET / 4).await;
                 }
             };
             tokio::join!(slowly, response_2(&mut received)).1
@@ -385,7 +390,7 @@ mod tests {
             let (mut total, mut part) = (Vec::new(), [0; 1024]);
             while let Ok(len @ 1..) = client.read(&mut part).await {
                 total.extend_from_slice(&part[..len]);
-                sleep(QUIET / 4).await;
+                pass(QUIET / 4).await;
             }
             total
         };
