@@ -193,7 +193,7 @@ impl Error {
             ),
             Some(to) => {
                 let advice = match is_http(to) {
-                    true => "connect to that URL instead, or allow it by `redirects`",
+                    true => CONNECT_THERE,
                     false => {
                         "that is no URL that a request can be made to: use http, https, ws or wss in the server"
                     }
@@ -213,7 +213,11 @@ impl Error {
 
     /// Adds the number of redirects that the client followed before this error.
     pub(crate) fn after_redirects(self, count: usize) -> Self {
-        let message = format!("{}; {count} redirects were followed before", self.0.message);
+        let told = self.0.message.trim_end_matches(CONNECT_THERE);
+        let message = format!(
+            "{told}{count} redirects were followed before; check that the server does not redirect in a circle, because \
+             a proxy does not tell it the scheme or the host, for example"
+        );
         let head = (self.0.status, self.0.headers.clone());
         Self::new(self.0.kind, message).change(|inner| (inner.status, inner.headers) = head)
     }
@@ -324,6 +328,9 @@ impl Error {
         }
     }
 }
+
+/// The advice for a redirect that is not followed.
+const CONNECT_THERE: &str = "connect to that URL instead, or allow it by `redirects`";
 
 const PROXY_CREDENTIALS: &str = "the proxy asks for credentials: put them into the proxy's URL";
 

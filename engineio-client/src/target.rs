@@ -76,6 +76,13 @@ impl Target {
         if authority.host().is_empty() {
             return Err(Error::invalid(format!("the URL `{shown}` has no host")));
         }
+        if authority.host().contains('%') {
+            // It means nothing to others, and must not be sent (RFC 6874 § 4).
+            return Err(Error::invalid(format!(
+                "the URL `{shown}` has an IPv6 address with a zone; use a name for the host, and give the address and the \
+                 zone by `resolve`"
+            )));
+        }
         if authority.port_u16().is_none() && authority.as_str() != authority.host() {
             return Err(Error::invalid(format!(
                 "the URL `{shown}` has no valid port"
@@ -378,6 +385,18 @@ mod tests {
             assert_eq!(error.kind(), crate::ErrorKind::Invalid, "{url}");
         }
         assert!(Target::parse(&format!("http://h/{}", "x".repeat(9000))).is_err());
+    }
+
+    #[test]
+    fn the_zone_of_an_address_has_another_place() {
+        for url in [
+            "http://[fe80::1%25eth0]/",
+            "ws://user:secret@[fe80::1%eth0]:80/x?secret",
+        ] {
+            let error = Target::parse(url).unwrap_err().to_string();
+            assert!(error.contains("`resolve`"), "{error}");
+            assert!(!error.contains("secret"), "{error}");
+        }
     }
 
     #[test]

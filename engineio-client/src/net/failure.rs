@@ -14,7 +14,17 @@ pub(super) fn of_request(attempt: &Attempt, error: BoxError) -> Error {
     if is_panic(&*error) {
         return panicked(attempt, error);
     }
-    let (what, advice) = match (is_not_http(&*error), attempt.is_plain_handshake()) {
+    // The library has a method for it, but for servers only.
+    let is_too_large = |error: &hyper::Error| error.to_string().contains("head is too large");
+    if is_http_error(&*error, is_too_large) {
+        let message = format!(
+            "{attempt} was answered with more than 100 header fields or 400 KiB of them; check the server, and the proxies \
+             on the way"
+        );
+        return Error::new(ErrorKind::Transport, message).with_source(error);
+    }
+    let is_not_http = is_http_error(&*error, hyper::Error::is_parse);
+    let (what, advice) = match (is_not_http, attempt.is_plain_handshake()) {
         (true, true) => (
             NOT_HTTP,
             "check the port, and use https or wss in the URL if the server has TLS",
@@ -32,11 +42,11 @@ pub(super) fn of_request(attempt: &Attempt, error: BoxError) -> Error {
 const BROKE: &str = "broke before it was answered";
 const NOT_HTTP: &str = "was answered with something other than HTTP";
 
-/// Returns whether what came could not be read as HTTP.
-fn is_not_http(error: &(dyn StdError + 'static)) -> bool {
+/// Returns whether an error began with one of the HTTP library that is of this kind.
+fn is_http_error(error: &(dyn StdError + 'static), is_it: impl Fn(&hyper::Error) -> bool) -> bool {
     causes(error)
         .filter_map(|cause| cause.downcast_ref::<hyper::Error>())
-        .any(hyper::Error::is_parse)
+        .any(is_it)
 }
 
 /// Returns whether an error began with a panic of the application's code.

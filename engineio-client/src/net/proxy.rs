@@ -66,6 +66,11 @@ impl Proxy {
         if authority.host().is_empty() {
             return Err(wrong("has no host"));
         }
+        if authority.host().contains('%') {
+            return Err(wrong(
+                "has an IPv6 address with a zone, which `resolve` can give to a name",
+            ));
+        }
         if authority.port_u16().is_none() && authority.as_str() != authority.host() {
             // The default port may be another server, which must not get the credentials.
             return Err(wrong("has no valid port"));
@@ -157,6 +162,7 @@ mod tests {
             "http://u:p/secret?secret@p:x",
             "http://u:?secret@p:x",
             "http://u:#secret@p:x",
+            "http://u:secret@[fe80::1%25eth0]:80",
         ] {
             let error = Proxy::parse(url).unwrap_err().to_string();
             assert!(!error.contains("secret"), "{error}");

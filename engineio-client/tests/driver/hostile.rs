@@ -155,6 +155,14 @@ async fn headers_without_end() {
 }
 
 #[tokio::test]
+async fn a_head_that_is_too_large_is_called_so() {
+    let head = format!("HTTP/1.1 200 OK\r\n{}\r\n", "x: y\r\n".repeat(101));
+    let error = refused_by(move || Reply::Raw(head.clone().into_bytes())).await;
+    assert_eq!(error.kind(), ErrorKind::Transport);
+    assert!(error.to_string().contains("100 header fields"), "{error}");
+}
+
+#[tokio::test]
 async fn interim_answers_without_end() {
     let interim = b"HTTP/1.1 103 Early Hints\r\n\r\n".repeat(2_000);
     let server = Server::start(move |_, _| Reply::Endless(interim.clone(), interim.clone())).await;
