@@ -197,23 +197,23 @@ impl Machine {
     }
 
     /// Takes in the packets of a poll response in their order, up to the first that ends the session. Returns whether any
-    /// of them was more than a noop.
+    /// of them was a message.
     pub(super) fn on_packets(
         &mut self,
         now: Instant,
         packets: impl Iterator<Item = Result<Packet, DecodeError>>,
     ) -> Result<bool, DisconnectReason> {
-        let mut has_news = false;
+        let mut has_messages = false;
         for (count, packet) in packets.enumerate() {
             if count >= self.config.max_poll_packets {
                 let fault = Fault::TooManyPackets(self.config.max_poll_packets);
                 return Err(self.at_fault(fault, DisconnectReason::PayloadTooLarge));
             }
             let packet = self.decoded(packet)?;
-            has_news |= packet != Packet::Noop;
+            has_messages |= matches!(packet, Packet::Message(_));
             self.on_packet(now, packet)?;
         }
-        Ok(has_news)
+        Ok(has_messages)
     }
 
     pub(super) fn decoded(

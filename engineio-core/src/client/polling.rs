@@ -7,8 +7,8 @@ use super::machine::Machine;
 use crate::DisconnectReason;
 use crate::timer::Timer;
 
-/// The time for which the next poll waits once two in a row brought nothing but noops. python-engineio's server answers
-/// every poll at once while an upgrade is in progress, and goes on doing so if the WebSocket breaks before its probe.
+/// The time for which the next poll waits once two in a row brought no message. python-engineio's server answers every
+/// poll at once while an upgrade is in progress, and goes on doing so if the WebSocket breaks before its probe.
 const EMPTY_POLL_DELAY: Duration = Duration::from_millis(20);
 
 #[derive(Debug, Default)]
@@ -19,7 +19,7 @@ pub(super) struct Polling {
     pub(super) post: Option<Post>,
     /// A POST was refused: the session ends for this reason as soon as the poll is back.
     pub(super) post_refused: Option<DisconnectReason>,
-    /// The number of polls in a row that brought only noops.
+    /// The number of polls in a row that brought no message.
     empty_polls: u8,
 }
 
@@ -33,9 +33,9 @@ pub(super) struct Post {
 }
 
 impl Polling {
-    /// Takes in whether a poll brought anything, on which depends when the next one begins.
-    pub(super) fn on_poll(&mut self, now: Instant, has_news: bool, machine: &mut Machine) {
-        self.empty_polls = match has_news {
+    /// Takes in whether a poll brought a message, on which depends when the next one begins.
+    pub(super) fn on_poll(&mut self, now: Instant, has_messages: bool, machine: &mut Machine) {
+        self.empty_polls = match has_messages {
             true => 0,
             false => self.empty_polls.saturating_add(1),
         };
