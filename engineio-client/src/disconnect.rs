@@ -1,10 +1,10 @@
 //! The end of a session, as the application gets it.
 
-use engineio_core::{DisconnectReason, Message};
+use engineio_core::{DisconnectReason, Message, Transport};
 
 use crate::Error;
 
-/// The end of a session: the reason, the error if something went wrong, and the messages that were not sent.
+/// The end of a session: the reason, the transport, the error if something went wrong, and the messages that were not sent.
 ///
 /// Given to the handler of [`ClientBuilder::on_disconnect`](crate::ClientBuilder::on_disconnect).
 ///
@@ -34,6 +34,8 @@ use crate::Error;
 pub struct Disconnect {
     /// The reason for the end.
     pub reason: DisconnectReason,
+    /// The transport that the session had last. Only polling confirms what was sent.
+    pub transport: Transport,
     /// The error that ended the session, or `None` if one side ended the session on purpose.
     pub error: Option<Error>,
     /// The messages that were queued and never handed to the transport, in their order: the server has not seen them.

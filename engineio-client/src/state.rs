@@ -247,6 +247,7 @@ impl State {
         self.delivery.carry_over(&mut self.session, &self.clock);
         let mut end = Disconnect {
             reason,
+            transport: self.session.transport(),
             error: self.error.clone(),
             unsent: self.session.take_unsent(),
         };

@@ -1,8 +1,9 @@
 //! Another session after one that ended, and the remarks about it.
 
-use engineio_client::{ClientBuilder, DisconnectReason, FailedAttempt, Message, Reconnect};
+use engineio_client::{ClientBuilder, DisconnectReason, FailedAttempt, Reconnect};
 use tokio::sync::mpsc;
 
+use super::sender::Unsent;
 use crate::failure::with_causes;
 
 /// Lets a client connect again, and hands on what each session that ended has not sent. A remark for which there is no room
@@ -10,7 +11,7 @@ use crate::failure::with_causes;
 pub(super) fn enable(
     builder: ClientBuilder,
     remarks: &mpsc::Sender<String>,
-    unsent: mpsc::UnboundedSender<Vec<Message>>,
+    unsent: mpsc::UnboundedSender<Unsent>,
 ) -> ClientBuilder {
     let failed = remarks.clone();
     let policy = Reconnect::new().on_failed_attempt(move |attempt| {
@@ -29,7 +30,7 @@ pub(super) fn enable(
         .on_disconnect(move |_, end| {
             if end.reason != DisconnectReason::Client {
                 let _ = ended.try_send(format!("the session is over: {}", end.reason));
-                let _ = unsent.send(end.unsent);
+                let _ = unsent.send((end.unsent, end.transport));
             }
             async {}
         })

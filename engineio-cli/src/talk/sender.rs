@@ -16,13 +16,16 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// The time between two looks whether another session is open.
 const STEP: Duration = Duration::from_millis(10);
 
+/// The messages that a session had not sent when it ended, and its transport.
+pub(super) type Unsent = (Vec<Message>, Transport);
+
 /// Sends messages and counts them.
 #[derive(Debug)]
 pub(super) struct Sender {
     handle: Handle,
     batches: mpsc::Receiver<Batch>,
-    /// The messages that each session had not sent when it ended, if another one follows.
-    unsent: mpsc::UnboundedReceiver<Vec<Message>>,
+    /// The end of each session, if another one follows.
+    unsent: mpsc::UnboundedReceiver<Unsent>,
     remarks: mpsc::Sender<String>,
     /// The messages to queue next.
     waiting: VecDeque<(Message, Place)>,
@@ -70,7 +73,7 @@ impl Sender {
     pub(super) fn new(
         handle: Handle,
         batches: mpsc::Receiver<Batch>,
-        unsent: mpsc::UnboundedReceiver<Vec<Message>>,
+        unsent: mpsc::UnboundedReceiver<Unsent>,
         remarks: mpsc::Sender<String>,
     ) -> Self {
         Self {
@@ -96,7 +99,7 @@ impl Sender {
     pub(super) fn account(&mut self, unsent: usize, mut is_cut: bool) -> Account {
         let mut unsent = unsent as u64;
         // Where sessions follow one another, the last one may have ended when nothing was sent any more.
-        while let Ok(messages) = self.unsent.try_recv() {
+        while let Ok((messages, _)) = self.unsent.try_recv() {
             unsent += messages.len() as u64;
             is_cut = true;
         }
@@ -278,13 +281,18 @@ impl Sender {
     }
 
     /// Lets the messages that a session has not sent wait again, before all others.
-    async fn take_back(&mut self, unsent: Vec<Message>) {
+    async fn take_back(&mut self, (unsent, transport): Unsent) {
         let count = unsent.len() as u64;
-        self.doubtful += self.queued.saturating_sub(count);
+        let left = self.queued.saturating_sub(count);
         self.queued = 0;
-        if self.burst > 1 {
-            let doubtful = self.doubt_unconfirmed();
+        // A flush says later what became of those that have just left, but only for polling can it say that they arrived.
+        let is_confirmed = transport == Transport::Polling;
+        if !is_confirmed && self.burst + left > 1 {
+            let doubtful = self.doubt_unconfirmed() + left;
+            self.tally.doubtful += left;
             self.remark_doubt(doubtful).await;
+        } else {
+            self.doubtful += left;
         }
         (self.unconfirmed, self.burst) = (0, 0);
         for message in unsent.into_iter().rev() {
@@ -331,4 +339,54 @@ const fn base64(length: usize) -> usize {
 fn messages(count: u64) -> String {
     let plural = if count == 1 { "" } else { "s" };
     format!("{count} message{plural}")
+}
+
+#[cfg(test)]
+mod tests {
+    use engineio_client::Client;
+    use engineio_tower::{EngineIoService, Server};
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    /// Returns the account of messages that a flush was waiting for when their session ended, of which some were unsent, by
+    /// this transport. The flush then finds nothing lost, in the next session.
+    async fn after_an_end(transport: Transport, queued: u64, unsent: usize) -> Account {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let service = EngineIoService::new(Server::builder().build());
+        tokio::spawn(async move { engineio_tower::serve(listener, service).await });
+        let builder = Client::builder(&url).transports([transport]);
+        let client = builder.connect().await.unwrap();
+        let (_input, batches) = mpsc::channel(1);
+        let (give_back, returned) = mpsc::unbounded_channel();
+        let (remarks, _screen) = mpsc::channel(64);
+        let mut sender = Sender::new(client.handle(), batches, returned, remarks);
+        (sender.tally.read, sender.queued) = (queued, queued);
+        let unsent = vec!["again".into(); unsent];
+        give_back.send((unsent, transport)).unwrap();
+        assert!(sender.flush().await);
+        sender.tally.is_complete = true;
+        sender.account(0, false)
+    }
+
+    #[tokio::test]
+    async fn what_has_left_by_websocket_is_confirmed_by_no_flush_in_the_next_session() {
+        let account = |doubtful| Account {
+            read: 400,
+            unsent: 0,
+            doubtful,
+        };
+        for (transport, unsent, expected) in [
+            (Transport::WebSocket, 0, 400),
+            (Transport::WebSocket, 100, 300),
+            (Transport::WebSocket, 400, 0),
+            // Each request was answered.
+            (Transport::Polling, 0, 0),
+            (Transport::Polling, 100, 0),
+        ] {
+            let accounted = after_an_end(transport, 400, unsent).await;
+            assert_eq!(accounted, account(expected), "{transport} {unsent}");
+        }
+    }
 }

@@ -21,7 +21,8 @@ const LINES: usize = 1_500;
 #[tokio::test]
 async fn every_line_that_several_lost_sessions_had_is_sent_or_counted() {
     // At the same time, because each waits before it connects again.
-    let conversations: JoinSet<()> = (0..8).map(|_| conversation()).collect();
+    let conversation = |n: usize| conversation(["polling", "websocket"][n % 2]);
+    let conversations: JoinSet<()> = (0..16).map(conversation).collect();
     conversations.join_all().await;
 }
 
@@ -58,8 +59,8 @@ async fn what_a_signal_leaves_unsent_is_counted() {
     assert_eq!(unsent + doubtful, 3, "{output:?}");
 }
 
-/// Sends lines to a server that ends the first sessions while they are sent to.
-async fn conversation() {
+/// Sends lines by this transport to a server that ends the first sessions while they are sent to.
+async fn conversation(transport: &str) {
     let input: Vec<String> = (0..LINES).map(|n| format!("line {n}")).collect();
     let input = input.join("\n");
     let heard = Arc::new(Mutex::new(HashSet::new()));
@@ -81,7 +82,7 @@ async fn conversation() {
             async {}
         });
     let url = serve(server).await;
-    let options = ["--reconnect", "--no-upgrade", &url];
+    let options = ["--reconnect", "--transports", transport, &url];
     let output = eio(input.as_bytes(), &options).await;
     let (unsent, doubtful) = account(&output, LINES);
     let heard = heard.lock().unwrap().len();
