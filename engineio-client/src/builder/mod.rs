@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use engineio_core::client::Config;
 use engineio_core::{Revision, Transport};
-use http::header::{HeaderMap, HeaderValue, USER_AGENT};
+use http::header::HeaderMap;
 
 use self::network::NetworkOptions;
 use crate::client::Client;
@@ -96,16 +96,13 @@ pub struct Async;
 
 impl<M> ClientBuilder<M> {
     pub(crate) fn new(url: &str) -> Self {
-        let agent = concat!("engineio-client/", env!("CARGO_PKG_VERSION"));
-        let mut headers = HeaderMap::new();
-        headers.insert(USER_AGENT, HeaderValue::from_static(agent));
         let mut builder = Self {
             target: Target::parse(url),
             strip_slash: false,
             transports: vec![Transport::Polling, Transport::WebSocket],
             try_all: false,
             upgrade: true,
-            headers,
+            headers: HeaderMap::new(),
             cookies: true,
             jar: CookieJar::new(),
             redirects: Redirects::default(),

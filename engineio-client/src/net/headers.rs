@@ -7,7 +7,7 @@ use http::header::{
     SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_PROTOCOL, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
     USER_AGENT,
 };
-use http::{HeaderMap, HeaderName, Uri};
+use http::{HeaderMap, HeaderName, HeaderValue, Uri};
 
 use super::cookies::CookieJar;
 use crate::Error;
@@ -29,6 +29,10 @@ const FRAMING: [HeaderName; 9] = [
 
 /// The same, which have no name in the library.
 const OTHER_FRAMING: [&str; 3] = ["keep-alive", "proxy-connection", "http2-settings"];
+
+/// The name of the client, unless the application has one.
+const AGENT: HeaderValue =
+    HeaderValue::from_static(concat!("engineio-client/", env!("CARGO_PKG_VERSION")));
 
 /// Checks that none of the application's headers changes how requests are framed.
 ///
@@ -129,6 +133,8 @@ impl Headers {
 
     /// Puts the headers on a request to this URL.
     pub(super) fn apply(&self, uri: &Uri, headers: &mut HeaderMap) {
+        // Not with those of the application, so that a client without such headers has no memory for them.
+        headers.insert(USER_AGENT, AGENT);
         let mut last = None;
         // Those of one name come one after the other, and replace what is there.
         for (name, value) in &*self.own {
@@ -155,6 +161,27 @@ impl Headers {
     pub(super) fn store(&self, uri: &Uri, answer: &HeaderMap) {
         if let Some(jar) = &self.jar {
             jar.store_all(uri, answer);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_client_names_itself_unless_the_application_does() {
+        let uri = Uri::from_static("http://h/");
+        let mut own = HeaderMap::new();
+        for name in [AGENT, HeaderValue::from_static("mine/1")] {
+            let headers = Headers::new(own.clone(), None, &uri);
+            for headers in [headers.for_a_stranger(), headers] {
+                let mut sent = HeaderMap::new();
+                headers.apply(&uri, &mut sent);
+                let agents: Vec<_> = sent.get_all(USER_AGENT).iter().collect();
+                assert_eq!(agents, [&name]);
+            }
+            own.insert(USER_AGENT, HeaderValue::from_static("mine/1"));
         }
     }
 }
