@@ -65,32 +65,35 @@ impl Http {
     }
 
     /// Sends a GET, or a POST of this body, over the connection of the request before, or a new one.
-    pub(crate) async fn request(
+    // Not an async function, whose future would hold its arguments twice.
+    pub(crate) fn request(
         self,
         kept: Option<Box<Kept>>,
         uri: http::Uri,
         headers: Headers,
         body: Option<Payload>,
-    ) -> Outcome {
+    ) -> impl Future<Output = Outcome> + Send {
         let is_post = body.is_some();
-        // Made only for an error.
-        let attempt = || Attempt::new(method(is_post), &uri, &headers);
-        let sent = self.send(kept, &attempt, &uri, &headers, body.as_ref());
-        let (mut connection, response) = match sent.await {
-            Ok(sent) => sent,
-            Err(error) => return (Err(error), None),
-        };
-        let answer = {
-            let mut answer = pin!(self.read(response, &attempt, &uri, &headers, is_post));
-            connection.drive(|cx| answer.as_mut().poll(cx)).await
-        };
-        if answer.is_ok()
-            && let Err(error) = connection.finish().await
-        {
-            // The server has not received what it has acknowledged.
-            return (Err(failure::of_request(&attempt(), error)), None);
+        async move {
+            // Made only for an error.
+            let attempt = || Attempt::new(method(is_post), &uri, &headers);
+            let sent = self.send(kept, &attempt, &uri, &headers, body.as_ref());
+            let (mut connection, response) = match sent.await {
+                Ok(sent) => sent,
+                Err(error) => return (Err(error), None),
+            };
+            let answer = {
+                let mut answer = pin!(self.read(response, &attempt, &uri, &headers, is_post));
+                connection.drive(|cx| answer.as_mut().poll(cx)).await
+            };
+            if answer.is_ok()
+                && let Err(error) = connection.finish().await
+            {
+                // The server has not received what it has acknowledged.
+                return (Err(failure::of_request(&attempt(), error)), None);
+            }
+            (answer, Some(connection).filter(|kept| !kept.is_over()))
         }
-        (answer, Some(connection).filter(|kept| !kept.is_over()))
     }
 
     /// Sends a request, and returns the head of its answer with the connection by which its body comes.
@@ -114,15 +117,10 @@ impl Http {
                     .await
                     .map_err(|error| failure::of_connection(&attempt(), error))?,
             };
-            let mut request = self.prepare(uri, headers, connection.host().clone(), body);
-            if connection.is_forwarded() {
-                *request.uri_mut() = uri.clone();
-                request.headers_mut().extend(self.proxy_headers(uri));
-            } else {
-                *request.uri_mut() = origin_form(uri);
-            }
             let was_kept = connection.has_served();
             let start = Instant::now();
+            connection.ready().await;
+            let request = self.prepare_for(&connection, uri, headers, body);
             let (error, was_stale) = match connection.send(request).await {
                 Ok(response) => return Ok((connection, response)),
                 Err(Failed::NotBegun(error)) => (error, true),
@@ -138,61 +136,79 @@ impl Http {
     }
 
     /// Reads the answer to a request.
-    async fn read(
+    // Not an async function, whose future would hold the response twice.
+    fn read(
         &self,
         response: Response<Incoming>,
         attempt: &(impl Fn() -> Attempt + Sync),
         uri: &http::Uri,
         headers: &Headers,
         is_post: bool,
-    ) -> Result<Payload, Error> {
+    ) -> impl Future<Output = Result<Payload, Error>> + Send {
+        let is_success = response.status().is_success();
+        async move {
+            if !is_success {
+                // In a box, because it is large and rare.
+                let refused = self.read_refusal(response, attempt, uri, headers);
+                return Err(Box::pin(refused).await);
+            }
+            headers.store(uri, response.headers());
+            if is_post {
+                // Nothing in the answer to a POST matters, but reading it lets the connection be used again.
+                discard(response.into_body(), MAX_REFUSAL).await;
+                return Ok(Payload::text(Bytes::new()));
+            }
+            let kind = response.headers().get(CONTENT_TYPE);
+            let is_binary = kind.is_some_and(|kind| kind.as_bytes().starts_with(BINARY.as_bytes()));
+            let encoding = response.headers().get(CONTENT_ENCODING).cloned();
+            let mut body = pin!(whole_body(response.into_body(), self.max_response, attempt));
+            let body = poll_fn(|_| body.as_mut().poll(&mut quiet())).await?;
+            let body = match encoding {
+                Some(encoding) => decompress(&encoding, body, self.max_response, &attempt())?,
+                None => body,
+            };
+            Ok(if is_binary {
+                Payload::binary(body)
+            } else {
+                Payload::text(body)
+            })
+        }
+    }
+
+    /// Reads an answer other than a success, and returns the error for it.
+    async fn read_refusal(
+        &self,
+        response: Response<Incoming>,
+        attempt: &(impl Fn() -> Attempt + Sync),
+        uri: &http::Uri,
+        headers: &Headers,
+    ) -> Error {
         let status = response.status();
         // The answer may repeat them, and may change those of the jar.
-        let mut sent = HeaderMap::new();
-        if !status.is_success() {
-            let mut request = self.prepare(uri, headers, host(uri)?, None);
-            sent = std::mem::take(request.headers_mut());
-            sent.extend(self.proxy_headers(uri));
-        }
+        let mut request = match host(uri) {
+            Ok(host) => self.prepare(uri, headers, host, None),
+            Err(error) => return error,
+        };
+        let mut sent = std::mem::take(request.headers_mut());
+        sent.extend(self.proxy_headers(uri));
         // A proxy that asks for credentials is not the server, whose cookies these are.
         if status != StatusCode::PROXY_AUTHENTICATION_REQUIRED {
             headers.store(uri, response.headers());
         }
-        if !status.is_success() {
-            let attempt = attempt().with_headers(sent);
-            let (head, body) = response.into_parts();
-            if is_redirect(status) {
-                return Err(Error::redirect(&attempt, head));
-            }
-            let body = first_bytes(body, MAX_REFUSAL).await;
-            let encoding = head.headers.get(CONTENT_ENCODING);
-            let plain = encoding.and_then(|encoding| unpack(encoding, &body, MAX_REFUSAL));
-            // As far as it can be read: what is broken in it is no reason to say less.
-            let body = match plain {
-                Some((plain, _)) if !plain.is_empty() => plain.into(),
-                _ => body,
-            };
-            return Err(Error::refused(&attempt, head, body));
+        let attempt = attempt().with_headers(sent);
+        let (head, body) = response.into_parts();
+        if is_redirect(status) {
+            return Error::redirect(&attempt, head);
         }
-        if is_post {
-            // Nothing in the answer to a POST matters, but reading it lets the connection be used again.
-            discard(response.into_body(), MAX_REFUSAL).await;
-            return Ok(Payload::text(Bytes::new()));
-        }
-        let kind = response.headers().get(CONTENT_TYPE);
-        let is_binary = kind.is_some_and(|kind| kind.as_bytes().starts_with(BINARY.as_bytes()));
-        let encoding = response.headers().get(CONTENT_ENCODING).cloned();
-        let mut body = pin!(whole_body(response.into_body(), self.max_response, attempt));
-        let body = poll_fn(|_| body.as_mut().poll(&mut quiet())).await?;
-        let body = match encoding {
-            Some(encoding) => decompress(&encoding, body, self.max_response, &attempt())?,
-            None => body,
+        let body = first_bytes(body, MAX_REFUSAL).await;
+        let encoding = head.headers.get(CONTENT_ENCODING);
+        let plain = encoding.and_then(|encoding| unpack(encoding, &body, MAX_REFUSAL));
+        // As far as it can be read: what is broken in it is no reason to say less.
+        let body = match plain {
+            Some((plain, _)) if !plain.is_empty() => plain.into(),
+            _ => body,
         };
-        Ok(if is_binary {
-            Payload::binary(body)
-        } else {
-            Payload::text(body)
-        })
+        Error::refused(&attempt, head, body)
     }
 
     /// Returns the headers for the proxy that requests to this URL are sent to.
@@ -200,6 +216,24 @@ impl Http {
         let authorization = self.connector.proxy_authorization(uri);
         let header = authorization.map(|value| (PROXY_AUTHORIZATION, value));
         header.into_iter().collect()
+    }
+
+    /// Returns a request for this connection.
+    fn prepare_for(
+        &self,
+        connection: &Kept,
+        uri: &http::Uri,
+        headers: &Headers,
+        body: Option<&Payload>,
+    ) -> Request<Full<Bytes>> {
+        let mut request = self.prepare(uri, headers, connection.host().clone(), body);
+        if connection.is_forwarded() {
+            *request.uri_mut() = uri.clone();
+            request.headers_mut().extend(self.proxy_headers(uri));
+        } else {
+            *request.uri_mut() = origin_form(uri);
+        }
+        request
     }
 
     /// Returns a request without its URL, and without what only a proxy gets.
@@ -330,7 +364,7 @@ async fn within_patience(reading: impl Future<Output = ()>) {
     let mut reading = pin!(reading);
     let first = poll_fn(|cx| Poll::Ready(reading.as_mut().poll(cx))).await;
     if first.is_pending() {
-        let _ = tokio::time::timeout(PATIENCE, reading).await;
+        let _ = Box::pin(tokio::time::timeout(PATIENCE, reading)).await;
     }
 }
 

@@ -8,6 +8,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::future::OptionFuture;
 use http::uri::{Authority, Scheme};
 use http::{HeaderValue, Request, Response, Uri};
 use http_body_util::Full;
@@ -116,11 +117,8 @@ impl Kept {
         self.open.is_none()
     }
 
-    /// Sends a request and returns the head of the answer. Its body arrives while the connection is [driven](Self::drive).
-    pub(super) async fn send(
-        &mut self,
-        request: Request<Full<Bytes>>,
-    ) -> Result<Response<Incoming>, Failed> {
+    /// Waits until the connection can be given a request.
+    pub(super) async fn ready(&mut self) {
         let is_ready = |open: &(Sender, Http1)| open.0.is_ready();
         if self.has_served && !self.open.as_ref().is_some_and(is_ready) {
             // It has all of the request before. hyper notices that it is free for the next one when it is polled again.
@@ -131,26 +129,41 @@ impl Kept {
             })
             .await;
         }
-        let Some((sender, _)) = &mut self.open else {
-            return Err(Failed::NotBegun(match self.failure.take() {
-                Some(error) => error.into(),
-                None => "the connection was closed".into(),
-            }));
-        };
+    }
+
+    /// Sends a request and returns the head of the answer. Its body arrives while the connection is [driven](Self::drive).
+    ///
+    /// The connection must be [ready](Self::ready).
+    // Not an async function, whose future would hold the request.
+    pub(super) fn send(
+        &mut self,
+        request: Request<Full<Bytes>>,
+    ) -> impl Future<Output = Result<Response<Incoming>, Failed>> + Send {
         self.exchange.expect();
         // The connection is polled next.
         self.signal.watch();
-        let mut answer = pin!(unconstrained(sender.try_send_request(request)));
-        match self.drive(|_| answer.as_mut().poll(&mut quiet())).await {
-            Ok(response) => {
-                self.exchange.has_come();
-                self.has_served = true;
-                Ok(response)
+        let open = self.open.as_mut();
+        let answer = open.map(|(sender, _)| unconstrained(sender.try_send_request(request)));
+        async move {
+            let mut answer = pin!(OptionFuture::from(answer));
+            let answered = self.drive(|_| answer.as_mut().poll(&mut quiet())).await;
+            let answered = answered.ok_or_else(|| {
+                Failed::NotBegun(match self.failure.take() {
+                    Some(error) => error.into(),
+                    None => "the connection was closed".into(),
+                })
+            })?;
+            match answered {
+                Ok(response) => {
+                    self.exchange.has_come();
+                    self.has_served = true;
+                    Ok(response)
+                }
+                Err(mut error) => Err(match error.take_message() {
+                    Some(_) => Failed::NotBegun(error.into_error().into()),
+                    None => Failed::Broken(error.into_error().into()),
+                }),
             }
-            Err(mut error) => Err(match error.take_message() {
-                Some(_) => Failed::NotBegun(error.into_error().into()),
-                None => Failed::Broken(error.into_error().into()),
-            }),
         }
     }
 
