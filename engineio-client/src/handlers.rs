@@ -61,10 +61,6 @@ impl Handlers {
     /// Calls the handlers, one after the other, in the order of the events: connect first, disconnect last and once for
     /// each connect. Runs concurrently with the driver, so that a slow handler delays nothing.
     pub(crate) async fn run(self, shared: &Arc<Shared>) {
-        if self.is_empty() {
-            // Events are for the stream.
-            return;
-        }
         // Beside the handlers, which are guarded one by one, there are metrics and the log.
         let running = AssertUnwindSafe(self.call_all(shared)).catch_unwind();
         if running.await.is_err() {

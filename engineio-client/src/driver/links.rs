@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use engineio_core::{DisconnectReason, LinkId, Transport};
 use futures_core::future::BoxFuture;
-use smallvec::SmallVec;
 
 use super::socket::{CloseHandshake, Socket};
 use crate::Error;
@@ -22,8 +21,7 @@ pub(super) struct Links {
     /// Abandoned futures that must still be dropped: they may be those of the application's connector, whose code must
     /// not run under the lock.
     pub(super) given_up: Vec<Opening>,
-    /// The first one has its memory here, as there is one as a rule.
-    pub(super) sockets: SmallVec<[Socket; 1]>,
+    pub(super) sockets: Vec<Socket>,
     /// Those in their closing handshake.
     closing: Vec<CloseHandshake>,
     /// A link has ended whose messages the server may not have.
@@ -52,6 +50,8 @@ impl Links {
     }
 
     pub(super) fn opened(&mut self, id: LinkId, link: Link) {
+        // As a rule there is one, and a session that uses polling has none.
+        self.sockets.reserve_exact(1);
         self.sockets.push(Socket::new(id, link));
     }
 

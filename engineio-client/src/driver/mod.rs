@@ -13,6 +13,7 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use futures_util::FutureExt;
+use futures_util::future::OptionFuture;
 
 use self::sessions::sessions;
 use crate::clock::now;
@@ -37,11 +38,9 @@ pub(crate) fn run(
         },
     };
     async move {
-        let handling = async {
-            if let Some(handlers) = handlers {
-                handlers.run(&shared).await;
-            }
-        };
+        // Without handlers, events are for the stream. In a box, for the room that they would take there.
+        let handlers = handlers.filter(|handlers| !handlers.is_empty());
+        let handling = handlers.map(|handlers| Box::pin(handlers.run(&shared)));
         let driving = async {
             let sessions = AssertUnwindSafe(sessions(&shared, &mut settings)).catch_unwind();
             if sessions.await.is_err() {
@@ -51,7 +50,7 @@ pub(crate) fn run(
             }
         };
         // Both in one task: what belongs to a client ends with it.
-        futures_util::future::join(driving, handling).await;
+        futures_util::future::join(driving, OptionFuture::from(handling)).await;
         drop(guard);
     }
 }
