@@ -23,8 +23,8 @@ macro_rules! scenarios {
 }
 
 engineio_e2e::on_every_host_and_cluster! { scenarios! [
-    opening: handshake early_frame refused_websocket connection_option peer_address polling_echo websocket_echo upgrade
-        upgrade_under_load upgrade_under_a_large_post;
+    opening: handshake early_frame refused_websocket unusual_handshakes connection_option peer_address polling_echo websocket_echo
+        upgrade upgrade_under_load upgrade_under_a_large_post;
     limits: too_large_by_length too_large_chunked chunked_post refused_before_the_body expect_continue;
     endings: poll_fin poll_reset poll_with_a_body_reset poll_with_half_a_body_reset half_a_response_reset idle_poller_lives post_fin post_reset
         websocket_fin websocket_fin_after_messages websocket_reset websocket_close probe_fin probe_reset;

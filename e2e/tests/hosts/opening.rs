@@ -60,6 +60,38 @@ pub(crate) async fn refused_websocket<H: Host>() {
     assert_eq!(client.response().await.status, 400);
 }
 
+/// No host becomes a WebSocket if one of them would not hand over the bytes that follow: after a body, or where `websocket` is
+/// not alone in its line.
+pub(crate) async fn unusual_handshakes<H: Host>() {
+    let scene = scene::<H>().await;
+    for (line, accepted) in [
+        ("upgrade: h2c\r\nupgrade: WebSocket\r\n", true),
+        ("upgrade: websocket\r\ncontent-length: 0\r\n", true),
+        ("upgrade: h2c, websocket\r\n", false),
+        ("upgrade: websocket, h2c\r\n", false),
+        ("upgrade: websocket\r\ncontent-length: 5\r\n", false),
+        (
+            "upgrade: websocket\r\ntransfer-encoding: chunked\r\n",
+            false,
+        ),
+    ] {
+        let mut client = scene.connect().await;
+        let handshake = String::from_utf8(client.handshake(WEBSOCKET)).unwrap();
+        client
+            .write(handshake.replacen("upgrade: websocket\r\n", line, 1))
+            .await;
+        if accepted {
+            client.accepted().await;
+            assert!(client.hear().await.starts_with("0{"), "{line:?}");
+            client.say("4hello").await;
+            assert_eq!(client.hear().await, "4hello", "{line:?}");
+        } else {
+            client.write("0\r\n\r\n").await;
+            assert_eq!(client.response().await.status, 400, "{line:?}");
+        }
+    }
+}
+
 /// Proxies with a constant `Connection: upgrade`, and clients that offer h2c, ask for no WebSocket. The answer repeats
 /// nothing of it, and the connection goes on, or the answer says that it does not.
 pub(crate) async fn connection_option<H: Host>() {

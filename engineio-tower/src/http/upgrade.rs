@@ -6,8 +6,8 @@ use bytes::Bytes;
 use engineio_core::Refusal;
 use engineio_websocket::{accept_key, has_token};
 use http::header::{
-    CONNECTION, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_KEY,
-    SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE,
+    CONNECTION, CONTENT_LENGTH, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_KEY,
+    SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, TRANSFER_ENCODING, UPGRADE,
 };
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, Version};
@@ -53,9 +53,22 @@ pub struct HostUpgrade;
 
 /// Returns whether the request asks to become a WebSocket, over HTTP/1.1 or by the extended CONNECT of HTTP/2 (RFC
 /// 8441).
+///
+/// A line that lists further protocols does not count, as with ws for Node.js: actix-web would not hand over the bytes.
 pub(crate) fn is_requested(head: &Parts) -> bool {
-    head.method == Method::GET && has_token(&head.headers, &UPGRADE, "websocket")
-        || is_extended_connect(head)
+    let is_websocket = |line: &HeaderValue| {
+        let protocol = line.as_bytes().trim_ascii();
+        protocol.eq_ignore_ascii_case(b"websocket")
+    };
+    let mut lines = head.headers.get_all(UPGRADE).iter();
+    head.method == Method::GET && lines.any(is_websocket) || is_extended_connect(head)
+}
+
+/// Returns whether a body follows the head of an HTTP/1.1 request. It would come before the frames, or be taken for them,
+/// depending on the host.
+fn has_body(headers: &HeaderMap) -> bool {
+    let length = headers.get(CONTENT_LENGTH);
+    headers.contains_key(TRANSFER_ENCODING) || length.is_some_and(|length| length != "0")
 }
 
 /// Returns whether the request is an extended CONNECT for a WebSocket.
@@ -87,7 +100,7 @@ enum Host {
 }
 
 impl Handshake {
-    /// Checks the handshake as RFC 6455 § 4.2.1 says, and takes the upgrade out of the request.
+    /// Checks the handshake as RFC 6455 § 4.2.1 says, and that it has no body, and takes the upgrade out of the request.
     ///
     /// Logs a warning if the host has not prepared its connections for upgrades.
     pub(crate) fn check(head: &mut Parts, options: &Options) -> Result<Self, Refusal> {
@@ -103,6 +116,7 @@ impl Handshake {
                 .get(SEC_WEBSOCKET_KEY)
                 .filter(|key| is_key(key.as_bytes()))
                 .filter(|_| version.is_some() && has_token(headers, &CONNECTION, "upgrade"))
+                .filter(|_| !has_body(headers))
                 .ok_or(Refusal::BadRequest)?;
             let accept = accept_key(key.as_bytes());
             Some(HeaderValue::try_from(accept).map_err(|_| Refusal::BadRequest)?)
