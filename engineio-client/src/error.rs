@@ -113,6 +113,17 @@ impl Error {
         self.change(|inner| inner.source = Some(source.into()))
     }
 
+    /// Creates the error for a handler that panicked, in or after a session that had this error. One of a panic stays.
+    pub(crate) fn handler_panicked(before: Option<Self>) -> Self {
+        let message = "a handler of the application panicked; the client was closed";
+        let panicked = Self::new(ErrorKind::Panicked, message);
+        match before {
+            Some(before) if before.kind() == ErrorKind::Panicked => before,
+            Some(before) => panicked.with_source(before),
+            None => panicked,
+        }
+    }
+
     /// Creates the error for an error status in the response to `attempt`.
     pub(crate) fn refused(attempt: &Attempt, head: response::Parts, body: Bytes) -> Self {
         Self::refused_with(attempt, &attempt.secrets(), head, body)

@@ -95,7 +95,10 @@ impl Handlers {
                     let on_upgrade = self.upgrade.as_mut();
                     on_upgrade.map(|on_upgrade| guarded(|| on_upgrade(handle.clone(), outcome)))
                 }
-                Event::Closed(end) => {
+                Event::Closed(mut end) => {
+                    if has_panicked {
+                        end.error = Some(Error::handler_panicked(end.error));
+                    }
                     let disconnect = self.disconnect.as_mut();
                     disconnect.map(|disconnect| guarded(|| disconnect(handle.clone(), end)))
                 }

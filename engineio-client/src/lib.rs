@@ -149,6 +149,8 @@
 //! | [`PayloadTooLarge`](DisconnectReason::PayloadTooLarge) | the server sent more than the client accepts | yes |
 //! | [`HandlerPanic`](DisconnectReason::HandlerPanic) | a handler panicked, or other code of the application that the client calls, such as a connector | yes |
 //!
+//! If a handler panics when its session is already over, the reason stays, and the error is that of the panic.
+//!
 //! # Coming from python-engineio
 //!
 //! | there | here |

@@ -250,6 +250,7 @@ impl Shared {
     pub(crate) fn stop(&self, at_once: Option<DisconnectReason>) {
         let mut state = self.lock();
         state.stopping = true;
+        state.has_panicked |= at_once == Some(DisconnectReason::HandlerPanic);
         let mut before = None;
         match at_once {
             Some(reason) => {

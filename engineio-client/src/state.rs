@@ -82,6 +82,8 @@ pub(crate) struct State {
     /// The reason why the last session that was open ended, or why none could be opened.
     pub(crate) reason: Option<DisconnectReason>,
     pub(crate) error: Option<Error>,
+    /// A handler has panicked, perhaps after the session for whose events it was called.
+    pub(crate) has_panicked: bool,
 }
 
 impl State {
@@ -109,6 +111,7 @@ impl State {
             is_noted: false,
             reason: None,
             error: None,
+            has_panicked: false,
         }
     }
 
@@ -240,6 +243,14 @@ impl State {
         self.open_since?;
         self.reason = self.session.closed();
         std::mem::replace(&mut self.error, error)
+    }
+
+    /// Returns the error of the last end. That of a handler which panicked says more than what ended the session before.
+    pub(crate) fn told_error(&self) -> Option<Error> {
+        match self.has_panicked {
+            true => Some(Error::handler_panicked(self.error.clone())),
+            false => self.error.clone(),
+        }
     }
 
     /// Records the end of a session that was open, behind its last message.

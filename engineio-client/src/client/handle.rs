@@ -151,7 +151,7 @@ impl Handle {
     /// does.
     #[must_use]
     pub fn disconnect_error(&self) -> Option<Error> {
-        self.shared.lock().error.clone()
+        self.shared.lock().told_error()
     }
 
     /// Closes the session gracefully, as [`Client::close`](super::Client::close) does, but may be called by a handler: it does not wait for

@@ -92,10 +92,7 @@ impl Verdict {
             Some(DisconnectReason::Client) if was_open => None,
             Some(DisconnectReason::HandlerPanic) => {
                 let panic = |error: &Error| error.kind() == ErrorKind::Panicked;
-                Some(self.error.clone().filter(panic).unwrap_or_else(|| {
-                    let message = "a handler of the application panicked; the client was closed";
-                    Error::new(ErrorKind::Panicked, message)
-                }))
+                Some(Error::handler_panicked(self.error.clone().filter(panic)))
             }
             _ => self.error.clone(),
         }

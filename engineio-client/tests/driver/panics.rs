@@ -367,6 +367,106 @@ async fn a_handler_that_panics_is_told_by_the_error_too() {
     says_so(client.disconnect_error().as_ref());
 }
 
+/// A server that sends messages and this packet behind them, by either transport.
+async fn sending(last: &str) -> Server {
+    let messages: String = (0..20).map(|n| format!("4{n}\u{1e}")).collect();
+    let payload = messages + last;
+    Server::start(move |_, request| match request.method.as_str() {
+        _ if request.is_websocket() => {
+            let packets: Vec<String> = payload.split('\u{1e}').map(str::to_owned).collect();
+            websocket(|mut socket| async move {
+                socket.send(WsMessage::text(OPEN_POLLING)).await.unwrap();
+                for packet in packets {
+                    socket.send(WsMessage::text(packet)).await.unwrap();
+                }
+                std::future::pending::<()>().await;
+            })
+        }
+        _ if request.is_handshake() => ok(OPEN_POLLING),
+        _ => ok(&payload),
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_handler_that_panics_after_the_end_of_its_session_is_told_by_the_error() {
+    for transport in [Transport::Polling, Transport::WebSocket] {
+        for by_server in [true, false] {
+            let server = sending(if by_server { "1" } else { "6" }).await;
+            for may_return in [false, true] {
+                let ends = Ends::default();
+                let builder = Client::builder(&server.url())
+                    .transports([transport])
+                    .on_message(move |client, message| async move {
+                        if message.as_text() != Some("5") {
+                            return;
+                        }
+                        if !by_server {
+                            client.abort();
+                        }
+                        while client.is_open() {
+                            tokio::task::yield_now().await;
+                        }
+                        panic!("on purpose");
+                    });
+                let builder = match may_return {
+                    true => builder.reconnect(Reconnect::new()),
+                    false => builder,
+                };
+                let client = in_time(noting(builder, &ends).connect()).await.unwrap();
+                in_time(client.wait()).await;
+                let reason = match by_server {
+                    true => DisconnectReason::Server,
+                    false => DisconnectReason::Client,
+                };
+                let ends = ends.lock().unwrap();
+                assert_eq!(ends.len(), 1, "{ends:?}");
+                assert_eq!(ends[0].reason, reason);
+                says_so(ends[0].error.as_ref());
+                assert_eq!(client.disconnect_reason(), Some(reason));
+                says_so(client.disconnect_error().as_ref());
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_handler_of_the_end_that_panics_is_told_by_the_error() {
+    let server = sending("1").await;
+    for transport in [Transport::Polling, Transport::WebSocket] {
+        let builder = Client::builder(&server.url())
+            .transports([transport])
+            .reconnect(Reconnect::new())
+            .on_disconnect(|_, _| async { panic!("on purpose") });
+        let client = in_time(builder.connect()).await.unwrap();
+        in_time(client.wait()).await;
+        assert_eq!(client.disconnect_reason(), Some(DisconnectReason::Server));
+        says_so(client.disconnect_error().as_ref());
+    }
+}
+
+#[cfg(feature = "blocking")]
+#[test]
+fn a_handler_of_a_blocking_client_that_panics_after_the_end_is_told_too() {
+    use engineio_client::blocking;
+
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let server = runtime.block_on(sending("1"));
+    let client = blocking::Client::builder(&server.url())
+        .transports([Transport::Polling])
+        .on_message(|client, _| {
+            while client.is_open() {
+                std::thread::yield_now();
+            }
+            panic!("on purpose");
+        })
+        .connect()
+        .unwrap();
+    assert!(client.wait_timeout(crate::support::LONG).unwrap());
+    assert_eq!(client.disconnect_reason(), Some(DisconnectReason::Server));
+    says_so(client.disconnect_error().as_ref());
+}
+
 #[cfg(feature = "blocking")]
 #[test]
 fn a_blocking_client_is_closed_in_good_order_too() {
