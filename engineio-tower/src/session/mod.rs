@@ -100,6 +100,8 @@ impl Session {
                 senders: SendQueue::default(),
                 pumping: false,
                 concurrent: 0,
+                is_saturated: false,
+                concurrent_bytes: 0,
                 pending_close: None,
                 events: Budget::for_events(),
                 driver: None,

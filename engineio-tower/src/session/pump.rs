@@ -130,11 +130,12 @@ fn start(session: &Arc<Session>, socket: &Socket, event: Event) -> Started<()> {
     let handlers = &session.server.handlers;
     match event {
         Event::Message(message) => {
-            meter::received(message.len());
+            let len = message.len();
+            meter::received(len);
             let handler = handlers.message(socket, message);
             match handler {
                 Started::Running(handler) if session.server.options.concurrent_messages => {
-                    run_concurrently(session, handler);
+                    run_concurrently(session, len, handler);
                     Started::Done(())
                 }
                 handler => handler,
@@ -154,14 +155,17 @@ fn start(session: &Arc<Session>, socket: &Socket, event: Event) -> Started<()> {
 /// shutdown.
 struct Concurrent {
     session: Arc<Session>,
+    /// The length of the message.
+    len: usize,
     _pending: PendingWork,
 }
 
 impl Concurrent {
-    fn new(session: &Arc<Session>) -> Self {
-        session.begin_concurrent();
+    fn new(session: &Arc<Session>, len: usize) -> Self {
+        session.begin_concurrent(len);
         Self {
             session: Arc::clone(session),
+            len,
             _pending: PendingWork::begin(&session.server),
         }
     }
@@ -169,16 +173,16 @@ impl Concurrent {
 
 impl Drop for Concurrent {
     fn drop(&mut self) {
-        self.session.end_concurrent();
+        self.session.end_concurrent(self.len);
     }
 }
 
 /// Runs a handler in a task of its own.
-fn run_concurrently(session: &Arc<Session>, handler: BoxFuture<()>) {
-    let concurrent = Concurrent::new(session);
+fn run_concurrently(session: &Arc<Session>, len: usize, handler: BoxFuture<()>) {
+    let concurrent = Concurrent::new(session, len);
     session.server.spawn(async move {
         let concurrent = concurrent;
-        // Dropped before the end of the client can come.
+        // Dropped before the end of the client can come, and before the message counts no longer.
         let mut handler = handler;
         let run = std::future::poll_fn(|cx| {
             match catch_unwind(AssertUnwindSafe(|| handler.as_mut().poll(cx))) {

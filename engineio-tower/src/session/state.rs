@@ -35,7 +35,11 @@ pub(super) struct State {
     /// A task runs the handlers; no other may, so that messages stay in order.
     pub(super) pumping: bool,
     /// The number of message handlers that run concurrently, each in a task of its own.
-    pub(super) concurrent: usize,
+    pub(super) concurrent: u32,
+    /// Too many of them run, or their messages are too large together: no further event is handled.
+    pub(super) is_saturated: bool,
+    /// The length of their messages.
+    pub(super) concurrent_bytes: usize,
     /// The end of the client, which waits for the concurrent handlers.
     pub(super) pending_close: Option<DisconnectReason>,
     /// The events that the task of the handlers may still handle in this turn.

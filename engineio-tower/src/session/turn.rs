@@ -14,9 +14,9 @@ use super::state::State;
 use super::{Session, now};
 use crate::server::meter;
 
-/// The maximum number of message handlers of one client that run concurrently. Further messages wait in the inbox, so
-/// that its limit paces the client.
-const MAX_CONCURRENT: usize = 1_000;
+/// The maximum number of message handlers of one client that run concurrently. Their messages are limited in bytes as
+/// those in the inbox are. Further messages wait there, so that it paces the client.
+const MAX_CONCURRENT: u32 = 1_000;
 
 /// The next step of the task that runs the handlers.
 pub(crate) enum Next {
@@ -118,19 +118,26 @@ impl Session {
         message.inspect(|message| meter::received(message.len()))
     }
 
-    /// Counts a message handler that runs concurrently; `on_disconnect` waits for it.
-    pub(crate) fn begin_concurrent(&self) {
-        self.lock().concurrent += 1;
+    /// Counts a message handler that runs concurrently, for a message of this length; `on_disconnect` waits for it.
+    pub(crate) fn begin_concurrent(&self, len: usize) {
+        let limit = self.server.config.inbox_limit;
+        let mut state = self.lock();
+        state.concurrent += 1;
+        state.concurrent_bytes += len;
+        state.update_saturation(limit);
     }
 
     /// Counts a concurrent message handler as finished, and runs what has waited for it: the next message, or
     /// `on_disconnect`.
-    pub(crate) fn end_concurrent(self: &Arc<Self>) {
+    pub(crate) fn end_concurrent(self: &Arc<Self>, len: usize) {
+        let limit = self.server.config.inbox_limit;
         let mut state = self.lock();
-        let was_full = state.concurrent == MAX_CONCURRENT;
+        let was_saturated = state.is_saturated;
         state.concurrent -= 1;
+        state.concurrent_bytes -= len;
+        state.update_saturation(limit);
         let last = state.concurrent == 0 && state.pending_close.is_some();
-        let waited = last || (was_full && state.machine.has_events());
+        let waited = last || (was_saturated && state.has_events());
         let claimed = waited && !std::mem::replace(&mut state.pumping, true);
         drop(state);
         if claimed {
@@ -152,7 +159,12 @@ impl Session {
 impl State {
     /// Returns whether there are events whose handlers may run now.
     pub(super) fn has_events(&self) -> bool {
-        self.concurrent < MAX_CONCURRENT && self.machine.has_events()
+        !self.is_saturated && self.machine.has_events()
+    }
+
+    /// One message may exceed the `limit`, as in the inbox.
+    const fn update_saturation(&mut self, limit: usize) {
+        self.is_saturated = self.concurrent >= MAX_CONCURRENT || self.concurrent_bytes > limit;
     }
 
     /// Begins a turn of the handlers, and takes its first event.
@@ -165,7 +177,7 @@ impl State {
     /// none. The close waits for the concurrent handlers.
     fn next_event(&mut self) -> Option<Event> {
         self.events.charge_event();
-        if self.concurrent == MAX_CONCURRENT {
+        if self.is_saturated {
             self.pumping = false;
             return None;
         }

@@ -264,6 +264,43 @@ async fn a_thousand_handlers_of_a_client_run_concurrently_and_further_messages_w
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_messages_of_handlers_that_run_concurrently_are_limited_as_the_inbox_is() {
+    let gate = Arc::new(Semaphore::new(0));
+    let (tell, mut told) = mpsc::unbounded_channel();
+    let server = Server::builder()
+        .concurrent_messages()
+        .inbox_limit(10_000)
+        .on_message({
+            let gate = Arc::clone(&gate);
+            move |_: Socket, message: Message| {
+                tell.send(message.len()).unwrap();
+                let gate = Arc::clone(&gate);
+                async move { gate.acquire().await.unwrap().forget() }
+            }
+        })
+        .build();
+    let (sid, _) = open(&server).await;
+    let lens = [50_000, 4_000, 4_000, 4_000, 4_000, 50_000, 1];
+    let packets = lens.map(|len| format!("4{}", "x".repeat(len)));
+    let posted = tokio::spawn({
+        let server = server.clone();
+        async move { post(&server, &sid, packets.join("\x1e")).await }
+    });
+    // A message alone may exceed the limit, and so may the last one that is handled before the others wait.
+    for started in [&lens[..1], &lens[1..4], &lens[4..5], &lens[5..6], &[]] {
+        pass(100).await;
+        for len in started {
+            assert_eq!(told.try_recv(), Ok(*len));
+        }
+        assert!(told.try_recv().is_err(), "{started:?}");
+        gate.add_permits(1);
+    }
+    gate.add_permits(lens.len());
+    assert_eq!(told.recv().await, Some(1));
+    assert_eq!(posted.await.unwrap().status(), StatusCode::OK);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_connect_handler_that_flushes_does_not_wait_for_itself() {
     let server = Server::builder()
         .on_connect(|socket: Socket, _: ConnectRequest| async move {

@@ -160,9 +160,9 @@ impl ServerBuilder {
 
     /// Runs the message handlers of one client concurrently, each in a task of its own, instead of one at a time.
     ///
-    /// Messages are then handled in no particular order. At most 1,000 handlers of a client run at a time; further messages
-    /// wait in the inbox, which paces the client. Use it for handlers that mostly wait for I/O. It does not affect plain
-    /// handlers.
+    /// Messages are then handled in no particular order. At most 1,000 handlers of a client run at a time, and their messages
+    /// have at most the bytes of the [inbox](Self::inbox_limit) and of one message; further messages wait in the inbox,
+    /// which paces the client. Use it for handlers that mostly wait for I/O. It does not affect plain handlers.
     ///
     /// [`on_disconnect`](Self::on_disconnect) still runs last: it waits for the running handlers, and values attached
     /// to the client live until then. A handler that never returns prevents it from running.
