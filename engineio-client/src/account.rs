@@ -10,6 +10,8 @@ const NONE: u64 = u64::MAX;
 pub(crate) struct Account {
     /// The number of messages of the client that were lost when the first one was queued that no flush has answered for.
     since: AtomicU64,
+    /// The number of messages of the client that were queued up to the last one of this account.
+    position: AtomicU64,
     of_all: bool,
 }
 
@@ -18,6 +20,7 @@ impl Account {
     pub(crate) const fn of_one() -> Self {
         Self {
             since: AtomicU64::new(NONE),
+            position: AtomicU64::new(0),
             of_all: false,
         }
     }
@@ -26,12 +29,23 @@ impl Account {
     pub(crate) const fn of_all() -> Self {
         Self {
             since: AtomicU64::new(0),
+            position: AtomicU64::new(0),
             of_all: true,
         }
     }
 
-    /// Records that a message is being queued, or a flush begun, when this many are lost. Returns the number that the
-    /// next flush compares with.
+    /// Records that the message at this position was queued when this many were lost.
+    pub(crate) fn queue(&self, position: u64, lost: u64) {
+        self.position.store(position, Ordering::Relaxed);
+        self.note(lost);
+    }
+
+    /// Returns the position of the last message that was queued by the client or the handle itself.
+    pub(crate) fn position(&self) -> u64 {
+        self.position.load(Ordering::Relaxed)
+    }
+
+    /// Records that a flush begins when this many messages are lost. Returns the number that the next flush compares with.
     pub(crate) fn note(&self, lost: u64) -> u64 {
         let since = self.since.load(Ordering::Relaxed);
         if since != NONE {
@@ -58,6 +72,7 @@ impl Clone for Account {
         };
         Self {
             since: AtomicU64::new(since),
+            position: AtomicU64::new(self.position()),
             of_all: false,
         }
     }

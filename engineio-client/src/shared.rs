@@ -163,7 +163,7 @@ impl Shared {
         }
         let outcome = state.send(message);
         if outcome.is_ok() {
-            account.note(state.lost());
+            account.queue(state.queued(), state.lost());
         }
         drop(state);
         if outcome.is_ok() {
@@ -193,7 +193,7 @@ impl Shared {
             return Poll::Pending;
         };
         if outcome.is_ok() {
-            account.note(state.lost());
+            account.queue(state.queued(), state.lost());
         }
         let left = state.senders.leave(ticket);
         drop(state);

@@ -194,12 +194,20 @@ impl State {
     }
 
     pub(crate) fn send(&mut self, message: Message) -> Result<(), SendError> {
+        self.queue(message, Session::send)
+    }
+
+    fn queue(
+        &mut self,
+        message: Message,
+        send: impl FnOnce(&mut Session, Message) -> Result<(), SendError>,
+    ) -> Result<(), SendError> {
         // A session that is only being opened may not come about, and would take along what it was given. Before the
         // first one nobody has anything to send by.
         if self.phase != Phase::Connecting && self.session.opened().is_none() {
             return Err(SendError::Closed(message));
         }
-        self.session.send(message)?;
+        send(&mut self.session, message)?;
         self.queued += 1;
         self.wake_driver();
         Ok(())
@@ -211,7 +219,35 @@ impl State {
         &mut self,
         unsent: &mut Option<Message>,
     ) -> Option<Result<(), SendError>> {
-        match self.send(unsent.take()?) {
+        let outcome = self.send(unsent.take()?);
+        self.unless_waiting_helps(outcome, unsent)
+    }
+
+    /// Sends like [`send_when_possible`](Self::send_when_possible), for a sender without a place in the queue that came at
+    /// this mark of it. Those that came later may always take the room first, so that it does not wait for room if there are
+    /// some.
+    pub(crate) fn send_at_mark(
+        &mut self,
+        unsent: &mut Option<Message>,
+        mark: u64,
+    ) -> Option<Result<(), SendError>> {
+        if self.session.is_open() && !self.senders.has_passed(mark) {
+            return None;
+        }
+        let message = unsent.take()?;
+        let outcome = match self.senders.is_empty() {
+            true => self.send(message),
+            false => self.queue(message, Session::send_beyond_limit),
+        };
+        self.unless_waiting_helps(outcome, unsent)
+    }
+
+    fn unless_waiting_helps(
+        &self,
+        outcome: Result<(), SendError>,
+        unsent: &mut Option<Message>,
+    ) -> Option<Result<(), SendError>> {
+        match outcome {
             Err(SendError::Full(message)) => *unsent = Some(message),
             Err(SendError::Closed(message)) if self.is_coming_back() => *unsent = Some(message),
             outcome => return Some(outcome),

@@ -449,10 +449,15 @@ fn a_full_outbox_hands_the_message_back() {
     assert!(!client.session.has_room_for(0));
     let refused = client.session.send(Message::from("more")).unwrap_err();
     assert_eq!(refused, SendError::Full(Message::from("more")));
+    client.session.send_beyond_limit("its turn".into()).unwrap();
+    assert_eq!(client.session.queued_messages(), 2);
     let post = client.post().unwrap();
     client.session.take_payload(post).unwrap();
     assert_eq!(client.session.poll_output(), Some(Output::Room));
     client.send("more");
+    client.session.close(client.now);
+    let refused = client.session.send_beyond_limit("late".into());
+    assert_eq!(refused, Err(SendError::Closed("late".into())));
 }
 
 #[test]

@@ -12,7 +12,6 @@ pub use self::handle::Handle;
 pub use self::sink::{FlushError, SinkError};
 use engineio_core::{DisconnectReason, Message, Transport};
 use futures_core::Stream;
-use futures_sink::Sink as _;
 use tokio::task::JoinHandle;
 
 use crate::shared::Shared;
@@ -54,6 +53,8 @@ pub struct Client {
     handle: Handle,
     /// A message that the sink has taken and the outbox has not.
     unsent: Option<Message>,
+    /// The mark in the queue of senders at which the sink took it.
+    mark: u64,
     /// The waker of the stream, which waits for a message.
     reader: Option<Key>,
     /// The waker of the sink.
@@ -65,6 +66,7 @@ impl Client {
         Self {
             handle: Handle::of_client(shared),
             unsent: None,
+            mark: 0,
             reader: None,
             sink: None,
         }
@@ -142,16 +144,11 @@ impl Client {
     ///
     /// The flush of a [`Handle`] fails for the messages that were sent with that handle.
     pub async fn flush(&mut self) -> Result<(), FlushError> {
-        if self.unsent.is_some() {
-            // Without it the queue is not what the application has handed over.
-            let flushed = poll_fn(|cx| Pin::new(&mut *self).poll_flush(cx)).await;
-            return flushed.map_err(|error| {
-                if let SinkError::NotQueued(error) = error {
-                    let mut state = self.handle.shared.lock();
-                    state.left_over.push(error.into_message());
-                }
-                FlushError::Lost
-            });
+        // Without the message of the sink the queue is not what the application has handed over.
+        if let Err(error) = poll_fn(|cx| self.poll_unsent(cx)).await {
+            let mut state = self.handle.shared.lock();
+            state.left_over.push(error.into_message());
+            return Err(FlushError::Lost);
         }
         self.handle.flush().await
     }

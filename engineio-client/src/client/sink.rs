@@ -62,19 +62,22 @@ pub enum FlushError {
 }
 
 impl Client {
-    /// Puts the message that the sink has taken into the outbox, once no sender waits for room before it.
+    /// Puts the message that the sink has taken into the outbox, once no sender waits for room that came before it.
     ///
     /// The sink takes no place among the senders: one that is no longer polled would block those behind it.
-    fn poll_unsent(&mut self, cx: &Context<'_>) -> Poll<Result<(), SendError>> {
-        let unsent = &mut self.unsent;
+    pub(super) fn poll_unsent(&mut self, cx: &Context<'_>) -> Poll<Result<(), SendError>> {
+        let (unsent, mark) = (&mut self.unsent, self.mark);
         let Some(bytes) = unsent.as_ref().map(Message::len) else {
             return Poll::Ready(Ok(()));
         };
-        let shared = &self.handle.shared;
+        let (shared, account) = (&self.handle.shared, &self.handle.account);
         let outcome = ready!(
             shared.poll_wait(&mut self.sink, Interest::Outbox, cx, |state| {
-                let is_next = state.senders.is_empty() || !state.session.is_open();
-                is_next.then(|| state.send_when_possible(unsent)).flatten()
+                let outcome = state.send_at_mark(unsent, mark);
+                if let Some(Ok(())) = outcome {
+                    account.queue(state.queued(), state.lost());
+                }
+                outcome
             })
         );
         if outcome.is_ok() {
@@ -124,10 +127,12 @@ impl Sink<Message> for Client {
             }
             outcome => return outcome.map_err(Into::into),
         }
+        this.mark = this.handle.shared.lock().senders.mark();
         Ok(())
     }
 
-    /// Returns `Ready` when every queued message has been sent to the server; see [`Client::flush`].
+    /// Returns `Ready` when every message that this client has queued, by the sink or by [`Client::send`], has been sent to
+    /// the server; see [`Client::flush`], which waits for those of handles too.
     ///
     /// # Errors
     ///
@@ -135,10 +140,10 @@ impl Sink<Message> for Client {
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), SinkError>> {
         let this = self.get_mut();
         ready!(this.poll_unsent(cx))?;
-        let shared = &this.handle.shared;
+        let (shared, account) = (&this.handle.shared, &this.handle.account);
         ready!(
             shared.poll_wait(&mut this.sink, Interest::Outbox, cx, |state| {
-                state.has_sent(state.queued()).then_some(())
+                state.has_sent(account.position()).then_some(())
             })
         );
         Poll::Ready(this.check_lost())

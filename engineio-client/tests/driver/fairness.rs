@@ -3,10 +3,11 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use crate::support::{OPEN_POLLING, Reply, Server, in_time, ok};
-use engineio_client::{Client, SendError};
-use futures_util::{FutureExt, SinkExt};
+use crate::support::{OPEN_POLLING, Reply, Server, in_time, ok, websocket};
+use engineio_client::{Client, SendError, Transport};
+use futures_util::{FutureExt, SinkExt, StreamExt};
 use tokio::task::yield_now;
+use tokio_tungstenite::tungstenite::Message as WsMessage;
 
 /// A server whose handshake brings many messages.
 async fn talkative(messages: usize) -> Server {
@@ -89,6 +90,56 @@ async fn a_large_message_is_not_overtaken_by_small_ones() {
             "4s0", "4s1", "4s2", "4s4", "4s5", "4s6", "4s7", "4s8", "4s9"
         ]
     );
+}
+
+#[tokio::test]
+async fn a_sink_sends_and_flushes_beside_handles_that_send_without_a_pause() {
+    let (told, mut heard) = tokio::sync::mpsc::unbounded_channel();
+    let server = Server::start(move |_, request| match request.method.as_str() {
+        _ if request.is_websocket() => {
+            let told = told.clone();
+            websocket(|mut socket| async move {
+                socket.send(WsMessage::text(OPEN_POLLING)).await.unwrap();
+                while let Some(Ok(message)) = socket.next().await {
+                    told.send(message.to_string()).unwrap();
+                }
+            })
+        }
+        _ if request.is_handshake() => ok(OPEN_POLLING),
+        "POST" => {
+            told.send(request.body.clone()).unwrap();
+            ok("ok")
+        }
+        _ => Reply::Never,
+    })
+    .await;
+    for transport in [Transport::Polling, Transport::WebSocket] {
+        let builder = Client::builder(&server.url())
+            .transports([transport])
+            .outbox_limit(1000);
+        let mut client = in_time(builder.connect()).await.unwrap();
+        for _ in 0..2 {
+            let handle = client.handle();
+            tokio::spawn(async move { while handle.send("x".repeat(400)).await.is_ok() {} });
+        }
+        for n in 0..20 {
+            let text = format!("sunk {n}");
+            match n % 2 {
+                0 => in_time(SinkExt::send(&mut client, text.clone().into()))
+                    .await
+                    .unwrap(),
+                _ => {
+                    let feed = SinkExt::feed(&mut client, text.clone().into());
+                    in_time(feed).await.unwrap();
+                    in_time(client.flush()).await.unwrap();
+                }
+            }
+            // A flush of a POST waits for the answer, so that it has arrived.
+            while !in_time(heard.recv()).await.unwrap().contains(&text) {}
+        }
+        client.abort();
+        in_time(client.wait()).await;
+    }
 }
 
 #[tokio::test]

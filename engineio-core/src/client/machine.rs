@@ -301,15 +301,20 @@ impl Machine {
         self.coding.encode_payload(packets)
     }
 
-    /// Queues a message that leaves over this transport, or over another one after an upgrade.
+    /// Queues a message that leaves over this transport, or over another one after an upgrade, even if the outbox is full
+    /// if it may go `beyond` its limit.
     pub(super) fn queue(
         &mut self,
         message: Message,
         transport: Transport,
+        beyond: bool,
     ) -> Result<(), SendError> {
         let may_split = transport == Transport::Polling && self.coding.separates_packets();
         let refuse_separator = may_split && !self.config.allow_separator;
-        let limits = self.limits();
+        let mut limits = self.limits();
+        if beyond {
+            limits.bytes = usize::MAX;
+        }
         let messages = std::slice::from_ref(&message);
         if let Err(error) = self.outbox.admit(messages, refuse_separator, limits) {
             if let SendError::Full(()) = error {

@@ -163,11 +163,24 @@ impl Session {
     /// Returns the message as [`SendError::Full`] if the outbox has no room for it, as [`SendError::Closed`] if the session
     /// is closing or closed, or as [`SendError::Separator`] if it is a text with U+001E that may leave by polling.
     pub fn send(&mut self, message: Message) -> Result<(), SendError> {
+        self.queue(message, false)
+    }
+
+    /// Queues a message even if the outbox is full: for a sender whose turn it is while others always take the room first.
+    ///
+    /// # Errors
+    ///
+    /// Fails as [`send`](Self::send) does, but never as [`SendError::Full`].
+    pub fn send_beyond_limit(&mut self, message: Message) -> Result<(), SendError> {
+        self.queue(message, true)
+    }
+
+    fn queue(&mut self, message: Message, beyond: bool) -> Result<(), SendError> {
         if !matches!(self.state, State::Opening(_) | State::Open(_)) {
             return Err(SendError::Closed(message));
         }
         let transport = self.state.transport();
-        self.machine.queue(message, transport)?;
+        self.machine.queue(message, transport, beyond)?;
         self.transition(|state, _| state);
         Ok(())
     }

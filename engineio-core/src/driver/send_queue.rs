@@ -85,6 +85,19 @@ impl SendQueue {
         first.is_none_or(|&(first, _)| Some(first) == ticket.0)
     }
 
+    /// Returns a mark behind the tasks that wait now, for a sender that takes no place.
+    #[must_use]
+    pub const fn mark(&self) -> u64 {
+        self.last_number
+    }
+
+    /// Returns whether all tasks have left that waited at this [mark](Self::mark). Those that wait then came later.
+    #[must_use]
+    pub fn has_passed(&self, mark: u64) -> bool {
+        let first = self.waiting.front();
+        first.is_none_or(|&(first, _)| first > mark)
+    }
+
     /// Keeps the sender's place, or gives it the last one, and stores its waker. Returns the waker that is replaced, to
     /// be dropped.
     #[must_use = "its `Drop` may be the application's code"]
@@ -224,6 +237,20 @@ mod tests {
         assert!(queue.wait(&mut ticket, &cx).is_none());
         let left = queue.leave(&mut ticket);
         assert!(left.own.is_some_and(|own| own.will_wake(&waker)));
+    }
+
+    #[test]
+    fn a_mark_is_passed_when_those_before_it_have_left() {
+        let mut queue = SendQueue::default();
+        assert!(queue.has_passed(queue.mark()));
+        let mut tickets = [(); 2].map(|()| queued(&mut queue, &Arc::default()));
+        let mark = queue.mark();
+        let _behind = queued(&mut queue, &Arc::default());
+        for ticket in &mut tickets {
+            assert!(!queue.has_passed(mark));
+            queue.leave(ticket).wake();
+        }
+        assert!(queue.has_passed(mark) && !queue.is_empty());
     }
 
     #[test]
