@@ -441,7 +441,7 @@ fn row_17a_the_first_refusal_is_the_reason_however_the_poll_ends() {
 #[test]
 fn a_full_outbox_hands_the_message_back() {
     let config = Config {
-        outbox_limit: 100,
+        outbox_limit: 200,
         ..Config::default()
     };
     let mut client = Client::polling_with(config);
