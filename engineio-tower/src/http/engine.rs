@@ -8,7 +8,6 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use engineio_core::{Action, Method, Query, Refusal, Revision, Sid, SidParameter, Transport};
-use http::Request;
 use http::request::Parts;
 use http_body::Body;
 use pin_project_lite::pin_project;
@@ -227,31 +226,32 @@ impl ServerInner {
     /// Serves a request for the server's path.
     pub(crate) fn respond<B: Body>(
         self: &Arc<Self>,
-        request: Request<B>,
+        head: Parts,
+        body: B,
         peer: Option<SocketAddr>,
     ) -> EngineFuture<B> {
-        let (head, body) = request.into_parts();
         let mut query = Query::parse(head.uri.query().unwrap_or_default());
         if !query.is_script() {
             query.jsonp = None;
         }
         let mut reply = Reply::new(&self.options, &head, query.jsonp);
+        let origins = &self.options.origins;
+        let unchecked = Unchecked {
+            query,
+            peer,
+            preflight: origins.preflight(&head),
+            limit: TimeLimit::new(self.options.connect_timeout),
+            head,
+            body,
+        };
         // Around all hooks that are called on the way.
         let work = catch_unwind(AssertUnwindSafe(|| {
-            let origins = &self.options.origins;
+            let Unchecked { head, query, .. } = &unchecked;
             let verdict = if head.extensions.get::<Arrived>().is_some() {
                 // The process that received the request has checked it, and knows the client's scheme.
                 Verdict::Allowed
             } else {
-                origins.check(&head, query.is_script())
-            };
-            let unchecked = Unchecked {
-                query,
-                peer,
-                preflight: origins.preflight(&head),
-                limit: TimeLimit::new(self.options.connect_timeout),
-                head,
-                body,
+                origins.check(head, query.is_script())
             };
             match verdict {
                 Verdict::Ask(allowed) => match self.admission.begin_request() {
@@ -277,34 +277,29 @@ impl ServerInner {
     /// Continues with a request whose origin has been checked.
     fn origin_checked<B: Body>(
         self: &Arc<Self>,
-        unchecked: Unchecked<B>,
+        mut unchecked: Unchecked<B>,
         allowed: bool,
         reply: &mut Reply,
     ) -> Work<B> {
         reply.allowed = allowed;
+        // In its place, because it is large.
+        let head = &mut unchecked.head;
         if !allowed {
-            self.options.origins.log_refusal(&unchecked.head);
+            self.options.origins.log_refusal(head);
             return Work::answered(Refusal::Forbidden);
         }
-        let Unchecked {
-            mut head,
-            body,
-            query,
-            peer,
-            preflight,
-            limit,
-        } = unchecked;
-        if let Some(preflight) = preflight {
+        if let Some(preflight) = unchecked.preflight {
             let mut response = reply.preflight(preflight);
             if let Some(hook) = &self.options.headers {
-                hook(&head, response.headers_mut());
+                hook(head, response.headers_mut());
                 remove_connection_headers(response.headers_mut());
             }
             return Work::Written {
                 response: Some(response),
             };
         }
-        let upgrade = upgrade::is_requested(&head);
+        let (query, peer, body) = (unchecked.query, unchecked.peer, unchecked.body);
+        let upgrade = upgrade::is_requested(head);
         let method = match head.method {
             http::Method::GET => Method::Get,
             http::Method::CONNECT if upgrade => Method::Get,
@@ -315,17 +310,17 @@ impl ServerInner {
             Ok(action) => action,
             Err(refusal) => return Work::answered(self.refusal_for(refusal, &query)),
         };
-        if let Some(sid) = self.elsewhere(&action, &head) {
+        if let Some(sid) = self.elsewhere(&action, head) {
             return self
-                .forward_request(&sid, head, body, peer, upgrade)
+                .forward_request(&sid, unchecked.head, body, peer, upgrade)
                 .unwrap_or_else(Work::answered);
         }
         let work = match action {
             Action::Open(..) if self.is_leaving() => Err(Refusal::Unavailable),
             Action::Open(transport, revision) => {
-                self.call_headers_hook(&head, reply);
+                self.call_headers_hook(head, reply);
                 if let Some(hook) = &self.options.initial_headers {
-                    hook(&head, reply.headers_mut());
+                    hook(head, reply.headers_mut());
                 }
                 let opening = Opening {
                     transport,
@@ -333,25 +328,25 @@ impl ServerInner {
                     // A script cannot hold bytes.
                     base64: query.base64 || query.jsonp.is_some(),
                 };
-                ConnectFuture::open(self, head, peer, opening, limit)
+                ConnectFuture::open(self, unchecked.head, peer, opening, unchecked.limit)
                     .map(|future| Work::Connect { future })
             }
             Action::Poll(sid) => self.find(&sid, &query).map(|session| {
-                self.call_headers_hook(&head, reply);
+                self.call_headers_hook(head, reply);
                 Work::Poll {
                     future: PollFuture::open(session),
                     body: (!body.is_end_stream()).then_some(body),
                 }
             }),
             Action::Post(sid) => self.find(&sid, &query).map(|session| {
-                self.call_headers_hook(&head, reply);
+                self.call_headers_hook(head, reply);
                 Work::Post {
-                    future: PostFuture::open(session, form(&head, &query), body),
+                    future: PostFuture::open(session, form(head, &query), body),
                 }
             }),
             Action::Upgrade(sid) => self.find(&sid, &query).and_then(|session| {
-                self.call_headers_hook(&head, reply);
-                open_upgrade(session, &mut head, query.base64).map(Work::answered)
+                self.call_headers_hook(head, reply);
+                open_upgrade(session, head, query.base64).map(Work::answered)
             }),
             _ => Err(Refusal::BadRequest),
         };

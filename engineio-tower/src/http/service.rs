@@ -228,8 +228,9 @@ where
         }
         let peer = (self.peer)(request.extensions());
         let discard = self.discard.downcast_ref().copied();
-        let request = DiscardUnread::by(discard, request);
-        ResponseFuture::engine(self.server.inner().respond(request, peer))
+        let (head, body) = request.into_parts();
+        let body = DiscardUnread::by(discard, &head, body);
+        ResponseFuture::engine(self.server.inner().respond(head, body, peer))
     }
 }
 

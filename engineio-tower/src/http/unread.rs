@@ -9,6 +9,7 @@ use std::time::Duration;
 use bytes::Buf;
 use http::Request;
 use http::header::EXPECT;
+use http::request::Parts;
 use http_body::{Body, Frame, SizeHint};
 use tokio::runtime::Handle;
 use tokio::time::timeout;
@@ -56,20 +57,20 @@ pub struct DiscardUnread<B> {
 impl<B: Body + Send + Unpin + 'static> DiscardUnread<B> {
     /// Wraps the body of a request.
     pub fn wrap(request: Request<B>) -> Request<Self> {
-        Self::by(Some(discard), request)
+        let (head, body) = request.into_parts();
+        let body = Self::by(Some(discard), &head, body);
+        Request::from_parts(head, body)
     }
 }
 
 impl<B: Body> DiscardUnread<B> {
-    pub(super) fn by(discard: Option<fn(B)>, request: Request<B>) -> Request<Self> {
-        let (head, body) = request.into_parts();
+    pub(super) fn by(discard: Option<fn(B)>, head: &Parts, body: B) -> Self {
         let ended = body.is_end_stream();
-        let body = Self {
+        Self {
             waits: !ended && head.headers.contains_key(EXPECT),
             body: (!ended).then_some(body),
             discard,
-        };
-        Request::from_parts(head, body)
+        }
     }
 }
 

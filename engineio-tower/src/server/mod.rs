@@ -131,7 +131,8 @@ impl Server {
         B: Body<Error: Into<Box<dyn Error + Send + Sync>>>,
     {
         let peer = request.extensions().get().map(|&PeerAddr(peer)| peer);
-        let response = self.inner.respond(request, peer);
+        let (head, body) = request.into_parts();
+        let response = self.inner.respond(head, body, peer);
         async move {
             let (mut response, delivery) = response.await;
             delivery.put(&mut response);
