@@ -15,12 +15,11 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::sleep;
 
 use self::input::{Batch, Entry, Place};
-use self::screen::Screen;
+use self::screen::{Screen, tell_in_time};
 use self::sender::Sender;
 use crate::arguments::Talk;
 use crate::failure::{Failure, with_causes};
 use crate::files;
-use crate::output::tell;
 use crate::signals::{SIGINT, Signals};
 
 /// The largest message that is sent, in bytes, even if the server accepts more or does not say.
@@ -42,21 +41,14 @@ pub(crate) async fn run(options: Talk) -> Result<(), Failure> {
     let input = input::open(&options, client.handle())?;
     let (printer, terminal) = input.editor.unzip();
     let is_typed = input.is_typed;
-    let mut screen = Screen::new(&options, printer);
-    screen.remark("connected; each line is a message, Ctrl-D ends the session");
+    let screen = Screen::new(&options, printer);
+    let welcome = "connected; each line is a message, Ctrl-D ends the session";
+    screen.remark(welcome).await;
     let mut sender = Sender::new(client.handle(), input.batches, unsent, report);
     // Beside the reading: a slow server must not stop it.
     let sending = sender.run(files);
     let interrupt = input.interrupt;
-    let result = exchange(
-        &mut client,
-        &options,
-        &mut screen,
-        sending,
-        remarks,
-        interrupt,
-    )
-    .await;
+    let result = exchange(&mut client, &options, &screen, sending, remarks, interrupt).await;
     screen.leave_editor().await;
     if let Some(terminal) = terminal {
         terminal.restore();
@@ -64,7 +56,7 @@ pub(crate) async fn run(options: Talk) -> Result<(), Failure> {
     let complaint = complaint(&client, &mut sender, &options, is_typed);
     if let Err(failure) = result {
         if let Some(text) = complaint.filter(|_| failure.is_asked_for()) {
-            tell(format_args!("eio: {text}"));
+            tell_in_time(format!("eio: {text}")).await;
         }
         return Err(failure);
     }
@@ -72,7 +64,7 @@ pub(crate) async fn run(options: Talk) -> Result<(), Failure> {
         return Err(Failure::session(text));
     }
     if let Some(reason) = client.disconnect_reason() {
-        screen.remark(&reason.to_string());
+        screen.last_remark(&reason.to_string());
     }
     Ok(())
 }
@@ -98,7 +90,7 @@ fn limit(handle: &Handle) -> usize {
 async fn exchange(
     client: &mut Client,
     options: &Talk,
-    screen: &mut Screen,
+    screen: &Screen,
     sending: impl Future<Output = ()>,
     mut remarks: mpsc::Receiver<String>,
     mut interrupt: oneshot::Receiver<()>,
@@ -113,10 +105,12 @@ async fn exchange(
     let began_with = client.transport();
     while !(is_sent && is_over) {
         tokio::select! {
-            Some(remark) = remarks.recv() => screen.remark(&remark),
+            Some(remark) = remarks.recv() => {
+                shown(screen.remark(&remark), client, &mut signals).await?;
+            }
             () = &mut sending, if !is_sent => is_sent = true,
             message = client.next(), if !is_over => match message {
-                Some(message) => screen.message(&message)?,
+                Some(message) => shown(screen.message(&message), client, &mut signals).await??,
                 None => is_over = true,
             },
             // The server may still answer the last messages.
@@ -126,11 +120,12 @@ async fn exchange(
             () = sleep(END_OF_INPUT), if is_over && !is_sent => break,
             now = &mut settled, if !is_settled => {
                 is_settled = true;
-                match client.upgrade_error() {
-                    Some(error) => screen.remark(&format!("not upgraded: {}", with_causes(&error))),
-                    None if now != began_with => screen.remark(&format!("upgraded to {}", now.name())),
-                    None => {}
-                }
+                let remark = match client.upgrade_error() {
+                    Some(error) => format!("not upgraded: {}", with_causes(&error)),
+                    None if now != began_with => format!("upgraded to {}", now.name()),
+                    None => continue,
+                };
+                shown(screen.remark(&remark), client, &mut signals).await?;
             }
             signal = signals.next() => {
                 stop(client, &mut signals).await?;
@@ -147,11 +142,26 @@ async fn exchange(
         }
     }
     while let Ok(remark) = remarks.try_recv() {
-        screen.remark(&remark);
+        shown(screen.remark(&remark), client, &mut signals).await?;
     }
     match is_editing && interrupt.try_recv().is_ok() {
         true => Err(Failure::signal(SIGINT)),
         false => Ok(()),
+    }
+}
+
+/// Waits until something is shown. Nobody may read it, so a signal ends the wait, and the session.
+async fn shown<T>(
+    showing: impl Future<Output = T>,
+    client: &Client,
+    signals: &mut Signals,
+) -> Result<T, Failure> {
+    tokio::select! {
+        outcome = showing => Ok(outcome),
+        signal = signals.next() => {
+            stop(client, signals).await?;
+            Err(Failure::signal(signal))
+        }
     }
 }
 

@@ -1,7 +1,9 @@
-//! The output: messages on standard output, everything else on standard error.
+//! The output: messages on standard output, everything else on standard error. A thread writes it, because nobody may read
+//! it, and signals must be heard even so.
 
 use std::borrow::Cow;
 use std::io::{self, IsTerminal, Write};
+use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
@@ -19,7 +21,7 @@ const REMARK: Style = Style::new().dimmed();
 const BINARY: Style = AnsiColor::Cyan.on_default();
 /// A text that changes nothing on the terminal. It has a line feed, which the editor would add.
 const NOTHING: &str = "\x1b[A\n";
-/// The time that the editor has to print what it was given.
+/// The time that the editor has to print what it was given, and that there is for the last words after a signal.
 const PATIENCE: Duration = Duration::from_secs(1);
 /// The number of bytes of a binary message that are shown.
 const SHOWN: usize = 64;
@@ -30,49 +32,54 @@ pub(super) struct Screen {
     is_quiet: bool,
     is_terminal: bool,
     has_colour: bool,
-    /// Prints above the line that is being typed.
-    printer: Option<Printer>,
+    jobs: mpsc::Sender<(Job, oneshot::Sender<io::Result<()>>)>,
+}
+
+/// The tasks of the thread.
+enum Job {
+    Message(Vec<u8>),
+    /// A line with its line feed.
+    Remark(String),
+    /// Lets the editor print everything, and prints without it from then on.
+    LeaveEditor,
 }
 
 impl Screen {
     pub(super) fn new(options: &Talk, printer: Option<Printer>) -> Self {
         let choice = anstream::AutoStream::choice(&io::stdout());
+        let (jobs, taken) = mpsc::channel::<(Job, oneshot::Sender<_>)>();
+        let mut writer = Writer { printer };
+        thread::spawn(move || {
+            for (job, done) in taken {
+                // Nobody waits for it after a signal.
+                let _ = done.send(writer.run(job));
+            }
+        });
         Self {
             is_binary: options.binary,
             is_json: options.json,
             is_quiet: options.quiet,
             is_terminal: io::stdout().is_terminal(),
             has_colour: choice != anstream::ColorChoice::Never,
-            printer,
+            jobs,
         }
     }
 
     /// Shows a message.
-    pub(super) fn message(&mut self, message: &Message) -> Result<(), Failure> {
+    pub(super) async fn message(&self, message: &Message) -> Result<(), Failure> {
         let bytes = match message.is_binary() && self.is_binary && !self.is_terminal {
             true => message.as_bytes().to_vec(),
             false => (self.line(message) + "\n").into_bytes(),
         };
-        self.write(bytes).map_err(|error| Failure::output(&error))
+        let written = self.run(Job::Message(bytes)).await;
+        written.map_err(|error| Failure::output(&error))
     }
 
-    fn write(&mut self, bytes: Vec<u8>) -> io::Result<()> {
-        if self.print(|| String::from_utf8_lossy(&bytes).into_owned()) {
-            return Ok(());
-        }
-        let mut out = io::stdout().lock();
-        out.write_all(&bytes)?;
-        out.flush()
-    }
-
-    /// Prints above the line that is being typed. Returns `false` if there is no editor, or none any more.
-    fn print(&mut self, text: impl FnOnce() -> String) -> bool {
-        let is_printed = |print: &mut Printer| print(text()).is_ok();
-        if self.printer.as_mut().is_some_and(is_printed) {
-            return true;
-        }
-        self.printer = None;
-        false
+    async fn run(&self, job: Job) -> io::Result<()> {
+        let (done, is_done) = oneshot::channel();
+        let _ = self.jobs.send((job, done));
+        let stopped = |_| Err(io::Error::other("the thread that writes has stopped"));
+        is_done.await.unwrap_or_else(stopped)
     }
 
     fn line(&self, message: &Message) -> String {
@@ -95,32 +102,30 @@ impl Screen {
     }
 
     /// Shows the state of the session, or the reason why something was not sent.
-    pub(super) fn remark(&mut self, text: &str) {
-        if self.is_quiet {
-            return;
+    pub(super) async fn remark(&self, text: &str) {
+        if !self.is_quiet {
+            let _ = self.run(Job::Remark(self.remark_line(text))).await;
         }
-        let line = match self.has_colour {
+    }
+
+    /// Shows the state of the session when there is no editor any more, and nothing more to come.
+    pub(super) fn last_remark(&self, text: &str) {
+        if !self.is_quiet {
+            tell(self.remark_line(text).trim_end());
+        }
+    }
+
+    fn remark_line(&self, text: &str) -> String {
+        match self.has_colour {
             true => format!("{REMARK}eio: {text}{REMARK:#}\n"),
             false => format!("eio: {text}\n"),
-        };
-        if !self.print(|| line) {
-            tell(format_args!("{REMARK}eio: {text}{REMARK:#}"));
         }
     }
 
     /// Waits until the editor has printed everything, and prints without it from now on.
-    pub(super) async fn leave_editor(&mut self) {
-        let Some(mut print) = self.printer.take() else {
-            return;
-        };
-        let (printed, is_printed) = oneshot::channel();
+    pub(super) async fn leave_editor(&self) {
         // It may wait for the rest of a pasted text.
-        thread::spawn(move || {
-            // The editor holds one text, so it has shown what came before once it has taken the first of these.
-            let _ = print(NOTHING.to_owned()).and_then(|()| print(NOTHING.to_owned()));
-            let _ = printed.send(());
-        });
-        let _ = timeout(PATIENCE, is_printed).await;
+        let _ = timeout(PATIENCE, self.run(Job::LeaveEditor)).await;
     }
 
     fn paint(&self, style: Style, text: &str) -> String {
@@ -129,6 +134,61 @@ impl Screen {
             false => text.to_owned(),
         }
     }
+}
+
+struct Writer {
+    /// Prints above the line that is being typed.
+    printer: Option<Printer>,
+}
+
+impl Writer {
+    fn run(&mut self, job: Job) -> io::Result<()> {
+        match job {
+            Job::Message(bytes) => self.write(&bytes),
+            Job::Remark(line) => {
+                if !self.print(|| line.clone()) {
+                    tell(line.trim_end());
+                }
+                Ok(())
+            }
+            Job::LeaveEditor => {
+                if let Some(mut print) = self.printer.take() {
+                    // The editor holds one text, so it has shown what came before once it has taken the first of these.
+                    let _ = print(NOTHING.to_owned()).and_then(|()| print(NOTHING.to_owned()));
+                }
+                Ok(())
+            }
+        }
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        if self.print(|| String::from_utf8_lossy(bytes).into_owned()) {
+            return Ok(());
+        }
+        let mut out = io::stdout().lock();
+        out.write_all(bytes)?;
+        out.flush()
+    }
+
+    /// Prints above the line that is being typed. Returns `false` if there is no editor, or none any more.
+    fn print(&mut self, text: impl FnOnce() -> String) -> bool {
+        let is_printed = |print: &mut Printer| print(text()).is_ok();
+        if self.printer.as_mut().is_some_and(is_printed) {
+            return true;
+        }
+        self.printer = None;
+        false
+    }
+}
+
+/// Prints a line to the standard error stream, but waits only for a second until somebody reads it.
+pub(super) async fn tell_in_time(text: String) {
+    let (told, is_told) = oneshot::channel();
+    thread::spawn(move || {
+        tell(text);
+        let _ = told.send(());
+    });
+    let _ = timeout(PATIENCE, is_told).await;
 }
 
 fn hex(bytes: &[u8]) -> String {

@@ -6,9 +6,8 @@ use std::io::{Read, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::process::Stdio;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
-use engineio_tower::{Message, Server, Socket};
+use engineio_tower::{DisconnectReason, Message, Server, Socket};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 #[cfg(target_os = "linux")]
 use rustix::{io::ioctl_fionread, pipe::fcntl_getpipe_size};
@@ -139,10 +138,15 @@ async fn every_line_that_is_pasted_arrives_once_and_in_order() {
 
 #[cfg(target_os = "linux")]
 #[tokio::test]
-async fn a_second_signal_ends_a_program_whose_output_nobody_reads() {
-    let server = Server::builder().on_message(|socket: Socket, message: Message| async move {
-        while socket.send(message.clone()).await.is_ok() {}
-    });
+async fn a_signal_closes_the_session_of_a_program_whose_output_nobody_reads() {
+    let (sender, mut ends) = tokio::sync::mpsc::unbounded_channel();
+    let server = Server::builder()
+        .on_message(|socket: Socket, message: Message| async move {
+            while socket.send(message.clone()).await.is_ok() {}
+        })
+        .on_disconnect(move |_: Socket, reason: DisconnectReason| {
+            let _ = sender.send(reason);
+        });
     let url = serve(server).await;
     let mut child = command(&["-q", &url])
         .stdin(Stdio::piped())
@@ -161,18 +165,10 @@ async fn a_second_signal_ends_a_program_whose_output_nobody_reads() {
         }
     };
     timeout(LIMIT, filling).await.unwrap();
-    // Two that come together count as one.
-    let ending = async {
-        let step = Duration::from_millis(100);
-        loop {
-            kill(&child, "TERM").await;
-            if let Ok(status) = timeout(step, child.wait()).await {
-                return status.unwrap();
-            }
-        }
-    };
-    let status = timeout(LIMIT, ending).await.unwrap();
+    kill(&child, "TERM").await;
+    let status = timeout(LIMIT, child.wait()).await.unwrap().unwrap();
     assert_eq!(status.code(), Some(143));
+    assert_eq!(ends.recv().await, Some(DisconnectReason::Client));
     drop((input, output));
 }
 
