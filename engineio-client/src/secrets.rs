@@ -1,11 +1,16 @@
 //! The secrets of a client, which must not get into an error or the log when a server repeats them.
 
+use std::collections::HashSet;
+
 use base64::{Engine, engine::general_purpose::STANDARD};
 use http::HeaderMap;
 use http::header::COOKIE;
 
 /// The length in bytes of the shortest value that is removed. A shorter one is not a secret, and may be part of any word.
 const MIN_LEN: usize = 4;
+
+/// The length in bytes of the shortest part of a longer value that is removed: servers cite tokens cut short.
+const MIN_PART: usize = 8;
 
 /// The maximum number of bytes of a text that are shown.
 const SHOWN: usize = 120;
@@ -62,18 +67,38 @@ impl Secrets {
         }
     }
 
-    /// Returns a text without the secrets.
+    /// Returns a text without the secrets and without longer parts of them, whatever the case of their letters.
     pub(crate) fn redact(&self, text: &[u8]) -> String {
-        let mut text = String::from_utf8_lossy(text).into_owned();
-        // The longest first, because one may be part of another.
-        let mut secrets: Vec<&str> = self.0.iter().map(String::as_str).collect();
-        secrets.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
-        for secret in secrets {
-            if text.contains(secret) {
-                text = text.replace(secret, "…");
+        let text = String::from_utf8_lossy(text);
+        let secrets = self.0.iter().map(|secret| secret.to_ascii_lowercase());
+        let secrets: Vec<String> = secrets.collect();
+        // Not each with each, because both may be large.
+        let parts = secrets.iter().flat_map(|secret| {
+            let secret = secret.as_bytes();
+            secret.windows(secret.len().min(MIN_PART))
+        });
+        let parts: HashSet<&[u8]> = parts.collect();
+        let folded = text.to_ascii_lowercase();
+        let mut is_hidden = vec![false; text.len()];
+        for len in MIN_LEN..=MIN_PART {
+            for (at, part) in folded.as_bytes().windows(len).enumerate() {
+                if parts.contains(part) {
+                    is_hidden[at..at + len].fill(true);
+                }
             }
         }
-        text
+        let mut shown = String::with_capacity(text.len());
+        let mut was_hidden = false;
+        for (at, c) in text.char_indices() {
+            let is_hidden = is_hidden[at..at + c.len_utf8()].contains(&true);
+            match is_hidden {
+                true if was_hidden => {}
+                true => shown.push('…'),
+                false => shown.push(c),
+            }
+            was_hidden = is_hidden;
+        }
+        shown
     }
 
     /// Returns the beginning of a text from the network in quotes, without the secrets and made safe for one line of a
@@ -127,6 +152,26 @@ mod tests {
             "polling of … with …, …, …, …, …, … and key as text"
         );
         assert_eq!(format!("{:?}", secrets()), "8 secrets");
+    }
+
+    #[test]
+    fn a_part_of_a_secret_is_hidden_in_either_case() {
+        let mut secrets = secrets();
+        secrets.add("eyJhbGciOiJIUzI1NiJ9.e30.ücret");
+        for (text, expected) in [
+            (
+                "token \"eyJhbGciOi…\" is invalid",
+                "token \"……\" is invalid",
+            ),
+            ("…30.ücret, or 1NIJ9.E3", "……, or …"),
+            ("EYJHBGCIOIJIUZI1NIJ9.E30.üCRET", "…"),
+            ("T0KEN+LONG and COOKIE1", "… and …"),
+            // Too little to be of use, and often a word.
+            ("eyJhbGc t0ken cookie", "eyJhbGc t0ken cookie"),
+            ("a ü", "a ü"),
+        ] {
+            assert_eq!(secrets.redact(text.as_bytes()), expected);
+        }
     }
 
     #[test]
