@@ -105,14 +105,16 @@ impl Shared {
         cx: &Context<'_>,
         check: impl FnOnce(&mut State) -> Option<T>,
     ) -> Poll<T> {
+        // Cloned and dropped without the lock: both may be the application's code.
+        let waker = cx.waker().clone();
         let mut state = self.lock();
         if let Some(answer) = check(&mut state) {
             let removed = state.wakers.remove(slot);
             drop(state);
-            drop(removed);
+            drop((removed, waker));
             return Poll::Ready(answer);
         }
-        let replaced = state.wakers.register(slot, interest, cx.waker());
+        let replaced = state.wakers.register(slot, interest, waker);
         drop(state);
         drop(replaced);
         Poll::Pending
@@ -181,27 +183,34 @@ impl Shared {
         cx: &Context<'_>,
     ) -> Poll<Result<(), SendError>> {
         let bytes = unsent.as_ref().map_or(0, Message::len);
-        let mut state = self.lock();
-        let outcome = match state.senders.may_send(ticket) {
-            true => state.send_when_possible(unsent),
-            false => None,
-        };
-        let Some(outcome) = outcome else {
-            let replaced = state.senders.wait(ticket, cx);
+        let mut waker = None;
+        loop {
+            let mut state = self.lock();
+            let outcome = match state.senders.may_send(ticket) {
+                true => state.send_when_possible(unsent),
+                false => None,
+            };
+            if let Some(outcome) = outcome {
+                if outcome.is_ok() {
+                    account.queue(state.queued(), state.lost());
+                }
+                let left = state.senders.leave(ticket);
+                drop(state);
+                left.wake();
+                if outcome.is_ok() {
+                    meter::sent(bytes);
+                }
+                return Poll::Ready(outcome);
+            }
+            if let Some(waker) = waker.take() {
+                let replaced = state.senders.wait(ticket, waker);
+                drop(state);
+                drop(replaced);
+                return Poll::Pending;
+            }
             drop(state);
-            drop(replaced);
-            return Poll::Pending;
-        };
-        if outcome.is_ok() {
-            account.queue(state.queued(), state.lost());
+            waker = Some(cx.waker().clone());
         }
-        let left = state.senders.leave(ticket);
-        drop(state);
-        left.wake();
-        if outcome.is_ok() {
-            meter::sent(bytes);
-        }
-        Poll::Ready(outcome)
     }
 
     /// Queues a message, waiting for room in the order in which senders came. If this is dropped before it returns, the

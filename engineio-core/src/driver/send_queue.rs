@@ -1,7 +1,7 @@
 //! Back pressure: the tasks that wait to send, first come, first served.
 
 use std::collections::VecDeque;
-use std::task::{Context, Waker};
+use std::task::Waker;
 
 /// An empty queue with at most this capacity keeps its allocation; a larger one releases it.
 const KEPT_CAPACITY: usize = 8;
@@ -12,20 +12,19 @@ const KEPT_CAPACITY: usize = 8;
 /// large one for ever, and new room wakes one task instead of all. Each task that leaves the queue passes its turn to
 /// the next, which may find room too.
 ///
-/// The queue holds no lock, and neither wakes nor drops a waker: it returns them, for the caller to do so after it has
-/// released its own lock. The `Drop` of a waker may be the application's code.
+/// The queue holds no lock, and neither wakes, clones nor drops a waker: the caller does so while it does not hold its own
+/// lock. The functions of a waker may be the application's code.
 ///
 /// # Examples
 ///
 /// ```
-/// use std::task::{Context, Waker};
+/// use std::task::Waker;
 /// use engineio_core::driver::{SendQueue, Ticket};
 ///
-/// let cx = Context::from_waker(Waker::noop());
 /// let mut queue = SendQueue::default();
 /// let (mut first, mut second) = (Ticket::default(), Ticket::default());
-/// drop(queue.wait(&mut first, &cx));
-/// drop(queue.wait(&mut second, &cx));
+/// drop(queue.wait(&mut first, Waker::noop().clone()));
+/// drop(queue.wait(&mut second, Waker::noop().clone()));
 /// assert!(queue.may_send(&first) && !queue.may_send(&second));
 ///
 /// let left = queue.leave(&mut first); // It has sent its message.
@@ -34,7 +33,8 @@ const KEPT_CAPACITY: usize = 8;
 /// ```
 #[derive(Debug, Default)]
 pub struct SendQueue {
-    waiting: VecDeque<(u64, Waker)>,
+    /// A sender has no waker between being woken and waiting again.
+    waiting: VecDeque<(u64, Option<Waker>)>,
     last_number: u64,
 }
 
@@ -101,15 +101,13 @@ impl SendQueue {
     /// Keeps the sender's place, or gives it the last one, and stores its waker. Returns the waker that is replaced, to
     /// be dropped.
     #[must_use = "its `Drop` may be the application's code"]
-    pub fn wait(&mut self, ticket: &mut Ticket, cx: &Context<'_>) -> Option<Waker> {
-        let waker = cx.waker();
+    pub fn wait(&mut self, ticket: &mut Ticket, waker: Waker) -> Option<Waker> {
         if let Some(at) = ticket.0.and_then(|number| self.position(number)) {
-            let known = &mut self.waiting[at].1;
-            return (!known.will_wake(waker)).then(|| std::mem::replace(known, waker.clone()));
+            return self.waiting[at].1.replace(waker);
         }
         self.last_number += 1;
         ticket.0 = Some(self.last_number);
-        self.waiting.push_back((self.last_number, waker.clone()));
+        self.waiting.push_back((self.last_number, Some(waker)));
         None
     }
 
@@ -119,7 +117,7 @@ impl SendQueue {
         let Some(at) = number.and_then(|number| self.position(number)) else {
             return Left::default();
         };
-        let own = self.waiting.remove(at).map(|(_, waker)| waker);
+        let own = self.waiting.remove(at).and_then(|(_, waker)| waker);
         if self.waiting.is_empty() && self.waiting.capacity() > KEPT_CAPACITY {
             self.waiting = VecDeque::new();
         }
@@ -127,18 +125,18 @@ impl SendQueue {
         Left { next, own }
     }
 
-    /// Returns the task whose turn it is, to be woken when there is room. It keeps its place until it
-    /// [leaves](Self::leave).
+    /// Takes the waker of the task whose turn it is, to be woken when there is room. `None` if nobody waits, or it has
+    /// been woken already. The task keeps its place until it [leaves](Self::leave).
     #[must_use = "the first sender waits until it is woken"]
-    pub fn first(&self) -> Option<Waker> {
-        self.waiting.front().map(|(_, waker)| waker.clone())
+    pub fn first(&mut self) -> Option<Waker> {
+        self.waiting.front_mut()?.1.take()
     }
 
     /// Empties the queue because there will never be room again. Returns all tasks, to be woken.
     #[must_use = "the senders wait until they are woken"]
     pub fn close(&mut self) -> impl Iterator<Item = Waker> + use<> {
         let waiting = std::mem::take(&mut self.waiting);
-        waiting.into_iter().map(|(_, waker)| waker)
+        waiting.into_iter().filter_map(|(_, waker)| waker)
     }
 
     fn position(&self, number: u64) -> Option<usize> {
@@ -152,7 +150,7 @@ impl SendQueue {
 mod tests {
     use std::sync::Arc;
     use std::sync::atomic::{AtomicUsize, Ordering};
-    use std::task::{Context, Wake, Waker};
+    use std::task::{Wake, Waker};
 
     use super::{KEPT_CAPACITY, SendQueue, Ticket};
 
@@ -168,8 +166,7 @@ mod tests {
     fn queued(queue: &mut SendQueue, count: &Arc<Count>) -> Ticket {
         let waker = Waker::from(Arc::clone(count));
         let mut ticket = Ticket::default();
-        let replaced = queue.wait(&mut ticket, &Context::from_waker(&waker));
-        assert!(replaced.is_none());
+        assert!(queue.wait(&mut ticket, waker).is_none());
         ticket
     }
 
@@ -207,8 +204,9 @@ mod tests {
         let mut ticket = queued(&mut queue, &old);
         let behind = queued(&mut queue, &Arc::default());
         let waker = Waker::from(Arc::clone(&new));
-        drop(queue.wait(&mut ticket, &Context::from_waker(&waker)));
+        drop(queue.wait(&mut ticket, waker));
         queue.first().unwrap().wake();
+        assert!(queue.first().is_none());
         assert_eq!((wakes(&old), wakes(&new)), (0, 1));
         assert!(queue.may_send(&ticket) && !queue.may_send(&behind));
     }
@@ -226,17 +224,18 @@ mod tests {
     }
 
     #[test]
-    fn no_waker_is_dropped_by_the_queue() {
+    fn no_waker_is_cloned_or_dropped_by_the_queue() {
         let mut queue = SendQueue::default();
         let (old, new) = (Arc::<Count>::default(), Arc::<Count>::default());
         let mut ticket = queued(&mut queue, &old);
-        let waker = Waker::from(Arc::clone(&new));
-        let cx = Context::from_waker(&waker);
-        let replaced = queue.wait(&mut ticket, &cx);
+        let replaced = queue.wait(&mut ticket, Waker::from(Arc::clone(&new)));
         assert!(replaced.is_some_and(|replaced| replaced.will_wake(&Waker::from(old))));
-        assert!(queue.wait(&mut ticket, &cx).is_none());
+        let first = queue.first();
+        assert_eq!(Arc::strong_count(&new), 2);
+        assert!(queue.wait(&mut ticket, first.unwrap()).is_none());
         let left = queue.leave(&mut ticket);
-        assert!(left.own.is_some_and(|own| own.will_wake(&waker)));
+        assert_eq!(Arc::strong_count(&new), 2);
+        assert!(left.own.is_some_and(|own| own.will_wake(&Waker::from(new))));
     }
 
     #[test]

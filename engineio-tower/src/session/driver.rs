@@ -144,7 +144,7 @@ impl LinkDriver {
                 wants_input: self.wants_input,
                 pumping: self.pumping,
             };
-            match self.session.park(self.id, progress, cx) {
+            match self.session.park(self.id, progress, cx, None) {
                 // Seen at the end of a turn too: a client that sends without a pause lets the task never rest.
                 Park::Close(reason) => return Poll::Ready(reason),
                 _ if budget.is_spent() => {

@@ -45,15 +45,15 @@ impl Session {
     /// woken.
     pub(crate) fn poll_posted(&self, id: ExchangeId, cx: &Context<'_>) -> Poll<Posted> {
         let id = WaiterId::Exchange(id);
+        // Cloned and dropped without the lock: both may be the application's code.
+        let mut waker = Some(cx.waker().clone());
         let mut state = self.lock();
         let Some(waiter) = state.waiter(id) else {
             return Poll::Pending;
         };
         let answer = match waiter.take_signal() {
             None => {
-                let replaced = waiter.sleep(cx);
-                drop(state);
-                drop(replaced);
+                waiter.sleep(&mut waker);
                 return Poll::Pending;
             }
             Some(Signal::Continue) => return Poll::Ready(Posted::InPart),
@@ -75,7 +75,7 @@ impl Session {
         cx: &Context<'_>,
     ) -> Poll<Result<Payload, Refusal>> {
         let waiter_id = WaiterId::Exchange(id);
-        let (mut replaced, mut left) = (None, None);
+        let (mut waker, mut left) = (Some(cx.waker().clone()), None);
         let polled = self.change(|state| {
             let answer = loop {
                 let Some(waiter) = state.waiter(waiter_id) else {
@@ -89,7 +89,7 @@ impl Session {
                         }
                     }
                     None => {
-                        replaced = waiter.sleep(cx);
+                        waiter.sleep(&mut waker);
                         return Poll::Pending;
                     }
                 }
@@ -97,7 +97,7 @@ impl Session {
             left = state.leave(waiter_id);
             Poll::Ready(answer)
         });
-        drop((replaced, left));
+        drop((waker, left));
         polled
     }
 

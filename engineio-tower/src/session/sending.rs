@@ -3,7 +3,7 @@
 
 use std::future::poll_fn;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Poll, Waker};
 
 use engineio_core as proto;
 use engineio_core::driver::{Left, Ticket};
@@ -53,6 +53,17 @@ impl Unsent for Vec<Message> {
     ) -> Result<(), SendError<Self>> {
         session.send_many(self)
     }
+}
+
+/// The state of a sender whose message was not queued.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Unqueued {
+    /// It returns the error.
+    Failed,
+    /// It will be woken.
+    Waits,
+    /// It has to clone its waker, without the lock because that may be the application's code, and to try again.
+    NeedsWaker,
 }
 
 /// A sender's place in the session's queue. Dropping it hands the turn to the next sender.
@@ -127,17 +138,21 @@ impl Session {
         let mut unsent = Some(unsent);
         let mut sender = QueuedSender::new(self);
         poll_fn(|cx| {
-            let Some(current) = unsent.take() else {
-                return Poll::Ready(Ok(()));
-            };
-            match self.poll_send(current, options, &mut sender, cx) {
-                Ok(()) => Poll::Ready(Ok(())),
-                Err((error, true)) => {
-                    unsent = Some(error.into_inner());
-                    Poll::Pending
+            let mut waker = None;
+            while let Some(current) = unsent.take() {
+                match self.poll_send(current, options, &mut sender, &mut waker) {
+                    Ok(()) => break,
+                    Err((error, Unqueued::Failed)) => return Poll::Ready(Err(error)),
+                    Err((error, unqueued)) => {
+                        unsent = Some(error.into_inner());
+                        if unqueued == Unqueued::Waits {
+                            return Poll::Pending;
+                        }
+                        waker = Some(cx.waker().clone());
+                    }
                 }
-                Err((error, false)) => Poll::Ready(Err(error)),
             }
+            Poll::Ready(Ok(()))
         })
         .await
     }
@@ -177,7 +192,8 @@ impl Session {
         sent.is_ok()
     }
 
-    /// Sends, or registers the task to be woken when it is its turn and there is room (back pressure).
+    /// Sends, or registers the task to be woken when it is its turn and there is room (back pressure). Leaves what is to be
+    /// dropped in place of the `waker`.
     ///
     /// Until the application has accepted the client, nothing leaves the outbox, so a full one is an error at once.
     fn poll_send<U: Unsent>(
@@ -185,14 +201,14 @@ impl Session {
         unsent: U,
         options: SendOptions,
         sender: &mut QueuedSender<'_>,
-        cx: &Context<'_>,
-    ) -> Result<(), (SendError<U>, bool)> {
+        waker: &mut Option<Waker>,
+    ) -> Result<(), (SendError<U>, Unqueued)> {
         if self.server.options.when_full != WhenFull::Wait {
             let sent = self.try_send(unsent, options);
-            return sent.map_err(|error| (error, false));
+            return sent.map_err(|error| (error, Unqueued::Failed));
         }
         let (messages, bytes) = unsent.size();
-        let (mut replaced, mut left) = (None, Left::default());
+        let mut left = Left::default();
         let sent = self.change(|state| {
             let sent = if state.machine.is_open() && !state.senders.may_send(&sender.ticket) {
                 Err(SendError::Full(unsent))
@@ -200,15 +216,18 @@ impl Session {
                 unsent.queue(options, &mut state.machine)
             };
             let wait = state.accepted.is_some() && matches!(sent, Err(SendError::Full(_)));
-            if wait {
-                replaced = state.senders.wait(&mut sender.ticket, cx);
-            } else {
+            let unqueued = if !wait {
                 // There may be room for one more.
                 left = state.senders.leave(&mut sender.ticket);
-            }
-            sent.map_err(|error| (error, wait))
+                Unqueued::Failed
+            } else if let Some(given) = waker.take() {
+                *waker = state.senders.wait(&mut sender.ticket, given);
+                Unqueued::Waits
+            } else {
+                Unqueued::NeedsWaker
+            };
+            sent.map_err(|error| (error, unqueued))
         });
-        drop(replaced);
         left.wake();
         sent.inspect(|()| meter::sent(messages, bytes))
     }

@@ -26,6 +26,7 @@ pub(super) enum Signal {
 
 pub(super) struct Waiter {
     pub(super) id: WaiterId,
+    /// Taken when the task is woken, since a clone may be the application's code, as the `Drop` may.
     waker: Option<Waker>,
     /// Its task sleeps and must be woken. While it runs, it checks for itself before it sleeps again.
     asleep: bool,
@@ -82,22 +83,27 @@ impl Waiter {
         self.asleep
     }
 
-    /// Marks the task as sleeping, to be woken through `cx`. Returns the waker that is replaced, to be dropped without
-    /// the lock.
-    #[must_use = "its `Drop` may be the application's code"]
-    pub(super) fn sleep(&mut self, cx: &Context<'_>) -> Option<Waker> {
+    /// Marks the task as sleeping, to be woken through `waker`. Leaves the waker that is replaced there, to be dropped
+    /// without the lock.
+    pub(super) const fn sleep(&mut self, waker: &mut Option<Waker>) {
         self.asleep = true;
-        match &self.waker {
-            Some(known) if known.will_wake(cx.waker()) => None,
-            _ => self.waker.replace(cx.waker().clone()),
-        }
+        std::mem::swap(&mut self.waker, waker);
+    }
+
+    /// Marks the task as sleeping, if its waker of the last time is still there. Returns whether it is.
+    pub(super) fn sleep_again(&mut self, cx: &Context<'_>) -> bool {
+        self.asleep = match &self.waker {
+            Some(known) => known.will_wake(cx.waker()),
+            None => false,
+        };
+        self.asleep
     }
 
     /// Marks the task as awake. Returns it to be woken, if it sleeps.
     #[must_use = "the task sleeps until it is woken"]
     pub(super) fn wake(&mut self) -> Option<Waker> {
         match std::mem::take(&mut self.asleep) {
-            true => self.waker.clone(),
+            true => self.waker.take(),
             false => None,
         }
     }

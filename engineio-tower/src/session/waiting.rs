@@ -25,21 +25,12 @@ pub(super) struct Waiting {
 
 impl Waiting {
     /// Registers a task, or replaces its waker. Returns the waker that is replaced, to be dropped without the lock.
-    pub(super) fn register(
-        &mut self,
-        until: Until,
-        number: &mut Option<u64>,
-        cx: &Context<'_>,
-    ) -> Option<Waker> {
+    fn register(&mut self, until: Until, number: &mut Option<u64>, waker: Waker) -> Option<Waker> {
         let number = *number.get_or_insert_with(|| {
             self.last_number += 1;
             self.last_number
         });
-        let wakers = self.of(until);
-        match wakers.get(&number) {
-            Some(known) if known.will_wake(cx.waker()) => None,
-            _ => wakers.insert(number, cx.waker().clone()),
-        }
+        self.of(until).insert(number, waker)
     }
 
     /// Removes a task that waits no longer. Returns its waker, to be dropped without the lock.
@@ -88,17 +79,19 @@ impl<'a> Wait<'a> {
         cx: &Context<'_>,
         answer: impl FnOnce(&State) -> Option<T>,
     ) -> Option<T> {
+        // Cloned and dropped without the lock: both may be the application's code.
+        let waker = cx.waker().clone();
         let mut state = self.session.lock();
         let answer = answer(&state);
-        let replaced = match &answer {
-            Some(_) => None,
+        let unused = match &answer {
+            Some(_) => Some(waker),
             None => {
                 let waiting = state.waiting.get_or_insert_default();
-                waiting.register(self.until, &mut self.number, cx)
+                waiting.register(self.until, &mut self.number, waker)
             }
         };
         drop(state);
-        drop(replaced);
+        drop(unused);
         answer
     }
 }

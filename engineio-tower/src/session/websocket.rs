@@ -1,7 +1,7 @@
 //! The session as seen by the task of its link: frames in, frames out, and when to sleep.
 
 use std::sync::Arc;
-use std::task::Context;
+use std::task::{Context, Waker};
 use std::time::Instant;
 
 use engineio_core as proto;
@@ -134,7 +134,15 @@ impl Session {
     }
 
     /// Lets the task of a link sleep until there is more to do, unless something has come up meanwhile.
-    pub(crate) fn park(&self, id: LinkId, progress: Progress, cx: &Context<'_>) -> Park {
+    ///
+    /// A `waker` is a clone of that of the task. Without one, it is made if it is needed.
+    pub(crate) fn park(
+        &self,
+        id: LinkId,
+        progress: Progress,
+        cx: &Context<'_>,
+        mut waker: Option<Waker>,
+    ) -> Park {
         let mut state = self.lock();
         let events = !progress.pumping && !state.pumping && state.has_events();
         let waiting_for_inbox = !progress.wants_input && !state.machine.wants_input();
@@ -150,13 +158,19 @@ impl Session {
         if events || (!progress.wants_input && !waiting_for_inbox) {
             return Park::Again;
         }
-        let replaced = waiter.sleep(cx);
+        if waker.is_some() {
+            waiter.sleep(&mut waker);
+        } else if !waiter.sleep_again(cx) {
+            // The clone may be the application's code, as the `Drop` may.
+            drop(state);
+            return self.park(id, progress, cx, Some(cx.waker().clone()));
+        }
         state.waiting_for_inbox = waiting_for_inbox;
         if let Some(direct) = &mut state.direct {
             direct.flushed = !progress.write_blocked;
         }
         drop(state);
-        drop(replaced);
+        drop(waker);
         Park::Asleep
     }
 }
