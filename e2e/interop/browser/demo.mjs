@@ -249,7 +249,8 @@ async function run(browser) {
     await page.getByRole("radio", { name: /polling/i }).check({ force: true });
     await until(page, "the reconnecting state", () => document.body.dataset.state === "reconnecting" && !document.querySelector("#notice").hidden);
     assert(await page.locator("#send").isDisabled(), "the send button is not disabled");
-    await until(page, "a second attempt", () => /attempt 2/.test(document.querySelector("#notice-text").textContent));
+    // Any but the first: the second one is shown for a second, in which a busy machine may not look.
+    await until(page, "a second attempt", () => /attempt (?!1\))/.test(document.querySelector("#notice-text").textContent));
     await settle(page);
     await shoot(page, "desktop-reconnecting");
     await page.context().setOffline(false);
