@@ -15,10 +15,11 @@ usage: cargo xtask check
            format, lints, unit and scenario tests: the checks between commits
        cargo xtask test
            everything that CI checks: the above, documentation, trial, races, fuzzing, interop, soak
-       cargo xtask interop [--only js|python|browser|client|proxies] [--host axum|actix|warp|hyper|all]
+       cargo xtask interop [--only js|python|pages|browser|client|proxies] [--host axum|actix|warp|hyper|all]
                            [--every-version]
-           the server against engine.io-client, python-engineio and Chromium; the client against engine.io,
-           python-engineio, engineioxide and our server, and optionally old versions; both through nginx and HAProxy
+           the server against engine.io-client, python-engineio and Chromium; the pages of the examples in Chromium; the
+           client against engine.io, python-engineio, engineioxide and our server, and optionally old versions; both
+           through nginx and HAProxy
        cargo xtask interop --only protocol [--times N] [--busy] [--official DIR] [--host axum|actix|warp|hyper|all]
            the cases of the official protocol suites of both revisions, N times in a row, while another process
            keeps a processor busy; or the official suites themselves, from a copy of their directory

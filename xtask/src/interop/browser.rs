@@ -1,4 +1,4 @@
-//! The server in Chromium: the demo page, and engine.io-client in pages of its own.
+//! The server in Chromium: the demo page, engine.io-client in pages of its own, and the pages of the examples.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -22,25 +22,25 @@ struct Drive<'a> {
 const QUICK: &[&str] = &["--ping-interval-ms", "300", "--ping-timeout-ms", "2000"];
 
 /// The single-file examples that have a page.
-const PAGES: &[&str] = &["metrics", "chat", "auth", "static_site", "axum_app"];
+const EXAMPLES: &[&str] = &["metrics", "chat", "auth", "static_site", "axum_app"];
 
 /// Runs what does not depend on the host: WebSockets over HTTP/2, for which browsers require TLS, and the pages of the
 /// examples.
-pub(super) fn run_once(workspace: &Workspace) -> Result<()> {
+pub(super) fn pages(workspace: &Workspace) -> Result<()> {
     let fetched = fetch(workspace)?;
     step("WebSockets over HTTP/2 in Chromium", || {
         let drive = Drive {
             test: "h2.mjs",
             servers: &[("--url", "tls", &[])],
         };
-        run_one(workspace, &fetched, &drive)
+        run_one(workspace, &fetched, "pages", &drive)
     })?;
     step("the pages of the examples in Chromium", || {
-        pages(workspace, &fetched)
+        examples(workspace, &fetched)
     })
 }
 
-fn pages(workspace: &Workspace, (peers, chromium): &Fetched) -> Result<()> {
+fn examples(workspace: &Workspace, (peers, chromium): &Fetched) -> Result<()> {
     let mut node = Command::new("node");
     node.args(["pages.mjs", "--chromium"])
         .arg(chromium)
@@ -49,7 +49,7 @@ fn pages(workspace: &Workspace, (peers, chromium): &Fetched) -> Result<()> {
         .current_dir(peers.join("browser"));
     // They are stopped when dropped: most of them do not handle SIGTERM.
     let mut servers = Vec::new();
-    for name in PAGES {
+    for name in EXAMPLES {
         let program = Build::Debug.programs(workspace).join("examples").join(name);
         let mut command = Command::new(program);
         command.arg("127.0.0.1:0");
@@ -114,7 +114,7 @@ pub(super) fn run(workspace: &Workspace, host: &str) -> Result<()> {
     ];
     for drive in drives {
         step(&format!("{} on {host} in Chromium", drive.test), || {
-            run_one(workspace, &fetched, &drive)
+            run_one(workspace, &fetched, host, &drive)
         })?;
     }
     Ok(())
@@ -132,18 +132,25 @@ fn fetch(workspace: &Workspace) -> Result<Fetched> {
     })
 }
 
-fn run_one(workspace: &Workspace, (peers, chromium): &Fetched, drive: &Drive<'_>) -> Result<()> {
+/// Runs one test. Another run at the same time has another `name`.
+fn run_one(
+    workspace: &Workspace,
+    (peers, chromium): &Fetched,
+    name: &str,
+    drive: &Drive<'_>,
+) -> Result<()> {
     let mut node = Command::new("node");
     node.arg(drive.test)
         .arg("--chromium")
         .arg(chromium)
         .current_dir(peers.join("browser"));
     if drive.test == "demo.mjs" {
-        node.arg("--out").arg(workspace.target.join("screenshots"));
+        node.arg("--out")
+            .arg(workspace.target.join("screenshots").join(name));
     }
     let mut servers = Vec::new();
     for (option, program, arguments) in drive.servers {
-        let name = format!("browser-{program}{option}");
+        let name = format!("browser-{name}-{program}{option}");
         let mut command = Build::Debug.program(workspace, program);
         // Every poll that arrives leaves a line in the log, from which a test learns that it is parked.
         command

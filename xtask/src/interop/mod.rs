@@ -24,6 +24,8 @@ pub(crate) enum Suite {
     Python,
     /// Chromium against our server.
     Browser,
+    /// The part of the browser tests that does not depend on the host.
+    Pages,
     /// Our client against foreign servers and ours.
     Client,
     /// Our client and engine.io-client against our servers behind nginx and HAProxy.
@@ -34,9 +36,10 @@ pub(crate) enum Suite {
 }
 
 /// The suites by the names that `--only` takes, in the order in which they run.
-const SUITES: [(&str, Suite); 6] = [
+const SUITES: [(&str, Suite); 7] = [
     ("js", Suite::JavaScript),
     ("python", Suite::Python),
+    ("pages", Suite::Pages),
     ("browser", Suite::Browser),
     ("client", Suite::Client),
     ("proxies", Suite::Proxies),
@@ -86,10 +89,8 @@ pub(crate) fn run(workspace: &Workspace, scope: &Scope) -> Result<()> {
                 on_each(hosts, |host| foreign_clients::javascript(workspace, host))?;
             }
             Suite::Python => on_each(hosts, |host| foreign_clients::python(workspace, host))?,
-            Suite::Browser => {
-                browser::run_once(workspace)?;
-                on_each(hosts, |host| browser::run(workspace, host))?;
-            }
+            Suite::Pages => browser::pages(workspace)?,
+            Suite::Browser => on_each(hosts, |host| browser::run(workspace, host))?,
         }
     }
     Ok(())
