@@ -42,17 +42,9 @@ pub(crate) fn check(workspace: &Workspace) -> Result<()> {
 pub(crate) fn test(workspace: &Workspace) -> Result<()> {
     let began = Instant::now();
     let tasks = Tasks::new(workspace)?;
-    // Fetching waits for the network, and the lints do not need what it brings.
+    // Fetching waits for the network, and no build needs what it brings.
     let fetch = Lane::new().then("fetch the peers", tasks.xtask("fetch"));
-    let lints = Lane::new().then("format, lints", tasks.xtask("lints"));
-    lanes::run(workspace, vec![fetch, lints])?;
-    // The lock file is part of what is tested, so no step may resolve other versions.
-    cargo_step(workspace, "test --workspace --locked --no-run")?;
-    cargo_step(
-        workspace,
-        "test --workspace --locked --test interop --test proxies --no-run",
-    )?;
-    cargo_step(workspace, &format!("{} --no-run", cluster::TESTS))?;
+    lanes::run(workspace, vec![fetch, builds(&tasks)])?;
     // Alone: many of its tests keep both processors busy, and others measure time.
     cargo_step(workspace, "test --workspace --locked")?;
     lanes::run(workspace, timed(&tasks))?;
@@ -68,6 +60,22 @@ pub(crate) fn lints(workspace: &Workspace) -> Result<()> {
     CLIPPY
         .iter()
         .try_for_each(|clippy| cargo_step(workspace, clippy))
+}
+
+/// What the compiler says, and the tests and programs of the later steps. The lock file is part of what is tested, so no step
+/// may resolve other versions.
+fn builds(tasks: &Tasks<'_>) -> Lane {
+    // The example brings in the development dependencies, so that dependencies have the features that clippy has checked.
+    let mut doc =
+        tasks.cargo("doc --workspace --no-deps --locked --lib --bins --example custom_driver");
+    doc.env("RUSTDOCFLAGS", "-Dwarnings");
+    let tests = "test --workspace --locked --no-run";
+    let with_peers = format!("{} --test interop --test proxies --no-run", cluster::TESTS);
+    Lane::new()
+        .then("format, lints", tasks.xtask("lints"))
+        .then("cargo doc, without warnings", doc)
+        .then(format!("cargo {tests}"), tasks.cargo(tests))
+        .then(format!("cargo {with_peers}"), tasks.cargo(&with_peers))
 }
 
 /// The suites with heartbeats of a second and less, and gaps that must stay below half a second, one after the other. Beside
@@ -99,19 +107,12 @@ fn side_by_side(tasks: &Tasks<'_>) -> Vec<Lane> {
         &["browser --host warp", "browser --host hyper"],
     ]
     .map(|suites| suites.iter().copied().fold(Lane::new(), interop));
-    // The example brings in the development dependencies, so that dependencies have the features that clippy has checked.
-    let mut doc =
-        tasks.cargo("doc --workspace --no-deps --locked --lib --bins --example custom_driver");
-    doc.env("RUSTDOCFLAGS", "-Dwarnings");
     // Shorter and less optimised than by hand: this sees that the targets work, on the inputs of the corpus and some more.
     let mut fuzz = tasks.xtask("fuzz --seconds 5");
     fuzz.env("CARGO_PROFILE_RELEASE_OPT_LEVEL", "1")
         .env("CARGO_PROFILE_RELEASE_DEBUG", "0");
-    // The documentation comes last: it locks the target directory, in which the suites look for their programs.
-    let builds = Lane::with_low_priority()
-        .then("fuzz", fuzz)
-        .then("cargo doc, without warnings", doc);
-    vec![clients, browser, other_browser, builds]
+    let fuzz = Lane::with_low_priority().then("fuzz", fuzz);
+    vec![clients, browser, other_browser, fuzz]
 }
 
 fn passed(began: Instant) {
