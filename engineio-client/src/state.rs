@@ -289,8 +289,10 @@ impl State {
         }
     }
 
-    /// Records the end of a session that was open, behind its last message.
-    pub(crate) fn record_end(&mut self, reason: DisconnectReason) {
+    /// Records the end of a session that was open, behind its last message. Returns the messages that the session before had
+    /// not sent and that nobody has taken, to be dropped without the lock.
+    #[must_use = "the `Drop` of a message may be the application's code"]
+    pub(crate) fn record_end(&mut self, reason: DisconnectReason) -> Vec<Message> {
         self.delivery.carry_over(&mut self.session, &self.clock);
         let mut end = Disconnect {
             reason,
@@ -298,10 +300,13 @@ impl State {
             error: self.error.clone(),
             unsent: self.session.take_unsent(),
         };
+        let mut replaced = Vec::new();
         if !self.delivery.takes_unsent() {
-            self.unsent = std::mem::take(&mut end.unsent);
+            let unsent = std::mem::take(&mut end.unsent);
+            replaced = std::mem::replace(&mut self.unsent, unsent);
         }
         self.delivery.record(Event::Closed(end));
+        replaced
     }
 
     /// Keeps the messages for the application that a handler was to get, after the handlers' end.
@@ -309,22 +314,25 @@ impl State {
         self.unsent.append(&mut self.delivery.take_back_unsent());
     }
 
-    /// Takes the messages that the last session has not sent, unless a handler gets them.
-    pub(crate) fn take_unsent(&mut self) -> Vec<Message> {
+    /// Takes the messages that the last session has not sent, unless a handler gets them, and those of the one before, to be
+    /// dropped without the lock.
+    pub(crate) fn take_unsent(&mut self) -> (Vec<Message>, Vec<Message>) {
         let mut unsent = std::mem::take(&mut self.unsent);
+        let mut replaced = Vec::new();
         // A flush may have failed already, although the connection has not been closed yet.
         let is_ending = self.session.closed().is_some() && self.open_since.is_some();
         if is_ending && !self.delivery.takes_unsent() {
-            unsent = self.session.take_unsent();
+            replaced = std::mem::replace(&mut unsent, self.session.take_unsent());
         }
         unsent.append(&mut self.left_over);
-        unsent
+        (unsent, replaced)
     }
 
-    /// Puts a new session in the place of the one that ended.
-    pub(crate) fn replace(&mut self, session: Session) {
+    /// Puts a new session in the place of the one that ended, which is returned, to be dropped without the lock.
+    #[must_use = "the `Drop` of its messages may be the application's code"]
+    pub(crate) fn replace(&mut self, session: Session) -> Session {
         self.lost = self.lost();
-        self.session = session;
+        let before = std::mem::replace(&mut self.session, session);
         self.is_noted = false;
         self.is_written = true;
         self.upgraded = false;
@@ -333,5 +341,6 @@ impl State {
             // It was asked for between the two sessions.
             self.session.abort(DisconnectReason::Client);
         }
+        before
     }
 }

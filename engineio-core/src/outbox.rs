@@ -168,8 +168,9 @@ impl Outbox {
 /// Messages that a session is done with, to be dropped by its driver.
 ///
 /// A message may own memory of the application (`Bytes::from_owner`), whose `Drop` is the application's code and may
-/// use the same session. A driver that keeps the session behind a lock takes these with
-/// [`take_discarded`](crate::server::Session::take_discarded) and drops them after it has released the lock.
+/// use the same session. A driver that keeps the session behind a lock takes these with `take_discarded`
+/// ([server](crate::server::Session::take_discarded), [client](crate::client::Session::take_discarded)) and drops them
+/// after it has released the lock.
 #[derive(Debug, Default)]
 #[must_use = "to be dropped without the lock of the session"]
 pub struct Discarded(Vec<Packet>);

@@ -97,7 +97,8 @@ impl Handle {
     /// Takes the messages that were not sent, as [`Client::take_unsent`](super::Client::take_unsent) does.
     #[must_use]
     pub fn take_unsent(&self) -> Vec<Message> {
-        self.shared.lock().take_unsent()
+        let (unsent, _replaced) = self.shared.lock().take_unsent();
+        unsent
     }
 
     /// Returns the id of the session, as [`Client::sid`](super::Client::sid) does.

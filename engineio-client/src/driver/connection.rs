@@ -175,9 +175,10 @@ impl<'a> Connection<'a> {
         let before = has_ended
             .then(|| self.error(&state.session))
             .and_then(|error| state.note_end(error));
+        let discarded = state.session.take_discarded();
         drop(state);
         // Without the lock, which the application's code may need in turn.
-        drop(before);
+        drop((before, discarded));
         readers.into_iter().flatten().for_each(Waker::wake);
         self.given_up.clear();
         self.links.given_up.clear();

@@ -65,6 +65,7 @@ fn panic_error() -> Error {
 fn give_up(shared: &Shared, error: Error) {
     let mut state = shared.lock();
     let open_since = state.open_since.take();
+    let mut replaced = Vec::new();
     if !state.phase().is_over() {
         state.session.abort(error.reason());
         let reason = state.session.closed();
@@ -78,12 +79,14 @@ fn give_up(shared: &Shared, error: Error) {
             state.set_phase(Phase::Failed);
         } else if let (Some(reason), Some(_)) = (reason, open_since) {
             state.reason = Some(reason);
-            state.record_end(reason);
+            replaced = state.record_end(reason);
         }
     }
     let ended = state.session.closed().zip(open_since);
     let transport = state.session.transport();
     drop(state);
+    // Without the lock, which the application's code may need in turn.
+    drop(replaced);
     if let Some((reason, since)) = ended {
         meter::disconnected(transport, reason, now() - since);
     }

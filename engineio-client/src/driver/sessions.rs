@@ -103,7 +103,9 @@ async fn connect(
         {
             let mut state = shared.lock();
             let now = state.clock.now();
-            state.replace(settings.session(now, transport));
+            let before = state.replace(settings.session(now, transport));
+            drop(state);
+            drop(before);
         }
         let mut outcome = session(shared, settings).await;
         if outcome.lasted.is_some() || transports.peek().is_none() || shared.lock().stopping {
@@ -172,11 +174,10 @@ async fn session(shared: &Arc<Shared>, settings: &Settings) -> Outcome {
         .unwrap_or(DisconnectReason::TransportError);
     let transport = state.session.transport();
     // A failed attempt to come back says nothing about the end of the last session.
-    if was_open {
-        state.record_end(reason);
-    }
+    let replaced = was_open.then(|| state.record_end(reason));
     // The rest without the lock, which the application's code may need in turn.
     drop(state);
+    drop(replaced);
     match &error {
         Some(error) => tracing::debug!(target: TARGET, %reason, %error, "session closed"),
         None => tracing::debug!(target: TARGET, %reason, "session closed"),

@@ -11,6 +11,7 @@ mod handlers;
 mod headers;
 mod hostile;
 mod leftovers;
+mod ownership;
 mod panics;
 mod pressure;
 mod reconnect;

@@ -316,6 +316,6 @@ async fn read(io: &mut BufReader<Box<dyn Io>>) -> Option<Request> {
         .and_then(|length| length.parse().ok());
     let mut body = vec![0; length.unwrap_or(0)];
     io.read_exact(&mut body).await.ok()?;
-    request.body = String::from_utf8(body).ok()?;
+    request.body = String::from_utf8_lossy(&body).into_owned();
     Some(request)
 }

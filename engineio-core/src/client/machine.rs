@@ -10,7 +10,7 @@ use super::opened::Opened;
 use crate::codec::{Coding, DecodeError, Frame, Payload, Revision};
 use crate::heartbeat::SilenceTimer;
 use crate::inbox::{Inbox, Outputs};
-use crate::outbox::{Batch, Limits, Outbox};
+use crate::outbox::{Batch, Discarded, Limits, Outbox};
 use crate::timer::{Timer, Timers};
 use crate::{DisconnectReason, LinkId, Message, Packet, SendError, Transport};
 
@@ -37,6 +37,8 @@ pub(super) struct Machine {
     pub(super) unsent: Vec<Message>,
     /// The number of messages that were queued when the session ended.
     pub(super) dropped: usize,
+    /// Messages that were sent, and must still be dropped.
+    pub(super) discarded: Discarded,
     /// The number of messages in the POST that is in progress, or was when the session ended.
     pub(super) posted: usize,
     /// The reason for which the last attempt to move to a link failed.
@@ -72,6 +74,7 @@ impl Machine {
             outputs: Outputs::new(),
             unsent: Vec::new(),
             dropped: 0,
+            discarded: Discarded::default(),
             posted: 0,
             probe_failure: None,
             silence: SilenceTimer::default(),
@@ -293,12 +296,21 @@ impl Machine {
         self.coding.decode_payload(payload)
     }
 
-    pub(super) fn encode_frame(&self, packet: Packet) -> Frame {
+    /// Encodes a packet as a frame. The driver drops the data of the message, if the frame has a copy of it.
+    pub(super) fn encode_frame(&mut self, packet: Packet) -> Frame {
+        if self.coding.copies_binary()
+            && let Packet::Message(message @ Message::Binary(_)) = &packet
+        {
+            self.discarded.extend(std::iter::once(message.clone()));
+        }
         self.coding.encode_frame(packet)
     }
 
-    pub(super) fn encode_payload(&self, packets: &[Packet]) -> Payload {
-        self.coding.encode_payload(packets)
+    /// Encodes packets as the body of a POST. The driver drops them.
+    pub(super) fn encode_payload(&mut self, packets: Vec<Packet>) -> Payload {
+        let payload = self.coding.encode_payload(&packets);
+        self.discarded.add_all(packets);
+        payload
     }
 
     /// Queues a message that leaves over this transport, or over another one after an upgrade, even if the outbox is full

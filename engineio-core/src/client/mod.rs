@@ -18,7 +18,7 @@ use self::machine::Machine;
 pub use self::opened::{InvalidOpened, Opened};
 use self::state::State;
 use crate::timer::Timer;
-use crate::{DisconnectReason, Frame, LinkId, Message, Payload, SendError, Transport};
+use crate::{Discarded, DisconnectReason, Frame, LinkId, Message, Payload, SendError, Transport};
 
 /// One session of a client: the counterpart of [`server::Session`](crate::server::Session). It speaks
 /// [`Config::revision`].
@@ -224,7 +224,7 @@ impl Session {
             return None;
         };
         let packets = link.take_packets(post, closing, &mut self.machine)?;
-        Some(self.machine.encode_payload(&packets))
+        Some(self.machine.encode_payload(packets))
     }
 
     /// Takes the next frame for a link. `None` if there is none now; [`Output::SendFrames`] announces the next one.
@@ -238,6 +238,12 @@ impl Session {
             self.abort(DisconnectReason::Client);
         }
         Some(self.machine.encode_frame(packet))
+    }
+
+    /// Takes the messages that were sent, for a driver that must not drop them under its lock. There may be some after
+    /// each payload or frame that was taken. Those that are never taken are dropped with the session.
+    pub fn take_discarded(&mut self) -> Discarded {
+        std::mem::take(&mut self.machine.discarded)
     }
 
     /// Takes the next event for the application. `None` if there is none now; [`Output::Events`] announces the next
