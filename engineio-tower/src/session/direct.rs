@@ -100,8 +100,10 @@ impl Session {
         let queued_before = state.machine.queued_bytes();
         let mut effects = Effects::default();
         state.send_frames(id, Leave::AtOnce(now), &mut effects);
-        let output = state.machine.poll_output();
-        state.complete(output, Leave::ByTask, &mut effects);
+        let output = state.next_output();
+        if output.is_some() || state.has_silent_effects() || state.machine.has_discarded() {
+            state.complete(output, Leave::ByTask, &mut effects);
+        }
         self.finish_change(state, queued_before, Some(effects));
     }
 

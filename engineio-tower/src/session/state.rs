@@ -142,21 +142,27 @@ impl State {
     #[inline]
     pub(super) fn collect_effects(&mut self, leave: Leave) -> Option<Effects> {
         let output = self.next_output();
-        let sooner = match (self.machine.poll_timeout(), self.watched) {
-            (Some(at), Some(watched)) => at < watched,
-            (at, _) => at.is_some(),
-        };
         // The end of the client and its move to another transport come with outputs, so that none is missed here.
-        if output.is_none() && !sooner && !self.waiting_for_inbox {
+        if output.is_none() && !self.has_silent_effects() {
             return None;
         }
         Some(self.effects(output, leave))
     }
 
+    /// Returns whether a change may have effects that come without an output.
+    #[inline]
+    pub(super) fn has_silent_effects(&self) -> bool {
+        let is_sooner = match (self.machine.poll_timeout(), self.watched) {
+            (Some(at), Some(watched)) => at < watched,
+            (at, _) => at.is_some(),
+        };
+        is_sooner || self.waiting_for_inbox
+    }
+
     /// Returns the next output that concerns more than the task of the WebSocket. Most messages bring none: while that task
     /// is awake, it looks for events and frames itself.
     #[inline]
-    fn next_output(&mut self) -> Option<Output> {
+    pub(super) fn next_output(&mut self) -> Option<Output> {
         let mut output = self.machine.poll_output()?;
         if self.must_count() || self.machine.has_discarded() {
             return Some(output);
