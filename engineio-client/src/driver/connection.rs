@@ -90,7 +90,10 @@ impl<'a> Connection<'a> {
                 | self.poll_opening(cx)
                 | self.poll_sockets(cx, &mut frames)
                 | self.poll_timer(cx);
-            more |= self.follow(cx);
+            // A link may have written what it had without being polled again.
+            if more || !self.links.sockets.is_empty() {
+                more |= self.follow(cx);
+            }
         }
         if more || frames.is_spent() {
             cx.waker().wake_by_ref();
