@@ -1,4 +1,8 @@
 //! The handshakes of SOCKS proxies: version 5 (RFC 1928, RFC 1929), and version 4 with names (SOCKS4A).
+//!
+//! The libraries for it fall short. That of hyper-util offers one method only, so that a proxy that needs no password
+//! refuses a client with one. tokio-socks 0.5.3 refuses a user with an empty password, as a URL without one has it, and does
+//! not flush, so that nothing leaves by a stream of the application's connector that has a buffer.
 
 use std::io;
 use std::net::IpAddr;
@@ -151,16 +155,20 @@ async fn ask<const N: usize>(io: &mut impl Io, message: &[u8]) -> io::Result<[u8
 
 #[cfg(test)]
 mod tests {
+    use tokio::io::BufStream;
+
     use super::*;
 
-    /// Connects by version 5 through a proxy that sends these answers. Returns what the proxy was sent, and the outcome.
+    /// Connects by version 5 through a proxy that sends these answers, over a stream with a buffer. Returns what the proxy was
+    /// sent, and the outcome.
     async fn v5(
         credentials: Option<(&str, &str)>,
         host: &str,
         answers: &[u8],
     ) -> (Vec<u8>, Result<(), String>) {
         let credentials = credentials.map(|(user, password)| (user.into(), password.into()));
-        let (mut near, mut far) = tokio::io::duplex(4_096);
+        let (near, mut far) = tokio::io::duplex(4_096);
+        let mut near = BufStream::new(near);
         far.write_all(answers).await.unwrap();
         far.shutdown().await.unwrap();
         let outcome = connect_v5(&mut near, credentials, host, 80).await;
@@ -191,6 +199,11 @@ mod tests {
                 credentials,
                 &asks,
                 [&b"\x05\x02\x00\x02"[..], login, request].concat(),
+            ),
+            (
+                Some(("u", "")),
+                &asks,
+                [&b"\x05\x02\x00\x02\x01\x01u\x00"[..], request].concat(),
             ),
         ] {
             assert_eq!(v5(credentials, "h", answers).await, (expected, Ok(())));
