@@ -2,6 +2,7 @@
 
 mod command;
 mod input;
+mod json;
 mod reconnect;
 mod screen;
 mod sender;

@@ -13,6 +13,7 @@ use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 use super::input::Printer;
+use super::json::indented;
 use crate::arguments::Talk;
 use crate::failure::Failure;
 use crate::output::{printable, tell};
@@ -86,14 +87,8 @@ impl Screen {
         let Some(text) = message.as_text() else {
             return self.paint(BINARY, &hex(message.as_bytes()));
         };
-        let json = match self.is_json {
-            true => message.parse_json::<serde_json::Value>().ok(),
-            false => None,
-        };
-        let text = match json {
-            Some(json) => Cow::Owned(format!("{json:#}")),
-            None => Cow::Borrowed(text),
-        };
+        let json = self.is_json.then(|| indented(text)).flatten();
+        let text = json.map_or(Cow::Borrowed(text), Cow::Owned);
         match self.is_terminal {
             // A stranger's text must not move the cursor, change colours or turn other text round.
             true => printable(&text),
