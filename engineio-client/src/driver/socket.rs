@@ -137,7 +137,7 @@ impl Socket {
                 Poll::Pending => break,
             }
         }
-        self.poll_send(cx, is_closing, |frames: &mut Frames| {
+        self.poll_send(cx, is_closing, budget, |frames: &mut Frames| {
             let mut state = shared.lock();
             // The frames before one that is taken while it is closing are written; the last is the close packet.
             state.is_written |= is_closing;
@@ -155,6 +155,7 @@ impl Socket {
         &mut self,
         cx: &mut Context<'_>,
         is_closing: bool,
+        budget: &mut Budget,
         next: impl FnMut(&mut Frames),
     ) -> Result<bool, Ended> {
         if let Some(mut broken) = self.broken.take() {
@@ -165,7 +166,7 @@ impl Socket {
             self.broken = Some(broken);
             return Ok(false);
         }
-        Ok(match self.poll_write(cx, is_closing, next) {
+        Ok(match self.poll_write(cx, is_closing, budget, next) {
             Ok(()) => false,
             Err(end) => {
                 let deadline = sleep(CLOSE_HANDSHAKE_TIMEOUT);
@@ -180,6 +181,7 @@ impl Socket {
         &mut self,
         cx: &mut Context<'_>,
         is_closing: bool,
+        budget: &mut Budget,
         mut next: impl FnMut(&mut Frames),
     ) -> Result<(), Ended> {
         let mut frames = Frames::new(if is_closing { 1 } else { BATCH });
@@ -196,6 +198,13 @@ impl Socket {
             self.has_frames = !frames.is_last;
             self.is_written &= frames.is_empty();
             frames.drain().for_each(|frame| self.link.start_send(frame));
+            if self.has_frames {
+                // Other threads may send as fast as the server reads.
+                budget.charge_round();
+                if budget.is_spent() {
+                    break;
+                }
+            }
         }
         // Even without a frame there may be a ping to answer.
         self.is_written = self.link.poll_flush(cx)?.is_ready();

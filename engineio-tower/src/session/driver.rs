@@ -133,7 +133,7 @@ impl LinkDriver {
                 Err(reason) => return Poll::Ready(reason),
             };
             self.poll_pump(cx);
-            let Ok(write_blocked) = self.poll_write(now, link, cx) else {
+            let Ok(write_blocked) = self.poll_write(now, &mut budget, link, cx) else {
                 return self.broken();
             };
             if more && !budget.is_spent() {
@@ -216,6 +216,7 @@ impl LinkDriver {
     fn poll_write<L: Link>(
         &self,
         now: Instant,
+        budget: &mut Budget,
         link: &mut L,
         cx: &mut Context<'_>,
     ) -> io::Result<bool> {
@@ -252,6 +253,9 @@ impl LinkDriver {
             if let Some(frame) = large {
                 link.write_compressed(frame);
             }
+            // A handler of `on_drain`, or another thread, may send as fast as the client reads.
+            budget.charge_round();
+            more &= !budget.is_spent();
         }
         Ok(link.poll_flush(cx)?.is_pending())
     }

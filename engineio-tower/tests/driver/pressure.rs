@@ -8,9 +8,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, Waker};
 
 use crate::support::{WEBSOCKET, open, post, receive_text, send, websocket_request, with};
-use engineio_tower::{Driver, EngineIoService, Message, Server, Socket};
+use engineio_tower::{ConnectRequest, Driver, EngineIoService, Message, Server, Socket};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, DuplexStream, ReadBuf};
 use tokio::sync::{Notify, mpsc};
+use tokio::task::unconstrained;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::Role;
 use tower::ServiceExt;
@@ -121,6 +122,71 @@ async fn answers_to_large_messages_leave_before_more_is_read() {
     }
     let most = most.load(Ordering::Relaxed);
     assert!(most < 3 * MESSAGE, "{most} bytes waited");
+}
+
+/// A handler that sends the next message as soon as everything has left.
+#[tokio::test(start_paused = true)]
+async fn a_handler_that_sends_whenever_the_outbox_is_empty_leaves_others_their_turn() {
+    for is_async in [false, true] {
+        let sent = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&sent);
+        let builder = Server::builder().on_connect(|socket: Socket, _: ConnectRequest| {
+            socket.try_send("first").unwrap();
+        });
+        let server = match is_async {
+            false => builder.on_drain(move |socket: Socket| {
+                count.fetch_add(1, Ordering::Relaxed);
+                let _ = socket.try_send("next");
+            }),
+            true => builder.on_drain(move |socket: Socket| {
+                count.fetch_add(1, Ordering::Relaxed);
+                async move { drop(socket.send("next").await) }
+            }),
+        }
+        .build();
+        let driver = driver(&server).await;
+        // Takes everything.
+        let (_client, theirs) = tokio::io::duplex(1024 * 1024);
+        let mut running = Box::pin(unconstrained(driver.run(theirs)));
+        let cx = &mut Context::from_waker(Waker::noop());
+        let mut before = 0;
+        for _ in 0..10 {
+            assert!(running.as_mut().poll(cx).is_pending());
+            let now = sent.load(Ordering::Relaxed);
+            assert!(now > before, "it goes on");
+            assert!(now - before <= 65, "{} messages in one turn", now - before);
+            before = now;
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
+/// The application sends from other threads as fast as the client reads.
+#[tokio::test(start_paused = true)]
+async fn messages_that_are_sent_during_each_write_leave_others_their_turn() {
+    let server = Server::builder().build();
+    let driver = driver(&server).await;
+    let socket = server.sockets().remove(0);
+    let writes = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&writes);
+    // Takes everything.
+    let (_client, theirs) = tokio::io::duplex(64 * 1024 * 1024);
+    let mut running = Box::pin(unconstrained(driver.run(Meanwhile(theirs, move || {
+        count.fetch_add(1, Ordering::Relaxed);
+        for _ in 0..3 {
+            let _ = socket.try_send("x".repeat(60_000));
+        }
+    }))));
+    let cx = &mut Context::from_waker(Waker::noop());
+    let mut before = 0;
+    for _ in 0..3 {
+        assert!(running.as_mut().poll(cx).is_pending());
+        let now = writes.load(Ordering::Relaxed);
+        assert!(now > before, "it goes on");
+        assert!(now - before <= 130, "{} writes in one turn", now - before);
+        before = now;
+        tokio::task::yield_now().await;
+    }
 }
 
 /// A client that sends one frame, and then another one again and again as fast as it is read, and takes what it gets.
