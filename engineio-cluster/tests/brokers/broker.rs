@@ -180,8 +180,7 @@ fn spawn(
     let began = Instant::now();
     while TcpStream::connect(address).is_err() {
         assert!(began.elapsed() < LIMIT, "the broker does not start");
-        // It needs the processor to start.
-        thread::sleep(Duration::from_millis(5));
+        thread::yield_now();
     }
     child
 }
