@@ -95,14 +95,13 @@ pub(super) fn parse(uri: &Uri, header: &[u8]) -> Option<Cookie> {
             // One for another host is none (RFC 6265 § 5.3).
             rest.filter(|rest| rest.is_empty() || domain.is_empty() || rest.ends_with('.'))?;
         } else if name.eq_ignore_ascii_case("max-age") {
-            max_age = value.parse::<i64>().ok().or(max_age);
+            max_age = seconds(value).or(max_age);
         } else if name.eq_ignore_ascii_case("expires") {
             cookie.expires = date(value).or(cookie.expires);
         }
     }
     if let Some(secs) = max_age {
-        let age = Duration::from_secs(u64::try_from(secs).unwrap_or(0));
-        cookie.expires = SystemTime::now().checked_add(age);
+        cookie.expires = SystemTime::now().checked_add(Duration::from_secs(secs));
     }
     let is_encrypted = Origin::of(uri).is_secure;
     let is_safe = cookie.secure && is_encrypted;
@@ -120,6 +119,14 @@ pub(super) fn parse(uri: &Uri, header: &[u8]) -> Option<Cookie> {
         !cookie.secure || is_encrypted
     };
     is_kept.then_some(cookie)
+}
+
+/// Reads a `max-age`, which may be larger than any number; one below zero is over (RFC 6265 § 5.2.2).
+fn seconds(text: &str) -> Option<u64> {
+    let digits = text.strip_prefix('-').unwrap_or(text);
+    let is_number = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
+    let secs = is_number.then(|| digits.parse().unwrap_or(u64::MAX))?;
+    Some(if text.starts_with('-') { 0 } else { secs })
 }
 
 /// Splits at the first such byte, and trims both sides.

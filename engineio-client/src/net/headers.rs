@@ -66,6 +66,8 @@ pub(crate) struct Headers {
     /// All values are marked as secrets.
     own: Arc<HeaderMap>,
     jar: Option<CookieJar>,
+    /// A server that the application does not know has chosen the requests.
+    is_for_stranger: bool,
     /// The secrets sent to servers before: before a redirect, or before an answer that changed the cookies.
     former: Arc<Secrets>,
 }
@@ -81,6 +83,7 @@ impl Headers {
         Self {
             own: Arc::new(own),
             jar,
+            is_for_stranger: false,
             former: Arc::default(),
         }
     }
@@ -105,6 +108,7 @@ impl Headers {
         Self {
             own: Arc::new(own),
             jar: self.jar.clone(),
+            is_for_stranger: true,
             former: Arc::clone(&self.former),
         }
     }
@@ -149,7 +153,7 @@ impl Headers {
             last = Some(name);
         }
         let cookie = match &self.jar {
-            Some(jar) => jar.header_for(uri),
+            Some(jar) => jar.header_for(uri, !self.is_for_stranger),
             None => super::cookies::joined(&self.own),
         };
         if let Some(cookie) = cookie {

@@ -71,7 +71,7 @@ impl CookieJar {
     /// Returns the value of the `Cookie` header for a request to this URL, or `None` if no cookie applies to it.
     #[must_use]
     pub fn header(&self, url: &str) -> Option<HeaderValue> {
-        self.header_for(&url.parse().ok()?)
+        self.header_for(&url.parse().ok()?, true)
     }
 
     /// Returns all cookies of servers that have not expired, including those without an expiry, so that the jar can be
@@ -171,7 +171,9 @@ impl CookieJar {
         has_room
     }
 
-    pub(super) fn header_for(&self, uri: &Uri) -> Option<HeaderValue> {
+    /// Returns the value of the `Cookie` header for a request, with or without the cookies that the application gave to a
+    /// builder.
+    pub(super) fn header_for(&self, uri: &Uri, with_own: bool) -> Option<HeaderValue> {
         let jar = self.lock();
         if jar.is_empty() {
             return None;
@@ -180,7 +182,7 @@ impl CookieJar {
         let mut line = Vec::new();
         for cookie in &*jar {
             let is_for_origin = match &cookie.owner {
-                Some(owner) => owner.includes(&origin),
+                Some(owner) => with_own && owner.includes(&origin),
                 None => cookie.host == origin.host,
             };
             if is_for_origin

@@ -180,10 +180,16 @@ fn the_past_deletes_and_nonsense_does_not() {
         "d=1; Max-Age=soon; Expires=later",
         "e=1; Expires=Fri, 31 Dec 2999 23:59:59 GMT",
         "f=1; Max-Age=-5",
+        "i=1; Max-Age=-99999999999999999999",
+        "j=1; Max-Age=99999999999999999999",
+        "k=1; Max-Age=-",
         "g=1; Expires=Thu, 32 Jan 1970 00:00:00 GMT",
         "h=1; Expires=Thu, 01 Jan 1970 24:00:00 GMT",
     ]);
-    assert_eq!(sent(&cookies, false).unwrap(), "b=1; d=1; e=1; g=1; h=1");
+    assert_eq!(
+        sent(&cookies, false).unwrap(),
+        "b=1; d=1; e=1; j=1; k=1; g=1; h=1"
+    );
 }
 
 #[test]
