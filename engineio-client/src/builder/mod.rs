@@ -35,6 +35,9 @@ use crate::target::Target;
 use crate::wakers::Interest;
 use crate::{Error, ErrorKind, Reconnect};
 
+/// The name of the query parameter that makes polling requests unique. A URL that was copied from a browser may have it.
+const DEFAULT_STAMP: &str = "t";
+
 /// Configures an async client, or a blocking one: the options are the same. Created by [`Client::builder`] or by
 /// `blocking::Client::builder`.
 ///
@@ -106,7 +109,7 @@ impl<M> ClientBuilder<M> {
             cookies: true,
             jar: CookieJar::new(),
             redirects: Redirects::default(),
-            stamp: Some("t".to_owned()),
+            stamp: Some(DEFAULT_STAMP.to_owned()),
             network: NetworkOptions::default(),
             request_timeout: Duration::from_secs(20),
             max_response: 32 << 20,
@@ -176,6 +179,9 @@ impl<M> ClientBuilder<M> {
             target.strip_slash();
         }
         target.set_revision(self.session.revision);
+        if let Some(name) = &self.stamp {
+            check_stamp(name, &target.query)?;
+        }
         let mut session = self.session;
         session.open_timeout = self.request_timeout;
         let has_webtransport = self.transports.contains(&Transport::WebTransport);
@@ -262,4 +268,17 @@ impl ClientBuilder {
         }
         self.start(None).await
     }
+}
+
+/// Checks that the name of the parameter that makes requests unique is not that of another one in this query.
+fn check_stamp(name: &str, query: &str) -> Result<(), Error> {
+    let mut own = form_urlencoded::parse(query.as_bytes());
+    let is_taken = name != DEFAULT_STAMP && own.any(|(known, _)| known == name);
+    if is_taken || ["", "EIO", "transport", "sid"].contains(&name) {
+        let message = format!(
+            "`timestamp_param` cannot be `{name}`, which is empty or the name of another parameter"
+        );
+        return Err(Error::invalid(message));
+    }
+    Ok(())
 }

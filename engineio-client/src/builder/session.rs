@@ -2,7 +2,7 @@
 
 use engineio_core::{Revision, Transport};
 
-use super::ClientBuilder;
+use super::{ClientBuilder, DEFAULT_STAMP};
 use crate::Reconnect;
 
 impl<M> ClientBuilder<M> {
@@ -73,11 +73,12 @@ impl<M> ClientBuilder<M> {
     /// Default: yes.
     pub fn timestamp_requests(mut self, timestamps: bool) -> Self {
         let stamp = self.stamp.take();
-        self.stamp = timestamps.then(|| stamp.unwrap_or_else(|| "t".to_owned()));
+        self.stamp = timestamps.then(|| stamp.unwrap_or_else(|| DEFAULT_STAMP.to_owned()));
         self
     }
 
-    /// Sets the name of the query parameter that makes polling requests unique. Default: `t`.
+    /// Sets the name of the query parameter that makes polling requests unique: one that no other parameter has. Default:
+    /// `t`.
     pub fn timestamp_param(mut self, name: &str) -> Self {
         self.stamp = Some(name.to_owned());
         self

@@ -154,6 +154,16 @@ async fn headers_cookies_and_parameters_are_on_every_request() {
 }
 
 #[tokio::test]
+async fn a_timestamp_has_a_parameter_of_its_own() {
+    for name in ["", "sid", "EIO", "transport", "room"] {
+        let builder = Client::builder("http://127.0.0.1:1/?room=1").timestamp_param(name);
+        let error = in_time(builder.connect()).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Invalid, "{name}: {error}");
+        assert!(error.to_string().contains("`timestamp_param`"), "{error}");
+    }
+}
+
+#[tokio::test]
 async fn headers_that_are_given_twice() {
     let server = Server::start(|_, request| match request.is_handshake() {
         true => Reply::With(200, "set-cookie: route=a1\r\n", OPEN_POLLING.into()),
