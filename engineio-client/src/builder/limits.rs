@@ -31,7 +31,7 @@ impl<M> ClientBuilder<M> {
     }
 
     /// Sets the largest poll response and the largest message on a WebSocket or by WebTransport to accept, in bytes after
-    /// decompression.
+    /// decompression, a text with the character in front of it that makes it a packet.
     /// Default: 32 MiB. Servers put all queued messages into one response.
     pub const fn max_response(mut self, bytes: usize) -> Self {
         self.max_response = bytes;
