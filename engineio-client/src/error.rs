@@ -13,7 +13,7 @@ use http::{HeaderMap, StatusCode, response};
 use crate::net::attempt::Attempt;
 use crate::net::date::date;
 use crate::redirect::is_http;
-use crate::secrets::Secrets;
+use crate::secrets::{Secrets, is_open_packet, without_sid};
 use crate::target::without_secrets;
 
 pub(crate) type BoxError = Box<dyn StdError + Send + Sync>;
@@ -205,9 +205,7 @@ impl Error {
             Some(to) => {
                 let advice = match is_http(to) {
                     true => CONNECT_THERE,
-                    false => {
-                        "that is no URL that a request can be made to: use http, https, ws or wss in the server"
-                    }
+                    false => NO_URL,
                 };
                 (
                     attempt.secrets().excerpt(without_secrets(to).as_bytes()),
@@ -224,11 +222,28 @@ impl Error {
 
     /// Adds the number of redirects that the client followed before this error.
     pub(crate) fn after_redirects(self, count: usize) -> Self {
-        let told = self.0.message.trim_end_matches(CONNECT_THERE);
-        let message = format!(
-            "{told}{count} redirects were followed before; check that the server does not redirect in a circle, because \
-             a proxy does not tell it the scheme or the host, for example"
-        );
+        self.advising(&format!(
+            "{count} redirects were followed before; check that the server does not redirect in a circle, because a proxy \
+             does not tell it the scheme or the host, for example"
+        ))
+    }
+
+    /// Says of a redirect whose location cannot be requested that it cannot.
+    pub(crate) fn leading_nowhere(self) -> Self {
+        self.advising(NO_URL)
+    }
+
+    /// Says of a redirect that is not the answer to a handshake that such ones are not followed.
+    pub(crate) fn within_session(self) -> Self {
+        self.advising("a session stays where it was opened: redirect the handshake in the server, and nothing else")
+    }
+
+    /// Replaces the advice to follow a redirect.
+    fn advising(self, advice: &str) -> Self {
+        let Some(told) = self.0.message.strip_suffix(CONNECT_THERE) else {
+            return self;
+        };
+        let message = format!("{told}{advice}");
         let head = (self.0.status, self.0.headers.clone());
         Self::new(self.0.kind, message).change(|inner| (inner.status, inner.headers) = head)
     }
@@ -340,6 +355,10 @@ impl Error {
     }
 }
 
+/// The advice for a redirect to something else than a server.
+const NO_URL: &str =
+    "that is no URL that a request can be made to: use http, https, ws or wss in the server";
+
 /// The advice for a redirect that is not followed.
 const CONNECT_THERE: &str = "connect to that URL instead, or allow it by `redirects`";
 
@@ -349,6 +368,10 @@ const PROXY_CREDENTIALS: &str = "the proxy asks for credentials: put them into t
 fn answer(status: StatusCode, body: &[u8], secrets: &Secrets) -> String {
     match body {
         [] => status.to_string(),
+        body if is_open_packet(body) => {
+            let shown = without_sid(body);
+            format!("{status} and {}", secrets.excerpt(shown.as_bytes()))
+        }
         body => format!("{status} and {}", secrets.excerpt(body)),
     }
 }

@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use base64::{Engine, engine::general_purpose::STANDARD};
 use http::HeaderMap;
 use http::header::COOKIE;
+use serde_json::{Deserializer, Map, Value};
 
 /// The length in bytes of the shortest value that is removed. A shorter one is not a secret, and may be part of any word.
 const MIN_LEN: usize = 4;
@@ -117,6 +118,43 @@ fn password(credentials: &str) -> Option<String> {
     let decoded = STANDARD.decode(credentials.strip_prefix("Basic ")?).ok()?;
     let decoded = String::from_utf8_lossy(&decoded);
     Some(decoded.split_once(':')?.1.to_owned())
+}
+
+/// Returns the text of an answer without the id of a session, which the server may have opened even if the client cannot
+/// use it.
+///
+/// Of the first JSON object only the values of the other known keys are kept. An id may hide behind an escaped or doubled
+/// key, or be of a wrong type.
+pub(crate) fn without_sid(answer: &[u8]) -> String {
+    const SHOWN: [&str; 4] = ["upgrades", "pingInterval", "pingTimeout", "maxPayload"];
+    let mut text = String::from_utf8_lossy(answer).into_owned();
+    let start = text.find('{').unwrap_or(text.len());
+    let mut objects = Deserializer::from_str(&text[start..]).into_iter::<Map<String, Value>>();
+    let object = objects.next().and_then(Result::ok);
+    if let Some(mut fields) = object {
+        for (key, value) in &mut fields {
+            if !SHOWN.contains(&key.as_str()) {
+                *value = "…".into();
+            }
+        }
+        text.truncate(start);
+        text.push_str(&Value::from(fields).to_string());
+    } else if text.starts_with('0') {
+        text.truncate(1);
+        text.push('…');
+    } else if text[..start].ends_with('0') {
+        // Revision 3 writes a length before the packet.
+        text.truncate(start);
+        text.push('…');
+    }
+    text
+}
+
+/// Returns whether a text looks like the open packet of a session, alone or in something else.
+pub(crate) fn is_open_packet(text: &[u8]) -> bool {
+    let start = text.iter().position(|&byte| byte == b'{');
+    let before = text[..start.unwrap_or(0)].trim_ascii_end();
+    before.ends_with(b"0") || text.starts_with(b"0")
 }
 
 #[cfg(test)]

@@ -168,6 +168,21 @@ async fn no_error_log_line_or_debug_output_shows_a_secret() {
             let open = format!("{:?}", format!("{:?}", open));
             Box::new(move |_, _| ok(&open))
         }),
+        ("an open packet with an error status", {
+            let open = open.clone();
+            Box::new(move |_, _| Reply::Body(503, open.clone().into_bytes()))
+        }),
+        ("an open packet in place of a WebSocket", {
+            let (open, refused) = (open.clone(), Mutex::new(false));
+            Box::new(move |_, request| {
+                *refused.lock().unwrap() |= request.is_websocket();
+                match request.is_poll() {
+                    true if *refused.lock().unwrap() => ok("1"),
+                    true => ok("6"),
+                    false => ok(&open),
+                }
+            })
+        }),
         ("an answer that is no packet and repeats the request", {
             Box::new(|_, request| ok(&repeat(request)))
         }),

@@ -267,7 +267,7 @@ impl<'a> Connection<'a> {
     /// Follows a redirect of the handshake, or returns the error.
     fn follow_redirect(&mut self, error: Error) -> Result<(), Error> {
         match self.was_open {
-            true => Err(error),
+            true => Err(error.within_session()),
             false => self.route.follow(error),
         }
     }

@@ -5,9 +5,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use engineio_core::client::{Fault, ProbeFailure, Session};
 use engineio_core::{DisconnectReason, Transport};
-use serde_json::{Deserializer, Map, Value};
 
-use crate::secrets::Secrets;
+use crate::secrets::{Secrets, without_sid};
 use crate::{Error, ErrorKind};
 
 /// The evidence, collected while the session runs.
@@ -171,36 +170,6 @@ const fn link_name(transport: Transport) -> &'static str {
         Transport::WebTransport => "WebTransport session",
         _ => "WebSocket",
     }
-}
-
-/// Returns the text of an answer without the id of a session, which the server may have opened even if the client cannot
-/// use it.
-///
-/// Of the first JSON object only the values of the other known keys are kept. An id may hide behind an escaped or doubled
-/// key, or be of a wrong type.
-fn without_sid(answer: &[u8]) -> String {
-    const SHOWN: [&str; 4] = ["upgrades", "pingInterval", "pingTimeout", "maxPayload"];
-    let mut text = String::from_utf8_lossy(answer).into_owned();
-    let start = text.find('{').unwrap_or(text.len());
-    let mut objects = Deserializer::from_str(&text[start..]).into_iter::<Map<String, Value>>();
-    let object = objects.next().and_then(Result::ok);
-    if let Some(mut fields) = object {
-        for (key, value) in &mut fields {
-            if !SHOWN.contains(&key.as_str()) {
-                *value = "…".into();
-            }
-        }
-        text.truncate(start);
-        text.push_str(&Value::from(fields).to_string());
-    } else if text.starts_with('0') {
-        text.truncate(1);
-        text.push('…');
-    } else if text[..start].ends_with('0') {
-        // Revision 3 writes a length before the packet.
-        text.truncate(start);
-        text.push('…');
-    }
-    text
 }
 
 #[cfg(test)]

@@ -134,7 +134,7 @@ impl Route {
             return Err(error.after_redirects(MAX_REDIRECTS));
         }
         let Some((target, step)) = self.target.moved(location, self.stamp.as_deref()) else {
-            return Err(error);
+            return Err(error.leading_nowhere());
         };
         let is_allowed = match self.redirects {
             Redirects::Never => false,

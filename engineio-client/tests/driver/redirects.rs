@@ -1,7 +1,7 @@
 //! Redirects of the handshake, and requests that are sent again.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU16, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use crate::support::{
@@ -155,6 +155,41 @@ async fn a_redirect_elsewhere_is_followed_on_request_and_takes_no_secret_along()
 }
 
 #[tokio::test]
+async fn a_server_to_which_a_stranger_leads_back_is_sent_nothing_of_the_application_any_more() {
+    for transport in TRANSPORTS {
+        let home = Arc::new(AtomicU16::new(0));
+        let back = Arc::clone(&home);
+        let stranger = Server::start(move |_, _| {
+            let port = back.load(Ordering::Relaxed);
+            to(302, &format!("http://home.example:{port}/back/?chosen=1"))
+        })
+        .await;
+        let location = format!("http://stranger.example:{}/", stranger.port);
+        let server = Server::start(move |number, request| match number {
+            0 => to(302, &location),
+            _ => upgrading(request),
+        })
+        .await;
+        home.store(server.port, Ordering::Relaxed);
+        let local = [127, 0, 0, 1];
+        let builder = Client::builder(&format!("http://home.example:{}/", server.port))
+            .resolve("home.example", (local, 0).into())
+            .resolve("stranger.example", (local, 0).into())
+            .header("x-api-key", "SECRET")
+            .cookie("own", "SECRET")
+            .transports([transport])
+            .redirects(Redirects::Any);
+        let client = in_time(builder.connect()).await.unwrap();
+        in_time(client.close()).await;
+        let seen = server.seen();
+        assert!(format!("{:?}", seen[0]).contains("own=SECRET"));
+        let later = format!("{:?}", &seen[1..]);
+        assert!(later.contains("/back/?chosen=1"), "{later}");
+        assert!(!later.contains("SECRET"), "{later}");
+    }
+}
+
+#[tokio::test]
 async fn another_port_of_the_host_is_sent_no_secret_of_the_application() {
     let neighbour = Server::start(|_, request| upgrading(request)).await;
     let location = format!("{}/engine.io/", neighbour.url());
@@ -207,7 +242,15 @@ async fn redirects_that_lead_nowhere_are_errors() {
     let never = Client::builder(&looping.url()).redirects(Redirects::Never);
     let error = in_time(never.connect()).await.unwrap_err();
     assert_eq!(error.location(), Some("/6"));
-    for location in ["ftp://h/", "javascript:alert(1)", "http:x", "data:,x", ""] {
+    for location in [
+        "ftp://h/",
+        "javascript:alert(1)",
+        "http:x",
+        "data:,x",
+        "/a b",
+        "http://a b/",
+        "",
+    ] {
         let server = Server::start(move |_, _| match location {
             "" => Reply::Body(302, Vec::new()),
             location => to(302, location),
@@ -234,6 +277,11 @@ async fn a_redirect_within_a_session_ends_it() {
     let client = in_time(Client::connect(&server.url())).await.unwrap();
     in_time(client.wait()).await;
     assert_eq!(client.disconnect_reason(), Some(DisconnectReason::Refused));
+    let error = client.disconnect_error().unwrap().to_string();
+    assert!(
+        error.contains("redirect the handshake") && !error.contains("allow it"),
+        "{error}"
+    );
     assert_eq!(server.seen().len(), 2);
 }
 
