@@ -24,6 +24,10 @@ const COMPRESSED_BINARY: u8 = COMPRESSED | BINARY;
 /// The maximum number of bytes that a control frame may carry.
 const CONTROL_LIMIT: usize = 125;
 
+/// The number of frames without a message that are taken in one turn. Each costs up to half a microsecond and two bytes of
+/// the peer, so that their number, and not that of their bytes, is the measure.
+const MAX_SILENT: usize = 256;
+
 /// A complete message or control frame of the peer.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Parsed {
@@ -72,6 +76,8 @@ pub(crate) struct Parser {
     fragments: Option<Box<Fragments>>,
     /// The compressed length of the last message, in bytes, if it was decompressed.
     decompressed: usize,
+    /// The number of frames without a message, or with a part of one, that were taken in this turn.
+    silent: usize,
 }
 
 impl Parser {
@@ -83,7 +89,18 @@ impl Parser {
             head: None,
             fragments: None,
             decompressed: 0,
+            silent: 0,
         }
+    }
+
+    /// Begins a turn, in which [`next`](Self::next) takes a limited number of frames that complete no message.
+    pub(crate) const fn start_turn(&mut self) {
+        self.silent = 0;
+    }
+
+    /// Returns whether [`next`](Self::next) takes nothing more before the next turn.
+    pub(crate) const fn is_turn_over(&self) -> bool {
+        self.silent >= MAX_SILENT
     }
 
     /// Takes the compressed length of the last message, in bytes; 0 if it was not compressed.
@@ -139,7 +156,7 @@ impl Parser {
         input: &mut Input,
         compressed: Compressed,
     ) -> Result<Option<Parsed>, Violation> {
-        loop {
+        while !self.is_turn_over() {
             let head = match self.head {
                 Some(head) => head,
                 None => {
@@ -171,10 +188,15 @@ impl Parser {
                 unmask(payload, head.key);
                 Cow::Borrowed(&*payload)
             };
-            if let Some(parsed) = self.take(head, payload)? {
-                return Ok(Some(parsed));
+            let parsed = self.take(head, payload)?;
+            if !matches!(parsed, Some(Parsed::Message(_))) {
+                self.silent += 1;
+            }
+            if parsed.is_some() {
+                return Ok(parsed);
             }
         }
+        Ok(None)
     }
 
     /// Returns whether this frame completes a compressed message.

@@ -116,6 +116,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> WebSocket<IO> {
     /// turn should count a `None` as 128 KiB.
     pub fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Option<Received>> {
         let mut read = 0;
+        self.parser.start_turn();
         loop {
             let compressed = match self.closing {
                 false => Compressed::Decompress,
@@ -125,7 +126,8 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> WebSocket<IO> {
                 return Poll::Ready(Some(received));
             }
             // So that this reads 128 KiB at most; the rest of a large frame is bounded, and is read in one go.
-            if read >= READ_BUFFER / 2 && !self.input.is_large() {
+            let is_much = read >= READ_BUFFER / 2 && !self.input.is_large();
+            if is_much || self.parser.is_turn_over() {
                 return Poll::Ready(None);
             }
             let announced = self.parser.announced();
@@ -139,7 +141,10 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> WebSocket<IO> {
 
     /// Returns the next frame of those that were already read, unless it is compressed. It reads and decompresses
     /// nothing and calls no code of the stream, so it can be used under a lock.
+    ///
+    /// After many frames without a message there may be more, which [`poll_read`](Self::poll_read) returns.
     pub fn parse_plain(&mut self) -> Option<Received> {
+        self.parser.start_turn();
         self.parse(Compressed::Leave)
     }
 

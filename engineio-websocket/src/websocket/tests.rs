@@ -219,3 +219,33 @@ async fn early_bytes_are_parsed_before_anything_is_read() {
     assert_eq!(frame, Frame::text("2a"));
     assert!(socket.poll_read(cx).is_pending());
 }
+
+#[tokio::test]
+async fn frames_without_a_message_are_read_a_few_at_a_time() {
+    let ping: &[u8] = b"\x89\x00";
+    let pong: &[u8] = b"\x8a\x00";
+    let part: &[u8] = b"\x00\x00";
+    for (first, frame) in [("", ping), ("", pong), ("\x01\x00", part)] {
+        let (mut server, near) = tokio::io::duplex(1_000_000);
+        let mut client = WebSocket::new(near, Role::Client, LIMIT, false);
+        let frames = [first.as_bytes(), &frame.repeat(10_000), b"\x80\x00"].concat();
+        let frames = match first {
+            "" => [&frame.repeat(10_000), &b"\x81\x00"[..]].concat(),
+            _ => frames,
+        };
+        server.write_all(&frames).await.unwrap();
+        let mut cx = Context::from_waker(Waker::noop());
+        let mut reads = 0;
+        loop {
+            match client.poll_read(&mut cx) {
+                Poll::Ready(None) => reads += 1,
+                Poll::Ready(Some(Received::Frame(frame))) => {
+                    assert_eq!(frame, Frame::text(""));
+                    break;
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+        assert!(reads >= 10_000 / 256, "{reads}");
+    }
+}
