@@ -9,6 +9,7 @@ use engineio_core::driver::Budget;
 use engineio_core::{DisconnectReason, LinkId, Transport};
 
 use super::alarm::Alarm;
+use super::give_way;
 use super::links::Links;
 use super::requests::{Pending, Requests};
 use super::verdict::{Verdict, upgrade_failure};
@@ -96,7 +97,7 @@ impl<'a> Connection<'a> {
             }
         }
         if more || frames.is_spent() {
-            cx.waker().wake_by_ref();
+            give_way(cx);
         }
         if self.links.poll_closing(cx).is_ready() && self.finished {
             // Here and not with the rest, which is dropped under the lock.

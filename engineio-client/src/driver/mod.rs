@@ -10,7 +10,9 @@ mod verdict;
 
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::Context;
 
 use futures_util::FutureExt;
 use futures_util::future::OptionFuture;
@@ -53,6 +55,12 @@ pub(crate) fn run(
         futures_util::future::join(driving, OptionFuture::from(handling)).await;
         drop(guard);
     }
+}
+
+/// Wakes the task after others have run and the runtime has polled its I/O. A task that wakes itself directly lets the
+/// runtime do so only once in some sixty turns, and all others would wait for that.
+fn give_way(cx: &mut Context<'_>) {
+    let _ = pin!(tokio::task::yield_now()).poll(cx);
 }
 
 fn panic_error() -> Error {

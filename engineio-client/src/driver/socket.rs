@@ -10,6 +10,7 @@ use engineio_core::driver::Budget;
 use engineio_core::{DisconnectReason, Frame, LinkId};
 use tokio::time::{Instant, Sleep, sleep};
 
+use super::give_way;
 use crate::net::link::{Ended, Link};
 use crate::net::route::Route;
 use crate::shared::Shared;
@@ -270,7 +271,7 @@ impl CloseHandshake {
         let mut budget = Budget::for_frames();
         while !self.heard {
             if budget.is_spent() {
-                cx.waker().wake_by_ref();
+                give_way(cx);
                 return Poll::Pending;
             }
             match self.link.poll_frame(cx) {
