@@ -149,6 +149,8 @@ where
                 WorkProjection::Origin { check } => {
                     let progress = catch_unwind(AssertUnwindSafe(|| {
                         let allowed = ready!(check.poll(this.server, cx));
+                        // The client that may be connected now is counted in its place.
+                        drop(check.pending.take());
                         Poll::Ready(check.unchecked.take().map(|unchecked| match allowed {
                             Ok(allowed) => {
                                 this.server.origin_checked(unchecked, allowed, this.reply)
@@ -186,7 +188,7 @@ struct OriginCheck<B> {
     allowed: BoxFuture<bool>,
     unchecked: Option<Unchecked<B>>,
     over: Over,
-    _pending: PendingRequest,
+    pending: Option<PendingRequest>,
 }
 
 impl<B> OriginCheck<B> {
@@ -260,7 +262,7 @@ impl ServerInner {
                             allowed,
                             unchecked: Some(unchecked),
                             over: Over::default(),
-                            _pending: pending,
+                            pending: Some(pending),
                         }),
                     },
                     Err(refusal) => Work::answered(refusal),

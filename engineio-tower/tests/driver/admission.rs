@@ -155,6 +155,20 @@ async fn requests_at_an_origin_predicate_that_never_answers_are_limited_in_numbe
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_client_whose_origin_was_asked_about_is_counted_once() {
+    let server = Server::builder()
+        .origins(Origins::predicate_async(|_, _| async {
+            pass(10).await;
+            true
+        }))
+        .max_pending_sockets(2)
+        .build();
+    let answers = (0..2).map(|_| async { call(&server, asking(HANDSHAKE)).await.status() });
+    let answers = futures_util::future::join_all(answers).await;
+    assert_eq!(answers, [StatusCode::OK; 2]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_time_limit_for_a_connect_is_one_for_the_origin_predicate_and_the_handler() {
     let wait = || pass(150);
     let server = Server::builder()
