@@ -75,6 +75,12 @@
 //! But actix-web has no time limit for writing: it keeps the connection open, and discards everything that the client
 //! sends, until the client reads or leaves.
 //!
+//! # The end of a WebSocket
+//!
+//! After the close frames, actix-web reads on until the client closes the TCP connection, for the
+//! `client_disconnect_timeout` of `HttpServer` at most (1 s by default), and only then closes it. A client that waits for
+//! that, such as a browser with its `close` event, gets it so much later than on other hosts. The session ends at once.
+//!
 //! # HTTP/2
 //!
 //! Polling works over HTTP/2. actix-web does not support WebSockets over HTTP/2 (RFC 8441), so browsers open them over

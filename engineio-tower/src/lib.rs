@@ -104,7 +104,8 @@
 //! ```
 //!
 //! A client may have one poll and one POST in flight. Of two overlapping requests of one kind, the later one gets
-//! status 400, and the session ends. After 256 events or 64 WebSocket frames of one client, other tasks run (fairness).
+//! status 400, and the session ends. After 256 events, or 64 messages or 1 MiB of frames by WebSocket, other tasks run
+//! (fairness).
 //! `serve` drops connections that do not send a request in time (slowloris).
 //!
 //! # Shutdown
