@@ -1,12 +1,13 @@
 //! Other places than the root of an app, and other paths than the default one.
 
 use std::net::SocketAddr;
+use std::time::{Duration, Instant};
 
 use actix_web::{App, HttpServer, web};
 use axum::Router;
 use axum::routing::get;
 use engineio_axum::{EngineIoLayer, RouterExt};
-use engineio_e2e::frame;
+use engineio_e2e::frame::{self, Frame};
 use engineio_e2e::puppet::Puppet;
 use engineio_tower::{Message, Server, Socket};
 use warp::Filter;
@@ -171,6 +172,23 @@ async fn actix_with_another_path() {
     let address = actix(move |config| engineio_actix::configure(&server)(config));
     reached(address, "/real/time").await;
     not_reached(address, "/engine.io").await;
+}
+
+/// A limitation that engineio-actix documents.
+#[tokio::test]
+async fn actix_reads_on_for_a_second_after_the_close_frames_of_a_websocket() {
+    let server = Server::builder().build();
+    let address = actix(move |config| engineio_actix::configure(&server)(config));
+    let mut client = Puppet::connect(address).await;
+    client
+        .upgrade("/engine.io/?EIO=4&transport=websocket")
+        .await;
+    assert!(client.hear().await.starts_with("0{"));
+    client.write(frame::close(1000)).await;
+    assert!(matches!(client.frame().await, Some(Frame::Close(_))));
+    let begun = Instant::now();
+    client.ended().await;
+    assert!(begun.elapsed() > Duration::from_millis(900));
 }
 
 #[tokio::test]
