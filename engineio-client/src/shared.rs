@@ -3,7 +3,6 @@
 use std::future::poll_fn;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker, ready};
-use std::time::Duration;
 
 use engineio_core::client::Session;
 use engineio_core::driver::Ticket;
@@ -19,7 +18,6 @@ use crate::{FlushError, SendError, meter};
 
 pub(crate) struct Shared {
     state: Mutex<State>,
-    pub(crate) close_timeout: Duration,
 }
 
 /// Without messages and ids, which must not be logged.
@@ -74,9 +72,15 @@ impl Drop for Sender<'_> {
 
 impl Shared {
     pub(crate) fn new(session: Session, delivery: Delivery, settings: &Settings) -> Arc<Self> {
+        let may_return = settings.reconnect.is_some();
+        let state = State::new(
+            session,
+            delivery,
+            may_return,
+            settings.session.close_timeout,
+        );
         Arc::new(Self {
-            close_timeout: settings.session.close_timeout,
-            state: Mutex::new(State::new(session, delivery, settings.reconnect.is_some())),
+            state: Mutex::new(state),
         })
     }
 
@@ -263,15 +267,12 @@ impl Shared {
         let mut before = None;
         match at_once {
             Some(reason) => {
-                state.session.abort(reason);
+                state.abort(reason);
                 if state.session.closed() == Some(DisconnectReason::Client) {
                     before = state.note_end(None);
                 }
             }
-            None => {
-                let now = state.clock.now();
-                state.session.close(now);
-            }
+            None => state.close(),
         }
         state.wake_driver();
         drop(state);
@@ -287,7 +288,7 @@ impl Shared {
         let mut state = self.lock();
         let is_open = state.session.is_open();
         if is_open && state.stop_at.is_none() {
-            state.stop_at = now().checked_add(self.close_timeout);
+            state.stop_at = Some(now() + state.close_timeout);
             state.wake_driver();
         }
         is_open

@@ -1,7 +1,7 @@
 //! The state of a client: its session, its phase, and the numbers of queued and lost messages.
 
 use std::task::Waker;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use engineio_core::client::{Input, Session};
 use engineio_core::driver::SendQueue;
@@ -12,6 +12,9 @@ use crate::delivery::{Delivery, Event};
 use crate::disconnect::Disconnect;
 use crate::wakers::Wakers;
 use crate::{Error, SendError};
+
+/// The longest timeout that a clock is asked to add.
+const LONGEST_TIMEOUT: Duration = Duration::from_secs(86_400);
 
 /// The stage of a client as a whole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,6 +59,10 @@ pub(crate) struct State {
     pub(crate) stopping: bool,
     /// The time of the runtime at which a graceful close begins.
     pub(crate) stop_at: Option<Instant>,
+    /// The time limit of a graceful close.
+    pub(crate) close_timeout: Duration,
+    /// The end of that time, once the close has begun.
+    close_until: Option<Instant>,
     /// Another session is opened after one that ended.
     may_return: bool,
     /// The time at which the current session was opened; `None` before the driver has noticed, and after its end.
@@ -87,7 +94,12 @@ pub(crate) struct State {
 }
 
 impl State {
-    pub(crate) fn new(session: Session, delivery: Delivery, may_return: bool) -> Self {
+    pub(crate) fn new(
+        session: Session,
+        delivery: Delivery,
+        may_return: bool,
+        close_timeout: Duration,
+    ) -> Self {
         Self {
             session,
             clock: SessionClock::new(),
@@ -98,6 +110,8 @@ impl State {
             driver: None,
             stopping: false,
             stop_at: None,
+            close_timeout: close_timeout.min(LONGEST_TIMEOUT),
+            close_until: None,
             may_return,
             open_since: None,
             upgraded: false,
@@ -151,8 +165,28 @@ impl State {
         self.session.handle_input(session_now, Input::Timeout);
         if self.stop_at.take_if(|at| *at <= now()).is_some() {
             self.stopping = true;
-            self.session.close(session_now);
+            self.close();
         }
+    }
+
+    /// Begins a graceful close.
+    pub(crate) fn close(&mut self) {
+        let session_now = self.clock.now();
+        self.session.close(session_now);
+        let until = now() + self.close_timeout;
+        self.close_until.get_or_insert(until);
+    }
+
+    /// Ends the session at once.
+    pub(crate) fn abort(&mut self, reason: DisconnectReason) {
+        self.session.abort(reason);
+        self.close_until = None;
+    }
+
+    /// Returns the time that is left of a graceful close, none if there is no such close.
+    pub(crate) fn close_patience(&self) -> Duration {
+        let until = self.close_until;
+        until.map_or(Duration::ZERO, |at| at.saturating_duration_since(now()))
     }
 
     /// Returns the number of messages that were ever queued: the position of the next one.
@@ -333,6 +367,7 @@ impl State {
     pub(crate) fn replace(&mut self, session: Session) -> Session {
         self.lost = self.lost();
         let before = std::mem::replace(&mut self.session, session);
+        self.close_until = None;
         self.is_noted = false;
         self.is_written = true;
         self.upgraded = false;

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use bytes::Bytes;
 use engineio_core::client::{Input, Output, RequestId, Session};
@@ -132,7 +133,8 @@ impl<'a> Connection<'a> {
                 Output::Finished => has_ended = true,
                 output => {
                     has_acted = true;
-                    self.act(output, &mut state.session);
+                    let patience = state.close_patience();
+                    self.act(output, &mut state.session, patience);
                 }
             }
         }
@@ -220,7 +222,8 @@ impl<'a> Connection<'a> {
         })
     }
 
-    fn act(&mut self, output: Output, session: &mut Session) {
+    /// Carries out an output. A link that is closed has as much time as is left of a graceful close.
+    fn act(&mut self, output: Output, session: &mut Session, patience: Duration) {
         match output {
             Output::Poll(id) => self.start_poll(id, session),
             Output::Post(id) => {
@@ -243,10 +246,7 @@ impl<'a> Connection<'a> {
                 self.open_link(id, transport, session);
             }
             Output::SendFrames(id) => self.links.announce(id),
-            Output::CloseLink(id, reason) => {
-                let patience = self.settings.session.close_timeout;
-                self.links.close(id, reason, patience);
-            }
+            Output::CloseLink(id, reason) => self.links.close(id, reason, patience),
             _ => {}
         }
     }
@@ -348,7 +348,7 @@ impl<'a> Connection<'a> {
                     at += 1;
                 }
                 Err((reason, error)) => {
-                    let patience = self.settings.session.close_timeout;
+                    let patience = self.shared.lock().close_patience();
                     let id = self.links.end(at, reason, patience);
                     self.link_closed(id, reason, error);
                     more = true;

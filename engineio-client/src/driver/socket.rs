@@ -15,9 +15,6 @@ use crate::net::link::{Ended, Link};
 use crate::net::route::Route;
 use crate::shared::Shared;
 
-/// The longest time for a closing handshake that a clock is asked to add.
-const LONGEST_PATIENCE: Duration = Duration::from_secs(86_400);
-
 /// The time limit for the server's part of the closing handshake.
 const CLOSE_HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -219,7 +216,7 @@ impl Socket {
             link: self.link,
             heard: false,
             deadline: Box::pin(sleep(CLOSE_HANDSHAKE_TIMEOUT)),
-            end: Instant::now() + patience.min(LONGEST_PATIENCE),
+            end: Instant::now() + patience,
         }
     }
 

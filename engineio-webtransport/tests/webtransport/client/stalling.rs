@@ -5,7 +5,8 @@ use std::time::Duration;
 use engineio_client::{DisconnectReason, ErrorKind, Message};
 use engineio_tower::Transport::{Polling, WebSocket, WebTransport};
 use tokio::net::TcpListener;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, interval, timeout};
+use web_transport_quinn::SendStream;
 
 use super::{RawServer, client, connected, serve, site, site_without_udp};
 use crate::raw;
@@ -96,6 +97,64 @@ async fn each_wait_for_a_server_has_an_end() {
         assert!(began.elapsed() < SOON, "{stage}");
         stopped.abort();
     }
+}
+
+/// Sends one byte after another, of a text packet that does not end, until nobody takes it.
+async fn drip(send: &mut SendStream) {
+    let mut drops = interval(Duration::from_millis(20));
+    let mut bytes: &[u8] = b"\x7e\xff\xff0";
+    while send.write_all(bytes).await.is_ok() {
+        bytes = b"x";
+        drops.tick().await;
+    }
+}
+
+#[tokio::test]
+async fn the_time_for_a_graceful_close_is_added_to_no_other_limit() {
+    let (server, builder) = RawServer::start();
+    let dripping = tokio::spawn(async move {
+        let (_session, mut send, _recv) = server.stream().await;
+        drip(&mut send).await;
+        std::future::pending::<()>().await;
+    });
+    let builder = builder.close_timeout(LIMIT);
+    let began = Instant::now();
+    let error = within(builder.request_timeout(SHORT).connect()).await;
+    assert_eq!(error.unwrap_err().kind(), ErrorKind::Timeout);
+    assert!(began.elapsed() < SOON);
+    dripping.abort();
+
+    let (server, builder) = RawServer::start();
+    let dripping = tokio::spawn(async move {
+        let (_session, mut send, _recv) = server.open_with(200).await;
+        drip(&mut send).await;
+        std::future::pending::<()>().await;
+    });
+    let mut client = connected(builder.close_timeout(LIMIT)).await;
+    client.send(vec![0; 10]).await.unwrap();
+    assert_eq!(within(client.next()).await, None);
+    assert!(began.elapsed() < 2 * SOON);
+    dripping.abort();
+
+    let limit = Duration::from_secs(2);
+    let (server, builder) = RawServer::start();
+    let pinging = tokio::spawn(async move {
+        let (_session, mut send, _recv) = server.open().await;
+        let mut pings = interval(Duration::from_millis(20));
+        while send.write_all(b"\x012").await.is_ok() {
+            pings.tick().await;
+        }
+        std::future::pending::<()>().await;
+    });
+    let client = connected(builder.close_timeout(limit)).await;
+    // More than the windows of both sides hold.
+    for _ in 0..20 {
+        let _ = client.try_send(vec![0; 100_000]);
+    }
+    let began = Instant::now();
+    within(client.close()).await;
+    assert!(began.elapsed() < limit + Duration::from_millis(1_500));
+    pinging.abort();
 }
 
 #[tokio::test]
