@@ -198,6 +198,8 @@ async fn thousands_of_packets_in_one_payload() {
     let (mut client, _server) = polled(move || ok(&payload)).await;
     drop(client.next());
     assert!(client.is_open());
+    // It would go on polling, beside the others.
+    drop(client);
 
     let payload = many(100_001, "6");
     let (mut client, _server) = polled(move || ok(&payload)).await;
