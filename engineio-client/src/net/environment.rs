@@ -51,12 +51,17 @@ impl Environment {
             })
         };
         let all = proxy(&["all_proxy", "ALL_PROXY"])?;
-        let exceptions = value(&["no_proxy", "NO_PROXY"]).map(|(_, list)| list);
+        let exceptions = value(&["no_proxy", "NO_PROXY"]).unwrap_or_default().1;
+        // A final dot says that a name is whole, as all are here.
+        let exceptions = exceptions
+            .split(',')
+            .map(|name| name.trim().trim_end_matches('.'));
+        let exceptions = exceptions.collect::<Vec<_>>().join(",");
         let matcher = Matcher::builder().all("http://proxy.invalid");
         Ok(Self {
             http: proxy(&["http_proxy"])?.or_else(|| all.clone()),
             https: proxy(&["https_proxy", "HTTPS_PROXY"])?.or(all),
-            matcher: Arc::new(matcher.no(exceptions.unwrap_or_default()).build()),
+            matcher: Arc::new(matcher.no(exceptions).build()),
         })
     }
 
@@ -122,18 +127,22 @@ mod tests {
     fn exceptions_are_names_with_what_is_below_them_addresses_and_networks() {
         let variables = &[
             ("all_proxy", "p:1"),
-            ("NO_PROXY", "a.example, .b.example,10.0.0.0/8,::1"),
+            (
+                "NO_PROXY",
+                "a.example, .b.example,c.example. ,10.0.0.0/8,::1",
+            ),
         ];
         let urls = [
             "http://a.example/",
             "http://x.A.example/",
             "https://b.example/",
+            "http://x.c.example/",
             "http://nota.example/",
             "http://10.1.2.3:5000/",
             "http://11.1.2.3/",
             "http://[::1]/",
         ];
-        let expected = ["", "", "", "p:1", "", "p:1", ""];
+        let expected = ["", "", "", "", "p:1", "", "p:1", ""];
         assert_eq!(proxies(variables, &urls), expected);
         let variables = &[("all_proxy", "p:1"), ("no_proxy", "*")];
         assert_eq!(proxies(variables, &["http://h/"]), [""]);
