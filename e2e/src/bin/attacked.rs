@@ -1,10 +1,10 @@
 //! A host in a process of its own, whose memory and descriptors a test can count.
 //!
 //! ```text
-//! attacked HOST PING_INTERVAL_MS PING_TIMEOUT_MS
+//! attacked HOST PING_INTERVAL_MS PING_TIMEOUT_MS [concurrent]
 //! ```
 //!
-//! It prints its address, and answers each line of its input with the number of its clients. It ends with its input.
+//! With `concurrent`, message handlers run concurrently. It prints its address, and answers each line of its input with the number of its clients. It ends with its input.
 
 use std::time::Duration;
 
@@ -36,7 +36,12 @@ async fn main() {
     let host = argument();
     let mut millis = || Duration::from_millis(argument().parse().unwrap_or(1000));
     let (interval, timeout) = (millis(), millis());
+    let is_concurrent = argument() == "concurrent";
     let (server, events) = app::echo(|builder: ServerBuilder| {
+        let builder = match is_concurrent {
+            true => builder.concurrent_messages(),
+            false => builder,
+        };
         builder
             .ping_interval(interval)
             .ping_timeout(timeout)

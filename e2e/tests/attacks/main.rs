@@ -115,6 +115,7 @@ fn at_length_on_clusters(cases: &mut Vec<Case>) {
 fn on_a_process(cases: &mut Vec<Case>) {
     engineio_e2e::on_one_host_of_each_kind! { attacks_on_a_process! [cases
         resources: handshakes stalled_readers bombs descriptors;
-        pinned: large_bodies many_bodies chunked_bodies bodies_of_revision_3 large_frames fragments;
+        pinned: large_bodies many_bodies chunked_bodies bodies_of_revision_3 large_frames fragments
+            concurrent_handlers;
     ] }
 }

@@ -31,7 +31,14 @@ async fn stays_within_limits<F>(host: &str, attack: impl Fn(Puppet) -> F)
 where
     F: Future<Output = Puppet> + Send + 'static,
 {
-    let mut process = Process::start(host, Duration::from_secs(25)).await;
+    let process = Process::start(host, Duration::from_secs(25)).await;
+    attacked_stays_within_limits(process, attack).await;
+}
+
+async fn attacked_stays_within_limits<F>(mut process: Process, attack: impl Fn(Puppet) -> F)
+where
+    F: Future<Output = Puppet> + Send + 'static,
+{
     // The first requests warm the host up.
     let mut first = Puppet::connect(process.address).await;
     assert_eq!(first.get(POLLING).await.status, 200);
@@ -149,6 +156,21 @@ pub(crate) async fn large_frames(host: &str) {
         for _ in 0..MESSAGES {
             client.write(&pair).await;
         }
+        client
+    })
+    .await;
+}
+
+/// Large messages to handlers that run concurrently, and wait because nobody reads their echoes.
+pub(crate) async fn concurrent_handlers(host: &str) {
+    let process = Process::start_concurrent(host, Duration::from_secs(25)).await;
+    attacked_stays_within_limits(process, |mut client| async move {
+        client.upgrade(WEBSOCKET).await;
+        let message = frame::of_head(0x82, &vec![0; MAX_PAYLOAD]);
+        // The host takes as much as it has room for, and no more.
+        let writing = client.try_write(message.repeat(100));
+        let taken = tokio::time::timeout(Duration::from_secs(3), writing).await;
+        assert!(taken.is_err(), "it takes everything");
         client
     })
     .await;

@@ -22,6 +22,11 @@ impl Process {
         Self::run("exec \"$0\" \"$@\"", host, beat).await
     }
 
+    /// Does the same with message handlers that run concurrently.
+    pub(crate) async fn start_concurrent(host: &str, beat: Duration) -> Self {
+        Self::run("exec \"$0\" \"$@\" concurrent", host, beat).await
+    }
+
     /// Does the same with a limit of `descriptors`.
     pub(crate) async fn start_narrow(host: &str, beat: Duration, descriptors: usize) -> Self {
         let script = format!("ulimit -n {descriptors} && exec \"$0\" \"$@\"");
