@@ -68,7 +68,9 @@
 //! # The peer's address
 //!
 //! [`ConnectRequest::peer_addr`] and [`Socket::peer_addr`] return it if the app is served with
-//! `into_make_service_with_connect_info::<SocketAddr>()` or by [`serve`].
+//! `into_make_service_with_connect_info::<SocketAddr>()` or by [`serve`]. Limits for each peer and for each connection need
+//! it: [`max_sockets_per_peer`](ServerBuilder::max_sockets_per_peer), and the 200 handshakes in progress of a connection
+//! of HTTP/2.
 //!
 //! In the app's own handlers, the extractor `ConnectInfo` works only with the former and fails with [`serve`]; there, use
 //! `Extension<`[`PeerAddr`]`>` instead.

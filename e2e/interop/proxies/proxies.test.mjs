@@ -3,6 +3,7 @@
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { describe, test } from 'node:test';
+import { setTimeout } from 'node:timers/promises';
 import { MODES, Peer } from '../js/peer.mjs';
 
 const PROXIES = new Map((process.env.PROXIES ?? '').split('\n').map((line) => line.split('\t')));
@@ -71,6 +72,31 @@ for (const proxy of GOOD) {
       const { sid } = JSON.parse((await open.text()).slice(1));
       assert.equal(await post(`${target}&sid=${sid}`, cookie, size), 413, `round ${round}`);
       assert.equal(await post(`${target}&sid=unknown`, cookie, size), 400, `round ${round}`);
+    }
+  });
+}
+
+for (const proxy of GOOD) {
+  test(`a poll that its client drops takes no message with it, through ${proxy}`, async () => {
+    const target = `${url(proxy)}/engine.io/?EIO=4&transport=polling`;
+    // The proxy has to notice that the client is gone, and then the server that the proxy is: each session gives them more time.
+    for (let wait = 10; ; wait *= 2) {
+      const open = await fetch(target);
+      const cookie = open.headers.getSetCookie().map((set) => set.split(';')[0]).join('; ');
+      const { sid } = JSON.parse((await open.text()).slice(1));
+      const session = `${target}&sid=${sid}`;
+      const dropped = new AbortController();
+      const poll = fetch(session, { headers: { cookie }, signal: dropped.signal });
+      await setTimeout(wait);
+      dropped.abort();
+      await assert.rejects(poll, { name: 'AbortError' });
+      await setTimeout(wait);
+      const sent = await fetch(session, { method: 'POST', headers: { cookie }, body: '4kept' });
+      await sent.arrayBuffer();
+      const limit = { signal: AbortSignal.timeout(2_000) };
+      const next = await fetch(session, { headers: { cookie }, ...limit }).then((answer) => answer.text(), String);
+      if (next === '4kept') return;
+      assert.ok(wait < 1_000, `POST ${sent.status}, poll ${next}`);
     }
   });
 }

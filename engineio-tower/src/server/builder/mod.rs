@@ -259,7 +259,7 @@ impl ServerBuilder {
     /// connections bounds them. A disconnect handler is never refused; while many run, new clients wait. Do not let one
     /// sleep for a grace period: spawn a task for it. Whatever this limit, a connection (an address with its port) has
     /// at most 200 handshakes in progress, those of HTTP/2 streams that it has reset included; more are refused with
-    /// 429.
+    /// 429. This too has an effect only if the host passes the peer's address on ([`PeerAddr`](crate::PeerAddr)).
     pub const fn max_pending_sockets(mut self, sockets: usize) -> Self {
         self.options.max_pending_sockets = sockets;
         self
