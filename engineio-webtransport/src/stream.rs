@@ -11,7 +11,6 @@ use futures_util::future::{BoxFuture, Either, select};
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, timeout_at};
-use web_transport_quinn::generic::poll::SendStream as _;
 use web_transport_quinn::{RecvStream, SendStream, Session};
 
 /// The time that a page has to read what has arrived, beyond a round trip. A browser discards it when the session closes.
@@ -105,18 +104,13 @@ impl AsyncRead for Stream {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let read = Pin::new(&mut self.recv).poll_read(cx, buffer);
-        if read.is_ready() {
-            return read;
+        match Pin::new(&mut self.recv).poll_read(cx, buffer) {
+            Poll::Pending => match self.intruder.poll_next_unpin(cx) {
+                Poll::Ready(Some(())) => Poll::Ready(Err(io::ErrorKind::InvalidData.into())),
+                _ => Poll::Pending,
+            },
+            ready => ready,
         }
-        if let Poll::Ready(Some(())) = self.intruder.poll_next_unpin(cx) {
-            return Poll::Ready(Err(io::ErrorKind::InvalidData.into()));
-        }
-        // Otherwise a write would be the first to notice that the client takes no more data: that of the next ping.
-        if let Poll::Ready(Err(error)) = self.send.poll_closed(cx) {
-            return Poll::Ready(Err(io::Error::new(io::ErrorKind::BrokenPipe, error)));
-        }
-        Poll::Pending
     }
 }
 
