@@ -2,10 +2,8 @@
 
 use std::env;
 use std::fs;
-use std::num::NonZero;
 use std::path::PathBuf;
 use std::process::Command;
-use std::thread;
 use std::time::Instant;
 
 use anyhow::{Context, Result};
@@ -23,9 +21,6 @@ const CLIPPY: [&str; 2] = [
     "clippy --workspace --test interop --test proxies --test brokers --features engineio-cli/webtransport,engineio-cluster/nats,engineio-cluster/redis-tls \
      --locked -- -D warnings",
 ];
-
-/// The tests of one program that run at a time, for each processor.
-const TESTS_FOR_EACH_PROCESSOR: usize = 2;
 
 /// Checks the format and the lints, and runs the unit and scenario tests, without the documentation tests and those attacks
 /// that take longer than a moment.
@@ -50,13 +45,8 @@ pub(crate) fn test(workspace: &Workspace) -> Result<()> {
     // Fetching waits for the network, and no build needs what it brings.
     let fetch = Lane::new().then("fetch the peers", tasks.xtask("fetch"));
     lanes::run(workspace, vec![fetch, builds(&tasks)])?;
-    // Alone: some of its tests keep both processors busy, and others measure time. Most wait.
-    let processors = thread::available_parallelism().map_or(1, NonZero::get);
-    let threads = TESTS_FOR_EACH_PROCESSOR * processors;
-    cargo_step(
-        workspace,
-        &format!("test --workspace --locked -- --test-threads={threads}"),
-    )?;
+    // Alone: many of its tests keep both processors busy, and others measure time.
+    cargo_step(workspace, "test --workspace --locked")?;
     lanes::run(workspace, timed(&tasks))?;
     lanes::run(workspace, side_by_side(&tasks))?;
     soak::with_debug_programs(workspace)?;
