@@ -13,8 +13,9 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, timeout_at};
 use web_transport_quinn::{RecvStream, SendStream, Session};
 
-/// The time that a page has to read what has arrived, beyond a round trip. A browser discards it when the session closes.
-const LINGER: Duration = Duration::from_millis(50);
+/// The time that a page has to read what has arrived, beyond a round trip. A browser discards it when the session closes. A
+/// busy one needs more than 50 ms. A client that closes its side when it has read the end does not wait for it.
+const LINGER: Duration = Duration::from_millis(500);
 
 /// The bytes discarded at once while the peer has time to read.
 const DISCARD: usize = 4_096;
