@@ -183,7 +183,7 @@ impl State {
         self.close_until = None;
     }
 
-    /// Returns the time that is left of a graceful close, none if there is no such close.
+    /// Returns the time that is left of a graceful close, or zero without one.
     pub(crate) fn close_patience(&self) -> Duration {
         let until = self.close_until;
         until.map_or(Duration::ZERO, |at| at.saturating_duration_since(now()))

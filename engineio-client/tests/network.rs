@@ -187,7 +187,7 @@ async fn a_proxy_is_told_the_port_of_the_scheme() {
     }
 }
 
-/// A SOCKS 5 proxy that chooses this method and connects to this port, whatever name it is told.
+/// A SOCKS 5 proxy that chooses this method and connects to this port, whatever name the client asks for.
 async fn socks(to: u16, method: u8) -> u16 {
     let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
     let port = listener.local_addr().unwrap().port();

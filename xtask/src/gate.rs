@@ -62,8 +62,8 @@ pub(crate) fn lints(workspace: &Workspace) -> Result<()> {
         .try_for_each(|clippy| cargo_step(workspace, clippy))
 }
 
-/// What the compiler says, and the tests and programs of the later steps. The lock file is part of what is tested, so no step
-/// may resolve other versions.
+/// Checks lints and documentation, and builds the tests and programs of the later steps. The lock file is part of what is
+/// tested, so no step may resolve other versions.
 fn builds(tasks: &Tasks<'_>) -> Lane {
     // The example brings in the development dependencies, so that dependencies have the features that clippy has checked.
     let mut doc =

@@ -103,7 +103,7 @@ impl Screen {
         }
     }
 
-    /// Shows the state of the session when there is no editor any more, and nothing more to come.
+    /// Shows the state of the session after the editor has ended and nothing more is expected.
     pub(super) fn last_remark(&self, text: &str) {
         if !self.is_quiet {
             tell(self.remark_line(text).trim_end());
@@ -165,7 +165,7 @@ impl Writer {
         out.flush()
     }
 
-    /// Prints above the line that is being typed. Returns `false` if there is no editor, or none any more.
+    /// Prints above the line that is being typed. Returns `false` without an editor.
     fn print(&mut self, text: impl FnOnce() -> String) -> bool {
         let is_printed = |print: &mut Printer| print(text()).is_ok();
         if self.printer.as_mut().is_some_and(is_printed) {

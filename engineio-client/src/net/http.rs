@@ -203,7 +203,7 @@ impl Http {
         let body = first_bytes(body, MAX_REFUSAL).await;
         let encoding = head.headers.get(CONTENT_ENCODING);
         let plain = encoding.and_then(|encoding| unpack(encoding, &body, MAX_REFUSAL));
-        // As far as it can be read: what is broken in it is no reason to say less.
+        // As much as can be read: even a broken body helps to explain the refusal.
         let body = match plain {
             Some((plain, _)) if !plain.is_empty() => plain.into(),
             _ => body,
