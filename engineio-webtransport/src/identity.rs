@@ -4,11 +4,11 @@ use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use rustls::crypto::ring;
+use rustls::crypto::ring::cipher_suite::TLS13_AES_128_GCM_SHA256;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
-use web_transport_quinn::crypto::sha256;
 
 /// A certificate chain with its private key.
 ///
@@ -126,9 +126,9 @@ impl Identity {
     #[must_use]
     pub fn sha256(&self) -> [u8; 32] {
         let mut hash = [0; 32];
-        // There is a certificate, and the hash has this length.
-        if let Some(certificate) = self.key.cert.first() {
-            let digest = sha256(&Arc::new(ring::default_provider()), certificate);
+        // The suite has TLS 1.3, and the hash this length.
+        if let Some(suite) = TLS13_AES_128_GCM_SHA256.tls13() {
+            let digest = suite.common.hash_provider.hash(self.certificate());
             hash.copy_from_slice(digest.as_ref());
         }
         hash

@@ -4,7 +4,9 @@
 mod connection;
 mod identity;
 mod listener;
+mod session;
 mod stream;
+mod watch;
 
 pub use identity::{CurrentIdentity, Identity, IdentityError};
 pub use listener::WebTransport;

@@ -13,7 +13,6 @@ use quinn::{Endpoint, EndpointConfig, IdleTimeout, Incoming, TokioRuntime, Trans
 use rustls::crypto::ring;
 use tokio::net::{ToSocketAddrs, UdpSocket};
 use tokio::sync::mpsc;
-use web_transport_quinn::ALPN;
 
 use crate::connection::{self, Beginning, NO_ERROR};
 use crate::identity::{CurrentIdentity, Identity};
@@ -92,7 +91,7 @@ impl WebTransport {
         let mut tls = tls
             .with_no_client_auth()
             .with_cert_resolver(Arc::new(identity.clone()));
-        tls.alpn_protocols = vec![ALPN.as_bytes().to_vec()];
+        tls.alpn_protocols = vec![b"h3".to_vec()];
         let runtime = Arc::new(TokioRuntime);
         Ok(Self {
             endpoint: Endpoint::new(EndpointConfig::default(), None, socket, runtime)?,
