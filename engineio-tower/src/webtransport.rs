@@ -53,7 +53,11 @@ pub struct Announcement(Server);
 /// The place of a connection that has not sent its first packet, among a limited number of them. Dropping it frees the
 /// place.
 #[derive(Debug)]
-pub struct Newcomer(#[expect(dead_code, reason = "held for its `Drop`")] Permit);
+pub struct Newcomer {
+    _place: Permit,
+    /// That among those whose address may be forged.
+    _unvalidated: Option<Permit>,
+}
 
 /// The end of a WebTransport session, of which the peer has not been told yet.
 ///
@@ -108,16 +112,19 @@ impl Listener {
 
     /// Returns a place for a new connection, or `None` if all are taken.
     ///
-    /// `validated` means that the peer has proved that it receives packets sent to its address. Other peers have fewer
-    /// places, so that nobody can use up the places of a forged address; a peer that gets none can be asked for the
+    /// `validated` means that the peer has proved that it receives packets sent to its address. Other peers may have only
+    /// some of the places, so that nobody can use up those of a forged address; a peer that gets none can be asked for the
     /// proof.
     #[must_use]
     pub fn begin(&self, peer: SocketAddr, validated: bool) -> Option<Newcomer> {
-        let places = match validated {
-            true => &self.newcomers,
-            false => &self.unvalidated,
-        };
-        places.admit(Some(peer.ip())).ok().map(Newcomer)
+        let place = |places: &Arc<Admission>| places.admit(Some(peer.ip())).ok();
+        Some(Newcomer {
+            _place: place(&self.newcomers)?,
+            _unvalidated: match validated {
+                true => None,
+                false => Some(place(&self.unvalidated)?),
+            },
+        })
     }
 
     /// Returns the time limit for the first packet.
@@ -410,11 +417,24 @@ mod tests {
             let places = (0..of_one).map(|n| listener.begin(host(1, n), validated).unwrap());
             let places: Vec<_> = places.collect();
             assert!(listener.begin(host(1, of_one), validated).is_none());
-            // Others are served meanwhile, and those who prove an address do not wait for those who do not.
+            // Others are served meanwhile.
             assert!(listener.begin(host(2, 1), validated).is_some());
-            assert!(listener.begin(host(1, 1), !validated).is_some());
             drop(places);
             assert!(listener.begin(host(1, of_one), validated).is_some());
         }
+    }
+
+    #[tokio::test]
+    async fn whoever_forges_an_address_leaves_places_to_its_owner_who_has_no_more_of_them() {
+        let listener = listener();
+        let forged: Vec<_> = (0..5).map(|n| listener.begin(host(1, n), false)).collect();
+        assert_eq!(forged.iter().flatten().count(), 4);
+        let proved: Vec<_> = (0..13).map(|n| listener.begin(host(1, n), true)).collect();
+        assert_eq!(proved.iter().flatten().count(), 12);
+        assert!(listener.begin(host(1, 1), false).is_none());
+        // A refusal has left nothing behind.
+        drop(forged);
+        let proved: Vec<_> = (0..5).map(|n| listener.begin(host(1, n), true)).collect();
+        assert_eq!(proved.iter().flatten().count(), 4);
     }
 }

@@ -32,8 +32,8 @@ pub(crate) const ALL: [Transport; 3] = [
 /// No single thing takes this long.
 pub(crate) const LIMIT: Duration = Duration::from_secs(60);
 
-/// The places for newcomers of one address: those that have not proved it, and those that have.
-pub(crate) const PLACES: usize = 4 + 16;
+/// The places for newcomers of one address, four of which they may have before they have proved it.
+pub(crate) const PLACES: usize = 16;
 
 /// Waits for something that must happen.
 pub(crate) async fn within<F: Future>(what: F) -> F::Output {
