@@ -2,7 +2,8 @@
 //! TLS.
 //!
 //! ```text
-//! cargo run --release -p engineio-webtransport --example cost
+//! cargo run --release -p engineio-webtransport --example cost                   all figures
+//! cargo run --release -p engineio-webtransport --example cost -- idle           or only `echo`, `idle` or `hostile`
 //! ```
 //!
 //! Each server is a process of one thread. Linux only, because the figures are from `/proc`.
@@ -48,9 +49,10 @@ fn main() -> Result<(), Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread();
     let runtime = { runtime }.enable_all().build()?;
     match &arguments[..] {
-        [] => runtime.block_on(measure()),
+        [] => runtime.block_on(measure(&["echo", "idle", "hostile"])),
+        [figure] => runtime.block_on(measure(&[figure])),
         [kind, certificate, key] => runtime.block_on(serve(kind, certificate, key)),
-        _ => Err("usage: cost".into()),
+        _ => Err("usage: cost [echo | idle | hostile]".into()),
     }
 }
 
@@ -298,7 +300,7 @@ async fn websocket(
 
 // ---- the figures ------------------------------------------------------------------
 
-async fn measure() -> Result<(), Failure> {
+async fn measure(figures: &[&str]) -> Result<(), Failure> {
     let names = ["localhost".to_owned()];
     let made = rcgen::generate_simple_self_signed(names)?;
     let pem = Pem {
@@ -317,45 +319,61 @@ async fn measure() -> Result<(), Failure> {
 
     let small = [&b"\x204"[..], &[b'x'; 31]].concat();
     let large = [&b"\xff\0\0\0\0\0\x01\0\0"[..], &[7; 65_536]].concat();
-    echoes(&endpoint, &pem, "32 B, 16 at once", &small, 16, 2_000).await?;
-    echoes(&endpoint, &pem, "64 KiB, one at once", &large, 1, 300).await?;
+    if figures.contains(&"echo") {
+        echoes(&endpoint, &pem, "32 B, 16 at once", &small, 16, 2_000).await?;
+        echoes(&endpoint, &pem, "64 KiB, one at once", &large, 1, 300).await?;
+    }
+    if figures.contains(&"idle") {
+        idle(&endpoint, &pem, &connector).await?;
+    }
+    if figures.contains(&"hostile") {
+        hostile(&endpoint, &pem, &large).await?;
+    }
+    Ok(())
+}
 
+/// Prints the memory of a server for each idle session.
+async fn idle(endpoint: &Endpoint, pem: &Pem, connector: &TlsConnector) -> Result<(), Failure> {
     println!("\n{IDLE} idle sessions, memory of the server for each:");
     for kind in ["quinn", "session"] {
-        let process = Process::start(kind, &pem)?;
+        let process = Process::start(kind, pem)?;
         let mut clients = Vec::new();
         let mut before = 0.0;
         for n in 0..WARM + IDLE {
             if n == WARM {
                 before = process.memory()?;
             }
-            clients.push(Client::connect(&endpoint, kind, process.address).await?);
+            clients.push(Client::connect(endpoint, kind, process.address).await?);
         }
         report(kind, process.memory()? - before, IDLE);
     }
-    let process = Process::start("websocket", &pem)?;
+    let process = Process::start("websocket", pem)?;
     let mut clients = Vec::new();
     let mut before = 0.0;
     for n in 0..WARM + IDLE {
         if n == WARM {
             before = process.memory()?;
         }
-        clients.push(websocket(&connector, process.address).await?);
+        clients.push(websocket(connector, process.address).await?);
     }
     report("websocket over TLS", process.memory()? - before, IDLE);
+    Ok(())
+}
 
+/// Prints the memory of a server for each session whose client sends and sends while a handler waits.
+async fn hostile(endpoint: &Endpoint, pem: &Pem, large: &[u8]) -> Result<(), Failure> {
     println!(
         "\n{HOSTILE} sessions that send while a handler waits, memory of the server for each:"
     );
-    let process = Process::start("stuck", &pem)?;
+    let process = Process::start("stuck", pem)?;
     let mut clients = Vec::new();
     let before = process.memory()?;
     let mut sent = 0;
     for _ in 0..HOSTILE {
-        let mut client = Client::connect(&endpoint, "session", process.address).await?;
+        let mut client = Client::connect(endpoint, "session", process.address).await?;
         let flood = async {
             loop {
-                client.send.write_all(&large).await?;
+                client.send.write_all(large).await?;
             }
         };
         // Blocked by then.
