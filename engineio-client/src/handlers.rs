@@ -1,17 +1,17 @@
 //! Handlers: the callback interface of a client.
 
 use std::future::poll_fn;
-use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::task::Poll;
 
-use engineio_core::driver::Budget;
+use engineio_core::driver::{Budget, Panicked, catch_panic};
 use engineio_core::{DisconnectReason, Message};
 use futures_core::future::BoxFuture;
 use futures_util::FutureExt;
 
 use crate::client::Handle;
 use crate::delivery::{Consumers, Delivery, Event};
+use crate::panics::catch_panics;
 use crate::shared::Shared;
 use crate::{Disconnect, Error};
 
@@ -62,8 +62,7 @@ impl Handlers {
     /// each connect. Runs concurrently with the driver, so that a slow handler delays nothing.
     pub(crate) async fn run(self, shared: &Arc<Shared>) {
         // Beside the handlers, which are guarded one by one, there are metrics and the log.
-        let running = AssertUnwindSafe(self.call_all(shared)).catch_unwind();
-        if running.await.is_err() {
+        if catch_panics(self.call_all(shared)).await.is_err() {
             shared.stop(Some(DisconnectReason::HandlerPanic));
         }
     }
@@ -127,10 +126,10 @@ impl Handlers {
 /// Catches the panics of a handler: they close the client gracefully instead of ending its task.
 fn guarded(
     call: impl FnOnce() -> BoxFuture<'static, ()>,
-) -> BoxFuture<'static, std::thread::Result<()>> {
-    match std::panic::catch_unwind(AssertUnwindSafe(call)) {
+) -> BoxFuture<'static, Result<(), Panicked>> {
+    match catch_panic(call) {
         // `map` drops the future, which may panic too, as soon as it is done.
-        Ok(future) => Box::pin(AssertUnwindSafe(future.map(|()| ())).catch_unwind()),
-        Err(panic) => Box::pin(async move { Err(panic) }),
+        Ok(future) => Box::pin(catch_panics(future.map(|()| ()))),
+        Err(panicked) => Box::pin(std::future::ready(Err(panicked))),
     }
 }

@@ -331,6 +331,7 @@ mod handlers;
 mod meter;
 mod net;
 mod origin;
+mod panics;
 mod reconnect;
 mod redirect;
 mod secrets;

@@ -377,7 +377,7 @@ fn a_random_walk_breaks_no_invariant() {
     let mut seeds = 0..;
     while census.steps < wanted {
         let seed = seeds.next().unwrap();
-        let outcome = std::panic::catch_unwind(|| {
+        let outcome = engineio_core::driver::catch_panic(|| {
             let mut census = Census::default();
             wander(&mut Random(seed), &mut census);
             census

@@ -4,13 +4,13 @@ use std::borrow::Cow;
 use std::fmt;
 use std::future::poll_fn;
 use std::net::SocketAddr;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
 use engineio_core::codec::v4;
+use engineio_core::driver::catch_panic;
 use engineio_core::{DisconnectReason, Packet, Query, Refusal, Revision, Sid, Transport};
 use engineio_websocket::{PacketStream, Received};
 use http::StatusCode;
@@ -169,8 +169,8 @@ impl Listener {
         if is_other && form_urlencoded::parse(query.as_bytes()).any(|(name, _)| name == "EIO") {
             return Err(refused(Refusal::UnsupportedVersion));
         }
-        let check = AssertUnwindSafe(|| inner.options.origins.check(head, false));
-        let allowed = match catch_unwind(check) {
+        let check = || inner.options.origins.check(head, false);
+        let allowed = match catch_panic(check) {
             Ok(Verdict::Allowed) => true,
             Ok(Verdict::Refused) => false,
             Ok(Verdict::Ask(answer)) => {
@@ -252,11 +252,11 @@ impl Listener {
             false => {
                 // Around the hooks that are called on the way.
                 let open = || ConnectFuture::open(inner, head, Some(peer), opening, limit);
-                match catch_unwind(AssertUnwindSafe(open)) {
+                match catch_panic(open) {
                     Ok(Ok(mut connecting)) => {
                         poll_fn(|cx| {
                             let poll = || Pin::new(&mut connecting).poll(cx);
-                            let progress = catch_unwind(AssertUnwindSafe(poll));
+                            let progress = catch_panic(poll);
                             progress.unwrap_or_else(|_| Poll::Ready(panicked()))
                         })
                         .await

@@ -9,11 +9,11 @@ mod session;
 mod tls;
 
 use std::marker::PhantomData;
-use std::panic::catch_unwind;
 use std::sync::Arc;
 use std::time::Duration;
 
 use engineio_core::client::Config;
+use engineio_core::driver::catch_panic;
 use engineio_core::{Revision, Transport};
 use http::header::HeaderMap;
 
@@ -261,7 +261,7 @@ impl ClientBuilder {
             return Err(Error::invalid(message));
         }
         // There is no other way to ask.
-        if catch_unwind(|| tokio::time::sleep(Duration::ZERO)).is_err() {
+        if catch_panic(|| tokio::time::sleep(Duration::ZERO)).is_err() {
             let message = "`connect` was called in a tokio runtime without time, which it needs: call `enable_time` or \
                            `enable_all` of its `Builder`";
             return Err(Error::invalid(message));

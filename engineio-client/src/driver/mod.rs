@@ -9,17 +9,16 @@ mod socket;
 mod verdict;
 
 use std::future::Future;
-use std::panic::AssertUnwindSafe;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::Context;
 
-use futures_util::FutureExt;
 use futures_util::future::OptionFuture;
 
 use self::sessions::sessions;
 use crate::clock::now;
 use crate::handlers::Handlers;
+use crate::panics::catch_panics;
 use crate::settings::Settings;
 use crate::shared::Shared;
 use crate::state::Phase;
@@ -44,7 +43,7 @@ pub(crate) fn run(
         let handlers = handlers.filter(|handlers| !handlers.is_empty());
         let handling = handlers.map(|handlers| Box::pin(handlers.run(&shared)));
         let driving = async {
-            let sessions = AssertUnwindSafe(sessions(&shared, &mut settings)).catch_unwind();
+            let sessions = catch_panics(sessions(&shared, &mut settings));
             if sessions.await.is_err() {
                 tracing::error!(target: TARGET, "code of the application panicked; the client is closed");
                 give_up(&shared, panic_error());

@@ -3,11 +3,11 @@
 use std::fmt;
 use std::future::poll_fn;
 use std::io::{self, IoSlice};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 
+use engineio_core::driver::catch_panic;
 use futures_core::future::BoxFuture;
 use futures_util::FutureExt;
 use http::Uri;
@@ -16,6 +16,7 @@ use tower_service::Service;
 
 use super::stream::Stream;
 use crate::error::BoxError;
+use crate::panics::catch_panics;
 
 /// Makes streams with the application's service. Cheap to clone.
 #[derive(Clone)]
@@ -42,10 +43,10 @@ where
     S::Future: Send + 'static,
 {
     fn connect(&self, uri: Uri) -> BoxFuture<'static, Result<Stream, BoxError>> {
-        let cloned = catch_unwind(AssertUnwindSafe(|| {
+        let cloned = catch_panic(|| {
             let service = self.0.lock().unwrap_or_else(PoisonError::into_inner);
             S::clone(&service)
-        }));
+        });
         let connecting = async move {
             let mut service = cloned.map_err(|_| Panicked("connector"))?;
             let ready = poll_fn(|cx| service.poll_ready(cx)).await;
@@ -56,9 +57,9 @@ where
                 has_panicked: false,
             }))
         };
-        let guarded = AssertUnwindSafe(connecting).catch_unwind();
         Box::pin(
-            guarded.map(|outcome| outcome.unwrap_or_else(|_| Err(Panicked("connector").into()))),
+            catch_panics(connecting)
+                .map(|outcome| outcome.unwrap_or_else(|_| Err(Panicked("connector").into()))),
         )
     }
 }
@@ -106,7 +107,7 @@ impl CustomStream {
         poll: impl FnOnce(Pin<&mut dyn Io>) -> Poll<io::Result<T>>,
     ) -> Poll<io::Result<T>> {
         if let Some(io) = self.io.as_deref_mut().filter(|_| !self.has_panicked) {
-            if let Ok(outcome) = catch_unwind(AssertUnwindSafe(|| poll(Pin::new(io)))) {
+            if let Ok(outcome) = catch_panic(|| poll(Pin::new(io))) {
                 return outcome;
             }
             self.has_panicked = true;
@@ -144,7 +145,7 @@ impl AsyncWrite for CustomStream {
 
     fn is_write_vectored(&self) -> bool {
         let ask = || self.io.as_ref().is_some_and(|io| io.is_write_vectored());
-        let asked = catch_unwind(AssertUnwindSafe(ask));
+        let asked = catch_panic(ask);
         asked.unwrap_or(false)
     }
 
@@ -162,7 +163,7 @@ impl AsyncWrite for CustomStream {
 impl Drop for CustomStream {
     fn drop(&mut self) {
         let io = self.io.take();
-        if catch_unwind(AssertUnwindSafe(|| drop(io))).is_err() {
+        if catch_panic(|| drop(io)).is_err() {
             tracing::error!(target: crate::TARGET, "a stream of the application's connector panicked when it was dropped");
         }
     }

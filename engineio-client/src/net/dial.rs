@@ -3,17 +3,17 @@
 use std::future::Future;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
+use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
-use futures_util::{FutureExt, StreamExt};
 use http::Uri;
 use tokio::net::{TcpSocket, TcpStream};
 
 use super::custom::CustomConnector;
 use super::stream::Stream;
 use crate::error::BoxError;
+use crate::panics::catch_panics;
 
 /// The time after which the next address is tried in parallel, as RFC 8305 § 5 recommends.
 const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
@@ -93,8 +93,7 @@ impl TcpOptions {
 
     async fn connect(&self, address: SocketAddr) -> io::Result<TcpStream> {
         // Without IO, the runtime panics, and there is no other way to ask it.
-        let connecting = AssertUnwindSafe(self.connect_to(address)).catch_unwind();
-        let outcome = connecting.await;
+        let outcome = catch_panics(self.connect_to(address)).await;
         outcome.unwrap_or_else(|_| Err(io::Error::other(NoIo)))
     }
 

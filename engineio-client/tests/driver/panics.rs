@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use crate::support::memory::Memory;
-use crate::support::{OPEN_POLLING, Reply, Server, in_time, ok, websocket};
+use crate::support::{OPEN_POLLING, Reply, Server, in_time, ok, panic_again_on_drop, websocket};
 use engineio_client::{
     Client, ClientBuilder, Disconnect, DisconnectReason, Error, ErrorKind, Message, Reconnect,
     Renewal, Transport,
@@ -41,7 +41,7 @@ struct Panics {
 impl Panics {
     fn reach(&self, place: At) {
         if place == self.at && self.now.load(Ordering::Relaxed) > 0 {
-            panic!("on purpose");
+            panic_again_on_drop();
         }
     }
 
@@ -280,15 +280,17 @@ fn memory() -> Memory {
 async fn a_closure_of_the_policy_that_panics_closes_the_client() {
     let policy = || Reconnect::new().initial_delay(Duration::from_millis(1));
     fn renewal(panics: bool) -> Result<Renewal, io::Error> {
-        assert!(!panics, "on purpose");
+        if panics {
+            panic_again_on_drop();
+        }
         Ok(Renewal::new())
     }
     for (what, policy) in [
-        ("retry_if", policy().retry_if(|_, _| panic!("on purpose"))),
+        ("retry_if", policy().retry_if(|_, _| panic_again_on_drop())),
         (
             "renew, called",
             policy().renew(|| -> std::future::Ready<Result<Renewal, io::Error>> {
-                panic!("on purpose")
+                panic_again_on_drop()
             }),
         ),
         ("renew, awaited", policy().renew(|| async { renewal(true) })),
@@ -337,7 +339,7 @@ async fn a_hook_for_failed_attempts_that_panics_closes_the_client() {
         async move { io }
     });
     let ends = Ends::default();
-    let policy = Reconnect::new().on_failed_attempt(|_| panic!("on purpose"));
+    let policy = Reconnect::new().on_failed_attempt(|_| panic_again_on_drop());
     let builder = Client::builder("http://in.memory")
         .transports([Transport::Polling])
         .connector(connector)
@@ -356,7 +358,7 @@ async fn a_handler_that_panics_is_told_by_the_error_too() {
     let ends = Ends::default();
     let builder = Client::builder(&server.url())
         .transports([Transport::WebSocket])
-        .on_message(|_, _| async { panic!("on purpose") });
+        .on_message(|_, _| async { panic_again_on_drop() });
     let client = in_time(noting(builder, &ends).connect()).await.unwrap();
     client.send("a").await.unwrap();
     in_time(client.wait()).await;
@@ -407,7 +409,7 @@ async fn a_handler_that_panics_after_the_end_of_its_session_is_told_by_the_error
                         while client.is_open() {
                             tokio::task::yield_now().await;
                         }
-                        panic!("on purpose");
+                        panic_again_on_drop();
                     });
                 let builder = match may_return {
                     true => builder.reconnect(Reconnect::new()),
@@ -437,7 +439,7 @@ async fn a_handler_of_the_end_that_panics_is_told_by_the_error() {
         let builder = Client::builder(&server.url())
             .transports([transport])
             .reconnect(Reconnect::new())
-            .on_disconnect(|_, _| async { panic!("on purpose") });
+            .on_disconnect(|_, _| async { panic_again_on_drop() });
         let client = in_time(builder.connect()).await.unwrap();
         in_time(client.wait()).await;
         assert_eq!(client.disconnect_reason(), Some(DisconnectReason::Server));
@@ -458,7 +460,7 @@ fn a_handler_of_a_blocking_client_that_panics_after_the_end_is_told_too() {
             while client.is_open() {
                 std::thread::yield_now();
             }
-            panic!("on purpose");
+            panic_again_on_drop();
         })
         .connect()
         .unwrap();
@@ -482,7 +484,7 @@ fn a_blocking_client_is_closed_in_good_order_too() {
     let hears = Arc::clone(&ends);
     let client = blocking::Client::builder(&server.url())
         .transports([Transport::Polling])
-        .reconnect(Reconnect::new().retry_if(|_, _| panic!("on purpose")))
+        .reconnect(Reconnect::new().retry_if(|_, _| panic_again_on_drop()))
         .on_disconnect(move |_, end| hears.lock().unwrap().push(end))
         .connect()
         .unwrap();

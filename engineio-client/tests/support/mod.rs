@@ -319,3 +319,16 @@ async fn read(io: &mut BufReader<Box<dyn Io>>) -> Option<Request> {
     request.body = String::from_utf8_lossy(&body).into_owned();
     Some(request)
 }
+
+/// Panics with a value that panics when it is dropped, with another of its kind.
+pub(crate) fn panic_again_on_drop() -> ! {
+    struct Grenade;
+
+    impl Drop for Grenade {
+        fn drop(&mut self) {
+            std::panic::panic_any(Self);
+        }
+    }
+
+    std::panic::panic_any(Grenade)
+}

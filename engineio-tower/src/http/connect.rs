@@ -1,7 +1,6 @@
 //! A request that opens a session.
 
 use std::net::SocketAddr;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -23,6 +22,7 @@ use crate::session::request::ConnectRequest;
 use crate::session::socket::Socket;
 use crate::session::{Opening, Session, WaiterId, now};
 use engineio_core as proto;
+use engineio_core::driver::catch_panic;
 use engineio_core::server::{ExchangeId, First};
 use engineio_core::{DisconnectReason, LinkId, Refusal, SendOptions, Sid, Transport};
 use http::HeaderValue;
@@ -147,8 +147,8 @@ async fn generate_sid(
     mut limit: TimeLimit,
 ) -> Result<(Request, Sid, TimeLimit), Rejection> {
     for _ in 0..DRAWS {
-        let drawing = catch_unwind(AssertUnwindSafe(|| sids(&request.head)))
-            .map_err(|_| panicked("`generate_sid`"))?;
+        let drawing = catch_panic(|| sids(&request.head));
+        let drawing = drawing.map_err(|_| panicked("`generate_sid`"))?;
         let sid = limit.run("`generate_sid`", drawing).await?;
         let Some(sid) = server.own_sid(sid) else {
             tracing::error!(target: "engineio::connect", "`generate_sid` returned an id that leaves no room for the name of the node");
@@ -231,10 +231,8 @@ impl Request {
         let pending = PendingWork::begin(server);
         let socket = Socket::new(Arc::clone(&session));
         let request = ConnectRequest::new(head, opening.transport, opening.revision, peer);
-        let handler = catch_unwind(AssertUnwindSafe(|| {
-            server.handlers.connect(socket, request)
-        }))
-        .unwrap_or_else(|_| Started::Done(Err(panicked(HANDLER))));
+        let handler = catch_panic(|| server.handlers.connect(socket, request));
+        let handler = handler.unwrap_or_else(|_| Started::Done(Err(panicked(HANDLER))));
         let opened = Arc::clone(&session);
         let answer = Box::pin(async move {
             // A shutdown waits until the client is accepted or refused.

@@ -2,11 +2,11 @@
 
 use std::error::Error;
 use std::net::SocketAddr;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
+use engineio_core::driver::catch_panic;
 use engineio_core::{Action, Method, Query, Refusal, Revision, Sid, SidParameter, Transport};
 use http::request::Parts;
 use http_body::Body;
@@ -143,11 +143,11 @@ where
                     }
                 }
                 WorkProjection::Connect { future } => {
-                    let progress = catch_unwind(AssertUnwindSafe(|| future.poll(cx)));
+                    let progress = catch_panic(|| future.poll(cx));
                     ready!(progress.unwrap_or_else(|_| Poll::Ready(panicked())))
                 }
                 WorkProjection::Origin { check } => {
-                    let progress = catch_unwind(AssertUnwindSafe(|| {
+                    let progress = catch_panic(|| {
                         let allowed = ready!(check.poll(this.server, cx));
                         // The client that may be connected now is counted in its place.
                         drop(check.pending.take());
@@ -157,7 +157,7 @@ where
                             }
                             Err(rejection) => Work::answered(Answer::Refused(rejection)),
                         }))
-                    }));
+                    });
                     match progress {
                         Ok(Poll::Ready(Some(work))) => {
                             this.work.set(work);
@@ -247,7 +247,7 @@ impl ServerInner {
             body,
         };
         // Around all hooks that are called on the way.
-        let work = catch_unwind(AssertUnwindSafe(|| {
+        let work = catch_panic(|| {
             let Unchecked { head, query, .. } = &unchecked;
             let verdict = if head.extensions.get::<Arrived>().is_some() {
                 // The process that received the request has checked it, and knows the client's scheme.
@@ -271,7 +271,7 @@ impl ServerInner {
                     self.origin_checked(unchecked, matches!(verdict, Verdict::Allowed), &mut reply)
                 }
             }
-        }));
+        });
         let work = work.unwrap_or_else(|_| Work::answered(panicked()));
         EngineFuture::new(Arc::clone(self), reply, work)
     }

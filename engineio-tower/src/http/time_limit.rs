@@ -1,10 +1,10 @@
 //! The time that the application may take to decide on a client, and the end of code that panics or takes longer.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use engineio_core::driver::catch_panic;
 use tokio::time::Sleep;
 
 use crate::session::handler::BoxFuture;
@@ -28,7 +28,10 @@ impl TimeLimit {
         name: &str,
         mut code: BoxFuture<T>,
     ) -> Result<T, Rejection> {
-        std::future::poll_fn(|cx| self.poll(name, &mut code, cx)).await
+        let outcome = std::future::poll_fn(|cx| self.poll(name, &mut code, cx)).await;
+        // A future may panic when it is dropped, too.
+        let dropped = catch_panic(|| drop(code));
+        dropped.map_err(|_| panicked(name)).and(outcome)
     }
 
     /// Polls code of the application, and rejects the client if it panics or takes too long.
@@ -38,7 +41,7 @@ impl TimeLimit {
         code: &mut BoxFuture<T>,
         cx: &mut Context<'_>,
     ) -> Poll<Result<T, Rejection>> {
-        match catch_unwind(AssertUnwindSafe(|| code.as_mut().poll(cx))) {
+        match catch_panic(|| code.as_mut().poll(cx)) {
             Ok(Poll::Ready(output)) => return Poll::Ready(Ok(output)),
             Ok(Poll::Pending) => {}
             Err(_) => return Poll::Ready(Err(panicked(name))),

@@ -337,7 +337,7 @@ mod tests {
     #[test]
     fn what_would_break_the_header_is_refused_when_built() {
         // The class of CVE-2024-47764: attributes smuggled in through a name or a path.
-        let panics = |build: fn()| std::panic::catch_unwind(build).is_err();
+        let panics = |build: fn()| engineio_core::driver::catch_panic(build).is_err();
         assert!(panics(|| drop(SidCookie::new(""))));
         assert!(panics(|| drop(SidCookie::new("a b"))));
         assert!(panics(|| drop(SidCookie::new("io=x; Domain"))));

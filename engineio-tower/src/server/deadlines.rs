@@ -2,11 +2,11 @@
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
-use std::panic::catch_unwind;
 use std::sync::{Arc, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use engineio_core::Sid;
+use engineio_core::driver::catch_panic;
 use tokio::runtime::{self, Handle};
 use tokio::sync::Notify;
 
@@ -75,7 +75,7 @@ impl Deadlines {
         if watched {
             return Ok(());
         }
-        if catch_unwind(|| tokio::time::sleep(Duration::ZERO)).is_err() {
+        if catch_panic(|| tokio::time::sleep(Duration::ZERO)).is_err() {
             return Err(NoRuntime::WithoutTime);
         }
         let mut watchers = self.lock_watchers();

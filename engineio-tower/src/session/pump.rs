@@ -1,11 +1,11 @@
 //! Runs the handlers of one client, one event after the other.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker, ready};
 
 use engineio_core::DisconnectReason;
+use engineio_core::driver::catch_panic;
 use engineio_core::server::Event;
 
 use crate::server::PendingWork;
@@ -43,6 +43,12 @@ impl Pump {
         }
     }
 
+    /// Drops the handler that is running.
+    fn give_up(&mut self) {
+        // Its panic has no effect that is still to come.
+        let _ = catch_panic(|| self.running = None);
+    }
+
     /// Runs handlers until there are no events left, and gives the claim back then.
     pub(crate) fn poll(&mut self, session: &Arc<Session>, cx: &mut Context<'_>) -> Poll<()> {
         self.poll_from(None, session, cx)
@@ -62,17 +68,24 @@ impl Pump {
         let mut socket = None;
         let mut first = claimed.is_none();
         loop {
-            if let Some(running) = &mut self.running {
-                let result = catch_unwind(AssertUnwindSafe(|| running.as_mut().poll(cx)));
-                match result {
+            if let slot @ Some(_) = &mut self.running {
+                let done = catch_panic(|| {
+                    if let Some(running) = slot {
+                        ready!(running.as_mut().poll(cx));
+                    }
+                    // A future may panic when it is dropped, too.
+                    *slot = None;
+                    Poll::Ready(())
+                });
+                match done {
                     Ok(done) => ready!(done),
-                    Err(_) => panicked(session),
+                    Err(_) => {
+                        panicked(session);
+                        self.give_up();
+                    }
                 }
-                self.running = None;
             }
-            if std::mem::take(&mut self.last)
-                && catch_unwind(AssertUnwindSafe(|| session.release())).is_err()
-            {
+            if std::mem::take(&mut self.last) && catch_panic(|| session.release()).is_err() {
                 tracing::error!(target: "engineio::session", sid = session.sid.short(), "a value attached to the client panicked when it was dropped");
             }
             let event = match claimed.take() {
@@ -88,7 +101,7 @@ impl Pump {
             };
             self.last = matches!(event, Event::Closed(_));
             let socket = socket.get_or_insert_with(|| Socket::new(Arc::clone(session)));
-            match catch_unwind(AssertUnwindSafe(|| start(session, socket, event))) {
+            match catch_panic(|| start(session, socket, event)) {
                 Ok(Started::Running(running)) => self.running = Some(running),
                 Ok(Started::Done(())) => {}
                 Err(_) => panicked(session),
@@ -121,7 +134,7 @@ impl Drop for Task {
     fn drop(&mut self) {
         let cx = &mut Context::from_waker(Waker::noop());
         while !self.done && self.pump.poll(&self.session, cx).is_pending() {
-            self.pump.running = None;
+            self.pump.give_up();
         }
     }
 }
@@ -185,10 +198,8 @@ fn run_concurrently(session: &Arc<Session>, len: usize, handler: BoxFuture<()>) 
         // Dropped before the end of the client can come, and before the message counts no longer.
         let mut handler = handler;
         let run = std::future::poll_fn(|cx| {
-            match catch_unwind(AssertUnwindSafe(|| handler.as_mut().poll(cx))) {
-                Ok(poll) => poll.map(Ok),
-                Err(_) => Poll::Ready(Err(())),
-            }
+            let progress = catch_panic(|| handler.as_mut().poll(cx));
+            progress.map_or_else(|panicked| Poll::Ready(Err(panicked)), |poll| poll.map(Ok))
         });
         if run.await.is_err() {
             panicked(&concurrent.session);

@@ -152,7 +152,9 @@ fn concurrent() -> (Server, mpsc::UnboundedReceiver<String>) {
             let tell = telling.clone();
             async move {
                 let text = message.as_text().unwrap().to_owned();
-                pass(text.parse::<u64>().expect("a number") * 1_000).await;
+                let seconds = text.parse::<u64>();
+                let seconds = seconds.unwrap_or_else(|_| crate::support::panic_again_on_drop());
+                pass(seconds * 1_000).await;
                 let name = socket.get::<&str>();
                 tell.send(format!("{text} {}", name.map_or("nobody", |name| *name)))
                     .unwrap();

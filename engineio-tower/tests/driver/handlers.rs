@@ -1,7 +1,9 @@
 //! The application's side: handlers, their order, their failures, and the end of a server.
 
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use crate::support::{
@@ -141,7 +143,9 @@ async fn a_panic_in_a_handler_ends_its_client_alone() {
         .on_message(move |socket: Socket, message: Message| {
             handling.fetch_add(1, Ordering::Relaxed);
             async move {
-                assert_ne!(message.as_text(), Some("panic"), "asked for");
+                if message.as_text() == Some("panic") {
+                    crate::support::panic_again_on_drop();
+                }
                 let _ = socket.send(message).await;
             }
         })
@@ -160,6 +164,52 @@ async fn a_panic_in_a_handler_ends_its_client_alone() {
     assert_eq!(handled.load(Ordering::Relaxed), 2);
     send(&mut bystander, "4fine").await;
     assert_eq!(receive_text(&mut bystander).await, "4fine");
+}
+
+/// A future that is ready at once, and panics when it is dropped.
+struct PanicsOnDrop(bool);
+
+impl Future for PanicsOnDrop {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<()> {
+        Poll::Ready(())
+    }
+}
+
+impl Drop for PanicsOnDrop {
+    fn drop(&mut self) {
+        if self.0 {
+            crate::support::panic_again_on_drop();
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_future_of_a_handler_that_panics_when_it_is_dropped_ends_its_client_alone() {
+    let (left, mut leaving) = mpsc::unbounded_channel();
+    let server = Server::builder()
+        .on_connect(|_: Socket, request: ConnectRequest| {
+            PanicsOnDrop(request.query("panic").is_some())
+        })
+        .on_message(|_: Socket, message: Message| PanicsOnDrop(message.as_text() == Some("panic")))
+        .on_disconnect(move |_: Socket, reason| left.send(reason).unwrap())
+        .on_shutdown(|_| PanicsOnDrop(true))
+        .build();
+    let refused = get(&server, "EIO=4&transport=polling&panic=1").await;
+    assert_eq!(refused.status(), StatusCode::INTERNAL_SERVER_ERROR);
+    assert!(server.is_empty());
+    let mut client = websocket(&server, "EIO=4&transport=websocket").await;
+    receive(&mut client).await;
+    send(&mut client, "4fine").await;
+    send(&mut client, "4panic").await;
+    assert_eq!(receive(&mut client).await, None);
+    let (sid, _) = open(&server).await;
+    post(&server, &sid, "4fine\x1e4panic").await;
+    for _ in 0..2 {
+        assert_eq!(leaving.recv().await, Some(DisconnectReason::HandlerPanic));
+    }
+    server.shutdown(Duration::ZERO).await;
 }
 
 #[tokio::test(start_paused = true)]

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::support::{call, get, get_request, open, poll, text};
+use crate::support::{call, get, get_request, open, panic_again_on_drop, poll, text};
 use engineio_tower::{
     Config, ConnectRequest, DisconnectReason, Message, Origins, Rejection, Server, ServerBuilder,
     Sid, SidCookie, Socket, Transports,
@@ -21,13 +21,19 @@ fn is_asked_for(head: &http::request::Parts) -> bool {
         .is_some_and(|query| query.ends_with("panic"))
 }
 
+fn panic_if(asked: bool) {
+    if asked {
+        panic_again_on_drop();
+    }
+}
+
 #[tokio::test]
 async fn a_panic_in_a_hook_is_answered_with_500_and_hurts_nobody_else() {
     fn hook(head: &http::request::Parts, _: &mut HeaderMap) {
-        assert!(!is_asked_for(head), "asked for");
+        panic_if(is_asked_for(head));
     }
     fn id(head: &http::request::Parts) -> Sid {
-        assert!(!is_asked_for(head), "asked for");
+        panic_if(is_asked_for(head));
         let mut random = [0; 15];
         getrandom::fill(&mut random).unwrap();
         Sid::from_random(random)
@@ -45,14 +51,14 @@ async fn a_panic_in_a_hook_is_answered_with_500_and_hurts_nobody_else() {
         (
             "predicate",
             Server::builder().origins(Origins::predicate(|_, head| {
-                !is_asked_for(head) || panic!("asked for")
+                !is_asked_for(head) || panic_again_on_drop()
             })),
         ),
         (
             "predicate_async",
             Server::builder().origins(Origins::predicate_async(|_, head| {
                 let panics = is_asked_for(head);
-                async move { !panics || panic!("asked for") }
+                async move { !panics || panic_again_on_drop() }
             })),
         ),
         (
@@ -68,7 +74,7 @@ async fn a_panic_in_a_hook_is_answered_with_500_and_hurts_nobody_else() {
                 let panics = is_asked_for(head);
                 async move {
                     tokio::task::yield_now().await;
-                    assert!(!panics, "asked for");
+                    panic_if(panics);
                     let mut random = [0; 15];
                     getrandom::fill(&mut random).unwrap();
                     Sid::from_random(random)
@@ -99,7 +105,7 @@ async fn a_panic_in_a_hook_is_answered_with_500_and_hurts_nobody_else() {
 #[tokio::test]
 async fn a_panic_at_the_start_keeps_nobody_out() {
     let server = Server::builder()
-        .on_start(|_| -> std::future::Ready<()> { panic!("asked for") })
+        .on_start(|_| -> std::future::Ready<()> { panic_again_on_drop() })
         .build();
     open(&server).await;
 }
@@ -109,8 +115,8 @@ async fn a_panic_in_the_shutdown_hook_does_not_end_the_shutdown() {
     for later in [false, true] {
         let server = Server::builder()
             .on_shutdown(move |_| {
-                assert!(later, "asked for");
-                async { panic!("asked for") }
+                panic_if(!later);
+                async { panic_again_on_drop() }
             })
             .build();
         let (sid, _) = open(&server).await;
@@ -250,7 +256,7 @@ async fn a_second_websocket_does_not_keep_the_first_from_being_read_on() {
 fn an_initial_message_that_not_every_client_can_get_is_refused_at_the_start() {
     let builds = |builder: ServerBuilder| {
         let build = std::panic::AssertUnwindSafe(|| builder.build());
-        std::panic::catch_unwind(build).is_ok()
+        engineio_core::driver::catch_panic(build).is_ok()
     };
     let message = |message: &str| Server::builder().initial_message(message.to_owned());
     assert!(builds(message("welcome")));
@@ -268,7 +274,7 @@ fn an_initial_message_that_not_every_client_can_get_is_refused_at_the_start() {
 fn a_path_that_no_request_can_have_is_refused_at_the_start() {
     let builds = |path: &str| {
         let build = std::panic::AssertUnwindSafe(|| Server::builder().path(path).build());
-        std::panic::catch_unwind(build).is_ok()
+        engineio_core::driver::catch_panic(build).is_ok()
     };
     for path in [
         "",

@@ -227,3 +227,16 @@ pub(crate) fn socket(server: &Server, sid: &str) -> Socket {
 pub(crate) async fn pass(millis: u64) {
     tokio::time::sleep_until(Instant::now() + Duration::from_millis(millis)).await;
 }
+
+/// Panics with a value that panics when it is dropped, with another of its kind.
+pub(crate) fn panic_again_on_drop() -> ! {
+    struct Grenade;
+
+    impl Drop for Grenade {
+        fn drop(&mut self) {
+            std::panic::panic_any(Self);
+        }
+    }
+
+    std::panic::panic_any(Grenade)
+}

@@ -10,7 +10,7 @@ use web_transport_quinn::proto::{ConnectError, ConnectRequest, ConnectResponse};
 use web_transport_quinn::quinn::{Connection, ConnectionError, ReadError, RecvStream, SendStream};
 
 use crate::raw::{self, connect};
-use crate::support::{Harness, PLACES, echo, one_origin, start, within};
+use crate::support::{Harness, PLACES, echo, one_origin, panic_again_on_drop, start, within};
 
 /// `H3_NO_ERROR` (RFC 9114 § 8.1).
 const NO_ERROR: u32 = 0x100;
@@ -121,7 +121,7 @@ async fn a_strict_client_reads_the_status_of_every_refusal() {
     let mut client = Strict::request(&harness, "/engine.io/", None).await;
     assert_eq!(client.status().await, 503);
 
-    let panics = |_: &str, _: &http::request::Parts| -> bool { panic!("asked for") };
+    let panics = |_: &str, _: &http::request::Parts| -> bool { panic_again_on_drop() };
     let harness = start(echo().origins(Origins::predicate(panics))).await;
     let mut client = Strict::request(&harness, "/engine.io/", stranger).await;
     assert_eq!(client.status().await, 500);

@@ -308,3 +308,16 @@ impl Peer {
 pub(crate) fn one_origin() -> Origins {
     Origins::list(["https://app.example.com"])
 }
+
+/// Panics with a value that panics when it is dropped, with another of its kind.
+pub(crate) fn panic_again_on_drop() -> ! {
+    struct Grenade;
+
+    impl Drop for Grenade {
+        fn drop(&mut self) {
+            std::panic::panic_any(Self);
+        }
+    }
+
+    std::panic::panic_any(Grenade)
+}

@@ -1,0 +1,16 @@
+//! Panics of the application's code in a future.
+
+use std::panic::AssertUnwindSafe;
+
+use engineio_core::driver::Panicked;
+use futures_util::FutureExt;
+
+/// Catches the panics of a future while it is polled, as [`catch_panic`](engineio_core::driver::catch_panic) does those of
+/// a function.
+#[expect(clippy::disallowed_methods, reason = "the value is discarded")]
+pub(crate) fn catch_panics<F: Future>(
+    future: F,
+) -> impl Future<Output = Result<F::Output, Panicked>> {
+    let caught = AssertUnwindSafe(future).catch_unwind();
+    caught.map(|outcome| outcome.map_err(Panicked::discard))
+}
