@@ -6,11 +6,12 @@ use std::io::ErrorKind;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
-use http::header::{CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
+use http::header::{CONTENT_TYPE, RANGE, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderValue, Request, Response, StatusCode, Uri};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use tower_http::services::{ServeDir, ServeFile};
 
+use super::range::ByteRange;
 use super::{StaticBody, StaticTarget};
 
 #[derive(Clone, Debug, Default)]
@@ -46,6 +47,8 @@ pub(crate) struct Lookup {
     pub(super) rules: Arc<Rules>,
     /// Decoded, and safe to be joined to a directory.
     pub(super) path: String,
+    pub(super) range: Option<ByteRange>,
+    /// Without the range, which depends on the length of the file.
     pub(super) probe: Request<()>,
 }
 
@@ -79,10 +82,16 @@ impl Rules {
 impl Lookup {
     /// The response with the file, or `None` if there is none.
     pub(crate) async fn serve(self) -> Option<Response<StaticBody>> {
-        let Self { rules, path, probe } = self;
+        let Self {
+            rules,
+            path,
+            range,
+            mut probe,
+        } = self;
         if let Some(file) = rules.files.get(&*path) {
             match kind(&file.path).await? {
-                Kind::File => {
+                Kind::File(len) => {
+                    add_range(&mut probe, range, len);
                     let served = ServeFile::new(&file.path).try_call(probe).await;
                     return finish(served, file.content_type.as_ref());
                 }
@@ -92,7 +101,8 @@ impl Lookup {
         }
         for (directory, rest) in rules.directories_of(&path) {
             if directory.exists().await {
-                return directory.serve(rest, &rules.default_file, probe).await;
+                let default_file = &rules.default_file;
+                return directory.serve(rest, default_file, range, probe).await;
             }
         }
         None
@@ -130,6 +140,7 @@ impl Directory {
         &self,
         path: &str,
         default_file: &DefaultFile,
+        range: Option<ByteRange>,
         mut probe: Request<()>,
     ) -> Option<Response<StaticBody>> {
         /// Everything but the unreserved characters and the slash.
@@ -144,9 +155,10 @@ impl Directory {
         let name = if is_default { &*default_file.name } else { "" };
         let file = format!("{}{name}", path.trim_start_matches('/'));
         // tower-http would open a pipe, and wait for its writer in a thread of the runtime.
-        if kind(&self.target.path.join(file)).await? != Kind::File {
+        let Kind::File(len) = kind(&self.target.path.join(file)).await? else {
             return None;
-        }
+        };
+        add_range(&mut probe, range, len);
         let encoded = |text| utf8_percent_encode(text, &ENCODED);
         *probe.uri_mut() = Uri::try_from(format!("{}{}", encoded(path), encoded(name))).ok()?;
 
@@ -167,7 +179,8 @@ impl Default for DefaultFile {
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Kind {
-    File,
+    /// With its length.
+    File(u64),
     Directory,
 }
 
@@ -177,7 +190,15 @@ async fn kind(path: &Path) -> Option<Kind> {
     if metadata.is_dir() {
         Some(Kind::Directory)
     } else {
-        metadata.is_file().then_some(Kind::File)
+        let len = metadata.len();
+        metadata.is_file().then_some(Kind::File(len))
+    }
+}
+
+/// Adds the range to a request for a file of this length.
+fn add_range(probe: &mut Request<()>, range: Option<ByteRange>, len: u64) {
+    if let Some(range) = range.and_then(|range| range.header(len)) {
+        probe.headers_mut().insert(RANGE, range);
     }
 }
 

@@ -4,6 +4,7 @@
 //! tower-http. The host app gets every request for which no file is found.
 
 mod lookup;
+mod range;
 mod service;
 #[cfg(test)]
 mod tests;
@@ -11,7 +12,7 @@ mod tests;
 use std::path::{Component, Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
-use http::header::{IF_RANGE, RANGE};
+use http::header::RANGE;
 use http::request::Parts;
 use http::{HeaderValue, Method, Request, Response};
 
@@ -19,6 +20,7 @@ pub(crate) use lookup::Lookup;
 pub use service::{StaticFilesBody, StaticFilesFuture, StaticFilesLayer, StaticFilesService};
 
 use lookup::{DefaultFile, Directory, Rules, safe_path};
+use range::ByteRange;
 
 /// The body of a file: it is read from the disk while it is sent, in pieces of 64 KiB.
 pub type StaticBody = tower_http::services::fs::ServeFileSystemResponseBody;
@@ -34,8 +36,8 @@ pub type StaticBody = tower_http::services::fs::ServeFileSystemResponseBody;
 /// - Only `GET` and `HEAD` are served. A directory without its final `/` is not, and neither is a path with `..`,
 ///   `.`, an empty segment, a backslash, a NUL or an encoded slash.
 ///
-/// Ranges, `ETag`, `Last-Modified` and the conditional headers work, except that a request with `If-Range` or for several
-/// ranges gets the whole file, and one for more last bytes than the file has gets 416. The content type comes from the extension of the
+/// Ranges, `ETag`, `Last-Modified` and the conditional headers work. A request with `If-Range`, for several ranges or for
+/// a malformed one gets the whole file, and so does one for a part of an empty file. The content type comes from the extension of the
 /// file (`application/octet-stream` if that says nothing); texts are announced as UTF-8. Relative paths start at the
 /// current directory of the process. Symbolic links are followed, and hidden files are served: keep private files
 /// outside the directory.
@@ -222,12 +224,11 @@ impl StaticFiles {
         let mut probe = Request::new(());
         *probe.method_mut() = head.method.clone();
         *probe.headers_mut() = head.headers.clone();
-        if !has_usable_range(head) {
-            probe.headers_mut().remove(RANGE);
-        }
+        probe.headers_mut().remove(RANGE);
         Some(Lookup {
             rules: Arc::clone(&self.0),
             path: path.into_owned(),
+            range: ByteRange::of(head),
             probe,
         })
     }
@@ -304,26 +305,6 @@ impl From<PathBuf> for StaticTarget {
     fn from(path: PathBuf) -> Self {
         Self::new(path)
     }
-}
-
-/// Returns whether the answer may be a part of the file. Without the range the client gets the whole file, which is always
-/// right (RFC 9110 § 14.2).
-///
-/// tower-http refuses unknown units and several ranges with 416, and counts a range of HEAD. It does not know If-Range, so
-/// that the client might join the pieces of two versions.
-fn has_usable_range(head: &Parts) -> bool {
-    let mut ranges = head
-        .headers
-        .get_all(RANGE)
-        .iter()
-        .map(HeaderValue::as_bytes);
-    let is_single = ranges
-        .next()
-        .is_some_and(|range| range.starts_with(b"bytes=") && !range.contains(&b','));
-    is_single
-        && ranges.next().is_none()
-        && head.method == Method::GET
-        && !head.headers.contains_key(IF_RANGE)
 }
 
 fn assert_is_path(url: &str) {

@@ -21,6 +21,7 @@ fn site() -> TempDir {
         ("public/noext", "bytes"),
         ("public/my page.html", "spaces"),
         ("public/sub/index.html", "sub index"),
+        ("public/empty.css", ""),
         ("public/sub/c.js", "js"),
     ];
     for (name, content) in files {
@@ -295,6 +296,16 @@ async fn a_range_that_does_not_count_gets_the_whole_file() {
         &["bytes=0-0,2-2"],
         &["bytes=0-0, 9-"],
         &["bytes=1-", "bytes=0-"],
+        &["bytes=abc"],
+        &["bytes=a-"],
+        &["bytes=-"],
+        &["bytes="],
+        &["bytes"],
+        &["bytes=2-1"],
+        &["bytes=+0-1"],
+        &["bytes=0-1-2"],
+        &["bytes= 0-1"],
+        &["bytes=--1"],
     ] {
         let headers: Vec<_> = ranges.iter().map(|range| ("range", *range)).collect();
         let (status, headers, body) = ask(&files, get(&headers)).await.unwrap();
@@ -305,11 +316,56 @@ async fn a_range_that_does_not_count_gets_the_whole_file() {
     let (status, headers, _) = ask(&files, head).await.unwrap();
     assert_eq!(status, StatusCode::OK);
     assert_eq!(headers["content-length"], "3");
+    let files = files.file("/empty", site.path().join("public/empty.css"));
+    for uri in ["/static/empty.css", "/empty"] {
+        for range in ["bytes=0-", "bytes=0-0", "bytes=-5", "bytes=9-", "bytes=-0"] {
+            let (status, headers, body) =
+                ask(&files, request(Method::GET, uri, &[("range", range)]))
+                    .await
+                    .unwrap();
+            assert_eq!((status, &*body), (StatusCode::OK, ""), "{uri} {range}");
+            assert!(!headers.contains_key("content-range"), "{uri} {range}");
+        }
+    }
+}
+
+/// RFC 9110, section 14.1.2.
+#[tokio::test]
+async fn every_well_formed_range_gets_its_part_or_416() {
+    let site = site();
+    let files = public(&site).file("/file", site.path().join("public/a.css"));
+    let huge = "9".repeat(30);
+    for (range, part) in [
+        ("bytes=0-0", Some(("c", "bytes 0-0/3"))),
+        ("bytes=01-002", Some(("ss", "bytes 1-2/3"))),
+        ("bytes=1-9", Some(("ss", "bytes 1-2/3"))),
+        (&format!("bytes=1-{huge}"), Some(("ss", "bytes 1-2/3"))),
+        ("bytes=-2", Some(("ss", "bytes 1-2/3"))),
+        ("bytes=-3", Some(("css", "bytes 0-2/3"))),
+        ("bytes=-4", Some(("css", "bytes 0-2/3"))),
+        (&format!("bytes=-{huge}"), Some(("css", "bytes 0-2/3"))),
+        ("bytes=-0", None),
+        ("bytes=3-", None),
+        ("bytes=3-4", None),
+        (&format!("bytes={huge}-"), None),
+        (&format!("bytes={huge}-{huge}"), None),
+    ] {
+        for uri in ["/static/a.css", "/file"] {
+            let asked = request(Method::GET, uri, &[("range", range)]);
+            let (status, headers, body) = ask(&files, asked).await.unwrap();
+            let (expected, body_expected, range_expected) = match part {
+                Some((body, range)) => (StatusCode::PARTIAL_CONTENT, body, range),
+                None => (StatusCode::RANGE_NOT_SATISFIABLE, "", "bytes */3"),
+            };
+            assert_eq!((status, &*body), (expected, body_expected), "{uri} {range}");
+            assert_eq!(headers["content-range"], range_expected, "{uri} {range}");
+        }
+    }
 }
 
 #[test]
 fn mistakes_are_refused_when_built() {
-    let panics = |build: fn() -> StaticFiles| std::panic::catch_unwind(build).is_err();
+    let panics = |build: fn() -> StaticFiles| engineio_core::driver::catch_panic(build).is_err();
     assert!(panics(|| StaticFiles::new().file("index.html", "x")));
     assert!(panics(|| StaticFiles::new().file("", "x")));
     assert!(panics(|| StaticFiles::new().dir("static", "x")));
