@@ -7,7 +7,7 @@
 //! socket.io-client 4 and 2 connect to it. It shows how to build on this API; it is not a library. A packet is `type
 //! [attachments "-"] [namespace ","] [id] [json]`, followed by its attachments (socket.io-protocol 5 and 4).
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{HashMap, HashSet};
 use std::sync::Mutex;
 use std::time::Duration;
 
@@ -27,6 +27,9 @@ const CONNECT_ERROR: u8 = 4;
 
 /// The id of the question that the server asks.
 const QUESTION: u64 = 7;
+
+/// The largest number of rooms that a client may be in, and of bytes in a name: a stranger could fill the memory otherwise.
+const MOST: usize = 100;
 
 /// Names that the clients use for their own events.
 const RESERVED: &str = "connect connect_error disconnect disconnecting newListener removeListener";
@@ -112,11 +115,15 @@ fn fits(data: &Value, count: u64) -> bool {
     }
 }
 
+/// A namespace, and the name of a room in it.
+type Room = (String, String);
+
 /// The state of a client, attached to its socket.
 #[derive(Default)]
 struct Client {
     /// The namespaces it is in, and whether it owes an acknowledgement in each.
     namespaces: HashMap<String, bool>,
+    rooms: HashSet<Room>,
     /// A packet whose attachments are still to come, and how many they are.
     incomplete: Option<(Packet, u64)>,
 }
@@ -148,7 +155,7 @@ impl Client {
 
 #[derive(Default)]
 struct SocketIo {
-    rooms: Mutex<BTreeMap<(String, String), HashMap<Sid, Socket>>>,
+    rooms: Mutex<HashMap<Room, HashMap<Sid, Socket>>>,
 }
 
 impl Handler for SocketIo {
@@ -172,7 +179,8 @@ impl Handler for SocketIo {
     }
 
     async fn disconnect(&self, socket: &Socket, _: DisconnectReason) {
-        self.leave_rooms(socket, None);
+        let client = socket.get::<Mutex<Client>>().unwrap_or_default();
+        self.leave_rooms(socket, &client, None);
     }
 }
 
@@ -192,7 +200,7 @@ impl SocketIo {
             },
             (DISCONNECT, Some(_)) => {
                 client.lock().unwrap().namespaces.remove(namespace);
-                self.leave_rooms(socket, Some(namespace));
+                self.leave_rooms(socket, client, Some(namespace));
             }
             (EVENT, Some(_)) => self.on_event(socket, client, packet).await,
             (ACK, Some(true)) if packet.id == Some(QUESTION) => {
@@ -216,6 +224,11 @@ impl SocketIo {
         let room = (packet.namespace.clone(), text(1));
         match text(0).as_str() {
             "join" => {
+                let joined = &mut client.lock().unwrap().rooms;
+                joined.insert(room.clone());
+                if joined.len() > MOST || room.1.len() > MOST {
+                    return socket.close();
+                }
                 let mut rooms = self.rooms.lock().unwrap();
                 let members = rooms.entry(room).or_default();
                 members.insert(socket.sid(), socket.clone());
@@ -254,14 +267,16 @@ impl SocketIo {
     }
 
     /// Takes the client out of the rooms of one namespace, or of all. A room exists while somebody is in it.
-    fn leave_rooms(&self, socket: &Socket, only: Option<&str>) {
+    fn leave_rooms(&self, socket: &Socket, client: &Mutex<Client>, only: Option<&str>) {
+        let joined = &mut client.lock().unwrap().rooms;
         let mut rooms = self.rooms.lock().unwrap();
-        rooms.retain(|(namespace, _), members| {
-            if only.is_none_or(|only| only == namespace) {
-                members.remove(&socket.sid());
+        for room in joined.extract_if(|room| only.is_none_or(|only| only == room.0)) {
+            let mut members = rooms.remove(&room).unwrap_or_default();
+            members.remove(&socket.sid());
+            if !members.is_empty() {
+                rooms.insert(room, members);
             }
-            !members.is_empty()
-        });
+        }
     }
 }
 

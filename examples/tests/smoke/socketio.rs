@@ -151,3 +151,38 @@ async fn socketio_refuses_unknown_namespaces_and_acknowledgements_that_it_did_no
         echo(&mut client, r#"2["still here"]"#).await;
     }
 }
+
+#[tokio::test]
+async fn socketio_limits_the_rooms_of_a_client_and_their_names() {
+    let program = Program::example("socketio").await;
+    for (name, accepted) in [("r".repeat(100), true), ("r".repeat(101), false)] {
+        let mut client = connect(&program, Transport::WebSocket).await;
+        client.send("0").await.unwrap();
+        assert!(text(&mut client).await.starts_with("0{"));
+        // Those of a namespace that it leaves do not count any more, nor does a second time in one.
+        for _ in 0..2 {
+            client.send("0/chat,").await.unwrap();
+            assert!(text(&mut client).await.starts_with("0/chat,{"));
+            for room in (0..99).chain([0]) {
+                let join = format!(r#"2/chat,1["join","{room}"]"#);
+                client.send(join).await.unwrap();
+                assert_eq!(text(&mut client).await, format!(r#"3/chat,1["{room}"]"#));
+            }
+            client.send("1/chat,").await.unwrap();
+        }
+        for room in 0..99 {
+            client
+                .send(format!(r#"21["join","{room}"]"#))
+                .await
+                .unwrap();
+            assert_eq!(text(&mut client).await, format!(r#"31["{room}"]"#));
+        }
+        let join = format!(r#"21["join","{name}"]"#);
+        client.send(join).await.unwrap();
+        if accepted {
+            assert_eq!(text(&mut client).await, format!(r#"31["{name}"]"#));
+            client.send(r#"21["join","one too many"]"#).await.unwrap();
+        }
+        assert!(soon("the end", client.next()).await.is_none());
+    }
+}
