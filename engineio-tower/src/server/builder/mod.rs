@@ -190,6 +190,9 @@ impl ServerBuilder {
     }
 
     /// Sets the size in bytes from which poll responses are compressed, if the client accepts it. Default 1,024.
+    ///
+    /// A client that refuses uncompressed responses (`Accept-Encoding: gzip, identity;q=0`) gets smaller ones compressed too.
+    /// One that refuses every encoding gets them uncompressed: a 406 would lose the messages in them.
     pub const fn compression_threshold(mut self, bytes: usize) -> Self {
         self.options.compression = Compression::from_bytes(bytes);
         self
