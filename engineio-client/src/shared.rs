@@ -228,7 +228,12 @@ impl Shared {
             shared: self,
             ticket: Ticket::default(),
         };
-        poll_fn(|cx| self.poll_send(&mut sender.ticket, unsent, account, cx)).await
+        poll_fn(|cx| {
+            // A sender that always finds room lets other tasks of the thread run at times, as `poll_stream` does.
+            ready!(tokio::task::coop::poll_proceed(cx)).made_progress();
+            self.poll_send(&mut sender.ticket, unsent, account, cx)
+        })
+        .await
     }
 
     /// Waits until the messages that were queued before the call have left for the server.

@@ -110,6 +110,8 @@ impl Sink<Message> for Client {
     type Error = SinkError;
 
     fn poll_ready(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), SinkError>> {
+        // As in `Client::send`.
+        ready!(tokio::task::coop::poll_proceed(cx)).made_progress();
         self.get_mut().poll_unsent(cx).map_err(Into::into)
     }
 

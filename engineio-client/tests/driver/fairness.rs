@@ -226,3 +226,25 @@ async fn a_stream_that_always_has_a_message_leaves_other_tasks_their_turns() {
     in_time(reading).await.unwrap();
     assert!(turns.load(Ordering::Relaxed) >= 5);
 }
+
+#[tokio::test]
+async fn a_loop_of_sends_lets_other_tasks_run() {
+    for by_sink in [false, true] {
+        let (_open, _server, mut client) = held_back().await;
+        let (tell, mut told) = tokio::sync::oneshot::channel();
+        let sending = tokio::spawn(async move {
+            let mut sent = 0;
+            while told.try_recv().is_err() {
+                client.abort();
+                match by_sink {
+                    true => drop(client.feed("x".into()).await),
+                    false => drop(client.send("x").await),
+                }
+                sent += 1;
+                assert!(sent < 1_000, "other tasks starve");
+            }
+        });
+        tokio::spawn(async move { tell.send(()).unwrap() });
+        in_time(sending).await.unwrap();
+    }
+}

@@ -59,7 +59,8 @@ impl Socket {
     ///
     /// When this returns, the message is queued but has not reached the client; see [`flush`](Self::flush). Waiting
     /// senders are served first come, first served, whatever the size of their messages: a `send` future that is
-    /// neither polled nor dropped blocks the senders queued behind it.
+    /// neither polled nor dropped blocks the senders queued behind it. A task that sends without a pause gives way to other
+    /// tasks at times, even if there is room: to send without an await, use [`try_send`](Self::try_send).
     ///
     /// # Errors
     ///
