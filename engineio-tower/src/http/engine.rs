@@ -11,6 +11,7 @@ use engineio_core::{Action, Method, Query, Refusal, Revision, Sid, SidParameter,
 use http::request::Parts;
 use http_body::Body;
 use pin_project_lite::pin_project;
+use tokio::task::coop;
 
 use crate::forward::{Arrived, BorrowedBody, Forwarding};
 use crate::http::connect::ConnectFuture;
@@ -103,6 +104,9 @@ where
     type Output = (EngineResponse, Delivery);
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        // A host may answer the requests of a connection in a loop for as long as none has to wait, as actix-web does. Other
+        // tasks of the thread run at times, as with a socket of tokio.
+        ready!(coop::poll_proceed(cx)).made_progress();
         let mut this = self.project();
         loop {
             let answer = match this.work.as_mut().project() {

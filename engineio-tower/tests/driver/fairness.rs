@@ -6,11 +6,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, Waker};
 
-use crate::support::{open, poll, post, socket, text};
+use crate::support::{HANDSHAKE, call, open, poll, post, socket, text};
 use bytes::Bytes;
 use engineio_tower::{Message, SendError, Server, Socket};
 use http::{Method, Request};
 use http_body::{Body, Frame};
+use http_body_util::Full;
 use tokio::task::{JoinHandle, JoinSet, yield_now};
 
 /// What a message of one byte takes of the outbox.
@@ -239,4 +240,67 @@ async fn a_body_that_is_always_ready_lets_other_tasks_run() {
         assert!(turns.load(Ordering::Relaxed) - before >= 600);
     }
     other.abort();
+}
+
+/// Does something again and again in one task, until another task has run.
+async fn lets_other_tasks_run<F>(mut again: impl FnMut() -> F + Send + 'static)
+where
+    F: Future<Output = ()> + Send,
+{
+    let (tell, mut told) = tokio::sync::oneshot::channel();
+    let busy = tokio::spawn(async move {
+        let mut times = 0;
+        while told.try_recv().is_err() {
+            again().await;
+            times += 1;
+            assert!(times < 10_000, "other tasks starve");
+        }
+    });
+    tokio::spawn(async move { tell.send(()).unwrap() });
+    busy.await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_loop_of_sends_lets_other_tasks_run() {
+    for (is_open, together) in [(true, false), (true, true), (false, false)] {
+        let server = Server::builder().outbox_limit(1_000_000).build();
+        let (sid, _) = open(&server).await;
+        let socket = socket(&server, &sid);
+        if !is_open {
+            socket.abort();
+        }
+        lets_other_tasks_run(move || {
+            let socket = socket.clone();
+            async move {
+                match together {
+                    true => drop(socket.send_many(["x"]).await),
+                    false => drop(socket.send("x").await),
+                }
+            }
+        })
+        .await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_loop_of_requests_lets_other_tasks_run() {
+    let server = Server::builder().build();
+    let (sid, _) = open(&server).await;
+    for (method, query, status) in [
+        ("POST", format!("{HANDSHAKE}&sid={sid}"), 200),
+        ("GET", HANDSHAKE.to_owned(), 200),
+        ("GET", format!("{HANDSHAKE}&sid=unknown"), 400),
+    ] {
+        let server = server.clone();
+        lets_other_tasks_run(move || {
+            let request = Request::builder()
+                .method(method)
+                .uri(format!("/engine.io/?{query}"))
+                .body(Full::new(Bytes::from_static(b"4x")))
+                .unwrap();
+            let server = server.clone();
+            async move { assert_eq!(call(&server, request).await.status(), status) }
+        })
+        .await;
+    }
 }
