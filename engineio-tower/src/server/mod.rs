@@ -146,8 +146,8 @@ impl Server {
         &self.inner.path
     }
 
-    /// Returns the number of connected clients, including those that are being disconnected, until their disconnect handler
-    /// runs.
+    /// Returns the number of connected clients, including those that are being disconnected. The disconnect handler of one
+    /// that is no longer counted may be still to run; [`shutdown`](Self::shutdown) waits for it.
     #[must_use]
     pub fn len(&self) -> usize {
         self.inner.len()
