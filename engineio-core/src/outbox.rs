@@ -67,7 +67,8 @@ impl Outbox {
         if messages.len() > 1 && total > limits.bytes {
             return Err(SendError::TooLarge(()));
         }
-        match self.has_room(total, limits) {
+        // An empty list needs none, even if a single large message has exceeded the limit.
+        match messages.is_empty() || self.has_room(total, limits) {
             true => Ok(()),
             false => Err(SendError::Full(())),
         }

@@ -42,6 +42,8 @@ fn several_messages_are_queued_together_or_not_at_all() {
     assert_eq!(refused, SendError::Full(texts(&["b", "c", "d"])));
     assert_eq!(session.queued_messages(), 1);
     session.send_many(texts(&["b", "c"])).unwrap();
+    // There is no more room, and an empty list needs none.
+    session.send_many(Vec::new()).unwrap();
     let poll = session.next_exchange();
     session.handle_input(now, Input::PollOpened(poll));
     let payload = session.take_payload(now, poll).unwrap();
@@ -49,6 +51,8 @@ fn several_messages_are_queued_together_or_not_at_all() {
     session.close(now, engineio_core::DisconnectReason::Server);
     let refused = session.send_many(texts(&["e"])).unwrap_err();
     assert_eq!(refused.into_inner(), texts(&["e"]));
+    let refused = session.send_many(Vec::new());
+    assert_eq!(refused, Err(SendError::Closed(Vec::new())));
 }
 
 #[test]

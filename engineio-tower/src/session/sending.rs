@@ -140,7 +140,7 @@ impl Session {
         let when_full = self.server.options.when_full;
         let (messages, bytes) = unsent.size();
         let (sent, deferred) = self.change_and(leave, |state| {
-            if state.has_queued_senders() {
+            if messages > 0 && state.has_queued_senders() {
                 return Err(SendError::Full(unsent));
             }
             let sent = unsent.queue(options, &mut state.machine);
@@ -241,7 +241,8 @@ impl Session {
         let (messages, bytes) = unsent.size();
         let mut left = Left::default();
         let sent = self.change(|state| {
-            let sent = if state.machine.is_open() && !state.senders.may_send(&sender.ticket) {
+            let is_next = messages == 0 || state.senders.may_send(&sender.ticket);
+            let sent = if state.machine.is_open() && !is_next {
                 Err(SendError::Full(unsent))
             } else {
                 unsent.queue(options, &mut state.machine)

@@ -134,3 +134,26 @@ async fn a_slow_consumer_is_disconnected_for_many_messages_as_for_one() {
     assert_eq!(closed, Err(SendError::Closed(texts(&["c", "d"]))));
     assert_eq!(left.recv().await, Some(DisconnectReason::SlowConsumer));
 }
+
+#[tokio::test]
+async fn an_empty_list_needs_no_room_and_no_turn() {
+    for when_full in [WhenFull::Wait, WhenFull::Disconnect] {
+        let server = small().when_full(when_full).build();
+        let (sid, _) = open(&server).await;
+        let socket = socket(&server, &sid);
+        let nothing = Vec::<Message>::new;
+        socket.try_send("a".repeat(1_000)).unwrap();
+        let mut waiting = Box::pin(socket.send_many(["b", "c"]));
+        if when_full == WhenFull::Wait {
+            assert!(waiting.as_mut().now_or_never().is_none());
+        }
+        assert_eq!(socket.send_many(nothing()).now_or_never(), Some(Ok(())));
+        assert_eq!(socket.try_send_many(nothing()), Ok(()));
+        assert_eq!(socket.blocking_send_many(nothing()), Ok(()));
+        assert!(socket.is_connected());
+        socket.abort();
+        let closed = Err(SendError::Closed(Vec::new()));
+        assert_eq!(socket.try_send_many(nothing()), closed);
+        assert_eq!(socket.send_many(nothing()).await, closed);
+    }
+}
