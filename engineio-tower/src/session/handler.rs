@@ -133,6 +133,8 @@ type Disconnect = dyn Fn(Socket, DisconnectReason) -> Started<()> + Send + Sync;
 pub(crate) struct Handlers {
     pub(crate) connect: Option<Box<Connect>>,
     pub(crate) message: Option<Box<OnMessage>>,
+    /// The message handler runs on a blocking thread, so a client may occupy one at a time only.
+    pub(crate) message_blocks: bool,
     pub(crate) upgraded: Option<Box<OnSocket>>,
     pub(crate) drained: Option<Box<OnSocket>>,
     pub(crate) disconnect: Option<Box<Disconnect>>,
@@ -182,6 +184,7 @@ impl Handlers {
             })),
             drained: None,
             start: None,
+            message_blocks: false,
             shutdown: None,
             disconnect: Some(Box::new(move |socket, reason| {
                 let handler = Arc::clone(&on_disconnect);

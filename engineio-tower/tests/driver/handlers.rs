@@ -289,17 +289,19 @@ async fn a_handler_that_waits_for_its_own_outbox_does_not_stop_its_client() {
 
 #[tokio::test]
 async fn plain_and_blocking_handlers_keep_the_order() {
-    let plain = Server::builder()
-        .on_message(|socket: Socket, message: Message| {
+    let plain = || {
+        Server::builder().on_message(|socket: Socket, message: Message| {
             let _ = socket.try_send(message);
         })
-        .build();
-    let blocking = Server::builder()
-        .on_message_blocking(|socket, message| {
+    };
+    let blocking = || {
+        Server::builder().on_message_blocking(|socket, message| {
             let _ = socket.blocking_send(message);
         })
-        .build();
-    for server in [plain, blocking] {
+    };
+    let concurrent = [plain(), blocking()].map(ServerBuilder::concurrent_messages);
+    for server in [plain(), blocking()].into_iter().chain(concurrent) {
+        let server = server.build();
         let mut client = websocket(&server, "EIO=4&transport=websocket").await;
         receive(&mut client).await;
         for n in 0..200 {

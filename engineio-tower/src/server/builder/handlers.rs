@@ -41,6 +41,7 @@ impl ServerBuilder {
         R: HandlerOutput<K>,
     {
         let handler = Arc::new(handler);
+        self.handlers.message_blocks = false;
         self.handlers.message = Some(Box::new(move |socket, message| {
             handler(socket.clone(), message)
                 .start_batch(&handler, socket)
@@ -50,7 +51,8 @@ impl ServerBuilder {
     }
 
     /// Sets a message handler that may block: it runs on the runtime's blocking threads. The
-    /// messages of one client are still handled one at a time, in the order sent.
+    /// messages of one client are still handled one at a time, in the order sent, even with
+    /// [`concurrent_messages`](Self::concurrent_messages).
     ///
     /// tokio has 512 such threads unless its runtime is built with another number, and a handler that waits in
     /// [`blocking_send`](Socket::blocking_send) for a client that does not read keeps one until that client is dropped,
@@ -62,7 +64,7 @@ impl ServerBuilder {
         F: Fn(Socket, Message) + Send + Sync + 'static,
     {
         let handler = Arc::new(handler);
-        self.on_message(move |socket: Socket, message: Message| {
+        let mut builder = self.on_message(move |socket: Socket, message: Message| {
             let handler = Arc::clone(&handler);
             async move {
                 let run = tokio::task::spawn_blocking(move || handler(socket, message));
@@ -73,7 +75,9 @@ impl ServerBuilder {
                     std::panic::resume_unwind(panic);
                 }
             }
-        })
+        });
+        builder.handlers.message_blocks = true;
+        builder
     }
 
     /// Sets the handler for clients that have moved from polling to WebSocket; async or plain.

@@ -162,7 +162,9 @@ impl ServerBuilder {
     ///
     /// Messages are then handled in no particular order. At most 1,000 handlers of a client run at a time, and their messages
     /// have at most the bytes of the [inbox](Self::inbox_limit) and of one message; further messages wait in the inbox,
-    /// which paces the client. Use it for handlers that mostly wait for I/O. It does not affect plain handlers.
+    /// which paces the client. Use it for handlers that mostly wait for I/O. It affects neither plain handlers nor
+    /// [blocking](Self::on_message_blocking) ones. An async handler that runs blocking code by `spawn_blocking` has to limit
+    /// how much of it runs at a time, since tokio has 512 threads for all clients.
     ///
     /// [`on_disconnect`](Self::on_disconnect) still runs last: it waits for the running handlers, and values attached
     /// to the client live until then. A handler that never returns prevents it from running.
@@ -375,6 +377,7 @@ impl ServerBuilder {
         if let Some(message) = &self.options.initial_message {
             check_initial_message(message, &self.config);
         }
+        self.options.concurrent_messages &= !self.handlers.message_blocks;
         self.config.drain_events = self.handlers.drained.is_some();
         Server::new(self.config, self.options, self.path, self.handlers)
     }
