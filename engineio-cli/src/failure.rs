@@ -78,6 +78,11 @@ impl Failure {
         self.message.as_deref()
     }
 
+    /// Returns the failure when its message has been printed.
+    pub(crate) const fn without_message(&self) -> Self {
+        Self::silent(self.code)
+    }
+
     pub(crate) fn exit_code(&self) -> ExitCode {
         ExitCode::from(self.code)
     }

@@ -15,6 +15,7 @@ use clap::{CommandFactory, Parser};
 
 use crate::arguments::{Arguments, Task};
 use crate::failure::Failure;
+use crate::signals::Signals;
 
 fn main() -> ExitCode {
     let arguments = match Arguments::try_parse() {
@@ -53,19 +54,48 @@ fn end(result: Result<(), Failure>) -> ExitCode {
 
 fn run(arguments: Arguments) -> Result<(), Failure> {
     match arguments.task {
-        Some(Task::Bench(bench)) => runtime()?.block_on(bench::run(bench)),
-        Some(Task::Doctor(doctor)) => runtime()?.block_on(doctor::run(doctor)),
+        Some(Task::Bench(bench)) => in_runtime(bench::run(bench)),
+        Some(Task::Doctor(doctor)) => in_runtime(doctor::run(doctor)),
         Some(Task::Completions { shell }) => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut without_url(), "eio", &mut script);
             output::print(String::from_utf8_lossy(&script).trim_end())
         }
-        None => {
-            let runtime = runtime()?;
-            let result = runtime.block_on(talk::run(arguments.talk));
-            // A thread may still wait for a line of input, which nothing can interrupt.
-            runtime.shutdown_background();
-            result
+        None => in_runtime(talk::run(arguments.talk)),
+    }
+}
+
+/// Runs a task, and tells why it failed.
+fn in_runtime(task: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::session(format!("cannot start the runtime: {error}")))?;
+    let result = runtime.block_on(async {
+        match task.await {
+            Ok(()) => Ok(()),
+            Err(failure) => Err(told(failure).await),
+        }
+    });
+    // A thread may still resolve a name, which nothing can interrupt.
+    runtime.shutdown_background();
+    result
+}
+
+/// Tells why a task failed. Nobody may read it, so a signal ends the wait.
+async fn told(failure: Failure) -> Failure {
+    let Some(text) = failure.message() else {
+        return failure;
+    };
+    let telling = output::tell_aside(format!("eio: {text}"));
+    match Signals::new() {
+        Ok(mut signals) => match signals.unless(telling).await {
+            Ok(()) => failure.without_message(),
+            Err(signal) => Failure::signal(signal),
+        },
+        Err(_) => {
+            telling.await;
+            failure.without_message()
         }
     }
 }
@@ -79,11 +109,4 @@ fn without_url() -> clap::Command {
         .version(env!("CARGO_PKG_VERSION"))
         .args(options.cloned())
         .subcommands(command.get_subcommands().cloned())
-}
-
-fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
-    tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| Failure::session(format!("cannot start the runtime: {error}")))
 }

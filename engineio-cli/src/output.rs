@@ -2,8 +2,61 @@
 
 use std::fmt::Display;
 use std::io::Write;
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
+
+use tokio::sync::oneshot;
 
 use crate::failure::Failure;
+
+/// The time for the last words after a signal.
+pub(crate) const LAST_WORDS: Duration = Duration::from_secs(1);
+
+/// A thread that writes: nobody may read the output, and signals must be heard even so. The process does not wait for it.
+#[derive(Debug)]
+pub(crate) struct WriterThread<J> {
+    jobs: mpsc::Sender<(J, oneshot::Sender<Result<(), Failure>>)>,
+}
+
+impl<J: Send + 'static> WriterThread<J> {
+    pub(crate) fn new(mut write: impl FnMut(J) -> Result<(), Failure> + Send + 'static) -> Self {
+        let (jobs, taken) = mpsc::channel::<(J, oneshot::Sender<_>)>();
+        thread::spawn(move || {
+            for (job, done) in taken {
+                // Nobody waits for it after a signal.
+                let _ = done.send(write(job));
+            }
+        });
+        Self { jobs }
+    }
+
+    /// Hands a job to the thread, which takes one after the other. The future waits until it is done.
+    pub(crate) fn run(&self, job: J) -> impl Future<Output = Result<(), Failure>> + use<J> {
+        let (done, is_done) = oneshot::channel();
+        let _ = self.jobs.send((job, done));
+        async {
+            let stopped = |_| Err(Failure::session("the thread that writes has stopped"));
+            is_done.await.unwrap_or_else(stopped)
+        }
+    }
+}
+
+/// Prints a text as [`print`] does, in a thread.
+pub(crate) async fn print_aside(text: String) -> Result<(), Failure> {
+    WriterThread::new(|text: String| print(text))
+        .run(text)
+        .await
+}
+
+/// Prints a line as [`tell`] does, in a thread.
+pub(crate) async fn tell_aside(text: String) {
+    let thread = WriterThread::new(|text: String| {
+        tell(text);
+        Ok(())
+    });
+    let _ = thread.run(text).await;
+}
 
 /// Prints a text and a line feed to the standard output, with its styles where it may have some.
 pub(crate) fn print(text: impl Display) -> Result<(), Failure> {

@@ -27,7 +27,7 @@ mod unix {
     }
 
     impl Signals {
-        pub(super) fn new() -> std::io::Result<Self> {
+        pub(crate) fn new() -> std::io::Result<Self> {
             Ok(Self {
                 interrupt: signal(SignalKind::interrupt())?,
                 terminate: signal(SignalKind::terminate())?,
@@ -52,7 +52,7 @@ mod other {
     pub(crate) struct Signals;
 
     impl Signals {
-        pub(super) fn new() -> std::io::Result<Self> {
+        pub(crate) fn new() -> std::io::Result<Self> {
             Ok(Self)
         }
 
@@ -66,6 +66,14 @@ mod other {
 }
 
 impl Signals {
+    /// Waits for a future. A signal that comes before ends the wait, and its number is the error.
+    pub(crate) async fn unless<T>(&mut self, future: impl Future<Output = T>) -> Result<T, u8> {
+        tokio::select! {
+            outcome = future => Ok(outcome),
+            signal = self.next() => Err(signal),
+        }
+    }
+
     /// Starts to listen. A second after the second signal, the process ends however the program hangs, after `last`: the
     /// thread that is to take the signals may be writing to an output that nobody reads.
     pub(crate) fn listen(last: impl FnOnce() + Send + 'static) -> std::io::Result<Self> {

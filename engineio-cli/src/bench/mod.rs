@@ -9,12 +9,13 @@ use std::time::Duration;
 use indicatif::{ProgressBar, ProgressStyle};
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
-use tokio::time::{Instant, interval, sleep_until, timeout, timeout_at};
+use tokio::time::{Instant, interval, sleep_until, timeout};
 
 use self::client::{Measured, Plan};
 use self::result::Totals;
 use crate::arguments::Bench;
 use crate::failure::Failure;
+use crate::output::{LAST_WORDS, print_aside};
 use crate::signals::Signals;
 
 /// The time for the last messages to come back.
@@ -57,7 +58,7 @@ pub(crate) async fn run(options: Bench) -> Result<(), Failure> {
                 places.close();
                 start.send_replace(Some(Plan::ended()));
                 let closing = collect(&mut clients, &mut totals);
-                let _ = timeout_at(Instant::now() + CLOSING, unless(signals.next(), closing)).await;
+                let _ = timeout(CLOSING, signals.unless(closing)).await;
                 return Err(Failure::signal(signal));
             }
         }
@@ -73,10 +74,8 @@ pub(crate) async fn run(options: Bench) -> Result<(), Failure> {
         is_cut: false,
     };
     start.send_replace(Some(plan));
-    let cut = tokio::select! {
-        () = show_time(options.seconds, plan.stop) => None,
-        signal = signals.next() => Some(signal),
-    };
+    let measuring = signals.unless(show_time(options.seconds, plan.stop));
+    let cut = measuring.await.err();
     let time = begin.elapsed().min(options.seconds);
     if cut.is_some() {
         let stop = Instant::now();
@@ -88,19 +87,25 @@ pub(crate) async fn run(options: Bench) -> Result<(), Failure> {
         }));
     }
     let measured = collect(&mut clients, &mut totals);
-    let cut = match unless(signals.next(), measured).await {
-        Some(signal) => {
+    let cut = match signals.unless(measured).await {
+        Err(signal) => {
             start.send_replace(Some(Plan::ended()));
             let _ = timeout(LAST_RESULTS, collect(&mut clients, &mut totals)).await;
             Some(signal)
         }
-        None => cut,
+        Ok(()) => cut,
     };
-    totals.print(&options, time)?;
-    match (cut, totals.is_complete()) {
-        (Some(signal), _) => Err(Failure::signal(signal)),
-        (None, true) => Ok(()),
-        (None, false) => Err(Failure::findings()),
+    let printing = print_aside(totals.report(&options, time));
+    if let Some(signal) = cut {
+        if let Ok(printed) = timeout(LAST_WORDS, printing).await {
+            printed?;
+        }
+        return Err(Failure::signal(signal));
+    }
+    signals.unless(printing).await.map_err(Failure::signal)??;
+    match totals.is_complete() {
+        true => Ok(()),
+        false => Err(Failure::findings()),
     }
 }
 
@@ -108,14 +113,6 @@ pub(crate) async fn run(options: Bench) -> Result<(), Failure> {
 async fn collect(clients: &mut JoinSet<Option<Measured>>, totals: &mut Totals) {
     while let Some(measured) = clients.join_next().await {
         totals.client(measured.unwrap_or_else(|_| Some(Measured::default())));
-    }
-}
-
-/// Waits for a future, unless a signal comes before, which is returned.
-async fn unless(signal: impl Future<Output = u8>, future: impl Future<Output = ()>) -> Option<u8> {
-    tokio::select! {
-        signal = signal => Some(signal),
-        () = future => None,
     }
 }
 

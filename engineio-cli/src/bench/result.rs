@@ -9,7 +9,6 @@ use serde::Serialize;
 use super::client::{Attempt, Measured};
 use crate::arguments::Bench;
 use crate::failure::Failure;
-use crate::output::print;
 
 /// Three significant digits.
 const DIGITS: u8 = 3;
@@ -104,11 +103,11 @@ impl Totals {
         self.errors.is_empty() && faults == 0 && self.received > 0
     }
 
-    /// Prints the result of a measurement that took this time.
-    pub(super) fn print(&self, options: &Bench, time: Duration) -> Result<(), Failure> {
+    /// Returns the result of a measurement that took this time, as it is printed.
+    pub(super) fn report(&self, options: &Bench, time: Duration) -> String {
         match options.json {
-            true => print(format_args!("{:#}", self.json(options, time))),
-            false => print(self.text(options, time)),
+            true => format!("{:#}", self.json(options, time)),
+            false => self.text(options, time),
         }
     }
 

@@ -20,13 +20,11 @@ pub(crate) async fn run(options: Doctor) -> Result<(), Failure> {
     let probe = Probe::new(&options.connection)?;
     let mut signals = Signals::listen(|| {})
         .map_err(|error| Failure::session(format!("cannot wait for signals: {error}")))?;
-    let result = tokio::select! {
-        result = check(&options, &probe) => result,
-        signal = signals.next() => Err(Failure::signal(signal)),
-    };
-    tokio::select! {
-        () = probe.close() => result,
-        signal = signals.next() => Err(Failure::signal(signal)),
+    let checked = signals.unless(check(&options, &probe)).await;
+    let closed = signals.unless(probe.close()).await;
+    match (checked, closed) {
+        (Err(signal), _) | (_, Err(signal)) => Err(Failure::signal(signal)),
+        (Ok(result), Ok(())) => result,
     }
 }
 
@@ -40,7 +38,7 @@ async fn check(options: &Doctor, probe: &Probe) -> Result<(), Failure> {
             Handshake::Opened(open) => (Some(open), None),
             // WebSockets may still work.
             Handshake::Refused(status) => (None, Some(status)),
-            Handshake::Unreachable => return report.finish(),
+            Handshake::Unreachable => return report.finish().await,
         },
     };
     let mut works = Works {
@@ -49,12 +47,12 @@ async fn check(options: &Doctor, probe: &Probe) -> Result<(), Failure> {
     };
     if let Some(open) = &open {
         polling::fresh_answers(probe, open, &mut report).await;
-        report.check()?;
+        report.check().await?;
         works.polling = polling::stickiness(probe, open, &mut report).await;
-        report.check()?;
+        report.check().await?;
         if works.polling {
             polling::largest_post(probe, open, &mut report).await;
-            report.check()?;
+            report.check().await?;
             polling::buffering(probe, &mut report).await;
         } else {
             report.note(
@@ -63,14 +61,14 @@ async fn check(options: &Doctor, probe: &Probe) -> Result<(), Failure> {
             );
         }
     }
-    report.check()?;
+    report.check().await?;
     if connection.has_polling() {
         cors::check(probe, options.origin.as_deref(), &mut report).await;
     }
     if connection.has_websocket() {
         works.websocket = websocket::direct(connection, open.as_ref(), refused, &mut report).await;
     }
-    report.check()?;
+    report.check().await?;
     if let Some(open) = open.as_ref().filter(|_| connection.has_upgrade()) {
         websocket::upgrade(connection, open, works, &mut report).await;
     }
@@ -80,5 +78,5 @@ async fn check(options: &Doctor, probe: &Probe) -> Result<(), Failure> {
             false => polling::heartbeat(connection, probe, open, works, &mut report).await,
         }
     }
-    report.finish()
+    report.finish().await
 }

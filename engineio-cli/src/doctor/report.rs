@@ -1,11 +1,9 @@
 //! The printed results.
 
-use std::fmt::Display;
-
 use anstyle::{AnsiColor, Style};
 
 use crate::failure::Failure;
-use crate::output::{print, printable_line};
+use crate::output::{WriterThread, print, printable_line};
 
 const GOOD: Style = AnsiColor::Green.on_default();
 const NOTE: Style = AnsiColor::Yellow.on_default();
@@ -15,31 +13,37 @@ const FAULT: Style = AnsiColor::Red.on_default().bold();
 #[derive(Debug)]
 pub(super) struct Report {
     faults: usize,
-    /// The first failure to print, reported at the end.
-    printed: Result<(), Failure>,
+    /// Prints nothing more after a failure, which is the outcome of all that follows.
+    thread: WriterThread<Option<String>>,
 }
 
 impl Report {
     pub(super) fn new(address: &str) -> Self {
-        let mut report = Self {
+        let mut printed = Ok(());
+        let report = Self {
             faults: 0,
-            printed: Ok(()),
+            thread: WriterThread::new(move |text: Option<String>| {
+                if let (Some(text), Ok(())) = (text, &printed) {
+                    printed = print(text);
+                }
+                printed.clone()
+            }),
         };
-        report.print(format_args!("{}\n", printable_line(address)));
+        report.print(format!("{}\n", printable_line(address)));
         report
     }
 
-    /// Fails if the results cannot be printed any more.
-    pub(super) fn check(&self) -> Result<(), Failure> {
-        self.printed.clone()
+    /// Waits until the results are printed, and fails if they cannot be printed any more.
+    pub(super) async fn check(&self) -> Result<(), Failure> {
+        self.thread.run(None).await
     }
 
-    pub(super) fn good(&mut self, check: &str, text: impl AsRef<str>) {
+    pub(super) fn good(&self, check: &str, text: impl AsRef<str>) {
         self.line(GOOD, "good", check, text.as_ref());
     }
 
     /// Reports something that is not wrong, or that was not checked.
-    pub(super) fn note(&mut self, check: &str, text: impl AsRef<str>) {
+    pub(super) fn note(&self, check: &str, text: impl AsRef<str>) {
         self.line(NOTE, "note", check, text.as_ref());
     }
 
@@ -48,34 +52,30 @@ impl Report {
         self.faults += 1;
         self.line(FAULT, "FAULT", check, text.as_ref());
         for advice in advice.lines() {
-            self.print(format_args!("                    {advice}"));
+            self.print(format!("                    {advice}"));
         }
     }
 
-    pub(super) fn finish(mut self) -> Result<(), Failure> {
-        match self.faults {
-            0 => self.print(format_args!("\n{GOOD}no faults found{GOOD:#}")),
-            1 => self.print(format_args!("\n{FAULT}1 fault found{FAULT:#}")),
-            faults => self.print(format_args!("\n{FAULT}{faults} faults found{FAULT:#}")),
-        }
-        self.printed?;
+    pub(super) async fn finish(self) -> Result<(), Failure> {
+        self.print(match self.faults {
+            0 => format!("\n{GOOD}no faults found{GOOD:#}"),
+            1 => format!("\n{FAULT}1 fault found{FAULT:#}"),
+            faults => format!("\n{FAULT}{faults} faults found{FAULT:#}"),
+        });
+        self.check().await?;
         match self.faults {
             0 => Ok(()),
             _ => Err(Failure::findings()),
         }
     }
 
-    fn line(&mut self, style: Style, verdict: &str, check: &str, text: &str) {
+    fn line(&self, style: Style, verdict: &str, check: &str, text: &str) {
         // Some of it was said by the peer.
         let text = printable_line(text);
-        self.print(format_args!(
-            "{style}{verdict:<6}{style:#}{check:<14}{text}"
-        ));
+        self.print(format!("{style}{verdict:<6}{style:#}{check:<14}{text}"));
     }
 
-    fn print(&mut self, text: impl Display) {
-        if self.printed.is_ok() {
-            self.printed = print(text);
-        }
+    fn print(&self, text: String) {
+        drop(self.thread.run(Some(text)));
     }
 }

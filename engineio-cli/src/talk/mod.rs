@@ -13,14 +13,15 @@ use std::time::Duration;
 
 use engineio_client::{Client, DisconnectReason, Handle, Message};
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use self::input::{Batch, Entry, Place};
-use self::screen::{Screen, tell_in_time};
+use self::screen::Screen;
 use self::sender::Sender;
 use crate::arguments::Talk;
 use crate::failure::{Failure, with_causes};
 use crate::files;
+use crate::output::{LAST_WORDS, tell_aside};
 use crate::signals::{SIGINT, Signals};
 
 /// The largest message that is sent, in bytes, even if the server accepts more or does not say.
@@ -40,24 +41,33 @@ pub(crate) async fn run(options: Talk) -> Result<(), Failure> {
     }
     let mut client = builder.connect().await?;
     let input = input::open(&options, client.handle())?;
+    let listen = Signals::listen(terminal::restore_mode);
+    let mut signals =
+        listen.map_err(|error| Failure::session(format!("cannot wait for signals: {error}")))?;
     let (printer, terminal) = input.editor.unzip();
     let is_typed = input.is_typed;
     let screen = Screen::new(&options, printer);
-    let welcome = "connected; each line is a message, Ctrl-D ends the session";
-    screen.remark(welcome).await;
     let mut sender = Sender::new(client.handle(), input.batches, unsent, report);
     // Beside the reading: a slow server must not stop it.
     let sending = sender.run(files);
-    let interrupt = input.interrupt;
-    let result = exchange(&mut client, &options, &screen, sending, remarks, interrupt).await;
+    let result = exchange(
+        &mut client,
+        &options,
+        &screen,
+        sending,
+        remarks,
+        input.interrupt,
+        &mut signals,
+    )
+    .await;
     screen.leave_editor().await;
     if let Some(terminal) = terminal {
-        terminal.restore();
+        terminal.restore().await;
     }
     let complaint = complaint(&client, &mut sender, &options, is_typed);
     if let Err(failure) = result {
         if let Some(text) = complaint.filter(|_| failure.is_asked_for()) {
-            tell_in_time(format!("eio: {text}")).await;
+            let _ = timeout(LAST_WORDS, tell_aside(format!("eio: {text}"))).await;
         }
         return Err(failure);
     }
@@ -65,7 +75,9 @@ pub(crate) async fn run(options: Talk) -> Result<(), Failure> {
         return Err(Failure::session(text));
     }
     if let Some(reason) = client.disconnect_reason() {
-        screen.last_remark(&reason.to_string());
+        let reason = reason.to_string();
+        let remark = signals.unless(screen.last_remark(&reason));
+        remark.await.map_err(Failure::signal)?;
     }
     Ok(())
 }
@@ -95,10 +107,10 @@ async fn exchange(
     sending: impl Future<Output = ()>,
     mut remarks: mpsc::Receiver<String>,
     mut interrupt: oneshot::Receiver<()>,
+    signals: &mut Signals,
 ) -> Result<(), Failure> {
-    let listen = Signals::listen(terminal::restore_mode);
-    let mut signals =
-        listen.map_err(|error| Failure::session(format!("cannot wait for signals: {error}")))?;
+    let welcome = "connected; each line is a message, Ctrl-D ends the session";
+    shown(screen.remark(welcome), client, signals).await?;
     let mut sending = pin!(sending);
     let handle = client.handle();
     let mut settled = pin!(handle.settled());
@@ -107,16 +119,16 @@ async fn exchange(
     while !(is_sent && is_over) {
         tokio::select! {
             Some(remark) = remarks.recv() => {
-                shown(screen.remark(&remark), client, &mut signals).await?;
+                shown(screen.remark(&remark), client, signals).await?;
             }
             () = &mut sending, if !is_sent => is_sent = true,
             message = client.next(), if !is_over => match message {
-                Some(message) => shown(screen.message(&message), client, &mut signals).await??,
+                Some(message) => shown(screen.message(&message), client, signals).await??,
                 None => is_over = true,
             },
             // The server may still answer the last messages.
             () = sleep(options.linger), if is_sent && !is_over => {
-                stop(client, &mut signals).await?;
+                stop(client, signals).await?;
             }
             () = sleep(END_OF_INPUT), if is_over && !is_sent => break,
             now = &mut settled, if !is_settled => {
@@ -126,24 +138,24 @@ async fn exchange(
                     None if now != began_with => format!("upgraded to {}", now.name()),
                     None => continue,
                 };
-                shown(screen.remark(&remark), client, &mut signals).await?;
+                shown(screen.remark(&remark), client, signals).await?;
             }
             signal = signals.next() => {
-                stop(client, &mut signals).await?;
+                stop(client, signals).await?;
                 return Err(Failure::signal(signal));
             }
             interrupted = &mut interrupt, if is_editing => {
                 // An error if the input has ended in another way.
                 is_editing = false;
                 if interrupted.is_ok() {
-                    stop(client, &mut signals).await?;
+                    stop(client, signals).await?;
                     return Err(Failure::signal(SIGINT));
                 }
             }
         }
     }
     while let Ok(remark) = remarks.try_recv() {
-        shown(screen.remark(&remark), client, &mut signals).await?;
+        shown(screen.remark(&remark), client, signals).await?;
     }
     match is_editing && interrupt.try_recv().is_ok() {
         true => Err(Failure::signal(SIGINT)),
@@ -157,9 +169,9 @@ async fn shown<T>(
     client: &Client,
     signals: &mut Signals,
 ) -> Result<T, Failure> {
-    tokio::select! {
-        outcome = showing => Ok(outcome),
-        signal = signals.next() => {
+    match signals.unless(showing).await {
+        Ok(outcome) => Ok(outcome),
+        Err(signal) => {
             stop(client, signals).await?;
             Err(Failure::signal(signal))
         }
@@ -168,13 +180,10 @@ async fn shown<T>(
 
 /// Closes the session, at once if another signal comes.
 async fn stop(client: &Client, signals: &mut Signals) -> Result<(), Failure> {
-    tokio::select! {
-        () = client.close() => Ok(()),
-        signal = signals.next() => {
-            client.abort();
-            Err(Failure::signal(signal))
-        }
-    }
+    signals.unless(client.close()).await.map_err(|signal| {
+        client.abort();
+        Failure::signal(signal)
+    })
 }
 
 /// Returns what is wrong with the end of a conversation: an error, or input that was not sent or may not have arrived.

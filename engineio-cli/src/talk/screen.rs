@@ -1,29 +1,22 @@
-//! The output: messages on standard output, everything else on standard error. A thread writes it, because nobody may read
-//! it, and signals must be heard even so.
+//! The output: messages on standard output, everything else on standard error.
 
 use std::borrow::Cow;
 use std::io::{self, IsTerminal, Write};
-use std::sync::mpsc;
-use std::thread;
-use std::time::Duration;
 
 use anstyle::{AnsiColor, Style};
 use engineio_client::Message;
-use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 use super::input::Printer;
 use super::json::indented;
 use crate::arguments::Talk;
 use crate::failure::Failure;
-use crate::output::{printable, tell};
+use crate::output::{LAST_WORDS, WriterThread, printable, tell, tell_aside};
 
 const REMARK: Style = Style::new().dimmed();
 const BINARY: Style = AnsiColor::Cyan.on_default();
 /// A text that changes nothing on the terminal. It has a line feed, which the editor would add.
 const NOTHING: &str = "\x1b[A\n";
-/// The time that the editor has to print what it was given, and that there is for the last words after a signal.
-const PATIENCE: Duration = Duration::from_secs(1);
 /// The number of bytes of a binary message that are shown.
 const SHOWN: usize = 64;
 
@@ -33,7 +26,7 @@ pub(super) struct Screen {
     is_quiet: bool,
     is_terminal: bool,
     has_colour: bool,
-    jobs: mpsc::Sender<(Job, oneshot::Sender<io::Result<()>>)>,
+    thread: WriterThread<Job>,
 }
 
 /// The tasks of the thread.
@@ -48,21 +41,14 @@ enum Job {
 impl Screen {
     pub(super) fn new(options: &Talk, printer: Option<Printer>) -> Self {
         let choice = anstream::AutoStream::choice(&io::stdout());
-        let (jobs, taken) = mpsc::channel::<(Job, oneshot::Sender<_>)>();
         let mut writer = Writer { printer };
-        thread::spawn(move || {
-            for (job, done) in taken {
-                // Nobody waits for it after a signal.
-                let _ = done.send(writer.run(job));
-            }
-        });
         Self {
             is_binary: options.binary,
             is_json: options.json,
             is_quiet: options.quiet,
             is_terminal: io::stdout().is_terminal(),
             has_colour: choice != anstream::ColorChoice::Never,
-            jobs,
+            thread: WriterThread::new(move |job| writer.run(job)),
         }
     }
 
@@ -72,15 +58,7 @@ impl Screen {
             true => message.as_bytes().to_vec(),
             false => (self.line(message) + "\n").into_bytes(),
         };
-        let written = self.run(Job::Message(bytes)).await;
-        written.map_err(|error| Failure::output(&error))
-    }
-
-    async fn run(&self, job: Job) -> io::Result<()> {
-        let (done, is_done) = oneshot::channel();
-        let _ = self.jobs.send((job, done));
-        let stopped = |_| Err(io::Error::other("the thread that writes has stopped"));
-        is_done.await.unwrap_or_else(stopped)
+        self.thread.run(Job::Message(bytes)).await
     }
 
     fn line(&self, message: &Message) -> String {
@@ -99,14 +77,14 @@ impl Screen {
     /// Shows the state of the session, or the reason why something was not sent.
     pub(super) async fn remark(&self, text: &str) {
         if !self.is_quiet {
-            let _ = self.run(Job::Remark(self.remark_line(text))).await;
+            let _ = self.thread.run(Job::Remark(self.remark_line(text))).await;
         }
     }
 
     /// Shows the state of the session after the editor has ended and nothing more is expected.
-    pub(super) fn last_remark(&self, text: &str) {
+    pub(super) async fn last_remark(&self, text: &str) {
         if !self.is_quiet {
-            tell(self.remark_line(text).trim_end());
+            tell_aside(self.remark_line(text).trim_end().to_owned()).await;
         }
     }
 
@@ -120,7 +98,7 @@ impl Screen {
     /// Waits until the editor has printed everything, and prints without it from now on.
     pub(super) async fn leave_editor(&self) {
         // It may wait for the rest of a pasted text.
-        let _ = timeout(PATIENCE, self.run(Job::LeaveEditor)).await;
+        let _ = timeout(LAST_WORDS, self.thread.run(Job::LeaveEditor)).await;
     }
 
     fn paint(&self, style: Style, text: &str) -> String {
@@ -137,9 +115,12 @@ struct Writer {
 }
 
 impl Writer {
-    fn run(&mut self, job: Job) -> io::Result<()> {
+    fn run(&mut self, job: Job) -> Result<(), Failure> {
         match job {
-            Job::Message(bytes) => self.write(&bytes),
+            Job::Message(bytes) => {
+                let written = self.write(&bytes);
+                written.map_err(|error| Failure::output(&error))
+            }
             Job::Remark(line) => {
                 if !self.print(|| line.clone()) {
                     tell(line.trim_end());
@@ -174,16 +155,6 @@ impl Writer {
         self.printer = None;
         false
     }
-}
-
-/// Prints a line to the standard error stream, but waits only for a second until somebody reads it.
-pub(super) async fn tell_in_time(text: String) {
-    let (told, is_told) = oneshot::channel();
-    thread::spawn(move || {
-        tell(text);
-        let _ = told.send(());
-    });
-    let _ = timeout(PATIENCE, is_told).await;
 }
 
 fn hex(bytes: &[u8]) -> String {

@@ -6,6 +6,9 @@ use std::sync::OnceLock;
 
 #[cfg(unix)]
 use rustix::termios::{OptionalActions, Termios, tcgetattr, tcsetattr};
+use tokio::time::timeout;
+
+use crate::output::{LAST_WORDS, WriterThread};
 
 /// Switches off bracketed paste, which the editor switches on.
 const NO_BRACKETED_PASTE: &str = "\x1b[?2004l";
@@ -37,10 +40,14 @@ impl Terminal {
         Self
     }
 
-    /// Restores the terminal and begins a new line.
-    pub(super) fn restore(self) {
+    /// Restores the terminal and begins a new line, if it takes more output.
+    pub(super) async fn restore(self) {
         restore_mode();
-        let mut out = io::stdout().lock();
-        let _ = write!(out, "{NO_BRACKETED_PASTE}\r\x1b[K").and_then(|()| out.flush());
+        let thread = WriterThread::new(|()| {
+            let mut out = io::stdout().lock();
+            let _ = write!(out, "{NO_BRACKETED_PASTE}\r\x1b[K").and_then(|()| out.flush());
+            Ok(())
+        });
+        let _ = timeout(LAST_WORDS, thread.run(())).await;
     }
 }
