@@ -40,10 +40,11 @@ pub(crate) async fn run(options: Talk) -> Result<(), Failure> {
         false => drop(give_back),
     }
     let mut client = builder.connect().await?;
-    let input = input::open(&options, client.handle())?;
+    // Before the editor, which takes SIGINT while it waits for a line, and then restores what was there before.
     let listen = Signals::listen(terminal::restore_mode);
     let mut signals =
         listen.map_err(|error| Failure::session(format!("cannot wait for signals: {error}")))?;
+    let input = input::open(&options, client.handle())?;
     let (printer, terminal) = input.editor.unzip();
     let is_typed = input.is_typed;
     let screen = Screen::new(&options, printer);

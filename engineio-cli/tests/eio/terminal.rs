@@ -4,6 +4,7 @@ use std::ffi::OsStr;
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Write};
 use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 use std::process::Stdio;
 use std::sync::{Arc, Mutex};
 
@@ -12,11 +13,14 @@ use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 #[cfg(target_os = "linux")]
 use rustix::{io::ioctl_fionread, pipe::fcntl_getpipe_size};
 use tokio::io::AsyncWriteExt;
-use tokio::process::Child;
+use tokio::process::{Child, Command};
 use tokio::sync::watch;
 use tokio::time::timeout;
 
 use super::{LIMIT, command, echo, kill, serve};
+
+/// The editor switches off bracketed paste when it leaves the terminal to others.
+const NO_BRACKETED_PASTE: &str = "\x1b[?2004l";
 
 /// The program on a terminal of its own.
 struct Typed {
@@ -28,6 +32,10 @@ struct Typed {
 
 impl Typed {
     fn start(arguments: &[&str]) -> Self {
+        Self::start_as("xterm", arguments)
+    }
+
+    fn start_as(term: &str, arguments: &[&str]) -> Self {
         let terminal = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
         grantpt(&terminal).unwrap();
         unlockpt(&terminal).unwrap();
@@ -41,7 +49,7 @@ impl Typed {
                 .unwrap()
         };
         let mut command = command(arguments);
-        command.env("TERM", "xterm");
+        command.env("TERM", term);
         command.stdin(open()).stdout(open()).stderr(open());
         let child = command.spawn().unwrap();
         // It would keep the terminal open.
@@ -87,6 +95,11 @@ impl Typed {
         let typing = tokio::task::spawn_blocking(move || terminal.write_all(&text));
         timeout(LIMIT, typing).await.unwrap().unwrap().unwrap();
     }
+}
+
+async fn mkfifo(path: &Path) {
+    let made = Command::new("mkfifo").arg(path).status();
+    assert!(made.await.unwrap().success());
 }
 
 #[tokio::test]
@@ -170,6 +183,32 @@ async fn a_signal_closes_the_session_of_a_program_whose_output_nobody_reads() {
     assert_eq!(status.code(), Some(143));
     assert_eq!(ends.recv().await, Some(DisconnectReason::Client));
     drop((input, output));
+}
+
+#[tokio::test]
+async fn a_signal_ends_a_conversation_that_reads_a_file_without_an_end() {
+    let (sender, mut ends) = tokio::sync::mpsc::unbounded_channel();
+    let server = echo().on_disconnect(move |_: Socket, reason: DisconnectReason| {
+        let _ = sender.send(reason);
+    });
+    let url = serve(server).await;
+    // Nobody writes the pipe, so that opening it waits.
+    let directory = tempfile::tempdir().unwrap();
+    let pipe = directory.path().join("pipe");
+    mkfifo(&pipe).await;
+    for (term, after) in [("xterm", NO_BRACKETED_PASTE), ("dumb", "connected; ")] {
+        let mut eio = Typed::start_as(term, &["--no-history", &url]);
+        eio.shows("connected; ").await;
+        eio.types(format!(":file {}\r", pipe.display()).into_bytes())
+            .await;
+        // The editor has left the terminal.
+        eio.shows(after).await;
+        kill(&eio.child, "INT").await;
+        let (code, shown) = eio.ends().await;
+        assert_eq!(code, Some(130), "{shown}");
+        let end = timeout(LIMIT, ends.recv()).await.unwrap();
+        assert_eq!(end, Some(DisconnectReason::Client), "{shown}");
+    }
 }
 
 #[tokio::test]
