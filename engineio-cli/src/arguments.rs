@@ -2,6 +2,7 @@
 
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -170,7 +171,10 @@ pub(crate) struct Connection {
     pub(crate) proxy: Option<String>,
     /// Trust the certificates in this file (PEM) in addition to the usual ones.
     #[arg(long, value_name = "FILE")]
-    pub(crate) ca_file: Option<PathBuf>,
+    ca_file: Option<PathBuf>,
+    /// Its content. A pipe can be read only once.
+    #[arg(skip)]
+    ca_content: OnceLock<Vec<u8>>,
     /// Accept every certificate. Dangerous: for tests only.
     #[arg(long)]
     pub(crate) insecure: bool,
@@ -220,7 +224,7 @@ impl Connection {
             builder = builder.proxy(proxy);
         }
         if let Some(pem) = self.ca_pem()? {
-            builder = builder.root_certificate(&pem);
+            builder = builder.root_certificate(pem);
         }
         if let Some(time) = self.timeout {
             builder = builder
@@ -290,10 +294,16 @@ impl Connection {
         self.path.as_deref()
     }
 
-    /// Reads the certificates to trust.
-    pub(crate) fn ca_pem(&self) -> Result<Option<Vec<u8>>, Failure> {
-        let read = |path: &PathBuf| files::read(path, MOST_CERTIFICATES).map_err(Failure::usage);
-        self.ca_file.as_ref().map(read).transpose()
+    /// Returns the certificates to trust.
+    fn ca_pem(&self) -> Result<Option<&[u8]>, Failure> {
+        let Some(path) = &self.ca_file else {
+            return Ok(None);
+        };
+        if let Some(content) = self.ca_content.get() {
+            return Ok(Some(content));
+        }
+        let content = files::read(path, MOST_CERTIFICATES).map_err(Failure::usage)?;
+        Ok(Some(self.ca_content.get_or_init(|| content)))
     }
 }
 

@@ -58,6 +58,13 @@ async fn kill(child: &Child, signal: &str) {
     assert!(kill.await.unwrap().success());
 }
 
+/// Makes a named pipe.
+#[cfg(unix)]
+async fn mkfifo(path: &std::path::Path) {
+    let made = Command::new("mkfifo").arg(path).status();
+    assert!(made.await.unwrap().success());
+}
+
 fn stdout(output: &Output) -> &str {
     str::from_utf8(&output.stdout).unwrap()
 }

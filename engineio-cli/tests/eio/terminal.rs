@@ -4,7 +4,6 @@ use std::ffi::OsStr;
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Write};
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
 use std::process::Stdio;
 use std::sync::{Arc, Mutex};
 
@@ -13,11 +12,11 @@ use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 #[cfg(target_os = "linux")]
 use rustix::{io::ioctl_fionread, pipe::fcntl_getpipe_size};
 use tokio::io::AsyncWriteExt;
-use tokio::process::{Child, Command};
+use tokio::process::Child;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
-use super::{LIMIT, command, echo, kill, serve};
+use super::{LIMIT, command, echo, kill, mkfifo, serve};
 
 /// The editor switches off bracketed paste when it leaves the terminal to others.
 const NO_BRACKETED_PASTE: &str = "\x1b[?2004l";
@@ -95,11 +94,6 @@ impl Typed {
         let typing = tokio::task::spawn_blocking(move || terminal.write_all(&text));
         timeout(LIMIT, typing).await.unwrap().unwrap().unwrap();
     }
-}
-
-async fn mkfifo(path: &Path) {
-    let made = Command::new("mkfifo").arg(path).status();
-    assert!(made.await.unwrap().success());
 }
 
 #[tokio::test]

@@ -64,6 +64,28 @@ async fn a_certificate_is_trusted_where_it_was_given_or_any_is() {
     }
 }
 
+#[cfg(unix)]
+#[tokio::test]
+async fn certificates_that_come_through_a_pipe_are_read_once() {
+    let (url, pem) = serve_tls().await;
+    let directory = tempfile::tempdir().unwrap();
+    let pipe = directory.path().join("pipe");
+    super::mkfifo(&pipe).await;
+    let path = pipe.to_str().unwrap();
+    for task in [
+        &[][..],
+        &["doctor", "--quick"],
+        &["bench", "--clients", "2", "--seconds", "0.1"],
+    ] {
+        // Opening it waits for the program.
+        let (pipe, pem) = (pipe.clone(), pem.clone());
+        let writing = tokio::task::spawn_blocking(move || std::fs::write(pipe, pem));
+        let output = eio(b"", &[task, &["--ca-file", path, &url]].concat()).await;
+        assert_eq!(output.status.code(), Some(0), "{task:?}: {output:?}");
+        writing.await.unwrap().unwrap();
+    }
+}
+
 #[tokio::test]
 async fn a_certificate_of_nobody_is_refused_with_advice() {
     let (url, _) = serve_tls().await;
