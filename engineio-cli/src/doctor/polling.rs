@@ -133,7 +133,10 @@ pub(super) async fn stickiness(probe: &Probe, open: &Open, report: &mut Report) 
             Err(trouble) => {
                 failures.push(trouble.to_string());
                 // The others would take as long.
-                if matches!(trouble, Trouble::NoAnswer | Trouble::NoConnectionInTime) {
+                if matches!(
+                    trouble,
+                    Trouble::NoAnswer(_) | Trouble::NoConnectionInTime(_)
+                ) {
                     break;
                 }
             }
@@ -266,7 +269,7 @@ pub(super) async fn buffering(probe: &Probe, report: &mut Report) {
 /// Returns what is wrong with a poll that ended this long after its session was closed.
 fn held_back(answer: &Result<Answer, Trouble>, took: Duration) -> Option<String> {
     match answer {
-        Err(Trouble::NoAnswer | Trouble::Endless(_)) => Some(format!(
+        Err(Trouble::NoAnswer(_) | Trouble::Endless(..)) => Some(format!(
             "a waiting poll is not answered within {:.0} s of its cause",
             took.as_secs_f64()
         )),
@@ -368,7 +371,7 @@ async fn ping_by_polling(probe: &Probe, patience: Duration) -> Result<Duration, 
             }
             // The server's own messages. A server that always has some must not be asked without end.
             Ok(_) => sleep(Duration::from_millis(100)).await,
-            Err(Trouble::NoAnswer) => break,
+            Err(Trouble::NoAnswer(_)) => break,
             Err(error) => return Err(format!("a poll that waited {waited:.1} s broke: {error}")),
         }
     }
@@ -396,7 +399,7 @@ mod tests {
     #[test]
     fn a_poll_that_is_never_answered_is_held_back() {
         let took = Duration::from_secs(14);
-        let fault = held_back(&Err(Trouble::NoAnswer), took).unwrap();
+        let fault = held_back(&Err(Trouble::NoAnswer(took)), took).unwrap();
         assert!(fault.ends_with("not answered within 14 s of its cause"));
         let broken = Err(Trouble::NotHttp("reset".to_owned()));
         assert_eq!(held_back(&broken, took), None);

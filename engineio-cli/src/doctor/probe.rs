@@ -1,13 +1,16 @@
 //! Single HTTP requests, each on a connection of its own, so that a load balancer decides anew.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use engineio_client::{Revision, rustls};
 use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use reqwest::redirect::Policy;
-use reqwest::{Client, Method, RequestBuilder, StatusCode, Url};
+use reqwest::{Client, Method, Request, RequestBuilder, StatusCode, Url};
 use serde::Deserialize;
+use tokio::runtime;
+use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
@@ -18,6 +21,8 @@ use crate::failure::{Failure, with_causes};
 const CONNECT_LIMIT: Duration = Duration::from_secs(10);
 /// The time for a whole answer, if the options name none.
 const LIMIT: Duration = Duration::from_secs(15);
+/// The time that a request has beyond its limit to say how far it came.
+const GRACE: Duration = Duration::from_millis(500);
 /// The time to close the sessions at the end.
 const CLOSING: Duration = Duration::from_secs(2);
 /// The largest body that is read, in bytes: as much as the client takes.
@@ -189,9 +194,38 @@ impl Probe {
 }
 
 /// Sends a request and reads the whole answer.
+///
+/// A runtime of its own carries the request: while hyper reads interim responses (1xx) without an end, no timer of the
+/// runtime that polls it need fire, and only the timer of another one is a limit.
 pub(super) async fn send(request: RequestBuilder) -> Result<Answer, Trouble> {
     let began = Instant::now();
-    let mut response = request.send().await.map_err(Trouble::without_answer)?;
+    let (client, request) = request.build_split();
+    let request = request.map_err(|error| Trouble::without_answer(&error, began.elapsed()))?;
+    let limit = request.timeout().copied().unwrap_or(LIMIT);
+    let (mut give, answer) = oneshot::channel();
+    thread::spawn(move || {
+        let outcome = match runtime::Builder::new_current_thread().enable_all().build() {
+            Ok(runtime) => runtime.block_on(async {
+                tokio::select! {
+                    outcome = exchange(&client, request, began) => outcome,
+                    () = give.closed() => Err(Trouble::NoAnswer(limit)),
+                }
+            }),
+            Err(error) => Err(Trouble::NoConnection(error.to_string())),
+        };
+        // Nobody waits for it any more after the limit.
+        let _ = give.send(outcome);
+    });
+    match timeout(limit + GRACE, answer).await {
+        Ok(Ok(outcome)) => outcome,
+        Ok(Err(_)) | Err(_) => Err(Trouble::NoAnswer(limit)),
+    }
+}
+
+async fn exchange(client: &Client, request: Request, began: Instant) -> Result<Answer, Trouble> {
+    let response = client.execute(request).await;
+    let mut response =
+        response.map_err(|error| Trouble::without_answer(&error, began.elapsed()))?;
     let (status, headers) = (response.status(), response.headers().clone());
     let mut body = Vec::new();
     loop {
@@ -201,7 +235,7 @@ pub(super) async fn send(request: RequestBuilder) -> Result<Answer, Trouble> {
             }
             Ok(Some(chunk)) => body.extend_from_slice(&chunk),
             Ok(None) => break,
-            Err(error) => return Err(Trouble::in_body(status, error)),
+            Err(error) => return Err(Trouble::in_body(status, &error, began.elapsed())),
         }
     }
     Ok(Answer {

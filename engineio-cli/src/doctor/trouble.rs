@@ -3,6 +3,7 @@
 use std::error::Error as StdError;
 use std::fmt::{self, Display};
 use std::io;
+use std::time::Duration;
 
 use reqwest::StatusCode;
 
@@ -14,44 +15,48 @@ use crate::failure::with_causes;
 pub(super) enum Trouble {
     /// No TCP connection, to the server or the proxy.
     NoConnection(String),
-    /// Nothing answered the attempt to connect.
-    NoConnectionInTime,
+    /// Nothing answered the attempt to connect in this time.
+    NoConnectionInTime(Duration),
     /// The connection could not be secured.
     Tls(String),
-    /// Connected, and no answer came in time.
-    NoAnswer,
+    /// Connected, and no answer came in this time.
+    NoAnswer(Duration),
     /// Connected, and closed without an answer, or what came is not HTTP.
     NotHttp(String),
     /// The answer stopped in its body.
     Cut(StatusCode, String),
-    /// The body does not end.
-    Endless(StatusCode),
+    /// The body did not end in this time.
+    Endless(StatusCode, Duration),
     TooLarge(StatusCode),
 }
 
 impl Trouble {
-    pub(super) fn without_answer(error: reqwest::Error) -> Self {
-        let text = cause(&error);
+    /// Returns the trouble of a request that failed after this time, before there was an answer.
+    pub(super) fn without_answer(error: &reqwest::Error, waited: Duration) -> Self {
+        let text = cause(error);
         match (error.is_connect(), error.is_timeout()) {
-            _ if is_tls(&error) => Self::Tls(text),
-            (true, true) => Self::NoConnectionInTime,
+            _ if is_tls(error) => Self::Tls(text),
+            (true, true) => Self::NoConnectionInTime(waited),
             (true, false) => Self::NoConnection(text),
-            (false, true) => Self::NoAnswer,
+            (false, true) => Self::NoAnswer(waited),
             (false, false) => Self::NotHttp(text),
         }
     }
 
-    pub(super) fn in_body(status: StatusCode, error: reqwest::Error) -> Self {
+    /// Returns the trouble of a request that failed after this time, in the body of the answer.
+    pub(super) fn in_body(status: StatusCode, error: &reqwest::Error, waited: Duration) -> Self {
         match error.is_timeout() {
-            true => Self::Endless(status),
-            false => Self::Cut(status, cause(&error)),
+            true => Self::Endless(status, waited),
+            false => Self::Cut(status, cause(error)),
         }
     }
 
     /// Returns the status of the answer, if it had one.
     pub(super) const fn status(&self) -> Option<StatusCode> {
         match self {
-            Self::Cut(status, _) | Self::Endless(status) | Self::TooLarge(status) => Some(*status),
+            Self::Cut(status, _) | Self::Endless(status, _) | Self::TooLarge(status) => {
+                Some(*status)
+            }
             _ => None,
         }
     }
@@ -62,7 +67,7 @@ impl Trouble {
             Self::NoConnection(_) => {
                 "Nothing answers here: check the host, the port and the proxy, if there is one, and whether the server runs."
             }
-            Self::NoConnectionInTime => {
+            Self::NoConnectionInTime(_) => {
                 "Nothing answers here: check the host and the port. A firewall may drop what is sent, or a server without\n\
                  TLS waits for a URL that begins with http://."
             }
@@ -70,14 +75,14 @@ impl Trouble {
                 "If the certificate is of a private authority, name that with --ca-file; --insecure accepts any.\n\
                  A server without TLS has a URL that begins with http://."
             }
-            Self::NoAnswer => {
-                "Something takes connections here and says nothing: it is no HTTP server, or it hangs."
+            Self::NoAnswer(_) => {
+                "Something takes connections here and gives no answer: it is no HTTP server, or it hangs."
             }
             Self::NotHttp(_) => {
                 "What takes connections here does not speak HTTP, or hangs up. A server with TLS has a URL that\n\
                  begins with https://."
             }
-            Self::Cut(..) | Self::Endless(_) | Self::TooLarge(_) => {
+            Self::Cut(..) | Self::Endless(..) | Self::TooLarge(_) => {
                 "Something else answers at this path, or a proxy breaks the answer."
             }
         }
@@ -88,12 +93,17 @@ impl Display for Trouble {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NoConnection(text) | Self::Tls(text) | Self::NotHttp(text) => f.write_str(text),
-            // The times differ: the options may name one, and a poll may wait for longer.
-            Self::NoConnectionInTime => f.write_str("no connection in time"),
-            Self::NoAnswer => f.write_str("connected, but no answer came in time"),
+            Self::NoConnectionInTime(waited) => {
+                write!(f, "no connection within {:.1} s", waited.as_secs_f64())
+            }
+            Self::NoAnswer(waited) => {
+                let waited = waited.as_secs_f64();
+                write!(f, "connected, but no answer came within {waited:.1} s")
+            }
             Self::Cut(status, text) => write!(f, "{status}, and the body breaks off: {text}"),
-            Self::Endless(status) => {
-                write!(f, "{status}, and the body did not end in time")
+            Self::Endless(status, waited) => {
+                let waited = waited.as_secs_f64();
+                write!(f, "{status}, and the body did not end within {waited:.1} s")
             }
             Self::TooLarge(status) => {
                 write!(

@@ -1,9 +1,10 @@
 //! The faults that `doctor` finds, each made by a proxy in memory of the kind that causes it.
 
+use std::io::Write;
 use std::process::Output;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use engineio_tower::{Origins, Transport};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -327,6 +328,22 @@ async fn a_body_without_end_is_not_read_to_its_end() {
         "{}",
         stdout(&output)
     );
+}
+
+#[tokio::test]
+async fn interim_responses_without_an_end_take_no_longer_than_the_limit() {
+    let url = proxy(|client, _| async move {
+        // A thread, so that there is always something to read.
+        let mut client = client.into_std().unwrap();
+        client.set_nonblocking(false).unwrap();
+        std::thread::spawn(move || while client.write_all(b"HTTP/1.1 102 x\r\n\r\n").is_ok() {});
+    });
+    let options = ["doctor", "--timeout", "1", &url.await];
+    let began = Instant::now();
+    let output = eio(b"", &options).await;
+    // A busy machine takes longer, but without the limit it takes a minute.
+    assert!(began.elapsed() < Duration::from_secs(10), "{output:?}");
+    assert_fault(&output, "handshake", "no answer came within 1.");
 }
 
 #[tokio::test]
