@@ -9,7 +9,6 @@ use engineio_core::driver::Ticket;
 use engineio_core::{DisconnectReason, Message};
 
 use crate::account::Account;
-use crate::clock::now;
 use crate::delivery::{Delivery, Event};
 use crate::settings::Settings;
 use crate::state::{Phase, State};
@@ -163,19 +162,48 @@ impl Shared {
     /// Queues a message if there is room for it and no other sender waits.
     pub(crate) fn try_send(&self, message: Message, account: &Account) -> Result<(), SendError> {
         let bytes = message.len();
-        let mut state = self.lock();
-        if !state.senders.is_empty() && state.session.is_open() {
-            return Err(SendError::Full(message));
-        }
-        let outcome = state.send(message);
-        if outcome.is_ok() {
-            account.queue(state.queued(), state.lost());
-        }
-        drop(state);
+        let outcome = try_send(&mut self.lock(), message, account);
         if outcome.is_ok() {
             meter::sent(bytes);
         }
         outcome
+    }
+
+    /// Queues a message of the sink, or keeps it until there is room for it.
+    pub(crate) fn sink(&self, message: Message, account: &Account) -> Result<(), SendError> {
+        let bytes = message.len();
+        let mut state = self.lock();
+        if state.held_bytes().is_some() {
+            // Not asked by `poll_ready`.
+            return Err(SendError::Full(message));
+        }
+        match try_send(&mut state, message, account) {
+            Err(SendError::Full(message)) => state.hold(message),
+            Err(SendError::Closed(message)) if state.is_coming_back() => state.hold(message),
+            Err(error) => return Err(error),
+            Ok(()) => {
+                drop(state);
+                meter::sent(bytes);
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits until the message that the sink holds is queued, or will never be.
+    pub(crate) fn poll_held(
+        &self,
+        slot: &mut Option<Key>,
+        cx: &Context<'_>,
+    ) -> Poll<Result<(), SendError>> {
+        let queued = self.poll_wait(slot, Interest::Outbox, cx, |state| {
+            let bytes = state.held_bytes();
+            let before = state.queued();
+            let outcome = state.send_held()?;
+            Some((outcome, bytes.filter(|_| state.queued() > before)))
+        });
+        let (outcome, sent) = ready!(queued);
+        sent.into_iter().for_each(meter::sent);
+        Poll::Ready(outcome)
     }
 
     /// Queues the message in `unsent` when there is room for it and it is this sender's turn.
@@ -269,7 +297,7 @@ impl Shared {
         let mut state = self.lock();
         state.stopping = true;
         state.has_panicked |= at_once == Some(DisconnectReason::HandlerPanic);
-        let mut before = None;
+        let (mut before, mut queued) = (None, None);
         match at_once {
             Some(reason) => {
                 state.abort(reason);
@@ -277,26 +305,13 @@ impl Shared {
                     before = state.note_end(None);
                 }
             }
-            None => state.close(),
+            None => queued = state.close(),
         }
         state.wake_driver();
         drop(state);
         drop(before);
+        queued.into_iter().for_each(meter::sent);
         self.wake(Interest::Outbox);
-    }
-
-    /// Lets the driver begin a graceful close once the time for that is over, if the session is open. Returns whether it
-    /// is.
-    ///
-    /// The driver does so because a sink may be closed outside of the runtime, which has the timers.
-    pub(crate) fn stop_in_time(&self) -> bool {
-        let mut state = self.lock();
-        let is_open = state.session.is_open();
-        if is_open && state.stop_at.is_none() {
-            state.stop_at = Some(now() + state.close_timeout);
-            state.wake_driver();
-        }
-        is_open
     }
 
     /// Returns the next event for the stream. If handlers take the messages, the end is its only event.
@@ -343,4 +358,14 @@ impl Shared {
         }
         event
     }
+}
+
+/// Queues the message if there is room for it and no other sender waits.
+fn try_send(state: &mut State, message: Message, account: &Account) -> Result<(), SendError> {
+    if !state.senders.is_empty() && state.session.is_open() {
+        return Err(SendError::Full(message));
+    }
+    state.send(message)?;
+    account.queue(state.queued(), state.lost());
+    Ok(())
 }

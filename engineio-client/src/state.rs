@@ -47,6 +47,13 @@ impl Phase {
     }
 }
 
+/// A message of the sink.
+struct Held {
+    message: Message,
+    /// The mark in the queue of senders at which the sink took it.
+    mark: u64,
+}
+
 pub(crate) struct State {
     pub(crate) session: Session,
     pub(crate) clock: SessionClock,
@@ -57,10 +64,8 @@ pub(crate) struct State {
     driver: Option<Waker>,
     /// The application ends the client: close, abort or drop.
     pub(crate) stopping: bool,
-    /// The time of the runtime at which a graceful close begins.
-    pub(crate) stop_at: Option<Instant>,
     /// The time limit of a graceful close.
-    pub(crate) close_timeout: Duration,
+    close_timeout: Duration,
     /// The end of that time, once the close has begun.
     close_until: Option<Instant>,
     /// Another session is opened after one that ended.
@@ -82,7 +87,11 @@ pub(crate) struct State {
     pub(crate) is_written: bool,
     /// The messages that the last session has not sent, unless a handler gets them.
     unsent: Vec<Message>,
-    /// Those that the sink had taken, for which there was no room before the session ended.
+    /// A message that the sink has taken, and that waits for room or for the next session.
+    held: Option<Held>,
+    /// The position of the last message that was queued for the sink after it had to wait.
+    pub(crate) sink_position: u64,
+    /// Those that the sink had taken and no session would.
     pub(crate) left_over: Vec<Message>,
     /// The end of the current session has been noted, with its error.
     is_noted: bool,
@@ -109,7 +118,6 @@ impl State {
             senders: SendQueue::default(),
             driver: None,
             stopping: false,
-            stop_at: None,
             close_timeout: close_timeout.min(LONGEST_TIMEOUT),
             close_until: None,
             may_return,
@@ -121,6 +129,8 @@ impl State {
             lost: 0,
             is_written: true,
             unsent: Vec::new(),
+            held: None,
+            sink_position: 0,
             left_over: Vec::new(),
             is_noted: false,
             reason: None,
@@ -134,8 +144,11 @@ impl State {
     }
 
     /// Moves on to another phase; all waiting tasks must then be woken.
-    pub(crate) const fn set_phase(&mut self, phase: Phase) {
+    pub(crate) fn set_phase(&mut self, phase: Phase) {
         self.phase = phase;
+        if phase.is_over() {
+            self.give_up_held();
+        }
     }
 
     /// Remembers the task that drives the session.
@@ -155,32 +168,33 @@ impl State {
     /// Returns the time of the runtime at which [`on_timeout`](Self::on_timeout) is due.
     pub(crate) fn timeout(&self) -> Option<Instant> {
         let at = self.session.poll_timeout();
-        let at = at.map(|at| self.clock.in_runtime(at));
-        at.into_iter().chain(self.stop_at).min()
+        at.map(|at| self.clock.in_runtime(at))
     }
 
     /// Does what is due.
     pub(crate) fn on_timeout(&mut self) {
         let session_now = self.clock.now();
         self.session.handle_input(session_now, Input::Timeout);
-        if self.stop_at.take_if(|at| *at <= now()).is_some() {
-            self.stopping = true;
-            self.close();
-        }
     }
 
-    /// Begins a graceful close.
-    pub(crate) fn close(&mut self) {
+    /// Begins a graceful close. Returns the size of the message that the sink held, if it was queued.
+    pub(crate) fn close(&mut self) -> Option<usize> {
+        // The application was told that it was taken, so it is sent, whether or not there is room.
+        let bytes = self.held.as_ref().map(|held| held.message.len());
+        let queued = self.queue_held(Session::send_beyond_limit);
+        self.give_up_held();
         let session_now = self.clock.now();
         self.session.close(session_now);
         let until = now() + self.close_timeout;
         self.close_until.get_or_insert(until);
+        bytes.filter(|_| matches!(queued, Some(Ok(()))))
     }
 
     /// Ends the session at once.
     pub(crate) fn abort(&mut self, reason: DisconnectReason) {
         self.session.abort(reason);
         self.close_until = None;
+        self.give_up_held();
     }
 
     /// Returns the time that is left of a graceful close, or zero without one.
@@ -257,23 +271,62 @@ impl State {
         self.unless_waiting_helps(outcome, unsent)
     }
 
-    /// Sends like [`send_when_possible`](Self::send_when_possible), for a sender without a place in the queue that came at
-    /// this mark of it. Those that came later may always take the room first, so that it does not wait for room if there are
-    /// some.
-    pub(crate) fn send_at_mark(
-        &mut self,
-        unsent: &mut Option<Message>,
-        mark: u64,
-    ) -> Option<Result<(), SendError>> {
-        if self.session.is_open() && !self.senders.has_passed(mark) {
+    /// Keeps a message for the sink, which takes no place in the queue of senders.
+    pub(crate) fn hold(&mut self, message: Message) {
+        let mark = self.senders.mark();
+        self.held = Some(Held { message, mark });
+    }
+
+    /// Returns the size of the message that the sink holds.
+    pub(crate) fn held_bytes(&self) -> Option<usize> {
+        self.held.as_ref().map(|held| held.message.len())
+    }
+
+    /// Queues the message that the sink holds, once no sender waits for room that came before it. Those that came later may
+    /// always take the room first, so that it does not wait for room if there are some. Returns `None` as long as it waits.
+    pub(crate) fn send_held(&mut self) -> Option<Result<(), SendError>> {
+        let Some(held) = &self.held else {
+            return Some(Ok(()));
+        };
+        if self.session.is_open() && !self.senders.has_passed(held.mark) {
             return None;
         }
-        let message = unsent.take()?;
         let outcome = match self.senders.is_empty() {
-            true => self.send(message),
-            false => self.queue(message, Session::send_beyond_limit),
+            true => self.queue_held(Session::send),
+            false => self.queue_held(Session::send_beyond_limit),
         };
-        self.unless_waiting_helps(outcome, unsent)
+        if self.held.is_some() && !self.session.is_open() && !self.is_coming_back() {
+            self.give_up_held();
+            return Some(Ok(()));
+        }
+        outcome
+    }
+
+    /// Queues the message that the sink holds, which it goes on to hold as long as waiting may help, or the session is over.
+    fn queue_held(
+        &mut self,
+        send: impl FnOnce(&mut Session, Message) -> Result<(), SendError>,
+    ) -> Option<Result<(), SendError>> {
+        let Held { message, mark } = self.held.take()?;
+        match self.queue(message, send) {
+            Err(SendError::Full(message) | SendError::Closed(message)) => {
+                self.held = Some(Held { message, mark });
+                None
+            }
+            Ok(()) => {
+                self.sink_position = self.queued;
+                Some(Ok(()))
+            }
+            refused => Some(refused),
+        }
+    }
+
+    /// Counts the message that the sink holds as lost, and keeps it for the application.
+    fn give_up_held(&mut self) {
+        if let Some(held) = self.held.take() {
+            self.left_over.push(held.message);
+            self.lost += 1;
+        }
     }
 
     fn unless_waiting_helps(
@@ -328,6 +381,9 @@ impl State {
     #[must_use = "the `Drop` of a message may be the application's code"]
     pub(crate) fn record_end(&mut self, reason: DisconnectReason) -> Vec<Message> {
         self.delivery.carry_over(&mut self.session, &self.clock);
+        if !self.is_coming_back() {
+            self.give_up_held();
+        }
         let mut end = Disconnect {
             reason,
             transport: self.session.transport(),
@@ -335,7 +391,9 @@ impl State {
             unsent: self.session.take_unsent(),
         };
         let mut replaced = Vec::new();
-        if !self.delivery.takes_unsent() {
+        if self.delivery.takes_unsent() {
+            end.unsent.append(&mut self.left_over);
+        } else {
             let unsent = std::mem::take(&mut end.unsent);
             replaced = std::mem::replace(&mut self.unsent, unsent);
         }
@@ -353,12 +411,14 @@ impl State {
     pub(crate) fn take_unsent(&mut self) -> (Vec<Message>, Vec<Message>) {
         let mut unsent = std::mem::take(&mut self.unsent);
         let mut replaced = Vec::new();
-        // A flush may have failed already, although the connection has not been closed yet.
-        let is_ending = self.session.closed().is_some() && self.open_since.is_some();
-        if is_ending && !self.delivery.takes_unsent() {
-            replaced = std::mem::replace(&mut unsent, self.session.take_unsent());
+        let is_for_handler = self.delivery.takes_unsent() && self.open_since.is_some();
+        if !is_for_handler {
+            // A flush may have failed already, although the connection has not been closed yet.
+            if self.session.closed().is_some() && self.open_since.is_some() {
+                replaced = std::mem::replace(&mut unsent, self.session.take_unsent());
+            }
+            unsent.append(&mut self.left_over);
         }
-        unsent.append(&mut self.left_over);
         (unsent, replaced)
     }
 

@@ -83,7 +83,7 @@ impl<M> ClientBuilder<M> {
     }
 
     /// Sets the number of bytes that may wait to be sent before [`Client::send`](crate::Client::send) waits (back
-    /// pressure). Default: 1 MiB. A message of the sink goes beyond it if others always take the room first.
+    /// pressure). Default: 1 MiB. A message that the sink has taken goes beyond it if others always take the room first, or if the client is closed.
     pub const fn outbox_limit(mut self, bytes: usize) -> Self {
         self.session.outbox_limit = bytes;
         self

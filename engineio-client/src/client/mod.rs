@@ -51,10 +51,6 @@ use crate::{ClientBuilder, Error, SendError};
 /// ```
 pub struct Client {
     handle: Handle,
-    /// A message that the sink has taken and the outbox has not.
-    unsent: Option<Message>,
-    /// The mark in the queue of senders at which the sink took it.
-    mark: u64,
     /// The waker of the stream, which waits for a message.
     reader: Option<Key>,
     /// The waker of the sink.
@@ -65,8 +61,6 @@ impl Client {
     pub(crate) fn new(shared: Arc<Shared>) -> Self {
         Self {
             handle: Handle::of_client(shared),
-            unsent: None,
-            mark: 0,
             reader: None,
             sink: None,
         }
@@ -145,8 +139,9 @@ impl Client {
     /// The flush of a [`Handle`] fails for the messages that were sent with that handle.
     pub async fn flush(&mut self) -> Result<(), FlushError> {
         // Without the message of the sink the queue is not what the application has handed over.
-        if let Err(error) = poll_fn(|cx| self.poll_unsent(cx)).await {
-            let mut state = self.handle.shared.lock();
+        let (shared, sink) = (&self.handle.shared, &mut self.sink);
+        if let Err(error) = poll_fn(|cx| shared.poll_held(sink, cx)).await {
+            let mut state = shared.lock();
             state.left_over.push(error.into_message());
             return Err(FlushError::Lost);
         }
@@ -181,7 +176,8 @@ impl Client {
         self.handle.max_payload()
     }
 
-    /// Takes the messages that were still queued when the last session ended, in their order. The server has not seen them.
+    /// Takes the messages that were still queued when the last session ended, in their order, and the one that the sink had taken if no
+    /// other session follows. The server has not seen them.
     ///
     /// Empty while the first session lasts, the second time, and if [`on_disconnect`](ClientBuilder::on_disconnect) is
     /// set: its handler gets them, unless the runtime ends before the handler is called. The end of the next session
@@ -266,7 +262,8 @@ impl Client {
         self.handle.disconnect_error()
     }
 
-    /// Closes the session gracefully: sends the queued messages, then the close packet, and closes the connections.
+    /// Closes the session gracefully: sends the queued messages and the one that the sink has taken, then the close packet, and closes
+    /// the connections.
     /// Waits until that is done, at most for [`close_timeout`](ClientBuilder::close_timeout) and a second, and until the
     /// handlers have returned.
     ///

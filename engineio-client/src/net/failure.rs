@@ -18,8 +18,8 @@ pub(super) fn of_request(attempt: &Attempt, error: BoxError) -> Error {
     let is_too_large = |error: &hyper::Error| error.to_string().contains("head is too large");
     if is_http_error(&*error, is_too_large) {
         let message = format!(
-            "{attempt} was answered with more than 100 header fields or 400 KiB of them; check the server, and the proxies \
-             on the way"
+            "{attempt} was answered with more than 100 header fields or 400 KiB of them, or with a `Content-Length` that no \
+             body can have; check the server, and the proxies on the way"
         );
         return Error::new(ErrorKind::Transport, message).with_source(error);
     }

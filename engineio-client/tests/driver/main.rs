@@ -16,5 +16,6 @@ mod panics;
 mod pressure;
 mod reconnect;
 mod redirects;
+mod sink;
 mod time;
 mod unsent;

@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use crate::support::memory::Memory;
 use bytes::Bytes;
-use engineio_client::{Client, DisconnectReason, ErrorKind, SendError, SinkError, Transport};
+use engineio_client::{
+    Client, DisconnectReason, ErrorKind, Message, SendError, SinkError, Transport,
+};
 use futures_util::FutureExt;
 use http::{Method, Request};
 use http_body_util::{BodyExt, Full};
@@ -368,8 +370,9 @@ async fn a_sink_that_waits_for_room_closes_in_time() {
     let start = Instant::now();
     let closed = futures_util::SinkExt::close(&mut client).await;
     assert_eq!(start.elapsed().as_secs(), 3);
-    let kept = SendError::Closed("kept".into());
-    assert_eq!(closed, Err(SinkError::NotQueued(kept)));
+    assert_eq!(closed, Err(SinkError::Lost));
+    let unsent = client.take_unsent();
+    assert_eq!(unsent, ["queued", "kept"].map(Message::from));
 }
 
 #[tokio::test(start_paused = true)]
@@ -394,7 +397,7 @@ async fn no_policy_makes_a_client_panic() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_sink_that_waits_for_room_hears_at_once_of_a_close() {
+async fn a_sink_that_waits_for_room_hears_of_an_abort() {
     // No POST is answered.
     let service = Memory::new(|number, _| (number == 0).then_some(OPEN));
     let builder = builder(service).outbox_limit(1);
@@ -407,13 +410,11 @@ async fn a_sink_that_waits_for_room_hears_at_once_of_a_close() {
     let sending =
         tokio::spawn(async move { futures_util::SinkExt::send(&mut client, "c".into()).await });
     tokio::task::yield_now().await;
-    drop(tokio::time::timeout(Duration::ZERO, handle.close()).await);
-    let sent = sending.await.unwrap();
-    assert!(matches!(
-        sent,
-        Err(SinkError::NotQueued(SendError::Closed(_)))
-    ));
+    handle.abort();
+    assert_eq!(sending.await.unwrap(), Err(SinkError::Lost));
     assert!(start.elapsed() < Duration::from_secs(1));
+    let unsent = handle.take_unsent();
+    assert_eq!(unsent, ["b", "c"].map(Message::from));
 }
 
 #[tokio::test(start_paused = true)]
