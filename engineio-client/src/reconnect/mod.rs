@@ -15,6 +15,9 @@ pub use self::renewal::Renewal;
 use crate::error::BoxError;
 use crate::{Error, ErrorKind};
 
+/// The shortest delay, so that no policy lets a client try without a pause.
+const SHORTEST: Duration = Duration::from_millis(1);
+
 /// Decides when and how often a client connects again. Without a policy, given to
 /// [`ClientBuilder::reconnect`](crate::ClientBuilder::reconnect), it never does.
 ///
@@ -133,14 +136,14 @@ impl Reconnect {
         }
     }
 
-    /// Sets the delay before the first attempt. Default: 1 s.
+    /// Sets the delay before the first attempt, at least 1 ms. Default: 1 s.
     #[must_use]
     pub const fn initial_delay(mut self, delay: Duration) -> Self {
         self.initial_delay = delay;
         self
     }
 
-    /// Sets the longest delay. Default: 30 s.
+    /// Sets the longest delay, at least 1 ms. Default: 30 s.
     #[must_use]
     pub const fn max_delay(mut self, delay: Duration) -> Self {
         self.max_delay = delay;
@@ -297,16 +300,15 @@ impl Reconnect {
     /// Returns the delay before an attempt, counted from 1. `random` is in `0..1`.
     fn delay(&self, attempt: u32, random: f64) -> Duration {
         let factor = 2_u32.saturating_pow(attempt.saturating_sub(1));
-        let delay = self
-            .initial_delay
-            .saturating_mul(factor)
-            .min(self.max_delay);
+        let first = self.initial_delay.max(SHORTEST);
+        let delay = first.saturating_mul(factor).min(self.max_delay);
         // Spread below the maximum as well: cut off there, half of the clients of a restarted server would come at once.
         let widest = delay.as_secs_f64() * (1.0 + self.jitter);
         let highest = widest.min(self.max_delay.as_secs_f64());
         let lowest = delay.as_secs_f64() * (1.0 - self.jitter);
         let spread = Duration::try_from_secs_f64(lowest + (highest - lowest) * random);
-        spread.unwrap_or(self.max_delay).min(self.max_delay)
+        let spread = spread.unwrap_or(self.max_delay).min(self.max_delay);
+        spread.max(SHORTEST)
     }
 
     /// Returns the delay before an attempt, counted from 1, after one with this outcome; `None` if the client gives up.

@@ -33,6 +33,22 @@ fn delays_are_spread_below_the_maximum_too() {
 }
 
 #[test]
+fn no_delay_is_shorter_than_a_millisecond() {
+    let tiny = Duration::from_nanos(1);
+    for policy in [
+        Reconnect::new().initial_delay(Duration::ZERO),
+        Reconnect::new().initial_delay(tiny),
+        Reconnect::new().max_delay(Duration::ZERO),
+        Reconnect::new().initial_delay(tiny).jitter(1.0),
+    ] {
+        assert_eq!(policy.delay(1, 0.0), Duration::from_millis(1));
+    }
+    // It doubles from there.
+    let policy = Reconnect::new().initial_delay(tiny).jitter(0.0);
+    assert_eq!(policy.delay(4, 0.5), Duration::from_millis(8));
+}
+
+#[test]
 fn no_attempts_and_unlimited_attempts_have_names() {
     let failure = ended(DisconnectReason::TransportError, None);
     assert_eq!(Reconnect::new().max_attempts(0).next(1, &failure), None);
