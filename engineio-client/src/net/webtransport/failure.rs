@@ -14,6 +14,8 @@ use crate::{Error, ErrorKind};
 /// `CONNECTION_REFUSED` (RFC 9000 § 20.1), and the beginning of the range for TLS alerts.
 const CONNECTION_REFUSED: u64 = 0x02;
 const ALERT: u64 = 0x100;
+/// `H3_NO_ERROR` (RFC 9114 § 8.1).
+pub(super) const NO_ERROR: u64 = 0x100;
 
 /// Describes a server from which no packet came in time.
 pub(super) fn of_udp(attempt: &Attempt, source: impl Into<BoxError>) -> Error {
@@ -94,7 +96,7 @@ fn of_quic(attempt: &Attempt, error: &ConnectionError, kind: ErrorKind) -> Error
                      needs one",
                     code - ALERT
                 ),
-                code => format!("was closed with code {code:#x}{reason}; see the server's log"),
+                code => format!("was closed{}{reason}; see the server's log", with(code)),
             };
             return Error::new(kind, format!("{attempt} {what}"));
         }
@@ -103,9 +105,9 @@ fn of_quic(attempt: &Attempt, error: &ConnectionError, kind: ErrorKind) -> Error
                 [] => String::new(),
                 reason => format!(", {}", attempt.secrets().excerpt(reason)),
             };
-            let code = u64::from(close.error_code);
+            let code = with(u64::from(close.error_code));
             let message = format!(
-                "{attempt} was closed with code {code:#x}{reason} before it was answered; see the server's log"
+                "{attempt} was closed{code}{reason} before it was answered; see the server's log"
             );
             return Error::new(kind, message);
         }
@@ -114,6 +116,14 @@ fn of_quic(attempt: &Attempt, error: &ConnectionError, kind: ErrorKind) -> Error
     };
     let message = format!("{attempt} broke before it was answered; connect again");
     Error::new(kind, message).with_source(error)
+}
+
+/// Names the code with which a connection was closed, unless it is one of those for no error (RFC 9000 § 20.1, RFC 9114 § 8.1).
+fn with(code: u64) -> String {
+    match code {
+        0 | NO_ERROR => " without an error code".to_owned(),
+        code => format!(" with code {code:#x}"),
+    }
 }
 
 /// Says what is wrong with the server's certificate, by the alert that the client sent (RFC 8446 § 6.2), and what to do
@@ -145,4 +155,16 @@ fn certificate_advice(code: u64) -> Option<&'static str> {
         120 => "what answers speaks QUIC, but not HTTP/3; check the port",
         _ => return None,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_end_without_an_error_has_no_code() {
+        assert_eq!(with(0), " without an error code");
+        assert_eq!(with(NO_ERROR), " without an error code");
+        assert_eq!(with(0x10c), " with code 0x10c");
+    }
 }

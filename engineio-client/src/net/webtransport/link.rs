@@ -16,14 +16,11 @@ use http::StatusCode;
 use quinn::{ConnectionError, RecvStream, SendStream, WriteError};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::failure::head;
+use super::failure::{NO_ERROR, head};
 use super::session::{Answer, Session, SessionEnd};
 use crate::net::link::Ended;
 use crate::secrets::Secrets;
 use crate::{Error, ErrorKind};
-
-/// `H3_NO_ERROR` (RFC 9114 § 8.1).
-const NO_ERROR: u64 = 0x100;
 
 /// An open session with its stream.
 pub(crate) struct WebTransport {
