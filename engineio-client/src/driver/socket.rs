@@ -1,6 +1,8 @@
 //! An open link of a session, up to the end of its closing handshake.
 
+use std::error::Error as StdError;
 use std::future::Future;
+use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -83,6 +85,8 @@ pub(super) struct Socket {
 #[derive(Debug)]
 struct Broken {
     end: Ended,
+    /// The connection was reset.
+    is_reset: bool,
     deadline: Pin<Box<Sleep>>,
 }
 
@@ -130,6 +134,13 @@ impl Socket {
                     (reads, is_closing) = look(&state.session);
                 }
                 Poll::Ready(Err(end)) => {
+                    // A connection tells of a reset once, and after that only that it has ended.
+                    let told = self
+                        .broken
+                        .take_if(|broken| broken.is_reset && end.is_eof());
+                    if let Some(broken) = told {
+                        return Err(broken.end);
+                    }
                     return Err(end.describe(|| route.secrets(Some(&shared.lock().session))));
                 }
                 Poll::Pending => break,
@@ -169,7 +180,15 @@ impl Socket {
             Err(end) => {
                 let deadline = sleep(CLOSE_HANDSHAKE_TIMEOUT);
                 let deadline = Box::pin(deadline);
-                self.broken = Some(Box::new(Broken { end, deadline }));
+                let cause = end.1.as_ref().and_then(StdError::source);
+                let cause = cause.and_then(|cause| cause.downcast_ref::<io::Error>());
+                let is_reset =
+                    cause.is_some_and(|cause| cause.kind() == io::ErrorKind::ConnectionReset);
+                self.broken = Some(Box::new(Broken {
+                    end,
+                    is_reset,
+                    deadline,
+                }));
                 true
             }
         })

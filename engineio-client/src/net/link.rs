@@ -37,6 +37,16 @@ pub(crate) enum Closed {
 }
 
 impl Closed {
+    /// Returns whether nothing is known but that the connection has ended.
+    pub(crate) const fn is_eof(&self) -> bool {
+        match self {
+            Self::WebSocket(closed) => closed.is_eof(),
+            // QUIC keeps the reason.
+            #[cfg(feature = "webtransport")]
+            Self::WebTransport(_) => false,
+        }
+    }
+
     /// Describes the end. The server's words may repeat the secrets, which are removed.
     pub(crate) fn describe(self, secrets: impl FnOnce() -> Secrets) -> Ended {
         match self {

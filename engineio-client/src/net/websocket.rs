@@ -126,6 +126,10 @@ pub(crate) struct Closed {
 }
 
 impl Closed {
+    pub(super) const fn is_eof(&self) -> bool {
+        matches!(self.end, Some(End::Eof))
+    }
+
     /// Describes the end. The server's words may repeat the secrets, which are removed.
     pub(super) fn describe(self, secrets: impl FnOnce() -> Secrets) -> Ended {
         match self.end {

@@ -4,11 +4,13 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod broken;
 mod client;
 mod connector;
 mod fairness;
 mod handlers;
 mod headers;
+mod hooked;
 mod hostile;
 mod leftovers;
 mod ownership;
