@@ -20,4 +20,5 @@ mod reconnect;
 mod redirects;
 mod sink;
 mod time;
+mod turns;
 mod unsent;
