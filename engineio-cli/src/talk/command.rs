@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use engineio_client::Message;
+use serde::de::IgnoredAny;
 
 use super::MOST;
 use crate::files;
@@ -47,10 +48,11 @@ impl Format {
 
     /// Returns the message that a line is, or why it is none.
     pub(super) fn message(self, line: Vec<u8>) -> Result<Message, String> {
-        if self.is_json
-            && let Err(error) = serde_json::from_slice::<serde_json::Value>(&line)
-        {
-            return Err(format!("it is not JSON: {error}"));
+        if self.is_json {
+            let text = str::from_utf8(&line).map_err(|_| "it is not JSON: it is not UTF-8")?;
+            // Of any depth: nothing is built of it.
+            let json = serde_json::from_str::<IgnoredAny>(text);
+            json.map_err(|error| format!("it is not JSON: {error}"))?;
         }
         if self.is_binary {
             return Ok(Message::from(line));
@@ -153,8 +155,23 @@ mod tests {
         };
         assert!(json.message(b"{".to_vec()).unwrap_err().contains("JSON"));
         assert_eq!(json.message(b"{}".to_vec()), Ok("{}".into()));
+        let error = json.message(b"\"\xff\"".to_vec()).unwrap_err();
+        assert!(error.contains("it is not UTF-8"), "{error}");
         assert!(remark(b"\xff").contains("--binary"));
         assert!(remark(b":file /nowhere/at/all").contains("cannot read /nowhere"));
+    }
+
+    #[test]
+    fn json_of_any_depth_is_sent() {
+        let json = Format {
+            is_json: true,
+            ..TEXT
+        };
+        for depth in [128, 100_000] {
+            let text = "[".repeat(depth) + &"]".repeat(depth);
+            assert_eq!(json.message(text.clone().into()), Ok(text.into()));
+        }
+        assert!(json.message(vec![b'['; 100_000]).is_err());
     }
 
     #[cfg(unix)]

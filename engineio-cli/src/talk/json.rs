@@ -2,7 +2,10 @@
 
 use serde::de::IgnoredAny;
 
-/// Returns a JSON text with one value to a line, or `None` if it is not JSON. All but the space between the values stays as
+/// The depth from which JSON is not indented. The space before the values of a message would grow with the square of its depth.
+const DEEPEST: usize = 128;
+
+/// Returns a JSON text with one value to a line, or `None` if it is not JSON, or too deep. All but the space between the values stays as
 /// it is: the order of keys, and numbers that no type holds.
 pub(super) fn indented(json: &str) -> Option<String> {
     serde_json::from_str::<IgnoredAny>(json).ok()?;
@@ -25,6 +28,9 @@ pub(super) fn indented(json: &str) -> Option<String> {
                     lines.push(end);
                 } else {
                     depth += 1;
+                    if depth > DEEPEST {
+                        return None;
+                    }
                     next_line(&mut lines, depth);
                 }
             }
@@ -73,6 +79,10 @@ mod tests {
         ] {
             assert_eq!(indented(json).as_deref(), Some(expected));
         }
+        let nested = |depth| "[".repeat(depth) + "0" + &"]".repeat(depth);
+        assert!(indented(&nested(DEEPEST)).is_some());
+        assert_eq!(indented(&nested(DEEPEST + 1)), None);
+        assert_eq!(indented(&nested(1_000_000)), None);
         for json in ["", "{", "[1,]", "1 2", "\"\n\"", "nul"] {
             assert_eq!(indented(json), None);
         }
