@@ -207,14 +207,14 @@ impl Listener {
         // In memory of its own, which is free again while the session lives.
         let begin = Box::pin(self.begin_session(head, peer, stream, deadline, newcomer));
         async move {
-            let (mut stream, driver) = begin.await;
-            match driver {
-                Ok(mut driver) => {
-                    let said = driver.run_stream(&mut stream).await;
-                    Closed::after(said, driver)
-                }
-                Err(closed) => closed,
-            }
+            // They stay where they are, because the future would hold twice what it moves.
+            let mut running = match begin.await {
+                Ok(running) => running,
+                Err(closed) => return closed,
+            };
+            let Running { stream, driver } = &mut *running;
+            let said = driver.run_stream(stream).await;
+            Closed::after(said, running.driver)
         }
     }
 
@@ -226,7 +226,7 @@ impl Listener {
         mut stream: PacketStream<IO>,
         deadline: Instant,
         newcomer: Newcomer,
-    ) -> (PacketStream<IO>, Result<LinkDriver, Closed>) {
+    ) -> Result<Box<Running<IO>>, Closed> {
         let first = tokio::time::timeout_at(deadline, first_packet(&mut stream)).await;
         drop(newcomer);
         let driver = match first {
@@ -235,7 +235,7 @@ impl Listener {
             Ok(None) => Err(Closed::at_once(DisconnectReason::TransportError)),
             Err(_) => Err(Closed::at_once(DisconnectReason::TransportClose)),
         };
-        (stream, driver)
+        driver.map(|driver| Box::new(Running { stream, driver }))
     }
 
     /// Opens a session, if the connect handler accepts the client.
@@ -345,6 +345,12 @@ impl Closed {
             ..Self::at_once(ending.reason)
         }
     }
+}
+
+/// A session that is served.
+struct Running<IO> {
+    stream: PacketStream<IO>,
+    driver: LinkDriver,
 }
 
 /// The first packet of a client.

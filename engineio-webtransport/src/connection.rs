@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use engineio_tower::PeerAddr;
 use engineio_tower::webtransport::{Closed, Listener, Newcomer};
+use futures_util::future::select;
 use http::header::HOST;
 use http::request::Parts;
 use http::uri::PathAndQuery;
@@ -16,9 +17,9 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout, timeout_at};
 use web_transport_proto::ConnectRequest;
 
-use crate::session::{Client, LONGEST_FAREWELL, Request, Session};
+use crate::session::{Client, LONGEST_FAREWELL, Request, Session, leave, next_stream};
 use crate::stream::Stream;
-use crate::watch::Watch;
+use crate::watch::{Signal, Watch, follow};
 
 /// The time for a refusal to reach the client, beside that of [`TRIPS`] round trips. It is at most
 /// [`LONGEST_FAREWELL`].
@@ -34,82 +35,111 @@ const REQUEST_REJECTED: VarInt = VarInt::from_u32(0x10b);
 /// Held while a connection has no session, so that the listener can wait for the answer to its request.
 pub(crate) type Beginning = mpsc::Sender<()>;
 
-/// Serves a connection to its end.
-pub(crate) async fn serve(
-    listener: Arc<Listener>,
-    connecting: Connecting,
-    peer: SocketAddr,
-    newcomer: Newcomer,
-    beginning: Beginning,
-) {
-    // The beginning and the end have memory of their own, which is free while the session lives.
-    let begun = Box::pin(begin(&listener, connecting, peer)).await;
-    drop(beginning);
-    let Some(Begun {
-        head,
-        mut stream,
-        mut watch,
-        deadline,
-    }) = begun
-    else {
-        return;
-    };
-    let closed = {
-        let serving = {
-            // Frees the memory of the head's box.
-            let head = head;
-            listener.serve(*head, peer, &mut *stream, deadline, newcomer)
-        };
-        watch.during(pin!(serving)).await
-    };
-    Box::pin(end(stream, watch, closed)).await;
-}
-
 /// A session whose stream is open.
 struct Begun {
-    head: Box<Parts>,
-    stream: Box<Stream>,
-    watch: Watch,
+    listener: Arc<Listener>,
+    client: Client,
+    stream: Stream,
+    signal: Signal,
+    entry: Option<Box<Entry>>,
+}
+
+/// What the session begins with.
+struct Entry {
+    head: Parts,
+    peer: SocketAddr,
+    newcomer: Newcomer,
     /// The time by which the first packet must have come.
     deadline: Instant,
 }
 
-/// Does the handshakes, and waits for the stream that the client opens.
-async fn begin(listener: &Listener, connecting: Connecting, peer: SocketAddr) -> Option<Begun> {
+/// Does the handshakes, waits for the stream that the client opens, and lets another task serve the session. The memory
+/// of this task is free while the session lives.
+pub(crate) async fn begin(
+    listener: Arc<Listener>,
+    connecting: Connecting,
+    peer: SocketAddr,
+    newcomer: Newcomer,
+    _beginning: Beginning,
+) {
     let deadline = Instant::now() + listener.first_packet_timeout();
-    let (mut session, mut client, head) = match timeout_at(deadline, connecting).await {
-        Ok(Ok(connection)) => accept(listener, connection, peer, deadline).await?,
+    let accepted = match timeout_at(deadline, connecting).await {
+        Ok(Ok(connection)) => accept(&listener, connection, peer, deadline).await,
         Ok(Err(error)) => {
             tracing::debug!(target: "engineio::webtransport", %error, "the handshake failed");
-            return None;
+            None
         }
-        Err(_) => return None,
+        Err(_) => None,
+    };
+    let Some((mut session, client, head)) = accepted else {
+        return;
     };
     let deadline = Instant::now() + listener.first_packet_timeout();
-    let Ok(Ok(opened)) = timeout_at(deadline, client.stream()).await else {
+    let opened = timeout_at(deadline, next_stream(&client.connection, client.id));
+    let Ok(Ok(opened)) = opened.await else {
         tracing::debug!(target: "engineio::webtransport", "no stream was opened in time");
         session.close(0, "").await;
-        // Not before, since it would tell the client to stop before it hears of the close; also below.
-        drop(client);
-        return None;
+        return;
     };
-    let (stream, watch) = Stream::new(session, client, opened);
-    Some(Begun {
-        head: Box::new(head),
-        stream: Box::new(stream),
-        watch,
-        deadline,
-    })
+    let signal = Signal::new();
+    let begun = Begun {
+        listener,
+        client,
+        stream: Stream::new(session, opened, signal.clone()),
+        signal,
+        entry: Some(Box::new(Entry {
+            head,
+            peer,
+            newcomer,
+            deadline,
+        })),
+    };
+    tokio::spawn(serve(Box::new(begun)));
+}
+
+/// Serves a session to its end.
+async fn serve(mut begun: Box<Begun>) {
+    // They stay where they are: what this future moves it would hold twice.
+    let Begun {
+        listener,
+        client,
+        stream,
+        signal,
+        entry,
+    } = &mut *begun;
+    let leaving = pin!(leave(&client.connection, &mut client.request));
+    let stopped = pin!(stream.stopped());
+    let (connection, critical) = (&client.connection, &mut client.critical);
+    let following = follow(connection, client.id, critical, leaving, stopped, signal);
+    let following = pin!(following);
+    let mut watch = Watch::new(following, signal);
+    let Some(entry) = entry.take() else {
+        return;
+    };
+    let serving = {
+        // Frees the memory of the box.
+        let entry = entry;
+        let Entry {
+            head,
+            peer,
+            newcomer,
+            deadline,
+        } = *entry;
+        listener.serve(head, peer, &mut *stream, deadline, newcomer)
+    };
+    let closed = watch.during(pin!(serving)).await;
+    // In memory of its own too. The streams are dropped later, since their ends would tell the client to stop before it
+    // hears of the close.
+    Box::pin(end(stream, &mut watch, closed)).await;
 }
 
 /// Closes a session in good order.
-async fn end(mut stream: Box<Stream>, mut watch: Watch, closed: Closed) {
+async fn end(stream: &mut Stream, watch: &mut Watch<'_>, closed: Closed) {
     if let Some(patience) = closed.patience {
         let settled = pin!(stream.settle(patience, closed.stall));
         watch.during(settled).await;
     }
     stream.session.close(closed.code, &closed.reason).await;
-    drop((stream, watch));
 }
 
 /// Answers the request for a session. Returns `None` if there is none, or if it is refused.
@@ -148,9 +178,10 @@ async fn accept(
         // The control streams stay open meanwhile. The client has to treat their end as an error of the connection (RFC
         // 9114 § 6.2.1), and would not read the status.
         let time = (REFUSAL + TRIPS * connection.rtt()).min(LONGEST_FAREWELL);
-        let _ = timeout(time, client.gone()).await;
+        let leaving = pin!(leave(&connection, &mut client.request));
+        let gone = pin!(connection.closed());
+        let _ = timeout(time, select(leaving, gone)).await;
         connection.close(NO_ERROR, b"");
-        drop((session, client));
         return None;
     };
     Some((session, client, head))
@@ -189,13 +220,13 @@ mod tests {
     use super::*;
 
     /// Returns the size of the futures of a function, in bytes.
-    fn size<A, B, C, D, E, F: Future>(_: fn(A, B, C, D, E) -> F) -> usize {
+    fn size<A, F: Future>(_: fn(A) -> F) -> usize {
         size_of::<F>()
     }
 
     #[test]
     fn a_session_holds_none_of_the_memory_of_its_handshakes_and_its_end() {
         let size = size(serve);
-        assert!(size < 1_024, "{size}");
+        assert!(size < 900, "{size}");
     }
 }

@@ -1,12 +1,9 @@
 //! The streams of HTTP/3 that make up a WebTransport session (draft-ietf-webtrans-http3): settings, the request, and the
 //! one stream that carries packets.
 
-use std::future::pending;
-use std::pin::pin;
+use std::future::poll_fn;
 use std::time::Duration;
 
-use futures_util::FutureExt;
-use futures_util::future::{BoxFuture, Either, join3, select};
 use http::StatusCode;
 use quinn::{Connection, ConnectionError, RecvStream, SendStream, VarInt};
 use tokio::io::AsyncReadExt;
@@ -48,13 +45,12 @@ pub(crate) struct Session {
 
 /// The client's side of a session.
 pub(crate) struct Client {
-    connection: Connection,
+    pub(crate) connection: Connection,
     /// The stream of the request, by which the client names the session.
-    id: proto::VarInt,
-    /// Closes the connection when the client has ended the session.
-    leaving: BoxFuture<'static, ()>,
+    pub(crate) id: proto::VarInt,
+    pub(crate) request: RecvStream,
     /// The client's control stream and those of QPACK, which stay open as long as the connection (RFC 9114 § 6.2.1).
-    critical: Vec<RecvStream>,
+    pub(crate) critical: Vec<RecvStream>,
 }
 
 /// The failure to get a request or to answer it.
@@ -105,7 +101,7 @@ impl Request {
         let client = Client {
             connection: self.connection.clone(),
             id,
-            leaving: leave(self.connection.clone(), self.recv).boxed(),
+            request: self.recv,
             critical: self.critical,
         };
         let session = Session {
@@ -139,49 +135,11 @@ impl Session {
     }
 }
 
-impl Client {
-    /// Waits for the stream that the client opens. Fails if the client ends the session before.
-    pub(crate) async fn stream(&mut self) -> Result<(SendStream, RecvStream), ConnectionError> {
-        let opened = pin!(next_stream(&self.connection, self.id));
-        match select(opened, &mut self.leaving).await {
-            Either::Left((opened, _)) => opened,
-            Either::Right(((), _)) => Err(ConnectionError::LocallyClosed),
-        }
-    }
-
-    /// Waits for the end of the connection, which the client may bring about by ending its side of the request.
-    pub(crate) async fn gone(&mut self) {
-        select(&mut self.leaving, pin!(self.connection.closed())).await;
-    }
-
-    /// Follows the end of the session, and calls `intrude` when the client opens another stream of it. Never ends, because
-    /// the streams that it holds have to stay open.
-    pub(crate) async fn follow(self, intrude: impl Fn()) {
-        let Self {
-            connection,
-            id,
-            leaving,
-            mut critical,
-        } = self;
-        let two_way = async {
-            if next_stream(&connection, id).await.is_ok() {
-                intrude();
-            }
-        };
-        let one_way = async {
-            if next_one_way(&connection, id, &mut critical).await.is_ok() {
-                intrude();
-            }
-        };
-        join3(two_way, one_way, leaving).await;
-        pending::<()>().await;
-    }
-}
-
 /// Accepts the control stream of the client, and reads its settings. Those of QPACK may come first; they bring nothing as long
 /// as the dynamic table has no room.
 async fn read_settings(connection: &Connection) -> Result<Vec<RecvStream>, RequestError> {
-    let mut streams = Vec::new();
+    // Many clients open no others.
+    let mut streams = Vec::with_capacity(1);
     loop {
         let mut stream = connection.accept_uni().await?;
         let settings = Settings::read(&mut stream).await;
@@ -200,52 +158,53 @@ fn is_qpack(kind: StreamUni) -> bool {
 }
 
 /// Waits for the next stream of a session. Other requests are not answered.
-async fn next_stream(
+pub(crate) async fn next_stream(
     connection: &Connection,
     id: proto::VarInt,
 ) -> Result<(SendStream, RecvStream), ConnectionError> {
     loop {
         let (send, mut recv) = connection.accept_bi().await?;
-        // In memory of their own, which is free while nothing comes; also below.
-        let prefix = async {
+        // In memory of its own, which is free while nothing comes; also below.
+        let prefix = Box::pin(async move {
             let kind = proto::VarInt::read(&mut recv).await.ok()?;
             let is_stream = Frame(kind) == Frame::WEBTRANSPORT;
-            (is_stream && proto::VarInt::read(&mut recv).await.ok()? == id).then_some(())
-        };
-        if Box::pin(prefix).await.is_some() {
-            return Ok((send, recv));
+            let is_ours = is_stream && proto::VarInt::read(&mut recv).await.ok()? == id;
+            is_ours.then_some((send, recv))
+        });
+        if let Some(stream) = prefix.await {
+            return Ok(stream);
         }
     }
 }
 
 /// Waits for the next one-way stream of a session. Streams of kinds that are not known are not read (RFC 9114 § 6.2).
-async fn next_one_way(
+pub(crate) async fn next_one_way(
     connection: &Connection,
     id: proto::VarInt,
     critical: &mut Vec<RecvStream>,
-) -> Result<RecvStream, ConnectionError> {
+) -> Result<(), ConnectionError> {
     loop {
         let mut stream = connection.accept_uni().await?;
-        let prefix = async {
+        let prefix = Box::pin(async move {
             let kind = StreamUni(proto::VarInt::read(&mut stream).await.ok()?);
             let is_stream = kind == StreamUni::WEBTRANSPORT;
             let is_ours = is_stream && proto::VarInt::read(&mut stream).await.ok()? == id;
-            Some((kind, is_ours))
-        };
-        match Box::pin(prefix).await {
-            Some((_, true)) => return Ok(stream),
-            Some((kind, _)) if is_qpack(kind) => critical.push(stream),
+            Some((stream, kind, is_ours))
+        });
+        match prefix.await {
+            Some((_, _, true)) => return Ok(()),
+            Some((stream, kind, _)) if is_qpack(kind) => critical.push(stream),
             _ => {}
         }
     }
 }
 
 /// Waits until the client ends the session, and closes the connection then.
-async fn leave(connection: Connection, mut request: RecvStream) {
+pub(crate) async fn leave(connection: &Connection, request: &mut RecvStream) {
     let mut first = [0];
-    let (code, reason) = match request.read(&mut first).await {
+    let (code, reason) = match poll_fn(|cx| request.poll_read(cx, &mut first)).await {
         // In memory of its own, because most clients send nothing before.
-        Ok(Some(1)) => Box::pin(last_capsule(first, &mut request)).await,
+        Ok(1) => Box::pin(last_capsule(first, request)).await,
         // The end without a capsule is one without a code (draft-ietf-webtrans-http3 § 6).
         _ => (0, String::new()),
     };

@@ -5,12 +5,12 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use quinn::{RecvStream, SendStream};
+use quinn::{RecvStream, SendStream, StoppedError, VarInt};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, timeout_at};
 
-use crate::session::{Client, Session};
-use crate::watch::{Deed, Signal, Watch};
+use crate::session::Session;
+use crate::watch::{Deed, Signal};
 
 /// The time that a page has to read what has arrived, beyond a round trip. A browser discards it when the session closes. A
 /// busy one needs more than 50 ms. A client that closes its side when it has read the end does not wait for it.
@@ -28,20 +28,24 @@ pub(crate) struct Stream {
 }
 
 impl Stream {
-    /// Returns what is to be watched too while the stream is in use.
     pub(crate) fn new(
         session: Session,
-        client: Client,
         (send, recv): (SendStream, RecvStream),
-    ) -> (Self, Watch) {
-        let watch = Watch::new(client, &send);
-        let stream = Self {
+        signal: Signal,
+    ) -> Self {
+        Self {
             session,
             send,
             recv,
-            signal: watch.signal(),
-        };
-        (stream, watch)
+            signal,
+        }
+    }
+
+    /// Waits until the peer takes no more data.
+    pub(crate) fn stopped(
+        &self,
+    ) -> impl Future<Output = Result<Option<VarInt>, StoppedError>> + Send + use<> {
+        self.send.stopped()
     }
 
     /// Waits until the peer has received the written data and has had some time to read it, or until it closes its

@@ -1,21 +1,21 @@
 //! What a client does beside the stream of its session, noticed without looking for it at each packet.
 
-use std::future::poll_fn;
+use std::future::{pending, poll_fn};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, Wake, Waker};
 
-use futures_util::FutureExt;
-use futures_util::future::{BoxFuture, join};
+use futures_util::future::join4;
 use futures_util::task::AtomicWaker;
-use quinn::SendStream;
+use quinn::{Connection, RecvStream, StoppedError, VarInt};
+use web_transport_proto as proto;
 
-use crate::session::Client;
+use crate::session::{next_one_way, next_stream};
 
 /// Follows what a client does beside its stream, while another future is [run](Self::during).
-pub(crate) struct Watch {
-    following: BoxFuture<'static, ((), ())>,
+pub(crate) struct Watch<'a> {
+    following: Pin<&'a mut (dyn Future<Output = ()> + Send)>,
     shared: Arc<Shared>,
     /// That of `shared`, which a future of quinn compares with the one that it has.
     waker: Waker,
@@ -34,7 +34,6 @@ pub(crate) enum Deed {
     Stopped,
 }
 
-#[derive(Default)]
 struct Shared {
     deed: OnceLock<Deed>,
     /// `following` has something to do.
@@ -42,34 +41,46 @@ struct Shared {
     task: AtomicWaker,
 }
 
-impl Watch {
-    /// Watches a client, and the stream whose data it takes.
-    pub(crate) fn new(client: Client, send: &SendStream) -> Self {
-        let shared = Arc::new(Shared {
-            is_woken: AtomicBool::new(true),
-            ..Shared::default()
-        });
-        let stopped = send.stopped();
-        let tell = Signal(Arc::clone(&shared));
-        let stopped = {
-            let tell = tell.clone();
-            async move {
-                if let Ok(Some(_)) = stopped.await {
-                    tell.set(Deed::Stopped);
-                }
-            }
-        };
-        let follow = client.follow(move || tell.set(Deed::SecondStream));
+/// Follows a session: the streams that the client opens, and what becomes of those that it has. Never ends, because the
+/// streams have to stay open.
+pub(crate) async fn follow(
+    connection: &Connection,
+    id: proto::VarInt,
+    critical: &mut Vec<RecvStream>,
+    leaving: Pin<&mut impl Future<Output = ()>>,
+    stopped: Pin<&mut impl Future<Output = Result<Option<VarInt>, StoppedError>>>,
+    signal: &Signal,
+) {
+    let two_way = async {
+        if next_stream(connection, id).await.is_ok() {
+            signal.set(Deed::SecondStream);
+        }
+    };
+    let one_way = async {
+        if next_one_way(connection, id, critical).await.is_ok() {
+            signal.set(Deed::SecondStream);
+        }
+    };
+    let stopped = async {
+        if let Ok(Some(_)) = stopped.await {
+            signal.set(Deed::Stopped);
+        }
+    };
+    join4(two_way, one_way, stopped, leaving).await;
+    pending().await
+}
+
+impl<'a> Watch<'a> {
+    pub(crate) fn new(
+        following: Pin<&'a mut (dyn Future<Output = ()> + Send)>,
+        signal: &Signal,
+    ) -> Self {
+        let shared = Arc::clone(&signal.0);
         Self {
-            following: join(stopped, follow).boxed(),
+            following,
             waker: Arc::clone(&shared).into(),
             shared,
         }
-    }
-
-    /// Returns what tells the stream of the first deed.
-    pub(crate) fn signal(&self) -> Signal {
-        Signal(Arc::clone(&self.shared))
     }
 
     /// Runs a future, whose task is woken for what the client does too.
@@ -95,6 +106,14 @@ impl Watch {
 }
 
 impl Signal {
+    pub(crate) fn new() -> Self {
+        Self(Arc::new(Shared {
+            deed: OnceLock::new(),
+            is_woken: AtomicBool::new(true),
+            task: AtomicWaker::new(),
+        }))
+    }
+
     fn set(&self, deed: Deed) {
         let _ = self.0.deed.set(deed);
     }

@@ -92,8 +92,8 @@ impl LinkDriver {
         close(&mut socket, ending).await;
     }
 
-    /// Runs a packet stream until the session has closed it, and sends its end. Returns how it ended; the rest of the
-    /// close handshake is the caller's, who keeps the driver meanwhile.
+    /// Runs a packet stream until the session has closed it, and sends its end, with memory for that only then. Returns
+    /// how it ended; the rest of the close handshake is the caller's, who keeps the driver meanwhile.
     pub(crate) async fn run_stream<IO: AsyncRead + AsyncWrite + Unpin>(
         &mut self,
         stream: &mut PacketStream<IO>,
@@ -103,8 +103,8 @@ impl LinkDriver {
             Ok(()) => poll_fn(|cx| self.poll_to_end(stream, cx)).await,
             Err(reason) => reason,
         };
-        let ending = ending(&self.session, stream, reason).await;
-        say(stream, ending).await
+        let ending = Box::pin(ending(&self.session, stream, reason)).await;
+        Box::pin(say(stream, ending)).await
     }
 
     /// Runs a link until the session has closed it, and reports that.
