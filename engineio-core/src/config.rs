@@ -47,7 +47,8 @@ pub struct Config {
     pub drain_events: bool,
     /// The maximum number of received bytes that wait for the application, including packet overhead. Default 1 MiB;
     /// the last message may exceed it. Beyond it, a WebSocket is not read, and a POST is neither decoded further nor
-    /// answered, until there is room.
+    /// answered, until there is room. Over WebTransport, [`WEBTRANSPORT_UNREAD`](Self::WEBTRANSPORT_UNREAD) of it
+    /// belong to the connection, but at most half.
     pub inbox_limit: usize,
     /// The transports that are served. Default: polling and WebSocket.
     pub transports: Transports,
@@ -70,6 +71,19 @@ impl Config {
     /// The memory overhead of one queued packet in addition to its data, in bytes. It counts towards the queue limits,
     /// so that thousands of tiny packets are bounded too.
     pub const PACKET_OVERHEAD: usize = 64;
+
+    /// The part of [`inbox_limit`](Self::inbox_limit) that is left to a WebTransport connection, in bytes. It keeps what
+    /// was not read in the memory of the process, where the system keeps what arrives over TCP.
+    pub const WEBTRANSPORT_UNREAD: usize = 384 * 1024;
+
+    /// Returns the number of bytes that wait for the application before no more is read over this transport.
+    pub(crate) fn inbox_limit_over(&self, transport: Transport) -> usize {
+        let left = match transport {
+            Transport::WebTransport => Self::WEBTRANSPORT_UNREAD.min(self.inbox_limit / 2),
+            _ => 0,
+        };
+        self.inbox_limit - left
+    }
 
     /// Returns whether a polling session may upgrade to this transport.
     #[must_use]

@@ -117,7 +117,7 @@ async fn echo(certificate: &str, key: &str) -> Result<(), Failure> {
         .max_concurrent_bidi_streams(3u32.into())
         .max_concurrent_uni_streams(4u32.into())
         .stream_receive_window((256 * 1024u32).into())
-        .receive_window((512 * 1024u32).into())
+        .receive_window((272 * 1024u32).into())
         .send_window(256 * 1024)
         .datagram_receive_buffer_size(Some(2 * 1024))
         .datagram_send_buffer_size(2 * 1024)

@@ -23,9 +23,12 @@ const BIDIRECTIONAL: u32 = 3;
 /// The one-way streams: control and two of QPACK (RFC 9114 § 6.2), and one more.
 const UNIDIRECTIONAL: u32 = 4;
 
-/// The bytes that a client may send before they are read, on one stream and in all.
+/// The bytes that a client may send before they are read, on one stream and in all. Those beyond one stream are for the
+/// others, of which the server reads few and clients use few.
+///
+/// They and what a connection takes otherwise are part of the inbox's limit (`Config::WEBTRANSPORT_UNREAD`).
 const STREAM_WINDOW: u32 = 256 * 1024;
-const WINDOW: u32 = 512 * 1024;
+const WINDOW: u32 = STREAM_WINDOW + 16 * 1024;
 
 /// The bytes that wait for a client to acknowledge them. Further bytes stay in the outbox.
 const SEND_WINDOW: u64 = 256 * 1024;
@@ -196,8 +199,8 @@ fn begin(listener: &Arc<Listener>, incoming: Incoming, beginning: &Beginning) {
         Ok(connecting) => {
             let listener = Arc::clone(listener);
             let beginning = beginning.clone();
-            let serve = connection::serve(listener, connecting, peer, newcomer, beginning);
-            tokio::spawn(serve);
+            let begin = connection::begin(listener, connecting, peer, newcomer, beginning);
+            tokio::spawn(begin);
         }
         Err(error) => {
             tracing::debug!(target: "engineio::webtransport", %error, "a connection was not accepted");

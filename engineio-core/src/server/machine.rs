@@ -30,6 +30,8 @@ pub(super) struct Machine {
     /// The time between the last ping that was answered and its pong.
     pub(super) round_trip: Option<Duration>,
     pub(super) inbox: Inbox<Event>,
+    /// The bytes of the inbox beyond which nothing is read.
+    inbox_limit: usize,
     pub(super) outputs: Outputs<Output>,
     /// The poll that the upgrade has ended with a noop, which is still to be taken. A session is upgraded once.
     noop: Option<ExchangeId>,
@@ -44,6 +46,7 @@ pub(super) struct Machine {
 impl Machine {
     pub(super) fn new(config: Arc<Config>, sid: Sid, coding: Coding) -> Self {
         Self {
+            inbox_limit: config.inbox_limit_over(Transport::Polling),
             config,
             sid,
             begins_over: Transport::Polling,
@@ -64,8 +67,14 @@ impl Machine {
 
     pub(super) fn start(&mut self, now: Instant, transport: Transport) {
         self.outbox.open = Some(transport);
+        self.moves_to(transport);
         self.heartbeat
             .start(now, self.coding.revision, &self.config, &mut self.timers);
+    }
+
+    /// Adapts the limit to the memory that the transport takes itself.
+    pub(super) fn moves_to(&mut self, transport: Transport) {
+        self.inbox_limit = self.config.inbox_limit_over(transport);
     }
 
     pub(super) fn output(&mut self, output: Output) {
@@ -85,7 +94,7 @@ impl Machine {
     }
 
     pub(super) fn inbox_has_room(&self) -> bool {
-        self.inbox.has_room(self.config.inbox_limit)
+        self.inbox.has_room(self.inbox_limit)
     }
 
     pub(super) fn limits(&self) -> Limits {

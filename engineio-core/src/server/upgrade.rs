@@ -120,6 +120,7 @@ impl Upgrading {
         }
         machine.inbox.push(Event::Upgraded);
         machine.coding.base64 = candidate.base64;
+        machine.moves_to(candidate.transport);
         let probe_pong = matches!(candidate.stage, Stage::Probed { pong: true });
         let framed = Framed::new(candidate.id, candidate.transport);
         let mut framed = framed.after_polling(self.polling.post, probe_pong);

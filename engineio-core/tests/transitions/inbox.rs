@@ -1,7 +1,7 @@
-//! A POST of more than the inbox takes, rows 55 to 58.
+//! A POST of more than the inbox takes, rows 55 to 58, and the inbox of each transport.
 
 use engineio_core::server::Input;
-use engineio_core::{Config, DisconnectReason, Refusal};
+use engineio_core::{Config, DisconnectReason, Refusal, Transport};
 
 use crate::support::{Rig, Seen, message, payload, secs, text};
 
@@ -494,4 +494,47 @@ fn a_websocket_that_ends_releases_a_post_that_waits() {
         rig.seen(),
         [Seen::PostRefused(post, Refusal::BadRequest), Seen::Finished,]
     );
+}
+
+#[test]
+fn a_client_that_nobody_reads_because_its_connection_has_a_part_of_the_inbox_is_not_taken_for_dead()
+{
+    let config = Config::default();
+    let room = config.inbox_limit - Config::WEBTRANSPORT_UNREAD;
+    for (inbox_limit, room) in [(config.inbox_limit, room), (100_000, 50_000)] {
+        let config = Config {
+            inbox_limit,
+            ..Config::default()
+        };
+        use Transport::{WebSocket, WebTransport};
+        for (transport, upgraded) in [
+            (WebSocket, false),
+            (WebTransport, false),
+            (WebTransport, true),
+        ] {
+            let (mut rig, link) = match upgraded {
+                false => Rig::link_with(config.clone(), transport),
+                true => {
+                    let mut rig = Rig::polling_with(Config {
+                        transports: [Transport::Polling, transport].into_iter().collect(),
+                        ..config.clone()
+                    });
+                    let link = rig.open_link(transport);
+                    rig.frame(link, "2probe");
+                    rig.frame(link, "5");
+                    (rig, link)
+                }
+            };
+            assert_eq!(rig.session.transport(), transport);
+            rig.app_is_busy = true;
+            rig.wait(secs(25));
+            let message = "x".repeat(room - Config::PACKET_OVERHEAD);
+            rig.frame(link, &format!("4{message}"));
+            assert!(rig.session.wants_input(), "{transport}");
+            rig.frame(link, "4");
+            assert_eq!(rig.session.wants_input(), transport == WebSocket);
+            rig.wait(secs(300));
+            assert_eq!(rig.session.is_open(), transport == WebTransport);
+        }
+    }
 }
