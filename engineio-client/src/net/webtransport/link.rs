@@ -2,6 +2,7 @@
 
 use std::cell::Cell;
 use std::fmt;
+use std::future::pending;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -26,8 +27,8 @@ use crate::{Error, ErrorKind};
 pub(crate) struct WebTransport {
     packets: PacketStream<Stream>,
     session: Session,
-    /// Completes when the server ends the session. It is in a set so that it is polled only when it was itself woken, not
-    /// with each packet.
+    /// Complete when the server ends the session, or takes no more data. They are in a set so that they are polled only
+    /// when they were themselves woken, not with each packet.
     end: FuturesUnordered<BoxFuture<'static, SessionEnd>>,
     is_over: bool,
     /// A message was sent.
@@ -66,6 +67,16 @@ impl WebTransport {
     ) -> Self {
         let end = FuturesUnordered::new();
         end.push(answer.end(session.connection.clone()).boxed());
+        let stopped = stream.send.stopped();
+        end.push(
+            async move {
+                match stopped.await {
+                    Ok(Some(_)) => SessionEnd::Stopped,
+                    _ => pending().await,
+                }
+            }
+            .boxed(),
+        );
         Self {
             packets: PacketStream::new(stream, max_message),
             session,
@@ -249,6 +260,11 @@ fn ended(end: SessionEnd, secrets: impl FnOnce() -> Secrets) -> Ended {
             let message = "the connection of the WebTransport session broke: the server was killed, or a device on the \
                            way gave up; connect again";
             let error = Error::new(ErrorKind::Transport, message).with_source(lost);
+            return (error.reason(), Some(error));
+        }
+        SessionEnd::Stopped => {
+            let message = "the server takes no more data of the WebTransport session; see its log";
+            let error = Error::new(ErrorKind::Transport, message);
             return (error.reason(), Some(error));
         }
         SessionEnd::Broken => {

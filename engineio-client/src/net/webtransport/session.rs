@@ -35,6 +35,8 @@ pub(super) enum SessionEnd {
     Closed(u32, String),
     /// The connection has ended.
     Lost(ConnectionError),
+    /// The server takes no more data of the stream.
+    Stopped,
     /// The server did not keep to the rules of HTTP/3.
     Broken,
 }

@@ -47,6 +47,25 @@ async fn what_is_no_packet_ends_the_session_behind_the_messages_before_it() {
 }
 
 #[tokio::test]
+async fn a_server_that_takes_no_more_data_is_noticed_before_the_next_heartbeat() {
+    let (server, builder) = RawServer::start();
+    let serving = async {
+        let (session, _send, mut recv) = server.open_with(1_000_000).await;
+        recv.stop(7).unwrap();
+        within(session.closed()).await;
+    };
+    let using = async {
+        let mut client = connected(builder).await;
+        assert_eq!(within(client.next()).await, None);
+        let reason = Some(DisconnectReason::TransportError);
+        assert_eq!(client.disconnect_reason(), reason);
+        let error = client.disconnect_error().unwrap();
+        assert_eq!(error.kind(), ErrorKind::Transport);
+    };
+    tokio::join!(serving, using);
+}
+
+#[tokio::test]
 async fn the_end_of_the_session_says_why() {
     let code = |code: u32| (code, "token of the server");
     for (code, reason) in [code(0), code(1011)] {
