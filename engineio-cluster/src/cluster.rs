@@ -23,8 +23,14 @@ use crate::{Member, MemberState, NodeId, PublishError, Status};
 ///
 /// # Order
 ///
-/// Two messages that one task [sends](Self::send) to one client one after the other arrive in this order. A
-/// [broadcast](Self::broadcast) and a `send` are not ordered against each other.
+/// Two messages that one task [sends](Self::send) to one client one after the other arrive in this order, even if the
+/// future of the first one was dropped before it completed. The exceptions are messages whose predecessor
+/// [may have arrived](Unreachable::may_have_arrived), which can arrive late if it was sent on a connection that has broken
+/// since, and messages behind a dropped future while more than 10,000 requests and WebSockets are under way from this
+/// node to the owner, which then has several connections. Where this matters, put a number into the messages.
+///
+/// A [broadcast](Self::broadcast) and a `send` are not ordered against each other. Nor are a [disconnect](Self::disconnect)
+/// whose future was dropped and what follows it.
 ///
 /// # Examples
 ///
@@ -141,7 +147,8 @@ impl Cluster {
     ///
     /// # Cancel safety
     ///
-    /// If it is dropped before it returns, a message to a client of another node may have been queued.
+    /// If it is dropped before it returns, a message to a client of another node may have been queued, or may be queued
+    /// soon after, but not behind what is sent next; see [Order](Self#order).
     pub async fn send(
         &self,
         sid: &Sid,
@@ -203,7 +210,7 @@ impl Cluster {
     ///
     /// # Cancel safety
     ///
-    /// If it is dropped before it returns, some nodes may have got it.
+    /// If it is dropped before it returns, some nodes may have got it, or may get it soon after.
     pub async fn broadcast(&self, message: impl Into<Message>) -> Result<usize, BroadcastError> {
         let message = message.into();
         let here = self.inner.node.server.broadcast(message.clone());

@@ -104,7 +104,7 @@ async fn answered(requests: &mut SendRequest<Bytes>, target: &str) -> SendStream
 }
 
 /// Connects to the owner as another node does.
-async fn link(owner: &Node) -> (SendRequest<Bytes>, AbortHandle) {
+pub(crate) async fn link(owner: &Node) -> (SendRequest<Bytes>, AbortHandle) {
     let stream = TcpStream::connect(owner.cluster.local_addr())
         .await
         .unwrap();

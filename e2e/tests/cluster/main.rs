@@ -6,6 +6,7 @@ mod delivery;
 mod failures;
 mod forwarding;
 mod operations;
+mod order;
 mod sameness;
 mod strangers;
 mod support;

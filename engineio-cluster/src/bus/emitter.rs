@@ -210,7 +210,8 @@ impl Emitter {
     /// Sends a message to one client, on any node.
     ///
     /// Completes once the message is in the queue of the client. Messages that one task sends to one session one after
-    /// another arrive in order.
+    /// another arrive in order, even if futures were dropped in between. The exception is a message behind one that
+    /// [may have arrived](EmitError::may_have_arrived): the connection to the broker may have been replaced meanwhile.
     ///
     /// # Errors
     ///

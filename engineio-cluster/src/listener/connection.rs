@@ -13,6 +13,7 @@ use tokio::time::timeout;
 
 use super::{Node, service};
 use crate::link::{Arrivals, Paced, keep_alive};
+use crate::operations::Turns;
 
 /// The time limit for the first request of a connection, by which a node identifies itself.
 pub(super) const GREETING: Duration = Duration::from_secs(5);
@@ -50,9 +51,10 @@ pub(super) async fn serve<IO: AsyncRead + AsyncWrite + Unpin>(
         Ok(None) => return,
         Err(error) => return log(&error),
     };
+    let turns = Turns::default();
     let mut alive = pin!(keep_alive(connection.ping_pong(), arrivals, PING, PING));
     tokio::select! {
-        () = answer_all(&mut connection, node) => return,
+        () = answer_all(&mut connection, node, &turns) => return,
         () = &mut alive => {
             tracing::debug!(target: "engineio::cluster", "another node does not answer any more");
             return;
@@ -61,7 +63,7 @@ pub(super) async fn serve<IO: AsyncRead + AsyncWrite + Unpin>(
     }
     connection.graceful_shutdown();
     // Nothing but what is due is written any more.
-    let _ = timeout(FAREWELL, answer_all(&mut connection, node)).await;
+    let _ = timeout(FAREWELL, answer_all(&mut connection, node, &turns)).await;
 }
 
 /// A connection whose first request has its answer.
@@ -99,11 +101,13 @@ async fn greet<IO: AsyncRead + AsyncWrite + Unpin>(
 async fn answer_all<IO: AsyncRead + AsyncWrite + Unpin>(
     connection: &mut Connection<Paced<IO>, Bytes>,
     node: &Arc<Node>,
+    turns: &Turns,
 ) {
     while let Some(next) = connection.accept().await {
         match next {
             Ok((request, respond)) => {
-                tokio::spawn(service::answer(Arc::clone(node), request, respond));
+                let turn = turns.enter(&request);
+                tokio::spawn(service::answer(Arc::clone(node), request, respond, turn));
             }
             Err(error) => return log(&error),
         }

@@ -16,13 +16,15 @@ use super::websocket::StreamIo;
 use super::{Node, RequestBody};
 use crate::forward::{arrive, remove_hop_by_hop};
 use crate::link::stream::poll_send;
-use crate::operations;
+use crate::operations::{self, Turn};
 
-/// Answers a request, unless the other node resets its stream before.
+/// Answers a request, unless the other node resets its stream before. `turn` is its place if it is an operation that sends
+/// something.
 pub(super) async fn answer(
     node: Arc<Node>,
     request: Request<RecvStream>,
     mut respond: SendResponse<Bytes>,
+    turn: Option<Box<Turn>>,
 ) {
     let (mut head, stream) = request.into_parts();
     let protocol = head.extensions.remove::<Protocol>();
@@ -52,7 +54,7 @@ pub(super) async fn answer(
         };
         tokio::select! {
             biased;
-            answer = serve(&node, request) => answer,
+            answer = serve(&node, request, turn) => answer,
             // The client of the other node has gone away.
             _ = poll_fn(|cx| respond.poll_reset(cx)) => return,
             // The other node is going away, and its client is to poll at another one.
@@ -64,7 +66,11 @@ pub(super) async fn answer(
     }
 }
 
-async fn serve(node: &Node, mut request: Request<RequestBody>) -> Response<Bytes> {
+async fn serve(
+    node: &Node,
+    mut request: Request<RequestBody>,
+    turn: Option<Box<Turn>>,
+) -> Response<Bytes> {
     let is_forwarded = arrive(&mut request);
     if is_forwarded && node.server.claims(request.uri().path()) {
         return node.server.respond(request).await;
@@ -74,7 +80,9 @@ async fn serve(node: &Node, mut request: Request<RequestBody>) -> Response<Bytes
         (StatusCode::NOT_FOUND, Bytes::from_static(b"Not Found"))
     } else {
         let span = tracing::debug_span!(target: "engineio::cluster", "operation", method = %request.method());
-        operations::answer(node, request).instrument(span).await
+        operations::answer(node, request, turn)
+            .instrument(span)
+            .await
     };
     let mut answer = Response::new(body);
     *answer.status_mut() = status;

@@ -2,6 +2,7 @@
 
 mod call;
 mod serve;
+mod turns;
 mod wire;
 
 use std::time::Duration;
@@ -14,6 +15,7 @@ use crate::NodeId;
 
 pub(crate) use call::Caller;
 pub(crate) use serve::answer;
+pub(crate) use turns::{Turn, Turns};
 
 /// The time limit for an operation.
 pub(crate) const LIMIT: Duration = Duration::from_secs(5);

@@ -1,20 +1,25 @@
 //! Answering another node.
 
 use bytes::Bytes;
-use engineio_tower::{Message, Sid};
+use engineio_tower::{Message, SendError, Sid};
 use http::header::CONTENT_TYPE;
 use http::{HeaderValue, Method, Request, StatusCode};
 use http_body_util::{BodyExt, Limited};
+use tokio::time::timeout;
 
 use super::wire::{BROADCAST, NODE_STATE, PREFIX, SESSION, SESSIONS, decode};
-use super::{ClusterSendError, REMOTE_LIMIT, disconnect_here, send_here, sids_here};
+use super::{REMOTE_LIMIT, Turn, disconnect_here, sids_here};
 use crate::listener::{Node, RequestBody};
 
 /// The largest message of an operation, in bytes.
 const MAX_MESSAGE: usize = 64 * 1024 * 1024;
 
-/// Answers an operation, with a body.
-pub(crate) async fn answer(node: &Node, request: Request<RequestBody>) -> (StatusCode, Bytes) {
+/// Answers an operation, with a body. `turn` is its place, if it sends something.
+pub(crate) async fn answer(
+    node: &Node,
+    request: Request<RequestBody>,
+    mut turn: Option<Box<Turn>>,
+) -> (StatusCode, Bytes) {
     let (head, body) = request.into_parts();
     let server = &node.server;
     let path = head.uri.path().strip_prefix(PREFIX).unwrap_or_default();
@@ -24,12 +29,19 @@ pub(crate) async fn answer(node: &Node, request: Request<RequestBody>) -> (Statu
     let status = match (&head.method, path, session) {
         (&Method::POST, _, Some(sid)) => match message(content_type, body).await {
             Err(status) => status,
-            Ok(message) => match send_here(server, &sid, message, REMOTE_LIMIT).await {
-                Ok(()) => StatusCode::OK,
-                Err(ClusterSendError::Full(_)) => StatusCode::INSUFFICIENT_STORAGE,
-                Err(ClusterSendError::Separator(_)) => StatusCode::UNPROCESSABLE_ENTITY,
-                Err(_) => StatusCode::NOT_FOUND,
-            },
+            Ok(message) => {
+                // Those before it wait for the room that it needs as well.
+                let sent = timeout(REMOTE_LIMIT, async {
+                    come(&mut turn).await;
+                    server.send(&sid, message).await
+                });
+                match sent.await {
+                    Ok(Ok(())) => StatusCode::OK,
+                    Ok(Err(SendError::Full(_))) | Err(_) => StatusCode::INSUFFICIENT_STORAGE,
+                    Ok(Err(SendError::Separator(_))) => StatusCode::UNPROCESSABLE_ENTITY,
+                    Ok(Err(_)) => StatusCode::NOT_FOUND,
+                }
+            }
         },
         (&Method::DELETE, _, Some(sid)) => {
             match disconnect_here(server, &sid, REMOTE_LIMIT).await {
@@ -40,6 +52,7 @@ pub(crate) async fn answer(node: &Node, request: Request<RequestBody>) -> (Statu
         (&Method::POST, BROADCAST, _) => match message(content_type, body).await {
             Err(status) => status,
             Ok(message) => {
+                come(&mut turn).await;
                 server.broadcast(message);
                 StatusCode::OK
             }
@@ -64,6 +77,12 @@ pub(crate) async fn answer(node: &Node, request: Request<RequestBody>) -> (Statu
         _ => StatusCode::NOT_IMPLEMENTED,
     };
     (status, Bytes::new())
+}
+
+async fn come(turn: &mut Option<Box<Turn>>) {
+    if let Some(turn) = turn {
+        turn.come().await;
+    }
 }
 
 async fn message(
