@@ -41,7 +41,8 @@ impl Proxy {
         let (scheme, rest) = url
             .split_once("://")
             .ok_or_else(|| wrong("has no scheme"))?;
-        let (kind, default_port) = match scheme {
+        let scheme = scheme.to_ascii_lowercase();
+        let (kind, default_port) = match &*scheme {
             "http" => (ProxyKind::Http, 80),
             "https" => (ProxyKind::Http, 443),
             // The proxy resolves names in both cases.
@@ -143,6 +144,8 @@ mod tests {
         assert_eq!(proxy.kind, ProxyKind::Socks5 { local_dns: false });
         assert_eq!(proxy.uri, "http://localhost:1080/");
         assert!(proxy.authorization().is_none());
+        let proxy = Proxy::parse("HTTPS://proxy.example").unwrap();
+        assert!(proxy.is_secure() && proxy.uri == "https://proxy.example:443/");
     }
 
     #[test]
