@@ -80,7 +80,7 @@ impl TcpOptions {
     async fn resolve(&self, uri: &Uri) -> io::Result<Vec<SocketAddr>> {
         let (host, port) = (host(uri), port(uri));
         let known = self.addresses.iter();
-        let known = known.filter(|(name, _)| name.eq_ignore_ascii_case(host));
+        let known = known.filter(|(name, _)| whole(name).eq_ignore_ascii_case(whole(host)));
         let mut found: Vec<SocketAddr> = known.map(|(_, address)| *address).collect();
         for address in found.iter_mut().filter(|address| address.port() == 0) {
             address.set_port(port);
@@ -114,6 +114,11 @@ impl TcpOptions {
 pub(super) fn host(uri: &Uri) -> &str {
     let host = uri.host().unwrap_or_default();
     host.trim_start_matches('[').trim_end_matches(']')
+}
+
+/// Returns a name without a final dot, which says that it is whole, as all are here.
+pub(super) fn whole(name: &str) -> &str {
+    name.strip_suffix('.').unwrap_or(name)
 }
 
 /// Returns the port of a URL, which may be that of its scheme.
@@ -268,6 +273,7 @@ mod tests {
             ("h.example", "[::1]:0"),
             ("h.example", "127.0.0.1:9"),
             ("::1", "127.0.0.2:0"),
+            ("whole.example.", "127.0.0.4:0"),
         ];
         let names = names.map(|(name, address)| (name.to_owned(), address.parse().unwrap()));
         let options = TcpOptions {
@@ -276,6 +282,11 @@ mod tests {
         };
         for (uri, expected) in [
             ("http://H.example:7", addresses(&["[::1]:7", "127.0.0.1:9"])),
+            (
+                "http://h.example.:7",
+                addresses(&["[::1]:7", "127.0.0.1:9"]),
+            ),
+            ("http://whole.example", addresses(&["127.0.0.4:80"])),
             ("https://[::1]", addresses(&["127.0.0.2:443"])),
             ("https://127.0.0.3", addresses(&["127.0.0.3:443"])),
         ] {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use http::Uri;
 use hyper_util::client::proxy::matcher::Matcher;
 
+use super::dial::whole;
 use super::proxy::Proxy;
 use crate::Error;
 
@@ -52,10 +53,7 @@ impl Environment {
         };
         let all = proxy(&["all_proxy", "ALL_PROXY"])?;
         let exceptions = value(&["no_proxy", "NO_PROXY"]).unwrap_or_default().1;
-        // A final dot says that a name is whole, as all are here.
-        let exceptions = exceptions
-            .split(',')
-            .map(|name| name.trim().trim_end_matches('.'));
+        let exceptions = exceptions.split(',').map(|name| whole(name.trim()));
         let exceptions = exceptions.collect::<Vec<_>>().join(",");
         let matcher = Matcher::builder().all("http://proxy.invalid");
         Ok(Self {
@@ -67,7 +65,11 @@ impl Environment {
 
     /// Returns the proxy for the host of a URL.
     pub(super) fn proxy(&self, uri: &Uri) -> Option<&Proxy> {
-        self.matcher.intercept(uri)?;
+        let host = uri.host().unwrap_or_default();
+        match whole(host) {
+            name if name == host => self.matcher.intercept(uri),
+            name => self.matcher.intercept(&with_host(uri, name)?),
+        }?;
         match uri.scheme_str() {
             Some("https") => self.https.as_ref(),
             _ => self.http.as_ref(),
@@ -79,6 +81,15 @@ impl Environment {
         let mut proxies = self.http.iter().chain(&self.https);
         proxies.any(Proxy::is_secure)
     }
+}
+
+/// Returns the origin of a URL with another host.
+fn with_host(uri: &Uri, host: &str) -> Option<Uri> {
+    let origin = Uri::builder()
+        .scheme(uri.scheme()?.clone())
+        .authority(host)
+        .path_and_query("/");
+    origin.build().ok()
 }
 
 #[cfg(test)]
@@ -137,12 +148,14 @@ mod tests {
             "http://x.A.example/",
             "https://b.example/",
             "http://x.c.example/",
+            "http://a.example.:81/",
+            "http://d.example./",
             "http://nota.example/",
             "http://10.1.2.3:5000/",
             "http://11.1.2.3/",
             "http://[::1]/",
         ];
-        let expected = ["", "", "", "", "p:1", "", "p:1", ""];
+        let expected = ["", "", "", "", "", "p:1", "p:1", "", "p:1", ""];
         assert_eq!(proxies(variables, &urls), expected);
         let variables = &[("all_proxy", "p:1"), ("no_proxy", "*")];
         assert_eq!(proxies(variables, &["http://h/"]), [""]);
