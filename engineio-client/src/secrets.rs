@@ -150,6 +150,30 @@ pub(crate) fn without_sid(answer: &[u8]) -> String {
     text
 }
 
+/// Returns the packets of a text without the content of messages, which may be of another client. Texts that are no packets
+/// stay, except those that begin with the digit of a message.
+pub(crate) fn without_messages(text: &str) -> String {
+    let packets = text.split('\u{1e}').map(|packet| {
+        // Revision 3 writes a length before the packet.
+        let length = packet.split_once(':').map_or(0, |(length, _)| {
+            let is_number = !length.is_empty() && length.bytes().all(|byte| byte.is_ascii_digit());
+            if is_number { length.len() + 1 } else { 0 }
+        });
+        let content = &packet[length..];
+        let is_binary = |content: &str| STANDARD.decode(content).is_ok();
+        match content.split_at_checked(1) {
+            Some((kind @ "4", rest)) if !rest.is_empty() => format!("{}{kind}…", &packet[..length]),
+            Some((kind @ "b", rest))
+                if !rest.is_empty() && is_binary(rest.trim_start_matches('4')) =>
+            {
+                format!("{}{kind}…", &packet[..length])
+            }
+            _ => packet.to_owned(),
+        }
+    });
+    packets.collect::<Vec<_>>().join("\u{1e}")
+}
+
 /// Returns whether a text looks like the open packet of a session, alone or in something else.
 pub(crate) fn is_open_packet(text: &[u8]) -> bool {
     let start = text.iter().position(|&byte| byte == b'{');
@@ -223,5 +247,23 @@ mod tests {
             shown,
             r#""a\u{202e}b\u{2066}c\u{200b}\u{feff}\u{1b}[31m\r\n\u{85}\u{2028}\"\\é😀""#
         );
+    }
+
+    #[test]
+    fn the_content_of_messages_is_not_shown() {
+        for (text, shown) in [
+            (
+                "4hi\u{1e}0{}\u{1e}bAAAA\u{1e}2",
+                "4…\u{1e}0{}\u{1e}b…\u{1e}2",
+            ),
+            ("3:4hi6:b4AAAA", "3:4…"),
+            ("6:b4AAAA", "6:b…"),
+            ("bad gateway", "bad gateway"),
+            ("<p>4 of 5", "<p>4 of 5"),
+            ("http://h/", "http://h/"),
+            ("", ""),
+        ] {
+            assert_eq!(without_messages(text), shown, "{text}");
+        }
     }
 }

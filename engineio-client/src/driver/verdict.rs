@@ -6,7 +6,7 @@ use bytes::Bytes;
 use engineio_core::client::{Fault, ProbeFailure, Session};
 use engineio_core::{DisconnectReason, Transport};
 
-use crate::secrets::{Secrets, without_sid};
+use crate::secrets::{Secrets, without_messages, without_sid};
 use crate::{Error, ErrorKind};
 
 /// The evidence, collected while the session runs.
@@ -101,7 +101,10 @@ impl Verdict {
     fn fault(&self, fault: &Fault, was_open: bool, target: &str, secrets: &Secrets) -> Error {
         let answer = match &*self.first_answer {
             [] => String::new(),
-            answer => format!(" ({})", secrets.excerpt(without_sid(answer).as_bytes())),
+            answer => {
+                let shown = without_messages(&without_sid(answer));
+                format!(" ({})", secrets.excerpt(shown.as_bytes()))
+            }
         };
         let (kind, advice) = match fault {
             Fault::OpenTimeout => (
