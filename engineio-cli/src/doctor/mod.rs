@@ -1,6 +1,7 @@
 //! A diagnosis of a deployment: what a proxy or server does wrong, in words.
 
 mod cors;
+mod heartbeat;
 mod polling;
 mod probe;
 mod report;
@@ -75,7 +76,7 @@ async fn check(options: &Doctor, probe: &Probe) -> Result<(), Failure> {
     if let Some(open) = &open {
         match options.quick {
             true => report.note("heartbeat", "not waited for, because of --quick"),
-            false => polling::heartbeat(connection, probe, open, works, &mut report).await,
+            false => heartbeat::check(connection, probe, open, works, &mut report).await,
         }
     }
     report.finish().await

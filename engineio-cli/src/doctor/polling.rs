@@ -1,15 +1,14 @@
-//! Checks of polling: the handshake, caches, stickiness, limits of the body, buffering, and the time that a poll may wait.
+//! Checks of polling: the handshake, caches, stickiness, limits of the body, and buffering.
 
 use std::time::Duration;
 
+use reqwest::header::LOCATION;
 use reqwest::{Method, StatusCode};
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, timeout};
 
 use super::probe::{Answer, Open, Probe, send};
 use super::report::Report;
 use super::trouble::Trouble;
-use super::websocket;
-use crate::arguments::Connection;
 
 /// The number of further requests for a session, each on a new connection.
 const STICKINESS: usize = 8;
@@ -17,10 +16,9 @@ const STICKINESS: usize = 8;
 const LARGEST: u64 = 4_000_000;
 /// A poll that a server answers at once takes less than this through an honest proxy.
 const AT_ONCE: Duration = Duration::from_secs(2);
-/// The longest time to wait for a heartbeat.
-const MOST_PATIENCE: Duration = Duration::from_secs(600);
-/// The delay of a heartbeat that a busy server may have.
-const LATE: Duration = Duration::from_secs(5);
+
+/// The advice for a server that closes sessions.
+pub(super) const CLOSED: &str = "The server or its application ends each session: see its log, and whether it wants credentials (-H).";
 
 /// The outcome of a handshake.
 #[derive(Debug)]
@@ -57,7 +55,19 @@ pub(super) async fn handshake(probe: &Probe, report: &mut Report) -> Handshake {
         .then(|| probe.parse(&answer))
         .flatten()
     {
-        let payload = match open.max_payload {
+        if open
+            .ping_interval()
+            .saturating_add(open.ping_timeout())
+            .is_zero()
+        {
+            report.fault(
+                CHECK,
+                "the ping interval and the ping timeout are zero",
+                "No session lasts, because it has no time for heartbeats: raise both in the server.",
+            );
+            return Handshake::Refused(answer.status);
+        }
+        let payload = match open.max_payload() {
             Some(bytes) => format!(", at most {bytes} bytes a payload"),
             None => String::new(),
         };
@@ -70,7 +80,12 @@ pub(super) async fn handshake(probe: &Probe, report: &mut Report) -> Handshake {
         report.good(CHECK, text);
         return Handshake::Opened(open);
     }
-    let text = format!("{}: {}", answer.status, beginning(&answer.body));
+    let location = answer.headers.get(LOCATION);
+    let location = location.filter(|_| answer.status.is_redirection());
+    let text = match location.map(|to| String::from_utf8_lossy(to.as_bytes())) {
+        Some(to) => format!("{} to {}", answer.status, without_secrets(&to)),
+        None => format!("{}: {}", answer.status, beginning(&answer.body)),
+    };
     report.fault(CHECK, text, advice(answer.status, &answer.body));
     Handshake::Refused(answer.status)
 }
@@ -184,7 +199,7 @@ fn is_unknown(answer: &Answer) -> bool {
 /// Checks that the largest POST that the server allows gets through. The data of a heartbeat reaches no application.
 pub(super) async fn largest_post(probe: &Probe, open: &Open, report: &mut Report) {
     const CHECK: &str = "payload";
-    let Some(most) = open.max_payload.filter(|_| !probe.is_v3()) else {
+    let Some(most) = open.max_payload().filter(|_| !probe.is_v3()) else {
         return;
     };
     // A session of its own: servers may end it.
@@ -221,7 +236,15 @@ pub(super) async fn buffering(probe: &Probe, report: &mut Report) {
     let poll = || send(probe.request(Method::GET, Some(&open)));
     let mut waiting = std::pin::pin!(poll());
     let quiet = Duration::from_millis(500);
-    if timeout(quiet, &mut waiting).await.is_ok() {
+    if let Ok(first) = timeout(quiet, &mut waiting).await {
+        if first.is_ok_and(|first| has_close(&first)) {
+            report.fault(
+                CHECK,
+                "the server closes a session as soon as it is polled",
+                CLOSED,
+            );
+            return;
+        }
         waiting.set(poll());
         if timeout(quiet, &mut waiting).await.is_ok() {
             report.note(CHECK, "not checked, because the server always has messages");
@@ -266,6 +289,11 @@ pub(super) async fn buffering(probe: &Probe, report: &mut Report) {
     }
 }
 
+/// Returns whether the server closes the session by its answer to a poll.
+pub(super) fn has_close(answer: &Answer) -> bool {
+    answer.status == StatusCode::OK && answer.body.split('\u{1e}').any(|packet| packet == "1")
+}
+
 /// Returns what is wrong with a poll that ended this long after its session was closed.
 fn held_back(answer: &Result<Answer, Trouble>, took: Duration) -> Option<String> {
     match answer {
@@ -281,104 +309,18 @@ fn held_back(answer: &Result<Answer, Trouble>, took: Duration) -> Option<String>
     }
 }
 
-/// Waits for the server's next ping, by polling and by WebSocket at the same time.
-pub(super) async fn heartbeat(
-    connection: &Connection,
-    probe: &Probe,
-    open: &Open,
-    works: Works,
-    report: &mut Report,
-) {
-    if probe.is_v3() {
-        report.note(
-            "heartbeat",
-            "not checked: in revision 3 the client sends the pings",
-        );
-        return;
-    }
-    if !works.polling && !works.websocket {
-        report.note("heartbeat", "not checked, because no transport works");
-        return;
-    }
-    let patience = open.ping_interval().saturating_add(LATE);
-    if patience > MOST_PATIENCE {
-        let text = format!(
-            "not waited for: a ping comes only each {:.0} s; proxies close what is silent for so long",
-            open.ping_interval().as_secs_f64()
-        );
-        report.note("heartbeat", text);
-        return;
-    }
-    report.note(
-        "heartbeat",
-        format!("waiting up to {:.0} s", patience.as_secs_f64()),
-    );
-    let by_polling = async {
-        match works.polling {
-            true => Some(ping_by_polling(probe, patience).await),
-            false => None,
-        }
-    };
-    let by_websocket = async {
-        match works.websocket {
-            true => Some(websocket::stays_open(connection, patience).await),
-            false => None,
-        }
-    };
-    let (by_polling, by_websocket) = tokio::join!(by_polling, by_websocket);
-    match by_polling {
-        Some(Ok(after)) => report.good("heartbeat", format!("by polling after {:.1} s", after.as_secs_f64())),
-        Some(Err(text)) => report.fault(
-            "heartbeat",
-            text,
-            "The server sends no ping, or a proxy holds it back or gives up a poll that waits. The time limit of a proxy\n\
-             must be longer than the ping interval and half the timeout: proxy_read_timeout in nginx, `timeout server` in HAProxy, the idle time of a cloud balancer.",
-        ),
-        None => {}
-    }
-    match by_websocket {
-        Some(Ok(())) => report.good("heartbeat", "by WebSocket"),
-        Some(Err(text)) => report.fault(
-            "heartbeat",
-            text,
-            "A proxy closes a WebSocket without traffic. Its time limit must be longer than the ping interval:\n\
-             proxy_read_timeout in nginx, `timeout tunnel` in HAProxy, the idle time of a cloud balancer.",
-        ),
-        None => {}
-    }
-}
-
-/// Polls until the server's ping comes. Returns the time that it took.
-async fn ping_by_polling(probe: &Probe, patience: Duration) -> Result<Duration, String> {
-    let began = Instant::now();
-    let open = probe.open().await?;
-    while began.elapsed() < patience {
-        let poll = probe
-            .request(Method::GET, Some(&open))
-            .timeout(patience.saturating_sub(began.elapsed()));
-        let sent = Instant::now();
-        let answer = send(poll).await;
-        let waited = sent.elapsed().as_secs_f64();
-        match answer {
-            Ok(answer) if answer.status != StatusCode::OK => {
-                return Err(format!(
-                    "a poll that waited {waited:.1} s was answered with {}",
-                    answer.status
-                ));
-            }
-            Ok(answer) if answer.body.split('\u{1e}').any(|packet| packet == "2") => {
-                return Ok(began.elapsed());
-            }
-            // The server's own messages. A server that always has some must not be asked without end.
-            Ok(_) => sleep(Duration::from_millis(100)).await,
-            Err(Trouble::NoAnswer(_)) => break,
-            Err(error) => return Err(format!("a poll that waited {waited:.1} s broke: {error}")),
-        }
-    }
-    Err(format!(
-        "no ping came within {:.0} s",
-        patience.as_secs_f64()
-    ))
+/// Returns a URL or path without its query and its credentials, which may be secrets.
+fn without_secrets(to: &str) -> String {
+    let end = to.find(['?', '#']).unwrap_or(to.len());
+    let shown = &to[..end];
+    let start = shown.find("//").map_or(0, |at| at + 2);
+    let path = shown[start..]
+        .find('/')
+        .map_or(shown.len(), |at| start + at);
+    let host = shown[start..path]
+        .rfind('@')
+        .map_or(start, |at| start + at + 1);
+    format!("{}{}", &shown[..start], &shown[host..])
 }
 
 /// Returns the beginning of a body in one line.

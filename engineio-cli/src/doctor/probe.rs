@@ -58,7 +58,7 @@ pub(super) struct Open {
     ping_interval: u64,
     ping_timeout: u64,
     /// Not sent by older servers.
-    pub(super) max_payload: Option<u64>,
+    max_payload: Option<u64>,
     /// The cookies that came with it, which a balancer may need to find the process again.
     #[serde(skip)]
     pub(super) cookies: String,
@@ -71,6 +71,11 @@ impl Open {
 
     pub(super) fn ping_timeout(&self) -> Duration {
         Duration::from_millis(self.ping_timeout)
+    }
+
+    /// Returns the limit that the server announces. Zero is none, as for the client.
+    pub(super) fn max_payload(&self) -> Option<u64> {
+        self.max_payload.filter(|most| *most > 0)
     }
 
     /// Reads the answer to a handshake.

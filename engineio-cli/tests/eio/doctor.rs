@@ -232,6 +232,59 @@ async fn a_proxy_that_gives_up_a_waiting_poll_is_found() {
     assert_fault(&output, "heartbeat     the WebSocket", "was closed after");
 }
 
+/// A server of polling alone, with this open packet, that answers each poll with `polled`.
+async fn scripted(open: &'static str, polled: &'static str) -> String {
+    proxy(move |client, head| async move {
+        let has_sid = head.windows(5).any(|part| part == b"&sid=");
+        let body = match (head.starts_with(b"POST"), has_sid) {
+            (true, _) => "ok",
+            (false, true) => polled,
+            (false, false) => open,
+        };
+        let length = body.len();
+        let text = format!(
+            "HTTP/1.1 200 OK\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{body}"
+        );
+        answer(client, &text).await;
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_server_with_which_no_session_lasts_is_found() {
+    let options = ["doctor", "--transports", "polling"];
+    let open = r#"0{"sid":"a","upgrades":[],"pingInterval":0,"pingTimeout":0}"#;
+    let url = scripted(open, "2").await;
+    let output = eio(b"", &[&options[..], &[&url]].concat()).await;
+    assert_fault(&output, "handshake", "are zero");
+    let open = r#"0{"sid":"a","upgrades":[],"pingInterval":300,"pingTimeout":200,"maxPayload":0}"#;
+    let url = scripted(open, "1").await;
+    let output = eio(b"", &[&options[..], &[&url]].concat()).await;
+    assert_fault(
+        &output,
+        "buffering",
+        "closes a session as soon as it is polled",
+    );
+    assert_fault(&output, "heartbeat     the server", "closed the session");
+    // A limit of zero is none.
+    for text in ["at most 0 bytes", "a POST of 0 bytes"] {
+        assert!(!stdout(&output).contains(text), "{}", stdout(&output));
+    }
+}
+
+#[tokio::test]
+async fn a_redirect_is_shown_without_secrets() {
+    let url = proxy(|client, _| {
+        answer(
+            client,
+            "HTTP/1.1 302 Found\r\nlocation: https://u:secret@h/x?token=secret\r\ncontent-length: 0\r\nconnection: close\r\n\r\n",
+        )
+    });
+    let output = eio(b"", &["doctor", "--quick", &url.await]).await;
+    assert_fault(&output, "handshake", "302 Found to https://h/x");
+    assert!(!stdout(&output).contains("secret"), "{}", stdout(&output));
+}
+
 #[tokio::test]
 async fn a_page_in_place_of_the_server_is_found() {
     let url = proxy(|client, _| {
