@@ -165,7 +165,7 @@ pub(super) const MODES: &[Mode] = &[
         "ws-echo",
     )
     .quick()
-    .target(0.97, 0.92),
+    .target(0.90, 0.87),
     Mode::new(
         "ws-echo-32-p16",
         "WebSocket echo, 32 B, 16 in flight",
@@ -173,7 +173,7 @@ pub(super) const MODES: &[Mode] = &[
     )
     .size(32, 16)
     .quick()
-    .target(0.82, 0.72),
+    .target(0.68, 0.58),
     Mode::new(
         "ws-echo-1k-p16",
         "WebSocket echo, 1 KiB, 16 in flight",
@@ -193,7 +193,7 @@ pub(super) const MODES: &[Mode] = &[
     )
     .size(4096, 16)
     .quick()
-    .target(0.90, 0.80),
+    .target(0.55, 0.50),
     Mode::new(
         "ws-echo-16k-p1",
         "WebSocket echo, 16 KiB, 1 in flight",
@@ -213,7 +213,7 @@ pub(super) const MODES: &[Mode] = &[
     )
     .size(65_536, 1)
     .quick()
-    .target(1.00, 0.85),
+    .target(0.60, 0.50),
     Mode::new(
         "ws-echo-64k-p16",
         "WebSocket echo, 64 KiB, 16 in flight",
@@ -284,7 +284,7 @@ pub(super) const MODES: &[Mode] = &[
     ),
     Mode::new("poll-echo", "polling round trip, 32 B", "poll-echo")
         .quick()
-        .target(0.98, 0.92),
+        .target(0.95, 0.91),
     Mode::new(
         "connect",
         "polling handshake, kept-alive connection",
@@ -292,7 +292,7 @@ pub(super) const MODES: &[Mode] = &[
     )
     .clients(32)
     .quick()
-    .target(0.65, 0.50),
+    .target(0.52, 0.46),
     Mode::new(
         "connect-fresh",
         "polling handshake, fresh connection",
@@ -302,7 +302,7 @@ pub(super) const MODES: &[Mode] = &[
     Mode::new("connect-ws", "WebSocket connect and close", "connect-ws")
         .clients(32)
         .quick()
-        .target(1.00, 0.96),
+        .target(0.90, 0.82),
     Mode::new(
         "fanout",
         "broadcast to 1,000 clients, per delivery",
@@ -310,7 +310,7 @@ pub(super) const MODES: &[Mode] = &[
     )
     .clients(1_000)
     .quick()
-    .target(0.85, 0.72),
+    .target(0.62, 0.52),
     Mode::new("fanout-p8", "the same, 8 broadcasts in flight", "fanout")
         .clients(1_000)
         .size(32, 8),
@@ -318,7 +318,7 @@ pub(super) const MODES: &[Mode] = &[
         .clients(2_000)
         .ping(1_000, 3_000)
         .quick()
-        .target(0.70, 0.50),
+        .target(0.55, 0.40),
     Mode::new("idle-ws", "idle WebSocket", "idle-ws")
         .clients(3_000)
         .quick()
@@ -327,7 +327,7 @@ pub(super) const MODES: &[Mode] = &[
     Mode::new("idle-poll", "idle waiting poll", "idle-poll")
         .clients(3_000)
         .quick()
-        .target(0.80, 0.70),
+        .target(0.50, 0.40),
     Mode::new(
         "poll-session",
         "session between two polls, no connection held",
