@@ -47,7 +47,6 @@ pub(crate) fn test(workspace: &Workspace) -> Result<()> {
     lanes::run(workspace, vec![fetch, builds(&tasks)])?;
     // Alone: many of its tests keep both processors busy, and others measure time.
     cargo_step(workspace, "test --workspace --locked")?;
-    lanes::run(workspace, timed(&tasks))?;
     lanes::run(workspace, side_by_side(&tasks))?;
     soak::with_debug_programs(workspace)?;
     passed(began);
@@ -78,40 +77,39 @@ fn builds(tasks: &Tasks<'_>) -> Lane {
         .then(format!("cargo {with_peers}"), tasks.cargo(&with_peers))
 }
 
-/// The suites with heartbeats of a second and less, and gaps that must stay below half a second, one after the other. Beside
-/// them work for the processors, which leaves the suites all the time that they want.
-fn timed(tasks: &Tasks<'_>) -> Vec<Lane> {
-    let suites = Lane::new()
-        .then("interop js", tasks.xtask("interop --only js --host all"))
-        .then("cluster", tasks.xtask("cluster --part bounded"));
-    let builds = Lane::with_low_priority()
-        .then("trial", tasks.xtask("trial"))
-        .then(
-            "trial of frameworks",
-            tasks.xtask("trial --part some-frameworks"),
-        )
-        .then("races", tasks.xtask("races"));
-    vec![suites, builds]
-}
-
-/// Two lanes of suites that mostly wait, for heartbeats and for pages, and one of work for the processors.
+/// Two lanes of suites that mostly wait, for heartbeats, faults and pages, and one of work for the processors, which leaves the
+/// suites all the time that they want.
 fn side_by_side(tasks: &Tasks<'_>) -> Vec<Lane> {
     let interop = |lane: Lane, suite: &str| {
         let command = tasks.xtask(&format!("interop --only {suite}"));
         lane.then(format!("interop {suite}"), command)
     };
-    // One browser at a time: beside a second one, pages miss time limits.
-    let [clients, browser] = [
-        &["client --host all", "python --host all", "proxies"][..],
-        &["pages", "browser --host all"],
+    let clients = [
+        "js --host all",
+        "client --host all",
+        "python --host all",
+        "proxies",
     ]
-    .map(|suites| suites.iter().copied().fold(Lane::new(), interop));
+    .into_iter()
+    .fold(Lane::new(), interop);
+    // One browser at a time: beside a second one, pages miss time limits. The suite of the cluster has one too.
+    let browsers = ["pages", "browser --host all"].into_iter().fold(
+        Lane::new().then("cluster", tasks.xtask("cluster --part bounded")),
+        interop,
+    );
     // Shorter and less optimised than by hand: this sees that the targets work, on the inputs of the corpus and some more.
     let mut fuzz = tasks.xtask("fuzz --seconds 5");
     fuzz.env("CARGO_PROFILE_RELEASE_OPT_LEVEL", "1")
         .env("CARGO_PROFILE_RELEASE_DEBUG", "0");
-    let fuzz = Lane::with_low_priority().then("fuzz", fuzz);
-    vec![clients, browser, fuzz]
+    let work = Lane::with_low_priority()
+        .then("trial", tasks.xtask("trial"))
+        .then(
+            "trial of frameworks",
+            tasks.xtask("trial --part some-frameworks"),
+        )
+        .then("races", tasks.xtask("races"))
+        .then("fuzz", fuzz);
+    vec![clients, browsers, work]
 }
 
 fn passed(began: Instant) {
