@@ -1,6 +1,7 @@
 //! The secrets of a client, which must not get into an error or the log when a server repeats them.
 
 use std::collections::HashSet;
+use std::ops::Range;
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use http::HeaderMap;
@@ -80,11 +81,13 @@ impl Secrets {
         });
         let parts: HashSet<&[u8]> = parts.collect();
         let folded = text.to_ascii_lowercase();
+        // Pages write characters as entities.
+        let (plain, places) = without_entities(&folded);
         let mut is_hidden = vec![false; text.len()];
         for len in MIN_LEN..=MIN_PART {
-            for (at, part) in folded.as_bytes().windows(len).enumerate() {
+            for (at, part) in plain.windows(len).enumerate() {
                 if parts.contains(part) {
-                    is_hidden[at..at + len].fill(true);
+                    is_hidden[places[at].start..places[at + len - 1].end].fill(true);
                 }
             }
         }
@@ -111,6 +114,63 @@ impl Secrets {
         let more = if end < text.len() { "…" } else { "" };
         format!("\"{}{more}\"", text[..end].escape_debug())
     }
+}
+
+/// Returns the bytes of a text in small letters with the entities of HTML decoded, and where each is in the text.
+fn without_entities(text: &str) -> (Vec<u8>, Vec<Range<usize>>) {
+    let (mut plain, mut places) = (
+        Vec::with_capacity(text.len()),
+        Vec::with_capacity(text.len()),
+    );
+    let mut at = 0;
+    while let Some(&byte) = text.as_bytes().get(at) {
+        let found = (byte == b'&').then(|| entity(&text[at + 1..])).flatten();
+        match found {
+            Some((c, len)) => {
+                let mut bytes = [0; 4];
+                for byte in c.encode_utf8(&mut bytes).bytes() {
+                    plain.push(byte.to_ascii_lowercase());
+                    places.push(at..at + 1 + len);
+                }
+                at += 1 + len;
+            }
+            None => {
+                plain.push(byte);
+                places.push(at..at + 1);
+                at += 1;
+            }
+        }
+    }
+    (plain, places)
+}
+
+/// Reads an entity behind its `&`. Returns its character, and its length in bytes.
+fn entity(text: &str) -> Option<(char, usize)> {
+    const NAMES: [(&str, char); 10] = [
+        ("amp", '&'),
+        ("lt", '<'),
+        ("gt", '>'),
+        ("quot", '"'),
+        ("apos", '\''),
+        ("nbsp", '\u{a0}'),
+        ("plus", '+'),
+        ("sol", '/'),
+        ("equals", '='),
+        ("grave", '`'),
+    ];
+    let len = text.bytes().take(9).position(|byte| byte == b';')?;
+    let name = &text[..len];
+    let c = match name.strip_prefix('#') {
+        Some(number) => {
+            let code = match number.strip_prefix('x') {
+                Some(digits) => u32::from_str_radix(digits, 16),
+                None => number.parse(),
+            };
+            char::from_u32(code.ok()?)?
+        }
+        None => NAMES.iter().find(|(known, _)| *known == name)?.1,
+    };
+    Some((c, len + 1))
 }
 
 /// Returns the password of basic credentials.
@@ -264,6 +324,22 @@ mod tests {
             ("", ""),
         ] {
             assert_eq!(without_messages(text), shown, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_secret_in_the_entities_of_a_page_is_removed() {
+        let mut secrets = Secrets::default();
+        secrets.add("a+b/c SECRET6=");
+        for text in [
+            "bad token a&#43;b&#47;c&#32;SECRET6&#61; é",
+            "bad token a&#x2B;b&#x2f;c SECRET6&equals; é",
+            "bad token A&plus;b&sol;c SECRET6= é",
+        ] {
+            assert_eq!(secrets.redact(text.as_bytes()), "bad token … é");
+        }
+        for text in ["&#xffffffff; & &; &#; &unknown; é&", "a & b"] {
+            assert_eq!(secrets.redact(text.as_bytes()), text);
         }
     }
 }
