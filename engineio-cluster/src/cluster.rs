@@ -206,7 +206,8 @@ impl Cluster {
     ///
     /// With a bus, it does not notice a node that has vanished, or has lost its own connection to the broker, while
     /// that of this node is sound. After 4.5 s of silence such a node no longer counts. A node that gets messages faster
-    /// than it can hand them to its clients drops some, and counts them in its metrics.
+    /// than it can hand them to its clients drops those beyond 1,024 messages or 16 MiB, and counts them in its metrics. So
+    /// do not start thousands of broadcasts at once: one after another, each waits for the broker.
     ///
     /// # Cancel safety
     ///

@@ -27,6 +27,7 @@ mod meter;
 mod node;
 mod operations;
 mod peers;
+mod repeats;
 #[cfg(feature = "tls")]
 mod tls;
 

@@ -8,12 +8,15 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use engineio_tower::{Message, SendError, Server, Sid};
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 
 use super::wire::{BusMessage, Outcome, Request, Stamp};
 use super::{Bus, MAX_MESSAGE};
 use crate::meter;
+use crate::repeats::Repeats;
 
-/// Messages that wait for delivery; more are dropped and counted.
+/// Messages that wait for delivery; more are dropped and counted. Each may take milliseconds, and requests among them are
+/// given up by those who sent them if they wait for 5 s.
 const MAX_WAITING: usize = 1024;
 
 /// The size of the messages that wait for delivery, in bytes; more are dropped and counted.
@@ -35,6 +38,7 @@ pub(crate) enum Parcel {
 pub(crate) struct Delivery {
     parcels: mpsc::Sender<Parcel>,
     waiting_bytes: Arc<AtomicUsize>,
+    dropped: Repeats,
 }
 
 impl Delivery {
@@ -45,6 +49,7 @@ impl Delivery {
         Self {
             parcels,
             waiting_bytes,
+            dropped: Repeats::default(),
         }
     }
 
@@ -56,10 +61,13 @@ impl Delivery {
         if !fits || self.parcels.try_send(parcel).is_err() {
             self.waiting_bytes.fetch_sub(len, Ordering::Relaxed);
             meter::count(meter::IGNORED, "full", 1);
-            tracing::warn!(
-                target: "engineio::cluster",
-                "a message from the bus was dropped: messages arrive faster than they can be delivered"
-            );
+            if let Some(count) = self.dropped.count(Instant::now(), 1) {
+                tracing::warn!(
+                    target: "engineio::cluster",
+                    count,
+                    "messages from the bus were dropped: they arrive faster than they can be delivered"
+                );
+            }
         }
     }
 }
@@ -126,5 +134,58 @@ fn perform(server: &Server, sid: &Sid, request: Request) -> Outcome {
             Err(SendError::Separator(_)) => Outcome::Unsendable,
             Err(_) => Outcome::Closed,
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use bytes::Bytes;
+    use tokio::time::advance;
+
+    use super::*;
+    use crate::MemoryBroker;
+    use crate::repeats::lines::Lines;
+
+    fn start() -> Delivery {
+        let bus = Arc::new(MemoryBroker::new().connect());
+        Delivery::start(Server::builder().build(), bus)
+    }
+
+    /// On one thread nothing is delivered before the test waits.
+    fn push(delivery: &Delivery, count: usize, len: usize) {
+        let message = Message::from(Bytes::from(vec![0; len]));
+        for _ in 0..count {
+            delivery.push(Parcel::Broadcast(message.clone()));
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_flood_of_dropped_messages_is_one_line_a_second() {
+        let (lines, _guard) = Lines::collect();
+        let delivery = start();
+        push(&delivery, MAX_WAITING, 6);
+        assert!(lines.take().is_empty());
+        push(&delivery, 20_000, 6);
+        assert_eq!(lines.take().len(), 1);
+        advance(Duration::from_secs(1)).await;
+        push(&delivery, 2 * MAX_WAITING, 6);
+        let [line] = &lines.take()[..] else {
+            panic!("not one line");
+        };
+        assert!(line.contains("count=20000 "), "{line}");
+    }
+
+    #[tokio::test]
+    async fn messages_wait_up_to_a_size_in_all() {
+        let (lines, _guard) = Lines::collect();
+        let delivery = start();
+        push(&delivery, MAX_WAITING_BYTES / MAX_MESSAGE, MAX_MESSAGE);
+        assert!(lines.take().is_empty());
+        push(&delivery, 1, 0);
+        assert!(lines.take().is_empty());
+        push(&delivery, 1, 1);
+        assert_eq!(lines.take().len(), 1);
     }
 }

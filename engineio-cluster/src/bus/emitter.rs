@@ -16,6 +16,7 @@ use super::wire::{BROADCAST_OVERHEAD, BusMessage, Outcome, Request, Stamp};
 use super::{Bus, BusEvent, PublishError};
 use crate::membership::announcement::{Announcement, Presence};
 use crate::membership::{MAX_NODES, SILENCE};
+use crate::repeats::Repeats;
 use crate::{Member, NodeId};
 
 /// The time in which every node announces itself once, and a half more.
@@ -174,7 +175,10 @@ impl Emitter {
     /// within 2 s, and if a node has not been heard since the connection came back; see [`EmitError::may_have_arrived`].
     ///
     /// It does not notice a node that has vanished, or has lost its own connection to the broker, while that of this
-    /// process is sound. After 4.5 s of silence such a node no longer counts.
+    /// process is sound. After 4.5 s of silence such a node no longer counts. Nor does it notice that a node gets messages
+    /// faster than it can hand them to its clients: 1,024 messages and 16 MiB wait there, and more are dropped, and
+    /// counted in the metrics of that node. So do not start thousands of broadcasts at once: one after another, each
+    /// waits for the broker.
     ///
     /// # Cancel safety
     ///
@@ -216,7 +220,7 @@ impl Emitter {
     /// # Errors
     ///
     /// Fails if the session is closed or its queue is full, and if the bus or the owner of the session does not
-    /// answer; see [`EmitError::may_have_arrived`].
+    /// answer, as when messages arrive there faster than it can deliver them; see [`EmitError::may_have_arrived`].
     ///
     /// # Cancel safety
     ///
@@ -309,6 +313,7 @@ impl Shared {
 }
 
 async fn listen(bus: Arc<dyn Bus>, shared: Arc<Shared>, sender: u64) {
+    let missed = Repeats::default();
     loop {
         let Ok(event) = timeout(DEAF_AFTER, bus.next_event()).await else {
             let is_deaf = {
@@ -334,7 +339,9 @@ async fn listen(bus: Arc<dyn Bus>, shared: Arc<Shared>, sender: u64) {
                 _ => {}
             },
             BusEvent::Missed(count) => {
-                tracing::warn!(target: "engineio::cluster", count, "messages of the bus were dropped");
+                if let Some(count) = missed.count(Instant::now(), count) {
+                    tracing::warn!(target: "engineio::cluster", count, "messages of the bus were dropped");
+                }
             }
             BusEvent::Lost => {
                 let mut state = shared.lock();

@@ -11,7 +11,7 @@ use engineio_tower::forward::{Forwarded, Forwarding, Packets, RequestBody};
 use h2::client::ResponseFuture;
 use h2::{RecvStream, SendStream};
 use http::{Request, Response, StatusCode};
-use tokio::time::Sleep;
+use tokio::time::{Instant, Sleep};
 use tracing::Span;
 
 use super::head;
@@ -250,7 +250,9 @@ impl Forwarding for Exchange {
                         return Poll::Ready(Err(Refusal::BadRequest));
                     }
                     Poll::Ready(Err(Interruption::Late)) => {
-                        tracing::warn!(target: "engineio::cluster", owner = ?self.owner.as_ref().map(|owner| owner.id), "the owner of a session did not answer in time");
+                        if let Some(count) = self.links.late.count(Instant::now(), 1) {
+                            tracing::warn!(target: "engineio::cluster", owner = ?self.owner.as_ref().map(|owner| owner.id), count, "the owner of a session did not answer in time");
+                        }
                         return Poll::Ready(Err(self.refusal(&Failure::TimedOut)));
                     }
                     Poll::Ready(Err(Interruption::Owner(error))) => self.interrupted(&error),

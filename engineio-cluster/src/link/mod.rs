@@ -20,6 +20,7 @@ use tokio::time::timeout;
 
 use crate::members::Members;
 use crate::membership::Membership;
+use crate::repeats::Repeats;
 use crate::{Member, NodeId};
 
 pub(crate) use dial::{Credentials, HELLO, INCARNATION, NODE, SECRET, TARGET, is_another};
@@ -45,6 +46,8 @@ pub(crate) struct Links {
     /// Connections outlive the request that opens them, and on some hosts the runtime of that request.
     runtime: Handle,
     table: Mutex<HashMap<NodeId, Vec<Link>>>,
+    /// Requests whose owner did not answer in time.
+    pub(crate) late: Repeats,
 }
 
 /// A connection to a node, or the attempt to make one.
@@ -127,6 +130,7 @@ impl Links {
             membership,
             runtime: Handle::current(),
             table: Mutex::default(),
+            late: Repeats::default(),
         }
     }
 

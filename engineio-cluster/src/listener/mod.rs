@@ -15,13 +15,20 @@ use h2::server;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 #[cfg(feature = "tls")]
-use tokio::time::timeout;
+use {
+    crate::Tls,
+    tokio::io::{AsyncRead, AsyncWrite},
+    tokio::time::timeout,
+    tokio_rustls::server::TlsStream,
+};
 
 pub(crate) use body::RequestBody;
 pub(crate) use node::Node;
 pub(crate) use rejections::Rejections;
+
+use crate::repeats::Repeats;
 
 /// The maximum number of requests and WebSockets of one connection between two nodes.
 pub(crate) const STREAMS: u32 = 10_000;
@@ -46,6 +53,7 @@ pub(crate) async fn serve(listener: TcpListener, node: Arc<Node>, mut stop: watc
     let http = Arc::new(http());
     // The connections end with the listener.
     let mut connections = JoinSet::new();
+    let refusals = Repeats::default();
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
@@ -64,7 +72,9 @@ pub(crate) async fn serve(listener: TcpListener, node: Arc<Node>, mut stop: watc
             }
             Err(error) if is_of_one_connection(&error) => {}
             Err(error) => {
-                tracing::error!(target: "engineio::cluster", %error, "the system accepts no connections of other nodes for now");
+                if let Some(count) = refusals.count(Instant::now(), 1) {
+                    tracing::error!(target: "engineio::cluster", %error, count, "the system accepts no connections of other nodes for now");
+                }
                 sleep(ACCEPT_PAUSE).await;
             }
         }
@@ -98,17 +108,30 @@ async fn serve_connection(
     // A connection that is broken already shows that at the first read.
     let _ = stream.set_nodelay(true);
     #[cfg(feature = "tls")]
-    if let Some(tls) = node.credentials.tls.clone() {
-        match timeout(connection::GREETING, tls.acceptor.accept(stream)).await {
-            Ok(Ok(stream)) => connection::serve(stream, &http, &node, stop).await,
-            Ok(Err(error)) => {
-                tracing::warn!(target: "engineio::cluster", %error, "a connection to the internal listener was rejected");
-            }
-            Err(_) => {}
+    if let Some(tls) = &node.credentials.tls {
+        if let Some(stream) = encrypt(stream, tls, &node.rejections).await {
+            connection::serve(stream, &http, &node, stop).await;
         }
         return;
     }
     connection::serve(stream, &http, &node, stop).await;
+}
+
+/// Performs the TLS handshake, if the other end has a certificate of the cluster.
+#[cfg(feature = "tls")]
+async fn encrypt<IO: AsyncRead + AsyncWrite + Unpin>(
+    stream: IO,
+    tls: &Tls,
+    rejections: &Rejections,
+) -> Option<TlsStream<IO>> {
+    match timeout(connection::GREETING, tls.acceptor.accept(stream)).await {
+        Ok(Ok(stream)) => Some(stream),
+        Ok(Err(error)) => {
+            rejections.log(None, &error);
+            None
+        }
+        Err(_) => None,
+    }
 }
 
 /// Returns whether the error concerns only one client, which gave up before it was accepted.
@@ -119,4 +142,49 @@ fn is_of_one_connection(error: &io::Error) -> bool {
             | io::ErrorKind::ConnectionAborted
             | io::ErrorKind::ConnectionReset
     )
+}
+
+#[cfg(all(test, feature = "tls"))]
+mod tests {
+    use rcgen::{CertificateParams, KeyPair};
+    use tokio::io::AsyncWriteExt;
+    use tokio::time::advance;
+
+    use super::*;
+    use crate::repeats::lines::Lines;
+
+    fn certificates() -> Tls {
+        let key = KeyPair::generate().unwrap();
+        let params = CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap();
+        let certificate = params.self_signed(&key).unwrap().pem();
+        let key = key.serialize_pem();
+        Tls::from_pem(
+            certificate.as_bytes(),
+            certificate.as_bytes(),
+            key.as_bytes(),
+        )
+        .unwrap()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_flood_of_connections_without_tls_is_one_line_a_second() {
+        let (lines, _guard) = Lines::collect();
+        let (tls, rejections) = (certificates(), Rejections::default());
+        let stranger = async || {
+            let (mut theirs, ours) = tokio::io::duplex(1024);
+            theirs.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
+            assert!(encrypt(ours, &tls, &rejections).await.is_none());
+        };
+        for _ in 0..500 {
+            stranger().await;
+        }
+        assert_eq!(lines.take().len(), 1);
+        advance(Duration::from_secs(1)).await;
+        stranger().await;
+        let [line] = &lines.take()[..] else {
+            panic!("not one line");
+        };
+        assert!(line.contains("rejections=500 "), "{line}");
+        assert!(line.contains("InvalidContentType"), "{line}");
+    }
 }

@@ -6,7 +6,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use engineio_tower::Server;
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use subtle::ConstantTimeEq;
-use tokio::time::Instant;
 
 use super::Rejections;
 use crate::NodeId;
@@ -73,14 +72,14 @@ impl Node {
     }
 
     fn log_rejection(&self, headers: &HeaderMap) {
-        if let Some(rejections) = self.rejections.count(Instant::now()) {
-            let node = headers.get(NODE).and_then(|node| node.to_str().ok());
-            let node = node.unwrap_or("unnamed");
-            let reason = match headers.contains_key(SECRET) {
-                true => "another secret",
-                false => "no secret",
-            };
-            tracing::warn!(target: "engineio::cluster", node, reason, rejections, "connections that do not belong to the cluster were rejected");
-        }
+        let name = headers.get(NODE).and_then(|name| name.to_str().ok());
+        // A stranger can give any name, and one of a megabyte.
+        let node = name.and_then(|name| name.parse::<NodeId>().ok());
+        let reason = match headers.contains_key(SECRET) {
+            true => "another secret",
+            false => "no secret",
+        };
+        let node = node.as_ref().map(NodeId::as_str);
+        self.rejections.log(node, &reason);
     }
 }

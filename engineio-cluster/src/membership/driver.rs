@@ -19,11 +19,12 @@ use crate::bus::wire::{BusMessage, Ignored, Stamp};
 use crate::bus::{Bus, BusEvent, BusFuture, PublishError};
 use crate::members::Members;
 use crate::meter;
+use crate::repeats::Repeats;
 
 /// Messages that wait to be published. The oldest are dropped: announcements are worth less the older they are.
 const MAX_PENDING: usize = 16;
 
-/// The shortest time between two log lines about one thing that repeats.
+/// The shortest time between two log lines about one thing that every announcement repeats.
 const LOG_INTERVAL: Duration = Duration::from_secs(10);
 
 pub(super) struct Driver {
@@ -38,7 +39,15 @@ pub(super) struct Driver {
     pending: VecDeque<Bytes>,
     joined: Option<oneshot::Sender<Result<(), JoinError>>>,
     left: Option<oneshot::Sender<()>>,
-    next_log: Instant,
+    logged: Logged,
+}
+
+/// The log lines about things that repeat, so that none of them hides another.
+struct Logged {
+    versions: Repeats,
+    missed: Repeats,
+    conflicts: Repeats,
+    too_many: Repeats,
 }
 
 impl Driver {
@@ -63,7 +72,12 @@ impl Driver {
             pending: VecDeque::new(),
             joined: Some(joined),
             left: None,
-            next_log: now,
+            logged: Logged {
+                versions: Repeats::every(LOG_INTERVAL),
+                missed: Repeats::default(),
+                conflicts: Repeats::every(LOG_INTERVAL),
+                too_many: Repeats::every(LOG_INTERVAL),
+            },
         }
     }
 
@@ -115,10 +129,11 @@ impl Driver {
                 }
                 Err(Ignored::Version(version)) => {
                     meter::count(meter::IGNORED, "version", 1);
-                    if self.may_log() {
+                    if let Some(count) = self.logged.versions.count(Instant::now(), 1) {
                         tracing::warn!(
                             target: "engineio::cluster",
                             version,
+                            count,
                             "messages of another version on the bus are ignored: upgrade the older nodes"
                         );
                     }
@@ -126,7 +141,9 @@ impl Driver {
             },
             BusEvent::Missed(count) => {
                 meter::count(meter::IGNORED, "missed", count);
-                tracing::warn!(target: "engineio::cluster", count, "messages of the bus were dropped");
+                if let Some(count) = self.logged.missed.count(Instant::now(), count) {
+                    tracing::warn!(target: "engineio::cluster", count, "messages of the bus were dropped");
+                }
                 self.detector.handle_missed();
             }
             BusEvent::Lost => self.detector.handle_bus_lost(now()),
@@ -247,21 +264,23 @@ impl Driver {
                 if id == self.local.id {
                     self.shared.lock().conflict_seen = Some(Instant::now());
                 }
-                if self.may_log() {
+                if let Some(count) = self.logged.conflicts.count(Instant::now(), 1) {
                     tracing::error!(
                         target: "engineio::cluster",
                         node = %id,
                         %address,
+                        count,
                         "two running nodes have this id, one at this address: stop one of them"
                     );
                 }
             }
             Output::TooMany(id) => {
                 meter::count(meter::IGNORED, "too_many_nodes", 1);
-                if self.may_log() {
+                if let Some(count) = self.logged.too_many.count(Instant::now(), 1) {
                     tracing::error!(
                         target: "engineio::cluster",
                         node = %id,
+                        count,
                         "a node is ignored: the cluster has the maximum number of nodes"
                     );
                 }
@@ -312,16 +331,6 @@ impl Driver {
     fn count_nodes(&self) {
         let nodes = self.members.all().len();
         meter::set(meter::NODES, u32::try_from(nodes).unwrap_or(u32::MAX));
-    }
-
-    /// Returns whether enough time has passed since the last line about something that repeats.
-    fn may_log(&mut self) -> bool {
-        let now = Instant::now();
-        let may = now >= self.next_log;
-        if may {
-            self.next_log = now + LOG_INTERVAL;
-        }
-        may
     }
 }
 
