@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use engineio_tower::{Message, SendError, Server, Sid};
 use tokio::sync::mpsc;
+use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::wire::{BusMessage, Outcome, Request, Stamp};
@@ -21,6 +22,10 @@ const MAX_WAITING: usize = 1024;
 
 /// The size of the messages that wait for delivery, in bytes; more are dropped and counted.
 const MAX_WAITING_BYTES: usize = 16 * MAX_MESSAGE;
+
+/// Replies that are being published; more are dropped. Each may take as long as the broker needs to answer, and nothing
+/// else waits for that.
+const MAX_REPLIES: usize = 4096;
 
 /// Something to deliver.
 #[derive(Debug)]
@@ -94,6 +99,7 @@ async fn deliver(
     mut waiting: mpsc::Receiver<Parcel>,
     waiting_bytes: Arc<AtomicUsize>,
 ) {
+    let mut replies = JoinSet::new();
     while let Some(parcel) = waiting.recv().await {
         waiting_bytes.fetch_sub(parcel.len(), Ordering::Relaxed);
         match parcel {
@@ -109,13 +115,23 @@ async fn deliver(
                 request,
             } => {
                 let outcome = perform(&server, &sid, request);
-                let reply = BusMessage::Reply { stamp, outcome }.encode();
+                while replies.try_join_next().is_some() {}
                 // Without the reply, the one who asked learns that the outcome is unknown.
-                if let Err(error) = bus.publish(reply).await {
-                    tracing::debug!(target: "engineio::cluster", %error, "a reply was not published");
+                if replies.len() < MAX_REPLIES {
+                    replies.spawn(reply(Arc::clone(&bus), stamp, outcome));
+                } else {
+                    tracing::debug!(target: "engineio::cluster", "a reply was dropped: the broker takes none");
                 }
             }
         }
+    }
+    while replies.join_next().await.is_some() {}
+}
+
+async fn reply(bus: Arc<dyn Bus>, stamp: Stamp, outcome: Outcome) {
+    let reply = BusMessage::Reply { stamp, outcome }.encode();
+    if let Err(error) = bus.publish(reply).await {
+        tracing::debug!(target: "engineio::cluster", %error, "a reply was not published");
     }
 }
 
@@ -142,10 +158,11 @@ mod tests {
     use std::time::Duration;
 
     use bytes::Bytes;
-    use tokio::time::advance;
+    use tokio::time::{advance, timeout};
 
     use super::*;
     use crate::MemoryBroker;
+    use crate::bus::{BusEvent, BusFuture, PublishError};
     use crate::repeats::lines::Lines;
 
     fn start() -> Delivery {
@@ -187,5 +204,47 @@ mod tests {
         assert!(lines.take().is_empty());
         push(&delivery, 1, 1);
         assert_eq!(lines.take().len(), 1);
+    }
+
+    /// A broker that stands still.
+    #[derive(Debug, Default)]
+    struct Silent(AtomicUsize);
+
+    impl Bus for Silent {
+        fn publish(&self, _: Bytes) -> BusFuture<'_, Result<(), PublishError>> {
+            self.0.fetch_add(1, Ordering::Relaxed);
+            Box::pin(std::future::pending())
+        }
+
+        fn next_event(&self) -> BusFuture<'_, BusEvent> {
+            Box::pin(std::future::pending())
+        }
+
+        fn reconnect(&self) {}
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nothing_waits_for_the_broker_to_take_replies() {
+        let (lines, _guard) = Lines::collect();
+        let bus = Arc::new(Silent::default());
+        let delivery = Delivery::start(Server::builder().build(), Arc::<Silent>::clone(&bus));
+        for round in 0..5 {
+            for number in 0..MAX_WAITING as u64 {
+                delivery.push(Parcel::Request {
+                    stamp: Stamp {
+                        sender: round,
+                        number,
+                    },
+                    sid: "AAAA.a".parse().unwrap(),
+                    request: Request::Disconnect,
+                });
+            }
+            let delivered = delivery.parcels.reserve_many(MAX_WAITING);
+            let limit = Duration::from_secs(1);
+            drop(timeout(limit, delivered).await.expect("they wait").unwrap());
+        }
+        assert!(lines.take().is_empty());
+        tokio::task::yield_now().await;
+        assert_eq!(bus.0.load(Ordering::Relaxed), MAX_REPLIES);
     }
 }
