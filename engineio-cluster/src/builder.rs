@@ -118,8 +118,8 @@ impl ClusterBuilder {
     /// Starts the node: from now on the server appends the node's name to the ids of its sessions, and requests for
     /// sessions of the other nodes are forwarded to them.
     ///
-    /// The node lives until the server has shut down. With a bus this takes about two seconds, in which the node checks
-    /// whether another one has its name.
+    /// The node lives until the server has shut down, and then leaves the cluster; [`Cluster::drain`] does that in good
+    /// order. With a bus, the start takes about two seconds, in which the node checks whether another one has its name.
     ///
     /// # Errors
     ///
@@ -231,8 +231,13 @@ impl ClusterBuilder {
         let (stop, stopped) = watch::channel(());
         let (done, listening) = watch::channel(());
         let serving = listener::serve(listener, Arc::clone(&node), stopped);
+        let joined = membership.clone();
         tokio::spawn(async move {
             serving.await;
+            // The node has no sessions any more, and answers nobody.
+            if let Some(membership) = joined {
+                membership.leave().await;
+            }
             drop(done);
         });
         // Asked now that this node would answer itself.

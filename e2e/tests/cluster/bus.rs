@@ -143,14 +143,28 @@ async fn a_node_that_has_drained_is_forgotten_at_once() {
         .spread(Duration::ZERO)
         .grace(Duration::from_millis(100));
     within("the drain", a.cluster.drain(pace)).await;
+    forgets(&b, &target).await;
+}
+
+#[tokio::test]
+async fn a_node_whose_server_has_shut_down_is_forgotten_at_once() {
+    let broker = MemoryBroker::new();
+    let [mut a, b] = pair(&broker).await;
+    let target = a.poller().await;
+    within("the shutdown", a.server.shutdown(Duration::ZERO)).await;
+    forgets(&b, &target).await;
+}
+
+/// A node forgets the only other one, of which this was a session.
+async fn forgets(node: &Node, target: &str) {
     let forgotten = async {
-        while b.cluster.nodes().len() > 1 {
+        while node.cluster.nodes().len() > 1 {
             tokio::task::yield_now().await;
         }
     };
     within("the farewell", forgotten).await;
-    assert!(b.cluster.status().is_alone());
-    let polled = b.connect().await.get(&target).await;
+    assert!(node.cluster.status().is_alone());
+    let polled = node.connect().await.get(target).await;
     assert_eq!(
         (polled.status, polled.text()),
         (400, r#"{"code":1,"message":"Session ID unknown"}"#)
