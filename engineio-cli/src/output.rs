@@ -42,7 +42,7 @@ impl<J: Send + 'static> WriterThread<J> {
     }
 }
 
-/// Prints a text as [`print`] does, in a thread.
+/// Prints a text as [`print()`] does, in a thread.
 pub(crate) async fn print_aside(text: String) -> Result<(), Failure> {
     WriterThread::new(|text: String| print(text))
         .run(text)
