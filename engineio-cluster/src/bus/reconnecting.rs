@@ -12,16 +12,20 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::event_queue::EventQueue;
 use super::{BusEvent, PublishError};
+use crate::repeats::Repeats;
 
 /// The time to connect and subscribe.
 pub(crate) const CONNECT_LIMIT: Duration = Duration::from_secs(3);
 
 /// The time within which the broker has to accept a message.
 const PUBLISH_LIMIT: Duration = Duration::from_secs(1);
+
+/// The shortest time between two log lines about attempts that failed.
+const LOG_INTERVAL: Duration = Duration::from_secs(10);
 
 /// The delays between attempts to reconnect grow from the first to the second.
 const FIRST_DELAY: Duration = Duration::from_millis(100);
@@ -227,6 +231,7 @@ impl<C: Connector> Shared<C> {
 
 async fn keep_connected<C: Connector>(shared: Arc<Shared<C>>, mut feed: Feed) {
     let broker = shared.connector.broker();
+    let failures = Repeats::every(LOG_INTERVAL);
     loop {
         feed.state.broken.notified().await;
         shared.close();
@@ -238,7 +243,9 @@ async fn keep_connected<C: Connector>(shared: Arc<Shared<C>>, mut feed: Feed) {
             match shared.connect().await {
                 Ok(feed) => break feed,
                 Err(reason) => {
-                    tracing::debug!(target: "engineio::cluster", broker, reason, "cannot reconnect to the broker");
+                    if let Some(attempts) = failures.count(Instant::now(), 1) {
+                        tracing::warn!(target: "engineio::cluster", broker, reason, attempts, "cannot reconnect to the broker");
+                    }
                 }
             }
             delay = (delay * 2).min(LONGEST_DELAY);
@@ -256,4 +263,64 @@ fn jittered(delay: Duration) -> Duration {
         return delay;
     }
     delay / 2 + delay * u32::from(random[0]) / 512
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::repeats::lines::Lines;
+
+    /// A broker that takes a node once, and then refuses it.
+    #[derive(Debug, Default)]
+    struct Once {
+        taken: AtomicBool,
+        refused: Arc<Notify>,
+    }
+
+    struct Established;
+
+    impl Connector for Once {
+        type Connection = Established;
+        type Error = &'static str;
+
+        async fn connect(&self, _: Feed) -> Result<Established, &'static str> {
+            if !self.taken.swap(true, Ordering::Relaxed) {
+                return Ok(Established);
+            }
+            self.refused.notify_one();
+            Err("authorization violation")
+        }
+
+        fn broker(&self) -> &'static str {
+            "broker"
+        }
+    }
+
+    impl Connection for Established {
+        async fn publish(&self, _: Bytes) -> Result<(), ()> {
+            Ok(())
+        }
+
+        fn max_message(&self) -> usize {
+            0
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_log_tells_every_few_seconds_why_a_broker_refuses_the_node() {
+        let (lines, _guard) = Lines::collect();
+        let broker = Once::default();
+        let refused = Arc::clone(&broker.refused);
+        let bus = Reconnecting::start(broker).await.unwrap();
+        bus.reconnect();
+        let begun = Instant::now();
+        while begun.elapsed() < Duration::from_secs(25) {
+            refused.notified().await;
+        }
+        let lines = lines.take();
+        let reasons = lines
+            .iter()
+            .filter(|line| line.contains("authorization violation"));
+        assert_eq!(reasons.count(), 3, "{lines:?}");
+    }
 }
