@@ -5,7 +5,7 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { letTimePass } from './bounded.mjs';
-import { EIO3 as QUICK } from './servers.mjs';
+import { EIO3_QUICK as QUICK } from './servers.mjs';
 import { POLLING, RawSession, RawSocket, SEPARATOR, call, socketUrl } from './wire.mjs';
 
 const at = (query) => `${QUICK}/engine.io/?${query}`;

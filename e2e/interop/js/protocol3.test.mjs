@@ -4,7 +4,7 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { letTimePass } from './bounded.mjs';
-import { EIO3 } from './servers.mjs';
+import { EIO3_QUICK as EIO3 } from './servers.mjs';
 import { POLLING, RawSession, RawSocket, WEBSOCKET, call, json, socketUrl } from './wire.mjs';
 
 const OLD_POLLING = 'EIO=3&transport=polling';

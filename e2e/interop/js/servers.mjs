@@ -28,5 +28,8 @@ export const SMALL = required('ECHO_SMALL_URL');
 /** As `ECHO`, and compresses WebSocket messages from 1,024 bytes on for clients that agree to it. */
 export const DEFLATE = required('ECHO_DEFLATE_URL');
 
-/** Serves clients of revision 3 beside those of revision 4; pings and waits as `QUICK` does. */
+/** Serves clients of revision 3 beside those of revision 4. Pings as often as `QUICK`, and waits 3 s for the pong. */
 export const EIO3 = required('ECHO_EIO3_URL');
+
+/** As `EIO3`, and waits as long as `QUICK`. */
+export const EIO3_QUICK = required('ECHO_EIO3_QUICK_URL');
