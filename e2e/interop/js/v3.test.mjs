@@ -6,7 +6,7 @@ import { describe, test } from 'node:test';
 import Socket3 from 'engine.io-client-v3';
 import { bounded, letTimePass } from './bounded.mjs';
 import { MODES, Peer } from './peer.mjs';
-import { EIO3 } from './servers.mjs';
+import { EIO3, EIO3_QUICK } from './servers.mjs';
 
 /** The client of revision 3. It hands out bytes as an ArrayBuffer or a Buffer, by transport. */
 class Peer3 extends Peer {
@@ -75,7 +75,7 @@ for (const [mode, options] of Object.entries(MODES)) {
     });
 
     test('a client that does not ping is disconnected by the server', async (t) => {
-      const peer = await Peer3.open(t, EIO3, options);
+      const peer = await Peer3.open(t, EIO3_QUICK, options);
       peer.withholdPings();
       const { reason } = await peer.closed(3_000);
       assert.match(reason, /^transport (close|error)$/);
