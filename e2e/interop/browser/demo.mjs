@@ -222,17 +222,21 @@ async function run(browser) {
 
   const visits = [];
   await check("phone: nothing overflows (light and dark pictures)", async () => {
-    for (const colorScheme of ["light", "dark"]) {
-      const visit = await open(browser, `phone, ${colorScheme}`, { viewport: { width: 390, height: 844 }, deviceScaleFactor: 2, hasTouch: true, isMobile: true, colorScheme });
-      visits.push(visit);
-      await until(visit.page, "websocket", isOpen, "websocket");
-      await until(visit.page, "20 points", () => document.querySelector("#chart").dataset.points >= 20);
-      await one.page.fill("#message", `Hello, ${colorScheme} phone`);
+    const schemes = ["light", "dark"];
+    for (const colorScheme of schemes) {
+      visits.push(await open(browser, `phone, ${colorScheme}`, { viewport: { width: 390, height: 844 }, deviceScaleFactor: 2, hasTouch: true, isMobile: true, colorScheme }));
+    }
+    for (const { page } of visits) {
+      await until(page, "websocket", isOpen, "websocket");
+      await until(page, "20 points", () => document.querySelector("#chart").dataset.points >= 20);
+    }
+    for (const [n, visit] of visits.entries()) {
+      await one.page.fill("#message", `Hello, ${schemes[n]} phone`);
       await one.page.press("#message", "Enter");
-      await until(visit.page, "a message", () => document.querySelectorAll("#messages li").length === 1);
+      await until(visit.page, "the messages", (count) => document.querySelectorAll("#messages li").length === count, n + 1);
       await fits(visit.page);
-      await shoot(visit.page, `phone-${colorScheme}`);
-      if (options.out) await visit.page.screenshot({ path: join(options.out, `phone-${colorScheme}-full.png`), fullPage: true, timeout: LIMIT });
+      await shoot(visit.page, `phone-${schemes[n]}`);
+      if (options.out) await visit.page.screenshot({ path: join(options.out, `phone-${schemes[n]}-full.png`), fullPage: true, timeout: LIMIT });
       await visit.page.setViewportSize({ width: 320, height: 640 });
       await fits(visit.page);
       noFindings(visit);
