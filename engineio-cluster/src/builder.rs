@@ -60,7 +60,9 @@ impl ClusterBuilder {
     /// Sets the name of the node, with which its session ids end: 1 to 16 characters of `A–Z a–z 0–9 - _`. Default: 8
     /// random characters.
     ///
-    /// Clients see it. No two nodes may have the same.
+    /// Clients see it. No two nodes may have the same. If the server generates its own session ids
+    /// ([`generate_sid`](engineio_tower::ServerBuilder::generate_sid)), an id and the name have at most 54 characters
+    /// together.
     pub fn name(mut self, name: impl Into<String>) -> Self {
         self.name = Some(name.into());
         self
@@ -119,7 +121,7 @@ impl ClusterBuilder {
     /// sessions of the other nodes are forwarded to them.
     ///
     /// The node lives until the server has shut down, and then leaves the cluster; [`Cluster::drain`] does that in good
-    /// order. With a bus, the start takes about two seconds, in which the node checks whether another one has its name.
+    /// order. Dropping the handles of both does not end it. With a bus, the start takes about two seconds, in which the node checks whether another one has its name.
     ///
     /// # Errors
     ///

@@ -124,7 +124,8 @@ impl Cluster {
         nodes
     }
 
-    /// Returns the number of clients of all nodes, from the last announcement of each, which is at most a second old.
+    /// Returns the number of clients of all nodes, from the last announcement of each, which is at most a second old while
+    /// the node is alive. The clients of a node that was killed are counted until it is found dead.
     #[must_use]
     pub fn len(&self) -> u64 {
         let others = self.inner.links.members().all();
@@ -143,7 +144,8 @@ impl Cluster {
     /// # Errors
     ///
     /// Returns the message if it was not queued, or if the node that owns the session did not answer; in the latter
-    /// case it may have been queued, see [`Unreachable::may_have_arrived`]. It is never sent twice.
+    /// case it may have been queued, see [`Unreachable::may_have_arrived`]. It is never sent twice. Another node takes
+    /// messages of at most 64 MiB.
     ///
     /// # Cancel safety
     ///
@@ -187,7 +189,7 @@ impl Cluster {
     /// queued.
     ///
     /// It goes over the bus if there is one, and completes once it has come back from the broker, which takes one round
-    /// trip. Without a bus, and if it is too large for it, it goes to each node over HTTP/2. As with
+    /// trip. Without a bus, and if it is too large for it, it goes to each node over HTTP/2, with at most 64 MiB. As with
     /// [`Server::broadcast`](engineio_tower::Server::broadcast), a client whose outbox is full does not get it. Every node
     /// gets it at most once; the clients of this one at once, whatever becomes of the rest.
     ///

@@ -284,7 +284,8 @@ impl ServerBuilder {
     ///
     /// It is called again if the id is in use, up to 16 times. Ids must be unguessable, since anyone who knows one can
     /// act as its client. An id that is given again may begin a session while the disconnect handler of the former one still
-    /// runs.
+    /// runs. In a cluster, the id and the name of the node, with a dot between them, have at most 55 characters; a longer
+    /// id is refused with 503, and logged.
     ///
     /// ```
     /// use engineio_tower::{Server, Sid};
