@@ -431,7 +431,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn whoever_forges_an_address_leaves_places_to_its_owner_who_has_no_more_of_them() {
+    async fn forged_addresses_leave_places_to_their_owner() {
         let listener = listener();
         let forged: Vec<_> = (0..5).map(|n| listener.begin(host(1, n), false)).collect();
         assert_eq!(forged.iter().flatten().count(), 4);

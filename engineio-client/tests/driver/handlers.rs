@@ -5,7 +5,9 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use crate::support::{OPEN_POLLING, Reply, Request, Server, in_time, ok, panic_again_on_drop};
+use crate::support::{
+    OPEN_POLLING, Reply, Request, Server, in_time, ok, panics::panic_again_on_drop,
+};
 use engineio_client::{Client, DisconnectReason, ErrorKind, Message, Transport};
 use futures_util::SinkExt;
 use tokio_tungstenite::tungstenite::Message as WsMessage;

@@ -8,7 +8,9 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use crate::support::memory::Memory;
-use crate::support::{OPEN_POLLING, Reply, Server, in_time, ok, panic_again_on_drop, websocket};
+use crate::support::{
+    OPEN_POLLING, Reply, Server, in_time, ok, panics::panic_again_on_drop, websocket,
+};
 use engineio_client::{
     Client, ClientBuilder, Disconnect, DisconnectReason, Error, ErrorKind, Message, Reconnect,
     Renewal, Transport,

@@ -5,6 +5,9 @@
 
 pub(crate) mod memory;
 
+#[path = "../../../engineio-core/tests/support/panics.rs"]
+pub(crate) mod panics;
+
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
@@ -318,17 +321,4 @@ async fn read(io: &mut BufReader<Box<dyn Io>>) -> Option<Request> {
     io.read_exact(&mut body).await.ok()?;
     request.body = String::from_utf8_lossy(&body).into_owned();
     Some(request)
-}
-
-/// Panics with a value that panics when it is dropped, with another of its kind.
-pub(crate) fn panic_again_on_drop() -> ! {
-    struct Grenade;
-
-    impl Drop for Grenade {
-        fn drop(&mut self) {
-            std::panic::panic_any(Self);
-        }
-    }
-
-    std::panic::panic_any(Grenade)
 }

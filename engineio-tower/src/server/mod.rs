@@ -147,7 +147,7 @@ impl Server {
     }
 
     /// Returns the number of connected clients, including those that are being disconnected. The disconnect handler of one
-    /// that is no longer counted may be still to run; [`shutdown`](Self::shutdown) waits for it.
+    /// that is no longer counted may not have run yet; [`shutdown`](Self::shutdown) waits for it.
     #[must_use]
     pub fn len(&self) -> usize {
         self.inner.len()

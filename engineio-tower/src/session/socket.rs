@@ -226,7 +226,7 @@ impl Socket {
             .update(|session| session.abort(now(), DisconnectReason::Server));
     }
 
-    /// Waits until the client is gone, and returns the reason. Its disconnect handler may be still to run.
+    /// Waits until the client is gone, and returns the reason. Its disconnect handler may not have run yet.
     ///
     /// # Cancel safety
     ///

@@ -153,7 +153,8 @@ fn concurrent() -> (Server, mpsc::UnboundedReceiver<String>) {
             async move {
                 let text = message.as_text().unwrap().to_owned();
                 let seconds = text.parse::<u64>();
-                let seconds = seconds.unwrap_or_else(|_| crate::support::panic_again_on_drop());
+                let seconds =
+                    seconds.unwrap_or_else(|_| crate::support::panics::panic_again_on_drop());
                 pass(seconds * 1_000).await;
                 let name = socket.get::<&str>();
                 tell.send(format!("{text} {}", name.map_or("nobody", |name| *name)))

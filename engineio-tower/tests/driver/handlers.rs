@@ -144,7 +144,7 @@ async fn a_panic_in_a_handler_ends_its_client_alone() {
             handling.fetch_add(1, Ordering::Relaxed);
             async move {
                 if message.as_text() == Some("panic") {
-                    crate::support::panic_again_on_drop();
+                    crate::support::panics::panic_again_on_drop();
                 }
                 let _ = socket.send(message).await;
             }
@@ -180,7 +180,7 @@ impl Future for PanicsOnDrop {
 impl Drop for PanicsOnDrop {
     fn drop(&mut self) {
         if self.0 {
-            crate::support::panic_again_on_drop();
+            crate::support::panics::panic_again_on_drop();
         }
     }
 }

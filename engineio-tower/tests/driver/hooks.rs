@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::support::{call, get, get_request, open, panic_again_on_drop, poll, text};
+use crate::support::{call, get, get_request, open, panics::panic_again_on_drop, poll, text};
 use engineio_tower::{
     Config, ConnectRequest, DisconnectReason, Message, Origins, Rejection, Server, ServerBuilder,
     Sid, SidCookie, Socket, Transports,

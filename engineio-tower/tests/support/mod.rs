@@ -2,6 +2,9 @@
 
 #![allow(dead_code)]
 
+#[path = "../../../engineio-core/tests/support/panics.rs"]
+pub(crate) mod panics;
+
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -226,17 +229,4 @@ pub(crate) fn socket(server: &Server, sid: &str) -> Socket {
 /// Lets time pass, with everything that is due in between.
 pub(crate) async fn pass(millis: u64) {
     tokio::time::sleep_until(Instant::now() + Duration::from_millis(millis)).await;
-}
-
-/// Panics with a value that panics when it is dropped, with another of its kind.
-pub(crate) fn panic_again_on_drop() -> ! {
-    struct Grenade;
-
-    impl Drop for Grenade {
-        fn drop(&mut self) {
-            std::panic::panic_any(Self);
-        }
-    }
-
-    std::panic::panic_any(Grenade)
 }

@@ -13,7 +13,7 @@ use tokio::sync::mpsc;
 use web_transport_quinn::proto::ConnectRequest as SessionRequest;
 use web_transport_quinn::{ClientError, ConnectError};
 
-use crate::support::{echo, one_origin, panic_again_on_drop, start, within};
+use crate::support::{echo, one_origin, panics::panic_again_on_drop, start, within};
 
 #[tokio::test]
 async fn a_session_opens_and_echoes_messages_of_every_kind_and_size() {

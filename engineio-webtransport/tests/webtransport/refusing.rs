@@ -10,7 +10,9 @@ use web_transport_quinn::proto::{ConnectError, ConnectRequest, ConnectResponse};
 use web_transport_quinn::quinn::{Connection, ConnectionError, ReadError, RecvStream, SendStream};
 
 use crate::raw::{self, connect};
-use crate::support::{Harness, PLACES, echo, one_origin, panic_again_on_drop, start, within};
+use crate::support::{
+    Harness, PLACES, echo, one_origin, panics::panic_again_on_drop, start, within,
+};
 
 /// `H3_NO_ERROR` (RFC 9114 § 8.1).
 const NO_ERROR: u32 = 0x100;

@@ -1,5 +1,8 @@
 //! A server with a UDP socket on loopback, and clients that speak WebTransport by another crate.
 
+#[path = "../../../engineio-core/tests/support/panics.rs"]
+pub(crate) mod panics;
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -307,17 +310,4 @@ impl Peer {
 /// Allows the origin of one page.
 pub(crate) fn one_origin() -> Origins {
     Origins::list(["https://app.example.com"])
-}
-
-/// Panics with a value that panics when it is dropped, with another of its kind.
-pub(crate) fn panic_again_on_drop() -> ! {
-    struct Grenade;
-
-    impl Drop for Grenade {
-        fn drop(&mut self) {
-            std::panic::panic_any(Self);
-        }
-    }
-
-    std::panic::panic_any(Grenade)
 }

@@ -37,10 +37,10 @@ pub type StaticBody = tower_http::services::fs::ServeFileSystemResponseBody;
 ///   `.`, an empty segment, a backslash, a NUL or an encoded slash.
 ///
 /// Ranges, `ETag`, `Last-Modified` and the conditional headers work. A request with `If-Range`, for several ranges or for
-/// a malformed one gets the whole file, and so does one for a part of an empty file. The content type comes from the extension of the
-/// file (`application/octet-stream` if that says nothing); texts are announced as UTF-8. Relative paths start at the
-/// current directory of the process. Symbolic links are followed, and hidden files are served: keep private files
-/// outside the directory.
+/// a malformed one gets the whole file, and so does one for a part of an empty file. The content type comes from the
+/// extension of the file (`application/octet-stream` if that says nothing); texts are announced as UTF-8. Relative paths
+/// start at the current directory of the process. Symbolic links are followed, and hidden files are served: keep private
+/// files outside the directory.
 ///
 /// A clone shares the map.
 ///
