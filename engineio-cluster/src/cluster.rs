@@ -199,8 +199,7 @@ impl Cluster {
     ///
     /// - at once, if there is no connection to the broker, if nothing has come back on it for 4 s, or if this node has left
     ///   (see [`drain`](Self::drain)), in which case the others get it if the broker takes it;
-    /// - within 3 s with [`Nats`](crate::Nats) and [`Redis`](crate::Redis), if the broker does not take it, or it does not
-    ///   come back within 2 s;
+    /// - within 3 s, if the broker does not take it within 2 s, or it has not come back by then;
     /// - after the round trip, if a node has not been heard since the connection to the broker came back: the node's own
     ///   may still be broken. A node announces itself once a second;
     /// - within 5 s, if it goes over HTTP/2 and a node does not answer. A node of a fixed list that has been taken down

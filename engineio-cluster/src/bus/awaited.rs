@@ -5,12 +5,13 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::oneshot;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout_at};
 
-/// The time within which a message that was published has to come back to its publisher.
+/// The time within which a message has to be published and come back to its publisher. Publishing alone may take two
+/// seconds of it.
 ///
 /// The broker has taken it then. That it was published proves less: with NATS, only that it was written to a socket.
-pub(crate) const ECHO_LIMIT: Duration = Duration::from_secs(2);
+pub(crate) const ECHO_LIMIT: Duration = Duration::from_secs(3);
 
 /// Answers that are waited for, by the number of the message that asks for them.
 #[derive(Debug)]
@@ -23,6 +24,7 @@ pub(crate) struct Awaited<T> {
 pub(crate) struct Answer<'a, T> {
     awaited: &'a Awaited<T>,
     number: u64,
+    since: Instant,
     receiver: oneshot::Receiver<T>,
 }
 
@@ -42,6 +44,7 @@ impl<T> Awaited<T> {
         Answer {
             awaited: self,
             number,
+            since: Instant::now(),
             receiver,
         }
     }
@@ -68,9 +71,11 @@ impl<T> Awaited<T> {
 }
 
 impl<T> Answer<'_, T> {
-    /// Waits for the answer. Returns `None` if it does not come within the limit, or the wait was ended.
+    /// Waits for the answer. Returns `None` if it does not come within the limit, counted from when it was first expected,
+    /// or if the wait was ended.
     pub(crate) async fn within(mut self, limit: Duration) -> Option<T> {
-        timeout(limit, &mut self.receiver).await.ok()?.ok()
+        let deadline = self.since + limit;
+        timeout_at(deadline, &mut self.receiver).await.ok()?.ok()
     }
 }
 

@@ -172,7 +172,7 @@ impl Emitter {
     /// # Errors
     ///
     /// Fails if no node is known, if the message is too large, if the bus does not take it, if it does not come back
-    /// within 2 s, and if a node has not been heard since the connection came back; see [`EmitError::may_have_arrived`].
+    /// within 3 s, and if a node has not been heard since the connection came back; see [`EmitError::may_have_arrived`].
     ///
     /// It does not notice a node that has vanished, or has lost its own connection to the broker, while that of this
     /// process is sound. After 4.5 s of silence such a node no longer counts. Nor does it notice that a node gets messages

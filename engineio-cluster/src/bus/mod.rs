@@ -13,6 +13,8 @@ mod memory;
 mod nats;
 #[cfg(any(feature = "nats", feature = "redis"))]
 mod reconnecting;
+#[cfg(all(test, any(feature = "nats", feature = "redis")))]
+mod reconnecting_tests;
 #[cfg(feature = "redis")]
 mod redis;
 pub(crate) mod wire;

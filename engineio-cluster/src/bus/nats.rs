@@ -9,7 +9,7 @@ use bytes::Bytes;
 use futures_util::StreamExt;
 use tokio::task::JoinHandle;
 
-use super::reconnecting::{Connection, Connector, Feed, Reconnecting};
+use super::reconnecting::{Broken, Connector, Feed, Publisher, Reconnecting};
 use super::{
     Bus, BusEvent, BusFuture, ConnectBusError, DEFAULT_CHANNEL, MAX_MESSAGE, PublishError,
 };
@@ -194,10 +194,17 @@ impl Drop for NatsConnection {
 }
 
 impl Connector for NatsConnector {
-    type Connection = NatsConnection;
+    type Publisher = NatsConnection;
+    type Subscription = ();
     type Error = async_nats::Error;
 
-    async fn connect(&self, feed: Feed) -> Result<NatsConnection, async_nats::Error> {
+    const PUBLISHES_APART: bool = false;
+
+    async fn connect(
+        &self,
+        feed: Feed,
+        _: Broken,
+    ) -> Result<(NatsConnection, ()), async_nats::Error> {
         let events = feed.clone();
         let options = (self.options)()
             .ping_interval(PING_INTERVAL)
@@ -228,11 +235,16 @@ impl Connector for NatsConnector {
             }
             feed.broken();
         });
-        Ok(NatsConnection {
+        let connection = NatsConnection {
             client,
             subject: self.subject.clone(),
             reader,
-        })
+        };
+        Ok((connection, ()))
+    }
+
+    async fn connect_publisher(&self, _: Broken) -> Result<NatsConnection, async_nats::Error> {
+        Err("one connection publishes and receives".into())
     }
 
     fn broker(&self) -> &str {
@@ -269,7 +281,7 @@ fn deliver(feed: &Feed, message: async_nats::Message) {
     }
 }
 
-impl Connection for NatsConnection {
+impl Publisher for NatsConnection {
     async fn publish(&self, message: Bytes) -> Result<(), ()> {
         let sent = async {
             if self.client.connection_state() != State::Connected {

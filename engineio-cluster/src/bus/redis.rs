@@ -1,7 +1,6 @@
 //! Redis and Valkey as a bus.
 
 use std::fmt;
-use std::time::Duration;
 
 use bytes::Bytes;
 use redis::aio::MultiplexedConnection;
@@ -9,18 +8,15 @@ use redis::{
     AsyncConnectionConfig, Client, ProtocolVersion, PushInfo, PushKind, RedisError, Value,
 };
 
-use super::reconnecting::{Connection, Connector, Feed, Reconnecting};
+use super::reconnecting::{Broken, Connector, Feed, PUBLISH_LIMIT, Publisher, Reconnecting};
 use super::{
     Bus, BusEvent, BusFuture, ConnectBusError, DEFAULT_CHANNEL, MAX_MESSAGE, PublishError,
 };
 
-/// The time within which Redis has to answer a command.
-const RESPONSE_LIMIT: Duration = Duration::from_secs(1);
-
 /// A [`Bus`] over the pub/sub of Redis 6 or later, or of Valkey.
 ///
-/// One connection publishes and another, which speaks RESP3, receives. A connection that breaks is replaced; messages
-/// that waited in it are not sent. Messages above [`MAX_MESSAGE`] are dropped when they arrive, and counted.
+/// One connection publishes and another receives, both by RESP3. A connection that breaks is replaced, the first one
+/// also if Redis does not answer within two seconds; messages that waited in it are not sent. Messages above [`MAX_MESSAGE`] are dropped when they arrive, and counted.
 ///
 /// In a Redis Cluster, connect to any one node: pub/sub reaches them all. Sentinel is not supported; use a stable
 /// address.
@@ -166,49 +162,60 @@ impl fmt::Debug for RedisConnector {
     }
 }
 
-struct RedisConnection {
-    publisher: MultiplexedConnection,
-    /// Dropping it ends the subscription.
-    _subscriber: MultiplexedConnection,
+struct RedisPublisher {
+    connection: MultiplexedConnection,
     channel: String,
 }
 
+impl RedisConnector {
+    async fn open(
+        &self,
+        on_push: impl Fn(PushInfo) + Send + Sync + 'static,
+    ) -> Result<MultiplexedConnection, RedisError> {
+        let on_push = move |push: PushInfo| -> Result<(), redis::aio::SendError> {
+            on_push(push);
+            Ok(())
+        };
+        let config = AsyncConnectionConfig::new()
+            // The limit of the caller is that of both connections together.
+            .set_connection_timeout(None)
+            .set_response_timeout(Some(PUBLISH_LIMIT))
+            .set_push_sender(on_push);
+        self.client
+            .get_multiplexed_async_connection_with_config(&config)
+            .await
+    }
+}
+
 impl Connector for RedisConnector {
-    type Connection = RedisConnection;
+    type Publisher = RedisPublisher;
+    /// Dropping it ends the subscription.
+    type Subscription = MultiplexedConnection;
     type Error = RedisError;
 
-    async fn connect(&self, feed: Feed) -> Result<RedisConnection, RedisError> {
-        let config = || {
-            AsyncConnectionConfig::new()
-                .set_connection_timeout(Some(RESPONSE_LIMIT))
-                .set_response_timeout(Some(RESPONSE_LIMIT))
+    const PUBLISHES_APART: bool = true;
+
+    async fn connect(
+        &self,
+        feed: Feed,
+        publisher_broken: Broken,
+    ) -> Result<(RedisPublisher, MultiplexedConnection), RedisError> {
+        let subscribe = async {
+            let mut subscriber = self.open(move |push| receive(&feed, push)).await?;
+            subscriber.subscribe(&self.channel).await?;
+            Ok(subscriber)
         };
-        // Both connections report their end.
-        let publisher_feed = feed.clone();
-        let on_publisher_push = move |push: PushInfo| -> Result<(), redis::aio::SendError> {
+        tokio::try_join!(self.connect_publisher(publisher_broken), subscribe)
+    }
+
+    async fn connect_publisher(&self, broken: Broken) -> Result<RedisPublisher, RedisError> {
+        let on_push = move |push: PushInfo| {
             if push.kind == PushKind::Disconnection {
-                publisher_feed.broken();
+                broken.report();
             }
-            Ok(())
         };
-        let on_push = move |push: PushInfo| -> Result<(), redis::aio::SendError> {
-            receive(&feed, push);
-            Ok(())
-        };
-        let publisher = self
-            .client
-            .get_multiplexed_async_connection_with_config(
-                &config().set_push_sender(on_publisher_push),
-            )
-            .await?;
-        let mut subscriber = self
-            .client
-            .get_multiplexed_async_connection_with_config(&config().set_push_sender(on_push))
-            .await?;
-        subscriber.subscribe(&self.channel).await?;
-        Ok(RedisConnection {
-            publisher,
-            _subscriber: subscriber,
+        Ok(RedisPublisher {
+            connection: self.open(on_push).await?,
             channel: self.channel.clone(),
         })
     }
@@ -218,12 +225,12 @@ impl Connector for RedisConnector {
     }
 }
 
-impl Connection for RedisConnection {
+impl Publisher for RedisPublisher {
     async fn publish(&self, message: Bytes) -> Result<(), ()> {
-        let mut publisher = self.publisher.clone();
+        let mut connection = self.connection.clone();
         let mut command = redis::cmd("PUBLISH");
         command.arg(&self.channel).arg(&message[..]);
-        let answer: Result<i64, _> = command.query_async(&mut publisher).await;
+        let answer: Result<i64, _> = command.query_async(&mut connection).await;
         answer.map(|_receivers| ()).map_err(|error| {
             tracing::debug!(target: "engineio::cluster", %error, "Redis did not accept a message");
         })

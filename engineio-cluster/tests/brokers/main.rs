@@ -36,6 +36,7 @@ for_each_broker!(bus: buses, [
     delivers_to_everybody_in_order_up_to_the_limit,
     survives_a_killed_broker_and_sends_nothing_stale,
     gives_a_frozen_broker_up_and_comes_back,
+    a_broker_that_stands_still_for_a_moment_loses_nothing,
     replaces_its_connection_when_asked,
     names_the_broker_that_it_cannot_reach,
 ]);
