@@ -19,6 +19,9 @@ mod bus;
 mod cluster;
 mod drain;
 mod forward;
+#[cfg(test)]
+#[path = "../../engineio-core/tests/support/lines.rs"]
+mod lines;
 mod link;
 mod listener;
 mod members;
@@ -27,7 +30,6 @@ mod meter;
 mod node;
 mod operations;
 mod peers;
-mod repeats;
 #[cfg(feature = "tls")]
 mod tls;
 

@@ -12,8 +12,8 @@
 //! - [`Query`] parses a request; [`Refusal`] is the answer to a request that breaks the rules.
 //! - [`server::Session`] is the state machine for one client on the server: the driver reports events with their times,
 //!   and it tells the driver what to do. [`client::Session`] is its counterpart on the client.
-//! - [`driver`] has parts for drivers: the queue of waiting senders (back pressure), the work budget (fairness) and calls
-//!   that catch panics.
+//! - [`driver`] has parts for drivers: the queue of waiting senders (back pressure), the work budget (fairness), calls that
+//!   catch panics, and the count of repeated log lines.
 //! - [`Config`] holds intervals, timeouts and limits.
 //!
 //! # Example

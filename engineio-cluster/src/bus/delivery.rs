@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use super::wire::{BusMessage, Outcome, Request, Stamp};
 use super::{Bus, MAX_MESSAGE};
 use crate::meter;
-use crate::repeats::Repeats;
+use engineio_core::driver::Repeats;
 
 /// Messages that wait for delivery; more are dropped and counted. Each may take milliseconds, and requests among them are
 /// given up by those who sent them if they wait for 5 s.
@@ -163,7 +163,7 @@ mod tests {
     use super::*;
     use crate::MemoryBroker;
     use crate::bus::{BusEvent, BusFuture, PublishError};
-    use crate::repeats::lines::Lines;
+    use crate::lines::Lines;
 
     fn start() -> Delivery {
         let bus = Arc::new(MemoryBroker::new().connect());

@@ -16,8 +16,8 @@ use super::wire::{BROADCAST_OVERHEAD, BusMessage, Outcome, Request, Stamp};
 use super::{Bus, BusEvent, PublishError};
 use crate::membership::announcement::{Announcement, Presence};
 use crate::membership::{MAX_NODES, SILENCE};
-use crate::repeats::Repeats;
 use crate::{Member, NodeId};
+use engineio_core::driver::Repeats;
 
 /// The time in which every node announces itself once, and a half more.
 const LISTEN: Duration = Duration::from_millis(1500);

@@ -17,7 +17,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::event_queue::EventQueue;
 use super::{BusEvent, PublishError};
-use crate::repeats::Repeats;
+use engineio_core::driver::Repeats;
 
 /// The time to connect and subscribe.
 pub(crate) const CONNECT_LIMIT: Duration = Duration::from_secs(3);

@@ -10,7 +10,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::reconnecting::{Broken, Connector, Feed, PUBLISH_LIMIT, Publisher, Reconnecting};
 use super::{BusEvent, PublishError};
-use crate::repeats::lines::Lines;
+use crate::lines::Lines;
 
 /// A broker that takes a node once, and then refuses it.
 #[derive(Debug, Default)]

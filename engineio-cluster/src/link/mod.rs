@@ -20,8 +20,8 @@ use tokio::time::timeout;
 
 use crate::members::Members;
 use crate::membership::Membership;
-use crate::repeats::Repeats;
 use crate::{Member, NodeId};
+use engineio_core::driver::Repeats;
 
 pub(crate) use dial::{Credentials, HELLO, INCARNATION, NODE, SECRET, TARGET, is_another};
 pub(crate) use keep_alive::keep_alive;

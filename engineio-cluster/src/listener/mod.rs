@@ -28,7 +28,7 @@ pub(crate) use body::RequestBody;
 pub(crate) use node::Node;
 pub(crate) use rejections::Rejections;
 
-use crate::repeats::Repeats;
+use engineio_core::driver::Repeats;
 
 /// The maximum number of requests and WebSockets of one connection between two nodes.
 pub(crate) const STREAMS: u32 = 10_000;
@@ -151,7 +151,7 @@ mod tests {
     use tokio::time::advance;
 
     use super::*;
-    use crate::repeats::lines::Lines;
+    use crate::lines::Lines;
 
     fn certificates() -> Tls {
         let key = KeyPair::generate().unwrap();

@@ -4,7 +4,7 @@ use std::fmt::Display;
 
 use tokio::time::Instant;
 
-use crate::repeats::Repeats;
+use engineio_core::driver::Repeats;
 
 /// Logs rejected connections, of which strangers can make as many as they like.
 #[derive(Debug, Default)]

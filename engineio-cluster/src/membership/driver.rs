@@ -19,7 +19,7 @@ use crate::bus::wire::{BusMessage, Ignored, Stamp};
 use crate::bus::{Bus, BusEvent, BusFuture, PublishError};
 use crate::members::Members;
 use crate::meter;
-use crate::repeats::Repeats;
+use engineio_core::driver::Repeats;
 
 /// Messages that wait to be published. The oldest are dropped: announcements are worth less the older they are.
 const MAX_PENDING: usize = 16;
