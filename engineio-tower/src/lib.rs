@@ -157,6 +157,9 @@
 //! in a span named `session`, with the client's `sid`. Session ids are cut to six characters, and messages are never
 //! logged.
 //!
+//! Of the warnings and errors that clients can cause as often as they like, at most one of each kind is logged in a second,
+//! for all servers of the process. Its `count` is the number since the last one.
+//!
 //! # Cancel safety
 //!
 //! A host drops the service's future when the client has gone away. Dropping the future of a poll ends its session, so
@@ -177,6 +180,7 @@ pub mod forward;
 mod hosting;
 mod http;
 mod policy;
+mod repeated;
 mod server;
 mod session;
 mod sync;

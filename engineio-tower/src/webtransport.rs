@@ -22,7 +22,7 @@ use crate::http::connect::ConnectFuture;
 use crate::http::driver::Driver;
 use crate::http::engine::panicked;
 use crate::http::response::Answer;
-use crate::http::time_limit::TimeLimit;
+use crate::http::time_limit::{ORIGIN_PREDICATE, TimeLimit};
 use crate::policy::admission::{Admission, Permit};
 use crate::policy::options::Options;
 use crate::policy::origin::Verdict;
@@ -176,10 +176,10 @@ impl Listener {
             Ok(Verdict::Ask(answer)) => {
                 let _pending = inner.admission.begin_request().map_err(refused)?;
                 let mut limit = TimeLimit::new(inner.options.connect_timeout);
-                let answer = limit.run("an origin predicate", answer).await;
+                let answer = limit.run(&ORIGIN_PREDICATE, answer).await;
                 answer.map_err(|rejection| rejection.status())?
             }
-            Err(_) => return Err(StatusCode::INTERNAL_SERVER_ERROR),
+            Err(_) => return Err(ORIGIN_PREDICATE.panicked().status()),
         };
         if !allowed {
             inner.options.origins.log_refusal(head);

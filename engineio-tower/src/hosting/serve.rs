@@ -22,6 +22,7 @@ use tower_service::Service;
 
 use super::connection::{self, Connection};
 use crate::policy::origin::Scheme;
+use crate::repeated::log_repeated;
 
 /// The pause after the system has refused to accept: it is mostly out of file descriptors, and the loop would spin
 /// until a connection ends.
@@ -316,7 +317,7 @@ where
             }
             Event::Accepted(Err(error)) if is_of_one_connection(&error) => {}
             Event::Accepted(Err(error)) => {
-                tracing::error!(target: "engineio::serve", %error, "the system accepts no connections for now");
+                log_repeated!(error, target: "engineio::serve", %error, "the system accepts no connections for now");
                 if timeout(ACCEPT_PAUSE, signal.as_mut()).await.is_ok() {
                     break;
                 }

@@ -9,11 +9,12 @@ use crate::http::driver::Driver;
 use crate::http::over::Over;
 use crate::http::poll::PollFuture;
 use crate::http::response::{Answer, EngineResponse};
-use crate::http::time_limit::{TimeLimit, panicked};
+use crate::http::time_limit::{CONNECT_HANDLER, GENERATE_SID, TimeLimit};
 use crate::http::upgrade;
 use crate::policy::admission::Permit;
 use crate::policy::multiplexed::MultiplexedHandshake;
 use crate::policy::options::SidSource;
+use crate::repeated::log_repeated;
 use crate::server::{PendingWork, ServerInner, random};
 use crate::session::driver::LinkDriver;
 use crate::session::handler::{BoxFuture, Started};
@@ -65,7 +66,7 @@ impl ConnectFuture {
         let multiplexed = server.multiplexed.begin(peer)?;
         let permit = server.admission.admit(peer.map(|peer| peer.ip()))?;
         if let Err(error) = server.enter_runtime() {
-            tracing::error!(target: "engineio::connect", "{error}");
+            log_repeated!(error, target: "engineio::connect", "{error}");
             return Err(Refusal::Unavailable);
         }
         let request = Request {
@@ -148,17 +149,17 @@ async fn generate_sid(
 ) -> Result<(Request, Sid, TimeLimit), Rejection> {
     for _ in 0..DRAWS {
         let drawing = catch_panic(|| sids(&request.head));
-        let drawing = drawing.map_err(|_| panicked("`generate_sid`"))?;
-        let sid = limit.run("`generate_sid`", drawing).await?;
+        let drawing = drawing.map_err(|_| GENERATE_SID.panicked())?;
+        let sid = limit.run(&GENERATE_SID, drawing).await?;
         let Some(sid) = server.own_sid(sid) else {
-            tracing::error!(target: "engineio::connect", "`generate_sid` returned an id that leaves no room for the name of the node");
+            log_repeated!(error, target: "engineio::connect", "`generate_sid` returned an id that leaves no room for the name of the node");
             return Err(Rejection::unavailable());
         };
         if server.registry.get(&sid).is_none() {
             return Ok((request, sid, limit));
         }
     }
-    tracing::error!(target: "engineio::connect", "`generate_sid` returned ids that are already in use, {DRAWS} times in a row");
+    log_repeated!(error, target: "engineio::connect", "`generate_sid` returned ids that are already in use, {DRAWS} times in a row");
     Err(Rejection::unavailable())
 }
 
@@ -166,7 +167,7 @@ async fn generate_sid(
 fn random_sid(server: &ServerInner) -> Result<Sid, Refusal> {
     loop {
         let random = random::draw().map_err(|error| {
-            tracing::error!(target: "engineio::connect", %error, "the system gives no random bytes");
+            log_repeated!(error, target: "engineio::connect", %error, "the system gives no random bytes");
             Refusal::Unavailable
         })?;
         let sid = Sid::from_random(random);
@@ -176,9 +177,6 @@ fn random_sid(server: &ServerInner) -> Result<Sid, Refusal> {
         }
     }
 }
-
-/// The name of the handler in log lines.
-const HANDLER: &str = "a connect handler";
 
 /// A request to open a session, before there is one.
 struct Request {
@@ -223,7 +221,7 @@ impl Request {
         if let Some(message) = &server.options.initial_message {
             // An empty queue takes any message but a text that polling would tear.
             if let Err(error) = session.try_send(message.clone(), SendOptions::new()) {
-                tracing::error!(target: "engineio::connect", %error, "the initial message was not sent");
+                log_repeated!(error, target: "engineio::connect", %error, "the initial message was not sent");
             }
         }
         let cookie = server.options.cookie.as_ref();
@@ -232,7 +230,7 @@ impl Request {
         let socket = Socket::new(Arc::clone(&session));
         let request = ConnectRequest::new(head, opening.transport, opening.revision, peer);
         let handler = catch_panic(|| server.handlers.connect(socket, request));
-        let handler = handler.unwrap_or_else(|_| Started::Done(Err(panicked(HANDLER))));
+        let handler = handler.unwrap_or_else(|_| Started::Done(Err(CONNECT_HANDLER.panicked())));
         let opened = Arc::clone(&session);
         let answer = Box::pin(async move {
             // A shutdown waits until the client is accepted or refused.
@@ -254,7 +252,7 @@ async fn finish(
 ) -> Answer {
     let decision = match handler {
         Started::Done(decision) => decision,
-        Started::Running(running) => limit.run(HANDLER, running).await.flatten(),
+        Started::Running(running) => limit.run(&CONNECT_HANDLER, running).await.flatten(),
     };
     if let Err(rejection) = decision {
         session.never_accepted();

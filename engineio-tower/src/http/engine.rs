@@ -20,11 +20,12 @@ use crate::http::over::{Leaving, Over};
 use crate::http::poll::PollFuture;
 use crate::http::post::{Form, PostFuture};
 use crate::http::response::{Answer, EngineResponse, Reply, remove_connection_headers};
-use crate::http::time_limit::TimeLimit;
+use crate::http::time_limit::{ORIGIN_PREDICATE, TimeLimit};
 use crate::http::upgrade;
 use crate::policy::admission::PendingRequest;
 use crate::policy::cors::Preflight;
 use crate::policy::origin::Verdict;
+use crate::repeated::log_repeated;
 use crate::server::ServerInner;
 use crate::session::driver::LinkDriver;
 use crate::session::handler::BoxFuture;
@@ -183,7 +184,7 @@ where
 /// Answers a request with 500. The panic hook has logged the details.
 #[cold]
 pub(crate) fn panicked() -> Answer {
-    tracing::error!(target: "engineio::request", "a hook of the application panicked; the request is answered with 500");
+    log_repeated!(error, target: "engineio::request", "a hook of the application panicked; the request is answered with 500");
     Answer::Refused(Rejection::internal_error())
 }
 
@@ -204,7 +205,10 @@ impl<B> OriginCheck<B> {
         let Some(unchecked) = &mut self.unchecked else {
             return Poll::Pending;
         };
-        match unchecked.limit.poll(PREDICATE, &mut self.allowed, cx) {
+        match unchecked
+            .limit
+            .poll(&ORIGIN_PREDICATE, &mut self.allowed, cx)
+        {
             Poll::Pending => self
                 .over
                 .poll(server, cx)
@@ -213,9 +217,6 @@ impl<B> OriginCheck<B> {
         }
     }
 }
-
-/// The name of the predicate in log lines.
-const PREDICATE: &str = "an origin predicate";
 
 /// A request whose origin has not been checked yet.
 struct Unchecked<B> {

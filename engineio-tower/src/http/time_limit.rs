@@ -4,11 +4,48 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use engineio_core::driver::catch_panic;
+use engineio_core::driver::{Repeats, catch_panic};
 use tokio::time::Sleep;
 
+use crate::repeated::log_repeated;
 use crate::session::handler::BoxFuture;
 use crate::session::rejection::Rejection;
+
+/// A kind of code of the application that decides on clients.
+pub(crate) struct Hook {
+    /// The name in log lines.
+    name: &'static str,
+    late: Repeats,
+    panicked: Repeats,
+}
+
+pub(crate) static ORIGIN_PREDICATE: Hook = Hook::new("an origin predicate");
+pub(crate) static GENERATE_SID: Hook = Hook::new("`generate_sid`");
+pub(crate) static CONNECT_HANDLER: Hook = Hook::new("a connect handler");
+
+impl Hook {
+    const fn new(name: &'static str) -> Self {
+        let second = Duration::from_secs(1);
+        Self {
+            name,
+            late: Repeats::every(second),
+            panicked: Repeats::every(second),
+        }
+    }
+
+    fn late(&self) -> Rejection {
+        let name = self.name;
+        log_repeated!(of self.late, warn, target: "engineio::connect", "{name} took too long; the client is refused");
+        Rejection::unavailable()
+    }
+
+    /// Returns the rejection of a client for which the hook panicked. The panic hook has logged the details.
+    pub(crate) fn panicked(&self) -> Rejection {
+        let name = self.name;
+        log_repeated!(of self.panicked, error, target: "engineio::connect", "{name} panicked; the client is refused");
+        Rejection::internal_error()
+    }
+}
 
 /// The time that the origin predicate, `generate_sid` and the connect handler may take together. It begins when one of
 /// them first has to be waited for.
@@ -25,38 +62,31 @@ impl TimeLimit {
     /// Runs code of the application, and rejects the client if it panics or takes too long.
     pub(crate) async fn run<T>(
         &mut self,
-        name: &str,
+        hook: &'static Hook,
         mut code: BoxFuture<T>,
     ) -> Result<T, Rejection> {
-        let outcome = std::future::poll_fn(|cx| self.poll(name, &mut code, cx)).await;
+        let outcome = std::future::poll_fn(|cx| self.poll(hook, &mut code, cx)).await;
         // A future may panic when it is dropped, too.
         let dropped = catch_panic(|| drop(code));
-        dropped.map_err(|_| panicked(name)).and(outcome)
+        dropped.map_err(|_| hook.panicked()).and(outcome)
     }
 
     /// Polls code of the application, and rejects the client if it panics or takes too long.
     pub(crate) fn poll<T>(
         &mut self,
-        name: &str,
+        hook: &Hook,
         code: &mut BoxFuture<T>,
         cx: &mut Context<'_>,
     ) -> Poll<Result<T, Rejection>> {
         match catch_panic(|| code.as_mut().poll(cx)) {
             Ok(Poll::Ready(output)) => return Poll::Ready(Ok(output)),
             Ok(Poll::Pending) => {}
-            Err(_) => return Poll::Ready(Err(panicked(name))),
+            Err(_) => return Poll::Ready(Err(hook.panicked())),
         }
         let sleep = self
             .sleep
             .get_or_insert_with(|| Box::pin(tokio::time::sleep(self.limit)));
         ready!(sleep.as_mut().poll(cx));
-        tracing::warn!(target: "engineio::connect", "{name} took too long; the client is refused");
-        Poll::Ready(Err(Rejection::unavailable()))
+        Poll::Ready(Err(hook.late()))
     }
-}
-
-/// Returns the rejection of a client for which code of the application panicked. The panic hook has logged the details.
-pub(crate) fn panicked(name: &str) -> Rejection {
-    tracing::error!(target: "engineio::connect", "{name} panicked; the client is refused");
-    Rejection::internal_error()
 }

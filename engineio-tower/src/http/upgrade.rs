@@ -19,6 +19,7 @@ use crate::http::driver::Driver;
 use crate::http::io::HyperIo;
 use crate::http::response::EngineResponse;
 use crate::policy::options::Options;
+use crate::repeated::log_repeated;
 use crate::session::driver::LinkDriver;
 
 /// The time limit for a connection to hand its bytes over after the 101. It does so as soon as the answer is written,
@@ -138,7 +139,8 @@ impl Handshake {
             );
             return Err(Refusal::BadRequest);
         } else {
-            tracing::warn!(
+            log_repeated!(
+                warn,
                 target: "engineio::upgrade",
                 "a WebSocket handshake came over a connection without upgrades; serve it with `serve_connection_with_upgrades`"
             );

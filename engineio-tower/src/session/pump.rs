@@ -8,6 +8,7 @@ use engineio_core::DisconnectReason;
 use engineio_core::driver::catch_panic;
 use engineio_core::server::Event;
 
+use crate::repeated::log_repeated;
 use crate::server::PendingWork;
 use crate::server::meter;
 use crate::session::handler::{BoxFuture, Started};
@@ -86,7 +87,7 @@ impl Pump {
                 }
             }
             if std::mem::take(&mut self.last) && catch_panic(|| session.release()).is_err() {
-                tracing::error!(target: "engineio::session", sid = session.sid.short(), "a value attached to the client panicked when it was dropped");
+                log_repeated!(error, target: "engineio::session", sid = session.sid.short(), "a value attached to the client panicked when it was dropped");
             }
             let event = match claimed.take() {
                 Some(event) => event,
@@ -209,6 +210,6 @@ fn run_concurrently(session: &Arc<Session>, len: usize, handler: BoxFuture<()>) 
 
 /// Ends the client whose handler panicked, and no other. The panic hook has logged the details.
 fn panicked(session: &Arc<Session>) {
-    tracing::error!(target: "engineio::session", sid = session.sid.short(), "a handler panicked; the client is disconnected");
+    log_repeated!(error, target: "engineio::session", sid = session.sid.short(), "a handler panicked; the client is disconnected");
     session.update(|session| session.abort(now(), DisconnectReason::HandlerPanic));
 }

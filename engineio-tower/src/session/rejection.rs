@@ -5,6 +5,8 @@ use engineio_core::{Refusal, SendError};
 use http::header::WWW_AUTHENTICATE;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
+use crate::repeated::log_repeated;
+
 /// Rejects a client in a connect handler, with a status, a JSON body and headers.
 ///
 /// The default is the same as in python-engineio: 401 and the JSON string `"Unauthorized"`. A WebSocket client gets the
@@ -139,7 +141,7 @@ impl Default for Rejection {
 /// 500 for what cannot be sent at all.
 impl<T> From<SendError<T>> for Rejection {
     fn from(error: SendError<T>) -> Self {
-        tracing::warn!(target: "engineio::connect", %error, "a connect handler could not send");
+        log_repeated!(warn, target: "engineio::connect", %error, "a connect handler could not send");
         match error {
             SendError::Separator(_) | SendError::TooLarge(_) => Self::internal_error(),
             _ => Self::unavailable(),

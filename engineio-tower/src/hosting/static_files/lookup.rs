@@ -13,6 +13,7 @@ use tower_http::services::{ServeDir, ServeFile};
 
 use super::range::ByteRange;
 use super::{StaticBody, StaticTarget};
+use crate::repeated::log_repeated;
 
 #[derive(Clone, Debug, Default)]
 pub(super) struct Rules {
@@ -239,7 +240,7 @@ fn finish(
                     | ErrorKind::InvalidFilename
             );
             if !is_absent {
-                tracing::warn!(target: "engineio::static_files", %error, "a static file could not be opened");
+                log_repeated!(warn, target: "engineio::static_files", %error, "a static file could not be opened");
             }
             return None;
         }
