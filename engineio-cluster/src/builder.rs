@@ -11,7 +11,7 @@ use engineio_tower::Server;
 use http::HeaderValue;
 use thiserror::Error;
 use tokio::net::TcpListener;
-use tokio::sync::watch;
+use tokio::sync::{Mutex, watch};
 use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
 
@@ -275,6 +275,7 @@ impl ClusterBuilder {
             membership,
             links,
             listening,
+            drain_progress: Mutex::default(),
         }))
     }
 }

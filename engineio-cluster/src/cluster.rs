@@ -6,10 +6,11 @@ use std::sync::Arc;
 
 use engineio_tower::{Message, Sid};
 use thiserror::Error;
-use tokio::sync::watch;
+use tokio::sync::{Mutex, watch};
 use tokio::task::JoinSet;
 
 use crate::builder::ClusterBuilder;
+use crate::drain::Progress;
 use crate::forward::node_of;
 use crate::link::Links;
 use crate::listener::Node;
@@ -68,6 +69,7 @@ pub(crate) struct Inner {
     pub(crate) links: Arc<Links>,
     /// Closed when the internal listener has ended.
     pub(crate) listening: watch::Receiver<()>,
+    pub(crate) drain_progress: Mutex<Progress>,
 }
 
 impl Cluster {
@@ -320,6 +322,10 @@ impl Cluster {
 
     pub(crate) fn node(&self) -> &Arc<Node> {
         &self.inner.node
+    }
+
+    pub(crate) fn drain_progress(&self) -> &Mutex<Progress> {
+        &self.inner.drain_progress
     }
 
     pub(crate) fn links(&self) -> &Arc<Links> {

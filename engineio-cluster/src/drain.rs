@@ -66,6 +66,16 @@ impl Default for Drain {
     }
 }
 
+/// How far a node has come with leaving. The call that drains holds the lock.
+#[derive(Debug, Default)]
+pub(crate) enum Progress {
+    #[default]
+    Up,
+    /// It fails its readiness probe since then.
+    Draining(Instant),
+    Left,
+}
+
 /// A client that must be disconnected from this node.
 enum Leaving {
     /// Its session is here.
@@ -85,16 +95,26 @@ impl Cluster {
     /// not hold up the host.
     ///
     /// Call it before the host's own shutdown, or as its signal, as [`Server::shutdown`](engineio_tower::Server::shutdown).
+    /// A second call completes with the first, whose pace is kept.
     ///
     /// # Cancel safety
     ///
     /// If it is dropped, the node goes on draining as far as it has come; call it again to complete it.
     pub async fn drain(&self, pace: Drain) {
         let node = Arc::clone(self.node());
-        node.draining.store(true, Ordering::Relaxed);
-        self.announce_drain().await;
-        tracing::info!(target: "engineio::cluster", node = %node.id, ?pace, "the node is draining");
-        sleep(pace.announce).await;
+        let mut progress = self.drain_progress().lock().await;
+        let since = match *progress {
+            Progress::Up => {
+                node.draining.store(true, Ordering::Relaxed);
+                self.announce_drain().await;
+                tracing::info!(target: "engineio::cluster", node = %node.id, ?pace, "the node is draining");
+                Instant::now()
+            }
+            Progress::Draining(since) => since,
+            Progress::Left => return,
+        };
+        *progress = Progress::Draining(since);
+        sleep(pace.announce.saturating_sub(since.elapsed())).await;
         node.server.refuse_clients();
         let own = node.server.sockets().into_iter().map(Leaving::Own);
         let entering = node.relays.close().into_iter().map(Leaving::Entering);
@@ -112,6 +132,7 @@ impl Cluster {
         let _ = tokio::join!(node.server.shutdown(pace.grace), all_closed);
         self.listener_ended().await;
         self.leave().await;
+        *progress = Progress::Left;
     }
 
     /// Asks the owner of a session to disconnect it, without waiting.
@@ -129,5 +150,50 @@ impl Cluster {
                 tracing::debug!(target: "engineio::cluster", sid = sid.short(), %error, "a WebSocket whose session another node owns was not closed");
             }
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use engineio_tower::Server;
+
+    use super::*;
+    use crate::Peers;
+
+    const ANNOUNCE: Duration = Duration::from_secs(5);
+
+    async fn node() -> Cluster {
+        let nodes: [(&str, &str); 0] = [];
+        Cluster::builder()
+            .name("a")
+            .listen("127.0.0.1:0")
+            .peers(Peers::fixed(nodes).unwrap())
+            .start(&Server::builder().build())
+            .await
+            .unwrap()
+    }
+
+    async fn drained(cluster: &Cluster) -> Duration {
+        let begun = Instant::now();
+        cluster.drain(Drain::new().announce(ANNOUNCE)).await;
+        begun.elapsed()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_second_call_completes_with_the_first() {
+        let (cluster, second) = (node().await, Duration::from_secs(1));
+        let mut first = std::pin::pin!(drained(&cluster));
+        assert!(timeout(second, &mut first).await.is_err());
+        let both = tokio::join!(first, drained(&cluster));
+        assert_eq!(both, (ANNOUNCE, ANNOUNCE - second));
+        assert_eq!(drained(&cluster).await, Duration::ZERO);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_call_after_a_dropped_one_completes_it() {
+        let (cluster, part) = (node().await, Duration::from_secs(2));
+        assert!(timeout(part, drained(&cluster)).await.is_err());
+        assert_eq!(drained(&cluster).await, ANNOUNCE - part);
+        assert!(cluster.node().server.is_shutting_down());
     }
 }
