@@ -16,6 +16,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use super::keep_alive::keep_alive;
 use super::{Arrivals, Failure, Lane, Paced, State};
 use crate::listener::{MAX_FRAME, MAX_HEADERS, SEND_BUFFER, STREAM_WINDOW, STREAMS};
+use crate::members::Members;
 use crate::{Member, MemberState, NodeId};
 
 /// The time limit for a connection, from the first packet to the answer of the node.
@@ -63,6 +64,7 @@ impl std::fmt::Debug for Credentials {
 pub(super) async fn run(
     own_id: NodeId,
     member: Arc<Member>,
+    members: Members,
     credentials: Arc<Credentials>,
     state: watch::Sender<State>,
     known_down: bool,
@@ -75,7 +77,12 @@ pub(super) async fn run(
         #[cfg(feature = "tls")]
         Ok(Ok(Io::Tls(io))) => talk(own_id, &member, &credentials, io, deadline, &state).await,
     };
+    let known = members.get(&member.id);
+    let is_leaving = known.is_none_or(|known| known.state == MemberState::Draining);
     match failure {
+        _ if is_leaving => {
+            tracing::debug!(target: "engineio::cluster", node = %member.id, address = %member.address, %failure, "a node that leaves cannot be reached any more");
+        }
         Failure::Rejected(_) if !known_down => {
             tracing::error!(target: "engineio::cluster", node = %member.id, address = %member.address, %failure, "a node rejects this one");
         }
@@ -252,5 +259,48 @@ async fn serve<IO: AsyncRead + AsyncWrite + Unpin>(
     tokio::select! {
         _ = &mut connection => Failure::Broken,
         () = &mut alive => Failure::TimedOut,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::TcpListener;
+
+    use super::*;
+    use crate::lines::Lines;
+
+    /// Returns the number of warnings about a node in this state that refuses connections.
+    async fn warnings(state: MemberState) -> usize {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let member = Member {
+            id: "b".parse().unwrap(),
+            incarnation: 1,
+            address: listener.local_addr().unwrap().to_string().into(),
+            state: MemberState::Up,
+            sessions: 0,
+        };
+        drop(listener);
+        let credentials = Arc::new(Credentials {
+            secret: None,
+            #[cfg(feature = "tls")]
+            tls: None,
+        });
+        let members = Members::new();
+        members.insert(Member {
+            state,
+            ..member.clone()
+        });
+        let (sender, seen) = watch::channel(State::Connecting);
+        let (lines, _guard) = Lines::collect();
+        let own_id = "a".parse().unwrap();
+        run(own_id, member.into(), members, credentials, sender, false).await;
+        assert!(matches!(&*seen.borrow(), State::Down(Failure::Refused)));
+        lines.take().len()
+    }
+
+    #[tokio::test]
+    async fn the_end_of_a_node_that_has_announced_it_is_no_warning() {
+        assert_eq!(warnings(MemberState::Up).await, 1);
+        assert_eq!(warnings(MemberState::Draining).await, 0);
     }
 }

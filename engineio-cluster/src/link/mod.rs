@@ -242,6 +242,7 @@ impl Links {
         let task = self.runtime.spawn(dial::run(
             self.own_id,
             Arc::clone(member),
+            self.members.clone(),
             credentials,
             sender,
             known_down,
