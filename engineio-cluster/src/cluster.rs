@@ -199,8 +199,9 @@ impl Cluster {
     ///
     /// Fails if a node may not have got it:
     ///
-    /// - at once, if there is no connection to the broker, if nothing has come back on it for 4 s, or if this node has left
-    ///   (see [`drain`](Self::drain)), in which case the others get it if the broker takes it;
+    /// - at once, if it is larger than 64 MiB, if there is no connection to the broker, if nothing has come back on it for
+    ///   4 s, or if this node has left (see [`drain`](Self::drain)); in the last two cases the others get it if the broker
+    ///   takes it;
     /// - within 3 s, if the broker does not take it within 2 s, or it has not come back by then;
     /// - after the round trip, if a node has not been heard since the connection to the broker came back: the node's own
     ///   may still be broken. A node announces itself once a second;
@@ -363,8 +364,8 @@ fn outcome(here: usize, unreachable: Vec<Unreachable>) -> Result<usize, Broadcas
 pub struct BroadcastError {
     /// The number of clients of this node for which the message was queued.
     pub here: usize,
-    /// The nodes that did not answer, if the message was sent to each; those that have not been heard since the connection
-    /// to the broker came back, if it went over the bus. The other nodes have got it.
+    /// The nodes that did not take the message, or may not have, if it was sent to each; those that have not been heard
+    /// since the connection to the broker came back, if it went over the bus. The other nodes have got it.
     pub unreachable: Vec<Unreachable>,
     /// The failure of the bus. The clients of all other nodes have missed the message, or may have; see
     /// [`PublishError::may_have_arrived`].

@@ -82,6 +82,25 @@ async fn a_broadcast_reaches_every_client_of_every_node_exactly_once() {
 }
 
 #[tokio::test]
+async fn a_message_above_the_limit_of_other_nodes_comes_back_with_both_sizes() {
+    let [mut a, b] = nodes().await;
+    let sid = sid_of(&a.poller().await);
+    let limit = 64 * 1024 * 1024;
+    let largest = "x".repeat(limit);
+    assert_eq!(b.cluster.broadcast(largest).await, Ok(0));
+    let larger = vec![0; limit + 1];
+    let sent = b.cluster.send(&sid, larger.clone()).await;
+    let broadcast = b.cluster.broadcast(larger).await;
+    for said in [
+        sent.unwrap_err().to_string(),
+        broadcast.unwrap_err().to_string(),
+    ] {
+        let is_told = said.contains("67108865 bytes") && said.contains("67108864 at most");
+        assert!(is_told && !said.contains("did not answer"), "{said}");
+    }
+}
+
+#[tokio::test]
 async fn the_ids_of_all_clients_are_those_of_all_nodes() {
     let [mut a, mut b, c] = nodes().await;
     let mut expected = vec![sid_of(&a.poller().await), sid_of(&b.poller().await)];

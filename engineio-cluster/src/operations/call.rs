@@ -10,7 +10,7 @@ use http::{HeaderValue, Method, Request, StatusCode};
 use tokio::time::timeout;
 
 use super::wire::{BROADCAST, NODE_STATE, PREFIX, SESSION, SESSIONS, encode};
-use super::{ClusterSendError, LIMIT, Unreachable};
+use super::{ClusterSendError, LIMIT, MAX_MESSAGE, Unreachable};
 use crate::link::Links;
 use crate::link::stream::{Collected, poll_send};
 use crate::{Member, MemberState};
@@ -26,7 +26,15 @@ type Content = Option<(HeaderValue, Bytes)>;
 
 impl Caller<'_> {
     pub(crate) async fn send(&self, sid: &Sid, message: Message) -> Result<(), ClusterSendError> {
-        let content = Some(encode(message.clone()));
+        let content = match self.content(message.clone()) {
+            Ok(content) => content,
+            Err(unreachable) => {
+                return Err(ClusterSendError::Unreachable {
+                    message,
+                    unreachable,
+                });
+            }
+        };
         let path = format!("{SESSION}{sid}");
         let answer = self.call(Method::POST, &path, content).await;
         match answer.map(|(status, _)| status) {
@@ -36,7 +44,7 @@ impl Caller<'_> {
             Ok(StatusCode::NOT_FOUND) => Err(ClusterSendError::Closed(message)),
             Ok(status) => Err(ClusterSendError::Unreachable {
                 message,
-                unreachable: self.failed(status, false),
+                unreachable: self.failed(status),
             }),
             Err(unreachable) => Err(ClusterSendError::Unreachable {
                 message,
@@ -51,16 +59,16 @@ impl Caller<'_> {
         match status {
             StatusCode::OK => Ok(true),
             StatusCode::NOT_FOUND => Ok(false),
-            status => Err(self.failed(status, false)),
+            status => Err(self.failed(status)),
         }
     }
 
     pub(crate) async fn broadcast(&self, message: Message) -> Result<(), Unreachable> {
-        let content = Some(encode(message));
+        let content = self.content(message)?;
         let (status, _) = self.call(Method::POST, BROADCAST, content).await?;
         match status {
             StatusCode::OK => Ok(()),
-            status => Err(self.failed(status, false)),
+            status => Err(self.failed(status)),
         }
     }
 
@@ -74,7 +82,7 @@ impl Caller<'_> {
             };
             let (status, body) = self.call(Method::GET, &path, None).await?;
             if status != StatusCode::OK {
-                return Err(self.failed(status, false));
+                return Err(self.failed(status));
             }
             let page = std::str::from_utf8(&body).unwrap_or_default();
             let before = sids.len();
@@ -97,11 +105,18 @@ impl Caller<'_> {
             };
             Some((state, sessions.parse().ok()?))
         });
-        parsed.ok_or_else(|| self.failed(status, false))
+        parsed.ok_or_else(|| self.failed(status))
     }
 
-    fn failed(&self, status: StatusCode, may_have_arrived: bool) -> Unreachable {
-        self.unreachable(&status, may_have_arrived)
+    fn content(&self, message: Message) -> Result<Content, Unreachable> {
+        match message.len() {
+            len if len > MAX_MESSAGE => Err(Unreachable::too_large(self.node.id, len)),
+            _ => Ok(Some(encode(message))),
+        }
+    }
+
+    fn failed(&self, status: StatusCode) -> Unreachable {
+        self.unreachable(&status, false)
     }
 
     fn unreachable(&self, reason: &dyn std::fmt::Display, may_have_arrived: bool) -> Unreachable {

@@ -23,6 +23,9 @@ pub(crate) const LIMIT: Duration = Duration::from_secs(5);
 /// The time that the other node may wait for room or for the end of a session, so that its answer comes in time.
 const REMOTE_LIMIT: Duration = Duration::from_secs(4);
 
+/// The largest message that one node sends to another, in bytes.
+const MAX_MESSAGE: usize = 64 * 1024 * 1024;
+
 /// The maximum number of session ids in one answer.
 const PAGE: usize = 5_000;
 
@@ -39,7 +42,7 @@ pub enum ClusterSendError {
     /// The text holds U+001E, which separates packets in polling; see [`SendError::Separator`].
     #[error("the text holds U+001E, which separates packets in polling")]
     Separator(Message),
-    /// The node that owns the session did not answer.
+    /// The node that owns the session did not take the message, or may not have.
     #[error("{unreachable}")]
     Unreachable {
         /// The message.
@@ -72,9 +75,12 @@ impl From<SendError> for ClusterSendError {
     }
 }
 
-/// A node did not answer, or may not have been reached.
+/// A node did not carry out an operation, or may not have.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[error("the node {node} did not answer: {reason}")]
+#[error(
+    "the node {node} {} carried out the operation: {reason}",
+    if *may_have_arrived { "may not have" } else { "has not" }
+)]
 #[non_exhaustive]
 pub struct Unreachable {
     /// The node.
@@ -85,6 +91,17 @@ pub struct Unreachable {
 }
 
 impl Unreachable {
+    /// A node to which a message was not sent, because it has so many bytes.
+    fn too_large(node: NodeId, len: usize) -> Self {
+        Self {
+            node,
+            may_have_arrived: false,
+            reason: format!(
+                "the message has {len} bytes, but another node takes {MAX_MESSAGE} at most"
+            ),
+        }
+    }
+
     /// A node that may have missed what was published on the bus.
     pub(crate) fn unheard(node: NodeId) -> Self {
         Self {

@@ -8,11 +8,8 @@ use http_body_util::{BodyExt, Limited};
 use tokio::time::timeout;
 
 use super::wire::{BROADCAST, NODE_STATE, PREFIX, SESSION, SESSIONS, decode};
-use super::{REMOTE_LIMIT, Turn, disconnect_here, sids_here};
+use super::{MAX_MESSAGE, REMOTE_LIMIT, Turn, disconnect_here, sids_here};
 use crate::listener::{Node, RequestBody};
-
-/// The largest message of an operation, in bytes.
-const MAX_MESSAGE: usize = 64 * 1024 * 1024;
 
 /// Answers an operation, with a body. `turn` is its place, if it sends something.
 pub(crate) async fn answer(
@@ -89,7 +86,8 @@ async fn message(
     content_type: Option<&HeaderValue>,
     body: RequestBody,
 ) -> Result<Message, StatusCode> {
-    let body = Limited::new(body, MAX_MESSAGE).collect().await;
+    // The packet of a text is longer by its type.
+    let body = Limited::new(body, MAX_MESSAGE + 1).collect().await;
     let body = body.map_err(|_| StatusCode::PAYLOAD_TOO_LARGE)?.to_bytes();
     decode(content_type, body).ok_or(StatusCode::BAD_REQUEST)
 }
