@@ -6,9 +6,15 @@ use std::time::Duration;
 use engineio_axum::{Message, Server};
 use engineio_cluster::{Cluster, Drain, Nats, Peers, Redis};
 
-/// The options in a usage message.
-pub const USAGE: &str = "[--node NAME --node-listen ADDR:PORT --cluster-secret TEXT \
---peers NAME=ADDR:PORT,… | --bus nats://…|redis://… --drain-spread-ms N]";
+/// The options, a line each, for the help of a program.
+pub const HELP: &str = "\
+As a node of a cluster, with one of the first four options:
+  --node NAME                  name of the node (default: a random one)
+  --node-listen ADDR:PORT      address for the other nodes (default: a free port of 127.0.0.1)
+  --peers NAME=ADDR:PORT,…     the other nodes, without a broker
+  --bus URL                    the broker: nats://…, tls://…, redis:// or rediss://…
+  --cluster-secret TEXT        secret that all nodes share; needed unless --node-listen is on loopback
+  --drain-spread-ms N          time over which a node that leaves disconnects its clients (default: 0)";
 
 /// The options that make a server a node.
 #[derive(Debug, Default)]

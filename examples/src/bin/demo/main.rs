@@ -89,6 +89,16 @@ fn page(udp: Option<&WebTransport>) -> &'static str {
     page.leak()
 }
 
+/// The options, a line each.
+const HELP: &str = "\
+Usage: demo [OPTION]…
+
+  --host NAME                  axum, actix, warp or hyper (default: axum)
+  --listen ADDR:PORT           address of the page (default: 127.0.0.1:5000)
+  --webtransport               serve WebTransport too, with a self-signed certificate
+  --help                       print this
+";
+
 struct Options {
     host: String,
     listen: String,
@@ -123,10 +133,12 @@ fn options() -> Result<Options, String> {
 
 #[tokio::main]
 async fn main() -> io::Result<()> {
+    if std::env::args().any(|argument| matches!(argument.as_str(), "-h" | "--help")) {
+        println!("{HELP}\n{}", node::HELP);
+        return Ok(());
+    }
     let options = options().unwrap_or_else(|mistake| {
-        let usage =
-            "usage: demo [--host axum|actix|warp|hyper] [--listen ADDR:PORT] [--webtransport]";
-        eprintln!("demo: {mistake}\n{usage} {}", node::USAGE);
+        eprintln!("demo: {mistake}\n`demo --help` lists the options");
         std::process::exit(2);
     });
     let cluster = Arc::new(OnceLock::new());

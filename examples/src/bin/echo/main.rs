@@ -43,13 +43,13 @@ fn main() -> std::process::ExitCode {
         .with_writer(std::io::stderr)
         .init();
     if std::env::args().any(|argument| matches!(argument.as_str(), "-h" | "--help")) {
-        println!("{}", options::USAGE);
+        println!("{}\n{}", options::HELP, node::HELP);
         return std::process::ExitCode::SUCCESS;
     }
     let options = match Options::parse(std::env::args().skip(1)) {
         Ok(options) => options,
         Err(error) => {
-            eprintln!("echo: {error}\n{}", options::USAGE);
+            eprintln!("echo: {error}\n`echo --help` lists the options");
             return std::process::ExitCode::from(2);
         }
     };

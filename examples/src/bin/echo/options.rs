@@ -6,11 +6,26 @@ use std::time::Duration;
 use engineio_axum::{Origins, ServerBuilder, SidCookie, Transport};
 use engineio_examples::node::NodeOptions;
 
-/// The usage message.
-pub(crate) const USAGE: &str = "usage: echo [--host axum|actix|warp|warp-filter|hyper] [--listen ADDR:PORT] \
-[--ping-interval-ms N] [--ping-timeout-ms N] [--max-payload BYTES] [--origins any|same|URL,URL] \
-[--transports polling,websocket,webtransport] [--webtransport ADDR:PORT] [--ws-compression BYTES] [--cookie NAME] [--eio3] [--jsonp] [--threads N] [--name NAME] \
-[--node NAME --node-listen ADDR:PORT --cluster-secret TEXT --peers NAME=ADDR:PORT,… | --bus nats://…|redis://… --drain-spread-ms N]";
+/// The options, a line each. Those of a node are in [`engineio_examples::node::HELP`].
+pub(crate) const HELP: &str = "\
+Usage: echo [OPTION]…
+
+  --host NAME                  axum, actix, warp, warp-filter or hyper (default: axum)
+  --listen ADDR:PORT           address of the server (default: 127.0.0.1:3000)
+  --threads N                  number of threads (default: one for each processor)
+  --name NAME                  beginning of all session ids, by which a balancer finds the server
+  --transports NAME,…          polling, websocket and webtransport (default: the first two)
+  --webtransport ADDR:PORT     UDP address for WebTransport, with a self-signed certificate
+  --ws-compression BYTES       size from which WebSocket messages are compressed (default: never)
+  --ping-interval-ms N         time between two pings (default: 25000)
+  --ping-timeout-ms N          time for the answer to a ping (default: 20000)
+  --max-payload BYTES          size of the largest message of a client (default: 1000000)
+  --origins any|same|URL,…     origins whose pages may connect (default: same)
+  --cookie NAME                name of a cookie with the session id (default: none)
+  --eio3                       accept clients of revision 3 too
+  --jsonp                      accept polling by JSONP too
+  --help                       print this
+";
 
 /// The options of the command line.
 #[derive(Debug)]
@@ -163,4 +178,40 @@ fn parsed<T: std::str::FromStr>(name: &str, value: &str) -> Result<T, String> {
 
 fn millis(name: &str, value: &str) -> Result<Duration, String> {
     parsed(name, value).map(Duration::from_millis)
+}
+
+#[cfg(test)]
+mod tests {
+    use engineio_examples::node;
+
+    use super::*;
+
+    /// A value that each option takes, if it takes one.
+    fn words(option: &str) -> Vec<&str> {
+        let value = match option {
+            "--host" => "hyper",
+            "--listen" | "--webtransport" | "--node-listen" => "127.0.0.1:0",
+            "--transports" => "polling,webtransport",
+            "--origins" => "any",
+            "--peers" => "b=127.0.0.1:7001",
+            "--bus" => "nats://127.0.0.1:4222",
+            "--cookie" | "--name" | "--node" | "--cluster-secret" => "text",
+            "--eio3" | "--jsonp" => return vec![option],
+            _ => "5",
+        };
+        vec![option, value]
+    }
+
+    #[test]
+    fn the_help_lists_options_that_the_command_line_knows() {
+        let lines = HELP.lines().chain(node::HELP.lines());
+        let options = lines.filter_map(|line| line.trim().split(' ').next());
+        let mut known = 0;
+        for option in options.filter(|word| word.starts_with("--") && *word != "--help") {
+            let words = words(option).into_iter().map(str::to_owned);
+            assert!(Options::parse(words).is_ok(), "{option}");
+            known += 1;
+        }
+        assert_eq!(known, 20);
+    }
 }
