@@ -11,3 +11,5 @@ mod network;
 mod peers;
 mod proxy;
 mod upgrade;
+#[cfg(feature = "webtransport")]
+mod webtransport;

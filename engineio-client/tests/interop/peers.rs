@@ -64,7 +64,7 @@ pub(crate) fn program(name: &str) -> Command {
     command
 }
 
-fn required(variable: &str) -> String {
+pub(crate) fn required(variable: &str) -> String {
     std::env::var(variable).unwrap_or_else(|_| {
         panic!("{variable} is not set: run these tests with `cargo xtask interop --only client`")
     })
@@ -83,7 +83,7 @@ pub(crate) fn in_time<F: Future>(future: F) -> impl Future<Output = F::Output> {
 }
 
 impl Peer {
-    fn parse(line: &str) -> Self {
+    pub(crate) fn parse(line: &str) -> Self {
         let mut fields = line.split('\t').map(str::to_owned);
         let (name, url) = (fields.next(), fields.next());
         let words: Vec<String> = fields.collect();

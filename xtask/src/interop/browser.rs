@@ -24,8 +24,8 @@ const QUICK: &[&str] = &["--ping-interval-ms", "300", "--ping-timeout-ms", "2000
 /// The single-file examples that have a page.
 const EXAMPLES: &[&str] = &["metrics", "chat", "auth", "static_site", "axum_app"];
 
-/// Runs what does not depend on the host: WebSockets over HTTP/2, for which browsers require TLS, and the pages of the
-/// examples.
+/// Runs what does not depend on the host: WebSockets over HTTP/2, for which browsers require TLS, a server of WebTransport
+/// that is restarted, and the pages of the examples.
 pub(super) fn pages(workspace: &Workspace) -> Result<()> {
     let fetched = fetch(workspace)?;
     step("WebSockets over HTTP/2 in Chromium", || {
@@ -35,9 +35,24 @@ pub(super) fn pages(workspace: &Workspace) -> Result<()> {
         };
         run_one(workspace, &fetched, "pages", &drive)
     })?;
+    step("a server of WebTransport that is restarted", || {
+        restart(workspace, &fetched)
+    })?;
     step("the pages of the examples in Chromium", || {
         examples(workspace, &fetched)
     })
+}
+
+/// Runs the test that starts the server itself, because it kills it.
+fn restart(workspace: &Workspace, (peers, chromium): &Fetched) -> Result<()> {
+    let mut node = Command::new("node");
+    node.arg("restart.mjs")
+        .arg("--chromium")
+        .arg(chromium)
+        .arg("--echo")
+        .arg(Build::Debug.programs(workspace).join("echo"))
+        .current_dir(peers.join("browser"));
+    process::run(&mut node, Reach::Group, SUITE_LIMIT)
 }
 
 fn examples(workspace: &Workspace, (peers, chromium): &Fetched) -> Result<()> {

@@ -32,6 +32,7 @@ pub(super) fn run(workspace: &Workspace, hosts: &[&str], every_version: bool) ->
     let mut peers = step("fetch engine.io and python-engineio", || {
         foreign(workspace, every_version)
     })?;
+    let aioquic = step("fetch aioquic", || aioquic(workspace))?;
     let programs = Build::Debug.programs(workspace);
     peers.push(Peer {
         name: "engineioxide".to_owned(),
@@ -64,6 +65,7 @@ pub(super) fn run(workspace: &Workspace, hosts: &[&str], every_version: bool) ->
             // Some measure time, and the machine may have two cores.
             .args(["--", "--test-threads=2"])
             .env("INTEROP_PEERS", lines.join("\n"))
+            .env("INTEROP_WEBTRANSPORT", &aioquic)
             .env("INTEROP_PROGRAMS", &programs);
         // Each test meets every peer.
         let limit = SUITE_LIMIT.max(LIMIT_OF_A_PEER * lines.len() as u32);
@@ -115,6 +117,20 @@ fn foreign(workspace: &Workspace, every_version: bool) -> Result<Vec<Peer>> {
         ]);
     }
     Ok(peers)
+}
+
+/// Returns the line of the server over WebTransport, which each test starts for itself.
+fn aioquic(workspace: &Workspace) -> Result<String> {
+    let servers = peers::javascript(workspace)?.join("servers");
+    let interpreter = peers::aioquic(workspace)?;
+    let peer = Peer {
+        name: "aioquic".to_owned(),
+        words: vec![
+            interpreter.into(),
+            servers.join("engineio_aioquic.py").into(),
+        ],
+    };
+    peer.line("started by the tests")
 }
 
 /// The cargo command for the tests. It names the whole workspace, so that its features are those of `cargo test --workspace`.

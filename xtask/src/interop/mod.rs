@@ -102,6 +102,7 @@ pub(crate) fn fetch(workspace: &Workspace) -> Result<()> {
         peers::javascript(workspace)
     })?;
     step("fetch the Python peers", || peers::python(workspace))?;
+    step("fetch aioquic", || peers::aioquic(workspace))?;
     for (program, package) in [
         ("nginx", "nginx"),
         ("haproxy", "haproxy"),

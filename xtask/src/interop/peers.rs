@@ -54,6 +54,11 @@ pub(crate) fn python(workspace: &Workspace) -> Result<PathBuf> {
     python_with(workspace, "requirements.txt", "venv")
 }
 
+/// Creates a virtual environment with aioquic and returns its interpreter.
+pub(crate) fn aioquic(workspace: &Workspace) -> Result<PathBuf> {
+    python_with(workspace, "requirements-aioquic.txt", "venv-aioquic")
+}
+
 /// Creates a virtual environment with the packages of a file in `e2e/interop/python` and returns its interpreter.
 pub(crate) fn python_with(workspace: &Workspace, packages: &str, name: &str) -> Result<PathBuf> {
     if first_line("python3", &["--version"]).is_none() {
