@@ -63,14 +63,14 @@
 //! not its path. Use [`RouterExt::engine_io`], also to serve it below a prefix.
 //!
 //! Layers around the server's requests change its responses too. The server has its own rules for origins: use
-//! [`Origins`] for them, and no `CorsLayer`.
+//! [`Origins`] for them, not a `CorsLayer`.
 //!
 //! # The peer's address
 //!
-//! [`ConnectRequest::peer_addr`] and [`Socket::peer_addr`] return it if the app is served with
-//! `into_make_service_with_connect_info::<SocketAddr>()` or by [`serve`]. Limits for each peer and for each connection need
-//! it: [`max_sockets_per_peer`](ServerBuilder::max_sockets_per_peer), and the 200 handshakes in progress of a connection
-//! of HTTP/2.
+//! [`ConnectRequest::peer_addr`] and [`Socket::peer_addr`] return the peer's address if the app is served with
+//! `into_make_service_with_connect_info::<SocketAddr>()` or by [`serve`]. Limits for each peer and for each connection
+//! need it: [`max_sockets_per_peer`](ServerBuilder::max_sockets_per_peer), and the limit of 200 handshakes in progress
+//! on an HTTP/2 connection.
 //!
 //! In the app's own handlers, the extractor `ConnectInfo` works only with the former and fails with [`serve`]; there, use
 //! `Extension<`[`PeerAddr`]`>` instead.
@@ -96,8 +96,9 @@
 //! # Shutdown
 //!
 //! A waiting poll is a request in progress, so `with_graceful_shutdown` waits for it. Disconnect the clients in the
-//! future that you pass as the signal, so that they are gone before the host starts to wait. [`serve`] then waits 30 s at most
-//! ([`shutdown_timeout`](Serve::shutdown_timeout)); `axum::serve` waits without a limit, also for half a request head:
+//! future that you pass as the signal, so that they are gone before the host starts to wait. [`serve`] then waits 30 s
+//! at most ([`shutdown_timeout`](Serve::shutdown_timeout)); `axum::serve` waits without a limit, even for an unfinished
+//! request head:
 //!
 //! ```no_run
 //! # use std::time::Duration;

@@ -86,7 +86,7 @@
 //! # }
 //! ```
 //!
-//! **Lose nothing unnoticed.** A message that was queued when a session ended is handed back: to
+//! **Detect lost messages.** A message that was queued when a session ended is handed back: to
 //! [`on_disconnect`](ClientBuilder::on_disconnect) with the reason and the error, or by
 //! [`take_unsent`](Client::take_unsent). If a POST was not answered, the client cannot know whether the server has
 //! received it; then `flush` fails. Engine.IO does not acknowledge messages, so an application that must know needs
@@ -109,12 +109,12 @@
 //! | connections after the end of their session | 1 s | – |
 //! | a graceful close, by either side | 5 s | [`close_timeout`](ClientBuilder::close_timeout) |
 //! | the closing handshake of a WebSocket | 1 s | – |
-//! | the same by WebTransport | 1 s; after a graceful close also the rest of its time, while the server takes data | – |
+//! | the same by WebTransport | 1 s; after a graceful close also the rest of `close_timeout`, as long as the server takes data | – |
 //! | the application's [`Reconnect::renew`] | 20 s | [`request_timeout`](ClientBuilder::request_timeout) |
 //! | a `Retry-After`, with [`Reconnect`] | 5 min | [`max_retry_after`](Reconnect::max_retry_after) |
 //!
 //! [`send`](Client::send) and [`flush`](Client::flush) end with the session, which the limits above end if the server does
-//! not read. The time for which the machine sleeps counts.
+//! not read. Time that the machine spends asleep counts too.
 //!
 //! # Every queue has a size limit
 //!
@@ -144,7 +144,7 @@
 //! | [`Refused`](DisconnectReason::Refused) | the server answered with an error status, often with code 1 after it was restarted | with status, code and body |
 //! | [`TransportError`](DisconnectReason::TransportError) | the network failed, or a request timed out | yes |
 //! | [`PingTimeout`](DisconnectReason::PingTimeout) | no heartbeat came in time | yes |
-//! | [`SlowConsumer`](DisconnectReason::SlowConsumer) | the server kept sending as frames but did not read: a ping or pong could not be written in time | yes |
+//! | [`SlowConsumer`](DisconnectReason::SlowConsumer) | the server kept sending over a WebSocket or WebTransport session but did not read: a ping or pong could not be written in time | yes |
 //! | [`ParseError`](DisconnectReason::ParseError) | the server sent something that is not Engine.IO | yes |
 //! | [`PayloadTooLarge`](DisconnectReason::PayloadTooLarge) | the server sent more than the client accepts | yes |
 //! | [`HandlerPanic`](DisconnectReason::HandlerPanic) | a handler panicked, or other code of the application that the client calls, such as a connector | yes |
@@ -190,7 +190,7 @@
 //! | `protocols` | [`header`](ClientBuilder::header) with `sec-websocket-protocol`; an answer that selects another one is refused |
 //! | `webtransport` | the feature `webtransport`, and [`transports`](ClientBuilder::transports) |
 //! | `transportOptions.webtransport.serverCertificateHashes` | `ClientBuilder::server_certificate_hashes` |
-//! | `forceBase64`, `transportImplementations` | not offered; see [below](#what-is-not-offered) |
+//! | `forceBase64`, `transportImplementations` | not offered; see [below](#unsupported-features) |
 //! | `packet`, `packetCreate`, `ping`, `pong` events | not offered: the application has no use for packets; [`flush`](Client::flush) and the log show what happens |
 //! | `perMessageDeflate` | [`websocket_compression_threshold`](ClientBuilder::websocket_compression_threshold), off by default |
 //! | `closeOnBeforeunload`, `useNativeTimers`, `autoUnref` | not needed outside browsers and Node |
@@ -213,7 +213,7 @@
 //! | share cookies between clients, or save them | [`cookie_jar`](ClientBuilder::cookie_jar) |
 //! | request a WebSocket subprotocol | [`header`](ClientBuilder::header) with `sec-websocket-protocol` |
 //!
-//! All addresses of a name are tried, a new one each 250 ms (RFC 8305). If a kept-alive connection turns out to have
+//! All addresses of a name are tried, a new one every 250 ms (RFC 8305). If a kept-alive connection turns out to have
 //! been closed, a poll is sent again; a POST is sent again only if none of it had been written, because the server may
 //! have read it. The poll may have been answered all the same: if a proxy takes the answer from the server and closes a
 //! kept-alive connection within a second, without passing on a byte, the messages in that answer are lost unnoticed. When a server asks the client to wait or to authenticate, [`Error::retry_after`] and
@@ -246,24 +246,26 @@
 //!   next transport follows.
 //! - **Address.** The host and port of the URL, with UDP. It is always encrypted: for an `http` URL without a port, the port
 //!   is 443. [`resolve`](ClientBuilder::resolve) and [`local_address`](ClientBuilder::local_address) apply.
-//! - **Certificates.** The options for TLS apply. For a development certificate, name its hash by
+//! - **Certificates.** The options for TLS apply. For a development certificate, give its hash to
 //!   [`server_certificate_hashes`](https://docs.rs/engineio-client/latest/engineio_client/struct.ClientBuilder.html#method.server_certificate_hashes).
-//! - **Requests.** The server gets the headers, cookies and query parameters of the application. The values of a header are
-//!   joined to one line, of ASCII. Cookies that the server sets in its answer are not kept, and redirects are not followed.
-//! - **Proxies** and [connectors](ClientBuilder::connector) carry no UDP, and nothing goes past them: with one of them, an
-//!   upgrade leaves WebTransport out, and a direct connection fails with [`ErrorKind::Invalid`].
-//! - **What has left.** QUIC lives in the process, so [`flush`](Client::flush) waits until a message is handed to it, and it
-//!   holds up to 256 KiB that the server has not acknowledged. [`close`](Client::close) waits until the server has them, as
-//!   long as it takes them; if it has not, the next [`flush`](Client::flush) fails.
-//! - **Revision 4** only, as the protocol has it.
+//! - **Requests.** The server gets the headers, cookies and query parameters of the application. The values of a header
+//!   are joined into one line, which must be ASCII. Cookies that the server sets in its answer are not kept, and
+//!   redirects are not followed.
+//! - **Proxies** and [connectors](ClientBuilder::connector) carry no UDP, and the client never bypasses them: with one
+//!   of them, an upgrade leaves WebTransport out, and a direct connection fails with [`ErrorKind::Invalid`].
+//! - **Flush and close.** QUIC runs inside the process, so [`flush`](Client::flush) waits until the messages are handed
+//!   to QUIC, which holds up to 256 KiB that the server has not acknowledged. [`close`](Client::close) waits until the
+//!   server has acknowledged all of it, as long as it takes data; if it does not acknowledge all, the next
+//!   [`flush`](Client::flush) fails.
+//! - **Revision 4** only, as the protocol specifies.
 //!
-//! # What is not offered
+//! # Unsupported features
 //!
 //! | feature | reason |
 //! |---|---|
 //! | HTTP/2 for polling | a session has one poll and one POST at a time, which HTTP/2 makes no faster, and its WebSocket needs HTTP/1.1 in most servers |
 //! | `forceBase64` | binary messages leave as frames on a WebSocket, which every server of revision 4 accepts |
-//! | codecs other than `serde_json` | text and bytes are sent as they are: encode them before |
+//! | codecs other than `serde_json` | text and bytes are sent as they are: encode them first |
 //! | browsers (wasm), and runtimes other than tokio | hyper and rustls need sockets; the blocking client needs no runtime of the application |
 //! | acknowledgements, rooms, namespaces | belong to Socket.IO, a protocol on top of this one |
 //!

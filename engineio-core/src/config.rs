@@ -27,12 +27,12 @@ pub struct Config {
     pub ping_interval: Duration,
     /// The time limit for a pong. Default 20 s. A peer that is silent for `ping_interval + ping_timeout` is closed.
     pub ping_timeout: Duration,
-    /// The time limit of an upgrade, from the WebSocket's opening to the `5` packet. Default 10 s. After that, the
-    /// WebSocket is closed and the session goes on polling.
+    /// The time limit of an upgrade, from the opening of its link to the `5` packet. Default 10 s. After that, the link
+    /// is closed and the session goes on polling.
     pub upgrade_timeout: Duration,
     /// The time limit for a graceful close, which waits for the client to fetch its queued messages. Default 30 s.
     pub close_timeout: Duration,
-    /// The largest POST body and WebSocket message that is accepted, in bytes, and the largest poll response that is
+    /// The maximum size of a POST body and of a message on another transport, in bytes, and of a poll response that is
     /// made of more than one packet. Announced to the client. Default 1,000,000. With polling, binary data is sent as
     /// base64, which is a third longer: the largest binary message then has 750,000 bytes.
     pub max_payload: usize,
@@ -52,7 +52,7 @@ pub struct Config {
     pub inbox_limit: usize,
     /// The transports that are served. Default: polling and WebSocket.
     pub transports: Transports,
-    /// Lets polling sessions upgrade to WebSocket. Default `true`; enforced, not only announced.
+    /// Lets polling sessions upgrade to another transport. Default `true`; enforced, not only announced.
     pub allow_upgrades: bool,
     /// Serves clients of revision 3 as well as those of revision 4. Default `false`.
     pub allow_eio3: bool,

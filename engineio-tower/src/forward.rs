@@ -27,7 +27,7 @@ pub trait Forward: Send + Sync + 'static {
     /// Returns the text that the server appends to the ids of its sessions, after a dot.
     fn node(&self) -> &str;
 
-    /// Returns whether another process that is alive owns the session of this id.
+    /// Returns whether another process that is alive owns the session with this id.
     fn is_elsewhere(&self, sid: &Sid) -> bool;
 
     /// Begins to forward a request to the owner of the session.
@@ -96,7 +96,7 @@ impl fmt::Debug for Forwarded {
 /// The packets of a forwarded response, which have left the queue of their session. Dropping them unconfirmed tells the owner
 /// that the client did not get them.
 pub trait Packets: Send + Sync {
-    /// Tells the owner that the host has taken all of them, to write them.
+    /// Tells the owner that the host has taken all of them and will write them.
     fn confirm(self: Box<Self>);
 }
 

@@ -104,9 +104,8 @@
 //! ```
 //!
 //! A client may have one poll and one POST in flight. Of two overlapping requests of one kind, the later one gets
-//! status 400, and the session ends. After 256 events, or 64 messages or 1 MiB of frames by WebSocket, other tasks run
-//! (fairness).
-//! `serve` drops connections that do not send a request in time (slowloris).
+//! status 400, and the session ends. After 256 events of a client, or 64 messages or 1 MiB of frames on its WebSocket,
+//! other tasks run (fairness). `serve` drops connections that do not send a request in time (slowloris).
 //!
 //! # Shutdown
 //!
@@ -157,8 +156,8 @@
 //! in a span named `session`, with the client's `sid`. Session ids are cut to six characters, and messages are never
 //! logged.
 //!
-//! Of the warnings and errors that clients can cause as often as they like, at most one of each kind is logged in a second,
-//! for all servers of the process. Its `count` is the number since the last one.
+//! Warnings and errors that clients can cause at will are logged at most once a second for each kind, across all
+//! servers of the process. The field `count` is the number since the last one.
 //!
 //! # Cancel safety
 //!

@@ -71,13 +71,14 @@ pub struct Closed {
     /// The time that the peer has to take what was written, the end of the stream included. `None` if there is nobody to
     /// wait for.
     pub patience: Option<Duration>,
-    /// The time within which it has to take more of it.
+    /// The time within which the peer has to take more of that data.
     pub stall: Duration,
     _driver: Option<LinkDriver>,
 }
 
 impl Listener {
-    /// Returns `None` if WebTransport is not among the [transports](crate::ServerBuilder::transports) of the server.
+    /// Creates a listener, or returns `None` if WebTransport is not among the
+    /// [transports](crate::ServerBuilder::transports) of the server.
     #[must_use]
     pub fn new(server: &Server) -> Option<Self> {
         if !server
@@ -103,7 +104,7 @@ impl Listener {
         })
     }
 
-    /// Announces the transport.
+    /// Announces the transport until the returned value is dropped.
     #[must_use]
     pub fn announce(&self) -> Announcement {
         self.server.inner().listening.begin();
@@ -139,7 +140,7 @@ impl Listener {
         self.server.inner().config.ping_interval
     }
 
-    /// Returns the longest time between two packets of a client whose session lives.
+    /// Returns the longest time between two packets of a client that is alive.
     #[must_use]
     pub fn heartbeat(&self) -> Duration {
         self.server.heartbeat()

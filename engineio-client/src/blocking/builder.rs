@@ -55,7 +55,7 @@ impl crate::ClientBuilder<Blocking> {
         self
     }
 
-    /// Calls `handler` once for each attempt to upgrade to WebSocket; see
+    /// Calls `handler` once for each attempt to upgrade to another transport; see
     /// [`engineio_client::ClientBuilder::on_upgrade`](crate::ClientBuilder::on_upgrade).
     pub fn on_upgrade(
         mut self,
@@ -81,7 +81,7 @@ impl crate::ClientBuilder<Blocking> {
         self
     }
 
-    /// Connects.
+    /// Connects to the server.
     ///
     /// # Errors
     ///

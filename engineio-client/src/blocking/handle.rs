@@ -122,19 +122,19 @@ impl Handle {
         self.inner.transport()
     }
 
-    /// Returns whether the session began by polling and was upgraded to WebSocket.
+    /// Returns whether the session began by polling and was upgraded to another transport.
     #[must_use]
     pub fn upgraded(&self) -> bool {
         self.inner.upgraded()
     }
 
-    /// Returns the reason why the upgrade to WebSocket failed, or `None` if it has not failed.
+    /// Returns the reason why the upgrade of the current session failed, or `None` if it has not failed.
     #[must_use]
     pub fn upgrade_error(&self) -> Option<Error> {
         self.inner.upgrade_error()
     }
 
-    /// Waits until the upgrade to WebSocket has succeeded or failed; see
+    /// Waits until the upgrade has succeeded or failed; see
     /// [`engineio_client::Client::settled`](crate::Client::settled).
     ///
     /// # Errors

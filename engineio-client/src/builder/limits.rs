@@ -30,9 +30,9 @@ impl<M> ClientBuilder<M> {
         self
     }
 
-    /// Sets the largest poll response and the largest message on a WebSocket or by WebTransport to accept, in bytes after
-    /// decompression, a text with the character in front of it that makes it a packet.
-    /// Default: 32 MiB. Servers put all queued messages into one response.
+    /// Sets the largest poll response and the largest message on a WebSocket or by WebTransport to accept, in bytes
+    /// after decompression; of a text, the packet type in front of it counts too. Default: 32 MiB. Servers put all
+    /// queued messages into one response.
     pub const fn max_response(mut self, bytes: usize) -> Self {
         self.max_response = bytes;
         self
@@ -83,7 +83,8 @@ impl<M> ClientBuilder<M> {
     }
 
     /// Sets the number of bytes that may wait to be sent before [`Client::send`](crate::Client::send) waits (back
-    /// pressure). Default: 1 MiB. A message that the sink has taken goes beyond it if others always take the room first, or if the client is closed.
+    /// pressure). Default: 1 MiB. A message that the sink has taken may exceed it if others always take the room first,
+    /// or if the client is closed.
     pub const fn outbox_limit(mut self, bytes: usize) -> Self {
         self.session.outbox_limit = bytes;
         self

@@ -242,7 +242,7 @@ impl<M> ClientBuilder<M> {
 }
 
 impl ClientBuilder {
-    /// Connects. Must be called inside a tokio runtime with time enabled, and IO unless there is a
+    /// Connects to the server. Must be called inside a tokio runtime with time enabled, and IO unless there is a
     /// [`connector`](Self::connector).
     ///
     /// # Errors

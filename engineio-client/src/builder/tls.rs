@@ -103,8 +103,8 @@ impl<M> ClientBuilder<M> {
     /// no authority has signed the certificate. Default: none; the other options decide, as for `https`.
     ///
     /// The hash is that of the whole certificate in DER, as a page gives it in `serverCertificateHashes` and
-    /// `engineio_webtransport::Identity::sha256` returns it. Neither the name in the certificate nor its time is checked.
-    /// Polling and WebSocket are not affected.
+    /// `engineio_webtransport::Identity::sha256` returns it. Neither the name in the certificate nor its validity
+    /// period is checked. Polling and WebSocket are not affected.
     ///
     /// # Examples
     ///

@@ -71,9 +71,9 @@ impl Handle {
     ///
     /// # Errors
     ///
-    /// Fails if a session lost messages after this handle had queued its first message since its last flush, or after the
-    /// call if it has queued none. The messages may be those of another handle. A clone of the handle answers for what
-    /// the handle had queued by then, too.
+    /// Fails if a session lost messages after this handle had queued its first message since its last flush, or after
+    /// the call if it has queued none. The messages may be those of another handle. The flush of a clone also covers
+    /// the messages that the handle had queued before it was cloned.
     pub async fn flush(&self) -> Result<(), FlushError> {
         self.shared.flush(&self.account).await
     }

@@ -22,8 +22,8 @@ use crate::{ClientBuilder, Error, SendError};
 ///
 /// It is a [`Stream`] of the server's messages and a [`Sink`](futures_sink::Sink) for the application's. The stream
 /// ends when the session is over, which is not an error: [`disconnect_reason`](Self::disconnect_reason) returns the
-/// reason, and [`disconnect_error`](Self::disconnect_error) the error, if there was one. Heartbeats and the upgrade to
-/// WebSocket happen in a separate task, whether or not the stream is read. If it is not read for so long that
+/// reason, and [`disconnect_error`](Self::disconnect_error) the error, if there was one. Heartbeats and the upgrade
+/// happen in a separate task, whether or not the stream is read. If it is not read for so long that
 /// [`inbox_limit`](ClientBuilder::inbox_limit) is reached, the client stops reading from the server (back pressure).
 ///
 /// Dropping the client ends the session at once, and its tasks and connections within a second or when its handlers have

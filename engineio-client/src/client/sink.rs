@@ -31,8 +31,8 @@ pub enum SinkError {
     /// The message was not queued, and is handed back.
     #[error(transparent)]
     NotQueued(#[from] SendError),
-    /// A session ended before its queued messages were sent, or the last one before that of the sink, as for
-    /// [`FlushError::Lost`]. [`Client::take_unsent`] returns them.
+    /// A session ended as for [`FlushError::Lost`], or the last one ended before the message that the sink held was
+    /// sent. [`Client::take_unsent`] returns them.
     #[error("a session ended before all queued messages were sent")]
     Lost,
 }

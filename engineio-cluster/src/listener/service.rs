@@ -122,8 +122,8 @@ async fn send(
     Ok(())
 }
 
-/// Waits until the other node ends its half of the stream of a poll: its host has taken all packets, to write them. Returns `false`
-/// if it resets the stream instead, or is gone.
+/// Waits until the other node ends its half of the stream of a poll: its host has taken all packets and will write
+/// them. Returns `false` if it resets the stream instead, or is gone.
 async fn is_ended(mut from_node: RecvStream) -> bool {
     while let Some(data) = from_node.data().await {
         let Ok(data) = data else {

@@ -94,7 +94,7 @@ impl HostRequest {
 
     /// Serves the request, whose body is read from `body`. The server limits its length.
     ///
-    /// `tokio_util::io::StreamReader` makes a reader of a stream of chunks.
+    /// `tokio_util::io::StreamReader` turns a stream of chunks into a reader.
     ///
     /// # Cancel safety
     ///

@@ -13,15 +13,16 @@ pin_project! {
     /// The body of a response of [`EngineIoService`](crate::EngineIoService): that of the inner service, or that of the
     /// Engine.IO server, whose length is known and which is handed out in parts of at most 64 KiB.
     ///
-    /// If it carries packets and is dropped before its last part was taken, because the connection has broken off meanwhile for
-    /// example, their session ends with
-    /// [`DisconnectReason::TransportError`](crate::DisconnectReason::TransportError): it would go on without them.
+    /// If it carries packets and is dropped before its last part was taken, for example because the connection has
+    /// broken meanwhile, their session ends with
+    /// [`DisconnectReason::TransportError`](crate::DisconnectReason::TransportError), since it would otherwise go on
+    /// without them.
     ///
     /// ```
     /// use engineio_tower::ResponseBody;
     /// use http::Response;
     ///
-    /// // A host that hands on the responses of the app as they came.
+    /// // A host that passes on the responses of the app unchanged.
     /// fn is_from_app<B>(response: Response<ResponseBody<B>>) -> bool {
     ///     response.into_body().into_inner().is_ok()
     /// }

@@ -17,9 +17,9 @@ const PART: usize = 64 * 1024;
 
 /// The packets of one response on their way to the client, for hosts that do not use [`ResponseBody`](crate::ResponseBody).
 ///
-/// The packets of a poll have left the queue of their session when the response is there. A host that does not send all of
-/// the response, because the connection has broken off meanwhile for example, loses them, and the session would go on
-/// without them. If this is dropped before [`confirm`](Self::confirm), the session ends with
+/// By the time a poll has its response, the packets in it have left the queue of their session. A host that does not
+/// send all of the response, for example because the connection has broken meanwhile, loses them, and the session would
+/// go on without them. If this is dropped before [`confirm`](Self::confirm), the session ends with
 /// [`DisconnectReason::TransportError`], as with a poll that is aborted while it waits.
 ///
 /// # Examples
@@ -103,8 +103,8 @@ impl Delivery {
         response.extensions_mut().insert(slot);
     }
 
-    /// Takes the delivery out of a response of [`Server::respond`](crate::Server::respond). If the response carries no packets,
-    /// nothing depends on it.
+    /// Takes the delivery out of a response of [`Server::respond`](crate::Server::respond). If the response carries no
+    /// packets, the delivery is empty.
     pub fn take<B>(response: &mut Response<B>) -> Self {
         let owner = match response.extensions_mut().remove() {
             Some(Slot::Here(session)) => Some(Owner::Here(session)),
@@ -120,7 +120,7 @@ impl Delivery {
         self.0.is_none()
     }
 
-    /// Takes the next part of a body that is written piece by piece, of at most 64 KiB. The last one
+    /// Takes the next part, at most 64 KiB, of a body that is written piece by piece. Taking the last part
     /// [confirms](Self::confirm) the delivery. Returns `None` at the end.
     ///
     /// ```
@@ -149,7 +149,7 @@ impl Delivery {
         Some(part)
     }
 
-    /// States that the host has taken the whole body, to write it.
+    /// States that the host has taken the whole body and will write it.
     pub fn confirm(mut self) {
         if let Some(Owner::Elsewhere(packets)) = self.0.take() {
             packets.confirm();

@@ -15,8 +15,9 @@ use crate::http::engine::EngineFuture;
 use crate::http::unread::DiscardUnread;
 
 pin_project! {
-    /// The response of [`EngineIoService`](crate::EngineIoService): the inner service's, once it is ready, or that of
-    /// the Engine.IO server, without a box. It is `Send` if the request body, the inner service and its future are.
+    /// The future of [`EngineIoService`](crate::EngineIoService): that of the inner service, once the service is ready,
+    /// or that of the Engine.IO server, without a box. It is `Send` if the request body, the inner service and its
+    /// future are.
     pub struct ResponseFuture<S, B>
     where
         S: Service<Request<B>>,

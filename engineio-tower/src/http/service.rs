@@ -185,7 +185,7 @@ impl<S> EngineIoService<S> {
         self
     }
 
-    /// Sets the type of request bodies whose rest is discarded after an answer that came before their end. Default: that
+    /// Sets the type of request bodies whose rest is discarded when the answer leaves before their end. Default: that
     /// of hyper, [`Incoming`]. For adapters: `B` is the host's type, which the service sees behind all its layers. A body
     /// of another type is dropped.
     #[must_use]

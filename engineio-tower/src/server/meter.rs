@@ -43,7 +43,7 @@ meters! {
         metrics::counter!("engineio_refusals_total", "refusal" => refusal.message()).increment(1);
     }
 
-    /// Counts a client that the application or the origin check rejected.
+    /// Counts a client that the application rejected.
     fn turned_away() {
         metrics::counter!("engineio_turned_away_total").increment(1);
     }

@@ -166,8 +166,8 @@ impl Server {
         socket.is_connected().then_some(socket)
     }
 
-    /// Has a waiting poll answered at once, with a noop if there is nothing to send, after which its client polls again.
-    /// For `engineio-cluster`, when the process through which the request of this query came goes away.
+    /// Answers a waiting poll at once, with a noop if there is nothing to send, after which its client polls again. For
+    /// `engineio-cluster`, when the process that received the request with this query goes away.
     pub fn release_poll(&self, query: &str) {
         if let SidParameter::Given(sid) = Query::parse(query).sid
             && let Some(session) = self.inner.registry.get(&sid)
@@ -348,8 +348,8 @@ impl Server {
         self.inner.refusing.store(true, Ordering::SeqCst);
     }
 
-    /// Lets the server use the caller's runtime for its tasks, and runs [`on_start`](crate::ServerBuilder::on_start),
-    /// instead of at the first handshake. Does nothing the second time.
+    /// Lets the server use the caller's runtime for its tasks, and runs [`on_start`](crate::ServerBuilder::on_start)
+    /// now instead of at the first handshake. Does nothing the second time.
     ///
     /// # Panics
     ///
@@ -367,8 +367,8 @@ impl Server {
         self.inner.is_leaving()
     }
 
-    /// Returns the time within which a waiting poll is answered: [`Config::ping_interval`] and [`Config::ping_timeout`]
-    /// together.
+    /// Returns the time after which a waiting poll is answered at the latest: [`Config::ping_interval`] and
+    /// [`Config::ping_timeout`] together.
     #[must_use]
     pub fn heartbeat(&self) -> Duration {
         let Config {
@@ -388,7 +388,8 @@ impl Server {
     }
 
     /// Runs a background task on the caller's runtime, or else on that of the first request. It is aborted when the
-    /// server has shut down, or at once after that, so it must not call [`shutdown`](Self::shutdown) itself.
+    /// server has shut down, or at once if it is spawned after that, so it must not call [`shutdown`](Self::shutdown)
+    /// itself.
     ///
     /// # Panics
     ///

@@ -72,7 +72,7 @@ pub trait Handler: Send + Sync + 'static {
         async {}
     }
 
-    /// Handles the upgrade of a client from polling to WebSocket.
+    /// Handles the upgrade of a client from polling to another transport.
     fn upgraded(&self, socket: &Socket) -> impl Future<Output = ()> + Send {
         let _ = socket;
         async {}
@@ -281,7 +281,7 @@ pub trait HandlerOutput<K>: sealed::Sealed<K> {
         Self: Sized;
 }
 
-/// Used by the implementations of [`HandlerOutput`] only.
+/// The work that a handler has left; used by the implementations of [`HandlerOutput`] only.
 #[doc(hidden)]
 pub struct Settled(pub(crate) Started<()>);
 
@@ -350,7 +350,7 @@ pub trait ConnectOutput<K>: sealed::Sealed<(K, Rejection)> {
     fn decide(self) -> Decided;
 }
 
-/// Used by the implementations of [`ConnectOutput`] only.
+/// The decision of a connect handler; used by the implementations of [`ConnectOutput`] only.
 #[doc(hidden)]
 pub struct Decided(pub(crate) Started<Result<(), Rejection>>);
 

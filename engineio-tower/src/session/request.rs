@@ -9,8 +9,9 @@ use http::{Extensions, HeaderMap, Method, Uri};
 /// The address of the peer, as a request extension.
 ///
 /// The adapters and [`serve`](crate::serve) insert it, and other hosts may. Only
-/// [`Socket::peer_addr`](crate::Socket::peer_addr), [`ConnectRequest::peer_addr`] and
-/// [`max_sockets_per_peer`](crate::ServerBuilder::max_sockets_per_peer) depend on it.
+/// [`Socket::peer_addr`](crate::Socket::peer_addr), [`ConnectRequest::peer_addr`],
+/// [`max_sockets_per_peer`](crate::ServerBuilder::max_sockets_per_peer) and the limit on the [handshakes in
+/// progress](crate::ServerBuilder::max_pending_sockets) of one connection depend on it.
 ///
 /// ```
 /// use std::net::SocketAddr;

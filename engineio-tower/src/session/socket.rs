@@ -59,8 +59,8 @@ impl Socket {
     ///
     /// When this returns, the message is queued but has not reached the client; see [`flush`](Self::flush). Waiting
     /// senders are served first come, first served, whatever the size of their messages: a `send` future that is
-    /// neither polled nor dropped blocks the senders queued behind it. A task that sends without a pause gives way to other
-    /// tasks at times, even if there is room: to send without an await, use [`try_send`](Self::try_send).
+    /// neither polled nor dropped blocks the senders queued behind it. A task that sends without a pause yields to
+    /// other tasks at times, even if there is room; to send without ever yielding, use [`try_send`](Self::try_send).
     ///
     /// # Errors
     ///
@@ -158,7 +158,7 @@ impl Socket {
     /// Sends a message from a plain thread, blocking it while the outbox is full.
     ///
     /// A client that does not read is disconnected by a task of the runtime that serves the requests. A program that drops this
-    /// runtime must [shut the server down](crate::Server::shutdown) first, or the thread waits for ever.
+    /// runtime must [shut the server down](crate::Server::shutdown) first, or the thread waits forever.
     ///
     /// # Errors
     ///
@@ -220,7 +220,7 @@ impl Socket {
     }
 
     /// Disconnects the client at once and drops the queued messages, and those of the client that no handler has taken yet.
-    /// After [`close`](Self::close), these are still handled.
+    /// After [`close`](Self::close), the latter are still handled.
     pub fn abort(&self) {
         self.session
             .update(|session| session.abort(now(), DisconnectReason::Server));
@@ -284,7 +284,7 @@ impl Socket {
         self.session.ask(proto::server::Session::queued_messages)
     }
 
-    /// Returns the number of bytes queued for the client, with an overhead of 64 for each message.
+    /// Returns the number of bytes queued for the client, counting 64 bytes of overhead for each message.
     #[must_use]
     pub fn queued_bytes(&self) -> usize {
         self.session.ask(proto::server::Session::queued_bytes)

@@ -30,17 +30,17 @@ pub type StaticBody = tower_http::services::fs::ServeFileSystemResponseBody;
 /// The order is: the Engine.IO path, then these files, then the host app, which also gets every request that matches
 /// a rule but no file, body and all. The rules:
 ///
-/// - An exact file, [`file`](Self::file), goes before a directory.
+/// - An exact file, [`file`](Self::file), takes precedence over a directory.
 /// - Of several matching [directories](Self::dir), the one with the longest URL counts, so `/` comes last.
 /// - A URL that ends in `/` means the [default file](Self::default_file) of that directory, `index.html`.
 /// - Only `GET` and `HEAD` are served. A directory without its final `/` is not, and neither is a path with `..`,
 ///   `.`, an empty segment, a backslash, a NUL or an encoded slash.
 ///
-/// Ranges, `ETag`, `Last-Modified` and the conditional headers work. A request with `If-Range`, for several ranges or for
-/// a malformed one gets the whole file, and so does one for a part of an empty file. The content type comes from the
-/// extension of the file (`application/octet-stream` if that says nothing); texts are announced as UTF-8. Relative paths
-/// start at the current directory of the process. Symbolic links are followed, and hidden files are served: keep private
-/// files outside the directory.
+/// Ranges, `ETag`, `Last-Modified` and the conditional headers are supported. A request with `If-Range`, for several
+/// ranges or for a malformed one gets the whole file, and so does one for a part of an empty file. The content type
+/// comes from the extension of the file (`application/octet-stream` if that says nothing); texts are announced as
+/// UTF-8. Relative paths start at the current directory of the process. Symbolic links are followed, and hidden files
+/// are served: keep private files outside the directory.
 ///
 /// A clone shares the map.
 ///

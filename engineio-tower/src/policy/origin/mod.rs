@@ -136,7 +136,7 @@ impl Origins {
     ///
     /// Host and port of the `Origin` must be those of the request (`:authority` or `Host`, or `X-Forwarded-Host` if
     /// [trusted](Self::trust_forwarded)). The scheme is compared where it is known, see [`Scheme`]: behind a proxy
-    /// that terminates TLS, the usual deployment, the server sees plain HTTP under pages that are `https`.
+    /// that terminates TLS, the usual deployment, the server sees plain HTTP from pages that are `https`.
     ///
     /// That still keeps every foreign site out, since its pages have another host and the browser writes both
     /// headers. Not covered are pages of the *same* host over plain HTTP, which only somebody on the network path
@@ -165,7 +165,7 @@ impl Origins {
     ///
     /// # Panics
     ///
-    /// Panics if an entry is not an origin, such as `*` and patterns with it. [`try_list`](Self::try_list) is for
+    /// Panics if an entry is not an origin, such as `*` or a pattern. [`try_list`](Self::try_list) is for
     /// entries that come from a configuration file.
     #[must_use]
     pub fn list<I>(origins: I) -> Self

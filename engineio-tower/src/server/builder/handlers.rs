@@ -80,7 +80,7 @@ impl ServerBuilder {
         builder
     }
 
-    /// Sets the handler for clients that have moved from polling to WebSocket; async or plain.
+    /// Sets the handler for clients that have moved from polling to another transport; async or plain.
     pub fn on_upgrade<F, R, K>(mut self, handler: F) -> Self
     where
         F: Fn(Socket) -> R + Send + Sync + 'static,

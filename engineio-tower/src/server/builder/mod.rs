@@ -91,7 +91,8 @@ impl ServerBuilder {
         self
     }
 
-    /// Sets the maximum size of a POST body and a WebSocket message, in bytes; see [`Config::max_payload`].
+    /// Sets the maximum size of a POST body and of a message on another transport, in bytes; see
+    /// [`Config::max_payload`].
     pub const fn max_payload(mut self, bytes: usize) -> Self {
         self.config.max_payload = bytes;
         self
@@ -117,7 +118,7 @@ impl ServerBuilder {
         self
     }
 
-    /// Sets whether a polling client may move to WebSocket; see [`Config::allow_upgrades`].
+    /// Sets whether a polling client may move to another transport; see [`Config::allow_upgrades`].
     pub const fn allow_upgrades(mut self, allow: bool) -> Self {
         self.config.allow_upgrades = allow;
         self
@@ -234,7 +235,7 @@ impl ServerBuilder {
 
     /// Sets the time limit for the application's decision on a request: an [asynchronous origin
     /// predicate](crate::Origins::predicate_async), [`generate_sid`](Self::generate_sid) and the connect handler, together.
-    /// Default 30 s. After that, the code is dropped and the request is refused with 503.
+    /// Default 30 s. After that, its future is dropped and the request is refused with 503.
     pub const fn connect_timeout(mut self, timeout: Duration) -> Self {
         self.options.connect_timeout = timeout;
         self
@@ -247,9 +248,9 @@ impl ServerBuilder {
         self
     }
 
-    /// Sets the maximum number of clients from one IPv4 address, or from one IPv6 network of the size of a household's
-    /// (/64). Default: no limit. Beyond it, handshakes are refused with 429. It has an effect only if the host passes
-    /// the peer's address on ([`PeerAddr`](crate::PeerAddr)), and behind a proxy that address is the proxy's.
+    /// Sets the maximum number of clients from one IPv4 address, or from one IPv6 /64 network, the size that a
+    /// household has. Default: no limit. Beyond it, handshakes are refused with 429. It has an effect only if the host
+    /// passes the peer's address on ([`PeerAddr`](crate::PeerAddr)), and behind a proxy that address is the proxy's.
     pub const fn max_sockets_per_peer(mut self, sockets: usize) -> Self {
         self.options.max_sockets_per_peer = sockets;
         self
@@ -261,9 +262,10 @@ impl ServerBuilder {
     /// have to be asked.
     ///
     /// Connect handlers go on without their request, and disconnect handlers without their client, so no limit on
-    /// connections bounds them. A disconnect handler is never refused; while many run, new clients wait. Do not let one
-    /// sleep for a grace period: spawn a task for it. Whatever this limit, a connection (an address with its port) has
-    /// at most 200 handshakes in progress, those of HTTP/2 streams that it has reset included; more are refused with
+    /// connections bounds them. A disconnect handler is never refused; while many run, new clients are. Do not let a
+    /// disconnect handler sleep for a grace period: spawn a task for that. Whatever this limit, a connection (an
+    /// address with its port) has at most 200 handshakes in progress, those of HTTP/2 streams that it has reset
+    /// included; more are refused with
     /// 429. This too has an effect only if the host passes the peer's address on ([`PeerAddr`](crate::PeerAddr)).
     pub const fn max_pending_sockets(mut self, sockets: usize) -> Self {
         self.options.max_pending_sockets = sockets;
@@ -282,10 +284,10 @@ impl ServerBuilder {
     /// Sets the source of session ids, instead of the system's random source: a closure that takes the head of the
     /// request and returns a future of the id.
     ///
-    /// It is called again if the id is in use, up to 16 times. Ids must be unguessable, since anyone who knows one can
-    /// act as its client. An id that is given again may begin a session while the disconnect handler of the former one still
-    /// runs. In a cluster, the id and the name of the node, with a dot between them, have at most 55 characters; a longer
-    /// id is refused with 503, and logged.
+    /// It is called again if the id is in use, 16 times in all, after which the client is refused with 503. Ids must be
+    /// unguessable, since anyone who knows one can act as its client. If an id is reused, its new session may begin
+    /// while the disconnect handler of the previous one still runs. In a cluster, the id and the name of the node, with
+    /// a dot between them, have at most 55 characters; a longer id is refused with 503, and logged.
     ///
     /// ```
     /// use engineio_tower::{Server, Sid};

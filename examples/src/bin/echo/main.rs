@@ -17,8 +17,8 @@
 //! every client of the cluster. Two nodes without a broker:
 //!
 //! ```text
-//! echo --listen 127.0.0.1:3000 --node a --node-listen 127.0.0.1:7000 --peers b=127.0.0.1:7001
-//! echo --listen 127.0.0.1:3001 --node b --node-listen 127.0.0.1:7001 --peers a=127.0.0.1:7000
+//! target/release/echo --listen 127.0.0.1:3000 --node a --node-listen 127.0.0.1:7000 --peers b=127.0.0.1:7001
+//! target/release/echo --listen 127.0.0.1:3001 --node b --node-listen 127.0.0.1:7001 --peers a=127.0.0.1:7000
 //! ```
 
 mod hosts;
