@@ -216,8 +216,9 @@
 //! All addresses of a name are tried, a new one every 250 ms (RFC 8305). If a kept-alive connection turns out to have
 //! been closed, a poll is sent again; a POST is sent again only if none of it had been written, because the server may
 //! have read it. The poll may have been answered all the same: if a proxy takes the answer from the server and closes a
-//! kept-alive connection within a second, without passing on a byte, the messages in that answer are lost unnoticed. When a server asks the client to wait or to authenticate, [`Error::retry_after`] and
-//! [`Error::challenges`] have the details.
+//! kept-alive connection within a second, without passing on a byte, the messages in that answer are lost without
+//! notice. When a server asks the client to wait or to authenticate, [`Error::retry_after`] and [`Error::challenges`]
+//! have the details.
 //!
 //! # WebTransport
 //!
