@@ -108,7 +108,7 @@
 //! | the upgrade | 10 s; the session stays on polling | [`upgrade_timeout`](ClientBuilder::upgrade_timeout) |
 //! | connections after the end of their session | 1 s | – |
 //! | a graceful close, by either side | 5 s | [`close_timeout`](ClientBuilder::close_timeout) |
-//! | the closing handshake of a WebSocket | 1 s | – |
+//! | the closing handshake of a WebSocket | 1 s; after a graceful close also the rest of `close_timeout` | – |
 //! | the same by WebTransport | 1 s; after a graceful close also the rest of `close_timeout`, as long as the server takes data | – |
 //! | the application's [`Reconnect::renew`] | 20 s | [`request_timeout`](ClientBuilder::request_timeout) |
 //! | a `Retry-After`, with [`Reconnect`] | 5 min | [`max_retry_after`](Reconnect::max_retry_after) |

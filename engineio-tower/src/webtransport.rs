@@ -28,7 +28,8 @@ use crate::policy::options::Options;
 use crate::policy::origin::Verdict;
 use crate::server::{Server, meter};
 use crate::session::Opening;
-use crate::session::driver::{LinkDriver, Said};
+use crate::session::closing::Said;
+use crate::session::driver::LinkDriver;
 
 /// The largest first packet: one with a session id, in bytes.
 const FIRST_PACKET: usize = 256;

@@ -31,5 +31,5 @@ engineio_e2e::on_every_host_and_cluster! { scenarios! [
     neighbours: host_page host_post host_websocket host_not_found host_neighbour;
     policies: own_origin absolute_form foreign_origin preflight cookie compression websocket_compression
         headers_of_the_connection;
-    mixed: pushed_without_delay slow_reader given_up_while_reading shutdown;
+    mixed: pushed_without_delay slow_reader given_up_while_reading closed_while_the_client_sends shutdown;
 ] }

@@ -105,6 +105,39 @@ pub(crate) async fn given_up_while_reading<H: Host>() {
     client.ended().await;
 }
 
+/// What waits in the system for a client whose session is closed arrives, although the client reads it late, and sends
+/// meanwhile.
+pub(crate) async fn closed_while_the_client_sends<H: Host>() {
+    const COUNT: usize = 100;
+    // Longer than a client may take for its close frame if nothing is known of it.
+    const LATE: Duration = Duration::from_millis(2_500);
+    let scene = scene::<H>().await;
+    let mut client = scene.site.connect_narrow().await;
+    let (sid, _) = scene.site.open_websocket(&mut client, "").await;
+    let socket = scene.site.socket(&sid).unwrap();
+    let message = "x".repeat(3_000);
+    for _ in 0..COUNT {
+        socket.try_send(message.clone()).unwrap();
+    }
+    socket.close();
+    let begun = Instant::now();
+    let mut pace = tokio::time::interval(Duration::from_millis(10));
+    while begun.elapsed() < LATE {
+        assert!(
+            client.try_write(frame::text("4x")).await,
+            "the host is gone"
+        );
+        pace.tick().await;
+    }
+    for number in 0..COUNT {
+        assert!(client.hear().await[1..] == message, "{number}");
+    }
+    assert_eq!(client.hear().await, "1");
+    assert!(matches!(client.frame().await, Some(Frame::Close(_))));
+    client.write(frame::close(1000)).await;
+    assert_eq!(client.frame().await, None);
+}
+
 /// The clients are told, nothing that is queued is lost, and the host ends soon after.
 pub(crate) async fn shutdown<H: Host>() {
     let mut scene = scene::<H>().await;

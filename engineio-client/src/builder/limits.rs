@@ -23,8 +23,9 @@ impl<M> ClientBuilder<M> {
         self
     }
 
-    /// Sets the time that [`Client::close`](crate::Client::close) waits for queued messages to be sent, and that the end of
-    /// a session which the server closes waits for the answer to a POST. Default: 5 s.
+    /// Sets the time that [`Client::close`](crate::Client::close) waits for queued messages to be sent and for the server's
+    /// part of the end of a WebSocket, and that the end of a session which the server closes waits for the answer to a POST.
+    /// Default: 5 s.
     pub const fn close_timeout(mut self, timeout: Duration) -> Self {
         self.session.close_timeout = timeout;
         self

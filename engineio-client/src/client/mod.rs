@@ -121,7 +121,8 @@ impl Client {
 
     /// Waits until the messages that were queued before the call have left for the server: with polling, until it has
     /// answered their POST; on a WebSocket, until they are handed to the operating system, and by WebTransport, to QUIC. Neither shows that the
-    /// application at the other end has handled them.
+    /// application at the other end has handled them. After a graceful [`close`](Self::close) of a WebSocket that the server
+    /// has not answered in time, the server may not have them.
     ///
     /// With [`SinkExt`](https://docs.rs/futures-util/latest/futures_util/sink/trait.SinkExt.html) in scope this method, and
     /// not that of the trait, is called; both wait for a message that [`feed`] left with the client.

@@ -17,7 +17,7 @@ use crate::net::link::{Ended, Link};
 use crate::net::route::Route;
 use crate::shared::Shared;
 
-/// The time limit for the server's part of the closing handshake.
+/// The time limit for the server's part of the closing handshake, unless a graceful close has more.
 const CLOSE_HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The maximum number of frames that are taken from the session under one lock.
@@ -235,7 +235,9 @@ impl Socket {
             link: self.link,
             heard: false,
             deadline: Box::pin(sleep(CLOSE_HANDSHAKE_TIMEOUT)),
+            is_graceful: !patience.is_zero(),
             end: Instant::now() + patience,
+            output: Output::Open,
         }
     }
 
@@ -255,17 +257,29 @@ impl Socket {
 #[derive(Debug)]
 pub(super) struct CloseHandshake {
     link: Link,
-    /// The server sends no more data.
+    /// The server sends no more data, or the connection has broken.
     heard: bool,
     deadline: Pin<Box<Sleep>>,
-    /// The end of the time for a server that still takes what was sent.
+    /// The session was closed gracefully, so the server is to get all messages.
+    is_graceful: bool,
+    /// The end of the time for a server that may still take what was sent.
     end: Instant,
+    output: Output,
+}
+
+/// The client's direction of a connection that is closing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Output {
+    Open,
+    /// The server does not answer the close. It is to read that nothing follows, in case that it looks for that only.
+    Ending,
+    Ended,
 }
 
 impl CloseHandshake {
     /// Returns whether the server may not have all messages, now that the handshake is over.
     pub(super) fn is_in_doubt(&self) -> bool {
-        self.link.is_in_doubt()
+        self.link.is_in_doubt(self.is_graceful && !self.heard)
     }
 
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
@@ -279,11 +293,20 @@ impl CloseHandshake {
             }
             let next = self.end.min(now + CLOSE_HANDSHAKE_TIMEOUT);
             self.deadline.as_mut().reset(next);
+            if self.output == Output::Open {
+                self.output = Output::Ending;
+            }
         }
         let flushed = match self.link.poll_flush(cx) {
-            Poll::Ready(Err(_)) => return Poll::Ready(()),
+            Poll::Ready(Err(_)) => {
+                self.heard = true;
+                return Poll::Ready(());
+            }
             flushed => flushed.is_ready(),
         };
+        if flushed && self.output == Output::Ending && self.link.poll_end_output(cx).is_ready() {
+            self.output = Output::Ended;
+        }
         let mut budget = Budget::for_frames();
         while !self.heard {
             if budget.is_spent() {

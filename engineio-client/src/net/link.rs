@@ -109,23 +109,34 @@ impl Link {
         inner!(self, owes_answer)
     }
 
-    /// Returns whether the server has taken more of the frames since the last call, and has not taken all of them. A
-    /// WebSocket leaves them to the operating system, which goes on without it.
+    /// Returns whether the server may still be taking frames: whether it has taken more of them since the last call, and
+    /// has not taken all. For a WebSocket only the operating system knows. It goes on without the client, but only until the
+    /// server sends something: that is answered with a reset, and the rest is lost.
     pub(crate) fn is_still_sending(&self) -> bool {
         match self {
-            Self::WebSocket(_) => false,
+            Self::WebSocket(_) => true,
             #[cfg(feature = "webtransport")]
             Self::WebTransport(link) => link.is_still_sending(),
         }
     }
 
-    /// Returns whether the server may not have all messages, once the link was closed. A WebSocket leaves them to the
-    /// operating system, which goes on without it.
-    pub(crate) fn is_in_doubt(&self) -> bool {
+    /// Returns whether the server may not have all messages, once the link was closed. Of a WebSocket that is known only
+    /// if its server has ended its side.
+    pub(crate) fn is_in_doubt(&self, is_unanswered: bool) -> bool {
         match self {
-            Self::WebSocket(_) => false,
+            Self::WebSocket(_) => is_unanswered,
             #[cfg(feature = "webtransport")]
             Self::WebTransport(link) => link.is_in_doubt(),
+        }
+    }
+
+    /// Ends the client's direction, after everything was written, while the link is still read.
+    pub(crate) fn poll_end_output(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        match self {
+            Self::WebSocket(link) => link.poll_end_output(cx),
+            // The end of the stream was among what was written.
+            #[cfg(feature = "webtransport")]
+            Self::WebTransport(_) => Poll::Ready(()),
         }
     }
 
@@ -133,7 +144,8 @@ impl Link {
     pub(crate) fn poll_shut_down(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         match self {
             Self::WebSocket(link) => {
-                link.shut_down(cx);
+                // As far as possible without waiting.
+                let _ = link.poll_end_output(cx);
                 Poll::Ready(())
             }
             #[cfg(feature = "webtransport")]

@@ -192,9 +192,9 @@ impl WebSocket {
         self.owes_answer
     }
 
-    /// Ends the connection in an orderly way, as far as possible without waiting.
-    pub(crate) fn shut_down(&mut self, cx: &mut Context<'_>) {
-        let _ = self.frames.poll_shutdown(cx);
+    /// Ends the client's direction of the connection. That it has broken is seen when it is read.
+    pub(crate) fn poll_end_output(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.frames.poll_shutdown(cx).map(drop)
     }
 }
 

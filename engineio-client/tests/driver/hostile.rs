@@ -539,7 +539,8 @@ async fn a_server_that_ignores_the_close() {
     .await;
     let start = std::time::Instant::now();
     in_time(client.close()).await;
-    assert!(start.elapsed() < Duration::from_secs(3));
+    // The time of a graceful close.
+    assert!(start.elapsed() < Duration::from_secs(7));
     assert_eq!(client.disconnect_reason(), Some(DisconnectReason::Client));
     drop(server);
 }

@@ -6,6 +6,7 @@ mod support;
 
 mod broken;
 mod client;
+mod closing;
 mod connector;
 mod fairness;
 mod handlers;

@@ -56,6 +56,8 @@ pub(super) struct StreamTunnel {
     down: Bytes,
     /// The client sends no more, or the owner takes no more.
     up_done: bool,
+    /// The owner sends no more, and the client can read that.
+    down_done: bool,
     /// The client's connection has to be flushed.
     unflushed: bool,
     /// The end of the time for the client, once the owner has dropped the WebSocket.
@@ -64,7 +66,7 @@ pub(super) struct StreamTunnel {
     _ticket: Option<Ticket>,
 }
 
-/// One of the two ends is gone, or both have finished.
+/// One of the two ends is gone.
 struct Over;
 
 impl StreamTunnel {
@@ -80,6 +82,7 @@ impl StreamTunnel {
             up: Bytes::new(),
             down: Bytes::new(),
             up_done: false,
+            down_done: false,
             unflushed: false,
             dropped: None,
             _relay: relay,
@@ -110,7 +113,7 @@ impl StreamTunnel {
 
     /// Copies from the owner to the client until one of them has to wait.
     fn poll_down(&mut self, io: &mut dyn ByteStream, cx: &mut Context<'_>) -> Poll<Over> {
-        loop {
+        while !self.down_done {
             while !self.down.is_empty() {
                 match ready!(Pin::new(&mut *io).poll_write(cx, &self.down)) {
                     Ok(0) | Err(_) => return Poll::Ready(Over),
@@ -136,7 +139,7 @@ impl StreamTunnel {
                 }
                 Poll::Ready(None) => {
                     let _ = ready!(Pin::new(&mut *io).poll_shutdown(cx));
-                    return Poll::Ready(Over);
+                    self.down_done = true;
                 }
                 Poll::Pending => {
                     // Even an empty slice would keep the buffer of the connection alive.
@@ -151,12 +154,22 @@ impl StreamTunnel {
                 }
             }
         }
+        Poll::Pending
+    }
+
+    /// Returns whether both ends have finished. The owner reads on after its end: a connection that is closed while its
+    /// client sends is reset, and what the client has not read yet is lost.
+    fn is_finished(&mut self, cx: &mut Context<'_>) -> bool {
+        self.down_done && (self.up_done || self.to_owner.poll_reset(cx).is_ready())
     }
 }
 
 impl Tunnel for StreamTunnel {
     fn poll_relay(&mut self, io: &mut dyn ByteStream, cx: &mut Context<'_>) -> Poll<()> {
         if self.poll_up(io, cx).is_ready() || self.poll_down(io, cx).is_ready() {
+            return Poll::Ready(());
+        }
+        if self.is_finished(cx) {
             return Poll::Ready(());
         }
         // While the client takes nothing, what comes from the owner is not looked at.

@@ -32,12 +32,23 @@ pub(crate) enum HyperIo {
         write: Option<Arc<OwnedWriteHalf>>,
         /// The bytes that were read beyond the request head.
         early: Bytes,
-        /// A shutdown closes the connection: nothing is read after it.
-        closes: bool,
+        shutdown: Shutdown,
     },
     /// A stream of HTTP/2.
     Stream(TokioIo<Upgraded>),
     Any(TokioIo<Upgraded>),
+}
+
+/// The effect of a shutdown on a TCP stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Shutdown {
+    /// It ends the direction to the peer.
+    AtOnce,
+    /// It does so only if something is read after it. Otherwise the drop that follows says the same to the peer, and spares
+    /// a system call.
+    WithDrop,
+    /// It has come, and the drop may follow.
+    Waiting,
 }
 
 impl From<Upgraded> for HyperIo {
@@ -83,14 +94,14 @@ impl HyperIo {
             read,
             write: Some(Arc::new(write)),
             early,
-            closes: false,
+            shutdown: Shutdown::AtOnce,
         }
     }
 
-    /// Declares that it is dropped as soon as it is shut down.
+    /// Declares that it is dropped soon after it is shut down, unless it is read.
     pub(crate) const fn closes_with_shutdown(&mut self) {
-        if let Self::Tcp { closes, .. } = self {
-            *closes = true;
+        if let Self::Tcp { shutdown, .. } = self {
+            *shutdown = Shutdown::WithDrop;
         }
     }
 
@@ -143,7 +154,18 @@ impl AsyncRead for HyperIo {
                 }
                 Poll::Ready(Ok(()))
             }
-            Self::Tcp { read, .. } => Pin::new(read).poll_read(cx, buf),
+            Self::Tcp {
+                read,
+                write,
+                shutdown,
+                ..
+            } => {
+                if *shutdown == Shutdown::Waiting {
+                    *shutdown = Shutdown::AtOnce;
+                    drop(write.take());
+                }
+                Pin::new(read).poll_read(cx, buf)
+            }
             Self::Stream(io) | Self::Any(io) => Pin::new(io).poll_read(cx, buf),
         }
     }
@@ -204,23 +226,34 @@ impl AsyncWrite for HyperIo {
             Self::Tcp {
                 read,
                 write,
-                closes,
+                shutdown,
                 ..
             } => {
-                // The last half that writes shuts the connection down; the session has given its own back.
-                let write = write.take().and_then(Arc::into_inner);
-                // If nothing is unread, closing it says the same to the peer, and saves a system call. With unread data, it
-                // would reset the connection.
                 let stream: &TcpStream = read.as_ref();
-                if let Some(write) = write
-                    && *closes
-                    && stream.poll_read_ready(cx).is_pending()
-                {
-                    write.forget();
+                // With unread data, a drop would reset the connection.
+                if *shutdown == Shutdown::WithDrop && stream.poll_read_ready(cx).is_pending() {
+                    *shutdown = Shutdown::Waiting;
+                } else {
+                    // The last half that writes shuts the connection down; the session has given its own back.
+                    drop(write.take());
                 }
                 Poll::Ready(Ok(()))
             }
             Self::Stream(io) | Self::Any(io) => Pin::new(io).poll_shutdown(cx),
+        }
+    }
+}
+
+impl Drop for HyperIo {
+    fn drop(&mut self) {
+        if let Self::Tcp {
+            write,
+            shutdown: Shutdown::Waiting,
+            ..
+        } = self
+            && let Some(write) = write.take().and_then(Arc::into_inner)
+        {
+            write.forget();
         }
     }
 }

@@ -4,7 +4,7 @@ use std::future::poll_fn;
 use std::io;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bytes::Bytes;
 use engineio_core as proto;
@@ -16,16 +16,11 @@ use smallvec::SmallVec;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::server::PendingWork;
+use crate::session::closing::{Said, close, ending, say};
 use crate::session::direct::TryWrite;
 use crate::session::link::Link;
 use crate::session::pump::Pump;
 use crate::session::{Outgoing, Park, Progress, Session, WaiterId, give_way, now};
-
-/// The time limit for the peer's answer to a close frame, after which the connection is dropped.
-const CLOSE_HANDSHAKE: Duration = Duration::from_secs(2);
-
-/// The time without progress after which the rest of the written data of an ended session is dropped.
-const STALL: Duration = Duration::from_secs(2);
 
 /// The binary messages that are written under one lock of the session.
 const OWNERS: usize = 16;
@@ -42,7 +37,7 @@ pub(crate) struct LinkDriver {
     /// Messages may be compressed, in both directions.
     deflate: bool,
     /// A server that shuts down waits for the close handshakes of its links.
-    _pending: PendingWork,
+    pending: Option<PendingWork>,
 }
 
 impl std::fmt::Debug for LinkDriver {
@@ -57,7 +52,7 @@ impl std::fmt::Debug for LinkDriver {
 impl LinkDriver {
     pub(crate) fn new(session: Arc<Session>, id: LinkId) -> Self {
         Self {
-            _pending: PendingWork::begin(&session.server),
+            pending: Some(PendingWork::begin(&session.server)),
             session,
             id,
             pump: Pump::default(),
@@ -89,7 +84,8 @@ impl LinkDriver {
             Err(reason) => reason,
         };
         let ending = ending(&self.session, &mut socket, reason).await;
-        close(&mut socket, ending).await;
+        // With memory for that only now.
+        Box::pin(close(&mut socket, ending, &mut self.pending)).await;
     }
 
     /// Runs a packet stream until the session has closed it, and sends its end, with memory for that only then. Returns
@@ -315,136 +311,4 @@ fn log_end(link: &mut impl Link) {
     if let Some(end) = link.take_end() {
         tracing::debug!(target: "engineio::websocket", %end, "the connection ended");
     }
-}
-
-/// Writes the rest of the data to a client whose session has ended with a timeout. Returns the end of a link that the
-/// session has closed for this reason.
-async fn ending<L: Link>(session: &Session, link: &mut L, reason: DisconnectReason) -> Ending {
-    let deadline = session.ask(proto::server::Session::close_deadline);
-    let left = deadline.map_or(CLOSE_HANDSHAKE, |end| end.saturating_duration_since(now()));
-    let given_up = matches!(
-        reason,
-        DisconnectReason::PingTimeout | DisconnectReason::SlowConsumer
-    );
-    let patience = match reason {
-        _ if given_up => drain(link, session.server.config.close_timeout).await,
-        // Messages queued before a graceful close are delivered, even if the peer reads slowly.
-        DisconnectReason::Server | DisconnectReason::Shutdown => left,
-        _ => CLOSE_HANDSHAKE,
-    };
-    Ending {
-        reason,
-        patience,
-        given_up,
-    }
-}
-
-/// Writes what was taken out of the outbox before the client was given up, within the limit and as long as the client
-/// takes some of it: a message that takes longer than the ping timeout to transmit arrives whole. Returns the remaining
-/// time.
-async fn drain<L: Link>(link: &mut L, limit: Duration) -> Duration {
-    let begun = now();
-    loop {
-        let before = link.unwritten();
-        let flushed = tokio::time::timeout(STALL, poll_fn(|cx| link.poll_flush(cx))).await;
-        let left = limit.saturating_sub(now().saturating_duration_since(begun));
-        if flushed.is_ok() || left.is_zero() || link.unwritten() == before {
-            return left;
-        }
-    }
-}
-
-/// The end of a link, before its peer knows of it.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Ending {
-    pub(crate) reason: DisconnectReason,
-    /// The time that the peer has to take what is still to be written.
-    pub(crate) patience: Duration,
-    /// The session has ended with a timeout.
-    given_up: bool,
-}
-
-impl Ending {
-    /// Returns the time limit for the peer to take more of the unwritten data.
-    pub(crate) const fn stall(self) -> Duration {
-        match self.given_up {
-            true => STALL,
-            false => self.patience,
-        }
-    }
-
-    /// Returns the time limit for the sign that nothing follows. A client whose session has ended with a timeout gets
-    /// only one attempt.
-    const fn farewell(self) -> Duration {
-        match self.given_up {
-            true => Duration::ZERO,
-            false => self.patience,
-        }
-    }
-}
-
-/// The end of a link after the attempt to tell the peer.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Said {
-    pub(crate) ending: Ending,
-    /// Everything was written, and then the sign that nothing follows.
-    pub(crate) said: bool,
-    /// The peer has closed its side.
-    pub(crate) heard: bool,
-}
-
-/// Closes a WebSocket: writes the rest of the buffer and the close frame, then reads the peer's close frame.
-///
-/// Borrows the socket, because a future that owned it would hold it twice, in the memory of every WebSocket.
-async fn close<IO: AsyncRead + AsyncWrite + Unpin>(socket: &mut WebSocket<IO>, ending: Ending) {
-    let Said { said, heard, .. } = say(socket, ending).await;
-    if said && !heard {
-        let hear = poll_fn(|cx| match poll_close(socket, cx) {
-            true => Poll::Ready(()),
-            false => Poll::Pending,
-        });
-        let _ = tokio::time::timeout(CLOSE_HANDSHAKE.min(ending.farewell()), hear).await;
-    }
-    let _ = tokio::time::timeout(Duration::ZERO, poll_fn(|cx| socket.poll_shutdown(cx))).await;
-}
-
-/// Writes the rest of the buffer, and the sign that nothing follows.
-async fn say<L: Link>(link: &mut L, ending: Ending) -> Said {
-    let mut closed = false;
-    let mut heard = false;
-    let say = poll_fn(|cx| {
-        if !closed {
-            closed = true;
-            link.close(ending.reason);
-        }
-        heard = heard || poll_close(link, cx);
-        match link.poll_flush(cx) {
-            Poll::Pending if !heard => Poll::Pending,
-            flushed => Poll::Ready(matches!(flushed, Poll::Ready(Ok(())))),
-        }
-    });
-    let said = tokio::time::timeout(ending.farewell(), say).await;
-    Said {
-        ending,
-        said: said.unwrap_or(false),
-        heard,
-    }
-}
-
-/// Reads until the peer closes. Returns whether it has. Late messages are dropped.
-fn poll_close<L: Link>(link: &mut L, cx: &mut Context<'_>) -> bool {
-    let mut budget = Budget::for_frames();
-    while !budget.is_spent() {
-        match link.poll_read(cx) {
-            Poll::Ready(Some(Received::Frame(frame))) => {
-                budget.charge_frame(frame.as_bytes().len());
-            }
-            Poll::Ready(Some(Received::Closed(_))) => return true,
-            Poll::Ready(None) => budget.charge_empty_read(),
-            Poll::Pending => return false,
-        }
-    }
-    // Other tasks want the thread, and the time limit is looked at only between.
-    give_way(cx);
-    false
 }

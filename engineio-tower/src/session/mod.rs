@@ -3,6 +3,7 @@
 //! The methods of [`Session`] are grouped by caller: `turn` for the task that runs the handlers, `websocket` for the
 //! WebSocket's task, `exchange` for GETs and POSTs, and `sending` for the application's handles.
 
+pub(crate) mod closing;
 mod data;
 pub(crate) mod direct;
 pub(crate) mod driver;

@@ -6,6 +6,7 @@ mod support;
 
 mod admission;
 mod advisories;
+mod closing;
 mod custom_host;
 mod deflate;
 mod delivery;
