@@ -37,6 +37,7 @@ fn requests() -> Vec<String> {
         format!("{get}transfer-encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n"),
         format!("{get}expect: 100-continue\r\n\r\n"),
         "GET TARGET HTTP/1.0\r\n\r\n".to_owned(),
+        "GET TARGET HTTP/1.0\r\nconnection: keep-alive\r\n\r\n".to_owned(),
         "GET TARGET HTTP/1.1\r\nhost:\r\n\r\n".to_owned(),
         "GET TARGET HTTP/1.1\r\nhost: two words\r\n\r\n".to_owned(),
         "GET TARGET HTTP/1.1\r\nhost: user:word@HOST\r\n\r\n".to_owned(),
@@ -149,7 +150,8 @@ async fn ask(owner: &Node, entry: &Node, request: &str) -> Option<Seen> {
             continue;
         }
         // actix-web closes a connection whose request it has not read when it answers, and a forwarded one has more time.
-        headers.retain(|(name, _)| name != "date" && name != "connection");
+        headers
+            .retain(|(name, value)| name != "date" && (name != "connection" || value != "close"));
         for (_, value) in &mut headers {
             *value = value.replace(&host, "HOST");
         }

@@ -146,7 +146,7 @@ impl Exchange {
     /// Continues with the head of the response, which is all of it if a WebSocket is accepted.
     fn receive(&mut self, response: Response<RecvStream>, to_owner: SendStream<Bytes>) -> Answer {
         let (mut head, body) = response.into_parts();
-        head::returned(&mut head.headers);
+        head::returned(&mut head);
         if !matches!(self.kind, Kind::WebSocket) || head.status != StatusCode::OK {
             return Answer::Rest(Receiving {
                 head,

@@ -11,7 +11,7 @@ use http::header::{
 };
 use http::request::Parts;
 use http::uri::{Authority, PathAndQuery};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, Version};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, Version, response};
 
 use crate::link::{NODE, SECRET, TARGET};
 
@@ -142,8 +142,11 @@ pub(crate) fn arrive<B>(request: &mut Request<B>) -> bool {
     true
 }
 
-/// Removes the headers of the connection between the nodes from the owner's response.
-pub(super) fn returned(headers: &mut HeaderMap) {
+/// Removes from the head of the owner's response what belongs to the connection between the nodes.
+pub(super) fn returned(head: &mut response::Parts) {
+    // As a response of this node has it: hyper keeps the connections of HTTP/1.0 open for HTTP/1 only.
+    head.version = Version::default();
+    let headers = &mut head.headers;
     remove_hop_by_hop(headers);
     remove_own(headers);
     // The host writes both.
