@@ -12,8 +12,8 @@ const MAX_SENDERS: usize = 1024;
 const REMEMBERED: Duration = Duration::from_secs(60);
 
 /// The numbers behind the highest one of a sender that are remembered. Tasks that publish at the same time overtake each
-/// other, but not by as many.
-const WINDOW: u64 = 1024;
+/// other, but not by as many: see [`Numbers`](super::numbers::Numbers).
+pub(super) const WINDOW: u64 = 1024;
 
 /// The messages of each sender that have arrived, as a sliding window over their numbers (as in RFC 6479).
 #[derive(Debug, Default)]

@@ -1,7 +1,6 @@
 //! Reaches the clients of a cluster from a process that serves none.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -12,6 +11,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::awaited::{Awaited, ECHO_LIMIT};
+use super::numbers::{Number, Numbers};
 use super::wire::{BROADCAST_OVERHEAD, BusMessage, Outcome, Request, Stamp};
 use super::{Bus, BusEvent, PublishError};
 use crate::membership::announcement::{Announcement, Presence};
@@ -60,7 +60,7 @@ pub struct Emitter {
 struct Inner {
     bus: Arc<dyn Bus>,
     sender: u64,
-    next_number: AtomicU64,
+    numbers: Numbers,
     turns: Semaphore,
     shared: Arc<Shared>,
     task: JoinHandle<()>,
@@ -153,7 +153,7 @@ impl Emitter {
         let inner = Inner {
             bus,
             sender,
-            next_number: AtomicU64::new(1),
+            numbers: Numbers::default(),
             turns: Semaphore::new(MAX_PENDING),
             shared,
             task,
@@ -186,7 +186,8 @@ impl Emitter {
     pub async fn broadcast(&self, message: impl Into<Message>) -> Result<usize, EmitError> {
         let message = message.into();
         self.check_size(&message)?;
-        let stamp = self.stamp();
+        let number = self.inner.numbers.next().await;
+        let stamp = self.stamp(&number);
         let message = BusMessage::Broadcast { stamp, message };
         let shared = &self.inner.shared;
         let echo = shared.pending.expect(stamp.number);
@@ -202,6 +203,7 @@ impl Emitter {
             return Err(EmitError::NoNodes);
         }
         self.inner.bus.publish(message.encode()).await?;
+        drop(number);
         if is_lost || echo.within(ECHO_LIMIT).await.is_none() {
             return Err(PublishError::Unconfirmed.into());
         }
@@ -268,7 +270,8 @@ impl Emitter {
         }
         // The semaphore is never closed.
         let _turn = self.inner.turns.acquire().await;
-        let stamp = self.stamp();
+        let number = self.inner.numbers.next().await;
+        let stamp = self.stamp(&number);
         let reply = self.inner.shared.pending.expect(stamp.number);
         let sid = *sid;
         let message = BusMessage::Request {
@@ -277,6 +280,7 @@ impl Emitter {
             request,
         };
         self.inner.bus.publish(message.encode()).await?;
+        drop(number);
         // The bus was lost, and with it the reply; or there was none.
         let outcome = reply.within(REPLY_LIMIT).await;
         outcome.ok_or(EmitError::Unanswered)
@@ -291,10 +295,10 @@ impl Emitter {
         Ok(())
     }
 
-    fn stamp(&self) -> Stamp {
+    fn stamp(&self, number: &Number<'_>) -> Stamp {
         Stamp {
             sender: self.inner.sender,
-            number: self.inner.next_number.fetch_add(1, Ordering::Relaxed),
+            number: number.value,
         }
     }
 }

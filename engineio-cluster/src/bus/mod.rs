@@ -11,6 +11,7 @@ pub(crate) mod fields;
 mod memory;
 #[cfg(feature = "nats")]
 mod nats;
+pub(crate) mod numbers;
 #[cfg(any(feature = "nats", feature = "redis"))]
 mod reconnecting;
 #[cfg(all(test, any(feature = "nats", feature = "redis")))]

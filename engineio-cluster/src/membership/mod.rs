@@ -17,7 +17,6 @@ mod status;
 mod tests;
 
 use std::collections::BTreeSet;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -31,6 +30,7 @@ pub(crate) use detector::{MAX_NODES, SILENCE};
 pub use status::Status;
 
 use crate::bus::awaited::{Awaited, ECHO_LIMIT};
+use crate::bus::numbers::Numbers;
 use crate::bus::wire::{BROADCAST_OVERHEAD, BusMessage, Stamp};
 use crate::bus::{Bus, PublishError};
 use crate::members::Members;
@@ -60,7 +60,7 @@ pub(crate) struct Local {
 pub(crate) struct Membership {
     bus: Arc<dyn Bus>,
     incarnation: u64,
-    next_number: AtomicU64,
+    numbers: Numbers,
     members: Members,
     shared: Arc<Shared>,
     news: mpsc::Sender<News>,
@@ -158,7 +158,7 @@ impl Membership {
         let membership = Self {
             bus,
             incarnation,
-            next_number: AtomicU64::new(1),
+            numbers: Numbers::default(),
             members,
             shared,
             news,
@@ -197,13 +197,13 @@ impl Membership {
         if len > limit {
             return Err(PublishError::TooLarge { len, limit });
         }
-        let number = self.next_number.fetch_add(1, Ordering::Relaxed);
+        let number = self.numbers.next().await;
         let stamp = Stamp {
             sender: self.incarnation,
-            number,
+            number: number.value,
         };
         let message = BusMessage::Broadcast { stamp, message };
-        let echo = self.shared.echoes.expect(number);
+        let echo = self.shared.echoes.expect(stamp.number);
         // Looked up between `expect` and `publish`: a loss before is seen here, one after it ends the wait, and a node
         // that is heard only later may have subscribed too late.
         let (is_lost, unheard) = {
@@ -212,6 +212,7 @@ impl Membership {
             (state.bus_lost_since.is_some() || state.over, unheard)
         };
         self.bus.publish(message.encode()).await?;
+        drop(number);
         if is_lost || echo.within(ECHO_LIMIT).await.is_none() {
             return Err(PublishError::Unconfirmed);
         }
