@@ -136,6 +136,25 @@ async fn a_forwarded_request_is_never_forwarded_again() {
 }
 
 #[tokio::test]
+async fn a_node_that_another_rejects_is_told_why() {
+    let [a] = nodes().await;
+    let there = a.cluster.local_addr().to_string();
+    for (secret, name, reason) in [
+        ("another secret", "a", "its secret differs"),
+        (SECRET, "b", "another node is at its address"),
+    ] {
+        let peers = Peers::fixed([(name, there.clone())]).unwrap();
+        let builder = Cluster::builder().name("c").secret(secret).peers(peers);
+        let cluster = builder.start(&Server::builder().build()).await.unwrap();
+        let (_, unreachable) = cluster.sids().await;
+        assert!(
+            unreachable[0].to_string().ends_with(reason),
+            "{unreachable:?}"
+        );
+    }
+}
+
+#[tokio::test]
 async fn a_version_that_is_not_spoken_here_is_told() {
     let [a] = nodes().await;
     let mut requests = internal(a.cluster.local_addr()).await;

@@ -1,8 +1,10 @@
 //! One connection to another node, from the first packet to the last.
 
+use std::future::poll_fn;
 use std::io;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -227,10 +229,16 @@ async fn greet<IO: AsyncRead + AsyncWrite + Unpin>(
         Ok::<_, h2::Error>((response.await?, requests))
     };
     let mut hello = pin!(hello);
-    let (response, requests) = tokio::select! {
-        hello = &mut hello => hello.map_err(|_| Failure::Broken)?,
-        _ = &mut connection => return Err(Failure::Broken),
-    };
+    // A node that rejects this one closes the connection behind its answer, and both may have arrived.
+    let answered = poll_fn(|cx| {
+        let has_ended = Pin::new(&mut connection).poll(cx).is_ready();
+        match hello.as_mut().poll(cx) {
+            Poll::Ready(answered) => Poll::Ready(answered.ok()),
+            Poll::Pending if has_ended => Poll::Ready(None),
+            Poll::Pending => Poll::Pending,
+        }
+    });
+    let (response, requests) = answered.await.ok_or(Failure::Broken)?;
     match response.status() {
         StatusCode::OK => {}
         StatusCode::UNAUTHORIZED => return Err(Failure::Rejected("its secret differs")),
