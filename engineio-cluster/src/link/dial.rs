@@ -24,13 +24,6 @@ use crate::{Member, MemberState, NodeId};
 /// The time limit for a connection, from the first packet to the answer of the node.
 const CONNECT: Duration = Duration::from_secs(1);
 
-/// The time between two pings.
-const PING: Duration = Duration::from_secs(1);
-
-/// The time without an answer to a ping, and without anything else, after which the node does not answer any more. That
-/// of the announcements of a node.
-const PONG: Duration = Duration::from_secs(4);
-
 /// The path of the first request of a connection, by which the nodes identify themselves to each other. Its number is
 /// the version of their protocol.
 pub(crate) const HELLO: &str = "/v1/hello";
@@ -263,7 +256,7 @@ async fn serve<IO: AsyncRead + AsyncWrite + Unpin>(
     arrivals: Arrivals,
 ) -> Failure {
     let pings = connection.ping_pong();
-    let mut alive = pin!(keep_alive(pings, arrivals, PING, PONG));
+    let mut alive = pin!(keep_alive(pings, arrivals));
     tokio::select! {
         _ = &mut connection => Failure::Broken,
         () = &mut alive => Failure::TimedOut,

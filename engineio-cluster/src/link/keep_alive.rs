@@ -8,28 +8,33 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 use super::paced::Arrivals;
 
+/// The time between two pings.
+///
+/// Both ends send them, equally often: where the network fails in one direction only, the end that hears nothing any more
+/// has to end the connection, because the pings of that end are a sign of life for the other.
+const PING: Duration = Duration::from_secs(1);
+
+/// The time without an answer to a ping, and without anything else, after which the node does not answer any more. That
+/// of the announcements of a node.
+const PONG: Duration = Duration::from_secs(4);
+
 /// The parts of the time limit. This process may have stood still for any part, which counts once.
 const PARTS: u32 = 8;
 
-/// Sends a ping in each interval. Returns when one has not been answered, and nothing else has arrived, for the limit.
+/// Sends pings. Returns when one has not been answered, and nothing else has arrived, for the time limit.
 ///
 /// The answer to a ping stands behind all that the other end has sent before, which takes its time on a slow network or
 /// a busy machine.
-pub(crate) async fn keep_alive(
-    pings: Option<PingPong>,
-    arrivals: Arrivals,
-    interval: Duration,
-    limit: Duration,
-) {
+pub(crate) async fn keep_alive(pings: Option<PingPong>, arrivals: Arrivals) {
     let Some(mut pings) = pings else {
         return std::future::pending().await;
     };
     loop {
-        let next = Instant::now() + interval;
+        let next = Instant::now() + PING;
         let mut pong = pin!(pings.ping(Ping::opaque()));
         let (mut silent, mut arrived) = (0, arrivals.count());
         let answered = loop {
-            if let Ok(answered) = timeout(limit / PARTS, &mut pong).await {
+            if let Ok(answered) = timeout(PONG / PARTS, &mut pong).await {
                 break answered;
             }
             let before = std::mem::replace(&mut arrived, arrivals.count());
@@ -73,10 +78,9 @@ mod tests {
             .handshake::<_, Bytes>(paced)
             .await
             .unwrap();
-        let (second, limit) = (Duration::from_secs(1), Duration::from_secs(4));
         let pings = connection.ping_pong();
         tokio::spawn(connection);
-        let mut alive = pin!(keep_alive(pings, arrivals, second, limit));
+        let mut alive = pin!(keep_alive(pings, arrivals));
         for _ in 0..10 {
             let gone = timeout(Duration::from_millis(3400), &mut alive).await;
             assert!(gone.is_err(), "something has arrived");
@@ -86,7 +90,7 @@ mod tests {
         alive.await;
         let silence = silent_since.elapsed();
         assert!(
-            silence >= limit && silence <= limit + limit / PARTS,
+            silence >= PONG && silence <= PONG + PONG / PARTS,
             "{silence:?}"
         );
     }

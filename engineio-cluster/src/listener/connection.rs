@@ -21,9 +21,6 @@ pub(super) const GREETING: Duration = Duration::from_secs(5);
 /// The time limit for the answers that are still to be written on a connection that is rejected, or when the listener ends.
 const FAREWELL: Duration = Duration::from_secs(1);
 
-/// The time between pings, and the time without an answer or anything else after which the node does not answer.
-const PING: Duration = Duration::from_secs(5);
-
 /// Serves a connection until it ends or the sender of `stop` is dropped, and then writes the answers that are due.
 pub(super) async fn serve<IO: AsyncRead + AsyncWrite + Unpin>(
     io: IO,
@@ -52,7 +49,7 @@ pub(super) async fn serve<IO: AsyncRead + AsyncWrite + Unpin>(
         Err(error) => return log(&error),
     };
     let turns = Turns::default();
-    let mut alive = pin!(keep_alive(connection.ping_pong(), arrivals, PING, PING));
+    let mut alive = pin!(keep_alive(connection.ping_pong(), arrivals));
     tokio::select! {
         () = answer_all(&mut connection, node, &turns) => return,
         () = &mut alive => {
@@ -116,4 +113,55 @@ async fn answer_all<IO: AsyncRead + AsyncWrite + Unpin>(
 
 fn log(error: &h2::Error) {
     tracing::debug!(target: "engineio::cluster", %error, "a connection of another node ended");
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicBool;
+
+    use engineio_tower::Server;
+    use http::Request;
+    use tokio::time::Instant;
+
+    use super::*;
+    use crate::link::{Credentials, HELLO, TARGET};
+    use crate::listener::{Rejections, http};
+
+    fn node() -> Arc<Node> {
+        Arc::new(Node {
+            id: "a".parse().unwrap(),
+            incarnation: 1,
+            credentials: Credentials {
+                secret: None,
+                #[cfg(feature = "tls")]
+                tls: None,
+            },
+            server: Server::builder().build(),
+            relays: Arc::default(),
+            draining: AtomicBool::new(false),
+            rejections: Rejections::default(),
+        })
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_node_from_which_nothing_arrives_any_more_is_given_up_within_six_seconds() {
+        let (near, far) = tokio::io::duplex(1024 * 1024);
+        let (_stop, stopped) = watch::channel(());
+        let serving = tokio::spawn(async move { serve(far, &http(), &node(), stopped).await });
+        let (mut requests, mut connection) = h2::client::handshake(near).await.unwrap();
+        let hello = Request::post(format!("http://cluster{HELLO}")).header(TARGET, "a");
+        let (answer, _) = requests
+            .send_request(hello.body(()).unwrap(), true)
+            .unwrap();
+        tokio::select! {
+            answer = answer => assert_eq!(answer.unwrap().status(), StatusCode::OK),
+            _ = &mut connection => panic!("it ended"),
+        }
+        // From here on nobody answers its pings.
+        let silent_since = Instant::now();
+        serving.await.unwrap();
+        let took = silent_since.elapsed();
+        let limits = Duration::from_secs(4)..Duration::from_secs(6);
+        assert!(limits.contains(&took), "{took:?}");
+    }
 }
