@@ -67,5 +67,6 @@ for_each_broker!(deploy: crowd, [
 
 for_each_broker!(network_of: network, [
     nodes_that_cannot_reach_each_other_cost_503_for_their_sessions,
+    a_network_that_fails_in_one_direction_costs_503_as_soon,
     a_machine_that_vanishes_costs_503_until_it_is_declared_dead,
 ]);

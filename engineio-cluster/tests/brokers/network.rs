@@ -117,9 +117,35 @@ pub(crate) async fn nodes_that_cannot_reach_each_other_cost_503_for_their_sessio
             "network_of::redis::nodes_that_cannot_reach_each_other_cost_503_for_their_sessions"
         }
     };
-    if !is_inside(test) {
-        return;
+    if is_inside(test) {
+        // Ports that are isolated reach all others, and not each other.
+        let isolate = |value: &str| {
+            run(&format!("bridge link set dev link-a isolated {value}"));
+            run(&format!("bridge link set dev link-b isolated {value}"));
+        };
+        a_cut_costs_503(kind, |_| isolate("on"), |_| isolate("off")).await;
     }
+}
+
+/// The same where only the packets in one direction are lost.
+pub(crate) async fn a_network_that_fails_in_one_direction_costs_503_as_soon(kind: Kind) {
+    let test = match kind {
+        Kind::Nats => "network_of::nats::a_network_that_fails_in_one_direction_costs_503_as_soon",
+        Kind::Redis => "network_of::redis::a_network_that_fails_in_one_direction_costs_503_as_soon",
+    };
+    if is_inside(test) {
+        let route = |from: &Node, verb: &str| {
+            run(&format!(
+                "nsenter --target {} --net ip route {verb} blackhole 10.9.0.1",
+                from.id()
+            ));
+        };
+        a_cut_costs_503(kind, |b| route(b, "add"), |b| route(b, "del")).await;
+    }
+}
+
+/// Cuts the network between `a` and `b`, and heals it. Both functions are given `b`.
+async fn a_cut_costs_503(kind: Kind, cut: impl Fn(&Node), heal: impl Fn(&Node)) {
     make_bridge();
     let broker = Broker::at(HERE, kind, &[]);
     let [a, b, c] = machines(&broker);
@@ -132,9 +158,7 @@ pub(crate) async fn nodes_that_cannot_reach_each_other_cost_503_for_their_sessio
     let (waiting, other) = (opened(&a).await, opened(&a).await);
     let (poll, cut) = tokio::join!(b.get(&waiting), async {
         go_on(Duration::from_millis(500)).await;
-        // Ports that are isolated reach all others, and not each other.
-        run("bridge link set dev link-a isolated on");
-        run("bridge link set dev link-b isolated on");
+        cut(&b);
         Instant::now()
     });
     // The connection is given up when its pings are not answered.
@@ -144,7 +168,7 @@ pub(crate) async fn nodes_that_cannot_reach_each_other_cost_503_for_their_sessio
         cut.elapsed()
     );
     assert!(
-        cut.elapsed() < Duration::from_secs(8),
+        cut.elapsed() < Duration::from_secs(7),
         "{:?}",
         cut.elapsed()
     );
@@ -163,8 +187,7 @@ pub(crate) async fn nodes_that_cannot_reach_each_other_cost_503_for_their_sessio
     // Both are members as before: the broker reaches them.
     assert_eq!(emitter.nodes().len(), 3);
     assert_eq!(emitter.broadcast("again").await, Ok(3));
-    run("bridge link set dev link-a isolated off");
-    run("bridge link set dev link-b isolated off");
+    heal(&b);
     let healed = Instant::now();
     // The broadcast waits for this poll.
     while b.get(&other).await.0 == 503 {

@@ -137,6 +137,11 @@ impl Node {
         format!("http://{}", self.address)
     }
 
+    /// Returns the number of its process.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Requests something and returns the status and the body.
     pub(crate) async fn get(&self, target: &str) -> (u16, String) {
         let mut stream = TcpStream::connect(self.address).await.unwrap();
