@@ -127,6 +127,11 @@ impl Running {
         }
     }
 
+    /// Sends it SIGTERM.
+    pub(crate) fn terminate(&self) -> Result<()> {
+        process::terminate(&self.child)
+    }
+
     /// Stops it with SIGTERM. It must exit with status 0, and must not have panicked.
     pub(crate) fn stop(self) -> Result<()> {
         self.stop_if(|status| status.success())

@@ -15,7 +15,7 @@ use crate::workspace::Workspace;
 pub(super) const SCHEMES: [(&str, &str); 2] = [("nats", BROKERS[0]), ("redis", BROKERS[1])];
 
 /// Starts a broker at an address.
-pub(super) fn start(
+pub(crate) fn start(
     workspace: &Workspace,
     program: &str,
     name: &str,

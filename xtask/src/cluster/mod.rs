@@ -1,7 +1,7 @@
 //! `cargo xtask cluster`: buses and clusters of processes over real brokers, with faults; foreign clients through load
 //! balancers without stickiness; and the compose files of `deploy`.
 
-mod broker;
+pub(crate) mod broker;
 mod compose;
 mod conversations;
 

@@ -14,10 +14,11 @@ use anyhow::{Context, Result, bail};
 
 use super::checks;
 use super::project::Project;
+use crate::cluster::{BROKERS, broker};
 use crate::fences::of_language;
 use crate::interop::peers;
 use crate::process::{self, BUILD_LIMIT, Reach, first_line};
-use crate::running::Running;
+use crate::running::{Running, free_address};
 use crate::workspace::Workspace;
 
 /// The path of the program in the unit and in the container.
@@ -168,6 +169,35 @@ pub(super) fn container(workspace: &Workspace, server: &Project, client: &Projec
     running.stop()?;
     client.wait_for("over: Some(Server)")?;
     client.wait_for_exit()
+}
+
+/// Runs the node of a cluster with a broker, and stops it as a rolling deployment does: the readiness probe fails while it still
+/// serves.
+pub(super) fn node(workspace: &Workspace, node: &Project) -> Result<()> {
+    let at = free_address()?;
+    let broker = broker::start(workspace, BROKERS[0], "trial-broker", at)?;
+    let mut command = node.command("my-node");
+    command.envs([
+        ("NODE_NAME", "a"),
+        ("NODE_LISTEN", "127.0.0.1:0"),
+        ("CLUSTER_SECRET", "a secret of the test"),
+        ("BROKER", &format!("nats://{at}")),
+    ]);
+    let running = node.serve_by(workspace, "my-node", command)?;
+    let opened = checks::page(&running, "/engine.io/?EIO=4&transport=polling")?;
+    if !opened.contains(".a\",\"upgrades\"") {
+        bail!("the id of a session does not end with the name of the node:\n{opened}");
+    }
+    checks::echo(workspace, &running)?;
+    if !checks::page(&running, "/ready")?.starts_with("HTTP/1.1 200") {
+        bail!("/ready is not answered with 200");
+    }
+    running.terminate()?;
+    // It drains for some seconds, unless it ends at once, which makes this fail.
+    while !checks::page(&running, "/ready")?.starts_with("HTTP/1.1 503") {}
+    running.wait_for_exit()?;
+    drop(broker);
+    Ok(())
 }
 
 /// Returns the minimum supported Rust version.

@@ -116,6 +116,9 @@ fn guides(workspace: &Workspace) -> Result<()> {
     step("the programs that were ported from Python", || {
         ported(workspace, find("my-port")?, find("my-engine-io")?)
     })?;
+    step("my-node serves, drains and leaves", || {
+        deployment::node(workspace, find("my-node")?)
+    })?;
     let server = find("my-server")?;
     step("the container file builds and runs my-server", || {
         deployment::container(workspace, server, client)

@@ -84,10 +84,16 @@ pub(super) const BLUEPRINTS: &[Blueprint] = &[
         ],
     },
     Blueprint {
-        name: "my-server",
+        name: "my-node",
         manifest: "docs/DEPLOYMENT.md",
         block: 0,
-        programs: &[("my-server", "docs/DEPLOYMENT.md", 0)],
+        programs: &[("my-node", "docs/DEPLOYMENT.md", 0)],
+    },
+    Blueprint {
+        name: "my-server",
+        manifest: "docs/DEPLOYMENT.md",
+        block: 1,
+        programs: &[("my-server", "docs/DEPLOYMENT.md", 1)],
     },
 ];
 
@@ -314,12 +320,22 @@ impl Project {
 
     /// Starts one of its servers.
     pub(super) fn serve(&self, workspace: &Workspace, program: &str) -> Result<Running> {
+        self.serve_by(workspace, program, self.command(program))
+    }
+
+    /// Starts one of its servers by a command of [`command`](Self::command).
+    pub(super) fn serve_by(
+        &self,
+        workspace: &Workspace,
+        program: &str,
+        command: Command,
+    ) -> Result<Running> {
         let name = format!("trial-{program}");
-        Running::server_at(workspace, &name, self.command(program), self.address)
+        Running::server_at(workspace, &name, command, self.address)
     }
 
     /// Returns the command that runs one of its programs, in its directory.
-    fn command(&self, program: &str) -> Command {
+    pub(super) fn command(&self, program: &str) -> Command {
         let mut command = Command::new(self.target.join("debug").join(program));
         command.current_dir(&self.directory);
         command
