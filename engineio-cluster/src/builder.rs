@@ -27,9 +27,6 @@ use crate::{Bus, InvalidNodeId, JoinError, Member, MemberState, NodeId, Peers};
 /// The time between two questions to a node of a fixed list, and the time limit for the answer.
 const ASK: Duration = Duration::from_secs(1);
 
-/// The time that the owner of a session may take beyond its heartbeat, within which it answers each poll.
-const MARGIN: Duration = Duration::from_secs(5);
-
 /// Configures a node; see [`Cluster::builder`].
 #[must_use = "a builder does nothing until `start` is called"]
 #[derive(Default)]
@@ -252,7 +249,6 @@ impl ClusterBuilder {
         let forwarder = Forwarder {
             links: Arc::clone(&links),
             relays: Arc::clone(&relays),
-            patience: server.heartbeat() + MARGIN,
         };
         if !server.forward(Arc::new(forwarder)) {
             return Err(StartError::AlreadyStarted);

@@ -3,7 +3,6 @@
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
 
 use bytes::Bytes;
 use engineio_tower::Refusal;
@@ -11,7 +10,6 @@ use engineio_tower::forward::{Forwarded, Forwarding, Packets, RequestBody};
 use h2::client::ResponseFuture;
 use h2::{RecvStream, SendStream};
 use http::{Request, Response, StatusCode};
-use tokio::time::{Instant, Sleep};
 use tracing::Span;
 
 use super::head;
@@ -48,7 +46,6 @@ pub(super) struct Exchange {
     /// Of a WebSocket.
     relay: Option<Relay>,
     kind: Kind,
-    patience: Duration,
     /// The place of the request on its connection.
     ticket: Option<Ticket>,
     span: Span,
@@ -72,8 +69,6 @@ struct Sent {
     response: ResponseFuture,
     to_owner: SendStream<Bytes>,
     upload: Upload,
-    /// Begins again with each part of the body that is sent.
-    limit: Option<Pin<Box<Sleep>>>,
 }
 
 struct Receiving {
@@ -103,7 +98,6 @@ impl Exchange {
         relay: Option<Relay>,
         request: Box<Request<()>>,
         kind: Kind,
-        patience: Duration,
         span: Span,
     ) -> Self {
         Self {
@@ -111,7 +105,6 @@ impl Exchange {
             owner,
             relay,
             kind,
-            patience,
             ticket: None,
             span,
             is_released: false,
@@ -139,7 +132,6 @@ impl Exchange {
             response,
             to_owner,
             upload: Upload::new(self.kind),
-            limit: None,
         }))
     }
 
@@ -241,19 +233,13 @@ impl Forwarding for Exchange {
                         Err(error) => return Poll::Ready(Err(self.malformed(&error))),
                     },
                 },
-                Stage::Sent(mut sent) => match sent.poll(body, self.patience, cx) {
+                Stage::Sent(mut sent) => match sent.poll(body, cx) {
                     Poll::Pending => {
                         self.stage = Stage::Sent(sent);
                         return Poll::Pending;
                     }
                     Poll::Ready(Err(Interruption::Client)) => {
                         return Poll::Ready(Err(Refusal::BadRequest));
-                    }
-                    Poll::Ready(Err(Interruption::Late)) => {
-                        if let Some(count) = self.links.late.count(Instant::now(), 1) {
-                            tracing::warn!(target: "engineio::cluster", owner = ?self.owner.as_ref().map(|owner| owner.id), count, "the owner of a session did not answer in time");
-                        }
-                        return Poll::Ready(Err(self.refusal(&Failure::TimedOut)));
                     }
                     Poll::Ready(Err(Interruption::Owner(error))) => self.interrupted(&error),
                     Poll::Ready(Ok(response)) => match self.receive(response, sent.to_owner) {
@@ -329,30 +315,94 @@ enum Answer {
 enum Interruption {
     /// The body of the client broke off.
     Client,
-    /// The owner did not answer in time.
-    Late,
     Owner(h2::Error),
 }
 
 impl Sent {
+    /// Has no time limit: the owner decides how long a request waits, and the connection ends if the owner does not live.
     fn poll(
         &mut self,
         body: &mut RequestBody<'_>,
-        patience: Duration,
         cx: &mut Context<'_>,
     ) -> Poll<Result<Response<RecvStream>, Interruption>> {
-        match self.upload.poll(&mut self.to_owner, body, cx) {
-            Ok(true) => self.limit = None,
-            Ok(false) => {}
-            Err(BrokenOff) => return Poll::Ready(Err(Interruption::Client)),
+        if let Err(BrokenOff) = self.upload.poll(&mut self.to_owner, body, cx) {
+            return Poll::Ready(Err(Interruption::Client));
         }
-        if let Poll::Ready(response) = Pin::new(&mut self.response).poll(cx) {
-            return Poll::Ready(response.map_err(Interruption::Owner));
+        let response = ready!(Pin::new(&mut self.response).poll(cx));
+        Poll::Ready(response.map_err(Interruption::Owner))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+    use std::time::Duration;
+
+    use http::Method;
+    use http_body_util::{BodyExt, Full};
+    use tokio::time::timeout;
+
+    use super::*;
+    use crate::MemberState;
+    use crate::link::Credentials;
+    use crate::members::Members;
+
+    fn links() -> (Arc<Links>, Arc<Member>) {
+        let owner = Member {
+            id: "b".parse().unwrap(),
+            incarnation: 1,
+            address: "127.0.0.1:1".into(),
+            state: MemberState::Up,
+            sessions: 1,
+        };
+        let members = Members::new();
+        members.insert(owner.clone());
+        let credentials = Credentials {
+            secret: None,
+            #[cfg(feature = "tls")]
+            tls: None,
+        };
+        let links = Links::new("a".parse().unwrap(), members, credentials, None);
+        (Arc::new(links), Arc::new(owner))
+    }
+
+    /// The owner decides how long a request waits: for messages, or for a handler that is slow.
+    #[tokio::test(start_paused = true)]
+    async fn a_request_waits_as_long_as_its_owner_lets_it() {
+        for (kind, method) in [
+            (Kind::Poll { has_body: false }, Method::GET),
+            (Kind::Post, Method::POST),
+        ] {
+            let (near, far) = tokio::io::duplex(64 * 1024);
+            let (requests, connection) = h2::client::handshake(near).await.unwrap();
+            tokio::spawn(connection);
+            let mut owner = h2::server::handshake(far).await.unwrap();
+            let request = Request::builder().method(method).uri("http://b/");
+            let request = Box::new(request.body(()).unwrap());
+            let (links, member) = links();
+            let mut exchange = Exchange::new(
+                links,
+                Some(member),
+                None,
+                request.clone(),
+                kind,
+                Span::none(),
+            );
+            exchange.stage = exchange.send(Lane::new(requests), *request).unwrap();
+            let mut body = Full::new(Bytes::from_static(b"4x")).map_err(Into::into);
+            let mut response = std::pin::pin!(poll_fn(|cx| exchange.poll_response(&mut body, cx)));
+            let arrived = tokio::select! {
+                request = owner.accept() => request.unwrap().unwrap(),
+                _ = &mut response => panic!("it has not been answered"),
+            };
+            let (_request, mut respond) = arrived;
+            let serving = tokio::spawn(async move { while owner.accept().await.is_some() {} });
+            let early = timeout(Duration::from_secs(3600), &mut response).await;
+            assert!(early.is_err(), "it did not wait");
+            respond.send_response(Response::new(()), true).unwrap();
+            let answered = response.await.ok().unwrap();
+            assert_eq!(answered.response.status(), StatusCode::OK);
+            serving.abort();
         }
-        let limit = self
-            .limit
-            .get_or_insert_with(|| Box::pin(tokio::time::sleep(patience)));
-        ready!(limit.as_mut().poll(cx));
-        Poll::Ready(Err(Interruption::Late))
     }
 }

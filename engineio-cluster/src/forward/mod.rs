@@ -9,7 +9,6 @@ mod upload;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use engineio_tower::forward::{Forward, Forwarded, Forwarding, RequestBody};
 use engineio_tower::{Refusal, Sid};
@@ -28,8 +27,6 @@ pub(crate) use relays::Relays;
 pub(crate) struct Forwarder {
     pub(crate) links: Arc<Links>,
     pub(crate) relays: Arc<Relays>,
-    /// The time within which the owner's response must begin.
-    pub(crate) patience: Duration,
 }
 
 impl Forwarder {
@@ -99,7 +96,6 @@ impl Forward for Forwarder {
             relay,
             request,
             kind,
-            self.patience,
             span,
         ))
     }

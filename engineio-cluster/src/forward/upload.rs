@@ -55,26 +55,25 @@ impl Upload {
         }
     }
 
-    /// Sends as much of the body as there is and the owner takes. Returns whether that was anything.
+    /// Sends as much of the body as there is and the owner takes.
     pub(super) fn poll(
         &mut self,
         stream: &mut SendStream<Bytes>,
         body: &mut RequestBody<'_>,
         cx: &mut Context<'_>,
-    ) -> Result<bool, BrokenOff> {
+    ) -> Result<(), BrokenOff> {
         if self.is_discarded {
-            return self.discard(body, cx).map(|()| false);
+            return self.discard(body, cx);
         }
-        let mut sent = false;
         loop {
             if !self.chunk.is_empty() {
                 let last = self.end == End::Seen;
                 match poll_send(stream, &mut self.chunk, last, cx) {
-                    Poll::Pending => return Ok(sent),
+                    Poll::Pending => return Ok(()),
                     // The response of the owner tells why.
                     Poll::Ready(false) => self.end = End::Done,
                     Poll::Ready(true) if last => self.end = End::Done,
-                    Poll::Ready(true) => sent = true,
+                    Poll::Ready(true) => {}
                 }
             }
             match self.end {
@@ -82,7 +81,7 @@ impl Upload {
                 End::Seen => {
                     let _ = stream.send_data(Bytes::new(), true);
                     self.end = End::Done;
-                    return Ok(sent);
+                    return Ok(());
                 }
                 End::Broken => {
                     // The owner must not take what has come for all of it.
@@ -90,11 +89,11 @@ impl Upload {
                     self.end = End::Done;
                     return Err(BrokenOff);
                 }
-                End::Done => return Ok(sent),
+                End::Done => return Ok(()),
             }
             self.gather(body, cx);
             if self.chunk.is_empty() && self.end == End::Open {
-                return Ok(sent);
+                return Ok(());
             }
         }
     }

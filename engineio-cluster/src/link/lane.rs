@@ -25,7 +25,7 @@ pub(crate) struct Ticket {
 }
 
 impl Lane {
-    pub(super) fn new(requests: SendRequest<Bytes>) -> Self {
+    pub(crate) fn new(requests: SendRequest<Bytes>) -> Self {
         Self {
             requests,
             load: Arc::default(),

@@ -21,7 +21,6 @@ use tokio::time::timeout;
 use crate::members::Members;
 use crate::membership::Membership;
 use crate::{Member, NodeId};
-use engineio_core::driver::Repeats;
 
 pub(crate) use dial::{Credentials, HELLO, INCARNATION, NODE, SECRET, TARGET, is_another};
 pub(crate) use keep_alive::keep_alive;
@@ -46,8 +45,6 @@ pub(crate) struct Links {
     /// Connections outlive the request that opens them, and on some hosts the runtime of that request.
     runtime: Handle,
     table: Mutex<HashMap<NodeId, Vec<Link>>>,
-    /// Requests whose owner did not answer in time.
-    pub(crate) late: Repeats,
 }
 
 /// A connection to a node, or the attempt to make one.
@@ -130,7 +127,6 @@ impl Links {
             membership,
             runtime: Handle::current(),
             table: Mutex::default(),
-            late: Repeats::default(),
         }
     }
 
