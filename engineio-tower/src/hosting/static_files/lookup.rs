@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::io::ErrorKind;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
+use std::time::{Duration, SystemTime};
 
 use http::header::{CONTENT_TYPE, RANGE, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderValue, Request, Response, StatusCode, Uri};
@@ -189,11 +190,26 @@ enum Kind {
 async fn kind(path: &Path) -> Option<Kind> {
     let metadata = tokio::fs::metadata(path).await.ok()?;
     if metadata.is_dir() {
-        Some(Kind::Directory)
-    } else {
-        let len = metadata.len();
-        metadata.is_file().then_some(Kind::File(len))
+        return Some(Kind::Directory);
     }
+    if !metadata.is_file() {
+        return None;
+    }
+    // tower-http writes the time into `Last-Modified`, and panics if that cannot express it.
+    if metadata.modified().is_ok_and(|time| !is_http_date(time)) {
+        log_repeated!(warn, target: "engineio::static_files", path = %path.display(), "a static file is not served, because it was modified before 1970 or after 9999; `touch` it");
+        return None;
+    }
+    Some(Kind::File(metadata.len()))
+}
+
+/// Returns whether a date of HTTP can express this time, which has a year of four digits (RFC 9110 § 5.6.7).
+fn is_http_date(time: SystemTime) -> bool {
+    /// The beginning of the year 10000.
+    const END: Duration = Duration::from_secs(253_402_300_800);
+
+    time.duration_since(SystemTime::UNIX_EPOCH)
+        .is_ok_and(|since| since < END)
 }
 
 /// Adds the range to a request for a file of this length.

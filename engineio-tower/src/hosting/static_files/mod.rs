@@ -40,7 +40,8 @@ pub type StaticBody = tower_http::services::fs::ServeFileSystemResponseBody;
 /// ranges or for a malformed one gets the whole file, and so does one for a part of an empty file. The content type
 /// comes from the extension of the file (`application/octet-stream` if that says nothing); texts are announced as
 /// UTF-8. Relative paths start at the current directory of the process. Symbolic links are followed, and hidden files
-/// are served: keep private files outside the directory.
+/// are served: keep private files outside the directory. A file that was modified before 1970 or after 9999, which no
+/// `Last-Modified` can express, is not served, and a line in the log says so.
 ///
 /// A clone shares the map.
 ///

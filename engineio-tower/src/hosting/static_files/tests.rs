@@ -406,3 +406,24 @@ async fn a_pipe_in_a_directory_is_no_file() {
     let files = StaticFiles::new().dir("/", directory.path());
     assert_eq!(get(&files, "/pipe").await, None);
 }
+
+#[tokio::test]
+async fn a_file_whose_time_no_header_can_express_is_the_host_apps() {
+    let site = site();
+    let path = site.path().join("public/a.css");
+    let files = public(&site).file("/one", &path);
+    let file = fs::File::options().write(true).open(&path).unwrap();
+    let epoch = std::time::SystemTime::UNIX_EPOCH;
+    for (time, is_served) in [
+        (epoch, true),
+        (epoch - std::time::Duration::from_secs(1), false),
+    ] {
+        file.set_modified(time).unwrap();
+        for uri in ["/static/a.css", "/one"] {
+            for method in [Method::GET, Method::HEAD] {
+                let answer = ask(&files, request(method, uri, &[])).await;
+                assert_eq!(answer.is_some(), is_served, "{uri}");
+            }
+        }
+    }
+}
