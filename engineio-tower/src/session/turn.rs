@@ -137,7 +137,9 @@ impl Session {
         state.concurrent_bytes -= len;
         state.update_saturation(limit);
         let last = state.concurrent == 0 && state.pending_close.is_some();
-        let waited = last || (was_saturated && state.has_events());
+        // While there were too many handlers, nobody looked for events. Even if there are none now, the machine has to be
+        // asked: it announces later ones only after it has said that there are none.
+        let waited = last || (was_saturated && !state.is_saturated);
         let claimed = waited && !std::mem::replace(&mut state.pumping, true);
         drop(state);
         if claimed {

@@ -7,6 +7,7 @@ mod support;
 mod admission;
 mod advisories;
 mod closing;
+mod concurrent;
 mod custom_host;
 mod deflate;
 mod delivery;
