@@ -93,12 +93,13 @@ impl Http2 {
         answered.map(|head| head.unwrap().status()).collect()
     }
 
-    /// A POST that announces so many bytes, and is reset without an error after others.
-    pub async fn post_and_reset(&mut self, target: &str, announced: usize, body: &str) {
+    /// A POST that may announce so many bytes, and is reset without an error after others.
+    pub async fn post_and_reset(&mut self, target: &str, announced: Option<usize>, body: &str) {
         let mut request = self.request(Method::POST, target);
+        let announced = announced.map(Into::into);
         request
             .headers_mut()
-            .insert(CONTENT_LENGTH, announced.into());
+            .extend(announced.map(|length| (CONTENT_LENGTH, length)));
         let mut requests = self.requests.clone().ready().await.unwrap();
         let (response, mut stream) = requests.send_request(request, false).unwrap();
         stream.send_data(body.to_owned().into(), false).unwrap();

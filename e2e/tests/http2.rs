@@ -83,13 +83,18 @@ async fn reset_post<H: Host>() {
     let (server, mut events) = app::echo(|builder| builder);
     let host = H::start(server).await;
     let mut client = connect(&host).await;
-    let (_, open) = client.get(POLLING).await;
-    let target = format!("{POLLING}&sid={}", sid(&open));
-    client.post_and_reset(&target, 10, "4ab").await;
-    assert_eq!(
-        events.disconnected().await,
-        DisconnectReason::TransportError
-    );
+    for announced in [Some(10), None] {
+        let (_, open) = client.get(POLLING).await;
+        let target = format!("{POLLING}&sid={}", sid(&open));
+        client.post_and_reset(&target, announced, "4ab").await;
+        assert_eq!(
+            events.disconnected().await,
+            DisconnectReason::TransportError,
+            "{announced:?}"
+        );
+        // Nothing of it came to a handler, and from there back.
+        assert_eq!(client.get(&target).await.0, StatusCode::BAD_REQUEST);
+    }
 }
 
 async fn websocket<H: Host>() {

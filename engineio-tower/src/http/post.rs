@@ -121,7 +121,7 @@ where
             let limit = session.server.config.max_payload;
             let outcome = ready!(poll_body(this.body.as_mut(), this.collected, limit, cx));
             *this.read = true;
-            // To hyper, a stream of HTTP/2 that is reset without an error has ended.
+            // To hyper, a stream of HTTP/2 that is reset without an error has ended. `DiscardUnread` has more on that.
             let outcome = outcome.and_then(|body| match *this.announced {
                 Some(announced) if announced != body.len() as u64 => Err(Failure::Broken),
                 _ => Ok(body),

@@ -33,6 +33,9 @@ const LIMIT: usize = 64 * 1024 * 1024;
 /// [`discard_unread`](crate::EngineIoService::discard_unread) names. Hosts that call
 /// [`Server::respond`](crate::Server::respond) wrap theirs.
 ///
+/// Over HTTP/2, hyper reports a body whose stream the client has reset without an error as one that has ended. With this body
+/// such a part of a POST is not taken for the whole.
+///
 /// # Examples
 ///
 /// ```
@@ -52,6 +55,8 @@ pub struct DiscardUnread<B> {
     discard: Option<fn(B)>,
     /// The client sends the body only when it is asked to (`Expect: 100-continue`).
     waits: bool,
+    /// What hyper reports as the end may be a reset: no length was announced that would show it.
+    may_be_reset: bool,
 }
 
 impl<B: Body + Send + Unpin + 'static> DiscardUnread<B> {
@@ -66,10 +71,12 @@ impl<B: Body + Send + Unpin + 'static> DiscardUnread<B> {
 impl<B: Body> DiscardUnread<B> {
     pub(super) fn by(discard: Option<fn(B)>, head: &Parts, body: B) -> Self {
         let ended = body.is_end_stream();
+        let may_be_reset = body.size_hint().exact().is_none();
         Self {
             waits: !ended && head.headers.contains_key(EXPECT),
             body: (!ended).then_some(body),
             discard,
+            may_be_reset,
         }
     }
 }
@@ -82,11 +89,19 @@ impl<B: Body + Unpin> Body for DiscardUnread<B> {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
-        let Some(body) = &mut self.body else {
+        let this = &mut *self;
+        let Some(body) = &mut this.body else {
             return Poll::Ready(None);
         };
-        let frame = ready!(Pin::new(body).poll_frame(cx));
-        self.waits = false;
+        let frame = ready!(Pin::new(&mut *body).poll_frame(cx));
+        this.waits = false;
+        if frame.is_none() && this.may_be_reset && !body.is_end_stream() {
+            // hyper drops the request of a stream that was reset as soon as this is pending. A body that hides its end behind
+            // a layer takes one turn more.
+            this.body = None;
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
         if !matches!(frame, Some(Ok(_))) {
             self.body = None;
         }
