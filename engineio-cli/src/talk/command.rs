@@ -35,12 +35,16 @@ commands:
 impl Format {
     /// Returns the meaning of a line that was typed, where a colon begins a command.
     pub(super) fn typed(self, line: Vec<u8>) -> Line {
-        let message = match line.strip_prefix(b":") {
-            Some(rest) if rest.starts_with(b":") => self.message(rest.to_vec()),
-            Some(rest) => return command(&String::from_utf8_lossy(rest)),
-            None => self.message(line),
-        };
-        match message {
+        match line.strip_prefix(b":") {
+            Some(rest) if rest.starts_with(b":") => self.pasted(rest.to_vec()),
+            Some(rest) => command(&String::from_utf8_lossy(rest)),
+            None => self.pasted(line),
+        }
+    }
+
+    /// Returns the meaning of a line of pasted text, where a colon is one.
+    pub(super) fn pasted(self, line: Vec<u8>) -> Line {
+        match self.message(line) {
             Ok(message) => Line::Send(message),
             Err(why) => Line::Remark(format!("not sent: {why}")),
         }

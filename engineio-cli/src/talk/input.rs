@@ -4,7 +4,7 @@ use std::env;
 use std::fmt::{self, Display};
 use std::fs;
 use std::io::{self, BufRead, BufReader, IsTerminal, Read};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::thread;
 
 use engineio_client::{Handle, Message};
@@ -238,6 +238,16 @@ fn read_edited(
     sender: &mpsc::Sender<Batch>,
 ) -> Result<(), ReadlineError> {
     let send = |entry| sender.blocking_send(vec![entry]).is_ok();
+    let history = history.filter(|path| match protect(path) {
+        Ok(()) => true,
+        Err(why) => {
+            let path = path.display();
+            send(Entry::Remark(format!(
+                "cannot remember lines in {path}: {why}"
+            )));
+            false
+        }
+    });
     if let Some(history) = &history {
         // There is none before the first conversation.
         let _ = editor.load_history(history);
@@ -254,8 +264,7 @@ fn read_edited(
                         history.display()
                     )));
                 }
-                // Pasted text may have several.
-                if !lines(&line).all(|line| act(format.typed(line.into()), sender)) {
+                if !meanings(format, &line).all(|line| act(line, sender)) {
                     return Ok(());
                 }
             }
@@ -274,6 +283,16 @@ fn read_edited(
             }
         }
     }
+}
+
+/// Returns the meaning of each line that the editor has read together. Text of several lines was pasted, and has no commands: a
+/// `:quit` in it would drop the lines behind it.
+fn meanings(format: Format, text: &str) -> impl Iterator<Item = Line> {
+    let is_pasted = lines(text).count() > 1;
+    lines(text).map(move |line| match is_pasted {
+        true => format.pasted(line.into()),
+        false => format.typed(line.into()),
+    })
 }
 
 /// Returns the lines of a text, of which the last one may end with a line feed or not.
@@ -297,6 +316,26 @@ fn history() -> Option<PathBuf> {
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
     builder.recursive(true).create(&directory).ok()?;
     Some(directory.join("history"))
+}
+
+/// Keeps others from reading a history that exists already. Fails for what is not a regular file: opening a pipe would wait for
+/// somebody who writes into it.
+fn protect(history: &Path) -> Result<(), String> {
+    let metadata = match fs::metadata(history) {
+        Ok(metadata) => metadata,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(error.to_string()),
+    };
+    if !metadata.is_file() {
+        return Err("it is not a regular file".to_owned());
+    }
+    #[cfg(unix)]
+    {
+        let mut permissions = metadata.permissions();
+        std::os::unix::fs::PermissionsExt::set_mode(&mut permissions, 0o600);
+        fs::set_permissions(history, permissions).map_err(|error| error.to_string())?;
+    }
+    Ok(())
 }
 
 impl Display for Place {
@@ -365,6 +404,30 @@ mod tests {
         ] {
             assert_eq!(lines(text).collect::<Vec<_>>(), expected);
         }
+    }
+
+    #[test]
+    fn pasted_text_of_several_lines_has_no_commands() {
+        let send = |text: &str| Line::Send(text.into());
+        let found: Vec<_> = meanings(FORMAT, "a\n:quit\n::b\n").collect();
+        assert_eq!(found, [send("a"), send(":quit"), send("::b")]);
+        assert_eq!(meanings(FORMAT, ":quit").collect::<Vec<_>>(), [Line::Quit]);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_history_is_a_file_that_only_its_owner_can_read() {
+        use std::os::unix::fs::PermissionsExt;
+
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("history");
+        assert_eq!(protect(&path), Ok(()));
+        fs::write(&path, b"\xff").unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o666)).unwrap();
+        assert_eq!(protect(&path), Ok(()));
+        let mode = fs::metadata(&path).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+        assert!(protect(directory.path()).unwrap_err().contains("regular"));
     }
 
     #[test]
