@@ -34,6 +34,11 @@ impl Account {
         }
     }
 
+    /// Returns whether this is the account of the client, and not of a handle.
+    pub(crate) const fn is_of_client(&self) -> bool {
+        self.of_all
+    }
+
     /// Records that the message at this position was queued when this many were lost.
     pub(crate) fn queue(&self, position: u64, lost: u64) {
         self.position.store(position, Ordering::Relaxed);

@@ -162,7 +162,16 @@ impl Shared {
     /// Queues a message if there is room for it and no other sender waits.
     pub(crate) fn try_send(&self, message: Message, account: &Account) -> Result<(), SendError> {
         let bytes = message.len();
-        let outcome = try_send(&mut self.lock(), message, account);
+        let mut state = self.lock();
+        let held = send_held_first(&mut state, account);
+        let outcome = match held {
+            Poll::Ready(_) => try_send(&mut state, message, account),
+            Poll::Pending => Err(SendError::Full(message)),
+        };
+        drop(state);
+        if let Poll::Ready(Some(held)) = held {
+            meter::sent(held);
+        }
         if outcome.is_ok() {
             meter::sent(bytes);
         }
@@ -218,10 +227,18 @@ impl Shared {
         let mut waker = None;
         loop {
             let mut state = self.lock();
-            let outcome = match state.senders.may_send(ticket) {
-                true => state.send_when_possible(unsent),
-                false => None,
-            };
+            let mut outcome = None;
+            if state.senders.may_send(ticket) {
+                match send_held_first(&mut state, account) {
+                    Poll::Ready(None) => outcome = state.send_when_possible(unsent),
+                    Poll::Ready(Some(held)) => {
+                        drop(state);
+                        meter::sent(held);
+                        continue;
+                    }
+                    Poll::Pending => {}
+                }
+            }
             if let Some(outcome) = outcome {
                 if outcome.is_ok() {
                     account.queue(state.queued(), state.lost());
@@ -361,6 +378,24 @@ impl Shared {
 }
 
 /// Queues the message if there is room for it and no other sender waits.
+/// Queues the message that the sink of a client holds, ahead of one that the client sends after it. Returns its size if it
+/// was queued. One that may not be sent counts as lost, and is kept for the application.
+fn send_held_first(state: &mut State, account: &Account) -> Poll<Option<usize>> {
+    let Some(bytes) = state.held_bytes().filter(|_| account.is_of_client()) else {
+        return Poll::Ready(None);
+    };
+    let before = state.queued();
+    match state.send_held() {
+        None => Poll::Pending,
+        Some(Ok(())) => Poll::Ready((state.queued() > before).then_some(bytes)),
+        Some(Err(error)) => {
+            state.left_over.push(error.into_message());
+            state.lost += 1;
+            Poll::Ready(None)
+        }
+    }
+}
+
 fn try_send(state: &mut State, message: Message, account: &Account) -> Result<(), SendError> {
     if !state.senders.is_empty() && state.session.is_open() {
         return Err(SendError::Full(message));

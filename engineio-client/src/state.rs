@@ -81,7 +81,7 @@ pub(crate) struct State {
     /// The number of messages that were ever queued.
     queued: u64,
     /// The number of those that sessions before the current one have not sent, or may not have sent.
-    lost: u64,
+    pub(crate) lost: u64,
     /// All frames that were taken from the session have been written to the network, or with WebTransport, once the session is
     /// over, the server has them.
     pub(crate) is_written: bool,

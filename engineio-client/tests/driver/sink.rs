@@ -3,7 +3,9 @@
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
-use engineio_client::{Client, ClientBuilder, FlushError, Message, SinkError, Transport};
+use engineio_client::{
+    Client, ClientBuilder, FlushError, Message, SendError, SinkError, Transport,
+};
 use futures_util::{FutureExt, SinkExt};
 use http::{Method, Request};
 use http_body_util::{BodyExt, Full};
@@ -126,5 +128,37 @@ async fn a_disconnect_handler_gets_what_the_sink_held() {
         let unsent = ends.recv().await.unwrap();
         assert_eq!(unsent, ["queued", "held"].map(Message::from), "{how}");
         assert_eq!(handle.take_unsent(), [], "{how}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_the_client_sends_after_it_has_fed_the_sink_comes_after_that() {
+    for waits in [true, false] {
+        let posted = Arc::new(Mutex::new(Vec::new()));
+        let posts = Arc::clone(&posted);
+        let service = Memory::new(move |number, request| {
+            if *request.method() == Method::POST {
+                posts.lock().unwrap().push(body(request));
+                return Some("ok");
+            }
+            (number == 0).then_some(OPEN)
+        });
+        let mut client = builder(service).connect().await.unwrap();
+        // The driver does not run in between.
+        for text in ["queued", "held"] {
+            client.feed(text.into()).await.unwrap();
+        }
+        if waits {
+            client.send("sent").await.unwrap();
+        } else {
+            let full = client.try_send("sent");
+            assert!(matches!(full, Err(SendError::Full(_))), "{full:?}");
+            while client.try_send("sent").is_err() {
+                tokio::task::yield_now().await;
+            }
+        }
+        client.flush().await.unwrap();
+        let posted = posted.lock().unwrap().join(&b'\x1e');
+        assert_eq!(posted, b"4queued\x1e4held\x1e4sent", "{waits}");
     }
 }
