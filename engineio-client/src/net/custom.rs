@@ -116,6 +116,17 @@ impl CustomStream {
     }
 }
 
+/// Panics, in the place of those who count on it, if a stream has written more than it was given.
+fn plausible(written: Poll<io::Result<usize>>, given: usize) -> Poll<io::Result<usize>> {
+    if let Poll::Ready(Ok(written)) = &written {
+        assert!(
+            *written <= given,
+            "a stream of the connector wrote {written} of {given} bytes"
+        );
+    }
+    written
+}
+
 impl AsyncRead for CustomStream {
     fn poll_read(
         mut self: Pin<&mut Self>,
@@ -132,7 +143,7 @@ impl AsyncWrite for CustomStream {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        self.call(|io| io.poll_write(cx, buf))
+        self.call(|io| plausible(io.poll_write(cx, buf), buf.len()))
     }
 
     fn poll_write_vectored(
@@ -140,7 +151,8 @@ impl AsyncWrite for CustomStream {
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.call(|io| io.poll_write_vectored(cx, bufs))
+        let given = bufs.iter().map(|buf| buf.len()).sum();
+        self.call(|io| plausible(io.poll_write_vectored(cx, bufs), given))
     }
 
     fn is_write_vectored(&self) -> bool {

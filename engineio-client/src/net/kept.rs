@@ -261,6 +261,10 @@ impl Drop for Kept {
             return;
         };
         drop(sender);
+        // A panic within the connection may have left it in any state, and another one now would end the process.
+        if std::thread::panicking() {
+            return;
+        }
         let mut cx = Context::from_waker(Waker::noop());
         // As a rule that is all it takes.
         if Pin::new(&mut connection).poll(&mut cx).is_pending()

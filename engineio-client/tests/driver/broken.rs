@@ -1,10 +1,16 @@
 //! Connections that break, as the reads and the writes of a socket tell it.
 
+use std::convert::Infallible;
+use std::future::ready;
 use std::io::{self, ErrorKind as Io};
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll};
 
-use engineio_client::{DisconnectReason, ErrorKind};
+use engineio_client::{Client, DisconnectReason, ErrorKind, Transport};
 use futures_util::SinkExt;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_tungstenite::tungstenite::Message as WsMessage;
 
 use super::hooked;
@@ -68,5 +74,62 @@ async fn a_reset_has_one_reason_whether_a_read_or_a_write_tells_of_it() {
         let error = client.disconnect_error().unwrap();
         assert_eq!(error.kind(), ErrorKind::Transport, "{fault:?}: {error}");
         assert!(error.to_string().contains(text), "{fault:?}: {error}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_that_has_written_more_than_it_was_given_has_panicked() {
+    let lies = Arc::new(AtomicBool::new(false));
+    let asked = Arc::clone(&lies);
+    let write: hooked::Write =
+        Box::new(move |bytes| asked.load(Ordering::Relaxed).then_some(Ok(bytes.len() + 5)));
+    let (client, _server) = hooked::connect(Box::new(|_| None), write, |builder| builder).await;
+    lies.store(true, Ordering::Relaxed);
+    client.send("a").await.unwrap();
+    client.wait().await;
+    let reason = client.disconnect_reason();
+    assert_eq!(reason, Some(DisconnectReason::HandlerPanic));
+}
+
+/// Has written more than it was given, and never has anything to read.
+struct Liar;
+
+impl AsyncRead for Liar {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        _: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Poll::Pending
+    }
+}
+
+impl AsyncWrite for Liar {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Poll::Ready(Ok(bytes.len() + 5))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// The library that sends the requests panics at that, and once more if it is asked to go on.
+#[tokio::test(start_paused = true)]
+async fn a_stream_that_lies_about_a_request_fails_connect() {
+    for transport in [Transport::Polling, Transport::WebSocket] {
+        let builder = Client::builder("http://in.memory")
+            .connector(tower::service_fn(|_| ready(Ok::<_, Infallible>(Liar))))
+            .transports([transport]);
+        let error = builder.connect().await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Panicked, "{error}");
     }
 }
