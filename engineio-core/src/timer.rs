@@ -44,7 +44,11 @@ pub enum Timer {
 /// The table of deadlines.
 #[derive(Debug, Default)]
 pub(crate) struct Timers {
-    at: [Option<Instant>; 8],
+    ping: Option<Instant>,
+    ping_timeout: Option<Instant>,
+    /// The other timers, by their number. In a box that exists only while one of them is set, because they belong to the
+    /// beginning, the upgrade and the end of a session, and idle sessions are many.
+    others: Option<Box<[Option<Instant>; 8]>>,
     /// The earliest deadline, which is read after every change of a session.
     next: Option<(Instant, Timer)>,
 }
@@ -70,7 +74,11 @@ impl Timers {
     }
 
     fn put(&mut self, timer: Timer, at: Option<Instant>) {
-        self.at[timer as usize] = at;
+        match timer {
+            Timer::Ping => self.ping = at,
+            Timer::PingTimeout => self.ping_timeout = at,
+            other => self.put_other(other, at),
+        }
         // Of timers that are due together the first one of `Timer` comes first.
         let order = |(at, timer): (Instant, Timer)| (at, timer as usize);
         match (at.map(|at| (at, timer)), self.next) {
@@ -81,20 +89,36 @@ impl Timers {
         }
     }
 
+    fn put_other(&mut self, timer: Timer, at: Option<Instant>) {
+        if at.is_none() && self.others.is_none() {
+            return;
+        }
+        let others = self.others.get_or_insert_default();
+        others[timer as usize] = at;
+        if others.iter().all(Option::is_none) {
+            self.others = None;
+        }
+    }
+
     fn earliest(&self) -> Option<(Instant, Timer)> {
         Self::ALL
             .into_iter()
-            .filter_map(|timer| Some((self.at[timer as usize]?, timer)))
+            .filter_map(|timer| Some((self.at(timer)?, timer)))
             .min_by_key(|&(at, _)| at)
     }
 
     /// Returns when the timer is due.
     pub(crate) const fn at(&self, timer: Timer) -> Option<Instant> {
-        self.at[timer as usize]
+        match (timer, &self.others) {
+            (Timer::Ping, _) => self.ping,
+            (Timer::PingTimeout, _) => self.ping_timeout,
+            (other, Some(others)) => others[other as usize],
+            (_, None) => None,
+        }
     }
 
     pub(crate) const fn is_set(&self, timer: Timer) -> bool {
-        self.at[timer as usize].is_some()
+        self.at(timer).is_some()
     }
 
     pub(crate) fn clear(&mut self) {
@@ -111,5 +135,32 @@ impl Timers {
         let due = self.next().filter(|&(at, _)| at <= now)?;
         self.stop(due.1);
         Some(due)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use super::{Timer, Timers};
+
+    #[test]
+    fn timers_have_memory_of_their_own_only_while_one_is_set_that_is_rare() {
+        let now = Instant::now();
+        let at = |seconds| now + Duration::from_secs(seconds);
+        let mut timers = Timers::default();
+        timers.set(Timer::Ping, at(3));
+        timers.set(Timer::PingTimeout, at(4));
+        timers.stop(Timer::Upgrade);
+        assert!(timers.others.is_none());
+
+        timers.set(Timer::Upgrade, at(2));
+        timers.set(Timer::UpgradeStep, at(1));
+        assert_eq!(timers.take_due(at(4)), Some((at(1), Timer::UpgradeStep)));
+        assert!(timers.others.is_some());
+        assert_eq!(timers.take_due(at(4)), Some((at(2), Timer::Upgrade)));
+        assert!(timers.others.is_none());
+        assert_eq!(timers.take_due(at(4)), Some((at(3), Timer::Ping)));
+        assert_eq!(timers.next(), Some((at(4), Timer::PingTimeout)));
     }
 }
