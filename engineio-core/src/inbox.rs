@@ -149,7 +149,10 @@ pub(crate) enum Notice {
 /// The outputs that the driver is still to carry out.
 #[derive(Debug)]
 pub(crate) struct Outputs<O> {
-    queue: VecDeque<O>,
+    /// The first one of the queue. Most changes bring one at most, so that an idle session needs no memory for more.
+    first: Option<O>,
+    /// The others, of which a change brings a handful at most. None without a first one.
+    more: Vec<O>,
     /// The outbox has drained or closed.
     room: bool,
     /// The session is over.
@@ -159,14 +162,19 @@ pub(crate) struct Outputs<O> {
 impl<O: From<Notice>> Outputs<O> {
     pub(crate) const fn new() -> Self {
         Self {
-            queue: VecDeque::new(),
+            first: None,
+            more: Vec::new(),
             room: false,
             finished: false,
         }
     }
 
     pub(crate) fn push(&mut self, output: O) {
-        self.queue.push_back(output);
+        if self.first.is_none() {
+            self.first = Some(output);
+        } else {
+            self.more.push(output);
+        }
     }
 
     /// Lets senders that wait for room try again, once everything before is done.
@@ -181,8 +189,8 @@ impl<O: From<Notice>> Outputs<O> {
 
     /// Takes the next output: those in the queue first, then what they amount to for the application.
     pub(crate) fn take<E: Event>(&mut self, inbox: &mut Inbox<E>) -> Option<O> {
-        if let Some(output) = self.queue.pop_front() {
-            return Some(output);
+        if self.first.is_some() {
+            return self.take_queued();
         }
         if inbox.announce() {
             return Some(Notice::Events.into());
@@ -193,9 +201,22 @@ impl<O: From<Notice>> Outputs<O> {
         std::mem::take(&mut self.finished).then(|| Notice::Finished.into())
     }
 
+    /// Takes the first output of the queue, whose memory is freed with the last one. Not inlined, because most messages
+    /// bring none.
+    #[inline(never)]
+    fn take_queued(&mut self) -> Option<O> {
+        let next = if self.more.is_empty() {
+            self.more = Vec::new();
+            None
+        } else {
+            Some(self.more.remove(0))
+        };
+        std::mem::replace(&mut self.first, next)
+    }
+
     /// Returns how many outputs the allocated memory has room for.
     #[cfg(test)]
     pub(crate) fn capacity(&self) -> usize {
-        self.queue.capacity()
+        self.more.capacity()
     }
 }
