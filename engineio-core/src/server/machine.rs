@@ -18,7 +18,8 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct Machine {
     pub(super) config: Arc<Config>,
-    pub(super) sid: Sid,
+    /// The id of the session until the open packet is taken. The driver keeps it, and sessions are many.
+    sid: Option<Box<Sid>>,
     /// The transport over which the session begins.
     pub(super) begins_over: Transport,
     pub(super) coding: Coding,
@@ -48,7 +49,7 @@ impl Machine {
         Self {
             inbox_limit: config.inbox_limit_over(Transport::Polling),
             config,
-            sid,
+            sid: Some(Box::new(sid)),
             begins_over: Transport::Polling,
             coding,
             outbox: Outbox::default(),
@@ -181,8 +182,10 @@ impl Machine {
     }
 
     fn take_control(&mut self, now: Instant) -> Option<Packet> {
-        if let Some(transport) = self.outbox.open.take() {
-            let handshake = Handshake::new(self.sid, transport, &self.config);
+        if let Some(transport) = self.outbox.open.take()
+            && let Some(sid) = self.sid.take()
+        {
+            let handshake = Handshake::new(*sid, transport, &self.config);
             return Some(Packet::Open(handshake.to_json()));
         }
         if std::mem::take(&mut self.outbox.ping) {

@@ -170,6 +170,8 @@ impl Session {
     /// Creates a session that waits for the application's decision. Messages may already be sent; they follow the open
     /// packet.
     ///
+    /// The `sid` is for the open packet; the driver keeps it to find the session by it.
+    ///
     /// `base64` says whether the client requested binary data as text over the transport of the handshake (the `b64`
     /// query parameter). Set it for a handshake with a JSONP index too, because no payload of such a session may be
     /// binary.
@@ -281,12 +283,6 @@ impl Session {
     #[must_use]
     pub fn timeout_reason(&self) -> Option<Timer> {
         self.machine.timers.next().map(|(_, timer)| timer)
-    }
-
-    /// Returns the id of the session.
-    #[must_use]
-    pub const fn sid(&self) -> Sid {
-        self.machine.sid
     }
 
     /// Returns the revision that the client speaks.

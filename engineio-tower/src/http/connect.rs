@@ -217,7 +217,7 @@ impl Request {
             (Transport::WebTransport, None) => OpenedBy::WebTransport(machine.next_link()),
             (_, None) => OpenedBy::Polling(machine.next_exchange()),
         };
-        let session = Session::new(Arc::clone(server), machine, opening, peer, permit);
+        let session = Session::new(Arc::clone(server), sid, machine, opening, peer, permit);
         if let Some(message) = &server.options.initial_message {
             // An empty queue takes any message but a text that polling would tear.
             if let Err(error) = session.try_send(message.clone(), SendOptions::new()) {

@@ -81,13 +81,14 @@ impl std::fmt::Debug for Session {
 impl Session {
     pub(crate) fn new(
         server: Arc<ServerInner>,
+        sid: Sid,
         machine: proto::server::Session,
         opening: Opening,
         peer: Option<SocketAddr>,
         permit: Permit,
     ) -> Arc<Self> {
         Arc::new(Self {
-            sid: machine.sid(),
+            sid,
             revision: machine.revision(),
             server,
             base64: opening.base64,
