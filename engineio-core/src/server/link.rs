@@ -18,7 +18,8 @@ use crate::{DisconnectReason, LinkId, Packet, Payload, Refusal, Transport};
 #[derive(Debug)]
 pub(super) enum Link {
     Polling(Polling),
-    Upgrading(Upgrading),
+    /// In a box, because it is over soon and sessions are many.
+    Upgrading(Box<Upgrading>),
     Framed(Framed),
 }
 
@@ -151,7 +152,8 @@ impl Link {
     fn on_link_opened(self, now: Instant, candidate: Candidate, machine: &mut Machine) -> Self {
         match self {
             Self::Polling(polling) => {
-                Self::Upgrading(Upgrading::start(now, polling, candidate, machine))
+                let upgrading = Upgrading::start(now, polling, candidate, machine);
+                Self::Upgrading(Box::new(upgrading))
             }
             Self::Upgrading(mut upgrading) => {
                 upgrading.add(candidate, machine);

@@ -336,7 +336,7 @@ impl Session {
     pub const fn is_upgrading(&self) -> bool {
         matches!(
             self.state,
-            State::Open(Link::Upgrading(_)) | State::Closing(Link::Upgrading(_), _)
+            State::Open(Link::Upgrading(_)) | State::Closing(_, Link::Upgrading(_))
         )
     }
 
@@ -354,7 +354,7 @@ impl Session {
     #[must_use]
     pub fn wants_input(&self) -> bool {
         match &self.state {
-            State::Open(link) | State::Closing(link, _) => link.wants_frames(&self.machine),
+            State::Open(link) | State::Closing(_, link) => link.wants_frames(&self.machine),
             State::Opening | State::Closed(_) => self.machine.inbox_has_room(),
         }
     }

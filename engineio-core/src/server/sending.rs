@@ -54,6 +54,7 @@ impl Session {
     }
 
     /// Checks that all these messages may be queued now, together.
+    #[inline]
     fn admit(&mut self, messages: &[Message]) -> Result<(), SendError<()>> {
         let by_polling = match &self.state {
             State::Opening => self.machine.begins_over == Transport::Polling,

@@ -13,13 +13,16 @@ use crate::{DisconnectReason, LinkId, Packet, Refusal, Transport};
 /// after it: the two travel on different connections.
 const LINGER: Duration = Duration::from_secs(1);
 
+/// It is looked at for each message. `repr(u8)` gives it a tag of its own, which takes fewer instructions to read than one
+/// among the unused values of the tag of [`Link`].
 #[derive(Debug)]
+#[repr(u8)]
 pub(super) enum State {
     /// The application has not decided yet. Messages may be queued.
     Opening,
     Open(Link),
     /// Being closed by the server; closed once the client has fetched the queued messages and the close packet.
-    Closing(Link, DisconnectReason),
+    Closing(DisconnectReason, Link),
     Closed(Closed),
 }
 
@@ -28,8 +31,8 @@ pub(super) struct Closed {
     pub(super) reason: DisconnectReason,
     /// The transport of the session when it ended.
     transport: Transport,
-    /// The poll that is still to be answered, and with what.
-    last: Option<(ExchangeId, Packet)>,
+    /// The poll that is still to be answered.
+    last: Option<ExchangeId>,
     /// The next poll is answered with a noop.
     lingers: bool,
 }
@@ -55,7 +58,7 @@ impl State {
 
     pub(super) fn on_timer(self, now: Instant, timer: Timer, machine: &mut Machine) -> Self {
         match self {
-            Self::Closing(link, reason) if timer == Timer::Close => {
+            Self::Closing(reason, link) if timer == Timer::Close => {
                 Self::end(now, link, reason, machine)
             }
             Self::Closed(closed) => {
@@ -75,7 +78,7 @@ impl State {
     pub(super) fn is_reached_by(&self, id: LinkId) -> bool {
         matches!(
             self,
-            Self::Open(Link::Framed(framed)) | Self::Closing(Link::Framed(framed), _)
+            Self::Open(Link::Framed(framed)) | Self::Closing(_, Link::Framed(framed))
                 if framed.id == id
         )
     }
@@ -94,7 +97,7 @@ impl State {
     pub(super) const fn transport(&self, machine: &Machine) -> Transport {
         match self {
             Self::Opening => machine.begins_over,
-            Self::Open(link) | Self::Closing(link, _) => link.transport(),
+            Self::Open(link) | Self::Closing(_, link) => link.transport(),
             Self::Closed(closed) => closed.transport,
         }
     }
@@ -116,12 +119,12 @@ impl State {
     ) -> Self {
         let (link, closing) = match self {
             Self::Open(link) => (link, None),
-            Self::Closing(link, reason) => (link, Some(reason)),
+            Self::Closing(reason, link) => (link, Some(reason)),
             state => return state,
         };
         match (change(link, machine), closing) {
             (Ok(link), None) => Self::Open(link),
-            (Ok(link), Some(reason)) => Self::Closing(link, reason),
+            (Ok(link), Some(reason)) => Self::Closing(reason, link),
             (Err((link, reason)), closing) => {
                 Self::end(now, link, closing.unwrap_or(reason), machine)
             }
@@ -144,7 +147,7 @@ impl State {
                 let end = after(now, machine.config.close_timeout);
                 machine.close_deadline = Some(end);
                 machine.timers.set(Timer::Close, end);
-                Self::Closing(link, reason)
+                Self::Closing(reason, link)
             }
             Self::Opening => Self::never_opened(reason, machine),
             state => state,
@@ -159,7 +162,7 @@ impl State {
         machine: &mut Machine,
     ) -> Self {
         match self {
-            Self::Open(link) | Self::Closing(link, _) => Self::end(now, link, reason, machine),
+            Self::Open(link) | Self::Closing(_, link) => Self::end(now, link, reason, machine),
             Self::Opening => Self::never_opened(reason, machine),
             Self::Closed(closed) => Self::Closed(closed),
         }
@@ -174,11 +177,7 @@ impl State {
         let transport = link.transport();
         let by_polling = transport == Transport::Polling;
         let client_closed = reason == DisconnectReason::Client;
-        let packet = match client_closed {
-            true => Packet::Noop,
-            false => Packet::Close,
-        };
-        let last = link.release(reason, machine).map(|poll| (poll, packet));
+        let last = link.release(reason, machine);
         machine.close(reason);
         let lingers = by_polling && client_closed && last.is_none();
         if lingers {
@@ -211,7 +210,7 @@ impl State {
     pub(super) const fn link_mut(&mut self) -> Option<(&mut Link, bool)> {
         match self {
             Self::Open(link) => Some((link, false)),
-            Self::Closing(link, _) => Some((link, true)),
+            Self::Closing(_, link) => Some((link, true)),
             Self::Opening | Self::Closed(_) => None,
         }
     }
@@ -228,23 +227,26 @@ impl Closed {
         match input {
             Input::PollOpened(id) if self.lingers => {
                 self.lingers = false;
-                self.last = Some((id, Packet::Noop));
+                self.last = Some(id);
                 machine.timers.clear();
                 machine.output(Output::AnswerPoll(id));
                 machine.outputs.finish();
             }
             Input::PollAborted(id) => {
-                self.last.take_if(|(last, _)| *last == id);
+                self.last.take_if(|last| *last == id);
             }
             input => refuse(input, machine),
         }
         self
     }
 
+    /// Takes the packet that answers the last poll: a client that has closed the session knows that it is closed.
     pub(super) fn take_last(&mut self, id: ExchangeId) -> Option<Packet> {
-        self.last
-            .take_if(|(last, _)| *last == id)
-            .map(|(_, packet)| packet)
+        self.last.take_if(|last| *last == id)?;
+        Some(match self.reason {
+            DisconnectReason::Client => Packet::Noop,
+            _ => Packet::Close,
+        })
     }
 }
 

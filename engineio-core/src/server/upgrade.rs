@@ -80,7 +80,7 @@ impl Upgrading {
 
     /// Takes in a frame of a candidate.
     pub(super) fn on_frame(
-        mut self,
+        mut self: Box<Self>,
         now: Instant,
         id: LinkId,
         frame: Frame,
@@ -136,7 +136,7 @@ impl Upgrading {
 
     /// Gives a candidate up, if it is one: its upgrade failed. After the last failed upgrade the session stays alive by polling, and has
     /// lost nothing, because nothing has left by a link.
-    pub(super) fn without(mut self, id: LinkId, machine: &mut Machine) -> Link {
+    pub(super) fn without(mut self: Box<Self>, id: LinkId, machine: &mut Machine) -> Link {
         self.remove(id);
         if self.candidates.iter().flatten().next().is_some() {
             return Link::Upgrading(self);
