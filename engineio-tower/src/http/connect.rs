@@ -298,7 +298,7 @@ fn accept(session: &Arc<Session>, opened_by: &OpenedBy) -> Option<Answer> {
         return Some(Answer::Refused(rejection(reason)));
     }
     let registry = &session.server.registry;
-    if !registry.insert(session.sid, Arc::clone(session)) {
+    if !registry.insert(session) {
         // The end of this one would be taken for that of the client that has the id.
         return Some(Answer::Refusal(Refusal::Unavailable));
     }

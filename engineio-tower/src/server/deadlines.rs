@@ -35,7 +35,7 @@ const AT_ONCE: u32 = 128;
 
 /// A heap of (deadline, session id).
 ///
-/// An idle session costs 64 bytes here and no task. Entries are never removed early: one that fires before its
+/// An idle session costs 72 bytes here and no task. Entries are never removed early: one that fires before its
 /// session's deadline has come is put back at the right time, so a deadline that moves away costs nothing. Compared
 /// with `tokio_util::time::DelayQueue`, an entry can be added outside a runtime (a session may be closed from a plain
 /// thread), needs no key to be kept, and is found to be stale without being told.

@@ -1,7 +1,8 @@
 //! The sessions of a server, by id.
 
-use std::collections::HashMap;
-use std::hash::BuildHasher;
+use std::borrow::Borrow;
+use std::collections::HashSet;
+use std::hash::{BuildHasher, Hash, Hasher};
 use std::sync::{Arc, PoisonError};
 
 use engineio_core::Sid;
@@ -14,9 +15,33 @@ use crate::sync::atomic::{AtomicUsize, Ordering};
 /// Enough that the threads of one machine rarely meet at a lock.
 const SHARDS: usize = 32;
 
-type Shard = RwLock<HashMap<Sid, Arc<Session>, RandomState>>;
+type Shard = RwLock<HashSet<BySid, RandomState>>;
 
-/// A map in shards, so that requests of different sessions do not wait for each other.
+/// A session that is found by its id, of which the registry needs no copy.
+#[derive(Debug)]
+struct BySid(Arc<Session>);
+
+impl Borrow<Sid> for BySid {
+    fn borrow(&self) -> &Sid {
+        &self.0.sid
+    }
+}
+
+impl Hash for BySid {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.sid.hash(state);
+    }
+}
+
+impl PartialEq for BySid {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.sid == other.0.sid
+    }
+}
+
+impl Eq for BySid {}
+
+/// A set in shards, so that requests of different sessions do not wait for each other.
 ///
 /// A lock is held for one look-up only, and never while a session is locked. The hash is a fast one: the ids that are
 /// stored are the server's own, so no client can choose such as meet in one bucket.
@@ -30,7 +55,7 @@ pub(crate) struct Registry {
 impl Registry {
     pub(crate) fn new() -> Self {
         let hasher = RandomState::default();
-        let shard = || RwLock::new(HashMap::with_hasher(hasher.clone()));
+        let shard = || RwLock::new(HashSet::with_hasher(hasher.clone()));
         Self {
             shards: std::iter::repeat_with(shard).take(SHARDS).collect(),
             hasher,
@@ -39,22 +64,21 @@ impl Registry {
     }
 
     fn shard(&self, sid: &Sid) -> &Shard {
-        // The maps use the low bits of the hash for their buckets and the highest for their tags.
+        // The sets use the low bits of the hash for their buckets and the highest for their tags.
         &self.shards[(self.hasher.hash_one(sid) >> 40) as usize % SHARDS]
     }
 
     /// Adds a session. Returns `false`, and changes nothing, if the id is taken.
-    pub(crate) fn insert(&self, sid: Sid, session: Arc<Session>) -> bool {
+    pub(crate) fn insert(&self, session: &Arc<Session>) -> bool {
         let mut shard = self
-            .shard(&sid)
+            .shard(&session.sid)
             .write()
             .unwrap_or_else(PoisonError::into_inner);
-        if shard.contains_key(&sid) {
-            return false;
+        let added = shard.insert(BySid(Arc::clone(session)));
+        if added {
+            self.len.fetch_add(1, Ordering::Relaxed);
         }
-        shard.insert(sid, session);
-        self.len.fetch_add(1, Ordering::Relaxed);
-        true
+        added
     }
 
     pub(crate) fn get(&self, sid: &Sid) -> Option<Arc<Session>> {
@@ -62,7 +86,7 @@ impl Registry {
             .read()
             .unwrap_or_else(PoisonError::into_inner)
             .get(sid)
-            .cloned()
+            .map(|BySid(session)| Arc::clone(session))
     }
 
     /// Removes this session, but no other one with its id.
@@ -72,10 +96,11 @@ impl Registry {
             .shard(sid)
             .write()
             .unwrap_or_else(PoisonError::into_inner);
-        if !shard.get(sid).is_some_and(|own| Arc::ptr_eq(own, session)) {
+        let own = shard.get(sid);
+        if !own.is_some_and(|BySid(own)| Arc::ptr_eq(own, session)) {
             return;
         }
-        let removed = shard.remove(sid);
+        let removed = shard.take(sid);
         // Memory comes back after a crowd has left.
         if shard.capacity() > 64 && shard.len() * 4 < shard.capacity() {
             shard.shrink_to_fit();
@@ -95,7 +120,7 @@ impl Registry {
         let mut all = Vec::with_capacity(self.len());
         for shard in &self.shards {
             let shard = shard.read().unwrap_or_else(PoisonError::into_inner);
-            all.extend(shard.values().cloned());
+            all.extend(shard.iter().map(|BySid(session)| Arc::clone(session)));
         }
         all
     }
