@@ -103,7 +103,7 @@ pub(crate) struct Said {
 
 /// Closes a WebSocket: writes the rest of the buffer and the close frame, then reads the peer's close frame.
 ///
-/// Borrows the socket, because a future that owned it would hold it twice, in the memory of every WebSocket.
+/// Borrows the socket, because a future that owned it would hold it twice.
 pub(super) async fn close<IO: AsyncRead + AsyncWrite + Unpin>(
     socket: &mut WebSocket<IO>,
     ending: Ending,

@@ -83,8 +83,8 @@ impl LinkDriver {
             Ok(()) => poll_fn(|cx| self.poll_to_end(&mut socket, cx)).await,
             Err(reason) => reason,
         };
-        let ending = ending(&self.session, &mut socket, reason).await;
-        // With memory for that only now.
+        // With memory for the close only now.
+        let ending = Box::pin(ending(&self.session, &mut socket, reason)).await;
         Box::pin(close(&mut socket, ending, &mut self.pending)).await;
     }
 

@@ -299,3 +299,14 @@ impl Session {
         self.data.clear();
     }
 }
+
+#[cfg(all(test, not(engineio_shuttle), target_pointer_width = "64"))]
+mod tests {
+    use super::Session;
+
+    /// Idle sessions are many. What few of them need, or not for long, belongs into a box.
+    #[test]
+    fn a_session_stays_small() {
+        assert!(size_of::<Session>() <= 816, "{}", size_of::<Session>());
+    }
+}

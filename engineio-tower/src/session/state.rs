@@ -46,8 +46,9 @@ pub(super) struct State {
     pub(super) events: Budget,
     /// The WebSocket whose task runs the handlers, and is woken for events instead of a new task.
     pub(super) driver: Option<LinkId>,
-    /// Writes frames for the task of the WebSocket while it sleeps, if its connection can be shared.
-    pub(super) direct: Option<Direct>,
+    /// Writes frames for the task of the WebSocket while it sleeps, if its connection can be shared. In a box, because
+    /// clients that poll have none.
+    pub(super) direct: Option<Box<Direct>>,
     /// The task of the WebSocket waits for room in the inbox before it reads on.
     pub(super) waiting_for_inbox: bool,
     /// The earliest time at which the watcher will look at the session.
@@ -111,7 +112,7 @@ impl State {
         if self.driver.map(WaiterId::Link) == Some(id) {
             self.driver = None;
         }
-        if self.direct.as_ref().map(Direct::waiter) == Some(id) {
+        if self.direct.as_ref().map(|direct| direct.waiter()) == Some(id) {
             self.direct = None;
         }
         left

@@ -80,7 +80,7 @@ impl Session {
         }
         state.driver = Some(id);
         if let Some(connection) = connection {
-            state.direct = Some(Direct::new(id, connection));
+            state.direct = Some(Box::new(Direct::new(id, connection)));
         }
         Ok(())
     }
@@ -119,7 +119,7 @@ impl Session {
     ) -> bool {
         self.change(|state| {
             state.stay_awake(id);
-            let mut rest = state.direct.as_mut().and_then(Direct::take_rest);
+            let mut rest = state.direct.as_mut().and_then(|direct| direct.take_rest());
             // One call of `take`, so that it is compiled into this loop.
             while let Some(outgoing) = match rest.take() {
                 Some(rest) => Some(Outgoing::Rest(rest)),
