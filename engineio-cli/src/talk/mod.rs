@@ -65,7 +65,9 @@ pub(crate) async fn run(options: Talk) -> Result<(), Failure> {
     if let Some(terminal) = terminal {
         terminal.restore().await;
     }
-    let complaint = complaint(&client, &mut sender, &options, is_typed);
+    // A server that has not answered the close may not have read what had left. It has ended, so that nothing waits.
+    let is_in_doubt = client.flush().await.is_err();
+    let complaint = complaint(&client, &mut sender, &options, is_typed, is_in_doubt);
     if let Err(failure) = result {
         if let Some(text) = complaint.filter(|_| failure.is_asked_for()) {
             let _ = timeout(LAST_WORDS, tell_aside(format!("eio: {text}"))).await;
@@ -193,10 +195,11 @@ fn complaint(
     sender: &mut Sender,
     options: &Talk,
     is_typed: bool,
+    is_in_doubt: bool,
 ) -> Option<String> {
     let error = client.disconnect_error().map(|error| with_causes(&error));
     let reason = client.disconnect_reason();
-    let is_cut = reason.is_some_and(|reason| reason != DisconnectReason::Client);
+    let is_cut = is_in_doubt || reason.is_some_and(|reason| reason != DisconnectReason::Client);
     let account = sender.account(client.take_unsent().len(), is_cut);
     let tally = &sender.tally;
     let has_arrived = account.unsent == 0 && account.doubtful == 0;

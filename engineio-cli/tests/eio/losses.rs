@@ -26,6 +26,19 @@ async fn every_line_that_several_lost_sessions_had_is_sent_or_counted() {
     conversations.join_all().await;
 }
 
+#[tokio::test]
+async fn what_a_server_has_not_read_when_the_time_of_the_close_is_over_is_counted() {
+    // It reads nothing behind the first messages, and so does not see the close either.
+    let server = Server::builder()
+        .inbox_limit(1)
+        .on_message(|_: Socket, _: Message| std::future::pending::<()>());
+    let url = serve(server).await;
+    let options = ["--transports", "websocket", &url];
+    let output = eio(b"1\n2\n3\n", &options).await;
+    assert_eq!(account(&output, 3), (0, 3), "{output:?}");
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+}
+
 #[cfg(unix)]
 #[tokio::test]
 async fn what_a_signal_leaves_unsent_is_counted() {
