@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 /// The text of one message, stored as the bytes of its packet: the digit `4`, then the text in UTF-8.
 ///
-/// An echo, a broadcast and both transports can therefore share one [`Bytes`] without copying. Cloning costs a
+/// An echo, a broadcast and both transports can therefore share one [`Bytes`], which is encoded once. Cloning costs a
 /// reference count.
 ///
 /// # Examples

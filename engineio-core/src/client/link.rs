@@ -289,6 +289,7 @@ impl Link {
                 probing.polling.flush(closing, machine);
                 Self::Probing(probing)
             }
+            // The poll and the POST are back. `Packet::Upgrade` (`5`) is the first frame.
             Self::Pausing(pausing) if pausing.polling.is_idle() => {
                 machine.timers.stop(Timer::Upgrade);
                 machine.inbox.push(Event::Upgraded);

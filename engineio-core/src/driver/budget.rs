@@ -1,4 +1,4 @@
-//! Fairness: the work that one peer may cause before other tasks run.
+//! Fairness: the work that one peer may cause, and so the time that it keeps the thread, before other tasks run.
 
 /// The work that one peer may still cause in this turn of its task.
 ///

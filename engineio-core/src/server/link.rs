@@ -131,8 +131,8 @@ impl Link {
         }
     }
 
-    /// Parks a poll (GET). A second one while another waits (overlapping requests) is refused with 400, and ends the
-    /// session (row 7).
+    /// Parks a poll (GET). A second GET while one waits (concurrent or overlapping requests) is refused with 400, and
+    /// ends the session (row 7).
     fn on_poll(mut self, now: Instant, id: ExchangeId, machine: &mut Machine) -> Next {
         let Some(polling) = self.polling_mut() else {
             machine.output(Output::RefusePoll(id, Refusal::BadRequest));

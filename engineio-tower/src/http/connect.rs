@@ -224,6 +224,7 @@ impl Request {
                 log_repeated!(error, target: "engineio::connect", %error, "the initial message was not sent");
             }
         }
+        // The session cookie, for the response that opens the session.
         let cookie = server.options.cookie.as_ref();
         let cookie = cookie.and_then(|cookie| cookie.header(&sid, &head));
         let pending = PendingWork::begin(server);

@@ -15,7 +15,7 @@ use crate::server::inner::NoRuntime;
 use crate::session::direct::Leave;
 use crate::sync::{Mutex, RwLock, RwLockWriteGuard};
 
-/// The pause of the watcher after it has woken sessions. A single deadline is handled at once; many are handled
+/// The pause of 20 ms of the watcher after it has woken sessions. A single deadline is handled at once; many are handled
 /// together (a batch), so that thousands of pings a second cost fifty wake-ups of the thread and not thousands.
 const REST: Duration = Duration::from_millis(20);
 

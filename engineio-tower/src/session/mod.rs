@@ -201,6 +201,7 @@ impl Session {
             meter::disconnected(end.transport, end.reason);
             meter::stayed(end.stayed);
         }
+        // The session leaves the registry once the machine has finished.
         if effects.finished {
             self.server.registry.remove(self);
         }

@@ -232,6 +232,7 @@ impl State {
                 },
                 Output::Room => {
                     self.wake_waiting(effects);
+                    // The first of the senders that wait is woken, or all if the session has ended.
                     if self.machine.is_open() {
                         effects.wake_more.extend(self.senders.first());
                     } else {
