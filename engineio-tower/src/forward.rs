@@ -3,20 +3,14 @@
 use std::error::Error;
 use std::fmt;
 use std::net::SocketAddr;
-use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use bytes::{Buf, Bytes};
+use bytes::Bytes;
 use engineio_core::{Refusal, Sid};
 use http::Response;
 use http::request::Parts;
-use http_body::{Body, Frame, SizeHint};
+use http_body::Body;
 use tokio::io::{AsyncRead, AsyncWrite};
-
-use crate::http::delivery::Delivery;
-use crate::http::post::is_length_limit;
-use crate::http::response::EngineResponse;
-use crate::http::upgrade::Handshake;
 
 /// Forwards requests for sessions that other processes own. For `engineio-cluster`, which implements it;
 /// [`Server::forward`](crate::Server::forward) installs it.
@@ -73,17 +67,6 @@ pub struct Forwarded {
     pub packets: Option<Box<dyn Packets>>,
 }
 
-impl Forwarded {
-    /// Completes the response: a WebSocket is accepted here, where the client is connected.
-    pub(crate) fn accept(self, handshake: Option<Box<Handshake>>) -> (EngineResponse, Delivery) {
-        let response = match (self.tunnel, handshake) {
-            (Some(tunnel), Some(handshake)) => handshake.relay(self.response, tunnel),
-            _ => self.response,
-        };
-        (response, Delivery::forwarded(self.packets))
-    }
-}
-
 impl fmt::Debug for Forwarded {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Forwarded")
@@ -115,55 +98,3 @@ impl<T: AsyncRead + AsyncWrite + Unpin> ByteStream for T {}
 /// request is served here or not at all, and its origin has been checked.
 #[derive(Clone, Copy, Debug)]
 pub struct Arrived;
-
-/// A body as [`RequestBody`] has it. It borrows the real one, which need be neither `Send` nor `'static`.
-pub(crate) struct BorrowedBody<'a, B> {
-    body: Pin<&'a mut B>,
-    /// A limit in front of the server has cut it.
-    pub(crate) is_too_large: bool,
-}
-
-impl<'a, B> BorrowedBody<'a, B> {
-    pub(crate) const fn new(body: Pin<&'a mut B>) -> Self {
-        Self {
-            body,
-            is_too_large: false,
-        }
-    }
-}
-
-impl<B> Unpin for BorrowedBody<'_, B> {}
-
-impl<B> Body for BorrowedBody<'_, B>
-where
-    B: Body<Error: Into<Box<dyn Error + Send + Sync>>>,
-{
-    type Data = Bytes;
-    type Error = Box<dyn Error + Send + Sync>;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
-        let frame = self.body.as_mut().poll_frame(cx);
-        // Costs no copy where the data is `Bytes`.
-        frame.map(|frame| {
-            let copied = |frame: Frame<B::Data>| {
-                frame.map_data(|mut data| data.copy_to_bytes(data.remaining()))
-            };
-            Some(frame?.map(copied).map_err(|error| {
-                let error = error.into();
-                self.is_too_large = is_length_limit(&*error);
-                error
-            }))
-        })
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
-    }
-}

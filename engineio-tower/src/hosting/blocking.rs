@@ -179,7 +179,7 @@ impl<S> Host<S> {
         let server = service.server().clone();
         let served = runtime.block_on(async {
             let listener = tokio::net::TcpListener::from_std(listener)?;
-            crate::serve(listener, service)
+            super::serve::serve(listener, service)
                 .shutdown_timeout(grace)
                 .with_graceful_shutdown(async move {
                     stopper.0.notified().await;

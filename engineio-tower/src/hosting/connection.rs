@@ -23,7 +23,7 @@ use tower_service::Service;
 
 use super::activity::Activity;
 use super::heads::heads;
-use super::serve::Options;
+use super::serve_options::Options;
 use crate::session::request::PeerAddr;
 
 /// hyper adds its timeouts to the time of day, for which some are too long.

@@ -12,5 +12,7 @@ pub(crate) mod host_body;
 pub(crate) mod host_request;
 #[cfg(feature = "server")]
 pub(crate) mod serve;
+#[cfg(feature = "server")]
+mod serve_options;
 #[cfg(feature = "static-files")]
 pub(crate) mod static_files;

@@ -21,6 +21,7 @@ use tokio::time::timeout;
 use tower_service::Service;
 
 use super::connection::{self, Connection};
+use super::serve_options::Options;
 use crate::policy::origin::Scheme;
 use crate::repeated::log_repeated;
 
@@ -94,28 +95,6 @@ pub struct Serve<S, H = Plain, F = Pending<()>> {
     handshake: H,
     signal: F,
     options: Options,
-}
-
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Options {
-    nodelay: bool,
-    /// `None` without TLS here: a proxy in front may terminate it.
-    pub(super) scheme: Option<Scheme>,
-    pub(super) header_read_timeout: Duration,
-    pub(super) keep_alive_timeout: Duration,
-    shutdown_timeout: Duration,
-}
-
-impl Default for Options {
-    fn default() -> Self {
-        Self {
-            nodelay: true,
-            scheme: None,
-            header_read_timeout: Duration::from_secs(15),
-            keep_alive_timeout: Duration::from_secs(75),
-            shutdown_timeout: Duration::from_secs(30),
-        }
-    }
 }
 
 impl<S, H, F> Serve<S, H, F> {

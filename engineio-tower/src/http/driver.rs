@@ -3,18 +3,22 @@
 use std::fmt;
 use std::future::poll_fn;
 use std::sync::{Arc, PoisonError};
+use std::time::Duration;
 
 use http::Response;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::forward::Tunnel;
 use crate::http::io::HyperIo;
-use crate::http::upgrade::handed_over;
 use crate::session::direct::TryWrite;
 #[cfg(engineio_shuttle)]
 use crate::session::direct::TryWriteFn;
 use crate::session::driver::LinkDriver;
 use crate::sync::Mutex;
+
+/// The time limit for a connection to hand its bytes over after the 101. It does so as soon as the answer is written,
+/// so only a peer that reads nothing at all comes near it.
+const HAND_OVER: Duration = Duration::from_secs(30);
 
 /// Runs the WebSocket of one client over the bytes that follow the handshake.
 ///
@@ -157,4 +161,20 @@ impl Driver {
             }
         }
     }
+}
+
+/// Waits until the host hands the connection over. `None` if it fails to, or takes too long.
+pub(crate) async fn handed_over<IO, E: fmt::Display>(
+    upgrade: impl Future<Output = Result<IO, E>>,
+) -> Option<IO> {
+    match tokio::time::timeout(HAND_OVER, upgrade).await {
+        Ok(Ok(io)) => return Some(io),
+        Ok(Err(error)) => {
+            tracing::debug!(target: "engineio::upgrade", %error, "the connection ended before the upgrade");
+        }
+        Err(_) => {
+            tracing::debug!(target: "engineio::upgrade", "the connection was not handed over in time");
+        }
+    }
+    None
 }

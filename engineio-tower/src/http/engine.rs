@@ -13,12 +13,13 @@ use http_body::Body;
 use pin_project_lite::pin_project;
 use tokio::task::coop;
 
-use crate::forward::{Arrived, BorrowedBody, Forwarding};
+use crate::forward::{Arrived, Forwarded, Forwarding};
 use crate::http::connect::ConnectFuture;
 use crate::http::delivery::Delivery;
 use crate::http::over::{Leaving, Over};
 use crate::http::poll::PollFuture;
 use crate::http::post::{Form, PostFuture};
+use crate::http::request_body::{BorrowedBody, discard};
 use crate::http::response::{Answer, EngineResponse, Reply, remove_connection_headers};
 use crate::http::time_limit::{ORIGIN_PREDICATE, TimeLimit};
 use crate::http::upgrade;
@@ -79,25 +80,6 @@ impl<B> EngineFuture<B> {
     }
 }
 
-/// The frames of a body that are read at once, before other tasks run.
-pub(super) const FRAMES: usize = 16;
-
-/// Reads what has arrived of a body that means nothing.
-fn discard<B: Body>(mut body: Pin<&mut Option<B>>, cx: &mut Context<'_>) -> Result<(), B::Error> {
-    for _ in 0..FRAMES {
-        let Some(rest) = body.as_mut().as_pin_mut() else {
-            return Ok(());
-        };
-        match rest.poll_frame(cx) {
-            Poll::Pending => return Ok(()),
-            Poll::Ready(None) => body.set(None),
-            Poll::Ready(Some(frame)) => drop(frame?),
-        }
-    }
-    cx.waker().wake_by_ref();
-    Ok(())
-}
-
 impl<B> Future for EngineFuture<B>
 where
     B: Body<Error: Into<Box<dyn Error + Send + Sync>>>,
@@ -140,7 +122,7 @@ where
                         forwarding.release();
                     }
                     let forwarded = ready!(response);
-                    match forwarded.map(|forwarded| forwarded.accept(handshake.take())) {
+                    match forwarded.map(|forwarded| relay(forwarded, handshake.take())) {
                         // The owner has written all of it.
                         Ok(answered) => return Poll::Ready(answered),
                         Err(_) if body.is_too_large => Refusal::PayloadTooLarge.into(),
@@ -179,6 +161,23 @@ where
             return Poll::Ready(this.reply.write(options, templates, answer));
         }
     }
+}
+
+/// Completes the response of another process: a WebSocket is accepted here, where the client is connected.
+fn relay(
+    forwarded: Forwarded,
+    handshake: Option<Box<upgrade::Handshake>>,
+) -> (EngineResponse, Delivery) {
+    let Forwarded {
+        response,
+        tunnel,
+        packets,
+    } = forwarded;
+    let response = match (tunnel, handshake) {
+        (Some(tunnel), Some(handshake)) => handshake.relay(response, tunnel),
+        _ => response,
+    };
+    (response, Delivery::forwarded(packets))
 }
 
 /// Answers a request with 500. The panic hook has logged the details.

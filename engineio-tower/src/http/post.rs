@@ -12,7 +12,7 @@ use engineio_core::{Payload, Refusal, jsonp};
 use http_body::Body;
 use pin_project_lite::pin_project;
 
-use crate::http::engine::FRAMES;
+use crate::http::request_body::{FRAMES, is_length_limit};
 use crate::http::response::Answer;
 use crate::session::{Posted, Session, WaiterId, give_way, now};
 
@@ -206,16 +206,4 @@ where
     // A body of a custom host may always be ready.
     give_way(cx);
     Poll::Pending
-}
-
-/// Returns whether a limit in front of this service cut the body (tower-http's `RequestBodyLimitLayer`, for example).
-pub(crate) fn is_length_limit(error: &(dyn Error + 'static)) -> bool {
-    let mut cause = Some(error);
-    while let Some(error) = cause {
-        if error.is::<http_body_util::LengthLimitError>() {
-            return true;
-        }
-        cause = error.source();
-    }
-    false
 }

@@ -10,6 +10,7 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 
 use crate::http::delivery::Delivery;
+use crate::http::template::{NO_STORE, Template, Templates};
 use crate::policy::compression::{Accepted, Encoding};
 use crate::policy::cors::{CorsReply, Preflight};
 use crate::policy::options::Options;
@@ -42,61 +43,14 @@ impl From<Refusal> for Answer {
     }
 }
 
-const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=UTF-8");
 const BINARY: HeaderValue = HeaderValue::from_static("application/octet-stream");
 const SCRIPT: HeaderValue = HeaderValue::from_static("text/javascript; charset=UTF-8");
-const HTML: HeaderValue = HeaderValue::from_static("text/html");
-const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 /// For proxies that compress.
 const NO_TRANSFORM: HeaderValue = HeaderValue::from_static("no-store, no-transform");
 /// For compressors around the server: those of tower-http and actix-web, and nginx, leave a body alone that says how it is
 /// encoded, and ignore `no-transform`.
 const IDENTITY: HeaderValue = HeaderValue::from_static("identity");
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
-
-/// The heads of the two most frequent answers, created once: copying them costs a quarter of creating them.
-#[derive(Debug)]
-pub(crate) struct Templates {
-    plain: Template,
-    /// For pages of an allowed origin, whose CORS headers would not find room in the others.
-    cors: Template,
-}
-
-#[derive(Debug)]
-struct Template {
-    payload: Response<()>,
-    posted: Response<()>,
-}
-
-impl Templates {
-    pub(crate) fn new(options: &Options) -> Self {
-        Self {
-            plain: Template::new(options, CorsReply::default()),
-            cors: Template::new(options, CorsReply::template(&options.origins)),
-        }
-    }
-}
-
-impl Template {
-    fn new(options: &Options, cors: CorsReply) -> Self {
-        let head = |kind, encoded| {
-            let mut response = Response::new(());
-            let headers = response.headers_mut();
-            headers.insert(CONTENT_TYPE, kind);
-            headers.insert(CACHE_CONTROL, NO_STORE);
-            if let Some(names) = options.origins.vary(encoded) {
-                headers.insert(VARY, names);
-            }
-            cors.clone().write(true, headers);
-            response
-        };
-        Self {
-            payload: head(TEXT, options.compression.is_on()),
-            // In lower case and as HTML: what clients of the reference know.
-            posted: head(HTML, false),
-        }
-    }
-}
 
 /// The parts of a request that its answer depends on; the head is not kept.
 #[derive(Debug)]

@@ -168,13 +168,13 @@ impl<S> EngineIoService<S> {
     #[cfg(feature = "static-files")]
     pub fn static_files(
         self,
-        files: crate::StaticFiles,
-    ) -> EngineIoService<crate::StaticFilesService<S>> {
+        files: crate::hosting::static_files::StaticFiles,
+    ) -> EngineIoService<crate::hosting::static_files::StaticFilesService<S>> {
         EngineIoService {
             server: self.server,
             peer: self.peer,
             discard: self.discard,
-            inner: crate::StaticFilesLayer::new(files).layer(self.inner),
+            inner: crate::hosting::static_files::StaticFilesLayer::new(files).layer(self.inner),
         }
     }
 

@@ -1,7 +1,5 @@
 //! WebSocket handshakes: recognizing, checking and answering them, and handing their bytes to a driver.
 
-use std::fmt;
-
 use bytes::Bytes;
 use engineio_core::Refusal;
 use engineio_websocket::{accept_key, has_token};
@@ -15,16 +13,12 @@ use hyper::upgrade::OnUpgrade;
 use smallvec::SmallVec;
 
 use crate::forward::Tunnel;
-use crate::http::driver::Driver;
+use crate::http::driver::{Driver, handed_over};
 use crate::http::io::HyperIo;
 use crate::http::response::EngineResponse;
 use crate::policy::options::Options;
 use crate::repeated::log_repeated;
 use crate::session::driver::LinkDriver;
-
-/// The time limit for a connection to hand its bytes over after the 101. It does so as soon as the answer is written,
-/// so only a peer that reads nothing at all comes near it.
-const HAND_OVER: std::time::Duration = std::time::Duration::from_secs(30);
 
 /// The maximum number of offered subprotocols that are parsed.
 const MAX_SUBPROTOCOLS: usize = 16;
@@ -204,22 +198,6 @@ impl Handshake {
         }
         response
     }
-}
-
-/// Waits until the host hands the connection over. `None` if it fails to, or takes too long.
-pub(crate) async fn handed_over<IO, E: fmt::Display>(
-    upgrade: impl Future<Output = Result<IO, E>>,
-) -> Option<IO> {
-    match tokio::time::timeout(HAND_OVER, upgrade).await {
-        Ok(Ok(io)) => return Some(io),
-        Ok(Err(error)) => {
-            tracing::debug!(target: "engineio::upgrade", %error, "the connection ended before the upgrade");
-        }
-        Err(_) => {
-            tracing::debug!(target: "engineio::upgrade", "the connection was not handed over in time");
-        }
-    }
-    None
 }
 
 /// Returns whether this is 16 bytes in base64: 22 characters and two of padding.

@@ -14,7 +14,7 @@ use super::listening::Listening;
 use super::pending::Pending;
 use super::registry::Registry;
 use crate::forward::Forward;
-use crate::http::response::Templates;
+use crate::http::template::Templates;
 use crate::policy::admission::Admission;
 use crate::policy::multiplexed::Multiplexed;
 use crate::policy::options::Options;
