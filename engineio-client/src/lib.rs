@@ -258,6 +258,7 @@
 //!   to QUIC, which holds up to 256 KiB that the server has not acknowledged. [`close`](Client::close) waits until the
 //!   server has acknowledged all of it, as long as it takes data; if it does not acknowledge all, the next
 //!   [`flush`](Client::flush) fails.
+//! - **Memory.** Each attempt has a UDP socket and 92 KiB for datagrams of its own, which a session keeps until it ends.
 //! - **Revision 4** only, as the protocol specifies.
 //!
 //! # Unsupported features

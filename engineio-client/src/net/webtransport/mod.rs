@@ -4,9 +4,10 @@ mod failure;
 mod link;
 mod request;
 mod session;
+mod socket;
 mod tls;
 
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -120,9 +121,9 @@ async fn connect(
                 SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
                 SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
             };
-            let socket = UdpSocket::bind((local.unwrap_or(any), 0))?;
-            let runtime = Arc::new(TokioRuntime);
-            let endpoint = Endpoint::new(EndpointConfig::default(), None, socket, runtime)?;
+            let socket = socket::bind((local.unwrap_or(any), 0).into())?;
+            let (settings, runtime) = (EndpointConfig::default(), Arc::new(TokioRuntime));
+            let endpoint = Endpoint::new_with_abstract_socket(settings, None, socket, runtime)?;
             // The endpoint lives as long as its connection.
             Ok(endpoint.connect_with(config, address, host(uri))?.await?)
         }
