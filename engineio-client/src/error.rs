@@ -16,6 +16,9 @@ use crate::redirect::is_http;
 use crate::secrets::{Secrets, is_open_packet, without_sid};
 use crate::target::without_secrets;
 
+/// The reason for which a link ended, and its first cause if that is an error.
+pub(crate) type Ended = (DisconnectReason, Option<Error>);
+
 pub(crate) type BoxError = Box<dyn StdError + Send + Sync>;
 
 /// The error of a session that could not be opened, or that neither side ended on purpose.

@@ -13,7 +13,8 @@ use engineio_core::{DisconnectReason, Frame, LinkId};
 use tokio::time::{Instant, Sleep, sleep};
 
 use super::give_way;
-use crate::net::link::{Ended, Link};
+use crate::error::Ended;
+use crate::net::link::Link;
 use crate::net::route::Route;
 use crate::shared::Shared;
 

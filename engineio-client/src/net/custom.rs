@@ -14,7 +14,6 @@ use http::Uri;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tower_service::Service;
 
-use super::stream::Stream;
 use crate::error::BoxError;
 use crate::panics::catch_panics;
 
@@ -23,7 +22,7 @@ use crate::panics::catch_panics;
 pub(crate) struct CustomConnector(Arc<dyn Connect>);
 
 trait Connect: Send + Sync {
-    fn connect(&self, uri: Uri) -> BoxFuture<'static, Result<Stream, BoxError>>;
+    fn connect(&self, uri: Uri) -> BoxFuture<'static, Result<CustomStream, BoxError>>;
 }
 
 /// Code of the application panicked while it was asked for a connection or used one. In the tasks of the HTTP library,
@@ -42,7 +41,7 @@ where
     S::Error: Into<BoxError>,
     S::Future: Send + 'static,
 {
-    fn connect(&self, uri: Uri) -> BoxFuture<'static, Result<Stream, BoxError>> {
+    fn connect(&self, uri: Uri) -> BoxFuture<'static, Result<CustomStream, BoxError>> {
         let cloned = catch_panic(|| {
             let service = self.0.lock().unwrap_or_else(PoisonError::into_inner);
             S::clone(&service)
@@ -52,10 +51,10 @@ where
             let ready = poll_fn(|cx| service.poll_ready(cx)).await;
             ready.map_err(Into::into)?;
             let io = service.call(uri).await.map_err(Into::into)?;
-            Ok(Stream::Custom(CustomStream {
+            Ok(CustomStream {
                 io: Some(Box::new(io)),
                 has_panicked: false,
-            }))
+            })
         };
         Box::pin(
             catch_panics(connecting)
@@ -76,7 +75,7 @@ impl CustomConnector {
     }
 
     /// Connects to the scheme, host and port of a URL. Its path and query may hold secrets, and are left out.
-    pub(super) async fn connect(&self, uri: &Uri) -> Result<Stream, BoxError> {
+    pub(super) async fn connect(&self, uri: &Uri) -> Result<CustomStream, BoxError> {
         let mut parts = uri.clone().into_parts();
         parts.path_and_query = Some(http::uri::PathAndQuery::from_static("/"));
         self.0.connect(Uri::from_parts(parts)?).await

@@ -44,7 +44,7 @@ impl Dialer {
     pub(super) async fn dial(&self, uri: &Uri) -> Result<Stream, BoxError> {
         let options = match self {
             Self::Tcp(options) => options,
-            Self::Custom(connector) => return connector.connect(uri).await,
+            Self::Custom(connector) => return connector.connect(uri).await.map(Stream::Custom),
         };
         let addresses = options.addresses(uri).await?;
         let tcp = first_connected(addresses, |address| options.connect(address)).await?;

@@ -7,7 +7,7 @@ use engineio_core::{DisconnectReason, Frame};
 use super::websocket::{self, WebSocket};
 #[cfg(feature = "webtransport")]
 use super::webtransport::{self, WebTransport};
-use crate::Error;
+use crate::error::Ended;
 use crate::secrets::Secrets;
 
 /// An open link.
@@ -24,9 +24,6 @@ pub(crate) enum Link {
     #[cfg(feature = "webtransport")]
     WebTransport(Box<WebTransport>),
 }
-
-/// The reason for which a link ended, and its first cause if that is an error.
-pub(crate) type Ended = (DisconnectReason, Option<Error>);
 
 /// The end of a link, as it was read.
 #[derive(Debug)]

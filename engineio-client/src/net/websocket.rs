@@ -18,7 +18,7 @@ use super::failure;
 use super::form::{host, origin_form};
 use super::headers::Headers;
 use super::http::{MAX_REFUSAL, first_bytes};
-use super::link::Ended;
+use crate::error::Ended;
 use crate::redirect::is_redirect;
 use crate::secrets::Secrets;
 use crate::{Error, ErrorKind};

@@ -19,7 +19,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::failure::{NO_ERROR, head};
 use super::session::{Answer, Session, SessionEnd};
-use crate::net::link::Ended;
+use crate::error::Ended;
 use crate::secrets::Secrets;
 use crate::{Error, ErrorKind};
 
