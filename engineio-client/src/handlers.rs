@@ -11,9 +11,9 @@ use futures_util::FutureExt;
 
 use crate::client::Handle;
 use crate::delivery::{Consumers, Delivery, Event};
-use crate::panics::catch_panics;
+use crate::panics::{catch_panics, report};
 use crate::shared::Shared;
-use crate::{Disconnect, Error};
+use crate::{Disconnect, Error, meter};
 
 type OnConnect = Box<dyn FnMut(Handle) -> BoxFuture<'static, ()> + Send>;
 type OnMessage = Box<dyn FnMut(Handle, Message) -> BoxFuture<'static, ()> + Send>;
@@ -88,7 +88,12 @@ impl Handlers {
                 Event::Message(_) | Event::Upgrade(_) if has_panicked => None,
                 Event::Message(message) => {
                     let on_message = self.message.as_mut();
-                    on_message.map(|on_message| guarded(|| on_message(handle.clone(), message)))
+                    on_message.map(|on_message| {
+                        guarded(|| {
+                            meter::received(message.len());
+                            on_message(handle.clone(), message)
+                        })
+                    })
                 }
                 Event::Upgrade(outcome) => {
                     let on_upgrade = self.upgrade.as_mut();
@@ -116,7 +121,9 @@ impl Handlers {
             };
             if outcome.is_err() {
                 has_panicked = true;
-                tracing::error!(target: crate::TARGET, "a handler panicked; the client is closed");
+                report(|| {
+                    tracing::error!(target: crate::TARGET, "a handler panicked; the client is closed");
+                });
                 shared.stop(Some(DisconnectReason::HandlerPanic));
             }
         }

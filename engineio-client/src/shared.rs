@@ -369,15 +369,10 @@ impl Shared {
                 None => state.take_event(),
             }
         });
-        let event = next.await;
-        if let Some(Event::Message(message)) = &event {
-            meter::received(message.len());
-        }
-        event
+        next.await
     }
 }
 
-/// Queues the message if there is room for it and no other sender waits.
 /// Queues the message that the sink of a client holds, ahead of one that the client sends after it. Returns its size if it
 /// was queued. One that may not be sent counts as lost, and is kept for the application.
 fn send_held_first(state: &mut State, account: &Account) -> Poll<Option<usize>> {
@@ -396,6 +391,7 @@ fn send_held_first(state: &mut State, account: &Account) -> Poll<Option<usize>> 
     }
 }
 
+/// Queues the message if there is room for it and no other sender waits.
 fn try_send(state: &mut State, message: Message, account: &Account) -> Result<(), SendError> {
     if !state.senders.is_empty() && state.session.is_open() {
         return Err(SendError::Full(message));

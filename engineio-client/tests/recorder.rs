@@ -3,17 +3,19 @@
 
 mod support;
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
-use engineio_client::{Client, Handle, Message};
+use engineio_client::{Client, DisconnectReason, ErrorKind, Handle, Message, Transport};
 use metrics::{Counter, CounterFn, Gauge, Histogram, Key, KeyName, Metadata, SharedString, Unit};
 use support::{OPEN_POLLING, Reply, Server, in_time, ok};
 
 #[derive(Clone, Default)]
-struct Asks(Arc<Mutex<Option<Handle>>>);
+struct Asks(Arc<Mutex<Option<Handle>>>, Arc<AtomicBool>);
 
 impl CounterFn for Asks {
     fn increment(&self, _: u64) {
+        assert!(!self.1.load(Ordering::Relaxed), "on purpose");
         let handle = self.0.lock().unwrap().clone();
         if let Some(handle) = handle {
             assert!(handle.is_open());
@@ -43,10 +45,16 @@ impl metrics::Recorder for Asks {
     }
 }
 
+/// One test, since a process has one recorder.
 #[tokio::test]
-async fn a_recorder_may_ask_for_the_client() {
+async fn a_recorder_may_ask_for_the_client_and_panic() {
     let asks = Asks::default();
     metrics::set_global_recorder(asks.clone()).ok().unwrap();
+    may_ask(&asks).await;
+    may_panic(&asks).await;
+}
+
+async fn may_ask(asks: &Asks) {
     let server = Server::start(|_, request| match request.method.as_str() {
         _ if request.is_handshake() => ok(&format!("{OPEN_POLLING}\u{1e}4a\u{1e}4b")),
         "POST" => ok("ok"),
@@ -64,4 +72,44 @@ async fn a_recorder_may_ask_for_the_client() {
         assert_eq!(in_time(client.next()).await, Some(Message::from(text)));
     }
     *asks.0.lock().unwrap() = None;
+}
+
+/// It panics each time that it is called, also when the client is closed because of that.
+async fn may_panic(asks: &Asks) {
+    let server = Server::start(|_, request| match request.is_handshake() {
+        true => ok(OPEN_POLLING),
+        false => ok("4a"),
+    })
+    .await;
+    for with_handler in [false, true] {
+        let (asks, calls) = (asks.clone(), Arc::new(AtomicBool::new(false)));
+        let called = Arc::clone(&calls);
+        let mut builder = Client::builder(&server.url()).transports([Transport::Polling]);
+        if with_handler {
+            let panics = Arc::clone(&asks.1);
+            builder = builder
+                .on_connect(move |_| {
+                    panics.store(true, Ordering::Relaxed);
+                    async {}
+                })
+                .on_message(|_, _| async {})
+                .on_disconnect(move |_, end| {
+                    called.store(true, Ordering::Relaxed);
+                    assert_eq!(end.reason, DisconnectReason::HandlerPanic);
+                    async {}
+                });
+        } else {
+            asks.1.store(true, Ordering::Relaxed);
+        }
+        let error = match in_time(builder.connect()).await {
+            Err(error) => error,
+            Ok(client) => {
+                in_time(client.wait()).await;
+                assert_eq!(calls.load(Ordering::Relaxed), with_handler);
+                client.disconnect_error().unwrap()
+            }
+        };
+        asks.1.store(false, Ordering::Relaxed);
+        assert_eq!(error.kind(), ErrorKind::Panicked, "{error}");
+    }
 }

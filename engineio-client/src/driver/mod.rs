@@ -18,7 +18,7 @@ use futures_util::future::OptionFuture;
 use self::sessions::sessions;
 use crate::clock::now;
 use crate::handlers::Handlers;
-use crate::panics::catch_panics;
+use crate::panics::{catch_panics, report};
 use crate::settings::Settings;
 use crate::shared::Shared;
 use crate::state::Phase;
@@ -45,7 +45,9 @@ pub(crate) fn run(
         let driving = async {
             let sessions = catch_panics(sessions(&shared, &mut settings));
             if sessions.await.is_err() {
-                tracing::error!(target: TARGET, "code of the application panicked; the client is closed");
+                report(|| {
+                    tracing::error!(target: TARGET, "code of the application panicked; the client is closed");
+                });
                 give_up(&shared, panic_error());
                 shared.enter(Phase::Finished);
             }
@@ -95,7 +97,7 @@ fn give_up(shared: &Shared, error: Error) {
     // Without the lock, which the application's code may need in turn.
     drop(replaced);
     if let Some((reason, since)) = ended {
-        meter::disconnected(transport, reason, now() - since);
+        report(|| meter::disconnected(transport, reason, now() - since));
     }
 }
 

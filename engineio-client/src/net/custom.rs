@@ -15,7 +15,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tower_service::Service;
 
 use crate::error::BoxError;
-use crate::panics::catch_panics;
+use crate::panics::{catch_panics, report};
 
 /// Makes streams with the application's service. Cheap to clone.
 #[derive(Clone)]
@@ -175,7 +175,9 @@ impl Drop for CustomStream {
     fn drop(&mut self) {
         let io = self.io.take();
         if catch_panic(|| drop(io)).is_err() {
-            tracing::error!(target: crate::TARGET, "a stream of the application's connector panicked when it was dropped");
+            report(|| {
+                tracing::error!(target: crate::TARGET, "a stream of the application's connector panicked when it was dropped");
+            });
         }
     }
 }
