@@ -39,7 +39,8 @@ impl ClientBuilder {
     /// Calls `handler` once for each attempt to upgrade to another transport: with `Ok` when the session has moved there, or
     /// with the error. After an error, the session goes on by polling and has lost nothing.
     ///
-    /// Not called for a session that did not begin by polling. Messages that came before it may be handled after it.
+    /// Not called for a session that did not begin by polling, nor for one that ends before the upgrade is complete: its end
+    /// is told by [`on_disconnect`](Self::on_disconnect) alone. Messages that came before it may be handled after it.
     pub fn on_upgrade<F, Fut>(mut self, mut handler: F) -> Self
     where
         F: FnMut(Handle, Result<(), Error>) -> Fut + Send + 'static,

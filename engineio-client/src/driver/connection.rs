@@ -148,14 +148,19 @@ impl<'a> Connection<'a> {
             opened = state.session.opened().cloned();
         }
         let is_upgrading = state.session.is_upgrading();
-        let has_settled = std::mem::replace(&mut self.was_upgrading, is_upgrading) && !is_upgrading;
+        // One that fails as soon as it begins is never seen in progress.
+        let has_failed = state.session.is_open()
+            && state.session.probe_failure().is_some()
+            && state.upgrade_error.is_none();
+        let was_upgrading = std::mem::replace(&mut self.was_upgrading, is_upgrading);
+        let has_settled = has_failed || was_upgrading && !is_upgrading;
         let transport = state.session.transport();
         let has_moved = transport != self.opened_by && !state.upgraded;
         state.upgraded |= has_moved;
         let mut upgrade_error = None;
         if has_moved {
             state.delivery.record(Event::Upgrade(Ok(())));
-        } else if has_settled && state.session.is_open() {
+        } else if has_failed {
             let error = self.upgrade_failure(&state.session);
             state.upgrade_error = Some(error.clone());
             state.delivery.record(Event::Upgrade(Err(error.clone())));

@@ -257,9 +257,12 @@ async fn upgrade(
         });
     let client = in_time(builder.connect()).await.unwrap();
     in_time(client.settled()).await;
-    while upgrades.lock().unwrap().is_empty() {
-        tokio::task::yield_now().await;
-    }
+    in_time(async {
+        while upgrades.lock().unwrap().is_empty() {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
     (client, upgrades)
 }
 
@@ -280,7 +283,7 @@ async fn an_upgrade_that_succeeds_is_told_once() {
 
 #[tokio::test]
 async fn an_upgrade_that_fails_is_told_with_its_error_and_the_session_goes_on() {
-    let cases: [Failure; 4] = [
+    let cases: [Failure; 5] = [
         (ErrorKind::Refused, "418", crate::support::LONG, || {
             Reply::Body(418, Vec::new())
         }),
@@ -299,6 +302,13 @@ async fn an_upgrade_that_fails_is_told_with_its_error_and_the_session_goes_on() 
             ErrorKind::Timeout,
             "`upgrade_timeout`",
             Duration::from_millis(50),
+            || crate::support::websocket(crate::support::echo),
+        ),
+        // It fails as soon as it begins.
+        (
+            ErrorKind::Timeout,
+            "`upgrade_timeout`",
+            Duration::ZERO,
             || crate::support::websocket(crate::support::echo),
         ),
         (
