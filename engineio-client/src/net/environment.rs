@@ -159,6 +159,16 @@ mod tests {
         assert_eq!(proxies(variables, &urls), expected);
         let variables = &[("all_proxy", "p:1"), ("no_proxy", "*")];
         assert_eq!(proxies(variables, &["http://h/"]), [""]);
+        // What curl does not understand excludes nothing.
+        let variables = &[
+            ("all_proxy", "p:1"),
+            (
+                "no_proxy",
+                "10.1.2.3/33,::1/129,[::1],10.1.2.3/-1,::ffff:10.1.2.3",
+            ),
+        ];
+        let urls = ["http://10.1.2.3/", "http://[::1]/"];
+        assert_eq!(proxies(variables, &urls), ["p:1", "p:1"]);
     }
 
     #[test]
