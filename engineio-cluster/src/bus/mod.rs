@@ -11,6 +11,8 @@ pub(crate) mod fields;
 mod memory;
 #[cfg(feature = "nats")]
 mod nats;
+#[cfg(feature = "nats")]
+mod nats_url;
 pub(crate) mod numbers;
 #[cfg(any(feature = "nats", feature = "redis"))]
 mod reconnecting;

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use futures_util::StreamExt;
 use tokio::task::JoinHandle;
 
+use super::nats_url::{Credentials, Servers};
 use super::reconnecting::{Broken, Connector, Feed, Publisher, Reconnecting};
 use super::{
     Bus, BusEvent, BusFuture, ConnectBusError, DEFAULT_CHANNEL, MAX_MESSAGE, PublishError,
@@ -66,13 +67,14 @@ impl fmt::Debug for NatsBuilder {
 impl Nats {
     /// Connects to a broker, such as `nats://user:password@host:4222`, and subscribes to the default subject, `engineio`.
     ///
-    /// Several servers of a NATS cluster are separated by commas. `tls://` needs no feature, and trusts the certificates that
+    /// Several servers of a NATS cluster are separated by commas, and get the same credentials: a user and a password, or a
+    /// token (`nats://token@host`), percent-encoded where they have characters that a URL cannot have. `tls://` needs no feature, and trusts the certificates that
     /// the system trusts; for others, use [`from_options`](NatsBuilder::from_options). If the process has no default provider
     /// of cryptography for rustls, ring becomes it. A server that demands TLS needs a URL with `tls://`.
     ///
     /// # Errors
     ///
-    /// Fails if a URL is malformed, or if no server can be reached or accepts within three seconds. Once connected, the
+    /// Fails if a URL is malformed, if two have different credentials, or if no server can be reached or accepts within three seconds. Once connected, the
     /// bus reconnects by itself.
     pub async fn connect(url: &str) -> Result<Self, ConnectBusError> {
         Self::builder().connect(url).await
@@ -94,7 +96,8 @@ impl NatsBuilder {
         self
     }
 
-    /// Sets a function that returns the options of each connection: credentials, certificates, names.
+    /// Sets a function that returns the options of each connection: credentials, certificates, names. Credentials in the URL
+    /// replace those of the options.
     ///
     /// The application cannot pass a client of its own, because a client of async-nats sends stale messages after a
     /// reconnection; this bus creates a new client each time. It overrides the options that it depends on (the ping
@@ -122,11 +125,13 @@ impl NatsBuilder {
         if url.contains("tls://") || url.contains("wss://") {
             super::provide_cryptography();
         }
+        let Servers {
+            addresses,
+            credentials,
+        } = Servers::parse(url).map_err(|reason| ConnectBusError::new(broker.clone(), reason))?;
         let connector = NatsConnector {
-            servers: url
-                .split(',')
-                .map(|server| server.trim().to_owned())
-                .collect(),
+            servers: addresses,
+            credentials,
             subject: self.channel.into(),
             options: self.options,
             broker: broker.clone(),
@@ -166,6 +171,7 @@ impl Bus for Nats {
 
 struct NatsConnector {
     servers: Vec<String>,
+    credentials: Option<Credentials>,
     subject: Subject,
     options: Box<SharedOptions>,
     broker: String,
@@ -206,7 +212,11 @@ impl Connector for NatsConnector {
         _: Broken,
     ) -> Result<(NatsConnection, ()), async_nats::Error> {
         let events = feed.clone();
-        let options = (self.options)()
+        let mut options = (self.options)();
+        if let Some(credentials) = &self.credentials {
+            options = credentials.add_to(options);
+        }
+        let options = options
             .ping_interval(PING_INTERVAL)
             .connection_timeout(super::reconnecting::CONNECT_LIMIT)
             .subscription_capacity(SUBSCRIPTION_CAPACITY)

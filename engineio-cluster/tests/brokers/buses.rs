@@ -195,6 +195,33 @@ async fn a_subscriber_that_an_operator_kills_comes_back() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_credentials_of_a_url_are_those_of_the_connection() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("nats.conf");
+    let by_name = r#"authorization { user: "us@er", password: "p:/w" }"#;
+    let by_token = r#"authorization { token: "t@ken" }"#;
+    for (rule, right, wrong) in [
+        (by_name, "us%40er:p%3A%2fw", "us%40er:other"),
+        (by_token, "t%40ken", "us%40er:p%3A%2fw"),
+    ] {
+        std::fs::write(&file, rule).unwrap();
+        let broker = Broker::with(Kind::Nats, &["-c", file.to_str().unwrap()]);
+        let url = |credentials| format!("nats://{credentials}@127.0.0.1:{}", broker.port);
+        let error = Nats::connect(&url(wrong)).await.unwrap_err().to_string();
+        assert!(!error.contains("other"), "{error}");
+        let bus = Nats::connect(&url(right)).await.unwrap();
+        bus.publish(Bytes::from_static(b"heard")).await.unwrap();
+        expect(&bus, "heard").await;
+    }
+    let broker = Broker::with(Kind::Redis, &["--requirepass", "p:/w"]);
+    let url = |password| format!("redis://:{password}@127.0.0.1:{}", broker.port);
+    Redis::connect(&url("other")).await.unwrap_err();
+    let bus = Redis::connect(&url("p%3A%2fw")).await.unwrap();
+    bus.publish(Bytes::from_static(b"heard")).await.unwrap();
+    expect(&bus, "heard").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_smaller_limit_of_the_nats_server_is_kept() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("nats.conf");
