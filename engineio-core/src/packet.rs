@@ -5,7 +5,10 @@ use std::fmt;
 use bytes::Bytes;
 use serde::{Serialize, de::DeserializeOwned};
 
-use crate::{Text, codec};
+use crate::Text;
+
+/// The byte between two packets of a payload.
+pub const SEPARATOR: u8 = 0x1e;
 
 /// Application data: what one side sends and the other receives, whole and in order.
 ///
@@ -101,7 +104,7 @@ impl Message {
     /// Returns whether this is a text that holds the separator of revision 4's payloads.
     pub(crate) fn holds_separator(&self) -> bool {
         match self {
-            Self::Text(text) => memchr::memchr(codec::v4::SEPARATOR, text.as_bytes()).is_some(),
+            Self::Text(text) => memchr::memchr(SEPARATOR, text.as_bytes()).is_some(),
             // Travels in base64 there.
             Self::Binary(_) => false,
         }

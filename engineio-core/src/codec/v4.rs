@@ -10,8 +10,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 use super::{DecodeError, DecodeErrorKind, Frame, Utf8, detach};
 use crate::{Message, Packet, Text};
 
-/// The byte between two packets of a payload.
-pub const SEPARATOR: u8 = 0x1e;
+pub use crate::packet::SEPARATOR;
 
 /// The character that begins a binary message in text form.
 pub const BASE64_PREFIX: u8 = b'b';
