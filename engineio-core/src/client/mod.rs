@@ -4,6 +4,7 @@ mod config;
 mod input;
 mod link;
 mod machine;
+mod moving;
 mod opened;
 mod polling;
 mod state;

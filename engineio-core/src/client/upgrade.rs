@@ -1,18 +1,10 @@
-//! The upgrade from polling to a link.
-
-use std::time::{Duration, Instant};
+//! The links that are tried during an upgrade, and the wait for the requests in flight.
 
 use super::input::{Event, Output, ProbeFailure};
-use super::link::Link;
 use super::machine::Machine;
 use super::polling::Polling;
-use crate::codec::Frame;
 use crate::timer::Timer;
 use crate::{DisconnectReason, LinkId, Packet, Transport};
-
-/// The time after which WebSocket is tried beside WebTransport (the reference's). A server where UDP does not arrive costs
-/// an upgrade no more than this.
-const HEAD_START: Duration = Duration::from_millis(200);
 
 /// Polling, while links are tried: WebTransport first, and WebSocket as soon as that has failed or takes too long. The
 /// first one that answers the probe wins, and the other is closed.
@@ -20,20 +12,20 @@ const HEAD_START: Duration = Duration::from_millis(200);
 pub(super) struct Probing {
     pub(super) polling: Polling,
     /// The links that are tried. There is at least one.
-    candidates: [Option<Candidate>; 2],
+    pub(super) candidates: [Option<Candidate>; 2],
     /// The transport that is tried next.
-    next: Option<Transport>,
+    pub(super) next: Option<Transport>,
 }
 
 #[derive(Debug)]
-struct Candidate {
+pub(super) struct Candidate {
     id: LinkId,
-    transport: Transport,
-    stage: Stage,
+    pub(super) transport: Transport,
+    pub(super) stage: Stage,
 }
 
 #[derive(Debug)]
-enum Stage {
+pub(super) enum Stage {
     Connecting,
     Asked {
         /// `2probe` is still to be sent.
@@ -55,31 +47,6 @@ pub(super) struct Pausing {
 }
 
 impl Probing {
-    /// Begins to try the transports that the server offers; polling alone goes on if there is none.
-    pub(super) fn start(now: Instant, polling: Polling, machine: &mut Machine) -> Link {
-        let can = |transport| {
-            let offered = machine.opened.as_ref();
-            machine.config.upgrades.contains(transport)
-                && offered.is_some_and(|opened| opened.offers(transport))
-        };
-        let mut offered = [Transport::WebTransport, Transport::WebSocket]
-            .into_iter()
-            .filter(|transport| can(*transport));
-        let (Some(first), next) = (offered.next(), offered.next()) else {
-            return Link::Polling(polling);
-        };
-        let end = now + machine.config.upgrade_timeout;
-        machine.timers.set(Timer::Upgrade, end);
-        if next.is_some() {
-            machine.timers.set(Timer::UpgradeStep, now + HEAD_START);
-        }
-        Link::Probing(Self {
-            polling,
-            candidates: [Some(Candidate::open(first, machine)), None],
-            next,
-        })
-    }
-
     /// Tries the transport that had to wait.
     pub(super) fn try_next(&mut self, machine: &mut Machine) {
         if let Some(slot) = self.candidates.iter_mut().find(|slot| slot.is_none())
@@ -90,7 +57,7 @@ impl Probing {
         }
     }
 
-    fn find(&mut self, id: LinkId) -> Option<&mut Candidate> {
+    pub(super) fn find(&mut self, id: LinkId) -> Option<&mut Candidate> {
         let mut candidates = self.candidates.iter_mut().flatten();
         candidates.find(|candidate| candidate.id == id)
     }
@@ -104,50 +71,9 @@ impl Probing {
         }
     }
 
-    /// Takes in a frame of a candidate.
-    pub(super) fn on_frame(mut self, id: LinkId, frame: &Frame, machine: &mut Machine) -> Link {
-        let Some(candidate) = self.find(id) else {
-            return Link::Probing(self);
-        };
-        let asked = matches!(candidate.stage, Stage::Asked { probe: false });
-        let transport = candidate.transport;
-        // The same in both revisions.
-        if asked && *frame == Frame::text("3probe") {
-            self.remove(id);
-            self.close_candidates(DisconnectReason::TransportClose, machine);
-            machine.timers.stop(Timer::UpgradeStep);
-            return Link::Pausing(Pausing {
-                polling: self.polling,
-                to: id,
-                transport,
-            });
-        }
-        machine.output(Output::CloseLink(id, DisconnectReason::TransportError));
-        self.without(id, ProbeFailure::WrongAnswer, machine)
-    }
-
-    fn remove(&mut self, id: LinkId) -> bool {
+    pub(super) fn remove(&mut self, id: LinkId) -> bool {
         let mut slots = self.candidates.iter_mut();
         slots.any(|slot| slot.take_if(|candidate| candidate.id == id).is_some())
-    }
-
-    /// Gives a candidate up that has failed, if it is one.
-    pub(super) fn without(
-        mut self,
-        id: LinkId,
-        failure: ProbeFailure,
-        machine: &mut Machine,
-    ) -> Link {
-        if !self.remove(id) {
-            return Link::Probing(self);
-        }
-        if self.candidates.iter().all(Option::is_none) {
-            self.try_next(machine);
-        }
-        match self.candidates.iter().all(Option::is_none) {
-            true => Link::Polling(fall_back(self.polling, failure, machine)),
-            false => Link::Probing(self),
-        }
     }
 
     pub(super) fn close_candidates(&mut self, reason: DisconnectReason, machine: &mut Machine) {
@@ -171,7 +97,7 @@ impl Probing {
 }
 
 impl Candidate {
-    fn open(transport: Transport, machine: &mut Machine) -> Self {
+    pub(super) fn open(transport: Transport, machine: &mut Machine) -> Self {
         let id = machine.next_link();
         machine.output(Output::OpenLink(id, transport));
         Self {
