@@ -6,8 +6,11 @@ mod input;
 mod link;
 mod machine;
 mod measures;
+mod moving;
+mod packets;
 mod polling;
 mod post;
+mod posting;
 mod sending;
 mod state;
 mod taking;
@@ -203,7 +206,7 @@ impl Session {
             Input::PollAborted(id) if self.machine.take_noop(id) => {}
             // By far the most frequent input, and one that leaves the state as it is.
             Input::LinkFrame(id, frame) if self.state.is_reached_by(id) => {
-                match post::on_frame(now, frame, &mut self.machine) {
+                match packets::on_frame(now, frame, &mut self.machine) {
                     // Nothing else that a frame brings is to be sent.
                     Ok(()) if self.machine.outbox.pong => self.state.flush(&mut self.machine),
                     Ok(()) => {}

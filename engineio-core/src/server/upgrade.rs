@@ -1,15 +1,13 @@
-//! The upgrade from polling to a link.
+//! The links that are tried during an upgrade.
 
 use std::time::{Duration, Instant};
 
-use super::framed::Framed;
-use super::input::{Event, Output};
-use super::link::Link;
+use super::input::Output;
 use super::machine::Machine;
 use super::polling::Polling;
 use super::post::Post;
 use crate::timer::{Timer, after};
-use crate::{DisconnectReason, Frame, LinkId, Packet, Transport};
+use crate::{DisconnectReason, LinkId, Packet, Transport};
 
 /// The shortest time between two polls of an upgrade that are answered with a noop (the reference's pace). The first one is
 /// answered at once; a client that goes on polling must not spin.
@@ -24,20 +22,20 @@ const NOOP_PACE: Duration = Duration::from_millis(100);
 pub(super) struct Upgrading {
     pub(super) polling: Polling,
     /// The links that are tried. There is at least one.
-    candidates: [Option<Candidate>; 2],
+    pub(super) candidates: [Option<Candidate>; 2],
 }
 
 #[derive(Debug)]
 pub(super) struct Candidate {
-    id: LinkId,
-    transport: Transport,
+    pub(super) id: LinkId,
+    pub(super) transport: Transport,
     /// Its frames carry binary data as text.
-    base64: bool,
-    stage: Stage,
+    pub(super) base64: bool,
+    pub(super) stage: Stage,
 }
 
 #[derive(Debug)]
-enum Stage {
+pub(super) enum Stage {
     AwaitProbe,
     Probed {
         /// The pong is still to be sent.
@@ -73,76 +71,14 @@ impl Upgrading {
         }
     }
 
-    fn find(&mut self, id: LinkId) -> Option<&mut Candidate> {
+    pub(super) fn find(&mut self, id: LinkId) -> Option<&mut Candidate> {
         let mut candidates = self.candidates.iter_mut().flatten();
         candidates.find(|candidate| candidate.id == id)
     }
 
-    /// Takes in a frame of a candidate.
-    pub(super) fn on_frame(
-        mut self: Box<Self>,
-        now: Instant,
-        id: LinkId,
-        frame: Frame,
-        machine: &mut Machine,
-    ) -> Link {
-        let Some(candidate) = self.find(id) else {
-            return Link::Upgrading(self);
-        };
-        let packet = machine.coding.decode_frame(frame);
-        match (&candidate.stage, packet) {
-            (Stage::AwaitProbe, Ok(Packet::Ping(data))) if data == Packet::PROBE => {
-                candidate.stage = Stage::Probed { pong: true };
-                machine.output(Output::SendFrames(id));
-                self.offer_noop(now, machine);
-                self.answer_early(machine);
-                Link::Upgrading(self)
-            }
-            // The probe may be missing: some clients take the open connection for the whole upgrade (elephant.io), and the
-            // reference lets them.
-            (_, Ok(Packet::Upgrade)) => match self.remove(id) {
-                Some(candidate) => self.complete(candidate, machine),
-                None => Link::Upgrading(self),
-            },
-            _ => {
-                machine.output(Output::CloseLink(id, DisconnectReason::TransportError));
-                self.without(id, machine)
-            }
-        }
-    }
-
-    /// Moves the session to the candidate that brought `5`.
-    fn complete(mut self, candidate: Candidate, machine: &mut Machine) -> Link {
-        self.close_candidates(DisconnectReason::TransportClose, machine);
-        machine.stop_upgrade_timers();
-        if let Some(poll) = self.polling.poll.take() {
-            machine.answer_with_noop(poll.id, poll.ready);
-        }
-        machine.inbox.push(Event::Upgraded);
-        machine.coding.base64 = candidate.base64;
-        machine.moves_to(candidate.transport);
-        let probe_pong = matches!(candidate.stage, Stage::Probed { pong: true });
-        let framed = Framed::new(candidate.id, candidate.transport);
-        let mut framed = framed.after_polling(self.polling.post, probe_pong);
-        // Even if nothing is queued, so that a driver need not ask for the transport after each change.
-        framed.announce(machine);
-        Link::Framed(framed)
-    }
-
-    fn remove(&mut self, id: LinkId) -> Option<Candidate> {
+    pub(super) fn remove(&mut self, id: LinkId) -> Option<Candidate> {
         let mut slots = self.candidates.iter_mut();
         slots.find_map(|slot| slot.take_if(|candidate| candidate.id == id))
-    }
-
-    /// Gives a candidate up, if it is one: its upgrade failed. After the last failed upgrade the session stays alive by polling, and has
-    /// lost nothing, because nothing has left by a link.
-    pub(super) fn without(mut self: Box<Self>, id: LinkId, machine: &mut Machine) -> Link {
-        self.remove(id);
-        if self.candidates.iter().flatten().next().is_some() {
-            return Link::Upgrading(self);
-        }
-        machine.stop_upgrade_timers();
-        Link::Polling(self.polling)
     }
 
     /// Gives all candidates up, because the time is over.
