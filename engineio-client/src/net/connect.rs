@@ -315,7 +315,8 @@ impl AsyncRead for Conn {
     ) -> Poll<std::io::Result<()>> {
         let before = buf.filled().len();
         let read = Pin::new(&mut self.stream).poll_read(cx, buf);
-        let bytes = buf.filled().len() - before;
+        // A stream that has emptied the buffer has failed.
+        let bytes = buf.filled().len().saturating_sub(before);
         if bytes > 0 {
             self.exchange.read(bytes)?;
         }

@@ -132,7 +132,15 @@ impl AsyncRead for CustomStream {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        self.call(|io| io.poll_read(cx, buf))
+        let (start, before) = (buf.filled().as_ptr(), buf.filled().len());
+        self.call(|io| {
+            let read = io.poll_read(cx, buf);
+            assert!(
+                buf.filled().as_ptr() == start && buf.filled().len() >= before,
+                "a stream of the connector replaced the buffer that it was to read into"
+            );
+            read
+        })
     }
 }
 

@@ -91,16 +91,29 @@ async fn a_stream_that_has_written_more_than_it_was_given_has_panicked() {
     assert_eq!(reason, Some(DisconnectReason::HandlerPanic));
 }
 
-/// Has written more than it was given, and never has anything to read.
-struct Liar;
+/// Has written more than it was given, or read into something else.
+#[derive(Clone, Copy, Debug)]
+enum Liar {
+    Writes,
+    /// Into memory of its own.
+    Reads,
+}
 
 impl AsyncRead for Liar {
     fn poll_read(
         self: Pin<&mut Self>,
         _: &mut Context<'_>,
-        _: &mut ReadBuf<'_>,
+        buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Poll::Pending
+        match *self {
+            Self::Writes => Poll::Pending,
+            Self::Reads => {
+                let mut own = ReadBuf::new(vec![b'x'; 100].leak());
+                own.set_filled(100);
+                *buffer = own;
+                Poll::Ready(Ok(()))
+            }
+        }
     }
 }
 
@@ -110,7 +123,10 @@ impl AsyncWrite for Liar {
         _: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Poll::Ready(Ok(bytes.len() + 5))
+        Poll::Ready(Ok(match *self {
+            Self::Writes => bytes.len() + 5,
+            Self::Reads => bytes.len(),
+        }))
     }
 
     fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -126,10 +142,13 @@ impl AsyncWrite for Liar {
 #[tokio::test(start_paused = true)]
 async fn a_stream_that_lies_about_a_request_fails_connect() {
     for transport in [Transport::Polling, Transport::WebSocket] {
-        let builder = Client::builder("http://in.memory")
-            .connector(tower::service_fn(|_| ready(Ok::<_, Infallible>(Liar))))
-            .transports([transport]);
-        let error = builder.connect().await.unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::Panicked, "{error}");
+        for liar in [Liar::Writes, Liar::Reads] {
+            let connector = tower::service_fn(move |_| ready(Ok::<_, Infallible>(liar)));
+            let builder = Client::builder("http://in.memory")
+                .connector(connector)
+                .transports([transport]);
+            let error = builder.connect().await.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Panicked, "{liar:?}: {error}");
+        }
     }
 }
