@@ -166,7 +166,8 @@ impl Shared {
         let held = send_held_first(&mut state, account);
         let outcome = match held {
             Poll::Ready(_) => try_send(&mut state, message, account),
-            Poll::Pending => Err(SendError::Full(message)),
+            Poll::Pending if state.session.is_open() => Err(SendError::Full(message)),
+            Poll::Pending => Err(SendError::Closed(message)),
         };
         drop(state);
         if let Poll::Ready(Some(held)) = held {

@@ -96,6 +96,9 @@ impl Client {
     /// Sends a message, waiting while the outbox is full, and for the next session if the client reconnects.
     /// Returning means that the message was queued, not that it was delivered.
     ///
+    /// Messages leave in the order in which this client took them, by this method, by [`try_send`](Self::try_send) or by the
+    /// sink. Those of a [`Handle`] may leave before one that the sink has taken while the outbox was full.
+    ///
     /// # Errors
     ///
     /// Returns the message as [`SendError::Closed`] if the session is over, or as [`SendError::Separator`] if it is a text
@@ -112,9 +115,9 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// Returns the message as [`SendError::Full`] if the outbox has no room for it, as [`SendError::Closed`] if the session
-    /// is over (if the client reconnects, until the next one is open), or as [`SendError::Separator`] as [`send`](Self::send)
-    /// does.
+    /// Returns the message as [`SendError::Full`] if the outbox has no room for it, or for one that the sink took before it, as
+    /// [`SendError::Closed`] if the session is over (if the client reconnects, until the next one is open), or as
+    /// [`SendError::Separator`] as [`send`](Self::send) does.
     pub fn try_send(&self, message: impl Into<Message>) -> Result<(), SendError> {
         self.handle.try_send(message)
     }
@@ -151,7 +154,7 @@ impl Client {
 
     /// Returns the size of the messages that wait to be sent, in bytes, with the overhead that
     /// [`outbox_limit`](ClientBuilder::outbox_limit) counts for each. Those that were handed to the transport are not
-    /// counted.
+    /// counted, nor is one that the sink has taken while the outbox was full.
     #[must_use]
     pub fn queued_bytes(&self) -> usize {
         self.handle.queued_bytes()

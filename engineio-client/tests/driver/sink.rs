@@ -1,10 +1,12 @@
 //! What the sink has taken although there was no room: sent by a close, and otherwise handed back.
 
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use bytes::Bytes;
 use engineio_client::{
-    Client, ClientBuilder, FlushError, Message, SendError, SinkError, Transport,
+    Client, ClientBuilder, DisconnectReason, FlushError, Message, Reconnect, SendError, SinkError,
+    Transport,
 };
 use futures_util::{FutureExt, SinkExt};
 use http::{Method, Request};
@@ -161,4 +163,22 @@ async fn what_the_client_sends_after_it_has_fed_the_sink_comes_after_that() {
         let posted = posted.lock().unwrap().join(&b'\x1e');
         assert_eq!(posted, b"4queued\x1e4held\x1e4sent", "{waits}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn between_two_sessions_the_client_is_closed_for_try_send_whatever_the_sink_holds() {
+    let policy = Reconnect::new()
+        .initial_delay(Duration::from_secs(1_000))
+        .max_delay(Duration::from_secs(1_000));
+    let client = holding(builder(silent()).reconnect(policy)).await;
+    // That of the POST, which ends the session.
+    while client.disconnect_reason().is_none() {
+        tokio::time::advance(Duration::from_secs(1)).await;
+    }
+    assert_eq!(
+        client.disconnect_reason(),
+        Some(DisconnectReason::TransportError)
+    );
+    let closed = client.try_send("sent");
+    assert!(matches!(closed, Err(SendError::Closed(_))), "{closed:?}");
 }
