@@ -11,7 +11,8 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use super::wire::{BusMessage, Outcome, Request, Stamp};
+use super::fields::Stamp;
+use super::wire::{BusMessage, Outcome, Request};
 use super::{Bus, MAX_MESSAGE};
 use crate::meter;
 use engineio_core::driver::Repeats;

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use super::wire::Stamp;
+use super::fields::Stamp;
 
 /// The maximum number of senders that are remembered.
 const MAX_SENDERS: usize = 1024;

@@ -11,8 +11,9 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::awaited::{Awaited, ECHO_LIMIT};
+use super::fields::Stamp;
 use super::numbers::{Number, Numbers};
-use super::wire::{BROADCAST_OVERHEAD, BusMessage, Outcome, Request, Stamp};
+use super::wire::{BROADCAST_OVERHEAD, BusMessage, Outcome, Request};
 use super::{Bus, BusEvent, PublishError};
 use crate::membership::announcement::{Announcement, Presence};
 use crate::membership::{MAX_NODES, SILENCE};

@@ -3,12 +3,19 @@
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use engineio_tower::{Message, Sid, Text};
 
-use super::wire::Stamp;
 use crate::NodeId;
 
 /// Bytes that are not a message of this version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Malformed;
+
+/// Identifies a message: the process that published it, and its number there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Stamp {
+    /// A random number drawn when the process started.
+    pub(crate) sender: u64,
+    pub(crate) number: u64,
+}
 
 /// Writes the fields of a message.
 #[derive(Debug)]

@@ -9,11 +9,10 @@ use bytes::Bytes;
 use futures_util::StreamExt;
 use tokio::task::JoinHandle;
 
+use super::channel::{Bus, BusEvent, BusFuture, MAX_MESSAGE, PublishError};
+use super::connect::{ConnectBusError, DEFAULT_CHANNEL};
 use super::nats_url::{Credentials, Servers};
 use super::reconnecting::{Broken, Connector, Feed, Publisher, Reconnecting};
-use super::{
-    Bus, BusEvent, BusFuture, ConnectBusError, DEFAULT_CHANNEL, MAX_MESSAGE, PublishError,
-};
 
 /// The time between two pings. async-nats abandons a server that has not answered two of them.
 const PING_INTERVAL: Duration = Duration::from_secs(1);
@@ -123,7 +122,7 @@ impl NatsBuilder {
             return Err(ConnectBusError::new(broker, reason));
         }
         if url.contains("tls://") || url.contains("wss://") {
-            super::provide_cryptography();
+            super::connect::provide_cryptography();
         }
         let Servers {
             addresses,

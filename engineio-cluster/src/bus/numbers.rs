@@ -94,7 +94,7 @@ mod tests {
 
     use super::*;
     use crate::bus::duplicates::Duplicates;
-    use crate::bus::wire::Stamp;
+    use crate::bus::fields::Stamp;
 
     fn at_once<F: Future>(future: Pin<&mut F>) -> Option<F::Output> {
         match future.poll(&mut Context::from_waker(Waker::noop())) {

@@ -8,10 +8,9 @@ use redis::{
     AsyncConnectionConfig, Client, ProtocolVersion, PushInfo, PushKind, RedisError, Value,
 };
 
+use super::channel::{Bus, BusEvent, BusFuture, MAX_MESSAGE, PublishError};
+use super::connect::{ConnectBusError, DEFAULT_CHANNEL};
 use super::reconnecting::{Broken, Connector, Feed, PUBLISH_LIMIT, Publisher, Reconnecting};
-use super::{
-    Bus, BusEvent, BusFuture, ConnectBusError, DEFAULT_CHANNEL, MAX_MESSAGE, PublishError,
-};
 
 /// A [`Bus`] over the pub/sub of Redis 6 or later, or of Valkey.
 ///
@@ -108,7 +107,7 @@ impl RedisBuilder {
         let info = client.get_connection_info();
         #[cfg(feature = "redis-tls")]
         if matches!(info.addr(), redis::ConnectionAddr::TcpTls { .. }) {
-            super::provide_cryptography();
+            super::connect::provide_cryptography();
         }
         let broker = info.addr().to_string();
         let settings = info

@@ -10,7 +10,7 @@
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use engineio_tower::{Message, Sid};
 
-use super::fields::{Malformed, Reader, Writer};
+use super::fields::{Malformed, Reader, Stamp, Writer};
 use crate::NodeId;
 use crate::membership::announcement::Announcement;
 
@@ -45,14 +45,6 @@ pub(crate) enum BusMessage {
         stamp: Stamp,
         outcome: Outcome,
     },
-}
-
-/// Identifies a message: the process that published it, and its number there.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Stamp {
-    /// A random number drawn when the process started.
-    pub(crate) sender: u64,
-    pub(crate) number: u64,
 }
 
 /// An operation on the session of another process.

@@ -30,8 +30,9 @@ pub(crate) use detector::{MAX_NODES, SILENCE};
 pub use status::Status;
 
 use crate::bus::awaited::{Awaited, ECHO_LIMIT};
+use crate::bus::fields::Stamp;
 use crate::bus::numbers::Numbers;
-use crate::bus::wire::{BROADCAST_OVERHEAD, BusMessage, Stamp};
+use crate::bus::wire::{BROADCAST_OVERHEAD, BusMessage};
 use crate::bus::{Bus, PublishError};
 use crate::members::Members;
 use crate::{NodeId, meter};
