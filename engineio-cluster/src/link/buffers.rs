@@ -4,8 +4,10 @@ use std::sync::{Mutex, PoisonError};
 
 use bytes::Bytes;
 
+use super::limits::MAX_FRAME;
+
 /// The size of a buffer, in bytes: what one frame of HTTP/2 carries.
-pub(crate) const BUFFER: usize = crate::listener::MAX_FRAME as usize;
+pub(crate) const BUFFER: usize = MAX_FRAME as usize;
 
 /// Pieces below this size, in bytes, get memory of their own, so that one that has to wait holds little more than itself.
 pub(crate) const LARGE: usize = 16 * 1024;

@@ -9,50 +9,23 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use h2::client::{self, Connection, SendRequest};
-use http::{HeaderName, HeaderValue, Request, StatusCode};
+use http::{Request, StatusCode};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout, timeout_at};
 
+use super::identity::{Credentials, HELLO, INCARNATION, NODE, SECRET, TARGET};
 use super::keep_alive::keep_alive;
-use super::{Arrivals, Failure, Lane, Paced, State};
-use crate::listener::{MAX_FRAME, MAX_HEADERS, SEND_BUFFER, STREAM_WINDOW, STREAMS};
+use super::lane::Lane;
+use super::limits::{MAX_FRAME, MAX_HEADERS, SEND_BUFFER, STREAM_WINDOW, STREAMS};
+use super::paced::{Arrivals, Paced};
+use super::state::{Failure, State};
 use crate::members::Members;
 use crate::{Member, MemberState, NodeId};
 
 /// The time limit for a connection, from the first packet to the answer of the node.
 const CONNECT: Duration = Duration::from_secs(1);
-
-/// The path of the first request of a connection, by which the nodes identify themselves to each other. Its number is
-/// the version of their protocol.
-pub(crate) const HELLO: &str = "/v1/hello";
-
-/// The secret of the cluster, in the first request.
-pub(crate) const SECRET: HeaderName = HeaderName::from_static("engineio-cluster-secret");
-
-/// The node that sends the request.
-pub(crate) const NODE: HeaderName = HeaderName::from_static("engineio-cluster-node");
-
-/// The random number that distinguishes the node that answers from others of its name.
-pub(crate) const INCARNATION: HeaderName = HeaderName::from_static("engineio-cluster-incarnation");
-
-/// The node for which the request is meant.
-pub(crate) const TARGET: HeaderName = HeaderName::from_static("engineio-cluster-target");
-
-/// The proof of a node that it belongs to the cluster.
-#[derive(Clone)]
-pub(crate) struct Credentials {
-    pub(crate) secret: Option<HeaderValue>,
-    #[cfg(feature = "tls")]
-    pub(crate) tls: Option<crate::Tls>,
-}
-
-impl std::fmt::Debug for Credentials {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Credentials").finish_non_exhaustive()
-    }
-}
 
 /// Connects to a node and serves the connection until it ends. `known_down` means that the last attempt failed and was
 /// logged.

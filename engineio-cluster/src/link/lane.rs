@@ -8,7 +8,7 @@ use h2::SendStream;
 use h2::client::{ResponseFuture, SendRequest};
 use http::Request;
 
-use crate::listener::STREAMS;
+use super::limits::STREAMS;
 
 /// A connection that takes requests.
 #[derive(Clone, Debug)]

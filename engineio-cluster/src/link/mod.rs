@@ -2,9 +2,12 @@
 
 pub(crate) mod buffers;
 mod dial;
+mod identity;
 mod keep_alive;
 mod lane;
+mod limits;
 mod paced;
+mod state;
 pub(crate) mod stream;
 
 use std::collections::HashMap;
@@ -12,7 +15,6 @@ use std::future::poll_fn;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use thiserror::Error;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
@@ -22,10 +24,14 @@ use crate::members::Members;
 use crate::membership::Membership;
 use crate::{Member, NodeId};
 
-pub(crate) use dial::{Credentials, HELLO, INCARNATION, NODE, SECRET, TARGET, is_another};
+pub(crate) use dial::is_another;
+pub(crate) use identity::{Credentials, HELLO, INCARNATION, NODE, SECRET, TARGET};
 pub(crate) use keep_alive::keep_alive;
 pub(crate) use lane::{Lane, Ticket};
+pub(crate) use limits::{MAX_FRAME, MAX_HEADERS, SEND_BUFFER, STREAM_WINDOW, STREAMS};
 pub(crate) use paced::{Arrivals, Paced};
+pub(crate) use state::Failure;
+use state::State;
 
 /// The maximum number of connections to one node.
 const MAX_LINKS: usize = 8;
@@ -71,45 +77,6 @@ impl Link {
 impl Drop for Link {
     fn drop(&mut self) {
         self.task.abort();
-    }
-}
-
-/// The state of a connection. Its task changes it.
-#[derive(Clone, Debug)]
-enum State {
-    Connecting,
-    Up(Lane),
-    Down(Failure),
-}
-
-/// The reason why a node cannot be reached.
-#[derive(Clone, Debug, Error)]
-pub(crate) enum Failure {
-    /// Its address refuses connections: its process has ended, or a firewall rejects them.
-    #[error("its address refuses connections")]
-    Refused,
-    /// It is not a member of the cluster any more.
-    #[error("it has left the cluster")]
-    Gone,
-    #[error("it did not answer in time")]
-    TimedOut,
-    /// It answers, but not as the node that it should be.
-    #[error("{0}")]
-    Rejected(&'static str),
-    #[error("the connection failed")]
-    Broken,
-}
-
-impl Failure {
-    /// Returns the label of the metric.
-    pub(crate) const fn label(&self) -> &'static str {
-        match self {
-            Self::Refused => "refused",
-            Self::Gone => "gone",
-            Self::TimedOut => "timed_out",
-            Self::Rejected(_) => "rejected",
-            Self::Broken => "broken",
-        }
     }
 }
 
