@@ -13,6 +13,7 @@ use http::{Request, Response, StatusCode};
 use tracing::Span;
 
 use super::head;
+use super::kind::Kind;
 use super::relays::Relay;
 use super::tunnel::StreamTunnel;
 use super::upload::{BrokenOff, Upload};
@@ -24,20 +25,6 @@ type Connecting = Pin<Box<dyn Future<Output = Result<Lane, Failure>> + Send>>;
 
 /// Asks the owner to answer a poll at once. A poll has no other bytes on its stream.
 const RELEASE: Bytes = Bytes::from_static(b"r");
-
-/// The kind of a request, and with it the use of its stream to the owner.
-#[derive(Clone, Copy)]
-pub(super) enum Kind {
-    /// The stream ends when the packets of the response are on their way to the client.
-    Poll {
-        /// The client sends one, which means nothing.
-        has_body: bool,
-    },
-    /// The stream carries the body.
-    Post,
-    /// The stream carries the bytes of the WebSocket.
-    WebSocket,
-}
 
 /// A request that is being forwarded. Dropping it resets its stream.
 pub(super) struct Exchange {

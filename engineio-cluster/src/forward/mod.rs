@@ -2,6 +2,7 @@
 
 mod exchange;
 mod head;
+mod kind;
 mod relays;
 mod tunnel;
 mod upload;
@@ -18,8 +19,8 @@ use http::request::Parts;
 use crate::link::Links;
 use crate::{Member, NodeId, meter};
 
-use exchange::Kind;
 pub(crate) use head::{arrive, remove_hop_by_hop};
+use kind::Kind;
 pub(crate) use relays::Relays;
 
 /// Forwards requests to the nodes that own their sessions.

@@ -8,7 +8,7 @@ use engineio_tower::forward::RequestBody;
 use h2::SendStream;
 use http_body::Body;
 
-use super::exchange::Kind;
+use super::kind::Kind;
 use crate::link::stream::poll_send;
 
 /// Chunks below this size are put together, up to the second size: a client chooses its chunks, and each one sent costs both
