@@ -9,8 +9,8 @@ use http::header::CONTENT_TYPE;
 use http::{HeaderValue, Method, Request, StatusCode};
 use tokio::time::timeout;
 
-use super::wire::{BROADCAST, NODE_STATE, PREFIX, SESSION, SESSIONS, encode};
-use super::{ClusterSendError, LIMIT, MAX_MESSAGE, Unreachable};
+use super::error::{ClusterSendError, Unreachable};
+use super::wire::{BROADCAST, LIMIT, MAX_MESSAGE, NODE_STATE, PREFIX, SESSION, SESSIONS, encode};
 use crate::link::Links;
 use crate::link::stream::{Collected, poll_send};
 use crate::{Member, MemberState};

@@ -7,8 +7,11 @@ use http::{HeaderValue, Method, Request, StatusCode};
 use http_body_util::{BodyExt, Limited};
 use tokio::time::timeout;
 
-use super::wire::{BROADCAST, NODE_STATE, PREFIX, SESSION, SESSIONS, decode};
-use super::{MAX_MESSAGE, REMOTE_LIMIT, Turn, disconnect_here, sids_here};
+use super::here::{disconnect_here, sids_here};
+use super::turns::Turn;
+use super::wire::{
+    BROADCAST, MAX_MESSAGE, NODE_STATE, PREFIX, REMOTE_LIMIT, SESSION, SESSIONS, decode,
+};
 use crate::listener::{Node, RequestBody};
 
 /// Answers an operation, with a body. `turn` is its place, if it sends something.

@@ -1,4 +1,6 @@
-//! The form of operations in HTTP.
+//! The form of operations in HTTP, and their limits.
+
+use std::time::Duration;
 
 use bytes::Bytes;
 use engineio_tower::{Message, Text};
@@ -18,6 +20,15 @@ pub(super) const BROADCAST: &str = "broadcast";
 
 /// `GET` answers the state of the node and the number of its sessions.
 pub(super) const NODE_STATE: &str = "node";
+
+/// The time limit for an operation.
+pub(crate) const LIMIT: Duration = Duration::from_secs(5);
+
+/// The time that the other node may wait for room or for the end of a session, so that its answer comes in time.
+pub(super) const REMOTE_LIMIT: Duration = Duration::from_secs(4);
+
+/// The largest message that one node sends to another, in bytes.
+pub(super) const MAX_MESSAGE: usize = 64 * 1024 * 1024;
 
 const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 const BINARY: HeaderValue = HeaderValue::from_static("application/octet-stream");
