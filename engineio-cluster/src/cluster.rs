@@ -10,12 +10,12 @@ use tokio::sync::{Mutex, watch};
 use tokio::task::JoinSet;
 
 use crate::builder::ClusterBuilder;
-use crate::drain::Progress;
 use crate::forward::node_of;
 use crate::link::Links;
 use crate::listener::Node;
 use crate::membership::Membership;
 use crate::operations::{self, Caller, ClusterSendError, Unreachable};
+use crate::pace::Progress;
 use crate::{Member, MemberState, NodeId, PublishError, Status};
 
 /// A node of a cluster, and through it the whole cluster.

@@ -29,6 +29,7 @@ mod membership;
 mod meter;
 mod node;
 mod operations;
+mod pace;
 mod peers;
 #[cfg(feature = "tls")]
 mod tls;
@@ -45,11 +46,11 @@ pub use bus::{Nats, NatsBuilder};
 #[cfg(feature = "redis")]
 pub use bus::{Redis, RedisBuilder};
 pub use cluster::{BroadcastError, Cluster};
-pub use drain::Drain;
 pub use members::{Member, MemberState};
 pub use membership::{JoinError, Status};
 pub use node::{InvalidNodeId, NodeId};
 pub use operations::{ClusterSendError, Unreachable};
+pub use pace::Drain;
 pub use peers::{Peers, PeersError};
 #[cfg(feature = "tls")]
 pub use tls::{Tls, TlsError};
