@@ -11,8 +11,9 @@ use tokio::time::{Instant, sleep_until};
 
 use super::announcement::{Announcement, Presence};
 use super::detector::Detector;
+use super::error::JoinError;
 use super::output::{Departure, Output, Refused};
-use super::{JoinError, Local, News, Shared};
+use super::shared::{Local, News, Shared};
 use crate::bus::delivery::{Delivery, Parcel};
 use crate::bus::duplicates::Duplicates;
 use crate::bus::fields::Stamp;

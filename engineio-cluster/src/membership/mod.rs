@@ -6,30 +6,33 @@
 pub(crate) mod announcement;
 mod detector;
 mod driver;
+mod error;
 mod hearing;
 mod output;
 #[cfg(test)]
 mod random_walk;
 #[cfg(test)]
 mod scenarios;
+mod shared;
 mod status;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use engineio_tower::{Message, Server};
-use thiserror::Error;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
 
 pub(crate) use detector::{MAX_NODES, SILENCE};
+pub use error::JoinError;
+pub(crate) use shared::Local;
+use shared::{News, Shared};
 pub use status::Status;
 
-use crate::bus::awaited::{Awaited, ECHO_LIMIT};
+use crate::bus::awaited::ECHO_LIMIT;
 use crate::bus::fields::Stamp;
 use crate::bus::numbers::Numbers;
 use crate::bus::wire::{BROADCAST_OVERHEAD, BusMessage};
@@ -46,16 +49,6 @@ const CONFLICT_SHOWN: Duration = Duration::from_secs(5);
 /// News for the driver that wait.
 const MAX_NEWS: usize = 256;
 
-/// This node, as it introduces itself.
-#[derive(Clone, Debug)]
-pub(crate) struct Local {
-    pub(crate) id: NodeId,
-    /// A random number that distinguishes this process from its predecessors of the same name.
-    pub(crate) incarnation: u64,
-    /// The internal address at which the others reach it, as `host:port`, of 255 bytes at most.
-    pub(crate) address: Arc<str>,
-}
-
 /// The membership of this node. Dropping it ends the announcements without a farewell.
 #[derive(Debug)]
 pub(crate) struct Membership {
@@ -66,68 +59,6 @@ pub(crate) struct Membership {
     shared: Arc<Shared>,
     news: mpsc::Sender<News>,
     task: JoinHandle<()>,
-}
-
-/// A report of the rest of the node to the driver.
-#[derive(Debug)]
-enum News {
-    RefusedConnection(NodeId),
-    Drain,
-    Leave(oneshot::Sender<()>),
-}
-
-/// The state that the driver writes and the handle reads.
-#[derive(Debug, Default)]
-struct Shared {
-    state: Mutex<State>,
-    /// The own broadcasts that have not come back yet.
-    echoes: Awaited<()>,
-}
-
-#[derive(Debug, Default)]
-struct State {
-    bus_lost_since: Option<Instant>,
-    draining: bool,
-    conflict_seen: Option<Instant>,
-    /// The nodes that have not been heard since the connection to the broker came back. Theirs may still be broken.
-    unheard: BTreeSet<NodeId>,
-    /// The driver has ended: nothing comes back any more.
-    over: bool,
-}
-
-impl Shared {
-    fn lock(&self) -> MutexGuard<'_, State> {
-        // The fields are independent, so a panic elsewhere has broken nothing.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// A node could not join its cluster.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[non_exhaustive]
-pub enum JoinError {
-    /// Another node that runs has the same id.
-    #[error(
-        "a running node at {address} has the id {id}: stop it, or give this node another name, or none for a random one"
-    )]
-    IdInUse {
-        /// The id of both nodes.
-        id: NodeId,
-        /// The internal address of the other one.
-        address: Arc<str>,
-    },
-    /// The messages that this node publishes do not come back.
-    #[error(
-        "the messages of this node do not come back from the broker within five seconds: check the broker, and the \
-         permission to publish and subscribe to the channel"
-    )]
-    BusDeaf,
-    /// There are as many nodes as a cluster can have.
-    #[error("the cluster has 256 nodes already, which is the limit")]
-    ClusterFull,
-    /// The internal address is too long for an announcement.
-    #[error("the internal address of this node is longer than 255 bytes")]
-    AddressTooLong,
 }
 
 impl Membership {
