@@ -1,9 +1,11 @@
 //! `cargo xtask tidy`: the rules of this workspace that no compiler checks. It is also a unit test.
 
+mod circles;
 mod conformance;
 mod dependencies;
 mod documents;
 mod files;
+mod imports;
 mod manifests;
 mod sources;
 
@@ -26,6 +28,7 @@ pub(crate) fn run(workspace: &Workspace) -> Result<()> {
 fn violations(workspace: &Workspace) -> Result<Vec<String>> {
     let mut found = Vec::new();
     sources::check(workspace, &mut found)?;
+    circles::check(workspace, &mut found)?;
     conformance::check(workspace, &mut found)?;
     documents::check(workspace, &mut found)?;
     manifests::check(workspace, &mut found)?;
