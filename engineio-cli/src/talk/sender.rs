@@ -286,13 +286,12 @@ impl Sender {
         let left = self.queued.saturating_sub(count);
         self.queued = 0;
         // A flush says later what became of those that have just left, but only for polling can it say that they arrived.
-        let is_confirmed = transport == Transport::Polling;
-        if !is_confirmed && self.burst + left > 1 {
+        if transport == Transport::Polling {
+            self.doubtful += left;
+        } else {
             let doubtful = self.doubt_unconfirmed() + left;
             self.tally.doubtful += left;
             self.remark_doubt(doubtful).await;
-        } else {
-            self.doubtful += left;
         }
         (self.unconfirmed, self.burst) = (0, 0);
         for message in unsent.into_iter().rev() {
@@ -349,19 +348,27 @@ mod tests {
 
     use super::*;
 
-    /// Returns the account of messages that a flush was waiting for when their session ended, of which some were unsent, by
-    /// this transport. The flush then finds nothing lost, in the next session.
-    async fn after_an_end(transport: Transport, queued: u64, unsent: usize) -> Account {
+    /// Returns a sender in a session by this transport, the session, and the other end of its input.
+    async fn sender(transport: Transport) -> (Sender, Client, mpsc::Sender<Batch>) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let service = EngineIoService::new(Server::builder().build());
         tokio::spawn(async move { engineio_tower::serve(listener, service).await });
         let builder = Client::builder(&url).transports([transport]);
         let client = builder.connect().await.unwrap();
-        let (_input, batches) = mpsc::channel(1);
+        let (input, batches) = mpsc::channel(1);
+        let (_, returned) = mpsc::unbounded_channel();
+        let (remarks, _) = mpsc::channel(64);
+        let sender = Sender::new(client.handle(), batches, returned, remarks);
+        (sender, client, input)
+    }
+
+    /// Returns the account of messages that a flush was waiting for when their session ended, of which some were unsent, by
+    /// this transport. The flush then finds nothing lost, in the next session.
+    async fn after_an_end(transport: Transport, queued: u64, unsent: usize) -> Account {
+        let (mut sender, _client, _input) = sender(transport).await;
         let (give_back, returned) = mpsc::unbounded_channel();
-        let (remarks, _screen) = mpsc::channel(64);
-        let mut sender = Sender::new(client.handle(), batches, returned, remarks);
+        sender.unsent = returned;
         (sender.tally.read, sender.queued) = (queued, queued);
         let unsent = vec!["again".into(); unsent];
         give_back.send((unsent, transport)).unwrap();
@@ -372,21 +379,36 @@ mod tests {
 
     #[tokio::test]
     async fn what_has_left_by_websocket_is_confirmed_by_no_flush_in_the_next_session() {
-        let account = |doubtful| Account {
-            read: 400,
-            unsent: 0,
-            doubtful,
-        };
-        for (transport, unsent, expected) in [
-            (Transport::WebSocket, 0, 400),
-            (Transport::WebSocket, 100, 300),
-            (Transport::WebSocket, 400, 0),
+        for (transport, read, unsent, doubtful) in [
+            (Transport::WebSocket, 400, 0, 400),
+            (Transport::WebSocket, 400, 100, 300),
+            (Transport::WebSocket, 400, 400, 0),
+            (Transport::WebSocket, 1, 0, 1),
             // Each request was answered.
-            (Transport::Polling, 0, 0),
-            (Transport::Polling, 100, 0),
+            (Transport::Polling, 400, 0, 0),
+            (Transport::Polling, 400, 100, 0),
         ] {
-            let accounted = after_an_end(transport, 400, unsent).await;
-            assert_eq!(accounted, account(expected), "{transport} {unsent}");
+            let expected = Account {
+                read,
+                unsent: 0,
+                doubtful,
+            };
+            let accounted = after_an_end(transport, read, unsent).await;
+            assert_eq!(accounted, expected, "{transport} {read} {unsent}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_single_message_of_a_session_that_another_one_follows_is_in_doubt() {
+        for (transport, doubtful) in [(Transport::WebSocket, 1), (Transport::Polling, 0)] {
+            let (mut sender, _client, _input) = sender(transport).await;
+            sender.waiting.push_back(("alone".into(), Place::Line(1)));
+            sender.tally.read = 1;
+            assert!(sender.flush().await);
+            sender.take_back((Vec::new(), transport)).await;
+            sender.tally.is_complete = true;
+            let account = sender.account(0, false);
+            assert_eq!((account.unsent, account.doubtful), (0, doubtful));
         }
     }
 }
