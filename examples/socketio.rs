@@ -129,8 +129,13 @@ struct Client {
 }
 
 async fn send(socket: &Socket, kind: u8, namespace: &str, id: Option<u64>, data: Value) {
-    let packet = Packet::new(kind, namespace, id, data);
-    let _ = socket.send_many(packet.messages()).await;
+    deliver(socket, &Packet::new(kind, namespace, id, data)).await;
+}
+
+/// Sends a packet. A client that cannot get it is disconnected, rather than going on without it.
+async fn deliver(socket: &Socket, packet: &Packet) {
+    let sent = socket.send_many(packet.messages()).await;
+    sent.unwrap_or_else(|_| socket.close());
 }
 
 impl Client {
@@ -210,7 +215,7 @@ impl SocketIo {
                     data.insert(0, json!("answered"));
                 }
                 (packet.kind, packet.id) = (EVENT, None);
-                let _ = socket.send_many(packet.messages()).await;
+                deliver(socket, &packet).await;
             }
             // Nobody waits for it.
             (ACK, Some(_)) => {}
@@ -238,7 +243,8 @@ impl SocketIo {
                 let messages = Packet::new(EVENT, &packet.namespace, None, said).messages();
                 let rooms = self.rooms.lock().unwrap();
                 for member in rooms.get(&room).into_iter().flat_map(HashMap::values) {
-                    let _ = member.try_send_many(messages.iter().cloned());
+                    let sent = member.try_send_many(messages.iter().cloned());
+                    sent.unwrap_or_else(|_| member.close());
                 }
             }
             "ask me" => {
@@ -246,14 +252,13 @@ impl SocketIo {
                 let data = json!(["question"]);
                 send(socket, EVENT, &packet.namespace, Some(QUESTION), data).await;
             }
-            _ if packet.id.is_none() => drop(socket.send_many(packet.messages()).await),
+            _ if packet.id.is_none() => deliver(socket, &packet).await,
             _ => {}
         }
         if packet.id.is_some() {
             packet.kind = ACK;
-            let data = packet.data.as_array_mut();
-            data.map(|data| data.drain(..data.len().min(1)).count());
-            let _ = socket.send_many(packet.messages()).await;
+            packet.data.as_array_mut().map(|data| data.remove(0));
+            deliver(socket, &packet).await;
         }
     }
 
@@ -261,7 +266,8 @@ impl SocketIo {
         let name = namespace.to_owned();
         client.lock().unwrap().namespaces.insert(name, false);
         let is_old = socket.revision() == Revision::V3;
-        let sid = json!({ "sid": format!("{namespace}#{}", socket.sid()) });
+        // Programs show it to other clients, and whoever knows the id of the session could take it over.
+        let sid = json!({ "sid": format!("{:032x}", fastrand::u128(..)) });
         let data = if is_old { Value::Null } else { sid };
         send(socket, CONNECT, namespace, None, data).await;
     }
@@ -271,12 +277,9 @@ impl SocketIo {
         let joined = &mut client.lock().unwrap().rooms;
         let mut rooms = self.rooms.lock().unwrap();
         for room in joined.extract_if(|room| only.is_none_or(|only| only == room.0)) {
-            let mut members = rooms.remove(&room).unwrap_or_default();
-            members.remove(&socket.sid());
-            if !members.is_empty() {
-                rooms.insert(room, members);
-            }
+            rooms.entry(room).or_default().remove(&socket.sid());
         }
+        rooms.retain(|_, members| !members.is_empty());
     }
 }
 

@@ -53,6 +53,21 @@ async fn socketio_carries_events_acknowledgements_rooms_and_attachments() {
 }
 
 #[tokio::test]
+async fn socketio_disconnects_a_client_that_cannot_get_a_packet_and_keeps_the_id_of_its_session() {
+    let program = Program::example("socketio").await;
+    let mut client = connect(&program, Transport::WebSocket).await;
+    client.send("0").await.unwrap();
+    assert!(!text(&mut client).await.contains(&client.sid().unwrap()));
+    // The echo is larger than the outbox.
+    let two = r#"52-["files",{"_placeholder":true,"num":0},{"_placeholder":true,"num":1}]"#;
+    client.send(two).await.unwrap();
+    for _ in 0..2 {
+        client.send(vec![1; 600_000]).await.unwrap();
+    }
+    assert!(soon("the end", client.next()).await.is_none());
+}
+
+#[tokio::test]
 async fn socketio_ends_a_connection_with_a_malformed_packet_and_never_answers_it() {
     let program = Program::example("socketio").await;
     let long = "9".repeat(25);
