@@ -41,6 +41,7 @@ struct Client {
 }
 
 struct State {
+    sid: Sid,
     session: Session,
     answers: HashMap<ExchangeId, Result<(), Refusal>>,
     is_finished: bool,
@@ -76,7 +77,7 @@ impl State {
             while let Some(event) = self.session.take_event(|| now) {
                 match event {
                     Event::Message(message) => on_message(&mut self.session, message, now),
-                    Event::Closed(reason) => println!("{} left: {reason}", self.session.sid()),
+                    Event::Closed(reason) => println!("{} left: {reason}", self.sid),
                     _ => {}
                 }
             }
@@ -139,6 +140,7 @@ impl Server {
         let sid = Sid::from_random(random);
         let client = Arc::new(Client {
             state: Mutex::new(State {
+                sid,
                 session: Session::new(Arc::clone(&self.config), sid, revision, false),
                 answers: HashMap::new(),
                 is_finished: false,
@@ -170,7 +172,7 @@ impl Server {
                     client.decided.notify_all();
                 }
                 if state.is_finished {
-                    over.push(state.session.sid());
+                    over.push(state.sid);
                 }
             }
             lock(&self.clients).retain(|sid, _| !over.contains(sid));
