@@ -7,6 +7,7 @@ use std::time::Duration;
 use engineio_tower::Server;
 use futures_util::FutureExt;
 use tokio::runtime::{Builder, Runtime};
+use tokio::time::Instant;
 
 mod support;
 
@@ -74,5 +75,31 @@ fn a_waiting_poll_gets_its_ping_after_the_runtime_that_opened_the_session_has_en
         assert!(poll.as_mut().now_or_never().is_none());
         thread::spawn(move || drop(first)).join().unwrap();
         poll.await;
+    });
+}
+
+#[test]
+fn a_plain_thread_uses_a_runtime_that_serves_after_the_first_one_has_ended() {
+    let (gone, mut goodbye) = tokio::sync::mpsc::unbounded_channel();
+    let server = Server::builder()
+        .on_disconnect(move |_, _| {
+            let gone = gone.clone();
+            async move {
+                tokio::time::sleep_until(Instant::now() + INTERVAL).await;
+                let _ = gone.send(());
+            }
+        })
+        .build();
+    let first = runtime();
+    let (sid, _) = first.block_on(support::open(&server));
+    drop(first);
+    let second = quick_runtime();
+    second.block_on(support::open(&server));
+    // Outside of any runtime.
+    server.socket(&sid.parse().unwrap()).unwrap().abort();
+    let task = server.spawn(async { 5 });
+    second.block_on(async {
+        assert!(goodbye.recv().await.is_some());
+        assert_eq!(task.await.unwrap(), 5);
     });
 }

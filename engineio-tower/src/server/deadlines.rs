@@ -48,7 +48,7 @@ pub(crate) struct Deadlines {
     heap: Mutex<BinaryHeap<Reverse<(Instant, Sid)>>>,
     /// Notified when the first deadline comes nearer, and when the leader changes.
     changed: Notify,
-    watchers: RwLock<Vec<runtime::Id>>,
+    watchers: RwLock<Vec<Handle>>,
 }
 
 impl Deadlines {
@@ -70,7 +70,7 @@ impl Deadlines {
         let runtime = Handle::try_current().map_err(|_| NoRuntime::None)?;
         let id = runtime.id();
         let watchers = self.watchers.read().unwrap_or_else(PoisonError::into_inner);
-        let watched = watchers.contains(&id);
+        let watched = watchers.iter().any(|watcher| watcher.id() == id);
         drop(watchers);
         if watched {
             return Ok(());
@@ -79,10 +79,10 @@ impl Deadlines {
             return Err(NoRuntime::WithoutTime);
         }
         let mut watchers = self.lock_watchers();
-        if watchers.contains(&id) {
+        if watchers.iter().any(|watcher| watcher.id() == id) {
             return Ok(());
         }
-        watchers.push(id);
+        watchers.push(runtime.clone());
         drop(watchers);
         let watcher = Watcher {
             deadlines: Arc::clone(self),
@@ -90,6 +90,12 @@ impl Deadlines {
         };
         crate::sync::spawn(&runtime, watcher.run(Arc::downgrade(server)));
         Ok(())
+    }
+
+    /// Returns the runtime whose watcher leads. `None` if all runtimes that served requests have ended.
+    pub(crate) fn runtime(&self) -> Option<Handle> {
+        let watchers = self.watchers.read().unwrap_or_else(PoisonError::into_inner);
+        watchers.first().cloned()
     }
 
     /// Ends the tasks of a server that is gone.
@@ -112,7 +118,7 @@ impl Deadlines {
         }
     }
 
-    fn lock_watchers(&self) -> RwLockWriteGuard<'_, Vec<runtime::Id>> {
+    fn lock_watchers(&self) -> RwLockWriteGuard<'_, Vec<Handle>> {
         self.watchers
             .write()
             .unwrap_or_else(PoisonError::into_inner)
@@ -179,13 +185,18 @@ impl Watcher {
     fn leads(&self) -> bool {
         let watchers = self.deadlines.watchers.read();
         let watchers = watchers.unwrap_or_else(PoisonError::into_inner);
-        watchers.first() == Some(&self.runtime)
+        watchers
+            .first()
+            .is_some_and(|first| first.id() == self.runtime)
     }
 
     fn lead(&self) {
         tracing::debug!(target: "engineio::session", "the runtime that watched the deadlines is blocked; another one goes on");
         let mut watchers = self.deadlines.lock_watchers();
-        if let Some(place) = watchers.iter().position(|id| *id == self.runtime) {
+        if let Some(place) = watchers
+            .iter()
+            .position(|watcher| watcher.id() == self.runtime)
+        {
             watchers.swap(0, place);
         }
     }
@@ -195,7 +206,7 @@ impl Drop for Watcher {
     fn drop(&mut self) {
         self.deadlines
             .lock_watchers()
-            .retain(|id| *id != self.runtime);
+            .retain(|watcher| watcher.id() != self.runtime);
         self.deadlines.changed.notify_waiters();
     }
 }

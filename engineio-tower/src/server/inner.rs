@@ -41,7 +41,7 @@ pub(crate) struct ServerInner {
     pub(crate) handlers: Handlers,
     pub(crate) registry: Registry,
     pub(crate) deadlines: Arc<Deadlines>,
-    /// The runtime of the first request, for threads that belong to none.
+    /// The runtime of the first request. It may have ended.
     runtime: OnceLock<Handle>,
     connected: AtomicUsize,
     pub(super) pending: Pending,
@@ -105,9 +105,12 @@ impl ServerInner {
         Ok(())
     }
 
+    /// Returns the runtime of the caller. A thread that belongs to none gets one that serves requests and has not ended,
+    /// if there is one.
     pub(super) fn runtime(&self) -> Option<Handle> {
         Handle::try_current()
             .ok()
+            .or_else(|| self.deadlines.runtime())
             .or_else(|| self.runtime.get().cloned())
     }
 
