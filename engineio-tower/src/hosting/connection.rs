@@ -217,8 +217,18 @@ mod tests {
         S::Future: Send,
         B: Body<Data: Send, Error: Into<Box<dyn Error + Send + Sync>>> + Send + 'static,
     {
+        connect_with(Options::default(), service)
+    }
+
+    /// The same with other limits.
+    fn connect_with<S, B>(options: Options, service: S) -> (DuplexStream, Running)
+    where
+        S: Service<Request<Incoming>, Response = Response<B>> + Clone + Send + 'static,
+        S::Error: Into<Box<dyn Error + Send + Sync>>,
+        S::Future: Send,
+        B: Body<Data: Send, Error: Into<Box<dyn Error + Send + Sync>>> + Send + 'static,
+    {
         let (client, server) = duplex(4096);
-        let options = Options::default();
         let graceful = GracefulShutdown::new();
         let (serving, is_serving) = watch::channel(());
         let connection = Connection {
@@ -273,6 +283,21 @@ mod tests {
         tokio::time::sleep_until(Instant::now() + Duration::from_secs(14)).await;
         client.write_all(&REQUEST[10..20]).await.unwrap();
         assert_eq!(end(&mut client).await, 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_first_head_has_its_time_however_short_idle_connections_are_kept() {
+        let options = Options {
+            keep_alive_timeout: Duration::from_millis(1),
+            ..Options::default()
+        };
+        // Fewer bytes and more than those that tell the version of HTTP.
+        for begun in [0, 1, 10, 25] {
+            let service = EngineIoService::new(Server::builder().build());
+            let (mut client, _graceful) = connect_with(options, service);
+            client.write_all(&REQUEST[..begun]).await.unwrap();
+            assert_eq!(end(&mut client).await, 15, "{begun}");
+        }
     }
 
     #[tokio::test(start_paused = true)]

@@ -108,7 +108,10 @@ impl Timer for HeadTimer {
     }
 
     fn sleep_until(&self, deadline: Instant) -> Pin<Box<dyn Sleep>> {
-        self.activity.await_read();
+        // Bytes of the first head have been read already, to tell HTTP/1 from HTTP/2.
+        if self.activity.was_asked() {
+            self.activity.await_read();
+        }
         Box::pin(Wait {
             sleep: tokio::time::sleep_until(deadline.into()),
             activity: Arc::clone(&self.activity),
