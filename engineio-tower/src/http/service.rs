@@ -103,7 +103,8 @@ impl<S> Layer<S> for EngineIoLayer {
 ///
 /// # Runtime
 ///
-/// It needs a tokio runtime with time enabled. Elsewhere every handshake is answered with 503, and the error is logged.
+/// It must be called inside a tokio runtime with time enabled, because a session is opened by the call, before the future
+/// is polled. Elsewhere every handshake is answered with 503, and the error is logged.
 ///
 /// # Back pressure
 ///

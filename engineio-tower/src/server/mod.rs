@@ -104,7 +104,8 @@ impl Server {
     /// The request may carry a [`PeerAddr`] and a [`Scheme`](crate::Scheme) as extensions, and for a WebSocket hyper's
     /// `OnUpgrade` or [`HostUpgrade`](crate::HostUpgrade). Wrap the body in [`DiscardUnread`](crate::DiscardUnread)
     /// where the host resets connections whose request it has not read. Where it may drop a response unsent, take the
-    /// [`Delivery`](crate::Delivery) out of it. The future is [`Send`] exactly when the body is.
+    /// [`Delivery`](crate::Delivery) out of it. The future is [`Send`] exactly when the body is. Call this inside a tokio
+    /// runtime: a session is opened by the call, before the future is polled.
     ///
     /// # Cancel safety
     ///
