@@ -122,7 +122,7 @@ impl Handlers {
             if outcome.is_err() {
                 has_panicked = true;
                 report(|| {
-                    tracing::error!(target: crate::TARGET, "a handler panicked; the client is closed");
+                    tracing::error!(target: crate::log::TARGET, "a handler panicked; the client is closed");
                 });
                 shared.stop(Some(DisconnectReason::HandlerPanic));
             }

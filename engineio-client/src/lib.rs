@@ -332,6 +332,7 @@ mod disconnect;
 mod driver;
 mod error;
 mod handlers;
+mod log;
 mod meter;
 mod net;
 mod origin;
@@ -357,6 +358,3 @@ pub use error::{Error, ErrorKind};
 pub use net::cookies::CookieJar;
 pub use net::route::Redirects;
 pub use reconnect::{FailedAttempt, Reconnect, Renewal};
-
-/// The target of the client's `tracing` events.
-const TARGET: &str = "engineio::client";

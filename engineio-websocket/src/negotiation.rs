@@ -7,7 +7,7 @@
 use http::header::SEC_WEBSOCKET_EXTENSIONS;
 use http::{HeaderMap, HeaderValue};
 
-use crate::HandshakeError;
+use crate::handshake_error::HandshakeError;
 
 /// The number of offers that are considered. Clients make one or two, the second with fewer demands.
 const OFFERS: usize = 16;

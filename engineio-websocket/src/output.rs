@@ -9,8 +9,8 @@ use bytes::{Buf, Bytes};
 use engineio_core::Frame;
 use tokio::io::AsyncWrite;
 
-use crate::Role;
 use crate::mask;
+use crate::role::Role;
 
 /// Frames gather up to this size before they are written, so that a batch is one system call. A multiple of the size of
 /// a mask key, since a large payload is masked piece by piece.

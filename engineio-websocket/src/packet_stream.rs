@@ -13,7 +13,8 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use crate::input::{Input, READ_BUFFER};
 use crate::output::{Output, WRITE_BUFFER};
 use crate::parser::{frame, own};
-use crate::{End, Received, Role, Violation};
+use crate::role::Role;
+use crate::{End, Received, Violation};
 
 /// One side, either one, of the stream of a WebTransport session: packets behind headers ([`stream`]) over the bytes of `IO`.
 ///

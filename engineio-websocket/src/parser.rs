@@ -7,7 +7,8 @@ use engineio_core::Frame;
 use engineio_core::codec::{Utf8, detach};
 
 use crate::input::Input;
-use crate::{CloseFrame, Role, Violation, deflate, mask};
+use crate::role::Role;
+use crate::{CloseFrame, Violation, deflate, mask};
 
 const CONTINUATION: u8 = 0x0;
 const TEXT: u8 = 0x1;

@@ -12,16 +12,8 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use crate::input::{Input, READ_BUFFER};
 use crate::output::{Output, WRITE_BUFFER};
 use crate::parser::{COMPRESSED, Compressed, Parsed, Parser};
+use crate::role::Role;
 use crate::{End, Violation, deflate};
-
-/// The side of a connection, which determines masking (RFC 6455 § 5.1).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Role {
-    /// Sends frames unmasked, and refuses unmasked ones of the peer.
-    Server,
-    /// Masks its frames, and refuses masked ones of the peer.
-    Client,
-}
 
 /// A WebSocket after its handshake, over the bytes of `IO`.
 ///

@@ -203,7 +203,7 @@ impl Iterator for Client {
         match self.recv() {
             Ok(message) => Some(message),
             Err(RecvError::Failed(error)) => {
-                tracing::error!(target: crate::TARGET, %error);
+                tracing::error!(target: crate::log::TARGET, %error);
                 None
             }
             Err(_) => None,

@@ -16,12 +16,13 @@ use super::requests::{Pending, Requests};
 use super::verdict::{Verdict, upgrade_failure};
 use crate::clock::now;
 use crate::delivery::Event;
+use crate::log::TARGET;
 use crate::net::route::Route;
 use crate::settings::Settings;
 use crate::shared::Shared;
 use crate::state::Phase;
 use crate::wakers::{BATCH, Interest};
-use crate::{Error, ErrorKind, TARGET, meter};
+use crate::{Error, ErrorKind, meter};
 
 pub(super) struct Connection<'a> {
     shared: &'a Arc<Shared>,

@@ -18,11 +18,12 @@ use futures_util::future::OptionFuture;
 use self::sessions::sessions;
 use crate::clock::now;
 use crate::handlers::Handlers;
+use crate::log::TARGET;
 use crate::panics::{catch_panics, report};
 use crate::settings::Settings;
 use crate::shared::Shared;
 use crate::state::Phase;
-use crate::{Error, ErrorKind, TARGET, meter};
+use crate::{Error, ErrorKind, meter};
 
 /// Drives a client to its end. The handlers are `None` where another thread calls them.
 pub(crate) fn run(

@@ -9,12 +9,13 @@ use tokio::time::sleep;
 
 use super::connection::Connection;
 use crate::clock::now;
+use crate::log::TARGET;
 use crate::reconnect::Outcome;
 use crate::settings::Settings;
 use crate::shared::Shared;
 use crate::state::Phase;
 use crate::wakers::Interest;
-use crate::{Error, ErrorKind, Renewal, TARGET, meter};
+use crate::{Error, ErrorKind, Renewal, meter};
 
 /// Connects, and reconnects as long as the policy allows it.
 pub(super) async fn sessions(shared: &Arc<Shared>, settings: &mut Settings) {

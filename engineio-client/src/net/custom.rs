@@ -184,7 +184,7 @@ impl Drop for CustomStream {
         let io = self.io.take();
         if catch_panic(|| drop(io)).is_err() {
             report(|| {
-                tracing::error!(target: crate::TARGET, "a stream of the application's connector panicked when it was dropped");
+                tracing::error!(target: crate::log::TARGET, "a stream of the application's connector panicked when it was dropped");
             });
         }
     }

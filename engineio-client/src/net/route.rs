@@ -13,10 +13,11 @@ use super::link::Link;
 use super::websocket::WebSockets;
 #[cfg(feature = "webtransport")]
 use super::webtransport::WebTransports;
+use crate::Error;
+use crate::log::TARGET;
 use crate::redirect::Move;
 use crate::secrets::Secrets;
 use crate::target::Target;
-use crate::{Error, TARGET};
 
 /// The maximum number of redirects that one handshake follows. A browser follows 20, which is more than needed.
 const MAX_REDIRECTS: usize = 5;

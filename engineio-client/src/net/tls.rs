@@ -204,7 +204,7 @@ impl TlsOptions {
         provider: Arc<CryptoProvider>,
     ) -> Result<Arc<dyn ServerCertVerifier>, Error> {
         if self.accept_anything {
-            tracing::warn!(target: crate::TARGET, "certificates are not checked: anybody on the network path can read and change everything");
+            tracing::warn!(target: crate::log::TARGET, "certificates are not checked: anybody on the network path can read and change everything");
             return Ok(Arc::new(AcceptAnything));
         }
         let mut given = Vec::new();

@@ -13,27 +13,22 @@ use crate::workspace::Workspace;
 /// The library crates, and the groups of files in them that may import each other: the beginnings of their names.
 const CRATES: &[(&str, &[&str])] = &[
     ("engineio-core", &[]),
-    // Temporary: the error of the handshake, and the role, belong below the files that use them.
-    (
-        "engineio-websocket",
-        &[
-            "handshake.rs negotiation.rs",
-            "output.rs parser.rs websocket.rs",
-        ],
-    ),
+    ("engineio-websocket", &[]),
     // The domain: the server holds its sessions, and a session leads to its server.
-    // Temporary: the type of the static files, and the two halves of its service.
+    // The static files are a module and its parts.
     (
         "engineio-tower",
         &["server/ session/", "hosting/static_files/"],
     ),
-    // Temporary: `lib.rs`, `error.rs` and `blocking/mod.rs` have items that files below them need.
+    // A client, its builder and its driver lead to each other. An error names the attempt that failed, whose parts have
+    // errors. The other two are a module and its parts.
     (
         "engineio-client",
         &[
+            "lib.rs builder/ client/ driver/ handlers.rs settings.rs shared.rs state.rs",
+            "error.rs net/attempt.rs net/headers.rs redirect.rs target.rs",
             "blocking/",
-            "error.rs net/ redirect.rs target.rs",
-            "lib.rs builder/ client/ driver/ handlers.rs net/ settings.rs shared.rs state.rs",
+            "net/webtransport/",
         ],
     ),
     // A type and its builder.
