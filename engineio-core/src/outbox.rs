@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 
 use crate::codec::{Coding, PayloadSize};
+use crate::driver::catch_panic;
 use crate::{Config, Message, Packet, SendError, Text, Transport};
 
 /// The queue of messages for one client, bounded in bytes, and the control packets, which never wait behind it.
@@ -172,6 +173,8 @@ impl Outbox {
 /// use the same session. A driver that keeps the session behind a lock takes these with `take_discarded`
 /// ([server](crate::server::Session::take_discarded), [client](crate::client::Session::take_discarded)) and drops them
 /// after it has released the lock.
+///
+/// A panic of such a `Drop` goes no further: what the driver does next concerns the whole session.
 #[derive(Debug, Default)]
 #[must_use = "to be dropped without the lock of the session"]
 pub struct Discarded(Vec<Packet>);
@@ -192,6 +195,15 @@ impl Discarded {
 
     pub(crate) fn extend(&mut self, messages: impl Iterator<Item = Message>) {
         self.0.extend(messages.map(Packet::Message));
+    }
+}
+
+impl Drop for Discarded {
+    fn drop(&mut self) {
+        for packet in self.0.drain(..) {
+            // The panic hook has logged the details.
+            let _ = catch_panic(|| drop(packet));
+        }
     }
 }
 
