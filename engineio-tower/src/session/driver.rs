@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use engineio_core as proto;
-use engineio_core::driver::Budget;
+use engineio_core::driver::{Budget, catch_panic};
 use engineio_core::server::Input;
 use engineio_core::{DisconnectReason, Frame, LinkId};
 use engineio_websocket::{PacketStream, Received, Role, WebSocket};
@@ -245,7 +245,10 @@ impl LinkDriver {
                 link.write(frame);
                 link.has_room() && owners.len() < OWNERS
             });
-            drop(owners);
+            for owner in owners {
+                // Each by itself: a second panic while the first one unwinds would end the process.
+                let _ = catch_panic(|| drop(owner));
+            }
             if let Some(frame) = large {
                 link.write_compressed(frame);
             }

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::support::{
-    get, open, pass, poll, post, probed, receive, receive_text, send, text, try_websocket,
-    websocket,
+    get, open, pass, poll, post, probed, receive, receive_text, send, socket, text, try_websocket,
+    upgrade_query, websocket,
 };
 use bytes::Bytes;
 use engineio_tower::{
@@ -379,4 +379,64 @@ async fn a_websocket_reads_on_when_a_handler_from_before_the_upgrade_makes_room(
     // Long before the next heartbeat, which would set it going again.
     let soon = tokio::time::timeout(Duration::from_secs(5), all).await;
     soon.expect("all messages");
+}
+
+/// The data of a message, whose `Drop` panics.
+struct Explosive;
+
+impl AsRef<[u8]> for Explosive {
+    fn as_ref(&self) -> &[u8] {
+        b"x"
+    }
+}
+
+impl Drop for Explosive {
+    fn drop(&mut self) {
+        panic!("on purpose");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn messages_that_panic_when_they_are_dropped_harm_no_session() {
+    for end in ["close packet", "abort", "silence", "poll", "frames"] {
+        let (gone, mut goodbye) = mpsc::unbounded_channel();
+        let server = Server::builder()
+            .on_disconnect(move |_, reason| gone.send(reason).unwrap())
+            .build();
+        let (sid, _) = open(&server).await;
+        let socket = socket(&server, &sid);
+        // A second panic while the first one unwinds would end the process.
+        for _ in 0..2 {
+            socket.try_send(Bytes::from_owner(Explosive)).unwrap();
+        }
+        let reason = match end {
+            "close packet" => {
+                let response = post(&server, &sid, "1").await;
+                assert_eq!(text(&response), "ok");
+                DisconnectReason::Client
+            }
+            "abort" => {
+                socket.abort();
+                DisconnectReason::Server
+            }
+            "silence" => DisconnectReason::PingTimeout,
+            "poll" => {
+                let response = poll(&server, &sid).await;
+                assert_eq!(text(&response), "beA==\x1ebeA==");
+                socket.abort();
+                DisconnectReason::Server
+            }
+            _ => {
+                let mut client = websocket(&server, &upgrade_query(&sid)).await;
+                send(&mut client, "5").await;
+                for _ in 0..2 {
+                    assert!(receive(&mut client).await.is_some());
+                }
+                drop(client);
+                DisconnectReason::TransportClose
+            }
+        };
+        assert_eq!(goodbye.recv().await, Some(reason), "{end}");
+        assert!(server.is_empty());
+    }
 }
