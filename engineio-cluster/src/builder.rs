@@ -117,6 +117,9 @@ impl ClusterBuilder {
     /// Starts the node: from now on the server appends the node's name to the ids of its sessions, and requests for
     /// sessions of the other nodes are forwarded to them.
     ///
+    /// Start it before the server has clients. The id of a session that was opened before names no node, so the other
+    /// nodes cannot reach it, although [`Cluster::sids`] lists it.
+    ///
     /// The node lives until the server has shut down, and then leaves the cluster; [`Cluster::drain`] does that in good
     /// order. Dropping the handles of both does not end it. With a bus, the start takes about two seconds, in which the node checks whether another one has its name.
     ///

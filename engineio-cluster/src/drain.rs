@@ -28,6 +28,9 @@ impl Cluster {
     /// are served and forwarded until the end; polls that wait for sessions of other nodes are answered then, so that they do
     /// not hold up the host.
     ///
+    /// A client that is disconnected gets the messages that are in its queue by then. Those of a broadcast that this node
+    /// has received, but has not handed to its clients yet, are not among them.
+    ///
     /// Call it before the host's own shutdown, or as its signal, as [`Server::shutdown`](engineio_tower::Server::shutdown).
     /// A second call completes with the first, whose pace is kept.
     ///

@@ -388,9 +388,9 @@ impl Server {
         self.inner.forward.set(forward).is_ok()
     }
 
-    /// Runs a background task on the caller's runtime, or else on one that has served requests and has not ended. It is
-    /// aborted when the server has shut down, or at once if it is spawned after that, so it must not call
-    /// [`shutdown`](Self::shutdown) itself.
+    /// Runs a background task on the caller's runtime, or else on one that has served requests and has not ended. It ends
+    /// with that runtime, and is aborted when the server has shut down, or at once if it is spawned after that, so it must
+    /// not call [`shutdown`](Self::shutdown) itself.
     ///
     /// # Panics
     ///

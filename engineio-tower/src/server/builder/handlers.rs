@@ -116,7 +116,8 @@ impl ServerBuilder {
 
     /// Sets the task that starts with the server: at [`Server::start`], or else at the first handshake. It is an
     /// async closure that takes the [`Server`]; it runs in a task that is aborted when the server has shut down, so it
-    /// is also the place for background work.
+    /// is also the place for background work. The task ends with the runtime on which it was started, and is not started
+    /// again on another one that serves the server.
     ///
     /// ```
     /// use std::time::Duration;
