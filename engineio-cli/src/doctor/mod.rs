@@ -39,7 +39,7 @@ async fn check(options: &Doctor, probe: &Probe) -> Result<(), Failure> {
             Handshake::Opened(open) => (Some(open), None),
             // WebSockets may still work.
             Handshake::Refused(status) => (None, Some(status)),
-            Handshake::Unreachable => return report.finish().await,
+            Handshake::Hopeless => return report.finish().await,
         },
     };
     let mut works = Works {

@@ -26,7 +26,8 @@ pub(super) enum Handshake {
     Opened(Open),
     /// There is an answer, and it opens no session.
     Refused(StatusCode),
-    Unreachable,
+    /// Nothing else can be checked.
+    Hopeless,
 }
 
 /// The transports that reach their session.
@@ -47,7 +48,7 @@ pub(super) async fn handshake(probe: &Probe, report: &mut Report) -> Handshake {
             report.fault(CHECK, text, advice);
             return match status {
                 Some(status) => Handshake::Refused(status),
-                None => Handshake::Unreachable,
+                None => Handshake::Hopeless,
             };
         }
     };
@@ -55,6 +56,16 @@ pub(super) async fn handshake(probe: &Probe, report: &mut Report) -> Handshake {
         .then(|| probe.parse(&answer))
         .flatten()
     {
+        let is_v3 = is_of_revision_3(&answer.body);
+        if is_v3 != probe.is_v3() {
+            let revision = if is_v3 { 3 } else { 4 };
+            report.fault(
+                CHECK,
+                format!("the server speaks revision {revision} of the protocol"),
+                &format!("Try --eio {revision}."),
+            );
+            return Handshake::Hopeless;
+        }
         if open
             .ping_interval()
             .saturating_add(open.ping_timeout())
@@ -87,7 +98,21 @@ pub(super) async fn handshake(probe: &Probe, report: &mut Report) -> Handshake {
         None => format!("{}: {}", answer.status, beginning(&answer.body)),
     };
     report.fault(CHECK, text, advice(answer.status, &answer.body));
-    Handshake::Refused(answer.status)
+    match speaks_another_revision(&answer.body) {
+        // The other transports do not speak this one either.
+        true => Handshake::Hopeless,
+        false => Handshake::Refused(answer.status),
+    }
+}
+
+/// Returns whether the answer to a handshake has the length of its packet in front, as revision 3 has it.
+fn is_of_revision_3(body: &str) -> bool {
+    body.trim_start_matches(|c: char| c.is_ascii_digit())
+        .starts_with(':')
+}
+
+fn speaks_another_revision(body: &str) -> bool {
+    body.contains("Unsupported protocol version") || body.contains("\"code\":5")
 }
 
 fn advice(status: StatusCode, body: &str) -> &'static str {
@@ -100,7 +125,7 @@ fn advice(status: StatusCode, body: &str) -> &'static str {
         301 | 302 | 303 | 307 | 308 => {
             "The server redirects; browsers follow, but not every client does. Use the address in `Location`."
         }
-        400 if says("Unsupported protocol version") || says("\"code\":5") => {
+        400 if speaks_another_revision(body) => {
             "The server speaks another revision of the protocol: try --eio 3, or --eio 4."
         }
         400 if says("Transport unknown") || says("\"code\":0") => {

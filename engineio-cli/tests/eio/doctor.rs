@@ -146,6 +146,21 @@ async fn a_server_of_revision_3_is_checked_too() {
 }
 
 #[tokio::test]
+async fn a_server_of_another_revision_is_one_fault() {
+    // As engine.io 3 answers, which does not look at the revision.
+    let old = r#"96:0{"sid":"0123456789","upgrades":["websocket"],"pingInterval":25000,"pingTimeout":5000}2:40"#;
+    let old = scripted(old, "1:6").await;
+    let new = serve(echo()).await;
+    for (url, asked, revision) in [(old, "4", "3"), (new, "3", "4")] {
+        let output = eio(b"", &["doctor", "--quick", "--eio", asked, &url]).await;
+        let shown = stdout(&output);
+        assert_eq!(output.status.code(), Some(3), "{shown}");
+        assert_eq!(shown.matches("FAULT").count(), 1, "{shown}");
+        assert!(shown.contains(&format!("--eio {revision}")), "{shown}");
+    }
+}
+
+#[tokio::test]
 async fn processes_behind_a_balancer_that_is_not_sticky_are_found() {
     let servers = [serve(echo()).await, serve(echo()).await];
     let turn = AtomicUsize::new(0);
