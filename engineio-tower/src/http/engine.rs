@@ -29,7 +29,7 @@ use crate::policy::origin::Verdict;
 use crate::repeated::log_repeated;
 use crate::server::ServerInner;
 use crate::session::driver::LinkDriver;
-use crate::session::handler::BoxFuture;
+use crate::session::handler::Contained;
 use crate::session::rejection::Rejection;
 use crate::session::{Opening, Session};
 
@@ -189,7 +189,7 @@ pub(crate) fn panicked() -> Answer {
 
 /// A request whose origin the application is deciding on.
 struct OriginCheck<B> {
-    allowed: BoxFuture<bool>,
+    allowed: Contained<bool>,
     unchecked: Option<Unchecked<B>>,
     over: Over,
     pending: Option<PendingRequest>,
@@ -263,7 +263,7 @@ impl ServerInner {
                 Verdict::Ask(allowed) => match self.admission.begin_request() {
                     Ok(pending) => Work::Origin {
                         check: Box::new(OriginCheck {
-                            allowed,
+                            allowed: Contained::new(allowed),
                             unchecked: Some(unchecked),
                             over: Over::default(),
                             pending: Some(pending),

@@ -4,11 +4,11 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use engineio_core::driver::{Repeats, catch_panic};
+use engineio_core::driver::Repeats;
 use tokio::time::Sleep;
 
 use crate::repeated::log_repeated;
-use crate::session::handler::BoxFuture;
+use crate::session::handler::{BoxFuture, Contained};
 use crate::session::rejection::Rejection;
 
 /// A kind of code of the application that decides on clients.
@@ -63,11 +63,12 @@ impl TimeLimit {
     pub(crate) async fn run<T>(
         &mut self,
         hook: &'static Hook,
-        mut code: BoxFuture<T>,
+        code: BoxFuture<T>,
     ) -> Result<T, Rejection> {
+        let mut code = Contained::new(code);
         let outcome = std::future::poll_fn(|cx| self.poll(hook, &mut code, cx)).await;
         // A future may panic when it is dropped, too.
-        let dropped = catch_panic(|| drop(code));
+        let dropped = code.end();
         dropped.map_err(|_| hook.panicked()).and(outcome)
     }
 
@@ -75,13 +76,11 @@ impl TimeLimit {
     pub(crate) fn poll<T>(
         &mut self,
         hook: &Hook,
-        code: &mut BoxFuture<T>,
+        code: &mut Contained<T>,
         cx: &mut Context<'_>,
     ) -> Poll<Result<T, Rejection>> {
-        match catch_panic(|| code.as_mut().poll(cx)) {
-            Ok(Poll::Ready(output)) => return Poll::Ready(Ok(output)),
-            Ok(Poll::Pending) => {}
-            Err(_) => return Poll::Ready(Err(hook.panicked())),
+        if let Poll::Ready(outcome) = code.poll(cx) {
+            return Poll::Ready(outcome.map_err(|_| hook.panicked()));
         }
         let sleep = self
             .sleep

@@ -1,12 +1,11 @@
 //! The hooks for the start and the shutdown of a server. A panic in one is logged and has no other effect.
 
 use std::future::poll_fn;
-use std::task::Poll;
 
 use engineio_core::driver::catch_panic;
 
 use super::Server;
-use crate::session::handler::{BoxFuture, OnServer};
+use crate::session::handler::{BoxFuture, Contained, OnServer};
 
 /// Calls a hook; `None` if it panics before it returns its future.
 pub(super) fn call(name: &str, hook: &OnServer, server: &Server) -> Option<BoxFuture<()>> {
@@ -19,17 +18,13 @@ pub(super) fn call(name: &str, hook: &OnServer, server: &Server) -> Option<BoxFu
 
 /// Calls a hook and waits until it is done.
 pub(super) async fn run(name: &str, hook: &OnServer, server: &Server) {
-    let Some(mut running) = call(name, hook, server) else {
+    let Some(running) = call(name, hook, server) else {
         return;
     };
-    poll_fn(|cx| {
-        catch_panic(|| running.as_mut().poll(cx)).unwrap_or_else(|_| {
-            panicked(name);
-            Poll::Ready(())
-        })
-    })
-    .await;
-    if catch_panic(|| drop(running)).is_err() {
+    // It is dropped before it is done if the time of a shutdown is over.
+    let mut running = Contained::new(running);
+    let outcome = poll_fn(|cx| running.poll(cx)).await;
+    if running.end().and(outcome).is_err() {
         panicked(name);
     }
 }

@@ -3,7 +3,9 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 
+use engineio_core::driver::{Panicked, catch_panic};
 use engineio_core::{DisconnectReason, Message};
 
 use crate::server::Server;
@@ -12,6 +14,39 @@ use crate::session::request::ConnectRequest;
 use crate::session::socket::Socket;
 
 pub(crate) type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+
+/// Code of the application that may panic when it runs, and when it is dropped, which may be before it has completed.
+pub(crate) struct Contained<T>(Option<BoxFuture<T>>);
+
+impl<T> Contained<T> {
+    pub(crate) const fn new(code: BoxFuture<T>) -> Self {
+        Self(Some(code))
+    }
+
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<T, Panicked>> {
+        let Some(code) = &mut self.0 else {
+            return Poll::Pending;
+        };
+        match catch_panic(|| code.as_mut().poll(cx)) {
+            Ok(progress) => progress.map(Ok),
+            Err(panicked) => Poll::Ready(Err(panicked)),
+        }
+    }
+
+    /// Drops it, and tells whether that panics.
+    pub(crate) fn end(mut self) -> Result<(), Panicked> {
+        let code = self.0.take();
+        catch_panic(|| drop(code))
+    }
+}
+
+impl<T> Drop for Contained<T> {
+    fn drop(&mut self) {
+        let code = self.0.take();
+        // The panic hook has logged the details.
+        let _ = catch_panic(|| drop(code));
+    }
+}
 
 /// Handles all events of the clients, as one type in place of closures.
 ///

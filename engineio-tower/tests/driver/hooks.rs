@@ -8,6 +8,7 @@ use engineio_tower::{
     Config, ConnectRequest, DisconnectReason, Message, Origins, Rejection, Server, ServerBuilder,
     Sid, SidCookie, Socket, Transports,
 };
+use futures_util::FutureExt;
 use http::{HeaderMap, StatusCode};
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
@@ -129,6 +130,43 @@ async fn a_panic_in_the_shutdown_hook_does_not_end_the_shutdown() {
         assert_eq!(waiting.await.unwrap(), "1");
         assert!(server.is_empty());
     }
+}
+
+/// A guard that panics when it is dropped.
+struct Guard;
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        panic_again_on_drop();
+    }
+}
+
+async fn abandoned<T>() -> T {
+    let _guard = Guard;
+    std::future::pending().await
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hook_that_panics_when_its_time_is_over_or_its_client_has_left_hurts_nobody() {
+    let builder = || Server::builder().origins(Origins::any());
+    let asking = Origins::predicate_async(|_, _| abandoned());
+    for server in [
+        builder().origins(asking),
+        builder().generate_sid(|_| abandoned()),
+    ] {
+        let server = server.build();
+        let mut request = get_request(HANDSHAKE);
+        let origin = "https://app.example.com".parse().unwrap();
+        request.headers_mut().insert("origin", origin);
+        let mut leaving = Box::pin(call(&server, request));
+        assert!(leaving.as_mut().now_or_never().is_none());
+        drop(leaving);
+        assert!(server.is_empty());
+    }
+    let server = builder().on_shutdown(|_| abandoned()).build();
+    open(&server).await;
+    server.shutdown(Duration::from_secs(5)).await;
+    assert!(server.is_empty());
 }
 
 /// "Kick the older login" by a client that polls and has gone away without a word.
