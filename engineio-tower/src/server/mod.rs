@@ -293,11 +293,11 @@ impl Server {
     /// Shuts down gracefully: refuses new clients with 503, sends every client its queued messages and a close packet,
     /// waits for running handlers, and then aborts the background tasks.
     ///
-    /// It waits no longer than `grace`. A client that has not fetched its last messages by then loses them, and a
-    /// handler that still runs continues for as long as the runtime lives. The last tenth of the grace, at most a
-    /// second, is reserved for `on_disconnect` of the clients that are cut off. The host must keep serving requests
-    /// meanwhile, so that polling clients can fetch their messages: call this before the host's own graceful shutdown,
-    /// or as its signal.
+    /// It waits no longer than `grace`; to cut off tens of thousands of clients may take some tenths of a second more.
+    /// A client that has not fetched its last messages by then loses them, and a handler that still runs continues for
+    /// as long as the runtime lives. The last tenth of the grace, at most a second, is reserved for `on_disconnect` of
+    /// the clients that are cut off. The host must keep serving requests meanwhile, so that polling clients can fetch
+    /// their messages: call this before the host's own graceful shutdown, or as its signal.
     ///
     /// Call it from a separate task (`tokio::spawn`). A handler that awaits it waits for itself until the grace is
     /// over, and a task of [`spawn`](Self::spawn) or `on_start` is aborted by it.

@@ -92,7 +92,7 @@ impl ServerBuilder {
     }
 
     /// Sets the maximum size of a POST body and of a message on another transport, in bytes; see
-    /// [`Config::max_payload`].
+    /// [`Config::max_payload`]. With less than 6 bytes no client can upgrade, because a probe (`2probe`) is refused.
     pub const fn max_payload(mut self, bytes: usize) -> Self {
         self.config.max_payload = bytes;
         self
