@@ -50,8 +50,10 @@ pub(super) struct Measured {
     pub(super) latency: Histogram<u64>,
     pub(super) sent: u64,
     pub(super) received: u64,
-    /// Messages that came back in another order.
+    /// Messages that came back after one that was sent later.
     pub(super) wrong: u64,
+    /// The number after the highest one that came back. A message that is lost puts none behind it out of order.
+    pub(super) next: u64,
     /// Messages that were not to come: changed ones, second copies, and those of the server's own accord.
     pub(super) others: u64,
     /// Why the session ended early.
@@ -65,6 +67,7 @@ impl Default for Measured {
             sent: 0,
             received: 0,
             wrong: 0,
+            next: 0,
             others: 0,
             ended: None,
         }
@@ -189,15 +192,16 @@ impl Measured {
     fn came_back(&mut self, number: u64, under_way: &mut VecDeque<(u64, Instant)>) {
         // It is not waited for any more.
         let place = under_way.iter().position(|&(sent, _)| sent == number);
-        match (place, place.and_then(|place| under_way.remove(place))) {
-            (Some(0), Some((_, sent))) => {
+        match place.and_then(|place| under_way.remove(place)) {
+            Some((_, sent)) if number >= self.next => {
+                self.next = number + 1;
                 self.received += 1;
                 let micros = sent.elapsed().as_micros().try_into().unwrap_or(u64::MAX);
                 // The histogram grows, so that every time fits.
                 let _ = self.latency.record(micros);
             }
-            (Some(_), _) => self.wrong += 1,
-            (None, _) => self.others += 1,
+            Some(_) => self.wrong += 1,
+            None => self.others += 1,
         }
     }
 }
@@ -237,6 +241,21 @@ mod tests {
         assert_eq!(number(b"welcome", 24), None);
         // A width in a format has 16 bits.
         assert_eq!(super::text(1, 100_000).len(), 100_000);
+    }
+
+    #[test]
+    fn a_lost_message_puts_no_other_out_of_order() {
+        let mut measured = Measured::default();
+        let now = Instant::now();
+        let mut under_way = VecDeque::from([(0, now), (1, now), (2, now), (3, now)]);
+        for number in [0, 2, 3] {
+            measured.came_back(number, &mut under_way);
+        }
+        assert_eq!((measured.wrong, measured.received), (0, 3));
+        assert_eq!(under_way, [(1, now)]);
+        // It was late, not lost.
+        measured.came_back(1, &mut under_way);
+        assert_eq!((measured.wrong, measured.received), (1, 3));
     }
 
     #[test]
