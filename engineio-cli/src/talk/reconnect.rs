@@ -30,7 +30,11 @@ pub(super) fn enable(
         .on_disconnect(move |_, end| {
             if end.reason != DisconnectReason::Client {
                 let _ = ended.try_send(format!("the session is over: {}", end.reason));
-                let _ = unsent.send((end.unsent, end.transport));
+                let _ = unsent.send(Unsent {
+                    messages: end.unsent,
+                    transport: end.transport,
+                    is_close: end.reason == DisconnectReason::Server,
+                });
             }
             async {}
         })

@@ -16,8 +16,15 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// The time between two looks whether another session is open.
 const STEP: Duration = Duration::from_millis(10);
 
-/// The messages that a session had not sent when it ended, and its transport.
-pub(super) type Unsent = (Vec<Message>, Transport);
+/// What a session that ended leaves behind.
+#[derive(Debug)]
+pub(super) struct Unsent {
+    /// The messages that it had not sent.
+    pub(super) messages: Vec<Message>,
+    pub(super) transport: Transport,
+    /// The server closed it by the protocol; it did not break.
+    pub(super) is_close: bool,
+}
 
 /// Sends messages and counts them.
 #[derive(Debug)]
@@ -99,8 +106,8 @@ impl Sender {
     pub(super) fn account(&mut self, unsent: usize, mut is_cut: bool) -> Account {
         let mut unsent = unsent as u64;
         // Where sessions follow one another, the last one may have ended when nothing was sent any more.
-        while let Ok((messages, _)) = self.unsent.try_recv() {
-            unsent += messages.len() as u64;
+        while let Ok(ended) = self.unsent.try_recv() {
+            unsent += ended.messages.len() as u64;
             is_cut = true;
         }
         let lost = std::mem::take(&mut self.lost) + std::mem::take(&mut self.queued);
@@ -281,12 +288,14 @@ impl Sender {
     }
 
     /// Lets the messages that a session has not sent wait again, before all others.
-    async fn take_back(&mut self, (unsent, transport): Unsent) {
-        let count = unsent.len() as u64;
+    async fn take_back(&mut self, ended: Unsent) {
+        let count = ended.messages.len() as u64;
         let left = self.queued.saturating_sub(count);
         self.queued = 0;
         // A flush says later what became of those that have just left, but only for polling can it say that they arrived.
-        if transport == Transport::Polling {
+        // A close is the answer to a single message.
+        let is_answered = ended.is_close && self.burst + left <= 1;
+        if is_answered || ended.transport == Transport::Polling {
             self.doubtful += left;
         } else {
             let doubtful = self.doubt_unconfirmed() + left;
@@ -294,7 +303,7 @@ impl Sender {
             self.remark_doubt(doubtful).await;
         }
         (self.unconfirmed, self.burst) = (0, 0);
-        for message in unsent.into_iter().rev() {
+        for message in ended.messages.into_iter().rev() {
             self.waiting.push_front((message, Place::Typed));
         }
         if count > 0 {
@@ -371,7 +380,12 @@ mod tests {
         sender.unsent = returned;
         (sender.tally.read, sender.queued) = (queued, queued);
         let unsent = vec!["again".into(); unsent];
-        give_back.send((unsent, transport)).unwrap();
+        let ended = Unsent {
+            messages: unsent,
+            transport,
+            is_close: false,
+        };
+        give_back.send(ended).unwrap();
         assert!(sender.flush().await);
         sender.tally.is_complete = true;
         sender.account(0, false)
@@ -399,13 +413,23 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_single_message_of_a_session_that_another_one_follows_is_in_doubt() {
-        for (transport, doubtful) in [(Transport::WebSocket, 1), (Transport::Polling, 0)] {
+    async fn a_single_message_of_a_session_that_another_one_follows_is_in_doubt_unless_that_was_closed()
+     {
+        for (transport, is_close, doubtful) in [
+            (Transport::WebSocket, false, 1),
+            (Transport::WebSocket, true, 0),
+            (Transport::Polling, false, 0),
+        ] {
             let (mut sender, _client, _input) = sender(transport).await;
             sender.waiting.push_back(("alone".into(), Place::Line(1)));
             sender.tally.read = 1;
             assert!(sender.flush().await);
-            sender.take_back((Vec::new(), transport)).await;
+            let ended = Unsent {
+                messages: Vec::new(),
+                transport,
+                is_close,
+            };
+            sender.take_back(ended).await;
             sender.tally.is_complete = true;
             let account = sender.account(0, false);
             assert_eq!((account.unsent, account.doubtful), (0, doubtful));

@@ -94,6 +94,9 @@ impl<M> ClientBuilder<M> {
     /// Keeps cookies in this jar, which the application can read and fill, and which other clients may share. It turns
     /// [`cookies`](Self::cookies) on, and also stores those of [`cookie`](Self::cookie). Default: a jar that only this
     /// client uses.
+    ///
+    /// Clients that share a jar have the same cookies, as the tabs of a browser: a cookie that one of them is given
+    /// replaces that of the same name for all, in running sessions too. Clients of different users need different jars.
     pub fn cookie_jar(mut self, jar: CookieJar) -> Self {
         self.jar = jar;
         self.cookies = true;
