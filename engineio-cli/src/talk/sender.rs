@@ -16,7 +16,7 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// The time between two looks whether another session is open.
 const STEP: Duration = Duration::from_millis(10);
 
-/// What a session that ended leaves behind.
+/// The remains of a session that has ended.
 #[derive(Debug)]
 pub(super) struct Unsent {
     /// The messages that it had not sent.

@@ -1,4 +1,4 @@
-//! What the connections to the brokers have in common: the default channel, the error, and the cryptography.
+//! The common parts of the connections to the brokers: the default channel, the error, and the cryptography.
 
 use std::fmt;
 

@@ -9,7 +9,7 @@ pub(super) struct Servers {
     pub(super) credentials: Option<Credentials>,
 }
 
-/// What a client of NATS tells the server about itself.
+/// The credentials of a client of NATS.
 #[derive(Clone, PartialEq, Eq)]
 pub(super) enum Credentials {
     User { name: String, password: String },

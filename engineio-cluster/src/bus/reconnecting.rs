@@ -217,7 +217,7 @@ impl<C: Connector> Drop for Reconnecting<C> {
     }
 }
 
-/// What reports the end of each part of a connection.
+/// The means to report the end of each part of a connection.
 struct Parts {
     subscription: Broken,
     publisher: Broken,

@@ -1,4 +1,4 @@
-//! What the handle of the membership and its driver share: who the node is, reports to the driver, and its state.
+//! The state that the handle of the membership shares with its driver: the node, reports to the driver, and its state.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

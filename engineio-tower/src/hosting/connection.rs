@@ -109,7 +109,8 @@ impl<S> Connection<S> {
             }
         };
         let mut connection = pin!(connection);
-        // Ends a connection that asks nothing. hyper's own timeout begins only when it knows the version of HTTP, and allows an idle connection more. At a
+        // Ends a connection that asks nothing. hyper's own timeout begins only when it knows the version of HTTP, and allows
+        // an idle connection more. At a
         // shutdown, hyper waits for a first head that has begun, too.
         let first_head = async {
             let limit = self.options.header_read_timeout;

@@ -1,6 +1,6 @@
 //! Circles of imports: files of a library crate that import each other, directly or through others.
 //!
-//! What a file re-exports counts as an import of the file that has it. Tests do not count.
+//! A re-export counts as an import of the file that has the item. Tests do not count.
 
 use std::collections::{BTreeMap, BTreeSet};
 
